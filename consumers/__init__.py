@@ -1,0 +1,1 @@
+"""Processes and commands: asyncio loops that follow the logs, and the command line."""

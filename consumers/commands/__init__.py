@@ -1,0 +1,1 @@
+"""The commands of `tuf-ledger`, one module each."""

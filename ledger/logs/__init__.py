@@ -1,0 +1,110 @@
+"""Append-only logs: the port, its errors, and how a URL names a pair of them.
+
+    LogError
+    ├── LogUnavailableError   not now: the broker or the file cannot be reached; trying again makes sense
+    ├── LogConflictError      what the log holds is not what its follower remembers; it must not go on
+    └── LogSettingsError      the log is not set up as a ledger of record needs it
+
+A ledger is two logs, `events` and `publications`, because access control is per log.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol
+
+READ_BYTES = 4 * 2**20
+"""How much one read returns, roughly: enough to amortise a fetch, little enough to hold."""
+
+
+class LogError(Exception):
+    """Something is wrong with a log."""
+
+
+class LogUnavailableError(LogError):
+    """The log cannot be reached now; trying again makes sense."""
+
+
+class LogConflictError(LogError):
+    """The log is not the one it was: another first record, fewer records, another record in a known place."""
+
+
+class LogSettingsError(LogError):
+    """The log is not set up as a ledger of record needs it."""
+
+
+class Log(Protocol):
+    """A totally ordered sequence of records that only grows, numbered densely from 0.
+
+    Implementations are used by one asyncio task at a time. Any number of processes may read one log while any number
+    append to it. A record's value is bytes, or None where another program appended a record without a value.
+    """
+
+    @property
+    def name(self) -> str:
+        """What to call this log in messages, without secrets."""
+
+    async def open(self) -> None:
+        """Connect. To be called once, before anything else.
+
+        Raises:
+            LogUnavailableError: it cannot be reached.
+            LogSettingsError: it does not exist, or is not set up as a ledger needs it.
+            LogConflictError: its first record is gone (a beginning offset above 0).
+        """
+
+    async def close(self) -> None:
+        """Disconnect. Harmless when not open; the log can be opened again."""
+
+    async def append(self, values: Sequence[bytes]) -> list[int]:
+        """Append records in this order and return their indices.
+
+        When it returns, the records are durable. Other programs' records may stand between them. When it raises, a
+        prefix of them may have been appended all the same ("persisted but reported as failed"): whoever needs to
+        know reads the log.
+
+        Raises:
+            LogUnavailableError: the log cannot be reached, or does not confirm.
+        """
+
+    async def read(self, start: int) -> list[bytes | None]:
+        """Return records from index `start` on, about `READ_BYTES` of them and at least one if there is one.
+
+        An empty list means: when this was called, the log had no record `start`. Reading forward from where the last
+        read ended is what is fast.
+
+        Raises:
+            LogUnavailableError: the log cannot be reached.
+            LogConflictError: records were removed from the log's beginning, or the log has shrunk.
+        """
+
+    async def wait(self, start: int, timeout_seconds: float) -> None:
+        """Return when the log may have a record `start`, or after a time. May return early; read to find out."""
+
+    def token(self, index: int) -> int:
+        """An opaque number that helps to find record `index` again, to be kept beside it by a follower.
+
+        Valid for an index that this object has read or that is next.
+        """
+
+    def resume(self, index: int, token: int) -> None:
+        """Tell a newly opened log what `token` once said about `index`."""
+
+
+class Logs(NamedTuple):
+    """The two logs of a ledger."""
+
+    events: Log
+    publications: Log
+
+    async def open(self) -> None:
+        """Open both."""
+        await self.events.open()
+        try:
+            await self.publications.open()
+        except BaseException:
+            await self.events.close()
+            raise
+
+    async def close(self) -> None:
+        """Close both."""
+        await self.events.close()
+        await self.publications.close()

@@ -1,0 +1,165 @@
+"""Targets in hashed bins: which bin a target is in, and the bin's rendered entries.
+
+A target is in the bin that the leading bits of the SHA-256 of its path name (TAP 15; the same bins can be delegated by
+`path_hash_prefixes`, TUF 1.0.34 section 4.5). Bins are stored under their index and number of bits, not under
+their name: names return with another meaning when the number of bins changes.
+"""
+
+from collections.abc import Iterable, Sequence
+from hashlib import sha256
+from typing import Literal, NamedTuple
+
+import msgspec
+import orjson
+
+from projections.chunks import Aggregate, Change, Chunk, ChunkedMap
+
+
+class TargetChange(NamedTuple):
+    """What a batch of events does to a target.
+
+    `set` gives it this entry, or takes it away (None). `hold` and `release` do so for one of several holders: two
+    projects can hold one path (a legacy filename does not say where the project's name ends), even with different
+    claims about it, and the target goes when the last lets go.
+    """
+
+    path: str
+    entry: bytes | None
+    act: Literal["set", "hold", "release"] = "set"
+
+
+class Layout(msgspec.Struct, frozen=True):
+    """How bins are delegated: 2^`bits` bins, called `prefix`-`index in hexadecimal` (TAP 15), by succinct roles or by
+    path hash prefixes.
+    """
+
+    bits: int
+    prefix: str = "bin"
+    succinct: bool = True
+
+    @property
+    def count(self) -> int:
+        """Number of bins."""
+        return 1 << self.bits
+
+    def name(self, index: int) -> str:
+        """The role name of a bin."""
+        return f"{self.prefix}-{index:0{self._digits}x}"
+
+    def index(self, name: str) -> int | None:
+        """The index of a bin by its role name, or None if it is not one of these bins."""
+        prefix, _, suffix = name.rpartition("-")
+        if prefix != self.prefix or len(suffix) != self._digits or suffix.strip("0123456789abcdef"):
+            return None
+        index = int(suffix, 16)
+        return index if index < self.count else None
+
+    def index_of_target(self, path: str) -> int:
+        """The index of the bin that a target path belongs to."""
+        return int.from_bytes(sha256(path.encode()).digest()[:4], "big") >> (32 - self.bits)
+
+    def key(self, index: int) -> str:
+        """The key under which a bin is stored."""
+        return bin_key(self.bits, index)
+
+    @property
+    def _digits(self) -> int:
+        return len(f"{self.count - 1:x}")
+
+
+def bin_key(bits: int, index: int) -> str:
+    """The key under which a bin is stored; keys of one number of bits sort by index."""
+    return f"bin:{bits:02}:{index:05x}"
+
+
+def target_entry(path: str, length: int, digest: str) -> bytes:
+    """The member of a bin's `targets` for one target (TUF 1.0.34, section 4.5)."""
+    return b'%s:{"hashes":{"sha256":"%s"},"length":%d}' % (orjson.dumps(path), digest.encode(), length)
+
+
+def page_target(path: str, page: bytes | None) -> TargetChange:
+    """The change of a target whose bytes we have rendered; None: it is no target any more."""
+    return TargetChange(path, None if page is None else target_entry(path, len(page), sha256(page).hexdigest()))
+
+
+class BinCodec:
+    """Targets of a bin in chunks: members of `targets`, joined by commas."""
+
+    def parse(self, chunk: Chunk) -> dict[str, bytes]:
+        """The rendered entries of a chunk by target path."""
+        if not chunk.body:
+            return {}
+        targets = orjson.loads(b"{" + chunk.body + b"}")
+        return {
+            path: target_entry(path, target["length"], target["hashes"]["sha256"]) for path, target in targets.items()
+        }
+
+    def render(self, lower: str, entries: Sequence[tuple[str, bytes]]) -> Chunk:
+        """A chunk of these entries."""
+        return Chunk(lower, body=b",".join(entry for _, entry in entries))
+
+
+class FoldedBin(NamedTuple):
+    """A bin after a batch: what to store, whether any entry changed, and all rendered entries."""
+
+    change: Change
+    differs: bool
+    targets: bytes
+
+
+_held_decoder = msgspec.msgpack.Decoder(dict[str, list[bytes]])
+_held_encoder = msgspec.msgpack.Encoder(order="sorted")
+
+
+def fold_bin(state: Aggregate, changes: Iterable[TargetChange]) -> FoldedBin:
+    """Apply changes of targets to a bin. The result does not depend on the order of changes by different holders."""
+    held = _held(state)
+    entries = ChunkedMap(state.chunks, BinCodec())
+    before: dict[str, bytes | None] = {}
+    for path, entry, act in changes:
+        old = entries.get(path)
+        before.setdefault(path, old)
+        new = entry if act == "set" else _hold_or_release(held, path, old, entry, act)
+        if new is None:
+            entries.delete(path)
+        elif new != old:
+            entries.put(path, new)
+    differs = any(entries.get(path) != old for path, old in before.items())
+    put, drop = entries.finish()
+    header = _held_encoder.encode(held) if held else b""
+    change = Change(state.key, header if header != state.header else None, put, drop)
+    return FoldedBin(change, differs, join_targets(entries.chunks))
+
+
+def _held(state: Aggregate) -> dict[str, list[bytes]]:
+    """The entries of targets with several holders, one for each holder, sorted; the least one is the target's."""
+    return _held_decoder.decode(state.header) if state.header else {}
+
+
+def _hold_or_release(
+    held: dict[str, list[bytes]], path: str, old: bytes | None, entry: bytes | None, act: str
+) -> bytes | None:
+    entries = held.pop(path, None) or ([] if old is None else [old])
+    if entry is not None and act == "hold":
+        entries = sorted([*entries, entry])
+    elif entry in entries:
+        entries.remove(entry)
+    if len(entries) > 1:
+        held[path] = entries
+    return entries[0] if entries else None
+
+
+def join_targets(chunks: Iterable[Chunk]) -> bytes:
+    """All rendered entries of a bin."""
+    return b",".join(chunk.body for chunk in chunks if chunk.body)
+
+
+def split_by_layout(state: Sequence[Aggregate], layout: Layout) -> dict[int, list[TargetChange]]:
+    """The targets of stored bins by their index in another layout, as changes that add them there."""
+    result: dict[int, list[TargetChange]] = {}
+    for aggregate in state:
+        held = _held(aggregate)
+        for path, entry in ChunkedMap(aggregate.chunks, BinCodec()).items():
+            target = result.setdefault(layout.index_of_target(path), [])
+            target.extend(TargetChange(path, each, "hold") for each in held.get(path, [entry]))
+    return result

@@ -1,0 +1,141 @@
+"""Large aggregates as sorted chunks of rendered entries.
+
+A bin of 700 targets or a page of 40,000 files changes in one entry at a time. Its entries are kept in chunks of at most
+64, each with the bytes that it contributes to the rendered file: to change one entry is to render one chunk and to join
+the others. Where chunks begin and end never shapes the result.
+"""
+
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
+from typing import Generic, NamedTuple, Protocol, TypeVar
+
+MAX_ENTRIES = 64
+
+
+class Chunk(NamedTuple):
+    """Entries from `lower` (inclusive) to the next chunk's lower bound.
+
+    `facts` is what rendering needs to know and the rendered bytes do not say; `body` and `html` are rendered entries.
+    The first chunk of an aggregate has the lower bound `""`.
+    """
+
+    lower: str
+    facts: bytes = b""
+    body: bytes = b""
+    html: bytes = b""
+
+
+class Aggregate(NamedTuple):
+    """The state of one project, bin, target … as stored: a header and chunks sorted by lower bound."""
+
+    key: str
+    header: bytes = b""
+    chunks: tuple[Chunk, ...] = ()
+
+
+class Change(NamedTuple):
+    """What to store of an aggregate: its header if it is not None, chunks to put, lower bounds of chunks to drop."""
+
+    key: str
+    header: bytes | None
+    put: tuple[Chunk, ...] = ()
+    drop: tuple[str, ...] = ()
+
+
+Entry = TypeVar("Entry")
+
+
+class EntryCodec(Protocol[Entry]):
+    """How the entries of one kind of aggregate are read from a chunk and rendered into one."""
+
+    def parse(self, chunk: Chunk) -> dict[str, Entry]:
+        """The entries of a chunk by key."""
+
+    def render(self, lower: str, entries: Sequence[tuple[str, Entry]]) -> Chunk:
+        """A chunk of these entries, which are sorted by key."""
+
+
+class ChunkedMap(Generic[Entry]):
+    """A sorted map from string to entry over chunks, which parses only what is looked at."""
+
+    def __init__(self, chunks: Sequence[Chunk], codec: EntryCodec[Entry]) -> None:
+        self._codec = codec
+        self._stored = {chunk.lower: chunk for chunk in chunks}
+        self._begin(chunks)
+
+    def _begin(self, chunks: Sequence[Chunk]) -> None:
+        self._chunks = list(chunks) or [Chunk("")]
+        self._lowers = [chunk.lower for chunk in self._chunks]
+        self._parsed: dict[int, dict[str, Entry]] = {}
+        self._dirty: set[int] = set()
+
+    def get(self, key: str) -> Entry | None:
+        """The entry of a key, or None."""
+        return self._at(self._position(key)).get(key)
+
+    def put(self, key: str, entry: Entry) -> None:
+        """Set the entry of a key."""
+        position = self._position(key)
+        self._at(position)[key] = entry
+        self._dirty.add(position)
+
+    def delete(self, key: str) -> None:
+        """Delete the entry of a key, if there is one."""
+        position = self._position(key)
+        if self._at(position).pop(key, None) is not None:
+            self._dirty.add(position)
+
+    def items(self) -> Iterator[tuple[str, Entry]]:
+        """All entries in order of their keys. Entries may be put while this runs, under keys that exist."""
+        for position in range(len(self._chunks)):
+            yield from sorted(self._at(position).items(), key=_key)
+
+    def touch_all(self) -> None:
+        """Render every chunk anew: what all entries are rendered with has changed."""
+        for position in range(len(self._chunks)):
+            self._at(position)
+            self._dirty.add(position)
+
+    def finish(self) -> tuple[tuple[Chunk, ...], tuple[str, ...]]:
+        """Render what changed; return the chunks to put and the lower bounds of those to drop."""
+        chunks: list[Chunk] = []
+        for position, chunk in enumerate(self._chunks):
+            if position in self._dirty:
+                chunks.extend(self._render(chunk.lower, self._parsed[position]))
+            else:
+                chunks.append(chunk)
+        put = tuple(chunk for chunk in chunks if self._stored.get(chunk.lower) != chunk)
+        kept = {chunk.lower: chunk for chunk in chunks}
+        drop = tuple(lower for lower in self._stored if lower not in kept)
+        self._stored = kept
+        self._begin(chunks)
+        return put, drop
+
+    @property
+    def chunks(self) -> tuple[Chunk, ...]:
+        """The chunks as of the last `finish`."""
+        return tuple(self._chunks)
+
+    def _render(self, lower: str, entries: dict[str, Entry]) -> Iterator[Chunk]:
+        ordered = sorted(entries.items(), key=_key)
+        if not ordered and lower:
+            return
+        pieces = max(1, -(-len(ordered) // MAX_ENTRIES))
+        # Halves rather than a full chunk and a remainder, so that the next insertion does not split again.
+        step = -(-len(ordered) // pieces) or 1
+        for start in range(0, max(len(ordered), 1), step):
+            piece = ordered[start : start + step]
+            yield self._codec.render(lower if start == 0 else piece[0][0], piece)
+
+    def _position(self, key: str) -> int:
+        return bisect_right(self._lowers, key) - 1
+
+    def _at(self, position: int) -> dict[str, Entry]:
+        entries = self._parsed.get(position)
+        if entries is None:
+            entries = self._parsed[position] = self._codec.parse(self._chunks[position])
+        return entries
+
+
+def _key(item: tuple[str, object]) -> str:
+    return item[0]

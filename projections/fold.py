@@ -1,0 +1,132 @@
+"""A batch of events into changes of aggregates: the first of a publication's two rounds.
+
+The rounds are pure functions between which the caller does the I/O: `fold_events` takes the stored aggregates that a
+group of events is about and gives what to store, pages to write and changes of targets; those, grouped by bin, go
+through `projections.bins.fold_bin`. Aggregates do not know each other, so a batch may be cut into groups at will,
+as long as one aggregate's events stay together and in order.
+"""
+
+from collections.abc import Iterable, Mapping
+
+import msgspec
+
+from projections.bins import TargetChange
+from projections.chunks import Aggregate, Change
+from projections.facts import Facts
+from projections.outcomes import ACCEPTED, Judged, Outcome
+from projections.prefix import Routed, judge_id
+from projections.project import Project
+from projections.project_list import Listing
+from schemas import events
+
+
+class Seen(msgspec.Struct, frozen=True, array_like=True):
+    """An event's id, remembered within its aggregate with the digest of its record."""
+
+    key: str
+    id: str
+    digest: str
+
+
+class Folded(msgspec.Struct):
+    """What a group of events came to. `judged` leaves out what was simply accepted."""
+
+    changes: list[Change] = []
+    seen: list[Seen] = []
+    judged: list[Judged] = []
+    pages: list[tuple[str, bytes]] = []
+    targets: list[TargetChange] = []
+    listings: list[Listing] = []
+
+
+def is_remembered(event: events.BaseEvent) -> bool:
+    """Whether an event is remembered by its id; uploads are idempotent by meaning instead."""
+    return not isinstance(event, events.FileUploaded)
+
+
+def fold_events(
+    states: Mapping[str, Aggregate],
+    seen: Mapping[tuple[str, str], str],
+    routed: Iterable[Routed],
+    *,
+    html: bool,
+    render_anew: bool = False,
+) -> Folded:
+    """Fold events into the aggregates they are about.
+
+    Args:
+        states: the stored aggregates by key; one that is missing has never been stored.
+        seen: digests of remembered events by aggregate key and id, at least for the ids in `routed`.
+        routed: the events in the order of the log, of each aggregate in `states` or any other.
+        html: whether pages are rendered as HTML too (root's setting).
+        render_anew: render every project in `states` even if it has no event: that setting has changed.
+    """
+    groups: dict[str, list[Routed]] = {key: [] for key in states} if render_anew else {}
+    for item in routed:
+        groups.setdefault(item.key, []).append(item)
+    folded = Folded()
+    for key in sorted(groups):
+        memory = _Memory(key, seen)
+        state = states.get(key, Aggregate(key))
+        if key.startswith("project:"):
+            _fold_project(state, groups[key], memory, folded, html=html, render_anew=render_anew)
+        else:
+            _fold_facts(state, groups[key], memory, folded)
+        folded.seen.extend(memory.new)
+    return folded
+
+
+class _Memory:
+    """The remembered ids of one aggregate."""
+
+    def __init__(self, key: str, seen: Mapping[tuple[str, str], str]) -> None:
+        self._key = key
+        self._stored = seen
+        self._added: dict[str, str] = {}
+        self.new: list[Seen] = []
+
+    def judge(self, item: Routed) -> Outcome | None:
+        if not is_remembered(item.event):
+            return None
+        known = self._added.get(item.event.id) or self._stored.get((self._key, item.event.id))
+        return judge_id(known, item.digest)
+
+    def remember(self, item: Routed, outcome: Outcome) -> None:
+        if is_remembered(item.event) and outcome.verdict != "rejected":
+            self._added[item.event.id] = item.digest
+            self.new.append(Seen(self._key, item.event.id, item.digest))
+
+
+def _record(item: Routed, outcome: Outcome, memory: _Memory, folded: Folded, *, repeated: bool) -> None:
+    if not repeated:
+        memory.remember(item, outcome)
+    if outcome is not ACCEPTED:
+        folded.judged.append(Judged(item.index, item.digest, str(item.event.__struct_config__.tag), outcome))
+
+
+def _fold_project(
+    state: Aggregate, items: list[Routed], memory: _Memory, folded: Folded, *, html: bool, render_anew: bool
+) -> None:
+    project = Project(state, state.key.removeprefix("project:"), html=html)
+    for item in items:
+        known = memory.judge(item)
+        outcome = known or project.apply(item.index, item.event)
+        _record(item, outcome, memory, folded, repeated=known is not None)
+    if render_anew:
+        project.render_anew()
+    change, pages, targets = project.finish()
+    folded.changes.append(change)
+    folded.pages.extend(pages)
+    folded.targets.extend(targets)
+    folded.listings.extend(project.listings)
+
+
+def _fold_facts(state: Aggregate, items: list[Routed], memory: _Memory, folded: Folded) -> None:
+    facts = Facts(state.header)
+    for item in items:
+        known = memory.judge(item)
+        outcome = known or facts.apply(item.event)
+        _record(item, outcome, memory, folded, repeated=known is not None)
+    if facts.header != state.header:
+        folded.changes.append(Change(state.key, facts.header))
+    folded.targets.extend(facts.targets)

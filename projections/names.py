@@ -1,0 +1,82 @@
+"""Names of projects, files and versions, by rules that never change under us.
+
+`packaging` knows the same rules and is what producers should use. It is not used here because its next version
+may know better, and then an old log would be judged differently: these are frozen with the ruleset.
+"""
+
+import re
+
+_SEPARATORS = re.compile(r"[-_.]+")
+_SOURCE_SUFFIXES = (".tar.gz", ".zip")
+# PEP 440, appendix B.
+_VERSION = re.compile(
+    r"""v?(?:(?P<epoch>[0-9]+)!)?
+    (?P<release>[0-9]+(?:\.[0-9]+)*)
+    (?:[-_.]?(?P<pre>alpha|a|beta|b|preview|pre|c|rc)[-_.]?(?P<pre_number>[0-9]+)?)?
+    (?P<post>-(?P<post_implicit>[0-9]+)|[-_.]?(?:post|rev|r)[-_.]?(?P<post_number>[0-9]+)?)?
+    (?P<dev>[-_.]?dev[-_.]?(?P<dev_number>[0-9]+)?)?
+    (?:\+(?P<local>[a-z0-9]+(?:[-_.][a-z0-9]+)*))?""",
+    re.VERBOSE,
+)
+_PRE = {"a": "a", "alpha": "a", "b": "b", "beta": "b", "c": "rc", "pre": "rc", "preview": "rc", "rc": "rc"}
+
+
+def normalise(name: str) -> str:
+    """The normalised form of a project's name (PEP 503)."""
+    return _SEPARATORS.sub("-", name).lower()
+
+
+def canonical_version(text: str) -> str | None:
+    """The one form of all spellings of a PEP 440 version, without trailing zeros; None if it is not one."""
+    match = _VERSION.fullmatch(text.lower())
+    if match is None:
+        return None
+    numbers = [_number(part) for part in match["release"].split(".")]
+    while len(numbers) > 1 and numbers[-1] == "0":
+        numbers.pop()
+    parts = [f"{_number(match['epoch'])}!", ".".join(numbers)]
+    if match["pre"]:
+        parts.append(_PRE[match["pre"]] + _number(match["pre_number"]))
+    if match["post"]:
+        parts.append(".post" + _number(match["post_implicit"] or match["post_number"]))
+    if match["dev"]:
+        parts.append(".dev" + _number(match["dev_number"]))
+    if match["local"]:
+        local = _SEPARATORS.split(match["local"])
+        parts.append("+" + ".".join(_number(part) if part.isdigit() else part for part in local))
+    return "".join(parts)
+
+
+def split_filename(filename: str) -> tuple[str, str] | None:
+    """Normalised project and version part of a wheel's or source distribution's name; None for any other form.
+
+    Wheels as PEP 491 (`name-version[-build]-python-abi-platform.whl`), source distributions as PEP 625, and before it:
+    what stands before the last hyphen is the name.
+    """
+    if filename.endswith(".whl"):
+        parts = filename[: -len(".whl")].split("-")
+        if len(parts) not in {5, 6}:
+            return None
+        # A wheel's version is escaped: what was a hyphen is an underscore.
+        return normalise(parts[0]), parts[1].replace("_", "-")
+    for suffix in _SOURCE_SUFFIXES:
+        if filename.endswith(suffix):
+            name, hyphen, version = filename[: -len(suffix)].rpartition("-")
+            return (normalise(name), version) if hyphen and name else None
+    return None
+
+
+def check_filename(project: str, filename: str, version: str, *, legacy: bool) -> str:
+    """Whether a file belongs to a project and a version: an empty string, or the code of what is wrong."""
+    if legacy:
+        return "" if normalise(filename).startswith(f"{project}-") else "foreign-filename"
+    parts = split_filename(filename)
+    if parts is None or parts[0] != project:
+        return "foreign-filename"
+    canonical = canonical_version(version)
+    return "" if canonical is not None and canonical == canonical_version(parts[1]) else "bad-version"
+
+
+def _number(digits: str | None) -> str:
+    """A number without leading zeros; an absent one is 0. Never an integer: those have a limit on digits."""
+    return (digits or "").lstrip("0") or "0"

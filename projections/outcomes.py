@@ -1,0 +1,37 @@
+"""What became of a record: accepted, no effect, or rejected, with a code of docs/rules.md."""
+
+from typing import Literal, NamedTuple
+
+import msgspec
+
+Verdict = Literal["accepted", "no effect", "rejected"]
+
+
+class Outcome(NamedTuple):
+    """The verdict on a record. `detail` is for people and not part of the rules."""
+
+    verdict: Verdict
+    code: str = ""
+    detail: str = ""
+
+
+ACCEPTED = Outcome("accepted")
+
+
+def no_effect(code: str, detail: str = "") -> Outcome:
+    """The record is well-formed and allowed, and changes nothing."""
+    return Outcome("no effect", code, detail)
+
+
+def rejected(code: str, detail: str = "") -> Outcome:
+    """The record breaks a rule; it has no effect."""
+    return Outcome("rejected", code, detail)
+
+
+class Judged(msgspec.Struct, frozen=True):
+    """A record and its outcome. `digest` is the SHA-256 of the record's value, in hexadecimal."""
+
+    index: int
+    digest: str
+    kind: str
+    outcome: Outcome

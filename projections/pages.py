@@ -1,0 +1,185 @@
+"""Project pages: PEP 691 JSON and PEP 503 HTML, from entries that are kept rendered.
+
+A page is a target, so it is the same bytes for the same events: members are sorted, files and versions are sorted by
+code point, and `_last-serial` is the index of the last event that changed the page.
+"""
+
+from collections.abc import Iterable, Sequence
+from html import escape
+from typing import Any
+
+import msgspec
+import orjson
+
+from projections.chunks import Chunk
+
+API_VERSION = "1.4"
+_SORTED = orjson.OPT_SORT_KEYS
+
+
+class FileFacts(msgspec.Struct, frozen=True, array_like=True):
+    """What the ledger knows of a distribution file. `yanked` is the file's own reason; None: not yanked by itself."""
+
+    filename: str
+    version: str
+    length: int
+    sha256: str
+    blake2b_256: str
+    uploaded_at: str
+    requires_python: str | None
+    core_metadata_sha256: str | None
+    provenance_sha256: str | None
+    legacy: bool
+    yanked: str | None = None
+    removed: bool = False
+
+    @property
+    def path(self) -> str:
+        """The target path (as PyPI: two and two digits of BLAKE2b-256, the rest, the filename)."""
+        digest = self.blake2b_256
+        return f"packages/{digest[:2]}/{digest[2:4]}/{digest[4:]}/{self.filename}"
+
+
+class Release(msgspec.Struct, array_like=True):
+    """A release: its files that were not removed, and its flags. None: not yanked, not quarantined."""
+
+    files: int = 0
+    yanked: str | None = None
+    quarantined: str | None = None
+
+
+class ProjectHeader(msgspec.Struct, array_like=True):
+    """What is known of a project besides its files. A project that never existed has status None."""
+
+    status: str | None = None
+    reason: str = ""
+    removed: bool = False
+    last_serial: int = 0
+    releases: dict[str, Release] = msgspec.field(default_factory=dict)
+
+    @property
+    def exists(self) -> bool:
+        """Whether the index has such a project."""
+        return self.status is not None and not self.removed
+
+    def lists(self, facts: FileFacts) -> bool:
+        """Whether the page shows the file; what it does not show is no target either."""
+        return (
+            self.exists
+            and not facts.removed
+            and self.status != "quarantined"
+            and self.releases[facts.version].quarantined is None
+        )
+
+
+_facts_decoder = msgspec.msgpack.Decoder(list[FileFacts])
+_facts_encoder = msgspec.msgpack.Encoder()
+
+
+class FileCodec:
+    """Files of a project in chunks: facts as MessagePack, entries of the pages as JSON and HTML."""
+
+    def __init__(self, header: ProjectHeader, *, html: bool) -> None:
+        self._header = header
+        self._html = html
+
+    def parse(self, chunk: Chunk) -> dict[str, FileFacts]:
+        """The facts of a chunk by filename."""
+        return {facts.filename: facts for facts in _facts_decoder.decode(chunk.facts)} if chunk.facts else {}
+
+    def render(self, lower: str, entries: Sequence[tuple[str, FileFacts]]) -> Chunk:
+        """A chunk of these files, with the entries of those that the page shows."""
+        shown = [(facts, self._yanked(facts)) for _, facts in entries if self._header.lists(facts)]
+        return Chunk(
+            lower,
+            _facts_encoder.encode([facts for _, facts in entries]),
+            b",".join(orjson.dumps(_json_entry(facts, yanked), option=_SORTED) for facts, yanked in shown),
+            b"".join(_html_entry(facts, yanked) for facts, yanked in shown) if self._html else b"",
+        )
+
+    def _yanked(self, facts: FileFacts) -> str | None:
+        return facts.yanked if facts.yanked is not None else self._header.releases[facts.version].yanked
+
+
+def json_page(name: str, header: ProjectHeader, chunks: Iterable[Chunk]) -> bytes:
+    """The page of a project (PEP 691, with PEP 700, PEP 708's absent members left out, PEP 792)."""
+    frame: dict[str, Any] = {
+        "files": [],
+        "meta": {"_last-serial": header.last_serial, "api-version": API_VERSION},
+        "name": name,
+        "project-status": {"status": header.status} | ({"reason": header.reason} if header.reason else {}),
+        "versions": sorted(version for version, release in header.releases.items() if release.files),
+    }
+    files = b",".join(chunk.body for chunk in chunks if chunk.body)
+    opening = b'{"files":['
+    return opening + files + orjson.dumps(frame, option=_SORTED)[len(opening) :]
+
+
+def html_page(name: str, header: ProjectHeader, chunks: Iterable[Chunk]) -> bytes:
+    """The page of a project for clients without JSON (PEP 503, PEP 592, PEP 658, PEP 714, PEP 792)."""
+    status = f'  <meta name="pypi:project-status" content="{header.status}">\n'
+    if header.reason:
+        status += f'  <meta name="pypi:project-status-reason" content="{escape(header.reason)}">\n'
+    return b"".join(
+        [
+            _html_head(f"Links for {name}", f"{status}"),
+            *(chunk.html for chunk in chunks),
+            b"</body>\n</html>\n<!--SERIAL %d-->\n" % header.last_serial,
+        ]
+    )
+
+
+def json_list(names: bytes, last_serial: int) -> bytes:
+    """The list of all projects (PEP 691) from the rendered entries of `projections.project_list`."""
+    return b'{"meta":{"_last-serial":%d,"api-version":"%s"},"projects":[%s]}' % (
+        last_serial,
+        API_VERSION.encode(),
+        names,
+    )
+
+
+def html_list(names: Iterable[str], last_serial: int) -> bytes:
+    """The list of all projects for clients without JSON (PEP 503)."""
+    links = "".join(f'<a href="{name}/">{name}</a><br>\n' for name in names)
+    return b"".join(
+        [_html_head("Simple index", ""), links.encode(), b"</body>\n</html>\n<!--SERIAL %d-->\n" % last_serial]
+    )
+
+
+def _html_head(title: str, extra: str) -> bytes:
+    return (
+        '<!DOCTYPE html>\n<html lang="en">\n<head>\n  <meta charset="utf-8">\n'
+        f'  <meta name="pypi:repository-version" content="{API_VERSION}">\n{extra}'
+        f"  <title>{title}</title>\n</head>\n<body>\n<h1>{title}</h1>\n"
+    ).encode()
+
+
+def _json_entry(facts: FileFacts, yanked: str | None) -> dict[str, Any]:
+    url = f"../../{facts.path}"
+    core_metadata = {"sha256": facts.core_metadata_sha256} if facts.core_metadata_sha256 else False
+    return {
+        "core-metadata": core_metadata,
+        "data-dist-info-metadata": core_metadata,  # the name before PEP 714, for older clients
+        "filename": facts.filename,
+        "hashes": {"sha256": facts.sha256},
+        "provenance": f"{url}.provenance" if facts.provenance_sha256 else None,
+        "requires-python": facts.requires_python,
+        "size": facts.length,
+        "upload-time": facts.uploaded_at,
+        "url": url,
+        "yanked": False if yanked is None else yanked or True,
+    }
+
+
+def _html_entry(facts: FileFacts, yanked: str | None) -> bytes:
+    attributes = f'href="../../{facts.path}#sha256={facts.sha256}"'
+    if facts.requires_python:
+        attributes += f' data-requires-python="{escape(facts.requires_python)}"'
+    if facts.core_metadata_sha256:
+        attributes += f' data-dist-info-metadata="sha256={facts.core_metadata_sha256}"'
+        attributes += f' data-core-metadata="sha256={facts.core_metadata_sha256}"'
+    if facts.provenance_sha256:
+        attributes += f' data-provenance="../../{facts.path}.provenance"'
+    if yanked is not None:
+        attributes += f' data-yanked="{escape(yanked)}"'
+    return f"<a {attributes}>{facts.filename}</a><br>\n".encode()

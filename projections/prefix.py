@@ -1,0 +1,240 @@
+"""What the first `size` records of the `events` log decide by themselves, before any project is folded.
+
+A prefix of the log has a Merkle root, offline roles in force, and holds on signing. That is all it takes to judge
+whether a claim or a publication is valid. Everything else is local to one aggregate, and `Prefix.extend` says to which.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from hashlib import sha256
+
+import msgspec
+
+from projections.authority import Authority, judge_ceremony
+from projections.documents import Document
+from projections.merkle import Tree
+from projections.outcomes import ACCEPTED, Judged, Outcome, no_effect, rejected
+from schemas import events
+from schemas.codec import Rejection, decode_event
+
+
+class NotALedgerError(Exception):
+    """Record 0 is not `ledger.created`: this log is not a ledger's."""
+
+
+class Ledger(msgspec.Struct, frozen=True, array_like=True):
+    """A ledger's identity: the digest of record 0, and what that says."""
+
+    digest: str
+    origin: str
+    root_sha256: str
+
+
+class Hold(msgspec.Struct, frozen=True, array_like=True):
+    """A `signing.held` event: nothing beyond the first `size` records, until it is released."""
+
+    size: int
+    released: bool = False
+
+
+class Routed(msgspec.Struct, frozen=True, array_like=True):
+    """A well-formed event on its way to the aggregate that will judge it."""
+
+    key: str
+    index: int
+    digest: str
+    event: events.BaseEvent
+
+
+class Ceremony(msgspec.Struct, frozen=True, array_like=True):
+    """The new documents of an accepted ceremony, with the index of its event."""
+
+    index: int
+    documents: tuple[Document, ...]
+
+
+class Extension(msgspec.Struct, frozen=True):
+    """What records added to a prefix: events for aggregates, records that were judged already, accepted ceremonies."""
+
+    routed: list[Routed]
+    judged: list[Judged]
+    ceremonies: list[Ceremony]
+
+
+class Prefix(msgspec.Struct, frozen=True, kw_only=True):
+    """The state of a prefix. It is a value: extending it gives another."""
+
+    ledger: Ledger | None = None
+    tree: Tree = Tree()
+    authority: Authority | None = None
+    holds: Mapping[str, Hold] = {}
+    signing_ids: Mapping[str, str] = {}
+
+    @property
+    def size(self) -> int:
+        """Number of records."""
+        return self.tree.size
+
+    @property
+    def held_at(self) -> int | None:
+        """The lowest size beyond which nothing is to be claimed, or None."""
+        return min((hold.size for hold in self.holds.values() if not hold.released), default=None)
+
+    def extend(self, values: Sequence[bytes | None]) -> tuple["Prefix", Extension]:
+        """Append records.
+
+        Raises:
+            NotALedgerError: record 0 is not `ledger.created`.
+            UpgradeNeededError: a root names a ruleset that is not known here.
+        """
+        extender = _Extender(self)
+        for value in values:
+            extender.add(value)
+        return extender.finish(values)
+
+
+def aggregate_key(event: events.BaseEvent) -> str | None:
+    """The key of the aggregate that judges an event; None for what the prefix judges."""
+    if isinstance(event, events.ProjectEvent):
+        return f"project:{event.subject}"
+    if isinstance(event, events.TargetEvent):
+        return f"target:{event.subject}"
+    if isinstance(event, events.IncidentOpened | events.IncidentNoted | events.IncidentClosed):
+        return f"incident:{event.subject}"
+    if isinstance(event, events.AccessGranted | events.AccessRevoked | events.AccessNoted):
+        return f"access:{event.subject}"
+    if isinstance(event, events.OpeningErased):
+        return f"opening:{event.subject}"
+    return None
+
+
+class _Extender:
+    def __init__(self, prefix: Prefix) -> None:
+        self._prefix = prefix
+        self._index = prefix.size
+        self._ledger = prefix.ledger
+        self._authority = prefix.authority
+        self._holds = dict(prefix.holds)
+        self._signing_ids = dict(prefix.signing_ids)
+        self._extension = Extension([], [], [])
+
+    def add(self, value: bytes | None) -> None:
+        event = decode_event(value)
+        digest = sha256(value or b"").hexdigest()
+        key = aggregate_key(event) if isinstance(event, events.BaseEvent) and self._authority else None
+        if key is not None and isinstance(event, events.BaseEvent):
+            self._extension.routed.append(Routed(key, self._index, digest, event))
+        else:
+            outcome = self._judge(event, digest)
+            kind = event.__struct_config__.tag if isinstance(event, events.BaseEvent) else ""
+            self._extension.judged.append(Judged(self._index, digest, str(kind), outcome))
+        self._index += 1
+
+    def finish(self, values: Sequence[bytes | None]) -> tuple[Prefix, Extension]:
+        prefix = Prefix(
+            ledger=self._ledger,
+            tree=self._prefix.tree.extend(values),
+            authority=self._authority,
+            holds=self._holds,
+            signing_ids=self._signing_ids,
+        )
+        return prefix, self._extension
+
+    def _judge(self, event: events.BaseEvent | Rejection, digest: str) -> Outcome:
+        if self._index == 0:
+            return self._created(event, digest)
+        if isinstance(event, Rejection):
+            return rejected(*event)
+        if isinstance(event, events.LedgerCreated):
+            return rejected("not-first", "`ledger.created` is record 0 and nowhere else")
+        if isinstance(event, events.RolesSigned):
+            return self._roles_signed(event)
+        if self._authority is None:
+            return rejected("no-root", "no root is in force yet")
+        return self._signing(event, digest)
+
+    def _created(self, event: events.BaseEvent | Rejection, digest: str) -> Outcome:
+        if not isinstance(event, events.LedgerCreated):
+            detail = f": {event.detail}" if isinstance(event, Rejection) else ""
+            raise NotALedgerError(f"record 0 of the events log is not `ledger.created`{detail}. Is this the right log?")
+        self._ledger = Ledger(digest, event.data.origin, event.data.root_sha256)
+        return ACCEPTED
+
+    def _roles_signed(self, event: events.RolesSigned) -> Outcome:
+        root_sha256 = self._ledger.root_sha256 if self._ledger else ""
+        ceremony = judge_ceremony(self._authority, root_sha256, event.data.roles, self._index + 1)
+        if ceremony.documents:
+            self._extension.ceremonies.append(Ceremony(self._index, ceremony.documents))
+        self._authority = ceremony.authority
+        return ceremony.outcome
+
+    def _signing(self, event: events.BaseEvent, digest: str) -> Outcome:
+        repeated = judge_id(self._signing_ids.get(event.id), digest)
+        if repeated:
+            return repeated
+        outcome = self._held(event) if isinstance(event, events.SigningHeld) else self._released(event)
+        if outcome.verdict != "rejected":
+            self._signing_ids[event.id] = digest
+        return outcome
+
+    def _held(self, event: events.SigningHeld) -> Outcome:
+        size = self._index if event.data.size is None else min(event.data.size, self._index)
+        self._holds[event.id] = Hold(size)
+        return ACCEPTED
+
+    def _released(self, event: events.BaseEvent) -> Outcome:
+        name = event.data.hold if isinstance(event, events.SigningReleased) else ""
+        hold = self._holds.get(name)
+        if hold is None:
+            return rejected("no-hold", f"there is no hold {name}")
+        if hold.released:
+            return no_effect("already-released")
+        self._holds[name] = Hold(hold.size, released=True)
+        return ACCEPTED
+
+
+def judge_id(known: str | None, digest: str) -> Outcome | None:
+    """The outcome of an event whose id is remembered with a digest; None if the id is new (docs/rules.md, 1)."""
+    if known is None:
+        return None
+    return no_effect("repeated") if known == digest else rejected("id-conflict", "another event had this id")
+
+
+class _Saved(msgspec.Struct, array_like=True):
+    """A prefix as stored, without its authority: that follows from the documents."""
+
+    ledger: Ledger | None
+    size: int
+    roots: tuple[bytes, ...]
+    holds: dict[str, Hold]
+    signing_ids: dict[str, str]
+
+
+def save(prefix: Prefix) -> bytes:
+    """A prefix as bytes. The documents of its ceremonies are to be stored beside them."""
+    return msgspec.msgpack.encode(
+        _Saved(prefix.ledger, prefix.size, prefix.tree.roots, dict(prefix.holds), dict(prefix.signing_ids))
+    )
+
+
+def restore(saved: bytes, ceremonies: Iterable[tuple[int, Mapping[str, bytes]]]) -> Prefix:
+    """A prefix from what `save` gave and from the files of all accepted ceremonies, by index and role, in order.
+
+    Raises:
+        ValueError: they do not fit.
+    """
+    state = msgspec.msgpack.decode(saved, type=_Saved)
+    authority = None
+    for index, files in ceremonies:
+        documents = {role: msgspec.json.decode(file) for role, file in files.items()}
+        root_sha256 = state.ledger.root_sha256 if state.ledger else ""
+        ceremony = judge_ceremony(authority, root_sha256, documents, index + 1)
+        if ceremony.outcome != ACCEPTED:
+            raise ValueError(f"the stored ceremony of event {index} is not acceptable: {ceremony.outcome.detail}")
+        authority = ceremony.authority
+    return Prefix(
+        ledger=state.ledger,
+        tree=Tree(state.size, state.roots),
+        authority=authority,
+        holds=state.holds,
+        signing_ids=state.signing_ids,
+    )

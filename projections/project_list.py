@@ -1,0 +1,102 @@
+"""The list of all projects, `simple/index.json`: a target that is rendered at most so often.
+
+At PyPI's size it is 20 MB, so root says how long one rendering lasts (`project_list_seconds`). The chunks hold
+what was rendered; what changed since waits in the header. When it is rendered depends on nothing but claims and events.
+"""
+
+from collections.abc import Iterable, Sequence
+
+import msgspec
+import orjson
+
+from projections.authority import Settings
+from projections.bins import TargetChange, page_target
+from projections.chunks import Aggregate, Change, Chunk, ChunkedMap
+from projections.pages import html_list, json_list
+from projections.repository import expires_at
+from schemas.publications import Claim
+
+KEY = "list:"
+JSON_PATH = "simple/index.json"
+HTML_PATH = "simple/index.html"
+
+
+class Listing(msgspec.Struct, frozen=True, array_like=True):
+    """An event made a project exist, or removed it."""
+
+    index: int
+    name: str
+    exists: bool
+
+
+class _Header(msgspec.Struct, array_like=True):
+    rendered_at: str = ""
+    html: bool = False
+    serial: int = 0
+    pending: dict[str, bool] = msgspec.field(default_factory=dict)
+
+
+class _NameCodec:
+    def parse(self, chunk: Chunk) -> dict[str, bytes]:
+        entries = orjson.loads(b"[" + chunk.body + b"]")
+        return {entry["name"]: _entry(entry["name"]) for entry in entries}
+
+    def render(self, lower: str, entries: Sequence[tuple[str, bytes]]) -> Chunk:
+        return Chunk(lower, body=b",".join(entry for _, entry in entries))
+
+
+class ProjectList:
+    """The list while publications pass: for each in order `apply` and `advance`, and `finish` after the last."""
+
+    def __init__(self, state: Aggregate) -> None:
+        self._header = msgspec.msgpack.decode(state.header, type=_Header) if state.header else _Header()
+        self._names = ChunkedMap(state.chunks, _NameCodec())
+        self._rendered = False
+
+    def apply(self, listings: Iterable[Listing]) -> None:
+        """Take in what a publication's events did, in the order of their indices for each project."""
+        pending = self._header.pending
+        for listing in listings:
+            if (self._names.get(listing.name) is not None) == listing.exists:
+                pending.pop(listing.name, None)
+            else:
+                pending[listing.name] = listing.exists
+
+    def advance(self, claim: Claim, settings: Settings) -> None:
+        """Decide whether this publication renders the list."""
+        header = self._header
+        if header.rendered_at and header.html == settings.html_pages:
+            due_at = expires_at(header.rendered_at, settings.project_list_seconds)
+            if not header.pending or claim.time < due_at:
+                return
+        for name, exists in header.pending.items():
+            if exists:
+                self._names.put(name, _entry(name))
+            else:
+                self._names.delete(name)
+        self._header = _Header(claim.time, settings.html_pages, claim.size - 1)
+        self._rendered = True
+
+    def finish(self) -> tuple[Change, list[tuple[str, bytes]], list[TargetChange]]:
+        """What to store, and if a publication rendered the list, pages by target path and changes of targets."""
+        header = msgspec.msgpack.encode(self._header, order="sorted")
+        if not self._rendered:
+            return Change(KEY, header), [], []
+        put, drop = self._names.finish()
+        pages = _render(self._names.chunks, self._header)
+        shown = dict(pages)
+        targets = [page_target(path, shown.get(path)) for path in (HTML_PATH, JSON_PATH)]
+        return Change(KEY, header, put, drop), pages, targets
+
+
+def _render(chunks: Iterable[Chunk], header: _Header) -> list[tuple[str, bytes]]:
+    names = b",".join(chunk.body for chunk in chunks if chunk.body)
+    pages = [(JSON_PATH, json_list(names, header.serial))]
+    if header.html:
+        entries = orjson.loads(b"[" + names + b"]")
+        pages.insert(0, (HTML_PATH, html_list((entry["name"] for entry in entries), header.serial)))
+    return pages
+
+
+def _entry(name: str) -> bytes:
+    return b'{"name":%s}' % orjson.dumps(name)

@@ -1,0 +1,148 @@
+"""The online roles: payloads of bins, snapshot and timestamp, and which bins a publication signs.
+
+Payloads are canonical JSON built from rendered parts; python-tuf reads every one of them and gives back the same bytes.
+Every version is the number of the publication that signs it, every `expires` the claim's time plus a period from root.
+"""
+
+from base64 import b64decode, b64encode
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime, timedelta
+from hashlib import sha256
+
+import msgspec
+
+from projections.authority import Authority
+from projections.bins import Layout
+from projections.keys import RoleKeys
+from schemas.codec import encode_signed
+from schemas.publications import Claim, Publication
+
+SPEC_VERSION = "1.0.34"
+
+LENGTH_ABOVE_BYTES = 2_000_000
+"""A longer bin has its length in the snapshot. Clients refuse files above a default of their own (python-tuf:
+5,000,000) unless the snapshot says how long they are."""
+
+
+class RoleEntry(msgspec.Struct, frozen=True, array_like=True):
+    """The last version of a bin: publication number, when it expires, length of its file in bytes."""
+
+    version: int
+    expires: str
+    length: int
+
+
+def expires_at(time: str, seconds: int) -> str:
+    """An instant so many seconds later."""
+    return (datetime.fromisoformat(time[:-1]) + timedelta(seconds=seconds)).isoformat() + "Z"
+
+
+def bins_to_sign(before: Authority | None, now: Authority, changed: Iterable[int], renew: Iterable[str]) -> list[int]:
+    """The indices of the bins that a publication signs: content or keys changed, or to be renewed.
+
+    With other keys, another threshold or other names, all of them: what was signed before no longer counts.
+    """
+    layout = now.layout
+    if before is None or before.online != now.online or _names(before.layout) != _names(layout):
+        return list(range(layout.count))
+    renewed = (layout.index(name) for name in renew)
+    return sorted({*changed, *(index for index in renewed if index is not None)})
+
+
+def _names(layout: Layout) -> tuple[int, str]:
+    return layout.bits, layout.prefix
+
+
+def bin_payload(targets: bytes, number: int, expires: str) -> bytes:
+    """The signed part of a bin (TUF 1.0.34, section 4.5) from its rendered targets."""
+    return b'{"_type":"targets","expires":"%s","spec_version":"%s","targets":{%s},"version":%d}' % (
+        expires.encode(),
+        SPEC_VERSION.encode(),
+        targets,
+        number,
+    )
+
+
+class SnapshotTable:
+    """The bins that a snapshot lists, rendered: 16,384 of them are joined anew for every publication.
+
+    Retired bins stay at their last version: a snapshot never drops a name (TUF 1.0.34, section 5.5.5).
+    """
+
+    def __init__(self, entries: Mapping[str, RoleEntry]) -> None:
+        self._fragments: dict[str, bytes] = {}
+        self._order: list[str] = []
+        self.update(entries)
+
+    def update(self, entries: Mapping[str, RoleEntry]) -> None:
+        """Set the entries of bins by role name."""
+        known = len(self._fragments)
+        for name, entry in entries.items():
+            length = b'"length":%d,' % entry.length if entry.length > LENGTH_ABOVE_BYTES else b""
+            filename = f"{name}.json"
+            self._fragments[filename] = b'"%s":{%s"version":%d}' % (filename.encode(), length, entry.version)
+        if len(self._fragments) != known:
+            self._order = sorted(self._fragments)
+
+    def payload(self, claim: Claim, authority: Authority) -> bytes:
+        """The signed part of the snapshot (TUF 1.0.34, section 4.4); `x-ledger` binds it to the log."""
+        offline = (authority.bins, authority.targets)
+        self.update({document.role: RoleEntry(document.version, document.expires, 0) for document in offline})
+        return (
+            b'{"_type":"snapshot","expires":"%s","meta":{%s},"spec_version":"%s","version":%d,'
+            b'"x-ledger":{"origin":"%s","root_hash":"%s","size":%d}}'
+        ) % (
+            expires_at(claim.time, authority.settings.snapshot_expiry_seconds).encode(),
+            b",".join([self._fragments[filename] for filename in self._order]),
+            SPEC_VERSION.encode(),
+            claim.number,
+            claim.origin.encode(),
+            claim.root_hash.encode(),
+            claim.size,
+        )
+
+
+def timestamp_payload(claim: Claim, publication: Publication, authority: Authority) -> bytes:
+    """The signed part of the timestamp (TUF 1.0.34, section 4.6): a function of both records, and their seal."""
+    digest, length, _ = publication.snapshot
+    return (
+        b'{"_type":"timestamp","expires":"%s","meta":{"snapshot.json":{"hashes":{"sha256":"%s"},"length":%d,'
+        b'"version":%d}},"spec_version":"%s","version":%d,"x-publication":"%s"}'
+    ) % (
+        expires_at(claim.time, authority.settings.timestamp_expiry_seconds).encode(),
+        b64decode(digest).hex().encode(),
+        length,
+        claim.number,
+        SPEC_VERSION.encode(),
+        claim.number,
+        sha256(encode_signed(publication)).hexdigest().encode(),
+    )
+
+
+def signed_file(payload: bytes, signatures: Mapping[str, str]) -> bytes:
+    """A metadata file as served: the signed part with signatures (hexadecimal, by key id) in the order of key ids."""
+    parts = [
+        b'{"keyid":"%s","sig":"%s"}' % (keyid.encode(), signature.encode())
+        for keyid, signature in sorted(signatures.items())
+    ]
+    return b'{"signatures":[%s],"signed":%s}' % (b",".join(parts), payload)
+
+
+def pack_signatures(keys: RoleKeys, signatures: Mapping[str, str]) -> tuple[str, ...]:
+    """Signatures (hexadecimal, by key id) as a publication holds them: base64, one for each key of the role."""
+    return tuple(b64encode(bytes.fromhex(signatures.get(keyid, ""))).decode() for keyid in keys.keyids)
+
+
+def unpack_signatures(keys: RoleKeys, packed: Sequence[str]) -> dict[str, str]:
+    """The inverse of `pack_signatures`.
+
+    Raises:
+        ValueError: there is not one string of base64 for each key.
+    """
+    pairs = zip(keys.keyids, packed, strict=True)
+    return {keyid: b64decode(text, validate=True).hex() for keyid, text in pairs if text}
+
+
+def pack_digest(file: bytes) -> str:
+    """The SHA-256 of a file as a publication holds it."""
+    return b64encode(sha256(file).digest()).decode()

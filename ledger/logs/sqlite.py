@@ -69,9 +69,9 @@ class SqliteLog:
             found = await connection.exec_driver_sql(
                 "SELECT count(*) FROM sqlite_master WHERE type = 'trigger' AND name LIKE 'records_are_%'"
             )
-            triggers, first = found.scalar_one(), await self._scalar("SELECT min(idx) FROM records")
-        if triggers != 3:
-            raise LogSettingsError(f"{self._path} lacks the triggers that keep it append-only")
+            if found.scalar_one() != 3:
+                raise LogSettingsError(f"{self._path} is no log: it lacks the triggers that keep one append-only")
+            first = await self._scalar("SELECT min(idx) FROM records")
         if first not in {None, 0}:
             raise LogConflictError(f"{self._path} begins at record {first}: its first records are gone")
 
@@ -91,7 +91,7 @@ class SqliteLog:
             connection = self._open_connection()
             await connection.exec_driver_sql("BEGIN IMMEDIATE")
             try:
-                first = await self._scalar("SELECT coalesce(max(idx) + 1, 0) FROM records")
+                first = await self._size()
                 rows = [(first + offset, value) for offset, value in enumerate(values)]
                 await connection.exec_driver_sql("INSERT INTO records (idx, value) VALUES (?, ?)", rows)
             except BaseException:
@@ -157,8 +157,11 @@ class SqliteLog:
         value: int | None = result.scalar_one()
         return value
 
+    async def _size(self) -> int:
+        return await self._scalar("SELECT coalesce(max(idx) + 1, 0) FROM records") or 0
+
     async def _check_not_shrunk(self, start: int) -> None:
-        size = await self._scalar("SELECT coalesce(max(idx) + 1, 0) FROM records") or 0
+        size = await self._size()
         if start > size:
             raise LogConflictError(f"{self._path} has {size} records and had at least {start}: it has shrunk")
 

@@ -1,0 +1,96 @@
+"""Signers: where private keys are, as securesystemslib URIs.
+
+    SignerError   a key cannot be had, or does not sign
+
+`file2:PATH` is a PEM file (PKCS#8); `awskms:`, `gcpkms:`, `azurekms:`, `hsm:`, `hv:` and the other schemes are those of
+securesystemslib. A key in a folder is found by its key id, so a running service finds a key that was added meanwhile.
+"""
+
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
+from securesystemslib.exceptions import Error as SecuresystemslibError
+from securesystemslib.signer import CryptoSigner, Signer, SSlibKey
+
+
+class SignerError(Exception):
+    """A key cannot be had, or does not sign."""
+
+
+class Keyring:
+    """Finds signers for public keys: by URI where one is configured, else as `KEYID.pem` in a folder."""
+
+    def __init__(self, folder: Path | None, uris: Mapping[str, str] | None = None) -> None:
+        self._folder = folder
+        self._uris = dict(uris or {})
+        self._signers: dict[str, Signer] = {}
+
+    def find(self, keys: Iterable[SSlibKey]) -> list[Signer]:
+        """The signers of those keys that we hold, in the order of the keys.
+
+        Raises:
+            SignerError: one that should be there cannot be loaded.
+        """
+        return [signer for signer in (self._find(key) for key in keys) if signer is not None]
+
+    def _find(self, key: SSlibKey) -> Signer | None:
+        if key.keyid in self._signers:
+            return self._signers[key.keyid]
+        uri = self._uris.get(key.keyid)
+        if uri is None and self._folder is not None:
+            path = self._folder / f"{key.keyid}.pem"
+            uri = f"file2:{path}" if path.exists() else None
+        if uri is None:
+            return None
+        try:
+            signer = Signer.from_priv_key_uri(uri, key)
+        except (SecuresystemslibError, OSError, ValueError, ImportError) as error:
+            # The URI may hold a secret; its scheme does not.
+            scheme = uri.partition(":")[0]
+            raise SignerError(f"key {key.keyid[:16]}… ({scheme}) cannot be used: {type(error).__name__}") from error
+        self._signers[key.keyid] = signer
+        return signer
+
+
+def generate_key_file(folder: Path) -> CryptoSigner:
+    """Make an Ed25519 key and store it as `KEYID.pem` with mode 0600 in a folder of mode 0700."""
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    signer = CryptoSigner.generate_ed25519()
+    path = folder / f"{signer.public_key.keyid}.pem"
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(signer.private_bytes)
+        file.flush()
+        os.fsync(file.fileno())
+    return signer
+
+
+def load_key_files(folder: Path) -> list[CryptoSigner]:
+    """The signers of all key files of a folder, sorted by key id; none if there is no such folder.
+
+    Raises:
+        SignerError: a file cannot be read.
+    """
+    signers = []
+    for path in sorted(folder.glob("*.pem")):
+        try:
+            private = load_pem_private_key(path.read_bytes(), None)
+            signers.append(CryptoSigner(private))  # type: ignore[arg-type]  # other types of keys raise ValueError
+        except (OSError, ValueError, TypeError) as error:
+            raise SignerError(f"{path} is no private key in PEM without a password") from error
+    return signers
+
+
+def sign(signer: Signer, payload: bytes) -> str:
+    """A signature in hexadecimal.
+
+    Raises:
+        SignerError: the key does not sign.
+    """
+    try:
+        return signer.sign(payload).signature
+    except Exception as error:  # whatever a client library of a key service raises
+        keyid = signer.public_key.keyid
+        raise SignerError(f"key {keyid[:16]}… did not sign: {type(error).__name__}: {error}") from error

@@ -77,7 +77,7 @@ def load_key_files(folder: Path) -> list[CryptoSigner]:
     for path in sorted(folder.glob("*.pem")):
         try:
             private = load_pem_private_key(path.read_bytes(), None)
-            signers.append(CryptoSigner(private))  # type: ignore[arg-type]  # other types of keys raise ValueError
+            signers.append(CryptoSigner(private))  # other types of keys raise ValueError
         except (OSError, ValueError, TypeError) as error:
             raise SignerError(f"{path} is no private key in PEM without a password") from error
     return signers

@@ -154,12 +154,11 @@ def join_targets(chunks: Iterable[Chunk]) -> bytes:
     return b",".join(chunk.body for chunk in chunks if chunk.body)
 
 
-def split_by_layout(state: Sequence[Aggregate], layout: Layout) -> dict[int, list[TargetChange]]:
-    """The targets of stored bins by their index in another layout, as changes that add them there."""
-    result: dict[int, list[TargetChange]] = {}
+def take_targets(state: Iterable[Aggregate]) -> list[TargetChange]:
+    """The targets of stored bins, as changes that add them to other bins."""
+    changes: list[TargetChange] = []
     for aggregate in state:
         held = _held(aggregate)
         for path, entry in ChunkedMap(aggregate.chunks, BinCodec()).items():
-            target = result.setdefault(layout.index_of_target(path), [])
-            target.extend(TargetChange(path, each, "hold") for each in held.get(path, [entry]))
-    return result
+            changes.extend(TargetChange(path, each, "hold") for each in held.get(path, [entry]))
+    return changes

@@ -37,8 +37,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
 def draft(plan: Plan, current: Authority | None) -> dict[str, dict[str, Any]]:
     """The `signed` parts that a ceremony must sign, by role.
 
-    Root is always among them. `targets` and `bins` are left out if nothing but their expiry would change: their keys may
-    be gone (PEP 458 recommends to discard them after signing).
+    Root is always among them. `targets` and `bins` are left out if nothing but their expiry would change: their keys
+    may be gone (PEP 458 recommends to discard them after signing).
     """
     versions = {} if current is None else {document.role: document.version for document in current.documents}
     bodies = {"root": _root(plan), "targets": _targets(plan), "bins": _bins(plan)}

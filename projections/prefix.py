@@ -61,10 +61,11 @@ class Extension(msgspec.Struct, frozen=True):
 
 
 class Prefix(msgspec.Struct, frozen=True, kw_only=True):
-    """The state of a prefix. It is a value: extending it gives another."""
+    """The state of a prefix. It is a value: extending it gives another. `last_digest` is that of its last record."""
 
     ledger: Ledger | None = None
     tree: Tree = Tree()
+    last_digest: str = ""
     authority: Authority | None = None
     holds: Mapping[str, Hold] = {}
     signing_ids: Mapping[str, str] = {}
@@ -112,6 +113,7 @@ class _Extender:
         self._prefix = prefix
         self._index = prefix.size
         self._ledger = prefix.ledger
+        self._last_digest = prefix.last_digest
         self._authority = prefix.authority
         self._holds = dict(prefix.holds)
         self._signing_ids = dict(prefix.signing_ids)
@@ -127,12 +129,14 @@ class _Extender:
             outcome = self._judge(event, digest)
             kind = event.__struct_config__.tag if isinstance(event, events.BaseEvent) else ""
             self._extension.judged.append(Judged(self._index, digest, str(kind), outcome))
+        self._last_digest = digest
         self._index += 1
 
     def finish(self, values: Sequence[bytes | None]) -> tuple[Prefix, Extension]:
         prefix = Prefix(
             ledger=self._ledger,
             tree=self._prefix.tree.extend(values),
+            last_digest=self._last_digest,
             authority=self._authority,
             holds=self._holds,
             signing_ids=self._signing_ids,
@@ -205,6 +209,7 @@ class _Saved(msgspec.Struct, array_like=True):
     ledger: Ledger | None
     size: int
     roots: tuple[bytes, ...]
+    last_digest: str
     holds: dict[str, Hold]
     signing_ids: dict[str, str]
 
@@ -212,7 +217,14 @@ class _Saved(msgspec.Struct, array_like=True):
 def save(prefix: Prefix) -> bytes:
     """A prefix as bytes. The documents of its ceremonies are to be stored beside them."""
     return msgspec.msgpack.encode(
-        _Saved(prefix.ledger, prefix.size, prefix.tree.roots, dict(prefix.holds), dict(prefix.signing_ids))
+        _Saved(
+            prefix.ledger,
+            prefix.size,
+            prefix.tree.roots,
+            prefix.last_digest,
+            dict(prefix.holds),
+            dict(prefix.signing_ids),
+        )
     )
 
 
@@ -234,6 +246,7 @@ def restore(saved: bytes, ceremonies: Iterable[tuple[int, Mapping[str, bytes]]])
     return Prefix(
         ledger=state.ledger,
         tree=Tree(state.size, state.roots),
+        last_digest=state.last_digest,
         authority=authority,
         holds=state.holds,
         signing_ids=state.signing_ids,

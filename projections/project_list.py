@@ -11,7 +11,7 @@ import orjson
 
 from projections.authority import Settings
 from projections.bins import TargetChange, page_target
-from projections.chunks import Aggregate, Change, Chunk, ChunkedMap
+from projections.chunks import Change, Chunk, ChunkedMap
 from projections.pages import html_list, json_list
 from projections.repository import expires_at
 from schemas.publications import Claim
@@ -46,18 +46,23 @@ class _NameCodec:
 
 
 class ProjectList:
-    """The list while publications pass: for each in order `apply` and `advance`, and `finish` after the last."""
+    """The list while publications pass: for each in order `apply` and `advance`; after the last, `finish`.
 
-    def __init__(self, state: Aggregate) -> None:
-        self._header = msgspec.msgpack.decode(state.header, type=_Header) if state.header else _Header()
-        self._names = ChunkedMap(state.chunks, _NameCodec())
-        self._rendered = False
+    Only `finish` needs the chunks, and only if `is_rendered`: most publications do not touch the list.
+    """
+
+    def __init__(self, header: bytes) -> None:
+        self._header = msgspec.msgpack.decode(header, type=_Header) if header else _Header()
+        self._moved: dict[str, bool] = {}
+        self.is_rendered = False
 
     def apply(self, listings: Iterable[Listing]) -> None:
         """Take in what a publication's events did, in the order of their indices for each project."""
         pending = self._header.pending
         for listing in listings:
-            if (self._names.get(listing.name) is not None) == listing.exists:
+            # A listing is a transition, so what was rendered follows without a look at the list.
+            was_rendered = not pending.get(listing.name, listing.exists)
+            if was_rendered == listing.exists:
                 pending.pop(listing.name, None)
             else:
                 pending[listing.name] = listing.exists
@@ -69,21 +74,23 @@ class ProjectList:
             due_at = expires_at(header.rendered_at, settings.project_list_seconds)
             if not header.pending or claim.time < due_at:
                 return
-        for name, exists in header.pending.items():
-            if exists:
-                self._names.put(name, _entry(name))
-            else:
-                self._names.delete(name)
+        self._moved.update(header.pending)
         self._header = _Header(claim.time, settings.html_pages, claim.size - 1)
-        self._rendered = True
+        self.is_rendered = True
 
-    def finish(self) -> tuple[Change, list[tuple[str, bytes]], list[TargetChange]]:
+    def finish(self, chunks: Sequence[Chunk]) -> tuple[Change, list[tuple[str, bytes]], list[TargetChange]]:
         """What to store, and if a publication rendered the list, pages by target path and changes of targets."""
         header = msgspec.msgpack.encode(self._header, order="sorted")
-        if not self._rendered:
+        if not self.is_rendered:
             return Change(KEY, header), [], []
-        put, drop = self._names.finish()
-        pages = _render(self._names.chunks, self._header)
+        names = ChunkedMap(chunks, _NameCodec())
+        for name, exists in sorted(self._moved.items()):
+            if exists:
+                names.put(name, _entry(name))
+            else:
+                names.delete(name)
+        put, drop = names.finish()
+        pages = _render(names.chunks, self._header)
         shown = dict(pages)
         targets = [page_target(path, shown.get(path)) for path in (HTML_PATH, JSON_PATH)]
         return Change(KEY, header, put, drop), pages, targets

@@ -5,14 +5,13 @@ Every version is the number of the publication that signs it, every `expires` th
 """
 
 from base64 import b64decode, b64encode
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from hashlib import sha256
 
 import msgspec
 
 from projections.authority import Authority
-from projections.bins import Layout
 from projections.keys import RoleKeys
 from schemas.codec import encode_signed
 from schemas.publications import Claim, Publication
@@ -25,11 +24,15 @@ LENGTH_ABOVE_BYTES = 2_000_000
 
 
 class RoleEntry(msgspec.Struct, frozen=True, array_like=True):
-    """The last version of a bin: publication number, when it expires, length of its file in bytes."""
+    """The last version of a role: publication number, when it expires, length and SHA-256 of its file.
+
+    The length of a bin that was retired is 0: nobody fetches it, and whoever rebuilds from the log need not know it.
+    """
 
     version: int
     expires: str
-    length: int
+    length: int = 0
+    sha256: str = ""
 
 
 def expires_at(time: str, seconds: int) -> str:
@@ -37,20 +40,16 @@ def expires_at(time: str, seconds: int) -> str:
     return (datetime.fromisoformat(time[:-1]) + timedelta(seconds=seconds)).isoformat() + "Z"
 
 
-def bins_to_sign(before: Authority | None, now: Authority, changed: Iterable[int], renew: Iterable[str]) -> list[int]:
-    """The indices of the bins that a publication signs: content or keys changed, or to be renewed.
+def signs_all_bins(before: Authority | None, now: Authority) -> bool:
+    """Whether a publication signs every bin; otherwise those whose targets changed and those that its claim renews.
 
-    With other keys, another threshold or other names, all of them: what was signed before no longer counts.
+    With other keys, another threshold or other names, what was signed before no longer counts.
     """
-    layout = now.layout
-    if before is None or before.online != now.online or _names(before.layout) != _names(layout):
-        return list(range(layout.count))
-    renewed = (layout.index(name) for name in renew)
-    return sorted({*changed, *(index for index in renewed if index is not None)})
-
-
-def _names(layout: Layout) -> tuple[int, str]:
-    return layout.bits, layout.prefix
+    return (
+        before is None
+        or before.online != now.online
+        or (before.layout.bits, before.layout.prefix) != (now.layout.bits, now.layout.prefix)
+    )
 
 
 def bin_payload(targets: bytes, number: int, expires: str) -> bytes:
@@ -66,16 +65,26 @@ def bin_payload(targets: bytes, number: int, expires: str) -> bytes:
 class SnapshotTable:
     """The bins that a snapshot lists, rendered: 16,384 of them are joined anew for every publication.
 
-    Retired bins stay at their last version: a snapshot never drops a name (TUF 1.0.34, section 5.5.5).
+    Retired bins stay at their last version: a snapshot never drops a name (TUF 1.0.34, section 5.5.5). `entries` has
+    all bins, retired ones too, by role name.
     """
 
     def __init__(self, entries: Mapping[str, RoleEntry]) -> None:
+        self.reset(entries)
+
+    def reset(self, entries: Mapping[str, RoleEntry]) -> None:
+        """Forget everything and set the entries of bins by role name."""
+        self.entries: dict[str, RoleEntry] = {}
         self._fragments: dict[str, bytes] = {}
         self._order: list[str] = []
         self.update(entries)
 
     def update(self, entries: Mapping[str, RoleEntry]) -> None:
         """Set the entries of bins by role name."""
+        self.entries.update(entries)
+        self._render(entries)
+
+    def _render(self, entries: Mapping[str, RoleEntry]) -> None:
         known = len(self._fragments)
         for name, entry in entries.items():
             length = b'"length":%d,' % entry.length if entry.length > LENGTH_ABOVE_BYTES else b""
@@ -87,7 +96,7 @@ class SnapshotTable:
     def payload(self, claim: Claim, authority: Authority) -> bytes:
         """The signed part of the snapshot (TUF 1.0.34, section 4.4); `x-ledger` binds it to the log."""
         offline = (authority.bins, authority.targets)
-        self.update({document.role: RoleEntry(document.version, document.expires, 0) for document in offline})
+        self._render({document.role: RoleEntry(document.version, document.expires) for document in offline})
         return (
             b'{"_type":"snapshot","expires":"%s","meta":{%s},"spec_version":"%s","version":%d,'
             b'"x-ledger":{"origin":"%s","root_hash":"%s","size":%d}}'
@@ -146,3 +155,8 @@ def unpack_signatures(keys: RoleKeys, packed: Sequence[str]) -> dict[str, str]:
 def pack_digest(file: bytes) -> str:
     """The SHA-256 of a file as a publication holds it."""
     return b64encode(sha256(file).digest()).decode()
+
+
+def pack_sha256(digest: str) -> str:
+    """A hexadecimal SHA-256 as a publication holds it."""
+    return b64encode(bytes.fromhex(digest)).decode()

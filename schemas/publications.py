@@ -16,9 +16,6 @@ from schemas.fields import Identifier, Instant, Length, Number, Origin, Sha256, 
 MAX_PUBLICATION_BYTES = 16 * 2**20
 """Longest record in bytes: 65,536 bins make about 10.4 MB."""
 
-FORMAT = 1
-"""Format of both records. Another format is another ruleset."""
-
 HexSignature = Annotated[str, Meta(pattern=r"^(?:[0-9a-f]{2})+(?!\n)$", max_length=4096)]
 Base64Digest = Annotated[str, Meta(pattern=r"^[A-Za-z0-9+/]{43}=(?!\n)$", description="SHA-256, base64.")]
 Base64Signature = Annotated[
@@ -38,6 +35,9 @@ class Seal(Struct, frozen=True, kw_only=True):
     sig: HexSignature
 
 
+Format = Annotated[Literal[1], Meta(description="Format of both records; another format is another ruleset.")]
+
+
 class Claim(Struct, frozen=True, kw_only=True, tag_field="type", tag="claim"):
     """The intent to publish, as number `number`, the repository that the first `size` events make.
 
@@ -45,7 +45,7 @@ class Claim(Struct, frozen=True, kw_only=True, tag_field="type", tag="claim"):
     Merkle root (RFC 6962) of the first `size` events; `renew` names the bins to sign although nothing in them changed.
     """
 
-    format: Literal[1]
+    format: Format
     origin: Origin
     number: Number
     previous: Sha256
@@ -64,7 +64,7 @@ class Publication(Struct, frozen=True, kw_only=True, tag_field="type", tag="publ
     hexadecimal the 16,384 bins of a key rotation would be 3.7 MB instead of 2.6.
     """
 
-    format: Literal[1]
+    format: Format
     number: Number
     claim: Sha256
     roles: tuple[tuple[Identifier, Base64Digest, tuple[Base64Signature, ...]], ...]

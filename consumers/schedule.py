@@ -1,0 +1,132 @@
+"""When to publish, how far, and which bins to renew: the signer's policy, without any I/O.
+
+None of this shapes bytes: what it decides is written into the claim. The periods come from root.
+"""
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import NamedTuple
+
+from ledger.clock import from_instant, to_instant
+from projections.authority import Authority
+from projections.chain import Head
+from projections.prefix import Prefix
+from projections.repository import RoleEntry
+from schemas.publications import Claim
+
+CLOCK_TOLERANCE = timedelta(seconds=60)
+RENEWALS = 64
+"""Renewing all bins takes about so many publications …"""
+RENEWALS_PER_PERIOD = 256
+"""… and they are so far apart that it takes a quarter of the period, in its second half."""
+LEAST_RENEWED = 16
+
+
+class ClockError(Exception):
+    """The clock and the log do not fit; a person must say which is right."""
+
+
+class Due(NamedTuple):
+    """A publication is to be made: of so many events, renewing these bins."""
+
+    size: int
+    renew: tuple[str, ...]
+    why: str
+
+
+class Schedule:
+    """The policy of one signer.
+
+    Args:
+        interval_seconds: the least time between two publications that new events cause.
+        clock_days: how far the clock may be ahead of the last publication before a person must confirm it.
+        clock_checked: a person did.
+        grace_seconds: how long another signer's claim is left alone.
+        above: numbers up to this one were used by metadata that is served and not on the log (`tuf-ledger resume`).
+    """
+
+    def __init__(
+        self,
+        *,
+        interval_seconds: float = 1.0,
+        clock_days: float = 7.0,
+        clock_checked: bool = False,
+        grace_seconds: float = 5.0,
+        above: int = 0,
+    ) -> None:
+        self.grace_seconds = grace_seconds
+        self.above = above
+        self._interval = timedelta(seconds=interval_seconds)
+        self._clock_limit = timedelta(days=clock_days)
+        self._clock_checked = clock_checked
+        self._published_at: datetime | None = None
+        self._renewed_at: datetime | None = None
+
+    def size(self, end: Prefix, head: Head) -> int:
+        """How many events the next claim covers: all, unless they are held; never fewer than the last publication."""
+        return end.size if end.held_at is None else min(end.size, max(end.held_at, head.size))
+
+    def due(
+        self, now: datetime, end: Prefix, head: Head, entries: Mapping[str, RoleEntry], *, now_please: bool = False
+    ) -> Due | None:
+        """What is to be published at this moment, or None.
+
+        Raises:
+            ClockError: the clock is behind the last publication, or so far ahead that a person must look.
+        """
+        authority = end.authority
+        if authority is None:
+            return None
+        self._check_clock(now, head, authority)
+        size = self.size(end, head)
+        above = self.above > head.number
+        renew = tuple(map(authority.layout.name, range(authority.layout.count))) if above and head.number else ()
+        if head.number == 0 or above:
+            return Due(size, renew, "first" if head.number == 0 else "resumed")
+        renew = self._renewals(now, authority, entries)
+        since = now - from_instant(head.time)
+        waited = self._published_at is None or now - self._published_at >= self._interval
+        if size > head.size and (now_please or waited):
+            return Due(size, renew, "events")
+        settings = authority.settings
+        if since >= timedelta(seconds=min(settings.timestamp_expiry_seconds, settings.snapshot_expiry_seconds) / 2):
+            return Due(size, renew, "timestamp")
+        return Due(size, renew, "renewal") if renew else None
+
+    def is_stale(self, now: datetime, claim: Claim, authority: Authority) -> bool:
+        """Whether a claim is older than a quarter of the timestamp's period: what it gave would expire too soon."""
+        quarter = timedelta(seconds=authority.settings.timestamp_expiry_seconds / 4)
+        return now - from_instant(claim.time) > quarter
+
+    def published(self, now: datetime, claim: Claim) -> None:
+        """A publication was made."""
+        self._published_at = now
+        self._clock_checked = False
+        if claim.renew:
+            self._renewed_at = now
+
+    def _renewals(self, now: datetime, authority: Authority, entries: Mapping[str, RoleEntry]) -> tuple[str, ...]:
+        """The bins to renew: some of those in the second half of their period, and all that have expired."""
+        layout, period = authority.layout, timedelta(seconds=authority.settings.bin_expiry_seconds)
+        soon = to_instant(now + period / 2)
+        due = sorted(
+            (entry.expires, name)
+            for name, entry in entries.items()
+            if entry.expires <= soon and layout.index(name) is not None
+        )
+        expired_before = to_instant(now)
+        expired = [name for expires, name in due if expires <= expired_before]
+        rested = self._renewed_at is None or now - self._renewed_at >= period / RENEWALS_PER_PERIOD
+        limit = max(LEAST_RENEWED, -(-layout.count // RENEWALS)) if rested else 0
+        return tuple(sorted({*expired, *(name for _, name in due[:limit])}))
+
+    def _check_clock(self, now: datetime, head: Head, authority: Authority) -> None:
+        if not head.time:
+            return
+        last = from_instant(head.time)
+        both = f"The clock says {to_instant(now)}, the last publication {head.time}"
+        if now < last - CLOCK_TOLERANCE:
+            raise ClockError(f"{both}. Set the clock right; nothing is signed with a time before it")
+        limit = max(self._clock_limit, timedelta(seconds=authority.settings.timestamp_expiry_seconds))
+        if now > last + limit and not self._clock_checked:
+            raise ClockError(f"{both}. If the clock is right, go on with --clock-checked")

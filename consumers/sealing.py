@@ -1,0 +1,77 @@
+"""Sealers: who turns a payload into a metadata file.
+
+A signer signs and checks its own signature; everybody else takes the signatures from the log and checks them. The
+files are the same bytes.
+"""
+
+from collections.abc import Mapping, Sequence
+
+from securesystemslib.signer import Signer
+
+from consumers.renderer import DivergenceError
+from ledger.signers import SignerError, sign
+from projections.keys import RoleKeys
+from projections.repository import pack_digest, pack_signatures, signed_file, unpack_signatures
+from schemas.publications import Publication
+
+SNAPSHOT = "snapshot"
+
+Seals = Mapping[str, tuple[str, Sequence[str]]]
+"""By role name: the SHA-256 of the file and its signatures, both as a publication holds them."""
+
+
+class SigningSealer:
+    """Signs with private keys. `packed` collects the signatures by role name, as a publication holds them."""
+
+    def __init__(self, online: RoleKeys, signers: Sequence[Signer]) -> None:
+        self._online = online
+        self._signers = signers
+        self.packed: dict[str, tuple[str, ...]] = {}
+
+    def seal(self, name: str, payload: bytes) -> bytes:
+        """Sign a payload, make sure that the signatures verify, and return the file."""
+        signatures = self.signatures(name, payload)
+        self.packed[name] = pack_signatures(self._online, signatures)
+        return signed_file(payload, signatures)
+
+    def signatures(self, name: str, payload: bytes) -> dict[str, str]:
+        """Signatures (hexadecimal, by key id) of all our keys.
+
+        Raises:
+            SignerError: a key does not sign, or what it signed does not verify.
+        """
+        signatures = {signer.public_key.keyid: sign(signer, payload) for signer in self._signers}
+        if not self._online.accept_all(signatures, payload):
+            raise SignerError(f"the signature of {name} does not verify: is a key service faulty?")
+        return signatures
+
+
+class CheckingSealer:
+    """Takes the signatures from the log, and checks them and the file that they make."""
+
+    def __init__(self, online: RoleKeys, seals: Seals) -> None:
+        self._online = online
+        self._seals = seals
+
+    def seal(self, name: str, payload: bytes) -> bytes:
+        """The file as it was published."""
+        seal = self._seals.get(name)
+        if seal is None:
+            raise DivergenceError(f"{name} had to be signed, and is not in the publication")
+        digest, packed = seal
+        signatures = unpack_signatures(self._online, packed)
+        if not self._online.accept_all(signatures, payload):
+            raise DivergenceError(f"the signatures of {name} are not of what its events make")
+        file = signed_file(payload, signatures)
+        if pack_digest(file) != digest:
+            raise DivergenceError(f"the file of {name} has another digest than the publication says")
+        return file
+
+
+def seals_of(publication: Publication) -> dict[str, tuple[str, Sequence[str]]]:
+    """What a publication says of the files it signs."""
+    digest, _, packed = publication.snapshot
+    return {
+        **{name: (sha256, signatures) for name, sha256, signatures in publication.roles},
+        SNAPSHOT: (digest, packed),
+    }

@@ -1,0 +1,136 @@
+"""Configuration: one TOML file in the ledger's folder, every value also an environment variable.
+
+`[signer] interval_seconds` is `TUF_LEDGER_SIGNER_INTERVAL_SECONDS`. The environment wins. Nothing here shapes metadata: what
+does is on the log. Secrets are kept out of every representation and message.
+"""
+
+import os
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import msgspec
+
+FILENAME = "ledger.toml"
+PREFIX = "TUF_LEDGER"
+
+Positive = Annotated[float, msgspec.Meta(gt=0)]
+
+
+class ConfigError(Exception):
+    """The configuration cannot be used; the message names the setting."""
+
+
+class LedgerSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Where the ledger is. Relative paths are relative to the ledger's folder."""
+
+    log: str = "sqlite:log"
+    public: str = "public"
+    state: str = "state"
+
+
+class SignerSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How the signer works. `keys` is a folder of key files, `uris` names keys elsewhere by key id; `served` is what is
+    compared with the log before the first signature (default: the public folder; a URL where that is elsewhere).
+    """
+
+    keys: str = "keys/online"
+    uris: dict[str, str] = {}
+    interval_seconds: Annotated[float, msgspec.Meta(ge=0)] = 1.0
+    grace_seconds: Annotated[float, msgspec.Meta(ge=0)] = 5.0
+    clock_days: Positive = 7.0
+    served: str = ""
+
+    def __repr__(self) -> str:
+        """Without the URIs, which may hold credentials."""
+        return f"SignerSection(keys={self.keys!r}, uris=<{len(self.uris)}>)"
+
+
+class VerifierSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How the verifier works. `served` as the signer's; `delay_seconds` is how long what is served may lag."""
+
+    served: str = ""
+    delay_seconds: Positive = 30.0
+
+
+class KafkaSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How to talk to the brokers."""
+
+    security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
+    sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = "SCRAM-SHA-512"
+    sasl_username: str = ""
+    sasl_password: str = ""
+    ssl_cafile: str = ""
+    ssl_certfile: str = ""
+    ssl_keyfile: str = ""
+    timeout_seconds: Positive = 30.0
+
+    def __repr__(self) -> str:
+        """Without the password."""
+        return f"KafkaSection(security_protocol={self.security_protocol!r}, sasl_username={self.sasl_username!r})"
+
+
+class LoggingSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What is logged, and how: for people on a terminal, as JSON otherwise."""
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    format: Literal["auto", "console", "json"] = "auto"
+
+
+class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """All settings of one ledger folder."""
+
+    ledger: LedgerSection = LedgerSection()
+    signer: SignerSection = SignerSection()
+    verifier: VerifierSection = VerifierSection()
+    kafka: KafkaSection = KafkaSection()
+    logging: LoggingSection = LoggingSection()
+
+
+def load_config(folder: Path, environment: Mapping[str, str] | None = None) -> Config:
+    """The configuration of a ledger's folder; defaults where neither file nor environment says anything.
+
+    Raises:
+        ConfigError: the file is no TOML, or a setting is unknown or out of range.
+    """
+    path = folder / FILENAME
+    values: dict[str, Any] = {}
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        pass
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ConfigError(f"{path} cannot be read: {error}") from error
+    try:
+        _apply_environment(values, os.environ if environment is None else environment)
+        return msgspec.convert(values, Config, strict=False)
+    except msgspec.ValidationError as error:
+        raise ConfigError(f"{path} or the environment: {error}") from error
+
+
+def settings() -> dict[str, str]:
+    """The environment variable of every setting, with the setting's place in the file."""
+    return {
+        f"{PREFIX}_{section.name}_{field.name}".upper(): f"[{section.name}] {field.name}"
+        for section in msgspec.structs.fields(Config)
+        for field in msgspec.structs.fields(section.type)
+    }
+
+
+def _apply_environment(values: dict[str, Any], environment: Mapping[str, str]) -> None:
+    for section in msgspec.structs.fields(Config):
+        for field in msgspec.structs.fields(section.type):
+            name = f"{PREFIX}_{section.name}_{field.name}".upper()
+            if name in environment:
+                text = environment[name]
+                table = values.setdefault(section.name, {})
+                table[field.name] = _parse_table(name, text) if field.name == "uris" else text
+
+
+def _parse_table(name: str, text: str) -> Any:
+    """A table in an environment variable is written as in TOML, `{ KEYID = "file2:…" }`."""
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{name} is not a TOML table") from error

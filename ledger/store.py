@@ -1,0 +1,389 @@
+"""The state of one follower: bytes under keys in one SQLite file, and its position in the logs.
+
+State is disposable: it can be deleted and rebuilt from the logs at any time, and a file of another format is. It is
+not in memory either: what a publication needs is loaded and saved in batches, because one statement through the async
+stack costs 0.3 ms. One transaction lasts from the first change of a publication until its record was read back; a
+crash in between leaves the state where it was.
+"""
+
+import fcntl
+import json
+import os
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+from urllib.parse import quote
+
+from sqlalchemy.exc import DatabaseError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+
+FORMAT = 1
+"""Another layout is another number; a file with another number is deleted and rebuilt."""
+
+_SCHEMA = """
+CREATE TABLE format (number INTEGER NOT NULL);
+CREATE TABLE position (
+    only INTEGER PRIMARY KEY CHECK (only = 1),
+    number INTEGER NOT NULL, digest TEXT NOT NULL, time TEXT NOT NULL, size INTEGER NOT NULL,
+    last_event TEXT NOT NULL, events_token INTEGER NOT NULL,
+    next_record INTEGER NOT NULL, last_record TEXT NOT NULL, publications_token INTEGER NOT NULL,
+    prefix BLOB NOT NULL
+);
+CREATE TABLE ceremonies (idx INTEGER NOT NULL, role TEXT NOT NULL, version INTEGER NOT NULL, file BLOB NOT NULL,
+    PRIMARY KEY (idx, role)) WITHOUT ROWID;
+CREATE TABLE aggregates (key TEXT PRIMARY KEY, header BLOB NOT NULL) WITHOUT ROWID;
+CREATE TABLE chunks (key TEXT NOT NULL, lower TEXT NOT NULL, facts BLOB NOT NULL, body BLOB NOT NULL,
+    html BLOB NOT NULL, PRIMARY KEY (key, lower));
+CREATE TABLE seen (key TEXT NOT NULL, id TEXT NOT NULL, digest TEXT NOT NULL, PRIMARY KEY (key, id)) WITHOUT ROWID;
+CREATE TABLE roles (name TEXT PRIMARY KEY, version INTEGER NOT NULL, expires TEXT NOT NULL, length INTEGER NOT NULL,
+    sha256 TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE publications (number INTEGER PRIMARY KEY, idx INTEGER NOT NULL, digest TEXT NOT NULL,
+    time TEXT NOT NULL, size INTEGER NOT NULL, signed INTEGER NOT NULL, snapshot_sha256 TEXT NOT NULL,
+    timestamp_sha256 TEXT NOT NULL);
+CREATE INDEX publications_by_size ON publications (size);
+CREATE TABLE judged (log TEXT NOT NULL, idx INTEGER NOT NULL, digest TEXT NOT NULL, kind TEXT NOT NULL,
+    verdict TEXT NOT NULL, code TEXT NOT NULL, detail TEXT NOT NULL, PRIMARY KEY (log, idx)) WITHOUT ROWID;
+CREATE INDEX judged_by_digest ON judged (digest);
+CREATE TABLE files (path TEXT PRIMARY KEY, sha256 TEXT NOT NULL, number INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE notes (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+"""
+
+
+class StoreError(Exception):
+    """The state cannot be used; the message says what to do."""
+
+
+class Position(NamedTuple):
+    """Where a follower stands: its last publication, and what it remembers of the logs up to there.
+
+    `last_event` and `last_record` are SHA-256 digests of the last known record of `events` and `publications`,
+    `next_record` is the index of the first record of `publications` that is not behind the position, tokens are those of
+    `ledger.logs.Log`.
+    """
+
+    number: int
+    digest: str
+    time: str
+    size: int
+    last_event: str
+    events_token: int
+    next_record: int
+    last_record: str
+    publications_token: int
+    prefix: bytes
+
+
+class Publication(NamedTuple):
+    """A publication that the follower has applied; `record` is its index in the `publications` log."""
+
+    number: int
+    record: int
+    digest: str
+    time: str
+    size: int
+    signed: int
+    snapshot_sha256: str
+    timestamp_sha256: str
+
+
+class JudgedRow(NamedTuple):
+    """A record that was not simply accepted: which in which log, `events` or `publications`."""
+
+    log: str
+    record: int
+    digest: str
+    kind: str
+    verdict: str
+    code: str
+    detail: str
+
+
+class Store:
+    """The state file. One process writes (a lock file sees to it), any number read."""
+
+    def __init__(self, path: Path, *, read_only: bool = False) -> None:
+        self.path = path
+        self._read_only = read_only
+        self._engine: AsyncEngine | None = None
+        self._connection: AsyncConnection | None = None
+        self._lock: int | None = None
+
+    # --- opening and transactions --------------------------------------------------------------------------------
+
+    async def open(self) -> None:
+        """Open the file, or create it; one of another format is deleted first.
+
+        Raises:
+            StoreError: another process has it, or it is missing and we may only read.
+        """
+        if self._read_only:
+            if not self.path.exists():
+                raise StoreError(f"there is no state at {self.path}: that consumer has not run here")
+        else:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self._acquire_lock()
+        try:
+            await self._connect()
+            if not await self._is_current():
+                await self._replace()
+        except DatabaseError as error:
+            if self._read_only:
+                raise StoreError(f"{self.path} is not readable: {error.orig}") from error
+            await self._replace()
+
+    async def close(self) -> None:
+        """Close the file. What was not committed is gone."""
+        await self._disconnect()
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+    async def reset(self) -> None:
+        """Delete all state: to be rebuilt from the logs."""
+        await self._replace()
+
+    async def begin(self) -> None:
+        """Begin the transaction of a publication."""
+        await self._execute("BEGIN IMMEDIATE")
+
+    async def commit(self) -> None:
+        """Commit it."""
+        await self._execute("COMMIT")
+
+    async def rollback(self) -> None:
+        """Undo it."""
+        await self._execute("ROLLBACK")
+
+    # --- aggregates ----------------------------------------------------------------------------------------------
+
+    async def load(
+        self, keys: Sequence[str]
+    ) -> tuple[list[tuple[str, bytes]], list[tuple[str, str, bytes, bytes, bytes]]]:
+        """Headers `(key, header)` of aggregates and their chunks `(key, lower, facts, body, html)`, sorted."""
+        wanted = json.dumps(list(keys))
+        headers = await self._rows(
+            "SELECT a.key, a.header FROM json_each(?) AS j CROSS JOIN aggregates AS a ON a.key = j.value", wanted
+        )
+        chunks = await self._rows(
+            "SELECT c.key, c.lower, c.facts, c.body, c.html FROM json_each(?) AS j CROSS JOIN chunks AS c"
+            " ON c.key = j.value ORDER BY c.key, c.lower",
+            wanted,
+        )
+        return headers, chunks
+
+    async def load_header(self, key: str) -> bytes:
+        """The header of one aggregate, without its chunks; empty if there is none."""
+        rows = await self._rows("SELECT header FROM aggregates WHERE key = ?", key)
+        return rows[0][0] if rows else b""
+
+    async def save(
+        self,
+        headers: Sequence[tuple[str, bytes]],
+        chunks: Sequence[tuple[str, str, bytes, bytes, bytes]],
+        dropped: Sequence[tuple[str, str]],
+    ) -> None:
+        """Put headers and chunks, and drop chunks by key and lower bound."""
+        await self._many("DELETE FROM chunks WHERE key = ? AND lower = ?", dropped)
+        await self._many("INSERT OR REPLACE INTO aggregates VALUES (?, ?)", headers)
+        await self._many("INSERT OR REPLACE INTO chunks VALUES (?, ?, ?, ?, ?)", chunks)
+
+    async def keys(self, first: str, last: str, limit: int) -> list[str]:
+        """Keys of aggregates from `first` (exclusive) to `last` (exclusive), in order, at most so many."""
+        rows = await self._rows(
+            "SELECT key FROM aggregates WHERE key > ? AND key < ? ORDER BY key LIMIT ?", first, last, limit
+        )
+        return [key for (key,) in rows]
+
+    async def count_chunks(self, first: str, last: str) -> int:
+        """How many chunks the aggregates from `first` (inclusive) to `last` (exclusive) have."""
+        rows = await self._rows("SELECT count(*) FROM chunks WHERE key >= ? AND key < ?", first, last)
+        return int(rows[0][0])
+
+    async def delete_range(self, first: str, last: str) -> None:
+        """Delete the aggregates from `first` (inclusive) to `last` (exclusive)."""
+        await self._execute("DELETE FROM aggregates WHERE key >= ? AND key < ?", first, last)
+        await self._execute("DELETE FROM chunks WHERE key >= ? AND key < ?", first, last)
+
+    async def load_seen(self, pairs: Sequence[tuple[str, str]]) -> list[tuple[str, str, str]]:
+        """Remembered ids `(key, id, digest)` among these pairs of key and id."""
+        return await self._rows(
+            "SELECT s.key, s.id, s.digest FROM json_each(?) AS j CROSS JOIN seen AS s"
+            " ON s.key = json_extract(j.value, '$[0]') AND s.id = json_extract(j.value, '$[1]')",
+            json.dumps(list(pairs)),
+        )
+
+    async def save_seen(self, rows: Sequence[tuple[str, str, str]]) -> None:
+        """Remember ids."""
+        await self._many("INSERT OR REPLACE INTO seen VALUES (?, ?, ?)", rows)
+
+    # --- position, roles, publications ---------------------------------------------------------------------------
+
+    async def load_position(self) -> Position | None:
+        """The position, or None if the follower has not applied a publication yet."""
+        rows = await self._rows(
+            "SELECT number, digest, time, size, last_event, events_token, next_record, last_record,"
+            " publications_token, prefix FROM position"
+        )
+        return Position(*rows[0]) if rows else None
+
+    async def save_position(self, position: Position) -> None:
+        """Set the position. To be the last change of a transaction."""
+        await self._many("INSERT OR REPLACE INTO position VALUES (1, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", [position])
+
+    async def load_ceremonies(self) -> list[tuple[int, str, int, bytes]]:
+        """All offline documents `(index of the event, role, version, file)` in order."""
+        return await self._rows("SELECT idx, role, version, file FROM ceremonies ORDER BY idx, role")
+
+    async def save_ceremonies(self, rows: Sequence[tuple[int, str, int, bytes]]) -> None:
+        """Add offline documents."""
+        await self._many("INSERT OR REPLACE INTO ceremonies VALUES (?, ?, ?, ?)", rows)
+
+    async def load_roles(self) -> list[tuple[str, int, str, int, str]]:
+        """All bins ever signed: `(name, version, expires, length, sha256)`."""
+        return await self._rows("SELECT name, version, expires, length, sha256 FROM roles ORDER BY name")
+
+    async def save_roles(self, rows: Sequence[tuple[str, int, str, int, str]]) -> None:
+        """Put versions of bins."""
+        await self._many("INSERT OR REPLACE INTO roles VALUES (?, ?, ?, ?, ?)", rows)
+
+    async def save_publications(self, publications: Sequence[Publication]) -> None:
+        """Add applied publications."""
+        await self._many("INSERT OR REPLACE INTO publications VALUES (?, ?, ?, ?, ?, ?, ?, ?)", publications)
+
+    async def publication_at(self, time: str) -> Publication | None:
+        """The last publication not after a time."""
+        return await self._publication("SELECT * FROM publications WHERE time <= ? ORDER BY number DESC LIMIT 1", time)
+
+    async def publication(self, number: int) -> Publication | None:
+        """A publication by its number."""
+        return await self._publication("SELECT * FROM publications WHERE number = ?", number)
+
+    async def publication_covering(self, index: int) -> Publication | None:
+        """The first publication that covers an event."""
+        return await self._publication("SELECT * FROM publications WHERE size > ? ORDER BY size, number LIMIT 1", index)
+
+    async def count_publications(self) -> int:
+        """How many publications were applied."""
+        return int((await self._rows("SELECT count(*) FROM publications"))[0][0])
+
+    # --- what became of records ----------------------------------------------------------------------------------
+
+    async def save_judged(self, rows: Sequence[JudgedRow]) -> None:
+        """Remember the outcome of records that were not simply accepted."""
+        await self._many("INSERT OR REPLACE INTO judged VALUES (?, ?, ?, ?, ?, ?, ?)", rows)
+
+    async def judged(self, log: str, index: int) -> JudgedRow | None:
+        """The outcome of a record, or None if it was accepted or not judged yet."""
+        rows = await self._rows("SELECT * FROM judged WHERE log = ? AND idx = ?", log, index)
+        return JudgedRow(*rows[0]) if rows else None
+
+    async def judged_page(self, verdicts: Sequence[str], after: tuple[str, int], limit: int) -> list[JudgedRow]:
+        """Outcomes with these verdicts, in order of log and index, from after a place on."""
+        rows = await self._rows(
+            "SELECT * FROM judged WHERE (log, idx) > (?, ?) AND verdict IN (SELECT value FROM json_each(?))"
+            " ORDER BY log, idx LIMIT ?",
+            *after,
+            json.dumps(list(verdicts)),
+            limit,
+        )
+        return [JudgedRow(*row) for row in rows]
+
+    async def count_judged(self) -> list[tuple[str, str, int]]:
+        """How many outcomes there are: `(log, verdict, count)`."""
+        return await self._rows("SELECT log, verdict, count(*) FROM judged GROUP BY log, verdict ORDER BY log, verdict")
+
+    # --- notes and files -----------------------------------------------------------------------------------------
+
+    async def note(self, name: str) -> str | None:
+        """A note that a consumer left for its next start."""
+        rows = await self._rows("SELECT value FROM notes WHERE name = ?", name)
+        return rows[0][0] if rows else None
+
+    async def set_note(self, name: str, value: str | None) -> None:
+        """Leave a note, or take it away."""
+        if value is None:
+            await self._execute("DELETE FROM notes WHERE name = ?", name)
+        else:
+            await self._many("INSERT OR REPLACE INTO notes VALUES (?, ?)", [(name, value)])
+
+    async def save_files(self, rows: Iterable[tuple[str, str, int]]) -> None:
+        """Remember published files: `(path, sha256, number of the publication)`."""
+        await self._many("INSERT OR REPLACE INTO files VALUES (?, ?, ?)", list(rows))
+
+    async def load_files(self, paths: Sequence[str]) -> list[tuple[str, str, int]]:
+        """Published files among these paths."""
+        return await self._rows(
+            "SELECT f.path, f.sha256, f.number FROM json_each(?) AS j CROSS JOIN files AS f ON f.path = j.value",
+            json.dumps(list(paths)),
+        )
+
+    # --- the connection ------------------------------------------------------------------------------------------
+
+    async def _publication(self, statement: str, *parameters: int | str) -> Publication | None:
+        rows = await self._rows(statement, *parameters)
+        return Publication(*rows[0]) if rows else None
+
+    async def _rows(self, statement: str, *parameters: Any) -> list[Any]:
+        result = await self._open_connection().exec_driver_sql(statement, parameters)
+        return list(result.fetchall())
+
+    async def _execute(self, statement: str, *parameters: Any) -> None:
+        await self._open_connection().exec_driver_sql(statement, parameters)
+
+    async def _many(self, statement: str, rows: Sequence[Any]) -> None:
+        if rows:
+            await self._open_connection().exec_driver_sql(statement, [tuple(row) for row in rows])
+
+    def _open_connection(self) -> AsyncConnection:
+        if self._connection is None:
+            raise StoreError(f"{self.path} is not open")
+        return self._connection
+
+    async def _connect(self) -> None:
+        mode = "ro" if self._read_only else "rwc"
+        url = f"sqlite+aiosqlite:///file:{quote(str(self.path))}?mode={mode}&uri=true"
+        self._engine = create_async_engine(url, isolation_level="AUTOCOMMIT")
+        self._connection = await self._engine.connect()
+        await self._execute("PRAGMA busy_timeout = 30000")
+        if not self._read_only:
+            await self._execute("PRAGMA journal_mode = WAL")
+            # Durable enough for what can be rebuilt: a power failure may lose the last commits, never their order.
+            await self._execute("PRAGMA synchronous = NORMAL")
+            await self._execute("PRAGMA cache_size = -65536")
+
+    async def _disconnect(self) -> None:
+        if self._connection is not None:
+            await self._connection.close()
+        if self._engine is not None:
+            await self._engine.dispose()
+        self._connection = self._engine = None
+
+    async def _is_current(self) -> bool:
+        tables = await self._rows("SELECT name FROM sqlite_master WHERE name = 'format'")
+        return bool(tables) and [number for (number,) in await self._rows("SELECT number FROM format")] == [FORMAT]
+
+    async def _replace(self) -> None:
+        if self._read_only:
+            raise StoreError(f"{self.path} has another format: start its consumer, which rebuilds it")
+        await self._disconnect()
+        for suffix in ("", "-wal", "-shm", "-journal"):
+            self.path.with_name(self.path.name + suffix).unlink(missing_ok=True)
+        await self._connect()
+        await self._execute("BEGIN IMMEDIATE")
+        for statement in _SCHEMA.split(";\n"):
+            if statement.strip():
+                await self._execute(statement)
+        await self._many("INSERT INTO format VALUES (?)", [(FORMAT,)])
+        await self._execute("COMMIT")
+
+    def _acquire_lock(self) -> None:
+        lock = os.open(self.path.with_name(self.path.name + ".lock"), os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            holder = os.pread(lock, 32, 0).decode(errors="replace").strip()
+            os.close(lock)
+            raise StoreError(f"{self.path} is in use by process {holder or 'unknown'}") from error
+        os.truncate(lock, 0)
+        os.pwrite(lock, str(os.getpid()).encode(), 0)
+        self._lock = lock

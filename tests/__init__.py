@@ -1,0 +1,1 @@
+"""Tests. A package, so that mypy knows each module under one name."""

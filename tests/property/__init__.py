@@ -1,0 +1,1 @@
+"""Tests of sentences of the specification, over generated input."""

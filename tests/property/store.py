@@ -1,0 +1,153 @@
+"""A follower's state in memory, as simple as it can be: what the pure rounds of `projections` are given and what
+becomes of their results. Each publication is checked against the contract of `Change` on the way.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+
+from projections import project_list
+from projections.authority import Authority
+from projections.bins import Layout, TargetChange, fold_bin, take_targets
+from projections.chain import Head
+from projections.chunks import Aggregate, Change, Chunk
+from projections.fold import Folded, fold_events
+from projections.outcomes import Outcome
+from projections.prefix import Prefix, Routed
+from projections.project_list import Listing, ProjectList
+from projections.repository import signs_all_bins
+from schemas.publications import Claim
+from tests import factory
+
+Grouping = Callable[[Sequence[Routed]], list[list[Routed]]]
+"""Cuts a batch into groups; one aggregate's events stay together and in order."""
+
+
+def in_one_group(routed: Sequence[Routed]) -> list[list[Routed]]:
+    """All events together."""
+    return [list(routed)]
+
+
+@dataclass
+class Store:
+    """The state after some publications."""
+
+    prefix: Prefix = field(default_factory=Prefix)
+    aggregates: dict[str, Aggregate] = field(default_factory=dict)
+    seen: dict[tuple[str, str], str] = field(default_factory=dict)
+    outcomes: dict[int, Outcome] = field(default_factory=dict)
+    pages: dict[str, bytes] = field(default_factory=dict)
+    published: Authority | None = None
+    number: int = 0
+
+    def publish(
+        self,
+        values: Sequence[bytes | None],
+        *,
+        grouping: Grouping = in_one_group,
+        shuffle: Callable[[list[TargetChange]], list[TargetChange]] = list,
+        seconds: int | None = None,
+    ) -> set[str]:
+        """Publish these records; returns the names of the bins that the publication signs."""
+        prefix, extension = self.prefix.extend(values)
+        authority = factory.authority_of(prefix)
+        before = self.published
+        html = authority.settings.html_pages
+        anew = before is not None and before.settings.html_pages != html
+        self.number += 1
+        routed = extension.routed
+        for index in range(self.prefix.size, prefix.size):
+            self.outcomes[index] = Outcome("accepted")
+        self.outcomes.update({judged.index: judged.outcome for judged in extension.judged})
+        listings: list[Listing] = []
+        changes = self._moved(before, authority.layout)
+        folded = [self._fold(group, html=html, anew=False) for group in grouping(routed)]
+        if anew:
+            keys = [key for key in self.aggregates if key.startswith("project:")]
+            folded.append(self._fold([], html=html, anew=True, keys=keys))
+        for each in folded:
+            listings.extend(each.listings)
+            changes.extend(each.targets)
+        claim = factory.claim(prefix, _NO_HEAD, self.number)
+        if seconds is not None:
+            claim = factory.claim(prefix, _NO_HEAD, self.number, time=factory.instant(seconds))
+        changes.extend(self._list(claim, authority, listings))
+        differing = self._fold_bins(shuffle(changes), authority.layout)
+        self.prefix, self.published = prefix, authority
+        indices = range(authority.layout.count) if signs_all_bins(before, authority) else differing
+        return {authority.layout.name(index) for index in indices}
+
+    def _moved(self, before: Authority | None, layout: Layout) -> list[TargetChange]:
+        if before is None or before.layout.bits == layout.bits:
+            return []
+        keys = [before.layout.key(index) for index in range(before.layout.count)]
+        return take_targets([self.aggregates.pop(key) for key in keys if key in self.aggregates])
+
+    def _fold(self, routed: Sequence[Routed], *, html: bool, anew: bool, keys: Iterable[str] = ()) -> Folded:
+        wanted = {*keys, *(item.key for item in routed)}
+        states = {key: state for key, state in self.aggregates.items() if key in wanted}
+        folded = fold_events(states, self.seen, routed, html=html, render_anew=anew)
+        self._keep(folded.changes)
+        self.seen.update({(each.key, each.id): each.digest for each in folded.seen})
+        self.outcomes.update({judged.index: judged.outcome for judged in folded.judged})
+        self._show(folded.pages, folded.targets)
+        return folded
+
+    def _list(self, claim: Claim, authority: Authority, listings: list[Listing]) -> list[TargetChange]:
+        state = self.aggregates.get(project_list.KEY, Aggregate(project_list.KEY))
+        projects = ProjectList(state.header)
+        projects.apply(sorted(listings, key=lambda listing: listing.index))
+        projects.advance(claim, authority.settings)
+        change, pages, changes = projects.finish(state.chunks)
+        self._keep([change])
+        self._show(pages, changes)
+        return changes
+
+    def _show(self, pages: Iterable[tuple[str, bytes]], changes: Iterable[TargetChange]) -> None:
+        self.pages.update(dict(pages))
+        for change in changes:
+            if change.act == "set" and change.entry is None:
+                self.pages.pop(change.path, None)
+
+    def _fold_bins(self, changes: Iterable[TargetChange], layout: Layout) -> list[int]:
+        by_bin: dict[int, list[TargetChange]] = {}
+        for change in changes:
+            by_bin.setdefault(layout.index_of_target(change.path), []).append(change)
+        differing = []
+        for index, group in sorted(by_bin.items()):
+            key = layout.key(index)
+            folded = fold_bin(self.aggregates.get(key, Aggregate(key)), group)
+            self._keep([folded.change])
+            assert folded.targets == self._joined(key), "the entries returned are not those to be stored"
+            if folded.differs:
+                differing.append(index)
+        return differing
+
+    def _keep(self, changes: Iterable[Change]) -> None:
+        for change in changes:
+            state = self.aggregates.get(change.key, Aggregate(change.key))
+            chunks = apply_change(state.chunks, change)
+            header = state.header if change.header is None else change.header
+            if header or chunks:
+                self.aggregates[change.key] = Aggregate(change.key, header, chunks)
+
+    def _joined(self, key: str) -> bytes:
+        state = self.aggregates.get(key, Aggregate(key))
+        return b",".join(chunk.body for chunk in state.chunks if chunk.body)
+
+    def bin_targets(self, index: int) -> bytes:
+        """The rendered entries of a bin."""
+        return self._joined(factory.authority_of(self.prefix).layout.key(index))
+
+
+def apply_change(chunks: Sequence[Chunk], change: Change) -> tuple[Chunk, ...]:
+    """What a store does with a change: drop, put, keep sorted."""
+    stored = {chunk.lower: chunk for chunk in chunks}
+    for lower in change.drop:
+        del stored[lower]
+    stored.update({chunk.lower: chunk for chunk in change.put})
+    assert len(change.put) == len({chunk.lower for chunk in change.put}), "a chunk is put twice"
+    assert not set(change.drop) & {chunk.lower for chunk in change.put}, "a chunk is both put and dropped"
+    return tuple(stored[lower] for lower in sorted(stored))
+
+
+_NO_HEAD = Head(0, factory.digest("no head"), "", 0)

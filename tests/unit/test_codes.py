@@ -1,0 +1,942 @@
+"""Every code that sections 1, 2, 6 and 7 of docs/rules.md list, produced: check by check, in several ways each.
+
+What section 6 and 7 accept is in test_authority.py and test_chain.py.
+"""
+
+import json
+import re
+from collections.abc import Callable, Mapping
+from copy import deepcopy
+from functools import partial
+from hashlib import sha256
+from typing import Any
+
+import msgspec
+import pytest
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from securesystemslib.signer import CryptoSigner, SSlibKey
+
+from projections.authority import Settings, Void, judge_ceremony
+from projections.bins import Layout
+from projections.chain import first_head, judge_claim, judge_claim_alone, judge_claim_beyond, judge_publication
+from projections.outcomes import Outcome
+from projections.prefix import Prefix
+from projections.repository import SnapshotTable
+from schemas import canonical
+from schemas.codec import Rejection, decode_publication_record, encode_event, encode_record
+from schemas.publications import MAX_PUBLICATION_BYTES, Claim, Publication, Record, Seal
+from tests import factory
+from tests.factory import Files, Make, Team, authority_of, digest
+from tests.unit.test_rules import RULES
+
+Scenario = Callable[[], Outcome | Rejection]
+Scenarios = Mapping[str, Mapping[str, Scenario]]
+
+
+def section(number: int) -> str:
+    return re.split(r"(?m)^## (?=\d)", RULES)[number]
+
+
+VOCABULARY = {
+    1: {"events", "type", "time", "id"},
+    2: {"reason", "note", "title", "comment"},
+    6: {"root", "targets", "bins", "signed", "signatures", "expires", "ruleset", "floor", "x-ledger", "x-void"},
+    7: {"publications", "events", "x-void", "floor"},
+}
+"""Words in `code font` that are no codes. Whatever is not listed is taken for one."""
+
+
+def codes_of(number: int) -> set[str]:
+    """The codes that a section lists, in its tables and in its sentences."""
+    rows = [line for line in section(number).splitlines() if line.startswith("|")]
+    prose = "\n".join(line for line in section(number).splitlines() if not line.startswith("|"))
+    codes = {match[1] for row in rows for match in re.finditer(r"\| `([a-z-]+)` \|$", row)}
+    last_checks = [row for row in rows if not row.startswith(("| check", "|--"))]
+    assert len(codes) == len({row.rsplit("|", 2)[1] for row in last_checks}), "a row has no code"
+    return codes | (set(re.findall(r"`([a-z]+(?:-[a-z]+)*)`", prose)) - VOCABULARY[number])
+
+
+# --- section 1 ---------------------------------------------------------------------------------------------------
+
+
+def judged(*values: bytes | None, team: Team | None = None) -> Outcome:
+    """The outcome of the last of these records, in a ledger that has begun."""
+    prefix = factory.ready_prefix(Make(), team or Team())
+    _, extension = prefix.extend(values)
+    return extension.judged[-1].outcome
+
+
+def without_root(*values: bytes | None) -> Outcome:
+    """The outcome of the last of these records, in a ledger without a root."""
+    prefix, _ = Prefix().extend(factory.encode([Make().ledger_created(digest("root"))]))
+    _, extension = prefix.extend(values)
+    return extension.judged[-1].outcome
+
+
+def known_id(*, conflict: bool) -> Outcome:
+    make = Make()
+    prefix = factory.ready_prefix(make, Team())
+    hold = make.signing_held()
+    _, extension = factory.extend(prefix, hold, factory.change(hold, actorid="another") if conflict else hold)
+    return extension.judged[-1].outcome
+
+
+UPLOAD = factory.encode([Make().file_uploaded("demo")])[0]
+CREATED = factory.encode([Make().project_created("demo")])[0]
+OTHER_LEDGER = factory.encode([Make().ledger_created(digest("root"))])[0]
+
+
+def replaced(old: bytes, new: bytes, value: bytes = UPLOAD) -> bytes:
+    """A record with a part replaced; the part must be there."""
+    assert value.count(old) == 1, old
+    return value.replace(old, new)
+
+
+def _with_role(role: str) -> Any:
+    files = factory.ceremony(Team())
+    return Make().roles_signed({role: files["root"]})
+
+
+SECTION_1: Scenarios = {
+    "null": {"a tombstone": partial(judged, None), "no root": partial(without_root, None)},
+    "oversize": {
+        "just": partial(judged, UPLOAD + b" " * (65_536 - len(UPLOAD))),
+        "zeros": partial(judged, bytes(70_000)),
+        "no root": partial(without_root, bytes(65_536)),
+    },
+    "too-deep": {
+        "arrays": partial(judged, b"[" * 33 + b"]" * 33),
+        "objects": partial(judged, b'{"a":' * 33 + b"1" + b"}" * 33),
+        "in an unknown member": partial(judged, replaced(b'"data":{', b'"data":{"x":' + b"[" * 31 + b"]" * 31 + b",")),
+        "garbage": partial(judged, b"[" * 65_535),
+        "not even JSON": partial(judged, b"[" * 33 + b"\xff"),
+    },
+    "not-json": {
+        "empty": partial(judged, b""),
+        "text": partial(judged, b"hello"),
+        "cut": partial(judged, UPLOAD[:-1]),
+        "two values": partial(judged, UPLOAD + UPLOAD),
+        "byte order mark": partial(judged, b"\xef\xbb\xbf" + UPLOAD),
+        "UTF-16": partial(judged, UPLOAD.decode().encode("utf-16")),
+        "ill-formed UTF-8": partial(judged, replaced(b"account-1", b"account-\xff")),
+        "overlong": partial(judged, replaced(b"account-1", b"account-\xc0\x80")),
+        "beyond Unicode": partial(judged, replaced(b"account-1", b"account-\xf4\x90\x80\x80")),
+        "NaN": partial(judged, replaced(b'"length":1015', b'"length":NaN')),
+        "NaN alone": partial(judged, b"NaN"),
+        "infinity": partial(judged, replaced(b'"length":1015', b'"length":1,"x":-Infinity')),
+        "single quotes": partial(judged, UPLOAD.replace(b'"', b"'")),
+        "raw control character": partial(judged, replaced(b"account-1", b"account\n1")),
+        "trailing comma": partial(judged, UPLOAD[:-1] + b",}"),
+        "leading zero": partial(judged, replaced(b'"length":1015', b'"length":01014')),
+        "bad escape": partial(judged, replaced(b"account-1", b"account\\x31")),
+        "after duplicate members": partial(judged, b'{"a":1,"a":1'),
+    },
+    "duplicate-member": {
+        "at the top": partial(judged, replaced(b'"id":', b'"id":"x","id":')),
+        "in data": partial(judged, replaced(b'"length":', b'"length":1,"length":')),
+        "same value": partial(judged, replaced(b'"version":"1.0"', b'"version":"1.0","version":"1.0"')),
+        "equal when unescaped": partial(judged, replaced(b'"length":', b'"len\\u0067th":1,"length":')),
+        "in an unknown member": partial(judged, replaced(b'"data":{', b'"x":[{"a":[{"b":1,"b":2}]}],"data":{')),
+        "of an unknown type": partial(judged, b'{"type":"x","type":"x"}'),
+        "empty names": partial(judged, b'{"":1,"":2}'),
+        "surrogates, equal when replaced": partial(judged, b'{"\\ud800":1,"\\udfff":2}'),
+        "in an array": partial(judged, b'[{"a":1,"a":1}]'),
+    },
+    "unknown-type": {
+        "another": partial(judged, replaced(b"file.uploaded.v1", b"file.uploaded.v2")),
+        "empty": partial(judged, replaced(b"file.uploaded.v1", b"")),
+        "other case": partial(judged, replaced(b"file.uploaded.v1", b"File.Uploaded.v1")),
+        "nothing else": partial(judged, b'{"type":"nope"}'),
+        "a type of the other log": partial(judged, b'{"type":"claim"}'),
+        "with a long name": partial(judged, b'{"type":"%s"}' % (b"x" * 60_000)),
+        "no root": partial(without_root, b'{"type":"nope"}'),
+    },
+    "invalid": {
+        "no id": partial(judged, replaced(b'"id":"event-000001",', b"")),
+        "no date": partial(judged, replaced(b"2030-01-01T", b"2030-02-30T")),
+        "February 29": partial(judged, replaced(b"2030-01-01T", b"2030-02-29T")),
+        "month 13": partial(judged, replaced(b"2030-01-01T", b"2030-13-01T")),
+        "day 0": partial(judged, replaced(b"2030-01-01T", b"2030-01-00T")),
+        "leap second": partial(judged, replaced(b"00:00:01Z", b"23:59:60Z")),
+        "offset": partial(judged, replaced(b"00:00:01Z", b"00:00:01+00:00")),
+        "seven digits of fraction": partial(judged, replaced(b"00:00:01Z", b"00:00:01.1234567Z")),
+        "pattern": partial(judged, replaced(b'"subject":"demo"', b'"subject":"Demo"')),
+        "newline at the end": partial(judged, replaced(b'"subject":"demo"', b'"subject":"demo\\n"')),
+        "range": partial(judged, replaced(b'"length":1015', b'"length":-1')),
+        "above 2^53": partial(judged, replaced(b'"length":1015', b'"length":9007199254740993')),
+        "huge": partial(judged, replaced(b'"length":1015', b'"length":' + b"9" * 5000)),
+        "float": partial(judged, replaced(b'"length":1015', b'"length":1015.0')),
+        "bool": partial(judged, replaced(b'"length":1015', b'"length":true')),
+        "null": partial(judged, replaced(b'"length":1015', b'"length":null')),
+        "a role that is none": partial(judged, factory.encode([_with_role("snapshot")])[0]),
+        "no root": partial(without_root, replaced(b'"length":1015', b'"length":-1')),
+    },
+    "not-first": {"again": partial(judged, OTHER_LEDGER), "no root": partial(without_root, OTHER_LEDGER)},
+    "no-root": {
+        "an upload": partial(without_root, UPLOAD),
+        "a hold": partial(without_root, *factory.encode([Make().signing_held()])),
+        "after a rejected ceremony": partial(
+            without_root,
+            *factory.encode([Make().roles_signed(factory.ceremony(Team())), Make().project_created("demo")]),
+        ),
+    },
+    "repeated": {"a hold": partial(known_id, conflict=False)},
+    "id-conflict": {"a hold": partial(known_id, conflict=True)},
+}
+SECTION_2: Scenarios = {"not-json": {"ill-formed UTF-8": SECTION_1["not-json"]["ill-formed UTF-8"]}}
+
+
+# --- section 6 ---------------------------------------------------------------------------------------------------
+
+Edit = Callable[[Files], object]
+
+
+def put(role: str, *path: str | int, value: Any) -> Edit:
+    """Set a member of a role's document."""
+
+    def edit(files: Files) -> None:
+        place: Any = files[role]
+        for step in path[:-1]:
+            place = place[step]
+        place[path[-1]] = value
+
+    return edit
+
+
+def drop(role: str, *path: str | int) -> Edit:
+    """Delete a member of a role's document."""
+
+    def edit(files: Files) -> None:
+        place: Any = files[role]
+        for step in path[:-1]:
+            place = place[step]
+        del place[path[-1]]
+
+    return edit
+
+
+def first(files: Files) -> Outcome:
+    """The outcome of the first ceremony of a ledger that names its root."""
+    try:
+        root_sha256 = factory.file_digest(files["root"])
+    except (KeyError, TypeError):  # there is none, or it has no form
+        root_sha256 = digest("root")
+    make = Make()
+    # Not by our encoder, which writes no integers above 64 bits.
+    ceremony = json.dumps(msgspec.to_builtins(make.roles_signed(files))).encode()
+    prefix, _ = Prefix().extend(factory.encode([make.ledger_created(root_sha256)]))
+    _, extension = prefix.extend([ceremony])
+    return extension.judged[-1].outcome
+
+
+def drafted(*edits: Edit, team: Team | None = None) -> Outcome:
+    """The outcome of a first ceremony whose drafts were edited, then signed."""
+    team = team or Team()
+    made = deepcopy(factory.drafts(team))
+    for edit in edits:
+        edit(made)
+    return first(factory.sign_all(made, team))
+
+
+def edited(*edits: Edit, team: Team | None = None) -> Outcome:
+    """The outcome of a first ceremony whose files were edited after they were signed."""
+    files = deepcopy(factory.ceremony(team or Team()))
+    for edit in edits:
+        edit(files)
+    return first(files)
+
+
+def later(*edits: Edit, team: Team | None = None, before: Team | None = None, only: tuple[str, ...] = ()) -> Outcome:
+    """The outcome of a second ceremony of all roles, whose drafts were edited, then signed."""
+    before = before or Team()
+    team = team or before
+    make = Make()
+    prefix = factory.ready_prefix(make, before)
+    made = deepcopy(factory.drafts(team, prefix.authority, everything=True))
+    for edit in edits:
+        edit(made)
+    files = factory.sign_all(made, team, before)
+    files = {role: file for role, file in files.items() if not only or role in only}
+    _, extension = factory.extend(prefix, make.roles_signed(files))
+    return extension.judged[-1].outcome
+
+
+def with_key(key: SSlibKey | dict[str, Any], keyid: str = "") -> Outcome:
+    """The outcome of a first ceremony whose root lists one more key."""
+    document = key.to_dict() if isinstance(key, SSlibKey) else key
+    keyid = keyid or (key.keyid if isinstance(key, SSlibKey) else digest("key"))
+    return drafted(put("root", "keys", keyid, value=document))
+
+
+def canonical_key(keytype: str, scheme: str, public: str) -> Outcome:
+    """The outcome of a first ceremony whose root lists one more key, under its right id."""
+    document = {"keytype": keytype, "scheme": scheme, "keyval": {"public": public}}
+    keyid = sha256(canonical.encode_for_signing(document)).hexdigest()
+    return with_key(document, keyid)
+
+
+def pem_of(key: Any) -> str:
+    pem: bytes = key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+    return pem.decode()
+
+
+def _pem_of_numbers(modulus: int) -> str:
+    key = rsa.RSAPublicNumbers(65537, modulus).public_key()
+    return key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
+
+
+ED25519 = factory.ed25519_signer("another").public_key
+ONLINE = Team().online[0].public_key.keyid
+OFFLINE_KEYS = {role: getattr(Team(), role)[0] for role in ("root", "targets", "bins")}
+
+
+def settings(**values: Any) -> Edit:
+    return put("root", "x-ledger", value={"ruleset": 0, **values})
+
+
+def threshold(value: Any) -> list[Edit]:
+    """A threshold of the online role, everywhere."""
+    return [
+        put("root", "roles", "timestamp", "threshold", value=value),
+        put("root", "roles", "snapshot", "threshold", value=value),
+        put("bins", "delegations", "succinct_roles", "threshold", value=value),
+    ]
+
+
+def by_prefixes(*edits: Edit, bits: int = 2) -> Outcome:
+    """The outcome of a first ceremony with bins by path hash prefixes, edited."""
+    return drafted(*edits, team=Team(layout=Layout(bits, succinct=False)))
+
+
+def missing(*roles: str) -> Outcome:
+    files = factory.ceremony(Team())
+    return first({role: files[role] for role in files if role not in roles})
+
+
+def signed_by(**signers: tuple[CryptoSigner, ...]) -> Outcome:
+    """The outcome of a first ceremony in which other signers sign."""
+    team = Team()
+    made = factory.drafts(team)
+    return first({role: factory.sign(body, signers.get(role, getattr(team, role))) for role, body in made.items()})
+
+
+def forged(role: str) -> Outcome:
+    """The outcome of a first ceremony in which a signature of a role covers something else."""
+    files = factory.ceremony(Team())
+    other = factory.sign({"_type": "other"}, getattr(Team(), role))
+    return first({**files, role: {**files[role], "signatures": other["signatures"]}})
+
+
+def new_root_signed_by(*signers: CryptoSigner) -> Outcome:
+    """The outcome of a second ceremony that replaces all root keys, signed by these."""
+    make = Make()
+    prefix = factory.ready_prefix(make, Team())
+    team = Team(root=NEW_ROOT)
+    made = factory.drafts(team, prefix.authority)
+    files = {"root": factory.sign(made["root"], signers)}
+    _, extension = factory.extend(prefix, make.roles_signed(files))
+    return extension.judged[-1].outcome
+
+
+LATER = Team(expires="2041-01-01T00:00:00Z")
+NEW_ROOT = tuple(factory.ed25519_signer(f"new root {number}") for number in range(3))
+
+
+def shared_key(role: str) -> Outcome:
+    """The outcome of a first ceremony in which an online key also signs an offline role."""
+    team = Team()
+    return first(factory.ceremony(team.but(**{role: (*getattr(team, role), team.online[0])})))
+
+
+_TARGET = {"a": {"length": 1, "hashes": {"sha256": digest("a")}}}
+
+
+def _repeat(*roles: str, reverse: bool = False) -> Outcome:
+    make, files = Make(), factory.ceremony(Team())
+    prefix = factory.ready_prefix(make, Team())
+    chosen = {role: files[role] for role in roles}
+    if reverse:
+        chosen = {role: dict(reversed(file.items())) for role, file in chosen.items()}
+    _, extension = factory.extend(prefix, make.roles_signed(chosen))
+    return extension.judged[-1].outcome
+
+
+def _another_root() -> Outcome:
+    make = Make()
+    records = factory.encode([make.ledger_created(digest("another")), make.roles_signed(factory.ceremony(Team()))])
+    _, extension = Prefix().extend(records)
+    return extension.judged[-1].outcome
+
+
+def _lower_version(role: str) -> Outcome:
+    make, team = Make(), Team()
+    made = factory.drafts(team)
+    made[role]["version"] = 5
+    files = factory.sign_all(made, team)
+    records = factory.encode([make.ledger_created(factory.file_digest(files["root"])), make.roles_signed(files)])
+    prefix, _ = Prefix().extend(records)
+    made[role]["version"] = 4
+    _, extension = factory.extend(prefix, make.roles_signed({role: factory.sign(made[role], getattr(team, role))}))
+    return extension.judged[-1].outcome
+
+
+def _many_prefixes() -> Outcome:
+    """512 bins do not fit into an event, so this one is judged without."""
+    files = factory.ceremony(Team(layout=Layout(9, succinct=False)))
+    return judge_ceremony(None, factory.file_digest(files["root"]), files, 2).outcome
+
+
+SECTION_6: Scenarios = {
+    "same": {
+        "all": partial(_repeat, "root", "targets", "bins"),
+        "one": partial(_repeat, "targets"),
+        "members in another order": partial(_repeat, "root", reverse=True),
+        "none": _repeat,
+    },
+    "roles-incomplete": {
+        "no root": partial(missing, "root"),
+        "no targets": partial(missing, "targets"),
+        "no bins": partial(missing, "bins"),
+        "root alone": partial(missing, "targets", "bins"),
+        "nothing": partial(missing, "root", "targets", "bins"),
+    },
+    "roles-malformed": {
+        **{f"no {name}": partial(edited, drop("root", name)) for name in ("signed", "signatures")},
+        "one more member": partial(edited, put("bins", "more", value=1)),
+        "signatures are an object": partial(edited, put("bins", "signatures", value={})),
+        "a signature without a key id": partial(edited, drop("bins", "signatures", 0, "keyid")),
+        "a key id that is none": partial(edited, put("bins", "signatures", 0, "keyid", value="x")),
+        "two signatures of a key": partial(
+            edited, lambda files: files["bins"]["signatures"].append(files["bins"]["signatures"][0])
+        ),
+        "root is targets": partial(drafted, put("root", "_type", value="targets")),
+        "targets is root": partial(drafted, put("targets", "_type", value="root")),
+        "bins is bins": partial(drafted, put("bins", "_type", value="bins")),
+        "no type": partial(drafted, drop("targets", "_type")),
+        **{
+            f"spec_version {text!r}": partial(drafted, put("root", "spec_version", value=text))
+            for text in ("2.0.0", "1", "1.x", "1.0.0.0", "", "01.0", "1.0\n", " 1.0", "1..0", 1)
+        },
+        **{
+            f"expires {text!r}": partial(drafted, put("targets", "expires", value=text))
+            for text in (
+                "2040-01-01T00:00:00.5Z",
+                "2040-02-30T00:00:00Z",
+                "2040-01-01 00:00:00Z",
+                "2040-01-01T00:00:00",
+                "2040-01-01T00:00:00Z\n",
+                "2040-01-01T00:00:00+00:00",
+                "",
+                5,
+                None,
+            )
+        },
+        **{
+            f"version {value!r}": partial(drafted, put("bins", "version", value=value))
+            for value in (0, -1, "1", None, True, [])
+        },
+        **{
+            f"integer {value}": partial(drafted, put("root", "x-more", value=[{"a": value}]))
+            for value in (2**53 + 1, -(2**53) - 1, 2**64, 10**100)
+        },
+        "floating point": partial(edited, put("root", "signed", "x-more", value=1.0)),
+        "not even a fraction": partial(edited, put("root", "signed", "x-more", value=1e300)),
+        **{
+            f"text {text!r}": partial(drafted, put("root", "x-more", value=text))
+            for text in ("é", "\t", "\r\n", "\x00", "\x7f", "\u2028", "\ufffd", "e\u0301")
+        },
+        "member name": partial(drafted, put("root", "x-é", value=1)),
+        "text of a signature": partial(edited, put("root", "signatures", 0, "sig", value="é")),
+        "no keys": partial(drafted, drop("root", "keys")),
+        "no role": partial(drafted, drop("root", "roles", "snapshot")),
+        "a role more": partial(drafted, put("root", "roles", "mirrors", value={"keyids": [], "threshold": 1})),
+    },
+    "roles-keys": {
+        "another scheme": partial(with_key, {**ED25519.to_dict(), "scheme": "rsassa-pss-sha256"}),
+        "an unknown scheme": partial(with_key, {**ED25519.to_dict(), "scheme": "ed25519ph"}),
+        "an unknown type": partial(canonical_key, "dsa", "dsa", "aa"),
+        "a scheme of another type": partial(canonical_key, "ecdsa", "ed25519", ED25519.keyval["public"]),
+        "PKCS1 v1.5": partial(
+            canonical_key, "rsa", "rsa-pkcs1v15-sha256", factory.rsa_signer().public_key.keyval["public"]
+        ),
+        "another id": partial(with_key, ED25519.to_dict(), digest("another")),
+        "an upper-case id": partial(with_key, ED25519.to_dict(), ED25519.keyid.upper()),
+        "one more member": partial(with_key, {**ED25519.to_dict(), "x-more": 1}),
+        "one more member of the value": partial(
+            with_key, {**ED25519.to_dict(), "keyval": {**ED25519.to_dict()["keyval"], "private": ""}}
+        ),
+        "upper-case hexadecimal": partial(canonical_key, "ed25519", "ed25519", ED25519.keyval["public"].upper()),
+        "no hexadecimal": partial(canonical_key, "ed25519", "ed25519", "x" * 64),
+        "short": partial(canonical_key, "ed25519", "ed25519", "aa" * 31),
+        "space": partial(canonical_key, "ed25519", "ed25519", ED25519.keyval["public"] + " "),
+        "no PEM": partial(canonical_key, "rsa", "rsassa-pss-sha256", "RSA"),
+        "PEM of another type": partial(
+            canonical_key, "rsa", "rsassa-pss-sha256", factory.ecdsa_signer("x").public_key.keyval["public"]
+        ),
+        "PEM of RSA for ECDSA": partial(
+            canonical_key, "ecdsa", "ecdsa-sha2-nistp256", factory.rsa_signer().public_key.keyval["public"]
+        ),
+        "P-384": partial(
+            canonical_key, "ecdsa", "ecdsa-sha2-nistp256", pem_of(ec.derive_private_key(12345, ec.SECP384R1()))
+        ),
+        "RSA of 1,024 bits": partial(canonical_key, "rsa", "rsassa-pss-sha256", _pem_of_numbers(2**1023 + 1155)),
+        "a key twice": partial(
+            drafted,
+            lambda files: files["root"]["roles"]["root"]["keyids"].append(files["root"]["roles"]["root"]["keyids"][0]),
+        ),
+        "an unknown key": partial(
+            drafted, lambda files: files["root"]["roles"]["root"]["keyids"].append(digest("unknown"))
+        ),
+        "an unknown key of bins": partial(
+            drafted, drop("targets", "delegations", "keys", OFFLINE_KEYS["bins"].public_key.keyid)
+        ),
+        "an unknown key of bin-n": partial(drafted, drop("bins", "delegations", "keys", ONLINE)),
+        "threshold 0": partial(drafted, *threshold(0)),
+        "threshold -1": partial(drafted, *threshold(-1)),
+        "threshold above the keys": partial(drafted, *threshold(2)),
+        "threshold of root": partial(drafted, put("root", "roles", "root", "threshold", value=4)),
+        "threshold of bins": partial(drafted, put("targets", "delegations", "roles", 0, "threshold", value=0)),
+        "no keys": partial(drafted, put("root", "roles", "snapshot", "keyids", value=[])),
+    },
+    "roles-version": {
+        "another root": _another_root,
+        "the first root has version 2": partial(drafted, put("root", "version", value=2)),
+        "a root is left out": partial(later, put("root", "version", value=3)),
+        "root of the same version": partial(later, put("root", "version", value=1), team=LATER),
+        "targets of the same version": partial(later, put("targets", "version", value=1), team=LATER),
+        "bins of the same version": partial(later, put("bins", "version", value=1), team=LATER),
+        "targets of a lower version": partial(_lower_version, "targets"),
+        "bins of a lower version": partial(_lower_version, "bins"),
+    },
+    "roles-settings": {
+        **{
+            f"{name} {value!r}": partial(drafted, settings(**{name: value}))
+            for name, values in {
+                "floor": (0, -1, 2**53 + 1, "1", None),
+                "bin_expiry_seconds": (9, 0, -1, 366 * 86_400 + 1, "10"),
+                "snapshot_expiry_seconds": (9, 366 * 86_400 + 1),
+                "timestamp_expiry_seconds": (9, 366 * 86_400 + 1),
+                "html_pages": (0, 1, "true", None),
+                "project_list_seconds": (-1, 7 * 86_400 + 1),
+                "ruleset": (-1, "0", None),
+                "more": (1,),
+            }.items()
+            for value in values
+            if not (isinstance(value, int) and abs(value) > 2**53)
+        },
+        "no ruleset": partial(drafted, put("root", "x-ledger", value={})),
+        "not consistent": partial(drafted, put("root", "consistent_snapshot", value=False)),
+        "floor goes down": partial(
+            later, before=Team(settings=Settings(ruleset=0, floor=9)), team=Team(settings=Settings(ruleset=0, floor=8))
+        ),
+        "void without a floor": partial(later, team=Team(void=Void(number=1, digest=digest("record")))),
+        "void at the floor": partial(
+            later, team=Team(void=Void(number=7, digest=digest("record")), settings=Settings(ruleset=0, floor=7))
+        ),
+        "void of nothing": partial(drafted, settings(floor=2), put("root", "x-void", value={})),
+        "void of a number that is none": partial(
+            drafted, settings(floor=2), put("root", "x-void", value={"number": 0, "digest": digest("record")})
+        ),
+        "void of a digest that is none": partial(
+            drafted, settings(floor=2), put("root", "x-void", value={"number": 1, "digest": "x"})
+        ),
+    },
+    "roles-delegation": {
+        "targets lists a target": partial(drafted, put("targets", "targets", value=_TARGET)),
+        "bins lists a target": partial(drafted, put("bins", "targets", value=_TARGET)),
+        "targets without delegations": partial(drafted, drop("targets", "delegations")),
+        "bins without delegations": partial(drafted, drop("bins", "delegations")),
+        "targets delegates twice": partial(
+            drafted,
+            lambda files: files["targets"]["delegations"]["roles"].append(files["targets"]["delegations"]["roles"][0]),
+        ),
+        "targets delegates to nobody": partial(drafted, put("targets", "delegations", "roles", value=[])),
+        "targets delegates to another": partial(
+            drafted, put("targets", "delegations", "roles", 0, "name", value="bin")
+        ),
+        "targets delegates by succinct roles": partial(
+            drafted, lambda files: files["targets"].update(delegations=files["bins"]["delegations"])
+        ),
+        "seven patterns": partial(drafted, lambda files: files["targets"]["delegations"]["roles"][0]["paths"].pop()),
+        "patterns in another order": partial(
+            drafted, lambda files: files["targets"]["delegations"]["roles"][0]["paths"].reverse()
+        ),
+        "targets delegates by prefixes": partial(
+            drafted,
+            drop("targets", "delegations", "roles", 0, "paths"),
+            put("targets", "delegations", "roles", 0, "path_hash_prefixes", value=["0"]),
+        ),
+        "both": partial(
+            drafted,
+            put("bins", "delegations", "roles", value=[]),
+        ),
+        "neither": partial(drafted, drop("bins", "delegations", "succinct_roles")),
+        **{
+            f"bit_length {bits!r}": partial(
+                drafted, put("bins", "delegations", "succinct_roles", "bit_length", value=bits)
+            )
+            for bits in (0, 17, -1, 32, "4", True)
+        },
+        **{
+            f"name_prefix {prefix!r}": partial(
+                drafted, put("bins", "delegations", "succinct_roles", "name_prefix", value=prefix)
+            )
+            for prefix in ("", "Bin", "b-in", "a/b", "../b", "b" * 17, "bin\n", '"')
+        },
+        "three bins": partial(by_prefixes, lambda files: files["bins"]["delegations"]["roles"].pop()),
+        "one bin": partial(
+            by_prefixes,
+            lambda files: files["bins"]["delegations"].update(roles=files["bins"]["delegations"]["roles"][:1]),
+        ),
+        "bins in another order": partial(by_prefixes, lambda files: files["bins"]["delegations"]["roles"].reverse()),
+        "bins of other names": partial(by_prefixes, put("bins", "delegations", "roles", 1, "name", value="bin-2")),
+        "longer prefixes": partial(
+            by_prefixes, put("bins", "delegations", "roles", 0, "path_hash_prefixes", value=["00"])
+        ),
+        "a prefix is missing": partial(
+            by_prefixes, lambda files: files["bins"]["delegations"]["roles"][0]["path_hash_prefixes"].pop()
+        ),
+        "upper-case prefixes": partial(
+            by_prefixes, put("bins", "delegations", "roles", 3, "path_hash_prefixes", value=["C", "D", "E", "F"])
+        ),
+        "paths beside prefixes": partial(by_prefixes, put("bins", "delegations", "roles", 0, "paths", value=["*"])),
+        "other thresholds": partial(by_prefixes, put("bins", "delegations", "roles", 1, "threshold", value=2)),
+        "512 bins": _many_prefixes,
+    },
+    "roles-online": {
+        **{f"also a key of {role}": partial(shared_key, role) for role in ("root", "targets", "bins")},
+        "another key of snapshot": partial(
+            drafted,
+            put("root", "keys", ED25519.keyid, value=ED25519.to_dict()),
+            put("root", "roles", "snapshot", "keyids", value=[ED25519.keyid]),
+        ),
+        "another key of bins": partial(
+            drafted,
+            put("bins", "delegations", "keys", ED25519.keyid, value=ED25519.to_dict()),
+            put("bins", "delegations", "succinct_roles", "keyids", value=[ED25519.keyid]),
+        ),
+        "another threshold of timestamp": partial(
+            drafted,
+            put("root", "roles", "timestamp", "threshold", value=1),
+            team=Team(
+                online=(factory.ed25519_signer("online 1"), factory.ed25519_signer("online 2")), online_threshold=2
+            ),
+        ),
+        "new online keys without new bins": partial(
+            later, team=Team(online=(factory.ed25519_signer("online 2"),)), only=("root",)
+        ),
+    },
+    "roles-signatures": {
+        **{f"{role} by others": partial(signed_by, **{role: NEW_ROOT}) for role in ("root", "targets", "bins")},
+        **{f"{role} by nobody": partial(signed_by, **{role: ()}) for role in ("root", "targets", "bins")},
+        **{
+            f"{role} by too few": partial(signed_by, **{role: getattr(Team(), role)[:1]})
+            for role in ("root", "targets", "bins")
+        },
+        **{f"{role} forged": partial(forged, role) for role in ("root", "targets", "bins")},
+        "no hexadecimal": partial(
+            edited, put("targets", "signatures", 0, "sig", value="x"), put("targets", "signatures", 1, "sig", value="")
+        ),
+        "root by the new keys alone": partial(new_root_signed_by, *NEW_ROOT),
+        "root by the old keys alone": partial(new_root_signed_by, *Team().root),
+        "root by too few old keys": partial(new_root_signed_by, *NEW_ROOT, Team().root[0]),
+        "root by too few new keys": partial(new_root_signed_by, *Team().root, NEW_ROOT[0]),
+        "targets stay signed by the old keys": partial(later, team=Team(targets=NEW_ROOT), only=("root",)),
+        "bins stay signed by the old keys": partial(later, team=Team(bins=NEW_ROOT), only=("root", "targets")),
+    },
+}
+
+# --- section 7 ---------------------------------------------------------------------------------------------------
+
+
+class Scene:
+    """A ledger with a publication behind it and a valid claim, which each scenario spoils."""
+
+    def __init__(self, **team: Any) -> None:
+        self.make, self.team = Make(), Team(**team)
+        self.prefix = factory.ready_prefix(self.make, self.team)
+        assert self.prefix.ledger is not None
+        self.ledger = self.prefix.ledger
+        self.authority = authority_of(self.prefix)
+        record = factory.seal_claim(factory.claim(self.prefix, first_head(self.ledger), 5), self.team.online)
+        opened = factory.opened(record)
+        snapshot = SnapshotTable({}).payload(opened.claim, self.authority)
+        published = factory.publication(opened, self.authority, {}, snapshot, self.team)
+        sealed = factory.seal_publication(published, opened, self.authority, self.team)
+        self.head = factory.head_of(sealed, opened)
+
+    def claim(self, **changes: Any) -> Claim:
+        return factory.claim(self.prefix, self.head, changes.pop("number", 6), **changes)
+
+    def judge_claim(self, claim: Claim, *, record: Record | None = None, open_number: int = 0) -> Outcome:
+        opened = None
+        if open_number:
+            opened = factory.opened(factory.seal_claim(self.claim(number=open_number), self.team.online))
+        outcome = judge_claim_alone(claim, self.ledger, self.head, opened)
+        record = record or factory.seal_claim(claim, self.team.online)
+        if outcome.verdict == "accepted" and claim.size > self.prefix.size:
+            return judge_claim_beyond(record, claim, self.prefix)
+        return outcome if outcome.verdict == "rejected" else judge_claim(record, claim, self.prefix)
+
+    def judge_publication(
+        self,
+        spoil: Callable[[Publication], Publication] = lambda published: published,
+        *,
+        seal: Callable[[Record], Record] = lambda record: record,
+        opened: bool = True,
+        other_claim: Claim | None = None,
+    ) -> Outcome:
+        open_claim = factory.opened(factory.seal_claim(self.claim(), self.team.online))
+        payloads = {"bin-1": b"{}", "bin-3": b"{}"}
+        published = factory.publication(open_claim, self.authority, payloads, b"{}", self.team)
+        published = spoil(published)
+        record = seal(factory.seal_publication(published, open_claim, self.authority, self.team))
+        if other_claim is not None:
+            open_claim = factory.opened(factory.seal_claim(other_claim, self.team.online))
+        return judge_publication(record, published, open_claim if opened else None, self.prefix)
+
+
+def spoilt_claim(**changes: Any) -> Outcome:
+    scene = Scene()
+    return scene.judge_claim(scene.claim(**changes))
+
+
+def claim_sealed_by(*signers: CryptoSigner, **team: Any) -> Outcome:
+    scene = Scene(**team)
+    claim = scene.claim()
+    return scene.judge_claim(claim, record=factory.seal_claim(claim, signers))
+
+
+def claim_with_seal(change: Callable[[tuple[Seal, ...]], tuple[Seal, ...]], **team: Any) -> Outcome:
+    scene = Scene(**team)
+    claim = scene.claim()
+    record = factory.seal_claim(claim, scene.team.online)
+    return scene.judge_claim(claim, record=Record(signatures=change(record.signatures), signed=record.signed))
+
+
+TWO_ONLINE = {"online": (factory.ed25519_signer("online 1"), factory.ed25519_signer("online 2"))}
+STRANGER = factory.ed25519_signer("stranger")
+
+
+def no_root_claim() -> Outcome:
+    prefix, _ = Prefix().extend(factory.encode([Make().ledger_created(digest("root"))]))
+    assert prefix.ledger is not None
+    claim = factory.claim(prefix, first_head(prefix.ledger), 1)
+    return judge_claim(factory.seal_claim(claim, Team().online), claim, prefix)
+
+
+def decoded(value: bytes | None) -> Outcome | Rejection:
+    record = decode_publication_record(value)
+    assert isinstance(record, Rejection)
+    return record
+
+
+def claim_bytes() -> bytes:
+    scene = Scene()
+    return encode_record(factory.seal_claim(scene.claim(), scene.team.online))
+
+
+def roles_replaced(*roles: Any) -> Callable[[Publication], Publication]:
+    return lambda published: msgspec.structs.replace(published, roles=tuple(roles))
+
+
+def a_role(name: str, *signatures: str) -> tuple[str, str, tuple[str, ...]]:
+    return name, "A" * 43 + "=", signatures
+
+
+def _reversed(value: bytes) -> bytes:
+    before, after = value.split(b',"signed":')
+    return b'{"signed":' + after[:-1] + b"," + before[1:] + b"}"
+
+
+def _after_open(open_number: int, number: int) -> Outcome:
+    scene = Scene()
+    return scene.judge_claim(scene.claim(number=number), open_number=open_number)
+
+
+def _below_floor() -> Outcome:
+    scene = Scene()
+    scene.prefix, _ = factory.extend(
+        scene.prefix,
+        scene.make.roles_signed(
+            factory.ceremony(Team(settings=Settings(ruleset=0, floor=7)), scene.prefix.authority, scene.team)
+        ),
+    )
+    return scene.judge_claim(scene.claim(number=6))
+
+
+def _beyond(*signers: CryptoSigner, forged_as: CryptoSigner | None = None) -> Outcome:
+    scene = Scene()
+    claim = scene.claim(size=3)
+    record = factory.seal_claim(claim, signers)
+    if forged_as is not None:
+        seal = factory.seals(b"something else", [forged_as])
+        record = Record(signatures=seal, signed=claim)
+    return scene.judge_claim(claim, record=record)
+
+
+def _size_zero() -> Outcome:
+    scene = Scene()
+    claim = scene.claim(size=0, root_hash=Prefix().tree.root_hash())
+    return judge_claim(factory.seal_claim(claim, scene.team.online), claim, Prefix())
+
+
+def _seal_of_another() -> Outcome:
+    scene = Scene()
+    other = factory.seal_claim(scene.claim(number=7), scene.team.online)
+    return scene.judge_claim(scene.claim(), record=_with_seal(other, other.signatures))
+
+
+def _with_seal(record: Record, seal: tuple[Seal, ...]) -> Record:
+    return Record(signatures=seal, signed=record.signed)
+
+
+def _break_last(seal: tuple[Seal, ...]) -> tuple[Seal, ...]:
+    last = seal[-1]
+    return (*seal[:-1], Seal(keyid=last.keyid, sig=last.sig[:-2] + ("00" if last.sig[-2:] != "00" else "01")))
+
+
+SECTION_7: Scenarios = {
+    "null": {"a tombstone": partial(decoded, None)},
+    "oversize": {"just": partial(decoded, b" " * (MAX_PUBLICATION_BYTES + 1))},
+    "too-deep": {
+        "garbage": partial(decoded, b"[" * 9),
+        "in a claim": partial(decoded, claim_bytes().replace(b'"renew":[]', b'"renew":' + b"[" * 9 + b"]" * 9)),
+        "deeper than parsers stand": partial(decoded, b"[" * 100_000 + b"]" * 100_000),
+    },
+    "not-json": {
+        "empty": partial(decoded, b""),
+        "cut": partial(decoded, claim_bytes()[:-1]),
+        "ill-formed UTF-8": partial(decoded, claim_bytes().replace(b"ledger.example", b"\xff")),
+    },
+    "not-canonical": {
+        "space": partial(decoded, claim_bytes() + b" "),
+        "newline": partial(decoded, b"\n" + claim_bytes()),
+        "members in another order": partial(decoded, _reversed(claim_bytes())),
+        "unknown member": partial(decoded, claim_bytes().replace(b'"format":1', b'"format":1,"g":1')),
+        "duplicate member": partial(decoded, claim_bytes().replace(b'"format":1', b'"format":1,"format":1')),
+        "escape": partial(decoded, claim_bytes().replace(b'"origin":"l', b'"origin":"\\u006c')),
+        "slash": partial(decoded, claim_bytes().replace(b"org/index", b"org\\/index")),
+        "-0": partial(decoded, claim_bytes().replace(b'"size":2', b'"size":-0')),
+    },
+    "other-origin": {"another": partial(spoilt_claim, origin="other.example.org")},
+    "other-predecessor": {
+        "another": partial(spoilt_claim, previous=digest("another")),
+        "record 0 of events": partial(spoilt_claim, previous=Scene().ledger.digest),
+    },
+    "number": {
+        "the predecessor's": partial(spoilt_claim, number=5),
+        "below": partial(spoilt_claim, number=1),
+        "the open claim's": partial(_after_open, 9, 9),
+        "below the open claim's": partial(_after_open, 9, 7),
+        "below the floor": _below_floor,
+    },
+    "backwards": {
+        "size": partial(spoilt_claim, size=1),
+        "time": partial(spoilt_claim, time=factory.instant(4999)),
+    },
+    "beyond-log": {
+        "sealed by a stranger": partial(_beyond, STRANGER),
+        "sealed by nobody": _beyond,
+        "forged": partial(_beyond, forged_as=Team().online[0]),
+        "sealed by an offline key": partial(_beyond, Team().root[0]),
+    },
+    "no-root": {"no ceremony yet": no_root_claim, "size 0": _size_zero},
+    "root-hash": {
+        "another": partial(spoilt_claim, root_hash=digest("another")),
+        "of another size": partial(spoilt_claim, root_hash=Prefix().tree.root_hash()),
+    },
+    "renew": {
+        "unsorted": partial(spoilt_claim, renew=("bin-2", "bin-1")),
+        "twice": partial(spoilt_claim, renew=("bin-1", "bin-1")),
+        "unknown": partial(spoilt_claim, renew=("bin-10",)),
+        "longer": partial(spoilt_claim, renew=("bin-01",)),
+        "upper case": partial(spoilt_claim, renew=("bin-A",)),
+        "another role": partial(spoilt_claim, renew=("snapshot",)),
+    },
+    "seal": {
+        "by nobody": claim_sealed_by,
+        "by a stranger": partial(claim_sealed_by, STRANGER),
+        "by too few": partial(claim_sealed_by, TWO_ONLINE["online"][0], **TWO_ONLINE, online_threshold=2),
+        "by a stranger too": partial(claim_sealed_by, Team().online[0], STRANGER),
+        "by an offline key": partial(claim_sealed_by, Team().root[0]),
+        "twice": partial(claim_with_seal, lambda seal: seal * 2),
+        "one of two is wrong": partial(claim_with_seal, _break_last, **TWO_ONLINE),
+        "of another claim": _seal_of_another,
+        "publication by nobody": lambda: Scene().judge_publication(seal=lambda record: _with_seal(record, ())),
+        "publication by a stranger": lambda: Scene().judge_publication(
+            seal=lambda record: _with_seal(record, factory.seals(b"{}", [STRANGER]))
+        ),
+        "publication forged": lambda: Scene().judge_publication(
+            seal=lambda record: _with_seal(record, _break_last(record.signatures))
+        ),
+    },
+    "no-open-claim": {
+        "none": lambda: Scene().judge_publication(opened=False),
+        "another claim": lambda: Scene().judge_publication(other_claim=Scene().claim(time=factory.instant(7000))),
+        "another number": lambda: Scene().judge_publication(
+            lambda published: msgspec.structs.replace(published, number=7)
+        ),
+        "another digest": lambda: Scene().judge_publication(
+            lambda published: msgspec.structs.replace(published, claim=digest("another"))
+        ),
+    },
+    "roles": {
+        "unsorted": lambda: Scene().judge_publication(lambda p: roles_replaced(*reversed(p.roles))(p)),
+        "twice": lambda: Scene().judge_publication(lambda p: roles_replaced(p.roles[0], p.roles[0])(p)),
+        "unknown": lambda: Scene().judge_publication(roles_replaced(a_role("bin-10", ""))),
+        "snapshot": lambda: Scene().judge_publication(roles_replaced(a_role("snapshot", ""))),
+        "no signature": lambda: Scene().judge_publication(roles_replaced(a_role("bin-1"))),
+        "two signatures": lambda: Scene().judge_publication(roles_replaced(a_role("bin-1", "", ""))),
+        "no base64": lambda: Scene().judge_publication(roles_replaced(a_role("bin-1", "A"))),
+        "snapshot without a signature": lambda: Scene().judge_publication(
+            lambda p: msgspec.structs.replace(p, snapshot=(*p.snapshot[:2], ()))
+        ),
+    },
+}
+
+ELSEWHERE = {7: {"void"}}
+"""Codes that are not decided in `projections`: which records `x-void` ends is for whoever follows the log."""
+
+
+# --- the tests ---------------------------------------------------------------------------------------------------
+
+SECTIONS: dict[int, Scenarios] = {1: SECTION_1, 2: SECTION_2, 6: SECTION_6, 7: SECTION_7}
+NO_EFFECT = {"repeated", "same"}
+
+
+@pytest.mark.parametrize("number", SECTIONS)
+def test_every_code_of_the_page_is_produced_and_no_other(number: int) -> None:
+    assert set(SECTIONS[number]) == codes_of(number) - ELSEWHERE.get(number, set())
+    assert ELSEWHERE.get(number, set()) <= codes_of(number)
+
+
+@pytest.mark.parametrize(
+    ("number", "code", "scenario"),
+    [
+        pytest.param(number, code, scenario, id=f"{number}: {code}: {name}")
+        for number, codes in SECTIONS.items()
+        for code, scenarios in codes.items()
+        for name, scenario in scenarios.items()
+    ],
+)
+def test_code(number: int, code: str, scenario: Scenario) -> None:
+    outcome = scenario()
+    assert outcome.code == code, outcome
+    if isinstance(outcome, Outcome):
+        assert outcome.verdict == ("no effect" if code in NO_EFFECT else "rejected")
+    assert number in SECTIONS
+
+
+def test_what_the_scenarios_spoil_is_accepted() -> None:
+    assert drafted().verdict == edited().verdict == later().verdict == by_prefixes().verdict == "accepted"
+    assert with_key(ED25519).verdict == "accepted"
+    assert canonical_key("ed25519", "ed25519", ED25519.keyval["public"]).verdict == "accepted"
+    assert new_root_signed_by(*NEW_ROOT, *Team().root).verdict == "accepted"
+    scene = Scene()
+    assert scene.judge_claim(scene.claim()).verdict == "accepted"
+    assert scene.judge_claim(scene.claim(number=10), open_number=9).verdict == "accepted"
+    assert scene.judge_publication().verdict == "accepted"
+    assert not isinstance(decode_publication_record(claim_bytes()), Rejection)
+    assert encode_event(Make().file_uploaded("demo")) == UPLOAD

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from ledger.config import Config, ConfigError, load_config
+from ledger.http import HttpStorage
 from ledger.logs import Logs
 from ledger.logs.sqlite import SqliteLog
 from ledger.signers import Keyring
@@ -53,6 +54,13 @@ class Context:
     def storage(self, name: str) -> DirectoryStorage:
         """The public folder, with a staging folder for one consumer beside it."""
         return DirectoryStorage(self.public, self.public.parent / f".{self.public.name}.staging-{name}")
+
+    def served(self, setting: str) -> DirectoryStorage | HttpStorage:
+        """Read access to what is served: a URL, a folder, or (empty) the public folder."""
+        if setting.startswith(("http://", "https://")):
+            return HttpStorage(setting)
+        folder = self.path(setting) if setting else self.public
+        return DirectoryStorage(folder, folder)
 
     def keyring(self) -> Keyring:
         """The online keys that we hold."""

@@ -1,11 +1,11 @@
-"""A follower: reads both logs, judges every record of `publications`, and applies the valid ones to its state.
+"""A follower: reads both logs and applies every valid publication to its state.
 
 Signer, publisher and verifier are followers; they differ in where rendered files go, and the signer also appends. What
 a signer appended it applies like anyone else, when it reads it back: the normal path is the recovery path.
 """
 
 from base64 import b64decode
-from collections import deque
+from collections.abc import Callable, Sequence
 from hashlib import sha256
 from pathlib import Path
 from time import perf_counter
@@ -14,9 +14,10 @@ from typing import NamedTuple
 import structlog
 
 from consumers import state
+from consumers.chain_reader import ChainReader, ReaderState, ValidPublication
 from consumers.outlets import Outlet
-from consumers.renderer import DivergenceError, Edition, Rendered, Renderer, Sealer
-from consumers.sealing import CheckingSealer, seals_of
+from consumers.renderer import DivergenceError, Edition, Rendered, Renderer, Sealer, Stamp
+from consumers.sealing import SNAPSHOT, CheckingSealer, Seals, seals_of
 from consumers.tail import Tail
 from consumers.workers import Workers
 from ledger.logs import LogConflictError, Logs, LogSettingsError
@@ -24,14 +25,17 @@ from ledger.store import Position, Store
 from ledger.store import Publication as PublicationRow
 from projections import chain
 from projections import prefix as prefixes
+from projections.authority import Authority
 from projections.chain import Head, OpenClaim
-from projections.outcomes import Judged, Outcome, rejected
+from projections.outcomes import Judged, rejected
 from projections.prefix import Prefix
-from projections.repository import SnapshotTable, signed_file, timestamp_payload
-from schemas.codec import Rejection, decode_publication_record
-from schemas.publications import Claim, Publication, Record
+from projections.repository import SnapshotTable, expires_at
+from schemas.publications import Claim, Publication
 
 log = structlog.get_logger()
+
+SKIP_FROM = 16
+"""From so many unread publications on, a follower that may skip versions does."""
 
 
 class Proposal(NamedTuple):
@@ -42,7 +46,7 @@ class Proposal(NamedTuple):
 
 
 class Follower:
-    """Follows both logs. Used by one task."""
+    """Follows both logs, which the caller has opened, as well as the store. Used by one task."""
 
     def __init__(self, logs: Logs, store: Store, workers: Workers, outlet: Outlet, spill: Path) -> None:
         self._logs = logs
@@ -50,51 +54,46 @@ class Follower:
         self._workers = workers
         self._outlet = outlet
         self._spill = spill
-        self._unread: deque[bytes | None] = deque()
         self._unsaved: list[Judged] = []
         self._in_transaction = False
-        self._void_before_size: int | None = None
         self.proposal: Proposal | None = None
-        self.open_claim: OpenClaim | None = None
 
     # --- starting ------------------------------------------------------------------------------------------------
 
     async def start(self) -> None:
-        """Load the position and compare it with the logs, which are open.
+        """Load the position and compare it with the logs.
 
         Raises:
             LogConflictError: the logs are not those that the state was made from, or have lost records.
             LogSettingsError: the events log is empty.
+            NotALedgerError: record 0 is not `ledger.created`.
         """
         position = await self._store.load_position()
         first = await self._logs.events.read(0)
-        if not first:
-            if position is None:
-                raise LogSettingsError(f"{self._logs.events.name} is empty: it is no ledger yet (`tuf-ledger init`)")
-            raise LogConflictError(f"{self._logs.events.name} is empty and had {position.size} records")
+        if not first and position is None:
+            raise LogSettingsError(f"{self._logs.events.name} is empty: it is no ledger yet (`tuf-ledger init`)")
         base = Prefix()
-        self.next_record = 0
-        self._last_record = ""
         if position is not None:
             base = await state.load_prefix(self._store, position.prefix)
-            await self._compare(position, base, first[0])
-            self.next_record, self._last_record = position.next_record, position.last_record
+            await self._compare(position, base, first)
         self.tail = Tail(self._logs.events, self._workers, base)
         self.base = base
         genesis = base if base.ledger is not None else await self.tail.prefix_at(1)
         if genesis is None or genesis.ledger is None:
             raise LogConflictError(f"{self._logs.events.name} lost its first record")
         self.ledger = genesis.ledger
-        self.head = chain.first_head(self.ledger)
+        reader_state = ReaderState(chain.first_head(self.ledger), 0)
         if position is not None:
-            self.head = Head(position.number, position.digest, position.time, position.size)
+            head = Head(position.number, position.digest, position.time, position.size)
+            reader_state = ReaderState(head, position.next_record)
+        self.reader = ChainReader(self._logs.publications, self.tail, self._workers, self.ledger, reader_state)
         self.table = SnapshotTable(await state.load_roles(self._store))
         self._renderer = Renderer(self._store, self._workers, self.table, self._spill)
 
-    async def _compare(self, position: Position, base: Prefix, first: bytes | None) -> None:
+    async def _compare(self, position: Position, base: Prefix, first: list[bytes | None]) -> None:
         """Compare what we remember with what the logs hold (docs/design.md, "A log can be rolled back")."""
         events, publications = self._logs
-        if base.ledger is None or _digest(first) != base.ledger.digest:
+        if first and (base.ledger is None or _digest(first[0]) != base.ledger.digest):
             raise LogConflictError(
                 f"{events.name} begins with another `ledger.created` than this state remembers: it is another ledger. "
                 f"Point at the right log, or delete {self._store.path} to start anew with this one"
@@ -103,7 +102,7 @@ class Follower:
         publications.resume(position.next_record, position.publications_token)
         for source, index, digest in (
             (events, position.size - 1, position.last_event),
-            (publications, position.next_record - 1, position.last_record),
+            (publications, position.next_record - 1, position.digest),
         ):
             try:
                 found = await source.read(index)
@@ -120,31 +119,44 @@ class Follower:
                     "See docs/operators.md, 'A log was rolled back'"
                 )
 
+    @property
+    def head(self) -> Head:
+        """The last publication."""
+        return self.reader.state.head
+
+    @property
+    def open_claim(self) -> OpenClaim | None:
+        """The claim that waits for its publication."""
+        return self.reader.state.open_claim
+
+    @property
+    def next_record(self) -> int:
+        """The index of the next record of `publications` to read."""
+        return self.reader.state.next_record
+
+    async def publication(self, number: int) -> PublicationRow | None:
+        """A publication that was applied."""
+        return await self._store.publication(number)
+
     # --- following -----------------------------------------------------------------------------------------------
 
     async def step(self) -> bool:
-        """Judge the next record of `publications`, and apply it if it is valid; false if there is none.
+        """Judge the next record of `publications`, and apply it if it is a valid publication; false if there is none.
 
         Raises:
             DivergenceError: a valid publication is not what its events make, and no later root voids it.
-            LogTooShortError: an online key sealed a claim that covers more events than there are.
-            NotALedgerError, UpgradeNeededError, LogError, StoreError, StorageError: as they say.
+            LogTooShortError, NotALedgerError, UpgradeNeededError, LogError, StoreError, StorageError: as they say.
         """
-        if not self._unread:
-            self._unread.extend(await self._logs.publications.read(self.next_record))
-        if not self._unread:
+        found = await self.reader.next()
+        if found is None:
             return False
-        value = self._unread[0]
-        digest = _digest(value)
-        record = decode_publication_record(value)
-        if isinstance(record, Rejection):
-            await self._note(digest, "", rejected(*record))
-        elif isinstance(record.signed, Claim):
-            await self._claim(record, record.signed, digest)
+        if isinstance(found, ValidPublication):
+            await self._publication(found)
+        elif found.outcome.verdict == "accepted":
+            # A claim. Whatever we had prepared under an earlier one will not be published.
+            await self.abandon()
         else:
-            await self._publication(record, record.signed, digest)
-        self._unread.popleft()
-        self.next_record += 1
+            await self._note(found)
         return True
 
     async def catch_up(self) -> None:
@@ -152,12 +164,78 @@ class Follower:
         while await self.step():
             pass
 
-    async def publication(self, number: int) -> PublicationRow | None:
-        """A publication that was applied."""
-        return await self._store.publication(number)
+    async def _publication(self, valid: ValidPublication) -> None:
+        started = perf_counter()
+        edition = Edition([(valid.claim, valid.authority)], self.base, valid.prefix)
+        try:
+            if self.proposal is None or self.proposal.digest != valid.digest:
+                await self.abandon()
+                await self._reproduce(edition, valid.publication, seals_of(valid.publication))
+        except DivergenceError as error:
+            await self._diverged(valid, error)
+            return
+        await self._finish(edition, [publication_row(valid)], valid)
+        log.info(
+            "publication applied",
+            number=valid.claim.number,
+            size=valid.claim.size,
+            signed=len(valid.publication.roles),
+            seconds=round(perf_counter() - started, 3),
+        )
+
+    async def _reproduce(self, edition: Edition, publication: Publication, seals: Seals) -> None:
+        """Render a publication and compare it with its record.
+
+        Raises:
+            DivergenceError: they differ.
+        """
+        rendered = await self.render(edition, CheckingSealer(edition.authority.online, seals))
+        layout = edition.authority.layout
+        signed = {name for name in seals if name != SNAPSHOT and layout.index(name) is not None}
+        problem = ""
+        if extra := sorted(signed.difference(rendered.names)):
+            problem = f"{extra[0]} is in the publication, and nothing in it had to be signed"
+        elif len(rendered.snapshot) != publication.snapshot[1]:
+            problem = "the snapshot has another length than the publication says"
+        if problem:
+            await self.abandon()
+            raise DivergenceError(problem)
+
+    async def _diverged(self, valid: ValidPublication, error: DivergenceError) -> None:
+        """A valid publication does not reproduce: go on only if a later root voids it."""
+        end = await self.tail.read_on()
+        number = valid.claim.number
+        size = end.authority.void_for(number, valid.digest) if end.authority else None
+        if size is None:
+            raise DivergenceError(
+                f"publication {number} (record {valid.record_index}, SHA-256 {valid.digest}) is sealed by the online "
+                f"keys and is not what its events make: {error}. Nothing after it is applied. See docs/operators.md, "
+                "'A publication diverges'"
+            ) from error
+        outcome = rejected("void", f"it diverged, and the root in force at size {size} voids it")
+        await self._note(Judged(valid.record_index, valid.digest, "publication", outcome))
+        self.reader.void(size)
+
+    async def _note(self, judged: Judged) -> None:
+        log.warning(
+            "record rejected",
+            log="publications",
+            record=judged.index,
+            code=judged.outcome.code,
+            why=judged.outcome.detail,
+        )
+        self._unsaved.append(judged)
+        if not self._in_transaction:
+            await self._save_unsaved()
+
+    async def _save_unsaved(self) -> None:
+        await state.save_judged(self._store, "publications", self._unsaved)
+        self._unsaved = []
+
+    # --- rendering -----------------------------------------------------------------------------------------------
 
     async def render(self, edition: Edition, sealer: Sealer) -> Rendered:
-        """Render into a transaction that stays open. The outlet has the files until `finish` or `abandon`."""
+        """Render into a transaction that stays open until the publication is applied, or abandoned."""
         await self._workers.run(self._outlet.begin)
         await self._store.begin()
         self._in_transaction = True
@@ -178,13 +256,10 @@ class Follower:
         await self._workers.run(self._outlet.begin)
         await self._save_unsaved()
 
-    async def finish(self, edition: Edition, rows: list[PublicationRow], timestamp: bytes) -> None:
+    async def _finish(self, edition: Edition, rows: list[PublicationRow], last: ValidPublication) -> None:
         """Make what was rendered the state: files into place first, then the position."""
         claim = edition.claim
-        await self._workers.run(self._outlet.finish, claim.number, timestamp)
-        last = rows[-1]
-        self.head = Head(claim.number, last.digest, claim.time, claim.size)
-        self._last_record = last.digest
+        await self._workers.run(self._outlet.finish, claim.number, last.timestamp())
         await state.save_judged(self._store, "publications", self._unsaved)
         await self._store.save_publications(rows)
         await self._store.save_position(
@@ -195,137 +270,104 @@ class Follower:
                 claim.size,
                 edition.after.last_digest,
                 self._logs.events.token(claim.size),
-                last.record + 1,
-                last.digest,
-                self._logs.publications.token(last.record + 1),
+                last.record_index + 1,
+                self._logs.publications.token(last.record_index + 1),
                 prefixes.save(edition.after),
             )
         )
         await self._store.commit()
         self._in_transaction = False
         self._unsaved = []
-        self.proposal = self.open_claim = None
+        self.proposal = None
         self.base = edition.after
         self.tail.advance(edition.after)
+        self.reader.accept(last)
 
-    # --- judging -------------------------------------------------------------------------------------------------
+    # --- skipping ------------------------------------------------------------------------------------------------
 
-    async def _claim(self, record: Record, claim: Claim, digest: str) -> None:
-        outcome = await self.judge_claim(record, claim)
-        await self._note(digest, "claim", outcome)
-        if outcome.verdict == "accepted":
-            # Whatever we had prepared under an earlier claim will not be published.
-            await self.abandon()
-            self.open_claim = OpenClaim(claim, digest)
-            self._void_before_size = None
+    async def skip(self, wanted: Callable[[Claim], bool], at_least: int = 1) -> bool:
+        """Apply the next publications in one go, without rendering the versions between.
 
-    async def judge_claim(self, record: Record, claim: Claim) -> Outcome:
-        """Whether a claim is valid after the last publication."""
-        if self._void_before_size is not None and claim.size < self._void_before_size:
-            return rejected("void", "a later root voids what follows the publication before it")
-        outcome = chain.judge_claim_alone(claim, self.ledger, self.head, self.open_claim)
-        if outcome.verdict != "accepted":
-            return outcome
-        prefix = await self.tail.prefix_at(claim.size)
-        if prefix is None:
-            return await self._workers.run(chain.judge_claim_beyond, record, claim, self.tail.end)
-        return await self._workers.run(chain.judge_claim, record, claim, prefix)
+        Args:
+            wanted: whether a publication is to be among them; the first that is not ends the run.
+            at_least: with fewer publications nothing is applied: `step` is as fast.
 
-    async def _publication(self, record: Record, publication: Publication, digest: str) -> None:
-        if self._void_before_size is not None:
-            await self._note(digest, "publication", rejected("void", "a later root voids it"))
-            return
-        prefix = None if self.open_claim is None else await self.tail.prefix_at(self.open_claim.claim.size)
-        outcome = await self._workers.run(chain.judge_publication, record, publication, self.open_claim, prefix)
-        if outcome.verdict != "accepted" or self.open_claim is None or prefix is None or prefix.authority is None:
-            await self._note(digest, "publication", outcome)
-            return
+        Returns:
+            Whether anything was applied. Where a later root voids a publication, or they do not reproduce, `step` is to
+            find out which one it is.
+        """
+        before = self.reader.state
+        run = await self._collect(wanted)
+        self.reader.state = before
+        if len(run.rows) < at_least or run.last is None:
+            return False
         started = perf_counter()
-        edition = Edition([(self.open_claim.claim, prefix.authority)], self.base, prefix)
+        edition = Edition(run.claims, self.base, run.last.prefix, run.stamps)
+        digest, _, packed = run.last.publication.snapshot
         try:
-            if self.proposal is None or self.proposal.digest != digest:
-                await self.abandon()
-                await self._reproduce(edition, publication)
+            await self._reproduce(edition, run.last.publication, {**run.seals, SNAPSHOT: (digest, packed)})
         except DivergenceError as error:
-            await self._diverged(publication, digest, error)
-            return
-        timestamp = timestamp_file(edition, record, publication)
-        row = publication_row(self.next_record, edition, record, publication, digest)
-        await self.finish(edition, [row], timestamp)
+            log.warning("publications do not reproduce together, trying one by one", why=str(error))
+            return False
+        self._unsaved.extend(each for each in run.judged if each.index < run.last.record_index)
+        await self._finish(edition, run.rows, run.last)
         log.info(
-            "publication applied",
-            number=publication.number,
-            size=edition.claim.size,
-            signed=len(publication.roles),
+            "publications applied",
+            count=len(run.rows),
+            number=run.last.claim.number,
+            size=run.last.claim.size,
             seconds=round(perf_counter() - started, 3),
         )
+        return True
 
-    async def _reproduce(self, edition: Edition, publication: Publication) -> None:
-        """Render a publication and compare it with its record.
-
-        Raises:
-            DivergenceError: they differ.
-        """
-        sealer = CheckingSealer(edition.authority.online, seals_of(publication))
-        rendered = await self.render(edition, sealer)
-        signed = [name for name, _, _ in publication.roles]
-        if rendered.names != signed:
-            extra = next(name for name in signed if name not in set(rendered.names))
-            await self.abandon()
-            raise DivergenceError(f"{extra} is in the publication, and nothing in it had to be signed")
-        if len(rendered.snapshot) != publication.snapshot[1]:
-            await self.abandon()
-            raise DivergenceError("the snapshot has another length than the publication says")
-
-    async def _diverged(self, publication: Publication, digest: str, error: DivergenceError) -> None:
-        """A valid publication does not reproduce: go on only if a later root voids it."""
+    async def _collect(self, wanted: Callable[[Claim], bool]) -> "_Run":
+        """Judge the next publications, up to one that is not wanted or that a later root may void."""
         end = await self.tail.read_on()
-        size = end.authority.void_for(publication.number, digest) if end.authority else None
-        if size is None:
-            raise DivergenceError(
-                f"publication {publication.number} (record {self.next_record}, SHA-256 {digest}) is sealed by the "
-                f"online keys and is not what its events make: {error}. Nothing after it is applied. See docs/operators.md, "
-                "'A publication diverges'"
-            ) from error
-        self._void_before_size = size
-        self.open_claim = None
-        await self._note(digest, "publication", rejected("void", f"it diverged, and the root of size {size} voids it"))
-
-    async def _note(self, digest: str, kind: str, outcome: Outcome) -> None:
-        if outcome.verdict == "accepted":
-            return
-        log.warning(
-            "record rejected", log="publications", record=self.next_record, code=outcome.code, why=outcome.detail
-        )
-        self._unsaved.append(Judged(self.next_record, digest, kind, outcome))
-        if not self._in_transaction:
-            await self._save_unsaved()
-
-    async def _save_unsaved(self) -> None:
-        await state.save_judged(self._store, "publications", self._unsaved)
-        self._unsaved = []
+        run = _Run()
+        while (found := await self.reader.next()) is not None:
+            if isinstance(found, Judged):
+                run.judged.append(found)
+                continue
+            voided = end.authority.void_for(found.claim.number, found.digest) if end.authority else None
+            if voided is not None or not wanted(found.claim):
+                break
+            run.add(found)
+            self.reader.accept(found)
+        return run
 
 
-def timestamp_file(edition: Edition, record: Record, publication: Publication) -> bytes:
-    """The timestamp that a publication's two records make."""
-    payload = timestamp_payload(edition.claim, publication, edition.authority)
-    return signed_file(payload, chain.seal_signatures(record))
+class _Run:
+    """Publications that are applied together: what the last of them leaves to be rendered."""
+
+    def __init__(self) -> None:
+        self.claims: list[tuple[Claim, Authority]] = []
+        self.rows: list[PublicationRow] = []
+        self.judged: list[Judged] = []
+        self.stamps: dict[str, Stamp] = {}
+        self.seals: dict[str, tuple[str, Sequence[str]]] = {}
+        self.last: ValidPublication | None = None
+
+    def add(self, valid: ValidPublication) -> None:
+        self.claims.append((valid.claim, valid.authority))
+        self.rows.append(publication_row(valid))
+        expires = expires_at(valid.claim.time, valid.authority.settings.bin_expiry_seconds)
+        for name, digest, signatures in valid.publication.roles:
+            self.stamps[name] = Stamp(valid.claim.number, expires, b64decode(digest).hex())
+            self.seals[name] = (digest, signatures)
+        self.last = valid
 
 
-def publication_row(
-    index: int, edition: Edition, record: Record, publication: Publication, digest: str
-) -> PublicationRow:
+def publication_row(valid: ValidPublication) -> PublicationRow:
     """What the state remembers of a publication."""
-    timestamp = timestamp_file(edition, record, publication)
     return PublicationRow(
-        publication.number,
-        index,
-        digest,
-        edition.claim.time,
-        edition.claim.size,
-        len(publication.roles),
-        b64decode(publication.snapshot[0]).hex(),
-        sha256(timestamp).hexdigest(),
+        valid.claim.number,
+        valid.record_index,
+        valid.digest,
+        valid.claim.time,
+        valid.claim.size,
+        len(valid.publication.roles),
+        b64decode(valid.publication.snapshot[0]).hex(),
+        sha256(valid.timestamp()).hexdigest(),
     )
 
 

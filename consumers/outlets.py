@@ -5,9 +5,9 @@ PublicOutlet     what is served: staged, then placed in the order that keeps eve
 FileListOutlet   digests of everything that was ever published, to compare with what is served
 """
 
-from collections.abc import Callable
+import json
 from hashlib import sha256
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import structlog
 
@@ -16,6 +16,8 @@ from ledger.storage import Storage
 from projections.documents import Document
 
 log = structlog.get_logger()
+
+TIMESTAMP = "metadata/timestamp.json"
 
 
 class Outlet(Sink, Protocol):
@@ -50,20 +52,22 @@ class NoOutlet:
 class PublicOutlet:
     """Writes what is served.
 
-    The order is that of PEP 458 and TUF 1.0.34, section 6.2: targets, bins and snapshot first, then new roots, then the
-    timestamp, which makes all of it visible at once; plain pages last, for clients without TUF. Between a new root
+    The order is that of PEP 458 and TUF 1.0.34, section 6.2: targets, bins and snapshot first, then new roots, then
+    the timestamp, which makes all of it visible at once; plain pages last, for clients without TUF. Between a new root
     and the timestamp there is nothing, because clients that see one without the other fail.
+
+    A timestamp is never replaced by an older one: a publisher that starts anew catches up behind what is served.
     """
 
     def __init__(self, storage: Storage) -> None:
         self._storage = storage
+        self._visible = _Visible({}, {})
         self.begin()
 
     def begin(self) -> None:
         """Empty the staging area."""
         self._storage.discard()
-        self._pages: dict[str, str | None] = {}
-        self._roots: list[Document] = []
+        self._edition = _Visible({}, {})
 
     def put(self, path: str, data: bytes) -> None:
         """Stage an immutable file."""
@@ -71,12 +75,12 @@ class PublicOutlet:
 
     def show(self, path: str, source: str | None) -> None:
         """Remember what a plain page is to show."""
-        self._pages[path] = source
+        self._edition.pages[path] = source
 
     def put_document(self, document: Document) -> None:
         """Stage an offline role; roots wait for the end."""
         if document.role == "root":
-            self._roots.append(document)
+            self._edition.roots[document.version] = document.file
         else:
             self._storage.stage(f"metadata/{document.version}.{document.role}.json", document.file)
 
@@ -85,49 +89,71 @@ class PublicOutlet:
         self._storage.stage(f"metadata/{number}.timestamp.json", timestamp)
         for path in self._storage.place():
             log.error("a published file had other bytes than the log says; it was replaced", path=path)
-        for root in self._roots:
-            self._storage.replace(f"metadata/{root.version}.root.json", root.file)
-        self._storage.replace("metadata/timestamp.json", timestamp)
-        for path, source in sorted(self._pages.items()):
+        self._visible.pages.update(self._edition.pages)
+        self._visible.roots.update(self._edition.roots)
+        if served_version(self._storage.read(TIMESTAMP)) > number:
+            log.debug("what is served is newer", number=number)
+            return
+        for version, root in sorted(self._visible.roots.items()):
+            self._storage.replace(f"metadata/{version}.root.json", root)
+        self._storage.replace(TIMESTAMP, timestamp)
+        for path, source in sorted(self._visible.pages.items()):
             if source is None:
                 self._storage.delete(path)
             else:
                 self._storage.link(path, source)
-        self._pages, self._roots = {}, []
+        self._visible = _Visible({}, {})
+
+
+class _Visible(NamedTuple):
+    """What is not immutable files: plain pages by path with what they show, and roots by version."""
+
+    pages: dict[str, str | None]
+    roots: dict[int, bytes]
+
+
+def served_version(timestamp: bytes | None) -> int:
+    """The version of a served timestamp; 0 if nothing is served, or nothing readable."""
+    try:
+        version = json.loads(timestamp or b"{}")["signed"]["version"]
+    except (ValueError, KeyError, TypeError):
+        return 0
+    return version if isinstance(version, int) else 0
 
 
 class FileListOutlet:
-    """Passes digests of all files on, instead of files.
+    """Lists digests of all files, instead of writing them: `(path, SHA-256, number of the publication)`.
 
-    `shown` gives plain pages by path, with the path of what they show, as of the last publication.
+    A plain page that is gone is listed with an empty digest.
     """
 
-    def __init__(self, save: Callable[[list[tuple[str, str, int]]], None]) -> None:
-        self._save = save
-        self._files: dict[str, str] = {}
-        self.shown: dict[str, str] = {}
+    def __init__(self) -> None:
+        self._edition: dict[str, str] = {}
+        self._finished: list[tuple[str, str, int]] = []
 
     def begin(self) -> None:
         """Forget the files of an edition that was not finished."""
-        self._files = {}
+        self._edition = {}
 
     def put(self, path: str, data: bytes) -> None:
-        """Note a file's digest."""
-        self._files[path] = sha256(data).hexdigest()
+        """List a file."""
+        self._edition[path] = sha256(data).hexdigest()
 
     def show(self, path: str, source: str | None) -> None:
-        """Note what a plain page shows."""
-        if source is None:
-            self.shown.pop(path, None)
-        else:
-            self.shown[path] = source
+        """List a plain page: its digest is in the name of the file that it shows."""
+        self._edition[path] = "" if source is None else source.rpartition("/")[2].partition(".")[0]
 
     def put_document(self, document: Document) -> None:
-        """Note the digest of an offline role's file."""
+        """List an offline role's file."""
         self.put(f"metadata/{document.version}.{document.role}.json", document.file)
 
     def finish(self, number: int, timestamp: bytes) -> None:
-        """Pass the publication's files on."""
+        """The edition's files are published."""
         self.put(f"metadata/{number}.timestamp.json", timestamp)
-        self._save([(path, digest, number) for path, digest in self._files.items()])
-        self._files = {}
+        self._finished.extend((path, digest, number) for path, digest in self._edition.items())
+        self._edition = {}
+
+    def take(self) -> list[tuple[str, str, int]]:
+        """What was published since this was last asked."""
+        finished, self._finished = self._finished, []
+        return finished

@@ -2,9 +2,9 @@
 
     events ──fold──▶ projects: pages, targets ──fold──▶ bins ──seal──▶ files, snapshot
 
-Everything is loaded, folded, sealed and saved in groups of bounded size, so memory does not grow with the batch. What is
-the same for whoever renders is here; who *seals* the payloads (a signer with its keys, a follower with the signatures
-on the log) and where files go (`Sink`) is given.
+Everything is loaded, folded, sealed and saved in groups of bounded size, so memory does not grow with the batch.
+What is the same for whoever renders is here; who *seals* the payloads (a signer with its keys, a follower with the
+signatures on the log) and where files go (`Sink`) is given.
 """
 
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence

@@ -1,22 +1,13 @@
 """What is served, held against the log."""
 
-import json
 from hashlib import sha256
 
 from consumers.follower import Follower
+from consumers.outlets import served_version
 
 
 class ServedAheadError(Exception):
     """What is served is not, or no longer, on the log: going on would use versions twice."""
-
-
-def served_version(timestamp: bytes | None) -> int:
-    """The version of a served timestamp; 0 if nothing is served, or nothing readable."""
-    try:
-        version = json.loads(timestamp or b"{}")["signed"]["version"]
-    except (ValueError, KeyError, TypeError):
-        return 0
-    return version if isinstance(version, int) else 0
 
 
 async def check_not_ahead(timestamp: bytes | None, follower: Follower, *, above: int) -> None:

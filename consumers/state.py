@@ -17,9 +17,7 @@ async def load_aggregates(store: Store, keys: Sequence[str]) -> dict[str, Aggreg
     """Stored aggregates by key; those never stored are missing."""
     rows, chunk_rows = await store.load(keys)
     headers = dict(rows)
-    chunks = {
-        key: tuple(Chunk(*row[1:]) for row in group) for key, group in groupby(chunk_rows, key=itemgetter(0))
-    }
+    chunks = {key: tuple(Chunk(*row[1:]) for row in group) for key, group in groupby(chunk_rows, key=itemgetter(0))}
     return {
         key: Aggregate(key, headers.get(key, b""), chunks.get(key, ()))
         for key in keys

@@ -141,7 +141,7 @@ class _BoundedFile(io.BufferedIOBase):
 
     def read(self, size: int | None = -1) -> bytes:
         if size is None or size < 0:
-            size = MAX_DIRECTORY_BYTES
+            size = BLOCK_BYTES  # zipfile reads so from the last 64 KiB only
         if size > MAX_DIRECTORY_BYTES:
             raise RefusalError(f"has a list of members of over {MAX_DIRECTORY_BYTES} bytes. Put fewer files in it.")
         return self._file.read(size)

@@ -26,7 +26,7 @@ CREATE TABLE position (
     only INTEGER PRIMARY KEY CHECK (only = 1),
     number INTEGER NOT NULL, digest TEXT NOT NULL, time TEXT NOT NULL, size INTEGER NOT NULL,
     last_event TEXT NOT NULL, events_token INTEGER NOT NULL,
-    next_record INTEGER NOT NULL, last_record TEXT NOT NULL, publications_token INTEGER NOT NULL,
+    next_record INTEGER NOT NULL, publications_token INTEGER NOT NULL,
     prefix BLOB NOT NULL
 );
 CREATE TABLE ceremonies (idx INTEGER NOT NULL, role TEXT NOT NULL, version INTEGER NOT NULL, file BLOB NOT NULL,
@@ -44,7 +44,9 @@ CREATE INDEX publications_by_size ON publications (size);
 CREATE TABLE judged (log TEXT NOT NULL, idx INTEGER NOT NULL, digest TEXT NOT NULL, kind TEXT NOT NULL,
     verdict TEXT NOT NULL, code TEXT NOT NULL, detail TEXT NOT NULL, PRIMARY KEY (log, idx)) WITHOUT ROWID;
 CREATE INDEX judged_by_digest ON judged (digest);
-CREATE TABLE files (path TEXT PRIMARY KEY, sha256 TEXT NOT NULL, number INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE files (path TEXT PRIMARY KEY, sha256 TEXT NOT NULL, number INTEGER NOT NULL,
+    checked INTEGER NOT NULL DEFAULT 0) WITHOUT ROWID;
+CREATE INDEX files_unchecked ON files (number) WHERE checked = 0;
 CREATE TABLE notes (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 """
 
@@ -56,9 +58,8 @@ class StoreError(Exception):
 class Position(NamedTuple):
     """Where a follower stands: its last publication, and what it remembers of the logs up to there.
 
-    `last_event` and `last_record` are SHA-256 digests of the last known record of `events` and `publications`,
-    `next_record` is the index of the first record of `publications` that is not behind the position, tokens are those of
-    `ledger.logs.Log`.
+    `digest` is that of the last publication's record, `last_event` that of the last event it covers; `next_record` is
+    the index of the first record of `publications` behind it; tokens are those of `ledger.logs.Log`.
     """
 
     number: int
@@ -68,7 +69,6 @@ class Position(NamedTuple):
     last_event: str
     events_token: int
     next_record: int
-    last_record: str
     publications_token: int
     prefix: bytes
 
@@ -221,14 +221,14 @@ class Store:
     async def load_position(self) -> Position | None:
         """The position, or None if the follower has not applied a publication yet."""
         rows = await self._rows(
-            "SELECT number, digest, time, size, last_event, events_token, next_record, last_record,"
-            " publications_token, prefix FROM position"
+            "SELECT number, digest, time, size, last_event, events_token, next_record, publications_token,"
+            " prefix FROM position"
         )
         return Position(*rows[0]) if rows else None
 
     async def save_position(self, position: Position) -> None:
         """Set the position. To be the last change of a transaction."""
-        await self._many("INSERT OR REPLACE INTO position VALUES (1, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", [position])
+        await self._many("INSERT OR REPLACE INTO position VALUES (1, ?, ?, ?, ?, ?, ?, ?, ?, ?)", [position])
 
     async def load_ceremonies(self) -> list[tuple[int, str, int, bytes]]:
         """All offline documents `(index of the event, role, version, file)` in order."""
@@ -308,7 +308,7 @@ class Store:
 
     async def save_files(self, rows: Iterable[tuple[str, str, int]]) -> None:
         """Remember published files: `(path, sha256, number of the publication)`."""
-        await self._many("INSERT OR REPLACE INTO files VALUES (?, ?, ?)", list(rows))
+        await self._many("INSERT OR REPLACE INTO files (path, sha256, number) VALUES (?, ?, ?)", list(rows))
 
     async def load_files(self, paths: Sequence[str]) -> list[tuple[str, str, int]]:
         """Published files among these paths."""
@@ -316,6 +316,16 @@ class Store:
             "SELECT f.path, f.sha256, f.number FROM json_each(?) AS j CROSS JOIN files AS f ON f.path = j.value",
             json.dumps(list(paths)),
         )
+
+    async def unchecked_files(self, number: int, limit: int) -> list[tuple[str, str]]:
+        """Files `(path, sha256)` of publications up to a number that were not compared with what is served yet."""
+        return await self._rows(
+            "SELECT path, sha256 FROM files WHERE checked = 0 AND number <= ? ORDER BY number LIMIT ?", number, limit
+        )
+
+    async def set_checked(self, paths: Sequence[str]) -> None:
+        """These files were compared."""
+        await self._many("UPDATE files SET checked = 1 WHERE path = ?", [(path,) for path in paths])
 
     # --- the connection ------------------------------------------------------------------------------------------
 

@@ -18,6 +18,11 @@ class TargetFacts(msgspec.Struct, frozen=True, array_like=True):
     removed: bool = False
 
 
+def read_target(header: bytes) -> TargetFacts:
+    """The facts of a stored target."""
+    return msgspec.msgpack.decode(header, type=TargetFacts)
+
+
 class Facts:
     """Such an aggregate while a batch of its events is folded."""
 
@@ -48,7 +53,7 @@ class Facts:
     def _target_removed(self, event: events.TargetRemoved) -> Outcome:
         if not self.header:
             return rejected("no-target", f"there is no target {event.subject}")
-        facts = msgspec.msgpack.decode(self.header, type=TargetFacts)
+        facts = read_target(self.header)
         if facts.removed:
             return no_effect("already-removed")
         self.header = msgspec.msgpack.encode(msgspec.structs.replace(facts, removed=True))

@@ -76,6 +76,11 @@ _facts_decoder = msgspec.msgpack.Decoder(list[FileFacts])
 _facts_encoder = msgspec.msgpack.Encoder()
 
 
+def read_facts(chunk: Chunk) -> list[FileFacts]:
+    """The files of a stored chunk of a project, removed ones too."""
+    return _facts_decoder.decode(chunk.facts) if chunk.facts else []
+
+
 class FileCodec:
     """Files of a project in chunks: facts as MessagePack, entries of the pages as JSON and HTML."""
 
@@ -85,7 +90,7 @@ class FileCodec:
 
     def parse(self, chunk: Chunk) -> dict[str, FileFacts]:
         """The facts of a chunk by filename."""
-        return {facts.filename: facts for facts in _facts_decoder.decode(chunk.facts)} if chunk.facts else {}
+        return {facts.filename: facts for facts in read_facts(chunk)}
 
     def render(self, lower: str, entries: Sequence[tuple[str, FileFacts]]) -> Chunk:
         """A chunk of these files, with the entries of those that the page shows."""

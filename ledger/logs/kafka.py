@@ -98,6 +98,7 @@ class KafkaLog:
         appended: list[tuple[int, int]] = []
         for batch in _batches(values, min(BATCH_BYTES, self._max_record_bytes)):
             offset = await self._append_batch(batch, since)
+            self._reader.learn_appended(offset, batch)
             appended.append((offset, len(batch)))
             since = offset + len(batch)
         indices: list[int] = []
@@ -178,7 +179,7 @@ class KafkaLog:
             for value in values:
                 batch.append(timestamp=None, key=None, value=value)
             if batch.record_count() != len(values):
-                raise AssertionError(f"{len(values)} records do not fit into a batch")
+                raise RuntimeError(f"{len(values)} records do not fit into a batch")
             metadata = await (await self._producer.send_batch(batch, self._topic, partition=0))
         except BaseException:
             await self._give_up_producer(flush_seconds=0)
@@ -213,9 +214,10 @@ class KafkaLog:
                     pause = min(2 * pause, LONGEST_RETRY_SECONDS)
         except TimeoutError as error:
             await self._reader.disconnect()
+            because = f" ({describe(problem)})" if problem else ""
             raise LogUnavailableError(
-                f"{self.name} did not answer for {self._timeout_seconds:g} s{problem and f' ({describe(problem)})' or ''}. "
-                "See that its brokers run and can be reached, and check the security options"
+                f"{self.name} did not answer for {self._timeout_seconds:g} s{because}. See that its brokers run and "
+                "can be reached, and check the security options"
             ) from (problem or error)
         except LogError:
             # The position may lie behind a record that was refused: the next call begins where the window ends.

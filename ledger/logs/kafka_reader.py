@@ -7,7 +7,7 @@ at that offset) have a client and a connection of their own.
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from typing import Any, NamedTuple
 
@@ -128,16 +128,15 @@ class KafkaReader:
             LogConflictError: it ends before a record that was read, or no longer begins at its beginning.
         """
         begin, end = await self._ask_ends()
-        if end < self._next_offset:
+        known = max(self._next_offset, self.offsets.end[1])
+        if end < known:
             # A broker that was a leader until a moment ago may not know better: ask again, of whoever is known now.
             await self._connect_probe()
             begin, end = await self._ask_ends()
         if begin > 0:
             raise LogConflictError(f"{self._name} begins at offset {begin}: its first records are gone")
-        if end < self._next_offset:
-            raise LogConflictError(
-                f"{self._name} ends at offset {end} and was read up to {self._next_offset}: it has shrunk or was replaced"
-            )
+        if end < known:
+            raise LogConflictError(f"{self._name} ends at offset {end} and had records up to {known}: it has shrunk")
         return end
 
     async def _ask_ends(self) -> tuple[int, int]:
@@ -155,7 +154,7 @@ class KafkaReader:
                     raise LogConflictError(f"{self._name} has another record at offset {self._last.offset} than it had")
         self._checked_at = asyncio.get_running_loop().time()
 
-    async def _scan(self, start: int, end: int) -> AsyncIterator[Stored]:
+    async def _scan(self, start: int, end: int) -> AsyncGenerator[Stored, None]:
         """Records between two offsets, without moving the window."""
         probe = self._opened(self._probe)
         probe.seek(self._partition, start)
@@ -213,6 +212,13 @@ class KafkaReader:
             if remaining <= 0:
                 return
             await self._advance(remaining)
+
+    def learn_appended(self, offset: int, values: Sequence[bytes]) -> None:
+        """Remember records that were appended at an offset, if they follow what is known: no need to read them back."""
+        index, end = self.offsets.end
+        if offset == end:
+            self.offsets.learn(index, offset, len(values))
+            self._last = Stored(offset + len(values) - 1, values[-1])
 
     async def index_of(self, offset: int) -> int:
         """The index of the record at an offset: learned by reading up to it, from the furthest point known."""

@@ -36,6 +36,7 @@ async def create_topics(
     publications_topic: str,
     replication_factor: int,
     security: Security | None = None,
+    *,
     timeout_seconds: float = 30,
 ) -> None:
     """Create the two topics of a ledger, neither of which may exist.
@@ -59,8 +60,8 @@ async def create_topics(
             await _until_ready(admin, wanted.keys())
     except (KafkaError, OSError) as error:
         raise LogUnavailableError(
-            f"Kafka at {bootstrap_servers} did not create topics: {describe(error)}. See that the brokers run, and check "
-            "the security options"
+            f"Kafka at {bootstrap_servers} did not create topics: {describe(error)}. See that its brokers run, and "
+            "check the security options"
         ) from error
     finally:
         await admin.close()

@@ -54,7 +54,10 @@ def codes_of(number: int) -> set[str]:
     codes = {match[1] for row in rows for match in re.finditer(r"\| `([a-z-]+)` \|$", row)}
     last_checks = [row for row in rows if not row.startswith(("| check", "|--"))]
     assert len(codes) == len({row.rsplit("|", 2)[1] for row in last_checks}), "a row has no code"
-    return codes | (set(re.findall(r"`([a-z]+(?:-[a-z]+)*)`", prose)) - VOCABULARY[number])
+    codes |= set(re.findall(r"`([a-z]+(?:-[a-z]+)*)`", prose)) - VOCABULARY[number]
+    if "Section 1's first four checks apply" in prose:
+        codes |= set(re.findall(r"\| `([a-z-]+)` \|\n", section(1))[:4])
+    return codes
 
 
 # --- section 1 ---------------------------------------------------------------------------------------------------
@@ -349,6 +352,7 @@ def shared_key(role: str) -> Outcome:
     return first(factory.ceremony(team.but(**{role: (*getattr(team, role), team.online[0])})))
 
 
+_NO_VERSIONS: tuple[Any, ...] = (0, -1, "1", None, True, [])
 _TARGET = {"a": {"length": 1, "hashes": {"sha256": digest("a")}}}
 
 
@@ -432,10 +436,7 @@ SECTION_6: Scenarios = {
                 None,
             )
         },
-        **{
-            f"version {value!r}": partial(drafted, put("bins", "version", value=value))
-            for value in (0, -1, "1", None, True, [])
-        },
+        **{f"version {value!r}": partial(drafted, put("bins", "version", value=value)) for value in _NO_VERSIONS},
         **{
             f"integer {value}": partial(drafted, put("root", "x-more", value=[{"a": value}]))
             for value in (2**53 + 1, -(2**53) - 1, 2**64, 10**100)
@@ -927,6 +928,12 @@ def test_code(number: int, code: str, scenario: Scenario) -> None:
     if isinstance(outcome, Outcome):
         assert outcome.verdict == ("no effect" if code in NO_EFFECT else "rejected")
     assert number in SECTIONS
+
+
+@pytest.mark.xfail(strict=True, reason="section 7 does not name the code of a record that does not fit its schema")
+def test_the_code_of_a_publication_record_that_does_not_fit_is_on_the_page() -> None:
+    assert decoded(b"{}").code == "invalid"
+    assert "invalid" in codes_of(7)
 
 
 def test_what_the_scenarios_spoil_is_accepted() -> None:

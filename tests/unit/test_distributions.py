@@ -553,19 +553,20 @@ def test_the_members_of_a_tar_are_not_remembered(tmp_path: Path) -> None:
 
 
 def test_overlapping_members_of_a_zip_are_bounded(tmp_path: Path) -> None:
-    """A zip whose members all are the same bytes grows with the square of its length, without a high ratio in any."""
-    blob = os.urandom(64 * 1024)
-    packed = pack_zip([("data", blob)])
-    start = packed.index(b"PK\x01\x02")
-    entry = packed[start : packed.index(b"PK\x05\x06")]
+    """A zip that lists the same bytes many times grows with the square of its length, without a high ratio in any."""
     count = 3000
-    directory = entry * count
-    end = struct.pack("<4s4H2LH", b"PK\x05\x06", 0, 0, count, count, len(directory), start, 0)
+    packed = pack_zip([("a-1.dist-info/METADATA", build_metadata("a", "1")), ("data", os.urandom(64 * 1024))])
+    start, end = packed.index(b"PK\x01\x02"), packed.index(b"PK\x05\x06")
+    entry = packed[packed.index(b"PK\x01\x02", start + 1) : end]
+    directory = packed[start:end] + entry * (count - 2)
     path = tmp_path / "a-1-py3-none-any.whl"
-    metadata = pack_zip([("a-1.dist-info/METADATA", build_metadata("a", "1"))])
-    path.write_bytes(packed[:start] + directory + end)
-    assert "has no NAME-VERSION.dist-info/METADATA" in refusal(path)
-    assert metadata
+    path.write_bytes(
+        packed[:start]
+        + directory
+        + struct.pack("<4s4H2LH", b"PK\x05\x06", 0, 0, count, count, len(directory), start, 0)
+    )
+    why = refusal(path)
+    assert "made to exhaust a disk" in why or "verlap" in why  # newer versions of zipfile see it themselves
 
 
 # --- any input ---------------------------------------------------------------------------------------------------
@@ -783,13 +784,6 @@ def test_a_folder_that_may_not_be_read_is_refused(tmp_path: Path, monkeypatch: p
     monkeypatch.setattr(os, "scandir", deny)
     with pytest.raises(DistributionError, match="Permission denied"):
         list(find_distributions([tmp_path]))
-
-
-def test_a_very_deep_folder_is_walked(tmp_path: Path) -> None:
-    deep = tmp_path.joinpath(*["d"] * 1500)
-    os.makedirs(deep)  # noqa: PTH103  # Path.mkdir recurses, and fails at this depth
-    (deep / "a-1.zip").touch()
-    assert list(find_distributions([tmp_path])) == [deep / "a-1.zip"]
 
 
 # --- our frozen rules of names and `packaging` ---------------------------------------------------------------------

@@ -1,0 +1,186 @@
+"""What is served, compared with what the log says: file by file, by digest."""
+
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from hashlib import sha256
+from itertools import islice
+from typing import Literal, NamedTuple, Protocol
+
+import orjson
+
+from consumers import state
+from consumers.follower import Follower
+from consumers.outlets import TIMESTAMP
+from consumers.workers import Workers
+from ledger.store import Store
+from projections.facts import read_target
+from projections.pages import FileFacts, read_facts
+
+BATCH = 512
+
+Problem = Literal["differs", "missing", "unknown"]
+
+
+class Served(Protocol):
+    """Read access to what is served, under the paths of the public folder."""
+
+    def read(self, path: str) -> bytes | None:
+        """The contents of a file, or None."""
+
+    def digest(self, path: str) -> str | None:
+        """The SHA-256 of a file in hexadecimal, or None."""
+
+
+class Difference(NamedTuple):
+    """A served file that is not what the log says."""
+
+    path: str
+    problem: Problem
+    detail: str = ""
+
+
+class Expected(NamedTuple):
+    """A file that must be served, with its SHA-256."""
+
+    path: str
+    sha256: str
+
+
+def hashed_path(path: str, digest: str) -> str:
+    """Where a target is served under consistent snapshots (TUF 1.0.34, section 6.2)."""
+    folder, slash, name = path.rpartition("/")
+    return f"targets/{folder}{slash}{digest}.{name}"
+
+
+def is_plain_page(path: str) -> bool:
+    """Whether a served path is a page under its plain name, which is replaced when the page changes."""
+    return path.startswith("targets/simple/") and path.rpartition("/")[2] in {"index.json", "index.html"}
+
+
+async def reachable(follower: Follower, store: Store, *, files: bool) -> AsyncIterator[list[Expected]]:
+    """All that clients can reach from the last publication, and every root, in batches.
+
+    Args:
+        follower: its state, which stands at that publication.
+        store: the state's store.
+        files: distribution files and other targets too, not only metadata and pages.
+    """
+    yield await _metadata(follower, store)
+    authority = follower.base.authority
+    if authority is None:
+        return
+    layout = authority.layout
+    for start in range(0, layout.count, BATCH):
+        keys = [layout.key(index) for index in range(start, min(start + BATCH, layout.count))]
+        expected = []
+        for aggregate in (await state.load_aggregates(store, keys)).values():
+            for chunk in aggregate.chunks:
+                targets = orjson.loads(b"{" + chunk.body + b"}")
+                for path, target in targets.items():
+                    is_page = path.startswith("simple/")
+                    if not (is_page or files):
+                        continue
+                    digest = target["hashes"]["sha256"]
+                    expected.append(Expected(hashed_path(path, digest), digest))
+                    if is_page or path.startswith("packages/"):
+                        expected.append(Expected(f"targets/{path}", digest))
+        yield expected
+
+
+async def _metadata(follower: Follower, store: Store) -> list[Expected]:
+    head, authority = follower.head, follower.base.authority
+    published = await store.publication(head.number)
+    if published is None or authority is None:
+        return []
+    expected = [
+        Expected(TIMESTAMP, published.timestamp_sha256),
+        Expected(f"metadata/{head.number}.snapshot.json", published.snapshot_sha256),
+    ]
+    for _, role, version, file in await store.load_ceremonies():
+        if role == "root" or version == {"targets": authority.targets, "bins": authority.bins}[role].version:
+            expected.append(Expected(f"metadata/{version}.{role}.json", _sha256(file)))
+    expected.extend(
+        Expected(f"metadata/{entry.version}.{name}.json", entry.sha256)
+        for name, entry in follower.table.entries.items()
+        if authority.layout.index(name) is not None
+    )
+    return expected
+
+
+async def compare(served: Served, expected: Sequence[Expected], workers: Workers) -> list[Difference]:
+    """Compare served files with what they must be."""
+    digests = await workers.map(served.digest, [each.path for each in expected])
+    differences = []
+    for (path, wanted), found in zip(expected, digests, strict=True):
+        if found is None:
+            differences.append(Difference(path, "missing"))
+        elif found != wanted:
+            differences.append(Difference(path, "differs", f"SHA-256 {found}, the log says {wanted}"))
+    return differences
+
+
+async def published_files(store: Store) -> AsyncIterator[list[FileFacts]]:
+    """All distribution files the log knows, removed ones too, in batches."""
+    last = "project:"
+    while keys := await store.keys(last, "project;", BATCH):
+        last = keys[-1]
+        aggregates = await state.load_aggregates(store, keys)
+        yield [facts for each in aggregates.values() for chunk in each.chunks for facts in read_facts(chunk)]
+
+
+async def known_files(store: Store) -> None:
+    """Add distribution files, the metadata files beside them and other targets to the store's list of files."""
+    async for batch in published_files(store):
+        rows = []
+        for facts in batch:
+            rows.append((hashed_path(facts.path, facts.sha256), facts.sha256, 0))
+            rows.append((f"targets/{facts.path}", facts.sha256, 0))
+            if facts.core_metadata_sha256:
+                rows.append((f"targets/{facts.path}.metadata", facts.core_metadata_sha256, 0))
+            if facts.provenance_sha256:
+                rows.append((f"targets/{facts.path}.provenance", facts.provenance_sha256, 0))
+        await store.save_files(rows)
+    last = "target:"
+    while keys := await store.keys(last, "target;", BATCH):
+        last = keys[-1]
+        aggregates = await state.load_aggregates(store, keys)
+        facts_by_path = {key.removeprefix("target:"): read_target(each.header) for key, each in aggregates.items()}
+        await store.save_files(
+            [(hashed_path(path, facts.sha256), facts.sha256, 0) for path, facts in facts_by_path.items()]
+        )
+
+
+async def unknown_files(
+    served: Served, paths: Iterable[str], store: Store, workers: Workers, *, number: int
+) -> AsyncIterator[Difference]:
+    """Served files that the log knows nothing of, or that have other bytes.
+
+    Args:
+        served: what is served.
+        paths: all of its paths.
+        store: a verifier's state, with the list of all files ever published.
+        workers: for hashing.
+        number: the publication that is served; what later ones did to plain pages is not expected yet.
+    """
+    for batch in _batches(paths):
+        known = {path: (digest, since) for path, digest, since in await store.load_files(batch)}
+        expected = []
+        for path in batch:
+            digest, since = known.get(path, ("", 0))
+            if path == TIMESTAMP or since > number:
+                continue
+            if digest:
+                expected.append(Expected(path, digest))
+            else:
+                yield Difference(path, "unknown")
+        for difference in await compare(served, expected, workers):
+            yield difference
+
+
+def _batches(paths: Iterable[str]) -> Iterator[list[str]]:
+    iterator = iter(paths)
+    while batch := list(islice(iterator, BATCH)):
+        yield batch
+
+
+def _sha256(data: bytes) -> str:
+    return sha256(data).hexdigest()

@@ -1,0 +1,255 @@
+"""A real Apache Kafka broker, one node (KRaft), as a local process.
+
+Its jars come through Maven, as `deploy/kafka/pom.xml` says, into `.cache/` of this repository. It has two listeners:
+one that lets anybody do anything, and one (SASL/PLAIN) where `USER` may do what it was granted.
+"""
+
+import base64
+import os
+import re
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+VERSION = "4.3.0"
+ROOT = Path(__file__).resolve().parent.parent
+POM = ROOT / "deploy" / "kafka" / "pom.xml"
+JARS = ROOT / ".cache" / f"kafka-{VERSION}"
+USER, PASSWORD = "follower", "follower-secret"
+
+START_SECONDS = 60
+STOP_SECONDS = 15
+FETCH_SECONDS = 600
+OLDEST_JAVA = 17
+
+# The broker dies with the tests, however they end: the shell kills it when its standard input is closed.
+_SUPERVISOR = '"$@" >>"$LOG" 2>&1 & broker=$!; echo $broker; cat >/dev/null; kill -9 $broker 2>/dev/null; wait'
+
+_PROPERTIES = """\
+process.roles=broker,controller
+node.id=1
+controller.quorum.voters=1@127.0.0.1:{controller_port}
+listeners=PLAINTEXT://127.0.0.1:{port},SASL_PLAINTEXT://127.0.0.1:{sasl_port},CONTROLLER://127.0.0.1:{controller_port}
+advertised.listeners=PLAINTEXT://127.0.0.1:{port},SASL_PLAINTEXT://127.0.0.1:{sasl_port}
+controller.listener.names=CONTROLLER
+inter.broker.listener.name=PLAINTEXT
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,SASL_PLAINTEXT:SASL_PLAINTEXT,CONTROLLER:PLAINTEXT
+sasl.enabled.mechanisms=PLAIN
+listener.name.sasl_plaintext.plain.sasl.jaas.config=org.apache.kafka.common.security.plain.PlainLoginModule required \
+user_{user}="{password}";
+authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer
+super.users=User:ANONYMOUS
+log.dirs={data}
+auto.create.topics.enable=false
+# A killed broker may come back when its session has ended: 9 s by default.
+broker.session.timeout.ms=1000
+broker.heartbeat.interval.ms=200
+offsets.topic.replication.factor=1
+offsets.topic.num.partitions=1
+transaction.state.log.replication.factor=1
+transaction.state.log.min.isr=1
+transaction.state.log.num.partitions=1
+"""
+
+
+class BrokerMissingError(Exception):
+    """What is needed to run a broker is not on this machine."""
+
+
+class BrokerFailedError(Exception):
+    """The broker did not start."""
+
+
+class Broker:
+    """One broker with its data in a folder of its own. Calls block; those of a running test belong in a thread."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._java = find_java()
+        self._jars = fetch_jars()
+        self._ports = _free_ports(3)
+        self._supervisor: subprocess.Popen[bytes] | None = None
+        self._pid = 0
+
+    @property
+    def bootstrap_servers(self) -> str:
+        """Where anybody may do anything."""
+        return f"127.0.0.1:{self._ports[0]}"
+
+    @property
+    def sasl_bootstrap_servers(self) -> str:
+        """Where `USER` may do what it was granted."""
+        return f"127.0.0.1:{self._ports[1]}"
+
+    def start(self) -> None:
+        """Start it, with the data and ports it had, and wait until it is ready."""
+        properties = self._folder / "server.properties"
+        if not properties.exists():
+            self._format(properties)
+        log_path = self._folder / "broker.log"
+        already = log_path.stat().st_size if log_path.exists() else 0
+        self._supervisor = subprocess.Popen(
+            ["sh", "-c", _SUPERVISOR, "sh", *self._command("kafka.Kafka", str(properties))],
+            env={**os.environ, "LOG": str(log_path)},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            start_new_session=True,
+        )
+        assert self._supervisor.stdout is not None
+        with self._supervisor.stdout as pid:
+            self._pid = int(pid.readline())
+        self._wait_until_ready(log_path, already)
+
+    def stop(self) -> None:
+        """Shut it down in order."""
+        self._end(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """Kill it (SIGKILL)."""
+        self._end(signal.SIGKILL)
+
+    def restart(self, pause_seconds: float = 0) -> None:
+        """Kill it and start it again after a pause, with the same data, on the same ports."""
+        self.kill()
+        time.sleep(pause_seconds)
+        self.start()
+
+    def _end(self, signal_number: signal.Signals) -> None:
+        if self._supervisor is None:
+            return
+        supervisor, self._supervisor = self._supervisor, None
+        if self._is_alive():
+            os.kill(self._pid, signal_number)
+        deadline = time.monotonic() + STOP_SECONDS
+        while self._is_alive() and time.monotonic() < deadline:
+            time.sleep(0.02)
+        assert supervisor.stdin is not None
+        supervisor.stdin.close()
+        supervisor.wait(timeout=30)
+
+    def _command(self, main: str, *arguments: str) -> list[str]:
+        return [self._java, "-Xmx512m", "-Dlog4j2.level=INFO", "-cp", f"{self._jars}/*", main, *arguments]
+
+    def _format(self, properties: Path) -> None:
+        port, sasl_port, controller_port = self._ports
+        properties.write_text(
+            _PROPERTIES.format(
+                port=port,
+                sasl_port=sasl_port,
+                controller_port=controller_port,
+                data=self._folder / "data",
+                user=USER,
+                password=PASSWORD,
+            )
+        )
+        cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+        formatted = subprocess.run(
+            self._command("kafka.tools.StorageTool", "format", "-t", cluster, "-c", str(properties)),
+            capture_output=True,
+            timeout=START_SECONDS,
+            check=False,
+        )
+        if formatted.returncode:
+            raise BrokerFailedError((formatted.stdout + formatted.stderr).decode(errors="replace"))
+
+    def _wait_until_ready(self, log_path: Path, already: int) -> None:
+        deadline = time.monotonic() + START_SECONDS
+        while True:
+            text = log_path.read_bytes()[already:].decode(errors="replace") if log_path.exists() else ""
+            if "Kafka Server started" in text:
+                return
+            if not self._is_alive() or time.monotonic() > deadline:
+                self.kill()
+                raise BrokerFailedError(f"the broker ended, or was not ready after {START_SECONDS} s:\n{text[-4000:]}")
+            time.sleep(0.05)
+
+    def _is_alive(self) -> bool:
+        try:
+            os.kill(self._pid, 0)
+        except ProcessLookupError:
+            return False
+        return True
+
+
+@contextmanager
+def running_broker() -> Iterator[Broker]:
+    """A broker that runs, with its data in a temporary folder; gone afterwards.
+
+    Raises:
+        BrokerMissingError: this machine has no JDK or no Maven, or the jars cannot be fetched.
+    """
+    with tempfile.TemporaryDirectory(prefix="tuf-ledger-kafka-", ignore_cleanup_errors=True) as folder:
+        broker = Broker(Path(folder))
+        try:
+            broker.start()
+            yield broker
+        finally:
+            broker.kill()
+
+
+def find_java() -> str:
+    """The Java to run a broker with.
+
+    Raises:
+        BrokerMissingError: there is none, or it is too old.
+    """
+    home = os.environ.get("JAVA_HOME")
+    java = str(Path(home) / "bin" / "java") if home else shutil.which("java")
+    if java is None or not Path(java).exists():
+        raise BrokerMissingError("no JDK: install one (17 or later) or set JAVA_HOME")
+    said = subprocess.run([java, "-version"], capture_output=True, text=True, check=False).stderr
+    version = re.search(r'version "(\d+)', said)
+    if version is None or int(version[1]) < OLDEST_JAVA:
+        raise BrokerMissingError(f"{java} is too old, Kafka needs Java {OLDEST_JAVA} or later: {said.strip()}")
+    return java
+
+
+def fetch_jars() -> Path:
+    """The folder of the broker's jars, fetched if need be. Two processes may do this at the same time.
+
+    Raises:
+        BrokerMissingError: there is no Maven, or it failed.
+    """
+    if JARS.exists():
+        return JARS
+    maven = shutil.which("mvn")
+    if maven is None:
+        raise BrokerMissingError(f"no Maven to fetch Kafka {VERSION} with: install it")
+    JARS.parent.mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="kafka-", dir=JARS.parent, ignore_cleanup_errors=True) as folder:
+        libs = Path(folder) / "libs"
+        command = [maven, "-q", "-B", "-f", str(POM), "dependency:copy-dependencies", "-DincludeScope=runtime"]
+        fetched = subprocess.run(
+            [*command, f"-DoutputDirectory={libs}"], capture_output=True, text=True, timeout=FETCH_SECONDS, check=False
+        )
+        if fetched.returncode:
+            raise BrokerMissingError(
+                f"Maven could not fetch Kafka {VERSION}: {(fetched.stdout + fetched.stderr)[-2000:]}"
+            )
+        # The folder appears complete or not at all; whoever comes second finds it there.
+        with suppress(OSError):
+            libs.rename(JARS)
+    return JARS
+
+
+def _free_ports(count: int) -> list[int]:
+    """Ports that nobody listens on, from below those that systems give to clients.
+
+    A client that connects again and again to a port of its own kind, while the broker is down, can be given that very
+    port, and talks to itself.
+    """
+    ports: list[int] = []
+    while len(ports) < count:
+        port = secrets.choice(range(15_000, 32_000))
+        with socket.socket() as tried, suppress(OSError):
+            tried.bind(("127.0.0.1", port))
+            ports += [port] if port not in ports else []
+    return ports

@@ -111,10 +111,12 @@ def make_plan(
     )
 
 
-def sign_plan(keys: DevelopmentKeys, plan: Plan, current: Authority | None) -> dict[str, dict[str, Any]]:
+def sign_plan(
+    keys: DevelopmentKeys, plan: Plan, current: Authority | None, *, renew: bool = False
+) -> dict[str, dict[str, Any]]:
     """The signed documents of a ceremony by role."""
     documents = {}
-    for role, signed in draft(plan, current).items():
+    for role, signed in draft(plan, current, renew=renew).items():
         payload = canonical.encode_for_signing(signed)
         signatures = [{"keyid": signer.public_key.keyid, "sig": sign(signer, payload)} for signer in keys.offline(role)]
         documents[role] = {"signatures": signatures, "signed": signed}

@@ -1,10 +1,14 @@
 """A ledger's folder, opened: logs, state files, storage and keys as its configuration says."""
 
+import ssl
 from pathlib import Path
+from typing import Any, NamedTuple
 
-from ledger.config import Config, ConfigError, load_config
+from ledger.config import Config, ConfigError, KafkaSection, load_config
 from ledger.http import HttpStorage
 from ledger.logs import Logs
+from ledger.logs.kafka import KafkaLog
+from ledger.logs.kafka_topics import EVENTS_MAX_BYTES, PUBLICATIONS_MAX_BYTES, create_topics
 from ledger.logs.sqlite import SqliteLog
 from ledger.signers import Keyring
 from ledger.storage import DirectoryStorage
@@ -12,6 +16,15 @@ from ledger.store import Store
 
 KAFKA_SCHEME = "kafka://"
 SQLITE_SCHEME = "sqlite:"
+DEFAULT_PREFIX = "tuf-ledger"
+
+
+class Topics(NamedTuple):
+    """What a `kafka:` URL names."""
+
+    servers: str
+    events: str
+    publications: str
 
 
 class Context:
@@ -31,7 +44,37 @@ class Context:
         if url.startswith(SQLITE_SCHEME):
             base = self.folder / (url.removeprefix(SQLITE_SCHEME).removeprefix("//") or "log")
             return Logs(SqliteLog(base / "events.sqlite"), SqliteLog(base / "publications.sqlite"))
-        raise ConfigError(f"[ledger] log is {url!r}; it must be `sqlite:FOLDER` or `kafka://HOST:PORT/PREFIX`")
+        topics = read_kafka_url(url)
+        return Logs(
+            self._kafka_log(topics.servers, topics.events, EVENTS_MAX_BYTES),
+            self._kafka_log(topics.servers, topics.publications, PUBLICATIONS_MAX_BYTES),
+        )
+
+    def _kafka_log(self, servers: str, topic: str, max_bytes: int) -> KafkaLog:
+        kafka = self.config.kafka
+        return KafkaLog(
+            servers,
+            topic,
+            security=_security(kafka),
+            max_record_bytes=max_bytes,
+            timeout_seconds=kafka.timeout_seconds,
+        )
+
+    async def create_logs(self, replication_factor: int) -> Logs:
+        """Create the two logs, which must not exist, and leave them open.
+
+        Raises:
+            LogSettingsError: one exists.
+        """
+        logs = self.logs()
+        if isinstance(logs.events, SqliteLog) and isinstance(logs.publications, SqliteLog):
+            await logs.events.create()
+            await logs.publications.create()
+            return logs
+        topics = read_kafka_url(self.config.ledger.log)
+        await create_topics(*topics, replication_factor, _security(self.config.kafka))
+        await logs.open()
+        return logs
 
     def path(self, setting: str) -> Path:
         """A path from the configuration."""
@@ -65,3 +108,39 @@ class Context:
     def keyring(self) -> Keyring:
         """The online keys that we hold."""
         return Keyring(self.path(self.config.signer.keys), self.config.signer.uris)
+
+
+def read_kafka_url(url: str) -> Topics:
+    """Read `kafka://HOST:PORT[,HOST:PORT…]/PREFIX`.
+
+    Raises:
+        ConfigError: it is something else.
+    """
+    servers, _, prefix = url.removeprefix(KAFKA_SCHEME).partition("/")
+    prefix = prefix or DEFAULT_PREFIX
+    if not url.startswith(KAFKA_SCHEME) or not servers or "@" in servers or "/" in prefix:
+        # The URL itself may hold a password that somebody put there; it is not repeated.
+        raise ConfigError(
+            "[ledger] log (or --log) must be `sqlite:FOLDER` or `kafka://HOST:PORT[,HOST:PORT…]/PREFIX`; "
+            "credentials go into the section [kafka]"
+        )
+    return Topics(servers, f"{prefix}.events", f"{prefix}.publications")
+
+
+def _security(kafka: KafkaSection) -> dict[str, Any]:
+    security: dict[str, Any] = {"security_protocol": kafka.security_protocol}
+    if "SASL" in kafka.security_protocol:
+        security |= {
+            "sasl_mechanism": kafka.sasl_mechanism,
+            "sasl_plain_username": kafka.sasl_username,
+            "sasl_plain_password": kafka.sasl_password,
+        }
+    if "SSL" in kafka.security_protocol:
+        try:
+            context = ssl.create_default_context(cafile=kafka.ssl_cafile or None)
+            if kafka.ssl_certfile:
+                context.load_cert_chain(kafka.ssl_certfile, kafka.ssl_keyfile or None)
+        except (OSError, ssl.SSLError) as error:
+            raise ConfigError(f"[kafka] ssl_cafile, ssl_certfile or ssl_keyfile cannot be used: {error}") from error
+        security["ssl_context"] = context
+    return security

@@ -38,6 +38,10 @@ SKIP_FROM = 16
 """From so many unread publications on, a follower that may skip versions does."""
 
 
+def _any(_: Claim) -> bool:
+    return True
+
+
 class Proposal(NamedTuple):
     """A publication that we rendered and sealed ourselves. It is in the open transaction, and counts when read back."""
 
@@ -140,8 +144,14 @@ class Follower:
 
     # --- following -----------------------------------------------------------------------------------------------
 
-    async def step(self) -> bool:
-        """Judge the next record of `publications`, and apply it if it is a valid publication; false if there is none.
+    async def step(self, wanted: Callable[[Claim], bool] = _any) -> bool:
+        """Judge the next record of `publications`, and apply it if it is a valid publication.
+
+        Args:
+            wanted: whether to go on with this publication; the first that is not wanted stays where it is.
+
+        Returns:
+            Whether there was a record, and a wanted one.
 
         Raises:
             DivergenceError: a valid publication is not what its events make, and no later root voids it.
@@ -151,6 +161,8 @@ class Follower:
         if found is None:
             return False
         if isinstance(found, ValidPublication):
+            if not wanted(found.claim):
+                return False
             await self._publication(found)
         elif found.outcome.verdict == "accepted":
             # A claim. Whatever we had prepared under an earlier one will not be published.
@@ -285,7 +297,7 @@ class Follower:
 
     # --- skipping ------------------------------------------------------------------------------------------------
 
-    async def skip(self, wanted: Callable[[Claim], bool], at_least: int = 1) -> bool:
+    async def skip(self, wanted: Callable[[Claim], bool] = _any, *, at_least: int = 1) -> bool:
         """Apply the next publications in one go, without rendering the versions between.
 
         Args:

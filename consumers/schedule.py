@@ -42,7 +42,9 @@ class Schedule:
         clock_days: how far the clock may be ahead of the last publication before a person must confirm it.
         clock_checked: a person did.
         grace_seconds: how long another signer's claim is left alone.
-        above: numbers up to this one were used by metadata that is served and not on the log (`tuf-ledger resume`).
+        renew_now: publish once even if nothing is new.
+
+    `above` is set where numbers up to it were used by metadata that is served and not on the log (`tuf-ledger resume`).
     """
 
     def __init__(
@@ -52,10 +54,11 @@ class Schedule:
         clock_days: float = 7.0,
         clock_checked: bool = False,
         grace_seconds: float = 5.0,
-        above: int = 0,
+        renew_now: bool = False,
     ) -> None:
         self.grace_seconds = grace_seconds
-        self.above = above
+        self.above = 0
+        self._renew_now = renew_now
         self._interval = timedelta(seconds=interval_seconds)
         self._clock_limit = timedelta(days=clock_days)
         self._clock_checked = clock_checked
@@ -91,7 +94,9 @@ class Schedule:
         settings = authority.settings
         if since >= timedelta(seconds=min(settings.timestamp_expiry_seconds, settings.snapshot_expiry_seconds) / 2):
             return Due(size, renew, "timestamp")
-        return Due(size, renew, "renewal") if renew else None
+        if renew or self._renew_now:
+            return Due(size, renew, "renewal")
+        return None
 
     def is_stale(self, now: datetime, claim: Claim, authority: Authority) -> bool:
         """Whether a claim is older than a quarter of the timestamp's period: what it gave would expire too soon."""
@@ -101,7 +106,7 @@ class Schedule:
     def published(self, now: datetime, claim: Claim) -> None:
         """A publication was made."""
         self._published_at = now
-        self._clock_checked = False
+        self._clock_checked = self._renew_now = False
         if claim.renew:
             self._renewed_at = now
 

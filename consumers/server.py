@@ -115,7 +115,7 @@ async def publish_once(context: Context, schedule: Schedule) -> tuple[bool, Foll
     storage = context.storage("signer")
     async with open_follower(context, "signer", PublicOutlet(storage), storage) as opened:
         follower = opened.follower
-        await follower.skip(lambda _: True, at_least=SKIP_FROM)
+        await follower.skip(at_least=SKIP_FROM)
         signer = await _make_signer(context, opened, schedule)
         return await signer.step(now=True), follower
 
@@ -146,7 +146,7 @@ async def run_signer(context: Context, schedule: Schedule, stop: asyncio.Event, 
     outlet = PublicOutlet(storage) if storage else NoOutlet()
     async with open_follower(context, "signer", outlet, storage) as opened:
         follower = opened.follower
-        await follower.skip(lambda _: True, at_least=SKIP_FROM)
+        await follower.skip(at_least=SKIP_FROM)
         signer = await _make_signer(context, opened, schedule)
         log.info("signer started", number=follower.head.number, size=follower.head.size, publishes=publishes)
         while not stop.is_set():
@@ -158,7 +158,7 @@ async def run_publisher(context: Context, stop: asyncio.Event) -> None:
     """Place files until stopped."""
     storage = context.storage("publisher")
     async with open_follower(context, "publisher", PublicOutlet(storage), storage) as (follower, logs, _, workers):
-        await follower.skip(lambda _: True, at_least=SKIP_FROM)
+        await follower.skip(at_least=SKIP_FROM)
         log.info("publisher started", number=follower.head.number, size=follower.head.size)
         warned = False
         while not stop.is_set():

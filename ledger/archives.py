@@ -16,7 +16,7 @@ from typing import BinaryIO
 
 BLOCK_BYTES = 1024 * 1024
 MAX_METADATA_BYTES = 8 * 1024 * 1024
-"""Longest METADATA or PKG-INFO in bytes. The longest on PyPI have about 1 MiB."""
+"""Longest METADATA or PKG-INFO in bytes."""
 MAX_DIRECTORY_BYTES = 32 * 1024 * 1024
 """Longest central directory of a zip in bytes, some 300,000 members: `zipfile` reads it in one piece."""
 MAX_HEADER_BYTES = 64 * 1024
@@ -24,7 +24,7 @@ MAX_HEADER_BYTES = 64 * 1024
 MAX_GLOBAL_HEADERS = 64
 FREE_BYTES = 64 * 1024 * 1024
 MAX_RATIO = 50
-"""An archive may grow to `FREE_BYTES`, beyond that to this many times its own length: the limits of PyPI."""
+"""An archive may grow to `FREE_BYTES`, beyond that to this many times its own length: PyPI's limits for zips."""
 
 _WHEEL_METADATA = "NAME-VERSION.dist-info/METADATA"
 _SDIST_METADATA = "NAME-VERSION/PKG-INFO"

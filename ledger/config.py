@@ -1,9 +1,10 @@
 """Configuration: one TOML file in the ledger's folder, every value also an environment variable.
 
-`[signer] interval_seconds` is `TUF_LEDGER_SIGNER_INTERVAL_SECONDS`. The environment wins. Nothing here shapes metadata: what
-does is on the log. Secrets are kept out of every representation and message.
+`[signer] interval_seconds` is `TUF_LEDGER_SIGNER_INTERVAL_SECONDS`. The environment wins. Nothing here shapes metadata:
+what does is on the log. Secrets are kept out of every representation and message.
 """
 
+import json
 import os
 import tomllib
 from collections.abc import Mapping
@@ -107,6 +108,16 @@ def load_config(folder: Path, environment: Mapping[str, str] | None = None) -> C
         return msgspec.convert(values, Config, strict=False)
     except msgspec.ValidationError as error:
         raise ConfigError(f"{path} or the environment: {error}") from error
+
+
+def write_config(folder: Path, log: str) -> None:
+    """Write the configuration of a new ledger."""
+    text = (
+        "# Configuration of this ledger. Every value is also an environment variable: [signer] interval_seconds is\n"
+        f"# {PREFIX}_SIGNER_INTERVAL_SECONDS. What shapes metadata is not here but on the log, signed in root.\n"
+        f"\n[ledger]\nlog = {json.dumps(log)}\n"
+    )
+    (folder / FILENAME).write_text(text, encoding="utf-8")
 
 
 def settings() -> dict[str, str]:

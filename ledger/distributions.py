@@ -69,7 +69,7 @@ class Distribution:
 def find_distributions(paths: Iterable[Path]) -> Iterator[Path]:
     """Files as they are given; of folders every `.whl`, `.tar.gz` and `.zip`, those of subfolders after their own.
 
-    In folders, what is hidden is left out and symbolic links to other folders are not followed; names are sorted.
+    In folders, names are sorted, what is hidden is left out, and symbolic links to other folders are not followed.
 
     Raises:
         DistributionError: a path does not exist, or a folder cannot be read.
@@ -163,13 +163,13 @@ def _walk(folder: Path) -> Iterator[Path]:
         current = left.pop()
         folders = []
         for entry in _list(current):
-            with _refusals(Path(entry.path)):
-                is_folder = entry.is_dir()
-                is_link = entry.is_symlink()
-            if is_folder and not is_link:
-                folders.append(Path(entry.path))
-            elif not is_folder and entry.name.endswith(SUFFIXES):
-                yield Path(entry.path)
+            path = Path(entry.path)
+            with _refusals(path):
+                is_folder = entry.is_dir(follow_symlinks=False)
+            if is_folder:
+                folders.append(path)
+            elif entry.name.endswith(SUFFIXES):
+                yield path
         left.extend(reversed(folders))
 
 
@@ -185,12 +185,10 @@ def _hash(file: BinaryIO, length: int) -> tuple[str, str]:
     blake2b = hashlib.blake2b(digest_size=32)
     while block := file.read(BLOCK_BYTES):
         length -= len(block)
-        if length < 0:
-            break  # it grows, perhaps for ever
+        if length < 0:  # it grows, perhaps for ever
+            raise RefusalError(_CHANGED)
         sha256.update(block)
         blake2b.update(block)
-    if length != 0:
-        raise RefusalError(_CHANGED)
     return sha256.hexdigest(), blake2b.hexdigest()
 
 
@@ -267,7 +265,7 @@ def _parse_header(headers: Message, name: str) -> str | None:
     values = headers.get_all(name, [])
     if len(values) > 1:
         raise RefusalError(f"says its {name} {len(values)} times. Build it again with a current build tool.")
-    return " ".join(line.strip() for line in values[0].splitlines()).strip() or None if values else None
+    return " ".join(line.strip() for line in "".join(values).splitlines()).strip() or None
 
 
 def _parse_name(headers: Message, project: str) -> str:

@@ -10,7 +10,7 @@ TIMEOUT_SECONDS = 30.0
 
 
 class HttpStorage:
-    """Files below a URL: those of the public folder, under the same paths. Methods block, and several threads may call."""
+    """Files below a URL: those of the public folder, under the same paths. Methods block; several threads may call."""
 
     def __init__(self, url: str) -> None:
         self._url = url.rstrip("/")

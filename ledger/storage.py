@@ -55,11 +55,15 @@ class Storage(Protocol):
 
 
 class DirectoryStorage:
-    """Storage in a directory. The staging folder must be on the same file system."""
+    """Storage in a directory. The staging folder must be on the same file system.
 
-    def __init__(self, root: Path, staging: Path) -> None:
+    Without `durable` nothing is synced: for a folder that is thrown away if anything happens.
+    """
+
+    def __init__(self, root: Path, staging: Path, *, durable: bool = True) -> None:
         self._root = root
         self._staging = staging
+        self._durable = durable
 
     def stage(self, path: str, data: bytes) -> None:
         """Write an immutable file into the staging folder, buffered."""
@@ -93,7 +97,29 @@ class DirectoryStorage:
         _write(temporary, data)
         self._sync([temporary])
         _rename(temporary, target)
-        _sync_folder(target.parent)
+        self._sync([target])
+
+    def copy(self, source: Path, path: str, digest: str) -> None:
+        """Copy a file from elsewhere, atomically and durably; nothing happens if it is there already.
+
+        Raises:
+            StorageError: its SHA-256 is another by now.
+        """
+        if self.digest(path) == digest:
+            return
+        target = self._root / path
+        temporary = target.with_name(f".{target.name}.new")
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(source, temporary)
+            if _digest(temporary) != digest:
+                temporary.unlink()
+                raise StorageError(f"{source} changed while it was read; try again")
+            self._sync([temporary])
+            temporary.replace(target)
+            self._sync([target])
+        except OSError as error:
+            raise StorageError(f"{target} cannot be written: {error.strerror}") from error
 
     def link(self, path: str, source: str) -> None:
         """A second name for the same bytes: distribution files and pages are stored once."""
@@ -135,7 +161,7 @@ class DirectoryStorage:
 
         One `sync` of the whole file system is cheaper than many of single files, but waits for what others write.
         """
-        paths = list(files)
+        paths = list(files) if self._durable else []
         if len(paths) > MAX_SINGLE_SYNCS:
             os.sync()
             return

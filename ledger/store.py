@@ -138,6 +138,20 @@ class Store:
             os.close(self._lock)
             self._lock = None
 
+    def is_locked(self) -> bool:
+        """Whether a process has the file open for writing."""
+        try:
+            lock = os.open(self._lock_path, os.O_RDWR)
+        except FileNotFoundError:
+            return False
+        try:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        finally:
+            os.close(lock)
+        return False
+
     async def reset(self) -> None:
         """Delete all state: to be rebuilt from the logs."""
         await self._replace()
@@ -386,8 +400,12 @@ class Store:
         await self._many("INSERT INTO format VALUES (?)", [(FORMAT,)])
         await self._execute("COMMIT")
 
+    @property
+    def _lock_path(self) -> Path:
+        return self.path.with_name(self.path.name + ".lock")
+
     def _acquire_lock(self) -> None:
-        lock = os.open(self.path.with_name(self.path.name + ".lock"), os.O_RDWR | os.O_CREAT, 0o644)
+        lock = os.open(self._lock_path, os.O_RDWR | os.O_CREAT, 0o644)
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:

@@ -34,18 +34,19 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     void: Void | None = None
 
 
-def draft(plan: Plan, current: Authority | None) -> dict[str, dict[str, Any]]:
+def draft(plan: Plan, current: Authority | None, *, renew: bool = False) -> dict[str, dict[str, Any]]:
     """The `signed` parts that a ceremony must sign, by role.
 
-    Root is always among them. `targets` and `bins` are left out if nothing but their expiry would change: their keys
-    may be gone (PEP 458 recommends to discard them after signing).
+    Root is always among them. `targets` and `bins` are left out if nothing but their expiry would change, unless they
+    are to be renewed: their keys may be gone (PEP 458 recommends to discard them after signing).
     """
     versions = {} if current is None else {document.role: document.version for document in current.documents}
     bodies = {"root": _root(plan), "targets": _targets(plan), "bins": _bins(plan)}
     drafts = {}
     for role, body in bodies.items():
         before = None if current is None else next(each for each in current.documents if each.role == role)
-        if before is not None and role != "root" and all(before.signed.get(name) == body[name] for name in body):
+        same = before is not None and all(before.signed.get(name) == body[name] for name in body)
+        if same and role != "root" and not renew:
             continue
         drafts[role] = {
             **body,

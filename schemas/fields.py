@@ -3,6 +3,7 @@ r"""The constrained strings and numbers that records are made of.
 Every pattern ends in `(?!\n)$`: Python's `$` alone also matches before a final newline.
 """
 
+import re
 from datetime import datetime
 from typing import Annotated
 
@@ -45,11 +46,11 @@ Identifier = Annotated[
     str, Meta(pattern=r"^[!-~]+(?!\n)$", max_length=128, description="Opaque identifier, printable ASCII, no space.")
 ]
 Uri = Annotated[str, Meta(pattern=r"^[!-~]+(?!\n)$", max_length=256, description="URI reference (RFC 3986).")]
+ORIGIN_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._/:-]{0,254}(?!\n)$"
 Origin = Annotated[
     str,
     Meta(
-        pattern=r"^[A-Za-z0-9][A-Za-z0-9._/:-]*(?!\n)$",
-        max_length=255,
+        pattern=ORIGIN_PATTERN,
         description="Name of the ledger, a URL without its scheme (as the origin of a C2SP checkpoint).",
     ),
 ]
@@ -73,3 +74,13 @@ def is_calendar_time(text: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+def is_instant(text: str) -> bool:
+    """Whether a text is a UTC time in whole seconds."""
+    return re.match(INSTANT_PATTERN, text) is not None and is_calendar_time(text)
+
+
+def is_origin(text: str) -> bool:
+    """Whether a text can be the name of a ledger."""
+    return re.match(ORIGIN_PATTERN, text) is not None

@@ -90,7 +90,9 @@ class Broker:
         return f"127.0.0.1:{self._ports[1]}"
 
     def start(self) -> None:
-        """Start it, with the data and ports it had, and wait until it is ready."""
+        """Start it, with the data and ports it had, and wait until it is ready. Harmless where it runs."""
+        if self._supervisor is not None and self._is_alive():
+            return
         properties = self._folder / "server.properties"
         if not properties.exists():
             self._format(properties)

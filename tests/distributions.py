@@ -53,7 +53,7 @@ def build_sdist(
     """A source distribution, `.tar.gz` or `.zip`; `files` are relative to its top folder."""
     top = f"{_escape(name)}-{version}"
     members = {
-        f"{top}/pyproject.toml": b'[build-system]\nrequires = ["setuptools"]\n',
+        f"{top}/pyproject.toml": f'[project]\nname = "{name}"\nversion = "{version}"\n'.encode(),
         f"{top}/{_escape(name)}.py": f"__version__ = {version!r}\n".encode(),
         f"{top}/PKG-INFO": build_metadata(name, version, requires_python) if metadata is None else metadata,
         **{f"{top}/{path}": content for path, content in (files or {}).items()},

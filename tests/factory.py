@@ -403,7 +403,7 @@ def claim(prefix: Prefix, head: Head, number: int, **changes: Any) -> Claim:
         "origin": ORIGIN,
         "number": number,
         "previous": head.digest,
-        "time": instant(number * 1000),
+        "time": changes.get("time") or instant(number * 1000),
         "size": prefix.size,
         "root_hash": prefix.tree.root_hash(),
         "renew": (),

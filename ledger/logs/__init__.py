@@ -79,6 +79,13 @@ class Log(Protocol):
     async def wait(self, start: int, timeout_seconds: float) -> None:
         """Return when the log may have a record `start`, or after a time. May return early; read to find out."""
 
+    async def size(self) -> int:
+        """The number of records, for people to look at; what has no record may be counted until it is read.
+
+        Raises:
+            LogUnavailableError: the log cannot be reached.
+        """
+
     def token(self, index: int) -> int:
         """An opaque number that helps to find record `index` again, to be kept beside it by a follower.
 

@@ -120,6 +120,10 @@ class KafkaLog:
         except (LogError, KafkaError, OSError):
             await self._reader.disconnect()
 
+    async def size(self) -> int:
+        """The number of records; markers of transactions count until they are read."""
+        return await self._persist(self._reader.size)
+
     def token(self, index: int) -> int:
         """An offset at or after which record `index` is the first.
 

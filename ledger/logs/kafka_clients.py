@@ -42,7 +42,7 @@ BATCH_BYTES = 512 * 2**10
 """How much one request appends, unless one record is more: well under what any topic takes (1 MiB by default)."""
 
 FETCH_BYTES = 4 * 2**20
-LONG_POLL_MILLISECONDS = 500
+LONG_POLL_MILLISECONDS = 250
 STOP_SECONDS = 2.0
 
 SETTINGS_ERRORS = (
@@ -130,7 +130,7 @@ def refuse(error: Exception, name: str) -> None:
 
 def describe(error: BaseException) -> str:
     """An error of aiokafka in few words."""
-    return " ".join(f"{type(error).__name__}: {error}".split()) if str(error) else type(error).__name__
+    return str(error) if isinstance(error, KafkaError) else f"{type(error).__name__}: {error}".removesuffix(": ")
 
 
 async def stop_consumer(consumer: AIOKafkaConsumer) -> None:
@@ -152,7 +152,8 @@ async def _stop_consumer(consumer: AIOKafkaConsumer) -> None:
 async def _stop_producer(producer: AIOKafkaProducer, flush_seconds: float) -> None:
     sender = producer._sender.sender_task  # noqa: SLF001
     if sender is not None and not sender.done():
-        await asyncio.wait({asyncio.ensure_future(producer.flush()), sender}, timeout=flush_seconds)
+        flushing = asyncio.ensure_future(producer.flush())
+        await asyncio.wait({flushing, sender}, timeout=flush_seconds, return_when=asyncio.FIRST_COMPLETED)
         # An idempotent producer tries for ever, and its stop() waits for it. The first cancellation lets a request
         # that is under way end, the second does not.
         for seconds in (flush_seconds, STOP_SECONDS):

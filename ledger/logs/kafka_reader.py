@@ -109,6 +109,11 @@ class KafkaReader:
         await self.connect()
         return await self._check_end()
 
+    async def size(self) -> int:
+        """The number of records, and of whatever else takes offsets after those that are known."""
+        index, offset = self.offsets.end
+        return index + await self.end() - offset
+
     async def find(self, values: Sequence[bytes], since: int) -> int | None:
         """The offset of the first of these records, if they stand together at `since` or later, as a batch does."""
         end = await self.end()
@@ -164,7 +169,7 @@ class KafkaReader:
                 for record in await self._poll(probe, POLL_SECONDS):
                     if record.offset < end:
                         yield Stored(record.offset, record.value)
-                start = await self._position(probe, start)
+                start = await probe.position(self._partition)
         finally:
             probe.pause(self._partition)
 
@@ -194,11 +199,15 @@ class KafkaReader:
 
     def take(self) -> list[bytes | None]:
         """Take about `READ_BYTES` of records out of the window, at least one."""
-        taken: list[bytes | None] = []
-        size = 0
-        while self._window and (not taken or size + len(self._window[0] or b"") <= READ_BYTES):
-            size += len(self._window[0] or b"")
+        if self._window_bytes <= 2 * READ_BYTES:
+            taken = list(self._window)
+            self._head += len(taken)
+            self._clear()
+            return taken
+        taken, size = [self._pop()], 0
+        while self._window and size < READ_BYTES:
             taken.append(self._pop())
+            size += len(taken[-1] or b"")
         return taken
 
     async def expect(self, start: int, seconds: float) -> None:
@@ -244,10 +253,13 @@ class KafkaReader:
             return
         index, offset = self.offsets.locate(start)
         if index != self._tail:
-            self._window.clear()
-            self._window_bytes = 0
+            self._clear()
             self._head, self._next_offset = index, offset
             self._opened(self._consumer).seek(self._partition, offset)
+
+    def _clear(self) -> None:
+        self._window.clear()
+        self._window_bytes = 0
 
     def _pop(self) -> bytes | None:
         value = self._window.popleft()
@@ -260,8 +272,12 @@ class KafkaReader:
         consumer = self._opened(self._consumer)
         records = await self._poll(consumer, seconds)
         if not records:
-            self._next_offset = await self._position(consumer, self._next_offset)
+            # Markers of transactions move the position, too.
+            before, self._next_offset = self._next_offset, await consumer.position(self._partition)
+            if self._next_offset > before:
+                self._progress()
             return False
+        self._progress()
         first, last = records[0].offset, records[-1].offset
         if last - first == len(records) - 1:
             self.offsets.learn(self._tail, first, len(records))
@@ -284,16 +300,7 @@ class KafkaReader:
                 f"{self._name} was read up to an offset that it does not have: it has shrunk or was replaced"
             ) from error
         records: list[Any] = polled.get(self._partition, [])
-        if records:
-            self._progress()
         return records
-
-    async def _position(self, consumer: AIOKafkaConsumer, before: int) -> int:
-        """Where a consumer goes on: markers of transactions move it, too."""
-        position: int = await consumer.position(self._partition)
-        if position > before:
-            self._progress()
-        return position
 
     def _opened(self, consumer: AIOKafkaConsumer | None) -> AIOKafkaConsumer:
         if consumer is None:

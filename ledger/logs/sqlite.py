@@ -131,6 +131,11 @@ class SqliteLog:
                     return
                 await asyncio.sleep(min(POLL_SECONDS, remaining))
 
+    async def size(self) -> int:
+        """The number of records."""
+        async with self._translated():
+            return await self._size()
+
     def token(self, index: int) -> int:
         """The index itself."""
         return index

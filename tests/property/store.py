@@ -35,6 +35,7 @@ class Store:
     aggregates: dict[str, Aggregate] = field(default_factory=dict)
     seen: dict[tuple[str, str], str] = field(default_factory=dict)
     outcomes: dict[int, Outcome] = field(default_factory=dict)
+    kinds: dict[int, str] = field(default_factory=dict)
     pages: dict[str, bytes] = field(default_factory=dict)
     published: Authority | None = None
     number: int = 0
@@ -58,8 +59,10 @@ class Store:
         for index in range(self.prefix.size, prefix.size):
             self.outcomes[index] = Outcome("accepted")
         self.outcomes.update({judged.index: judged.outcome for judged in extension.judged})
+        self.kinds.update({judged.index: judged.kind for judged in extension.judged})
         listings: list[Listing] = []
-        changes = self._moved(before, authority.layout)
+        moved = self._moved(before, authority.layout)
+        changes: list[TargetChange] = []
         folded = [self._fold(group, html=html, anew=False) for group in grouping(routed)]
         if anew:
             keys = [key for key in self.aggregates if key.startswith("project:")]
@@ -71,7 +74,7 @@ class Store:
         if seconds is not None:
             claim = factory.claim(prefix, _NO_HEAD, self.number, time=factory.instant(seconds))
         changes.extend(self._list(claim, authority, listings))
-        differing = self._fold_bins(shuffle(changes), authority.layout)
+        differing = self._fold_bins([*moved, *shuffle(changes)], authority.layout)
         self.prefix, self.published = prefix, authority
         indices = range(authority.layout.count) if signs_all_bins(before, authority) else differing
         return {authority.layout.name(index) for index in indices}
@@ -115,9 +118,11 @@ class Store:
         differing = []
         for index, group in sorted(by_bin.items()):
             key = layout.key(index)
+            before = self._joined(key)
             folded = fold_bin(self.aggregates.get(key, Aggregate(key)), group)
             self._keep([folded.change])
             assert folded.targets == self._joined(key), "the entries returned are not those to be stored"
+            assert folded.differs == (folded.targets != before), "`differs` says whether the bin must be signed"
             if folded.differs:
                 differing.append(index)
         return differing

@@ -164,7 +164,8 @@ def test_sloppy_metadata_is_read_as_installers_read_it(
 
 
 def test_metadata_of_vendored_projects_is_not_the_wheels(tmp_path: Path) -> None:
-    files = {"example/_vendor/other-2.0.dist-info/METADATA": b"", "example.egg-info/PKG-INFO": b"", "METADATA": b""}
+    files = dict.fromkeys(["_vendor/other-2.0.dist-info/METADATA", "example.egg-info/PKG-INFO", "METADATA"], b"")
+    files |= {"example-1.0.dist-info/NOT-METADATA": b"", "example-1.0.dist-info/METADATA/x": b"", "data/METADATA": b""}
     assert read_distribution(build_wheel(tmp_path, "example", "1.0", files=files)).project == "example"
 
     files = {"example.egg-info/PKG-INFO": b"", "src/PKG-INFO": b""}
@@ -179,6 +180,7 @@ def test_long_paths_links_and_paths_out_of_the_archive_do_no_harm(tmp_path: Path
         [
             (link, b""),
             ("../../outside", b"x" * 3000),
+            ("../PKG-INFO", b"x"),
             ("/absolute", b"x"),
             ("example-1.0/" + "deep/" * 100 + "file", b"x" * 100_000),
             ("./example-1.0/PKG-INFO", build_metadata("example", "1.0")),
@@ -276,8 +278,8 @@ def test_a_file_that_grows_while_it_is_hashed_is_refused(tmp_path: Path, monkeyp
         ("example-one-py3-none-any.whl", "invalid version"),
         ("example-1.0_1-py3-none-any.whl", "invalid version"),
         ("example-one.tar.gz", "invalid version"),
-        ("_example-1.0.tar.gz", "project '-example'"),
-        ("example_-1.0-py3-none-any.whl", "project 'example-'"),
+        ("_example-1.0.tar.gz", "project '-example', which is not a valid name"),
+        ("example_-1.0-py3-none-any.whl", "project 'example-', which is not a valid name"),
         ("example 1-1.0.tar.gz", "a name that an index cannot serve"),
         ("éxample-1.0.tar.gz", "a name that an index cannot serve"),
         ("exam\nple-1.0.tar.gz", "a name that an index cannot serve"),
@@ -454,6 +456,14 @@ def test_metadata_that_is_not_a_plain_file_is_refused(tmp_path: Path, kind: byte
 @pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
 def test_compression_that_cannot_be_bounded_is_refused(tmp_path: Path, method: int) -> None:
     assert f"compressed by method {method}" in refusal(build_wheel(tmp_path, "a", "1", compression=method))
+
+
+def test_a_member_shorter_than_it_says_is_refused(tmp_path: Path) -> None:
+    path = build_wheel(tmp_path, "a", "1", compression=zipfile.ZIP_DEFLATED)
+    packed = bytearray(path.read_bytes())
+    packed[packed.index(b"PK\x01\x02") + 24] += 1  # its check sum is that of what is there
+    path.write_bytes(packed)
+    assert "member 'a.py' is cut short" in refusal(path)
 
 
 def test_an_encrypted_member_is_refused(tmp_path: Path) -> None:
@@ -738,6 +748,7 @@ def test_folders_are_walked_in_order_without_what_is_hidden(tmp_path: Path) -> N
         (tmp_path / name).touch()
     (tmp_path / "folder.zip").mkdir()
     (tmp_path / "b" / "loop").symlink_to(tmp_path)
+    (tmp_path / "b" / "self").symlink_to(tmp_path / "b" / "self")
     (tmp_path / "link-1.zip").symlink_to(tmp_path / "a" / "x-1.zip")
 
     found = [str(path.relative_to(tmp_path)) for path in find_distributions([tmp_path])]

@@ -1,0 +1,207 @@
+"""What all commands share: options, errors and exit codes, logging, progress, output.
+
+Exit codes: 0, it is done, or the answer is yes; 1, the answer is no (verification failed, an event was rejected); 2,
+usage or environment.
+"""
+
+import asyncio
+import functools
+import json
+import logging
+import os
+import sys
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, NoReturn, ParamSpec
+
+import click
+import structlog
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from consumers.context import Context
+from consumers.renderer import DivergenceError
+from consumers.schedule import ClockError
+from consumers.served import ServedAheadError
+from ledger.config import Config, ConfigError, LedgerSection, LoggingSection, load_config
+from ledger.distributions import DistributionError
+from ledger.logs import LogConflictError, LogError
+from ledger.signers import SignerError
+from ledger.storage import StorageError
+from ledger.store import StoreError
+from projections.authority import UpgradeNeededError
+from projections.chain import LogTooShortError
+from projections.prefix import NotALedgerError
+
+P = ParamSpec("P")
+
+DISAGREEMENTS = (DivergenceError, LogConflictError, LogTooShortError, ServedAheadError)
+PROBLEMS = (
+    ClockError,
+    ConfigError,
+    DistributionError,
+    LogError,
+    NotALedgerError,
+    SignerError,
+    StorageError,
+    StoreError,
+    UpgradeNeededError,
+)
+DEBUG_VARIABLE = "TUF_LEDGER_DEBUG"
+
+console = Console(stderr=True, highlight=False)
+
+
+class No(Exception):  # noqa: N818  # an answer, not an error
+    """The answer is no: exit code 1, with a message."""
+
+
+class Usage(click.UsageError):
+    """What was asked makes no sense: exit code 2."""
+
+
+class Duration(click.ParamType[timedelta]):
+    """A duration as `7d`, `24h`, `30m` or `10s`."""
+
+    name = "duration"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> timedelta:
+        """Read it."""
+        if isinstance(value, timedelta):
+            return value
+        units = {"d": 86_400, "h": 3_600, "m": 60, "s": 1}
+        try:
+            return timedelta(seconds=float(value[:-1]) * units[value[-1]])
+        except (KeyError, ValueError, IndexError, OverflowError):
+            self.fail(f"{value!r} is no duration such as 7d, 24h, 30m or 10s", param, ctx)
+
+
+def ledger_options(function: Callable[P, Any]) -> Callable[P, Any]:
+    """The options that every command has: which ledger."""
+    for option in (
+        click.option(
+            "--log",
+            metavar="URL",
+            help="Logs to use instead of the configured ones: sqlite:FOLDER or kafka://HOST:PORT/PREFIX.",
+        ),
+        click.option(
+            "--ledger",
+            "folder",
+            type=click.Path(path_type=Path, file_okay=False),
+            default=Path(),
+            metavar="DIR",
+            help="The ledger's folder.  [default: the working directory]",
+        ),
+    ):
+        function = option(function)
+    return function
+
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON for machines.")
+
+
+def open_context(folder: Path, log: str | None) -> Context:
+    """The ledger that the options name.
+
+    Raises:
+        ConfigError: there is none, or its configuration cannot be used.
+    """
+    config = load_config(folder)
+    if log is not None:
+        section = LedgerSection(log=log, public=config.ledger.public, state=config.ledger.state)
+        config = Config(section, config.signer, config.verifier, config.kafka, config.logging)
+    elif not (folder / "ledger.toml").exists() and "TUF_LEDGER_LEDGER_LOG" not in os.environ:
+        raise ConfigError(
+            f"there is no ledger in {folder.resolve()}: no ledger.toml. `tuf-ledger init {folder}` makes one; "
+            "--ledger names another folder, --log logs without a folder"
+        )
+    return Context(folder, config)
+
+
+def runs_async(function: Callable[P, Coroutine[Any, Any, None]]) -> Callable[P, None]:
+    """Make a command of a coroutine function, with errors turned into messages and exit codes."""
+
+    @functools.wraps(function)
+    def command(*args: P.args, **kwargs: P.kwargs) -> None:
+        with translated():
+            asyncio.run(function(*args, **kwargs))
+
+    return command
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """Turn errors into messages and exit codes. No traceback reaches a user, unless one asks."""
+    try:
+        yield
+    except No as answer:
+        if str(answer):
+            console.print(f"[bold red]no:[/] {_escape(answer)}", soft_wrap=True)
+        sys.exit(1)
+    except DISAGREEMENTS as error:
+        _fail(error, 1)
+    except PROBLEMS as error:
+        _fail(error, 2)
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except BrokenPipeError:
+        # Whoever read our output has enough. Python would complain when it flushes at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
+    except (click.ClickException, click.exceptions.Exit, click.Abort):
+        raise
+    except Exception as error:  # the last resort before a user
+        if os.environ.get(DEBUG_VARIABLE):
+            raise
+        _fail(f"unexpected {type(error).__name__}: {error}. This is a defect; {DEBUG_VARIABLE}=1 shows where", 2)
+
+
+def _fail(error: object, code: int) -> NoReturn:
+    console.print(f"[bold red]error:[/] {_escape(error)}", soft_wrap=True)
+    sys.exit(code)
+
+
+def _escape(text: object) -> str:
+    return str(text).replace("[", r"\[")
+
+
+def print_json(value: Any) -> None:
+    """Print a value as one line of JSON."""
+    click.echo(json.dumps(value, sort_keys=True, ensure_ascii=False))
+
+
+@contextmanager
+def progress(title: str) -> Iterator[Callable[[int, int | None], None]]:
+    """A progress bar on a terminal, nothing elsewhere. Gives a function that sets how much is done, of how much."""
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task(title, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+def configure_logging(section: LoggingSection, *, default_level: str | None = None) -> None:
+    """Send logs to standard error: for people on a terminal, as JSON otherwise."""
+    level = default_level if default_level and section.level == "info" else section.level
+    human = section.format == "console" or (section.format == "auto" and sys.stderr.isatty())
+    # Libraries log through the standard library; what matters of it reaches us as an exception.
+    logging.getLogger().addHandler(logging.NullHandler())
+    for name in ("aiokafka", "securesystemslib", "tuf", "httpx"):
+        logging.getLogger(name).setLevel(logging.CRITICAL + 1)
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.dev.ConsoleRenderer() if human else structlog.processors.JSONRenderer(),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        cache_logger_on_first_use=False,
+    )

@@ -1,0 +1,165 @@
+"""`tuf-ledger add`: distribution files."""
+
+import getpass
+from hashlib import sha256
+from pathlib import Path
+
+import click
+
+from consumers.appending import Appended, append_in_batches, make_event, wait_for
+from consumers.cli import (
+    No,
+    configure_logging,
+    json_option,
+    ledger_options,
+    open_context,
+    print_json,
+    progress,
+    runs_async,
+)
+from consumers.comparing import hashed_path
+from consumers.context import Context
+from consumers.lookup import Lookup, look_up
+from consumers.reporting import report_answers, wait_options
+from ledger.clock import SystemClock
+from ledger.distributions import Distribution, find_distributions, read_distribution
+from ledger.storage import DirectoryStorage
+
+
+@click.command()
+@click.argument("paths", nargs=-1, required=True, metavar="FILE…", type=click.Path(path_type=Path))
+@ledger_options
+@click.option("--as", "target", metavar="PATH", help="Add one file of any kind as this target path.")
+@wait_options
+@json_option
+@runs_async
+async def add(
+    *,
+    paths: tuple[Path, ...],
+    folder: Path,
+    log: str | None,
+    target: str | None,
+    wait: bool,
+    wait_seconds: float,
+    as_json: bool,
+) -> None:
+    """Store wheels and source distributions and append `file.uploaded` for each. Folders are searched.
+
+    Name, version, Requires-Python and metadata are read from the file. Adding a file again does no harm.
+
+    \b
+    Example:
+      tuf-ledger add --ledger my-index dist/
+      tuf-ledger add --as tools/list.txt list.txt
+    """
+    context = open_context(folder, log)
+    configure_logging(context.config.logging, default_level="warning")
+    storage = context.storage("add")
+    if target is not None:
+        events = [_add_target(storage, paths, target)]
+    else:
+        events = await _read_all(context, storage, paths)
+    logs = context.logs()
+    await logs.events.open()
+    appended: list[Appended] = []
+    try:
+        async for batch in append_in_batches(logs.events, events):
+            appended.extend(batch)
+    finally:
+        await logs.events.close()
+    if wait:
+        report_answers(await wait_for(context, appended, wait_seconds), as_json=as_json)
+    elif as_json:
+        for each in appended:
+            print_json({"file": each.label, "record": each.record, "digest": each.digest})
+    else:
+        click.echo(f"Added {len(appended)} file{'s' * (len(appended) != 1)}; `tuf-ledger publish` makes them visible.")
+
+
+async def _read_all(context: Context, storage: DirectoryStorage, paths: tuple[Path, ...]) -> list[tuple[bytes, str]]:
+    """Read and store files; the events to append, for those that are new."""
+    found = list(find_distributions(paths))
+    if not found:
+        raise No("there are no wheels or source distributions (*.whl, *.tar.gz, *.zip) there")
+    distributions: list[Distribution] = []
+    with progress("Reading") as advance:
+        for number, path in enumerate(found, 1):
+            distributions.append(read_distribution(path))
+            advance(number, len(found))
+    known = await look_up(context, sorted({each.project for each in distributions}))
+    fresh = _without_known(distributions, known)
+    events = []
+    with progress("Storing") as advance:
+        for number, each in enumerate(fresh, 1):
+            _store(storage, each)
+            events.append((_event(each), each.filename))
+            advance(number, len(fresh))
+    return events
+
+
+def _without_known(distributions: list[Distribution], known: Lookup) -> list[Distribution]:
+    """Leave out what is published already.
+
+    Raises:
+        No: a filename is taken by other bytes, here or in the ledger.
+    """
+    fresh: dict[str, Distribution] = {}
+    for each in distributions:
+        twin = fresh.get(each.filename)
+        if twin is not None and twin.sha256 != each.sha256:
+            raise No(f"{each.path} and {twin.path} have one name and other bytes; a filename is used once")
+        project = known.projects.get(each.project)
+        facts = project.files.get(each.filename) if project else None
+        if facts is not None and facts.sha256 != each.sha256:
+            raise No(
+                f"{each.filename} is published with other bytes (SHA-256 {facts.sha256}). A filename is never used "
+                "again: give the file another version or build number"
+            )
+        if facts is None or facts.removed:
+            fresh[each.filename] = each
+    return list(fresh.values())
+
+
+def _store(storage: DirectoryStorage, each: Distribution) -> None:
+    """Store a file once, under its consistent-snapshot name, and make it reachable under its plain one."""
+    digest = each.blake2b_256
+    path = f"packages/{digest[:2]}/{digest[2:4]}/{digest[4:]}/{each.filename}"
+    hashed = hashed_path(path, each.sha256)
+    storage.copy(each.path, hashed, each.sha256)
+    storage.link(f"targets/{path}", hashed)
+    if each.core_metadata is not None:
+        storage.replace(f"targets/{path}.metadata", each.core_metadata)
+
+
+def _event(each: Distribution) -> bytes:
+    data = {
+        "filename": each.filename,
+        "version": each.version,
+        "length": each.length,
+        "hashes": {"sha256": each.sha256, "blake2b_256": each.blake2b_256},
+        "requires_python": each.requires_python,
+        "core_metadata_sha256": each.core_metadata_sha256,
+    }
+    return make_event("file.uploaded.v1", each.project, data, now=SystemClock().now(), actor=actor())
+
+
+def _add_target(storage: DirectoryStorage, paths: tuple[Path, ...], target: str) -> tuple[bytes, str]:
+    if len(paths) != 1:
+        raise No("--as takes one file")
+    try:
+        data = paths[0].read_bytes()
+    except OSError as error:
+        raise No(f"{paths[0]} cannot be read: {error.strerror}") from error
+    digest = sha256(data).hexdigest()
+    facts = {"length": len(data), "sha256": digest}
+    event = make_event("target.added.v1", target, facts, now=SystemClock().now(), actor=actor())
+    if target.startswith(("simple/", "packages/")):
+        raise No("the paths of pages and packages are not free")
+    storage.copy(paths[0], hashed_path(target, digest), digest)
+    return event, target
+
+
+def actor() -> str:
+    """Who runs this command, as an opaque account id."""
+    name = getpass.getuser()
+    return name if name.isascii() and name.isprintable() and " " not in name else "operator"

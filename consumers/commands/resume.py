@@ -1,0 +1,74 @@
+"""`tuf-ledger resume`: go on after a log was rolled back."""
+
+import json
+from pathlib import Path
+
+import click
+
+from consumers.cli import No, configure_logging, ledger_options, open_context, runs_async
+from consumers.comparing import Served
+from consumers.outlets import TIMESTAMP, NoOutlet, served_version
+from consumers.server import RESUME_NOTE, open_follower
+from projections.authority import Authority
+
+
+@click.command()
+@click.option(
+    "--above", type=click.IntRange(min=1), required=True, metavar="N", help="The highest version ever served."
+)
+@ledger_options
+@runs_async
+async def resume(*, above: int, folder: Path, log: str | None) -> None:
+    """Let the signer go on above a publication number, after the log lost publications that were served.
+
+    The next publication has a number above N, and signs every bin anew, because clients may have seen any of them in a
+    version that the log no longer has. The signer's state is rebuilt from the log.
+
+    \b
+    Example, if clients may have seen version 4711:
+      tuf-ledger resume --above 4711
+    """
+    context = open_context(folder, log)
+    configure_logging(context.config.logging, default_level="warning")
+    served = context.served(context.config.signer.served)
+    version = served_version(served.read(TIMESTAMP))
+    if version > above:
+        raise No(f"version {version} is served: resume above that, or above the highest that was ever served")
+    store = context.store("signer")
+    await store.open()
+    try:
+        await store.reset()
+    finally:
+        await store.close()
+    async with open_follower(context, "signer", NoOutlet()) as (follower, _, store, _):
+        await follower.skip()
+        end = await follower.tail.read_on()
+        if end.authority is not None:
+            _refuse_lost(served, version, end.authority)
+        await store.set_note(RESUME_NOTE, str(above))
+        number = follower.head.number
+    click.echo(f"The log ends with publication {number}; the next one will have a number above {above}.")
+
+
+def _refuse_lost(served: Served, version: int, authority: Authority) -> None:
+    """Make sure that the log has the offline roles that are served: a snapshot never goes back in their versions.
+
+    Raises:
+        No: it lost a ceremony.
+    """
+    lost = (
+        [f"root {authority.root.version + 1}"]
+        if served.read(f"metadata/{authority.root.version + 1}.root.json")
+        else []
+    )
+    snapshot = served.read(f"metadata/{version}.snapshot.json")
+    listed = json.loads(snapshot)["signed"]["meta"] if snapshot else {}
+    for document in (authority.targets, authority.bins):
+        shown = listed.get(f"{document.role}.json", {}).get("version", 0)
+        if shown > document.version:
+            lost.append(f"{document.role} {shown}")
+    if lost:
+        raise No(
+            f"the log has lost {', '.join(lost)}, which is served. Append the ceremony that signed it again first: its "
+            "documents are the served files (docs/operators.md, 'A log was rolled back')"
+        )

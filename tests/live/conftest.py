@@ -1,0 +1,48 @@
+"""What tests against a real broker share."""
+
+import asyncio
+import os
+import uuid
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import pytest
+
+from ledger.logs.kafka_topics import create_topics
+from tests.broker import Broker, BrokerMissingError, running_broker
+
+
+class Topics(NamedTuple):
+    """The topics of one ledger."""
+
+    broker: Broker
+    events: str
+    publications: str
+
+
+@pytest.fixture(scope="session")
+def session_broker() -> Iterator[Broker]:
+    """One broker for all tests of a process: tests that kill it must not run beside others that use it."""
+    try:
+        with running_broker() as broker:
+            yield broker
+    except BrokerMissingError as error:
+        if os.environ.get("TUF_LEDGER_REQUIRE_KAFKA") == "1":
+            pytest.fail(f"TUF_LEDGER_REQUIRE_KAFKA=1, and {error}")
+        pytest.skip(f"NOT TESTED AGAINST KAFKA: {error}. TUF_LEDGER_REQUIRE_KAFKA=1 makes this a failure")
+
+
+@pytest.fixture
+async def broker(session_broker: Broker) -> Broker:
+    """A broker that runs, whatever the test before did to it."""
+    await asyncio.to_thread(session_broker.start)
+    return session_broker
+
+
+@pytest.fixture
+async def topics(broker: Broker) -> Topics:
+    """The topics of a new ledger, of this test alone."""
+    prefix = uuid.uuid4().hex[:12]
+    found = Topics(broker, f"{prefix}.events", f"{prefix}.publications")
+    await create_topics(broker.bootstrap_servers, found.events, found.publications, 1)
+    return found

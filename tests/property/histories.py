@@ -1,0 +1,121 @@
+"""Generated histories: few names and many collisions, so that states are reached and left again."""
+
+from collections.abc import Callable
+from typing import Any
+
+from hypothesis import strategies as st
+
+from projections.prefix import Routed
+from schemas import events
+from tests import factory
+from tests.factory import Make, digest
+
+PROJECTS = ["a", "a-b", "c"]
+VERSIONS = ["1", "1.0", "2"]
+REASONS = [None, "", "Broken", "Vulnérable\u2028\x00", "x" * 1001]
+TARGETS = ["a", "tools/a.txt", "simple/a/index.json"]
+
+projects = st.sampled_from(PROJECTS)
+versions = st.sampled_from(VERSIONS)
+reasons = st.sampled_from(REASONS)
+
+
+@st.composite
+def filenames(draw: st.DrawFn) -> tuple[str, str, bool]:
+    """A filename, its version, and whether it is legacy; not always one that fits."""
+    version = draw(versions)
+    name = draw(st.sampled_from(["a", "a_b", "a-b", "A.B", "c"]))
+    form = draw(st.sampled_from(["{}-{}.tar.gz", "{}-{}.zip", "{}-{}-py3-none-any.whl", "{}-{}.exe"]))
+    return form.format(name, version), version, draw(st.booleans())
+
+
+@st.composite
+def uploads(draw: st.DrawFn, make: Make) -> events.BaseEvent:
+    filename, version, legacy = draw(filenames())
+    # The path is nearly always the filename's own, the claim about it differs more often.
+    path = digest(f"blake2b {filename}") if draw(st.integers(0, 9)) else digest("another path")
+    data: dict[str, Any] = {
+        "filename": filename,
+        "length": draw(st.sampled_from([9, 10])),
+        "hashes": events.Hashes(sha256=digest(draw(st.sampled_from(["x", "y"]))), blake2b_256=path),
+        "legacy": legacy,
+    }
+    if draw(st.integers(0, 4)) == 0:
+        data |= {"requires_python": '>=3.11,<"4"&', "core_metadata_sha256": digest("metadata")}
+    if draw(st.integers(0, 9)) == 0:
+        data |= {"provenance_sha256": digest("provenance"), "commitments": {"ip": digest("ip")}}
+    return make.file_uploaded(draw(projects), version, **data)
+
+
+@st.composite
+def project_events(draw: st.DrawFn, make: Make) -> events.BaseEvent:
+    project, reason = draw(projects), draw(reasons)
+    version, (filename, _, _) = draw(versions), draw(filenames())
+    made: list[Callable[[], events.BaseEvent]] = [
+        lambda: make.project_created(project),
+        lambda: make.project_status_changed(
+            project, draw(st.sampled_from(["active", "archived", "quarantined", "deprecated"])), reason
+        ),
+        lambda: make.project_removed(project, reason),
+        lambda: make.file_removed(project, filename),
+        lambda: make.file_restored(project, filename, digest(draw(st.sampled_from(["x", "y"])))),
+        lambda: make.file_yanked(project, filename, reason),
+        lambda: make.file_unyanked(project, filename),
+        lambda: make.release_removed(project, version),
+        lambda: make.release_yanked(project, version, reason),
+        lambda: make.release_unyanked(project, version),
+        lambda: make.release_quarantined(project, version, reason),
+        lambda: make.release_quarantine_cleared(project, version),
+    ]
+    return draw(st.sampled_from(made))()
+
+
+@st.composite
+def target_events(draw: st.DrawFn, make: Make) -> events.BaseEvent:
+    path = draw(st.sampled_from(TARGETS))
+    if draw(st.booleans()):
+        return make.target_added(path, draw(st.sampled_from(["x", "y"])))
+    return make.target_removed(path)
+
+
+@st.composite
+def histories(draw: st.DrawFn, max_size: int = 40) -> list[bytes]:
+    """Records of well-formed events: uploads most of all, some ids taken before, some records again."""
+    make = Make()
+    values: list[bytes] = []
+    for _ in range(draw(st.integers(0, max_size))):
+        choice = draw(st.integers(0, 19))
+        if choice == 0 and values:
+            values.append(draw(st.sampled_from(values)))
+            continue
+        maker = make.having(id=draw(st.sampled_from(["x", "y"]))) if choice == 1 else make
+        kind = draw(st.integers(0, 9))
+        strategy = uploads(maker) if kind < 5 else project_events(maker) if kind < 9 else target_events(maker)
+        values += factory.encode([draw(strategy)])
+    return values
+
+
+@st.composite
+def cuts(draw: st.DrawFn, values: list[Any]) -> list[list[Any]]:
+    """The same in pieces, some of them empty."""
+    borders = sorted(draw(st.lists(st.integers(0, len(values)), max_size=6)))
+    return [values[start:end] for start, end in zip([0, *borders], [*borders, len(values)], strict=True)]
+
+
+def grouping(data: st.DataObject) -> Callable[[Any], list[list[Routed]]]:
+    """Groups of whole aggregates in any order, interleaved in any way that keeps each aggregate's order."""
+
+    def group(routed: list[Routed]) -> list[list[Routed]]:
+        queues: dict[str, list[Routed]] = {}
+        for item in routed:
+            queues.setdefault(item.key, []).append(item)
+        keys = data.draw(st.permutations(sorted(queues)))
+        groups = [[key for key in keys if key in piece] for piece in data.draw(cuts(keys))]
+        return [_interleaved(data, [list(queues[key]) for key in keys]) for keys in groups if keys]
+
+    return group
+
+
+def _interleaved(data: st.DataObject, queues: list[list[Routed]]) -> list[Routed]:
+    order = data.draw(st.permutations([number for number, queue in enumerate(queues) for _ in queue]))
+    return [queues[number].pop(0) for number in order]

@@ -1,0 +1,319 @@
+"""docs/rules.md read naively: dicts, no chunks, no batches, nothing rendered before it is asked for.
+
+It shares no code with `projections` or `schemas`, so that a mistake has to be made twice to go unnoticed.
+"""
+
+import json
+import re
+from dataclasses import dataclass, field
+from hashlib import sha256
+from typing import Any
+
+from packaging.utils import canonicalize_name
+from packaging.version import InvalidVersion, Version
+
+Verdict = tuple[str, str]
+ACCEPTED: Verdict = ("accepted", "")
+Document = dict[str, Any]
+
+
+def no_effect(code: str) -> Verdict:
+    return "no effect", code
+
+
+def rejected(code: str) -> Verdict:
+    return "rejected", code
+
+
+def cleaned(text: str | None) -> str:
+    text = re.sub("[\x00-\x1f\x7f-\x9f]", "\ufffd", text or "")
+    return text if len(text) <= 1000 else text[:999] + "…"
+
+
+@dataclass
+class File:
+    facts: Document
+    time: str
+    yanked: str | None = None
+    removed: bool = False
+
+    @property
+    def path(self) -> str:
+        digest = self.facts["hashes"]["blake2b_256"]
+        return "/".join(["packages", digest[:2], digest[2:4], digest[4:], self.facts["filename"]])
+
+
+@dataclass
+class Project:
+    status: str = "active"
+    reason: str = ""
+    removed: bool = False
+    serial: int = 0
+    files: dict[str, File] = field(default_factory=dict)
+    yanked_releases: dict[str, str] = field(default_factory=dict)
+    quarantined_releases: set[str] = field(default_factory=set)
+
+    def files_of(self, version: str) -> list[File]:
+        return [file for file in self.files.values() if file.facts["version"] == version]
+
+    def listed(self) -> list[File]:
+        if self.removed or self.status == "quarantined":
+            return []
+        return [
+            file
+            for _, file in sorted(self.files.items())
+            if not file.removed and file.facts["version"] not in self.quarantined_releases
+        ]
+
+    def yank_of(self, file: File) -> str | None:
+        return file.yanked if file.yanked is not None else self.yanked_releases.get(file.facts["version"])
+
+
+@dataclass
+class Target:
+    length: int
+    sha256: str
+    removed: bool = False
+
+
+class Model:
+    """The facts after some events about projects and targets; others need none of this."""
+
+    def __init__(self) -> None:
+        self.projects: dict[str, Project] = {}
+        self.targets: dict[str, Target] = {}
+        self.seen: dict[tuple[str, str, str], bytes] = {}
+
+    def add(self, index: int, value: bytes) -> Verdict:
+        """Judge a well-formed event, and apply it."""
+        document = json.loads(value)
+        kind = document["type"].removesuffix(".v1")
+        if kind == "file.uploaded":
+            return self._about_project(index, kind, document)
+        about = "target" if kind.startswith("target.") else "project"
+        key = about, document["subject"], document["id"]
+        if key in self.seen:
+            return no_effect("repeated") if self.seen[key] == value else rejected("id-conflict")
+        verdict = (
+            self._about_target(kind, document) if about == "target" else self._about_project(index, kind, document)
+        )
+        if verdict[0] != "rejected":
+            self.seen[key] = value
+        return verdict
+
+    def _about_target(self, kind: str, document: Document) -> Verdict:
+        path, data = document["subject"], document.get("data", {})
+        target = self.targets.get(path)
+        if kind == "target.added":
+            if path.startswith(("simple/", "packages/")):
+                return rejected("reserved-path")
+            added = Target(data["length"], data["sha256"])
+            if target == added:
+                return no_effect("same")
+            self.targets[path] = added
+            return ACCEPTED
+        if target is None:
+            return rejected("no-target")
+        if target.removed:
+            return no_effect("already-removed")
+        target.removed = True
+        return ACCEPTED
+
+    def _about_project(self, index: int, kind: str, document: Document) -> Verdict:
+        name, data = document["subject"], document.get("data", {})
+        project = self.projects.get(name)
+        if project is None:
+            if kind not in {"project.created", "file.uploaded"}:
+                return rejected("no-project")
+            project = Project()
+            verdict = ACCEPTED if kind == "project.created" else self._upload(name, project, document)
+            if verdict == ACCEPTED:
+                self.projects[name] = project
+        elif project.removed:
+            verdict = self._removed_project(project, kind)
+        elif kind == "project.created":
+            verdict = no_effect("exists")
+        elif kind == "project.removed":
+            for file in project.files.values():
+                file.removed = True
+            project.removed = True
+            verdict = ACCEPTED
+        elif kind == "project.status_changed":
+            now = data["status"], cleaned(data.get("reason"))
+            verdict = no_effect("same") if now == (project.status, project.reason) else ACCEPTED
+            project.status, project.reason = now
+        elif kind == "file.uploaded":
+            verdict = self._upload(name, project, document)
+        elif kind.startswith("file."):
+            verdict = self._about_file(project, kind, data)
+        else:
+            verdict = self._about_release(project, kind, data)
+        if verdict == ACCEPTED:
+            project.serial = index
+        return verdict
+
+    def _removed_project(self, project: Project, kind: str) -> Verdict:
+        if kind == "project.removed":
+            return no_effect("already-removed")
+        if kind != "project.created":
+            return rejected("project-removed")
+        project.removed = False
+        if project.status != "quarantined":
+            project.status, project.reason = "active", ""
+        return ACCEPTED
+
+    def _upload(self, name: str, project: Project, document: Document) -> Verdict:
+        facts = {key: value for key, value in document["data"].items() if key != "commitments"}
+        code = wrong_filename(name, facts["filename"], facts["version"], legacy=facts.get("legacy", False))
+        if code:
+            return rejected(code)
+        known = project.files.get(facts["filename"])
+        if known is not None:
+            if known.facts != facts:
+                return rejected("filename-taken")
+            return rejected("file-removed") if known.removed else no_effect("already-uploaded")
+        if project.status in {"archived", "quarantined"}:
+            return rejected(f"project-{project.status}")
+        if facts["version"] in project.quarantined_releases:
+            return rejected("release-quarantined")
+        project.files[facts["filename"]] = File(facts, document["time"])
+        return ACCEPTED
+
+    def _about_file(self, project: Project, kind: str, data: Document) -> Verdict:
+        file = project.files.get(data["filename"])
+        if file is None:
+            return rejected("no-file")
+        if kind == "file.removed":
+            if file.removed:
+                return no_effect("already-removed")
+            file.removed = True
+        elif kind == "file.restored":
+            if file.facts["hashes"]["sha256"] != data["sha256"]:
+                return rejected("other-bytes")
+            if not file.removed:
+                return no_effect("not-removed")
+            file.removed = False
+        elif file.removed:
+            return rejected("file-removed")
+        elif kind == "file.yanked":
+            reason = cleaned(data.get("reason"))
+            if file.yanked == reason:
+                return no_effect("same")
+            file.yanked = reason
+        else:
+            if file.yanked is None:
+                return no_effect("not-yanked")
+            file.yanked = None
+        return ACCEPTED
+
+    def _about_release(self, project: Project, kind: str, data: Document) -> Verdict:
+        version, reason = data["version"], cleaned(data.get("reason"))
+        files = project.files_of(version)
+        if not files:
+            return rejected("no-release")
+        if kind == "release.removed":
+            if all(file.removed for file in files):
+                return no_effect("already-removed")
+            for file in files:
+                file.removed = True
+        elif kind == "release.yanked":
+            if project.yanked_releases.get(version) == reason:
+                return no_effect("same")
+            project.yanked_releases[version] = reason
+        elif kind == "release.unyanked":
+            if version not in project.yanked_releases:
+                return no_effect("not-yanked")
+            del project.yanked_releases[version]
+        elif kind == "release.quarantined":
+            if version in project.quarantined_releases:
+                return no_effect("same")
+            project.quarantined_releases.add(version)
+        else:
+            if version not in project.quarantined_releases:
+                return no_effect("not-quarantined")
+            project.quarantined_releases.remove(version)
+        return ACCEPTED
+
+    # --- what clients see ----------------------------------------------------------------------------------------
+
+    def existing(self) -> list[str]:
+        """The projects that exist, sorted."""
+        return sorted(name for name, project in self.projects.items() if not project.removed)
+
+    def json_pages(self) -> dict[str, bytes]:
+        """The page of every project that exists, by target path."""
+        return {f"simple/{name}/index.json": json_bytes(_page(name, self.projects[name])) for name in self.existing()}
+
+    def file_targets(self) -> dict[str, tuple[int, str]]:
+        """Length and SHA-256 of every target that is not a page."""
+        claims: dict[str, list[tuple[int, str]]] = {}
+        for project in self.projects.values():
+            for file in project.listed():
+                claims.setdefault(file.path, []).append((file.facts["length"], file.facts["hashes"]["sha256"]))
+        # Of several claims about one path the least counts, as it is written: digest first.
+        targets = {path: min(each, key=lambda claim: (claim[1], str(claim[0]))) for path, each in claims.items()}
+        targets |= {path: (target.length, target.sha256) for path, target in self.targets.items() if not target.removed}
+        return targets
+
+
+def _page(name: str, project: Project) -> Document:
+    status = {"status": project.status}
+    if project.reason:
+        status["reason"] = project.reason
+    versions = {file.facts["version"] for file in project.files.values() if not file.removed}
+    return {
+        "meta": {"api-version": "1.4", "_last-serial": project.serial},
+        "name": name,
+        "project-status": status,
+        "versions": sorted(versions),
+        "files": [_entry(file, project.yank_of(file)) for file in project.listed()],
+    }
+
+
+def _entry(file: File, yanked: str | None) -> Document:
+    facts = file.facts
+    core_metadata = facts.get("core_metadata_sha256")
+    url = f"../../{file.path}"
+    return {
+        "filename": facts["filename"],
+        "url": url,
+        "hashes": {"sha256": facts["hashes"]["sha256"]},
+        "size": facts["length"],
+        "upload-time": file.time,
+        "requires-python": facts.get("requires_python"),
+        "core-metadata": {"sha256": core_metadata} if core_metadata else False,
+        "data-dist-info-metadata": {"sha256": core_metadata} if core_metadata else False,
+        "provenance": f"{url}.provenance" if facts.get("provenance_sha256") else None,
+        "yanked": False if yanked is None else (yanked or True),
+    }
+
+
+def wrong_filename(project: str, filename: str, version: str, *, legacy: bool) -> str:
+    """The code of what is wrong with a file's name or version, if anything."""
+    if legacy:
+        return "" if canonicalize_name(filename).startswith(f"{project}-") else "foreign-filename"
+    if filename.endswith(".whl"):
+        parts = filename.removesuffix(".whl").split("-")
+        if len(parts) not in {5, 6}:
+            return "foreign-filename"
+        name, in_name = parts[0], parts[1].replace("_", "-")
+    elif filename.endswith((".tar.gz", ".zip")):
+        name, _, in_name = filename.removesuffix(".zip").removesuffix(".tar.gz").rpartition("-")
+    else:
+        return "foreign-filename"
+    if canonicalize_name(name) != project:
+        return "foreign-filename"
+    try:
+        return "" if Version(version) == Version(in_name) else "bad-version"
+    except InvalidVersion:
+        return "bad-version"
+
+
+def json_bytes(document: Document) -> bytes:
+    """Compact JSON with sorted members, by the standard library."""
+    return json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+
+
+def target_of(page: bytes) -> tuple[int, str]:
+    """Length and SHA-256 of a page."""
+    return len(page), sha256(page).hexdigest()

@@ -1,0 +1,79 @@
+"""Bins: the same names and the same bins as python-tuf's."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tuf.api.metadata import DelegatedRole, SuccinctRoles
+
+from projections.authority import hash_prefixes
+from projections.bins import Layout, bin_key
+
+bits_of_succinct = st.integers(1, 16)
+bits_of_prefixes = st.integers(1, 8)
+paths = st.from_regex(r"[!-~ ]{1,40}", fullmatch=True)
+
+
+@pytest.mark.parametrize("bits", range(1, 17))
+def test_names_are_those_of_tap_15(bits: int) -> None:
+    layout, roles = Layout(bits), SuccinctRoles([], 1, bits, "bin")
+    assert layout.count == roles.number_of_bins
+    names = list(roles.get_roles())
+    assert [layout.name(index) for index in range(layout.count)] == names
+    assert [layout.index(name) for name in names] == list(range(layout.count))
+    assert names == sorted(names)
+    keys = [layout.key(index) for index in range(layout.count)]
+    assert keys == sorted(set(keys))
+
+
+@given(bits_of_succinct, paths)
+def test_a_target_is_in_the_bin_where_clients_look_for_it(bits: int, path: str) -> None:
+    layout, roles = Layout(bits), SuccinctRoles([], 1, bits, "bin")
+    assert layout.name(layout.index_of_target(path)) == roles.get_role_for_target(path)
+
+
+@given(bits_of_prefixes, paths)
+def test_prefixes_delegate_each_target_to_one_bin(bits: int, path: str) -> None:
+    """The same bins can be delegated by `path_hash_prefixes` (TUF 1.0.34, section 4.5)."""
+    layout = Layout(bits, succinct=False)
+    roles = [
+        DelegatedRole(
+            layout.name(index), [], 1, True, path_hash_prefixes=list(hash_prefixes(layout, index))
+        )  # TUF's order
+        for index in range(layout.count)
+    ]
+    assert [role.name for role in roles if role.is_delegated_path(path)] == [layout.name(layout.index_of_target(path))]
+
+
+@pytest.mark.parametrize("bits", range(1, 9))
+def test_prefixes_of_all_bins_are_all_prefixes_of_one_length(bits: int) -> None:
+    layout = Layout(bits, succinct=False)
+    prefixes = [prefix for index in range(layout.count) for prefix in hash_prefixes(layout, index)]
+    digits = len(prefixes[0])
+    assert prefixes == [f"{number:0{digits}x}" for number in range(16**digits)]
+    assert 16 ** (digits - 1) < layout.count <= 16**digits
+
+
+@given(
+    bits_of_succinct, st.text(max_size=12) | st.from_regex(r"(bin|bim|bin-bin)?-?-?[0-9a-fA-F]{0,5}", fullmatch=True)
+)
+def test_only_the_names_of_bins_have_an_index(bits: int, name: str) -> None:
+    layout = Layout(bits)
+    index = layout.index(name)
+    if index is None:
+        assert name not in {layout.name(each) for each in range(layout.count)}
+    else:
+        assert layout.name(index) == name
+
+
+@pytest.mark.parametrize(
+    "name", ["bin-\u0661", "bin-0\n", "bin- 1", "bin-+1", "bin-1_0", "bin--1", "BIN-1", "1", "bin", ""]
+)
+def test_names_that_python_reads_as_numbers_are_no_bins(name: str) -> None:
+    for bits in (4, 8, 12):
+        assert Layout(bits).index(name) is None
+
+
+def test_keys_of_one_number_of_bits_are_together() -> None:
+    assert bin_key(4, 15) == Layout(4, "other", succinct=False).key(15)
+    keys = [bin_key(bits, index) for bits in range(1, 17) for index in range(1 << bits)]
+    assert keys == sorted(set(keys))

@@ -1,0 +1,439 @@
+"""Folding: outcomes, pages and targets are those of docs/rules.md, however the log is cut and distributed."""
+
+import json
+from collections.abc import Sequence
+from html.parser import HTMLParser
+from typing import Any
+
+import msgspec
+import orjson
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from projections.authority import Settings
+from projections.bins import Layout
+from projections.chunks import MAX_ENTRIES
+from tests import factory
+from tests.factory import Make, Team, digest
+from tests.property.histories import cuts, grouping, histories
+from tests.property.model import Model, target_of
+from tests.property.store import Store, in_one_group
+
+TEAM = Team(settings=Settings(ruleset=0, project_list_seconds=0))
+HTML = Team(settings=Settings(ruleset=0, project_list_seconds=0, html_pages=True))
+LIST_PATHS = {"simple/index.json", "simple/index.html"}
+
+
+def begun(team: Team = TEAM) -> Store:
+    """A store after the first publication, which covers the first ceremony."""
+    store = Store()
+    store.publish(factory.beginning(Make(), team))
+    return store
+
+
+def targets_of(store: Store) -> dict[str, tuple[int, str]]:
+    """Length and SHA-256 of every target, each found in the bin where clients look for it."""
+    layout = factory.authority_of(store.prefix).layout
+    targets = {}
+    for index in range(layout.count):
+        members = orjson.loads(b"{" + store.bin_targets(index) + b"}")
+        assert list(members) == sorted(members)
+        for path, target in members.items():
+            assert layout.index_of_target(path) == index
+            assert set(target) == {"length", "hashes"}
+            targets[path] = target["length"], target["hashes"]["sha256"]
+    return targets
+
+
+def model_of(values: Sequence[bytes], first: int = 2) -> tuple[Model, dict[int, tuple[str, str]]]:
+    model = Model()
+    return model, {first + number: model.add(first + number, value) for number, value in enumerate(values)}
+
+
+def check(store: Store, model: Model) -> None:
+    """The store shows what the model says."""
+    pages = {
+        path: page for path, page in store.pages.items() if path.endswith("/index.json") and path not in LIST_PATHS
+    }
+    assert pages == model.json_pages()
+    names = [project["name"] for project in json.loads(store.pages["simple/index.json"])["projects"]]
+    assert names == model.existing()
+    expected = model.file_targets()
+    expected |= {path: target_of(page) for path, page in store.pages.items()}
+    assert targets_of(store) == expected
+
+
+def state_of(store: Store) -> dict[str, Any]:
+    """All that a store remembers, without the borders of chunks and the list's own times."""
+    state: dict[str, Any] = {}
+    for key, aggregate in store.aggregates.items():
+        if key.startswith("list:"):
+            continue
+        facts = [entry for chunk in aggregate.chunks if chunk.facts for entry in msgspec.msgpack.decode(chunk.facts)]
+        body = b",".join(chunk.body for chunk in aggregate.chunks if chunk.body)
+        html = b"".join(chunk.html for chunk in aggregate.chunks)
+        if aggregate.header or facts or body or html:
+            state[key] = aggregate.header, facts, body, html
+    return state
+
+
+def same_state(first: Store, second: Store) -> None:
+    assert first.outcomes == second.outcomes
+    assert first.seen == second.seen
+    assert {path: page for path, page in first.pages.items() if path not in LIST_PATHS} == {
+        path: page for path, page in second.pages.items() if path not in LIST_PATHS
+    }
+    # Which claim rendered the list is in the list; which projects it names is not a matter of borders.
+    assert names_in_list(first) == names_in_list(second)
+    assert {key: each for key, each in state_of(first).items() if not _holds_list(key, each)} == {
+        key: each for key, each in state_of(second).items() if not _holds_list(key, each)
+    }
+    first_targets, second_targets = targets_of(first), targets_of(second)
+    assert {path: each for path, each in first_targets.items() if path not in LIST_PATHS} == {
+        path: each for path, each in second_targets.items() if path not in LIST_PATHS
+    }
+    assert set(first_targets) == set(second_targets)
+
+
+def _holds_list(key: str, state: Any) -> bool:
+    return key.startswith("bin:") and any(f'"{path}"'.encode() in state[2] for path in LIST_PATHS)
+
+
+def names_in_list(store: Store) -> Any:
+    return json.loads(store.pages["simple/index.json"])["projects"]
+
+
+@given(histories(), st.data())
+@settings(max_examples=300)
+def test_outcomes_pages_and_targets(values: list[bytes], data: st.DataObject) -> None:
+    """Whether an event is accepted, and what pages and targets show, is what docs/rules.md says."""
+    store = begun()
+    for piece in data.draw(cuts(values)):
+        store.publish(piece)
+    model, verdicts = model_of(values)
+    assert {
+        index: (outcome.verdict, outcome.code) for index, outcome in store.outcomes.items() if index > 1
+    } == verdicts
+    check(store, model)
+
+
+@given(histories(), st.data())
+def test_borders_of_batches_shape_nothing(values: list[bytes], data: st.DataObject) -> None:
+    """The borders of batches shape nothing but versions (and the times at which the list is rendered)."""
+    once, pieces = begun(), begun()
+    once.publish(values)
+    for piece in data.draw(cuts(values)):
+        pieces.publish(piece)
+    same_state(once, pieces)
+
+
+@given(histories(), st.data())
+def test_projects_fold_in_any_order_and_side_by_side(values: list[bytes], data: st.DataObject) -> None:
+    """A batch may be cut into groups at will, as long as one aggregate's events stay together and in order."""
+    in_order, distributed = begun(), begun()
+    for piece in data.draw(cuts(values)):
+        in_order.publish(piece)
+        distributed.publish(piece, grouping=grouping(data), shuffle=lambda changes: data.draw(st.permutations(changes)))
+        same_state(in_order, distributed)
+        assert in_order.pages == distributed.pages
+
+
+@given(histories(20), st.data())
+def test_records_that_are_no_events_change_nothing(values: list[bytes], data: st.DataObject) -> None:
+    """Bad records never stop the ledger; they have no effect."""
+    junk: list[bytes | None] = [None, b"", b"{", b"[" * 40, b'{"type":"x"}', b'{"a":1,"a":1}', b"\xff" * 70_000]
+    mixed: list[bytes | None] = list(values)
+    for each in data.draw(st.lists(st.sampled_from(junk), max_size=10)):
+        mixed.insert(data.draw(st.integers(0, len(mixed))), each)
+    store = begun()
+    for piece in data.draw(cuts(mixed)):
+        store.publish(piece)
+    model = Model()
+    for index, value in enumerate(mixed, 2):
+        if value in junk:
+            assert store.outcomes[index].verdict == "rejected"
+        elif value is not None:
+            assert store.outcomes[index][:2] == model.add(index, value)
+    check(store, model)
+
+
+@given(histories(30), st.data())
+def test_settings_of_root_render_all_pages_anew(values: list[bytes], data: st.DataObject) -> None:
+    """The PEP 503 page is a target too where root says so: where the roles at the publication's size say so."""
+    make, store = Make(), Store()
+    store.publish(factory.beginning(make, TEAM))
+    shown: list[bytes | None] = list(values)
+    team = TEAM
+    for piece in data.draw(cuts(shown)):
+        team = TEAM if team is HTML else HTML
+        ceremony = factory.ceremony(team, store.prefix.authority, TEAM)
+        where = data.draw(st.integers(0, len(piece)))
+        store.publish([*piece[:where], *factory.encode([make.roles_signed(ceremony)]), *piece[where:]])
+        assert store.outcomes[store.prefix.size - len(piece) - 1 + where].verdict == "accepted"
+        html = {path for path in store.pages if path.endswith(".html")}
+        json_pages = {path for path in store.pages if path.endswith(".json")}
+        assert {path.replace(".html", ".json") for path in html} == (json_pages if team is HTML else set())
+        for path in html - LIST_PATHS:
+            same_page(store.pages[path], store.pages[path.replace(".html", ".json")])
+        model = Model()
+        for index, value in sorted(_by_index(store, values).items()):
+            assert store.outcomes[index][:2] == model.add(index, value)
+        check(store, model)
+
+
+def _by_index(store: Store, values: list[bytes]) -> dict[int, bytes]:
+    """The values by index; the ceremonies between them are left out."""
+    ceremonies = {0, *(index for index, kind in store.kinds.items() if kind == "roles.signed.v1")}
+    indices = [index for index in range(store.prefix.size) if index not in ceremonies]
+    return dict(zip(indices, values, strict=False))
+
+
+class Links(HTMLParser):
+    """The links of a PEP 503 page, and what its head says."""
+
+    def __init__(self, page: bytes) -> None:
+        super().__init__()
+        self.links: list[dict[str, str | None]] = []
+        self.texts: list[str] = []
+        self.meta: dict[str, str | None] = {}
+        self._open = False
+        self.feed(page.decode())
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        attributes = dict(attrs)
+        assert len(attributes) == len(attrs)
+        self._open = tag == "a"
+        if tag == "a":
+            self.links.append(attributes)
+        elif "name" in attributes:
+            self.meta[str(attributes["name"])] = attributes["content"]
+
+    def handle_data(self, data: str) -> None:
+        if self._open:
+            self.texts.append(data)
+        self._open = False
+
+
+def same_page(html: bytes, json_page: bytes) -> None:
+    """Both pages of a project say the same."""
+    links, page = Links(html), json.loads(json_page)
+    status = page["project-status"]
+    assert links.meta.get("pypi:project-status") == status["status"]
+    assert links.meta.get("pypi:project-status-reason") == status.get("reason")
+    assert links.meta["pypi:repository-version"] == page["meta"]["api-version"]
+    assert html.endswith(b"<!--SERIAL %d-->\n" % page["meta"]["_last-serial"])
+    assert links.texts == [file["filename"] for file in page["files"]]
+    for link, file in zip(links.links, page["files"], strict=True):
+        metadata = file["core-metadata"]
+        yanked = file["yanked"]
+        assert link == {
+            "href": f"{file['url']}#sha256={file['hashes']['sha256']}",
+            **({"data-requires-python": file["requires-python"]} if file["requires-python"] else {}),
+            **({"data-core-metadata": f"sha256={metadata['sha256']}"} if metadata else {}),
+            **({"data-dist-info-metadata": f"sha256={metadata['sha256']}"} if metadata else {}),
+            **({"data-provenance": file["provenance"]} if file["provenance"] else {}),
+            **({} if yanked is False else {"data-yanked": "" if yanked is True else yanked}),
+        }
+
+
+@given(histories(30), st.lists(st.integers(1, 6), min_size=1, max_size=3), st.data())
+def test_another_number_of_bins_holds_the_same_targets(
+    values: list[bytes], bits: list[int], data: st.DataObject
+) -> None:
+    """Re-binning moves targets, also those with several holders, and changes none."""
+    make, store, model = Make(), Store(), Model()
+    store.publish(factory.beginning(make, TEAM))
+    for piece, number in zip(data.draw(cuts(values)), bits * 10, strict=False):
+        team = TEAM.but(layout=Layout(number))
+        ceremony = factory.ceremony(team, store.prefix.authority, TEAM)
+        start = store.prefix.size
+        signed = store.publish(factory.encode([make.roles_signed(ceremony)]) + piece)
+        assert store.outcomes[start].verdict == "accepted"
+        for index, value in enumerate(piece, start + 1):
+            assert store.outcomes[index][:2] == model.add(index, value)
+        layout = factory.authority_of(store.prefix).layout
+        assert layout.bits == number
+        assert signed <= {layout.name(index) for index in range(layout.count)}
+        check(store, model)
+
+
+# --- paths that two projects hold --------------------------------------------------------------------------------
+
+SHARED = "a-b-1.tar.gz"
+
+
+def claim_of(make: Make, project: str, sha256: str) -> bytes:
+    hashes = {"sha256": digest(sha256), "blake2b_256": digest("shared")}
+    event = make.file_uploaded(
+        project, "1", filename=SHARED, hashes=msgspec.convert(hashes, HASHES), legacy=project == "a"
+    )
+    return factory.encode([event])[0]
+
+
+HASHES = type(Make().file_uploaded("a").data.hashes)
+SHARED_PATH = f"packages/{digest('shared')[:2]}/{digest('shared')[2:4]}/{digest('shared')[4:]}/{SHARED}"
+
+
+@st.composite
+def shared_histories(draw: st.DrawFn) -> list[bytes]:
+    """Two projects hold one path with claims that differ or not, and let go and take it again."""
+    make = Make()
+    values = [claim_of(make, project, draw(st.sampled_from(["x", "y"]))) for project in ("a", "a-b")]
+    sha256 = {
+        project: json.loads(value)["data"]["hashes"]["sha256"]
+        for project, value in zip(("a", "a-b"), values, strict=True)
+    }
+    for _ in range(draw(st.integers(0, 12))):
+        project = draw(st.sampled_from(["a", "a-b"]))
+        made = [
+            make.file_removed(project, SHARED),
+            make.file_restored(project, SHARED, sha256[project]),
+            make.release_quarantined(project, "1"),
+            make.release_quarantine_cleared(project, "1"),
+            make.project_status_changed(project, "quarantined"),
+            make.project_status_changed(project, "active"),
+            make.project_removed(project),
+            make.project_created(project),
+        ]
+        values += factory.encode([draw(st.sampled_from(made))])
+    return values
+
+
+@given(shared_histories(), st.data())
+@settings(max_examples=300)
+def test_a_path_of_two_projects(values: list[bytes], data: st.DataObject) -> None:
+    """Two projects can hold one path, even with different claims; the target goes when the last lets go."""
+    once, pieces = begun(), begun()
+    once.publish(values)
+    for piece in data.draw(cuts(values)):
+        pieces.publish(piece, grouping=grouping(data), shuffle=lambda changes: data.draw(st.permutations(changes)))
+    same_state(once, pieces)
+    model, _ = model_of(values)
+    check(pieces, model)
+    assert (SHARED_PATH in targets_of(pieces)) == (SHARED_PATH in model.file_targets())
+
+
+@pytest.mark.parametrize("first", ["a", "a-b"])
+def test_the_order_of_holders_does_not_matter(first: str) -> None:
+    second = "a-b" if first == "a" else "a"
+    store, make = begun(), Make()
+    store.publish([claim_of(make, first, "x" if first == "a" else "y")])
+    store.publish([claim_of(make, second, "x" if second == "a" else "y")])
+    assert targets_of(store)[SHARED_PATH][1] == min(digest("x"), digest("y"))
+    store.publish(factory.encode([make.project_removed(first)]))
+    assert targets_of(store)[SHARED_PATH][1] == digest("x" if second == "a" else "y")
+    store.publish(factory.encode([make.project_removed(second)]))
+    assert SHARED_PATH not in targets_of(store)
+    # Nothing is left behind, neither a target nor a memory of holders.
+    assert all(not each.header for key, each in store.aggregates.items() if key.startswith("bin:"))
+
+
+# --- many files --------------------------------------------------------------------------------------------------
+
+
+@given(st.data())
+@settings(max_examples=20)
+def test_a_project_of_many_files(data: st.DataObject) -> None:
+    """Chunks are bounded and their borders never shape bytes: a page of many files is the page of the model."""
+    make, values = Make(), []
+    numbers = data.draw(st.permutations(range(200)))
+    for number in numbers:
+        values += factory.encode(
+            [make.file_uploaded("a", f"{number % 5}", filename=f"a-{number % 5}.{number}.zip", legacy=True)]
+        )
+    for _ in range(data.draw(st.integers(0, 40))):
+        filename = f"a-{(number := data.draw(st.integers(0, 199))) % 5}.{number}.zip"
+        version = str(number % 5)
+        made = [
+            make.file_removed("a", filename),
+            make.file_yanked("a", filename, version),
+            make.release_yanked("a", version, filename),
+            make.release_quarantined("a", version),
+            make.release_quarantine_cleared("a", version),
+            make.release_removed("a", version),
+        ]
+        values += factory.encode([data.draw(st.sampled_from(made))])
+    store = begun()
+    for piece in data.draw(cuts(values)):
+        store.publish(piece)
+    model, _ = model_of(values)
+    check(store, model)
+    chunks = store.aggregates["project:a"].chunks
+    assert [chunk.lower for chunk in chunks] == sorted({chunk.lower for chunk in chunks})
+    assert chunks[0].lower == ""
+    assert all(len(msgspec.msgpack.decode(chunk.facts)) <= MAX_ENTRIES for chunk in chunks)
+
+
+# --- the list of all projects ------------------------------------------------------------------------------------
+
+
+@given(
+    st.lists(
+        st.tuples(st.integers(0, 2_000), st.lists(st.tuples(st.sampled_from("abcde"), st.booleans()), max_size=4)),
+        max_size=12,
+    ),
+    st.sampled_from([0, 1_000, 3_600]),
+)
+@example([(0, [("a", True)]), (999, [("a", False)]), (1, [("b", True)])], 1_000)
+def test_the_list_is_rendered_at_most_so_often(
+    publications: list[tuple[int, list[tuple[str, bool]]]], every: int
+) -> None:
+    """It lists every project that exists; it is rendered again when it changed, and at least `project_list_seconds`
+    (root's setting) passed between the claims.
+    """
+    team = Team(settings=Settings(ruleset=0, project_list_seconds=every))
+    make, store = Make(), Store()
+    store.publish(factory.beginning(make, team), seconds=0)
+    existing: set[str] = set()
+    shown: list[str] = []
+    rendered_at, now, serial = 0, 0, 1
+    for seconds, acts in publications:
+        now += seconds
+        made = [make.project_created(name) if exists else make.project_removed(name) for name, exists in acts]
+        for name, exists in acts:
+            (existing.add if exists else existing.discard)(name)
+        before = store.pages["simple/index.json"]
+        store.publish(factory.encode(made), seconds=now)
+        if sorted(existing) != shown and now - rendered_at >= every:
+            shown, rendered_at, serial = sorted(existing), now, store.prefix.size - 1
+        else:
+            assert store.pages["simple/index.json"] == before
+        page = json.loads(store.pages["simple/index.json"])
+        assert [project["name"] for project in page["projects"]] == shown
+        assert page["meta"]["_last-serial"] == serial
+        assert targets_of(store)["simple/index.json"] == target_of(store.pages["simple/index.json"])
+
+
+def test_many_projects_are_listed_in_order() -> None:
+    make, store = Make(), begun(HTML)
+    names = [f"p{number * 7919 % 500}" for number in range(500)]
+    for start in range(0, 500, 100):
+        store.publish(factory.encode(make.project_created(name) for name in names[start : start + 100]))
+    assert [project["name"] for project in names_in_list(store)] == sorted(names)
+    html = Links(store.pages["simple/index.html"])
+    assert html.texts == sorted(names)
+    assert [link["href"] for link in html.links] == [f"{name}/" for name in sorted(names)]
+    store.publish(factory.encode(make.project_removed(name) for name in names[:450]))
+    assert [project["name"] for project in names_in_list(store)] == sorted(names[450:])
+
+
+def test_a_project_without_an_accepted_event_leaves_nothing_behind() -> None:
+    make, store = Make(), begun()
+    store.publish(factory.encode([make.project_removed("a"), make.file_uploaded("a", filename="b-1.zip")]))
+    assert "project:a" not in store.aggregates
+    assert set(store.pages) == {"simple/index.json"}
+
+
+def test_a_publication_signs_the_bins_that_differ() -> None:
+    make, store = Make(), begun()
+    upload, yank = make.file_uploaded("a"), make.file_yanked("a", "a-1.0.tar.gz")
+    assert len(store.publish(factory.encode([upload]))) <= 3
+    layout = factory.authority_of(store.prefix).layout
+    page_bin = layout.name(layout.index_of_target("simple/a/index.json"))
+    assert store.publish(factory.encode([yank])) == {page_bin}
+    assert store.publish(factory.encode([yank])) == set()
+    target = make.target_added("t")
+    removed = make.target_removed("t")
+    assert store.publish(factory.encode([target, removed]), grouping=in_one_group) == set()

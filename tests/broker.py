@@ -92,6 +92,7 @@ class Broker:
     def start(self) -> None:
         """Start it, with the data and ports it had, and wait until it is ready. Harmless where it runs."""
         if self._supervisor is not None and self._is_alive():
+            self.proceed()
             return
         properties = self._folder / "server.properties"
         if not properties.exists():
@@ -117,6 +118,14 @@ class Broker:
     def kill(self) -> None:
         """Kill it (SIGKILL)."""
         self._end(signal.SIGKILL)
+
+    def pause(self) -> None:
+        """Let it hang (SIGSTOP): connections stay, answers do not come."""
+        os.kill(self._pid, signal.SIGSTOP)
+
+    def proceed(self) -> None:
+        """Let it go on."""
+        os.kill(self._pid, signal.SIGCONT)
 
     def restart(self, pause_seconds: float = 0) -> None:
         """Kill it and start it again after a pause, with the same data, on the same ports."""

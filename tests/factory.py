@@ -316,11 +316,7 @@ def _signers(signers: Sequence[CryptoSigner], threshold: int) -> Signers:
 
 def drafts(team: Team, current: Authority | None = None, *, everything: bool = False) -> Files:
     """The `signed` parts of a ceremony. With `everything`, also of roles whose content stays as it is."""
-    made = draft(team.plan, current)
-    if current is not None and everything:
-        versions = {document.role: document.version for document in current.documents}
-        made = {role: {**body, "version": versions[role] + 1} for role, body in draft(team.plan, None).items()}
-    return made
+    return draft(team.plan, current, renew=everything)
 
 
 def sign(signed: Mapping[str, Any], signers: Iterable[CryptoSigner]) -> dict[str, Any]:

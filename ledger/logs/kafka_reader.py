@@ -111,8 +111,9 @@ class KafkaReader:
 
     async def size(self) -> int:
         """The number of records, and of whatever else takes offsets after those that are known."""
+        end = await self.end()
         index, offset = self.offsets.end
-        return index + await self.end() - offset
+        return index + end - (max(offset, self._next_offset) if index == self._tail else offset)
 
     async def find(self, values: Sequence[bytes], since: int) -> int | None:
         """The offset of the first of these records, if they stand together at `since` or later, as a batch does."""

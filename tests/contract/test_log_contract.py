@@ -72,6 +72,14 @@ class LogContract:
     async def test_an_empty_log_has_no_records(self, log: Log) -> None:
         assert await log.read(0) == []
 
+    async def test_the_size_is_the_number_of_records(self, log: Log, open_log: LogOpener) -> None:
+        reader = await open_log()
+        assert await reader.size() == 0
+        await log.append(numbered(7))
+        assert await reader.size() == await log.size() == 7
+        assert await reader.read(0) == numbered(7)
+        assert await reader.size() == 7
+
     async def test_records_come_back_in_order_under_dense_indices(self, log: Log) -> None:
         assert await log.append([b"a", b"b"]) == [0, 1]
         assert await log.append([b"c"]) == [2]

@@ -1,6 +1,7 @@
 """The Kafka log against a real broker: the contract, and what only Kafka can do to it."""
 
 import asyncio
+import random
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
@@ -119,6 +120,7 @@ class TestTransactions:
             assert await log.read(len(expected)) == []
         assert await read_all(log) == expected
         assert await read_all(await open_kafka()) == expected
+        assert await log.size() == len(expected)
         assert log.token(len(expected)) > len(expected)
 
     async def test_every_token_leads_to_its_record(
@@ -320,6 +322,38 @@ class TestBrokenBroker:
         await new.open()
         assert await read_all(new) == [b"a", b"b"]
         await new.close()
+
+    async def test_a_broker_that_hangs_is_unavailable_and_doubles_nothing_that_was_confirmed(
+        self, broker: Broker, open_kafka: KafkaOpener
+    ) -> None:
+        writer, reader = (
+            await open_kafka(timeout_seconds=SHORT_SECONDS),
+            await open_kafka(timeout_seconds=SHORT_SECONDS),
+        )
+        confirmed: dict[int, bytes] = {}
+        doubtful: list[bytes] = []
+        for _ in range(3):
+            hanging = asyncio.get_running_loop().call_later(0.05 + random.random() / 10, broker.pause)
+            while True:
+                value = b"%d" % (len(confirmed) + len(doubtful))
+                started_at = time.monotonic()
+                try:
+                    (index,) = await writer.append([value])
+                except LogUnavailableError:
+                    doubtful.append(value)
+                    break
+                confirmed[index] = value
+            assert time.monotonic() - started_at < SHORT_SECONDS + 8
+            with pytest.raises(LogUnavailableError):
+                await reader.read(len(confirmed) + len(doubtful))
+            hanging.cancel()
+            broker.proceed()
+            # What was under way when we gave up may still arrive.
+            await asyncio.sleep(0.5)
+        found = await read_all(reader)
+        assert {index: found[index] for index in confirmed} == confirmed
+        assert sorted(set(found), key=lambda value: int(value or b"")) == found
+        assert set(found) <= {*confirmed.values(), *doubtful}
 
     async def test_closing_while_the_broker_is_down_takes_a_moment(
         self, broker: Broker, open_kafka: KafkaOpener

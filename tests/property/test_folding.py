@@ -105,7 +105,7 @@ def names_in_list(store: Store) -> Any:
 
 
 @given(histories(), st.data())
-@settings(max_examples=300)
+@settings(max_examples=200)
 def test_outcomes_pages_and_targets(values: list[bytes], data: st.DataObject) -> None:
     """Whether an event is accepted, and what pages and targets show, is what docs/rules.md says."""
     store = begun()
@@ -302,7 +302,7 @@ def shared_histories(draw: st.DrawFn) -> list[bytes]:
 
 
 @given(shared_histories(), st.data())
-@settings(max_examples=300)
+@settings(max_examples=200)
 def test_a_path_of_two_projects(values: list[bytes], data: st.DataObject) -> None:
     """Two projects can hold one path, even with different claims; the target goes when the last lets go."""
     once, pieces = begun(), begun()

@@ -47,6 +47,11 @@ def canonical_version(text: str) -> str | None:
     return "".join(parts)
 
 
+def release_key(version: str) -> str:
+    """What all spellings of a version share; a version from before PEP 440 has one spelling only."""
+    return canonical_version(version) or version
+
+
 def split_filename(filename: str) -> tuple[str, str] | None:
     """Normalised project and version part of a wheel's or source distribution's name; None for any other form.
 

@@ -18,10 +18,15 @@ _SORTED = orjson.OPT_SORT_KEYS
 
 
 class FileFacts(msgspec.Struct, frozen=True, array_like=True):
-    """What the ledger knows of a distribution file. `yanked` is the file's own reason; None: not yanked by itself."""
+    """What the ledger knows of a distribution file.
+
+    `release` is the release that the file belongs to: its version in the one form of all spellings. `yanked` is the
+    file's own reason; None: not yanked by itself.
+    """
 
     filename: str
     version: str
+    release: str
     length: int
     sha256: str
     blake2b_256: str
@@ -41,15 +46,19 @@ class FileFacts(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Release(msgspec.Struct, array_like=True):
-    """A release: its files that were not removed, and its flags. None: not yanked, not quarantined."""
+    """A release: its version as first spelled, its files that were not removed, and its flags (None: not set)."""
 
+    version: str
     files: int = 0
     yanked: str | None = None
     quarantined: str | None = None
 
 
 class ProjectHeader(msgspec.Struct, array_like=True):
-    """What is known of a project besides its files. A project that never existed has status None."""
+    """What is known of a project besides its files. A project that never existed has status None.
+
+    Releases are by version in its canonical form: 1.0 and 1.0.0 are one release (PEP 440).
+    """
 
     status: str | None = None
     reason: str = ""
@@ -68,7 +77,7 @@ class ProjectHeader(msgspec.Struct, array_like=True):
             self.exists
             and not facts.removed
             and self.status != "quarantined"
-            and self.releases[facts.version].quarantined is None
+            and self.releases[facts.release].quarantined is None
         )
 
 
@@ -103,7 +112,7 @@ class FileCodec:
         )
 
     def _yanked(self, facts: FileFacts) -> str | None:
-        return facts.yanked if facts.yanked is not None else self._header.releases[facts.version].yanked
+        return facts.yanked if facts.yanked is not None else self._header.releases[facts.release].yanked
 
 
 def json_page(name: str, header: ProjectHeader, chunks: Iterable[Chunk]) -> bytes:
@@ -113,7 +122,7 @@ def json_page(name: str, header: ProjectHeader, chunks: Iterable[Chunk]) -> byte
         "meta": {"_last-serial": header.last_serial, "api-version": API_VERSION},
         "name": name,
         "project-status": {"status": header.status} | ({"reason": header.reason} if header.reason else {}),
-        "versions": sorted(version for version, release in header.releases.items() if release.files),
+        "versions": sorted(release.version for release in header.releases.values() if release.files),
     }
     files = b",".join(chunk.body for chunk in chunks if chunk.body)
     opening = b'{"files":['

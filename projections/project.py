@@ -11,7 +11,7 @@ import msgspec
 
 from projections.bins import TargetChange, page_target, target_entry
 from projections.chunks import Aggregate, Change, ChunkedMap
-from projections.names import check_filename
+from projections.names import check_filename, release_key
 from projections.outcomes import ACCEPTED, Outcome, no_effect, rejected
 from projections.pages import FileCodec, FileFacts, ProjectHeader, Release, html_page, json_page
 from projections.project_list import Listing
@@ -97,11 +97,11 @@ class Project:
         self._touch(facts)
         self._files.put(facts.filename, msgspec.structs.replace(facts, **fields))
 
-    def _touch_all(self, version: str | None = None) -> list[FileFacts]:
+    def _touch_all(self, release: str | None = None) -> list[FileFacts]:
         """Touch all files, or those of a release, because a flag above them is about to change; return them."""
         touched = []
         for _, facts in self._files.items():
-            if version is None or facts.version == version:
+            if release is None or facts.release == release:
                 self._touch(facts)
                 self._files.put(facts.filename, facts)
                 touched.append(facts)
@@ -146,6 +146,7 @@ class Project:
         facts = FileFacts(
             data.filename,
             data.version,
+            release_key(data.version),
             data.length,
             data.hashes.sha256,
             data.hashes.blake2b_256,
@@ -160,13 +161,13 @@ class Project:
             return _judge_repeated(known, facts)
         if header.status in {"archived", "quarantined"}:
             return rejected(f"project-{header.status}", f"project {self._name} is {header.status}: it takes no files")
-        release = header.releases.get(data.version)
+        release = header.releases.get(facts.release)
         if release is not None and release.quarantined is not None:
             return rejected("release-quarantined", f"release {data.version} is quarantined: it takes no files")
         if header.status is None:
             header.status = "active"
         if release is None:
-            release = header.releases[data.version] = Release()
+            release = header.releases[facts.release] = Release(data.version)
         release.files += 1
         self._before.setdefault(data.filename, None)
         self._files.put(data.filename, facts)
@@ -178,7 +179,7 @@ class Project:
     def _remove(self, facts: FileFacts) -> None:
         if not facts.removed:
             self._set(facts, removed=True)
-            self._header.releases[facts.version].files -= 1
+            self._header.releases[facts.release].files -= 1
 
     def _file_removed(self, event: events.FileRemoved) -> Outcome:
         facts = self._file(event.data.filename)
@@ -198,7 +199,7 @@ class Project:
         if not facts.removed:
             return no_effect("not-removed")
         self._set(facts, removed=False)
-        self._header.releases[facts.version].files += 1
+        self._header.releases[facts.release].files += 1
         return ACCEPTED
 
     def _file_yanked(self, event: events.FileYanked) -> Outcome:
@@ -226,7 +227,9 @@ class Project:
     # --- releases ------------------------------------------------------------------------------------------------
 
     def _release(self, version: str) -> Release | Outcome:
-        return self._header.releases.get(version) or rejected("no-release", f"{self._name} has no release {version}")
+        return self._header.releases.get(release_key(version)) or rejected(
+            "no-release", f"{self._name} has no release {version}"
+        )
 
     def _release_removed(self, event: events.ReleaseRemoved) -> Outcome:
         release = self._release(event.data.version)
@@ -234,7 +237,7 @@ class Project:
             return release
         if release.files == 0:
             return no_effect("already-removed")
-        for facts in self._touch_all(event.data.version):
+        for facts in self._touch_all(release_key(event.data.version)):
             self._remove(facts)
         return ACCEPTED
 
@@ -244,7 +247,7 @@ class Project:
             return release
         if release.yanked == reason:
             return no_effect("same")
-        self._touch_all(event.data.version)
+        self._touch_all(release_key(event.data.version))
         release.yanked = reason
         return ACCEPTED
 
@@ -254,7 +257,7 @@ class Project:
             return release
         if release.yanked is None:
             return no_effect("not-yanked")
-        self._touch_all(event.data.version)
+        self._touch_all(release_key(event.data.version))
         release.yanked = None
         return ACCEPTED
 
@@ -264,7 +267,7 @@ class Project:
             return release
         if release.quarantined is not None:
             return no_effect("same")
-        self._touch_all(event.data.version)
+        self._touch_all(release_key(event.data.version))
         release.quarantined = clean(event.data.reason)
         return ACCEPTED
 
@@ -274,7 +277,7 @@ class Project:
             return release
         if release.quarantined is None:
             return no_effect("not-quarantined")
-        self._touch_all(event.data.version)
+        self._touch_all(release_key(event.data.version))
         release.quarantined = None
         return ACCEPTED
 

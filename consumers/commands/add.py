@@ -77,47 +77,52 @@ async def add(
 
 
 async def _read_all(context: Context, storage: DirectoryStorage, paths: tuple[Path, ...]) -> list[tuple[bytes, str]]:
-    """Read and store files; the events to append, for those that are new."""
+    """Read and store files; the events to append, for those that are new.
+
+    All are read before the first is stored or appended: a damaged one among them changes nothing.
+    """
     found = list(find_distributions(paths))
     if not found:
         raise No("there are no wheels or source distributions (*.whl, *.tar.gz, *.zip) there")
-    distributions: list[Distribution] = []
+    digests: dict[str, tuple[Path, str]] = {}
+    projects: set[str] = set()
     with progress("Reading") as advance:
         for number, path in enumerate(found, 1):
-            distributions.append(read_distribution(path))
+            each = read_distribution(path)
+            twin = digests.setdefault(each.filename, (path, each.sha256))
+            if twin[1] != each.sha256:
+                raise No(f"{path} and {twin[0]} have one name and other bytes; a filename is used once")
+            projects.add(each.project)
             advance(number, len(found))
-    known = await look_up(context, sorted({each.project for each in distributions}))
-    fresh = _without_known(distributions, known)
+    fresh = _without_known(digests, await look_up(context, sorted(projects)))
     events = []
     with progress("Storing") as advance:
-        for number, each in enumerate(fresh, 1):
+        for number, path in enumerate(fresh, 1):
+            each = read_distribution(path)
             _store(storage, each)
             events.append((_event(each), each.filename))
             advance(number, len(fresh))
     return events
 
 
-def _without_known(distributions: list[Distribution], known: Lookup) -> list[Distribution]:
+def _without_known(digests: dict[str, tuple[Path, str]], known: Lookup) -> list[Path]:
     """Leave out what is published already.
 
     Raises:
-        No: a filename is taken by other bytes, here or in the ledger.
+        No: a filename is taken by other bytes.
     """
-    fresh: dict[str, Distribution] = {}
-    for each in distributions:
-        twin = fresh.get(each.filename)
-        if twin is not None and twin.sha256 != each.sha256:
-            raise No(f"{each.path} and {twin.path} have one name and other bytes; a filename is used once")
-        project = known.projects.get(each.project)
-        facts = project.files.get(each.filename) if project else None
-        if facts is not None and facts.sha256 != each.sha256:
+    published = {name: facts for project in known.projects.values() for name, facts in project.files.items()}
+    fresh = []
+    for filename, (path, digest) in digests.items():
+        facts = published.get(filename)
+        if facts is not None and facts.sha256 != digest:
             raise No(
-                f"{each.filename} is published with other bytes (SHA-256 {facts.sha256}). A filename is never used "
-                "again: give the file another version or build number"
+                f"{filename} is published with other bytes (SHA-256 {facts.sha256}). A filename is never used again: "
+                "give the file another version or build number"
             )
         if facts is None or facts.removed:
-            fresh[each.filename] = each
-    return list(fresh.values())
+            fresh.append(path)
+    return fresh
 
 
 def _store(storage: DirectoryStorage, each: Distribution) -> None:

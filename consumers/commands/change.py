@@ -22,7 +22,7 @@ from consumers.context import Context
 from consumers.lookup import KnownProject, look_up
 from consumers.reporting import report_answers, wait_options
 from ledger.clock import SystemClock
-from projections.names import normalise, split_filename
+from projections.names import normalise, release_key, split_filename
 
 P = ParamSpec("P")
 
@@ -183,7 +183,9 @@ async def restore(context: Context, target: Target, reason: str | None) -> list[
     chosen = [
         facts
         for name, facts in sorted(project.files.items())
-        if facts.removed and target.filename in {None, name} and target.version in {None, facts.version}
+        if facts.removed
+        and target.filename in {None, name}
+        and (target.version is None or release_key(target.version) == facts.release)
     ]
     if not chosen:
         raise No(f"there is no removed file {target.filename or f'of {target.project}=={target.version}'}")
@@ -254,10 +256,10 @@ def _show(project: KnownProject, target: Target, *, as_json: bool) -> None:
             "length": facts.length,
             "uploaded_at": facts.uploaded_at,
             "state": "removed" if facts.removed else "listed" if header.lists(facts) else "hidden",
-            "yanked": facts.yanked if facts.yanked is not None else header.releases[facts.version].yanked,
+            "yanked": facts.yanked if facts.yanked is not None else header.releases[facts.release].yanked,
         }
         for name, facts in sorted(project.files.items())
-        if target.filename in {None, name} and target.version in {None, facts.version}
+        if target.filename in {None, name} and (target.version is None or release_key(target.version) == facts.release)
     ]
     if not files and (target.filename or target.version):
         raise No(f"{project.name} has no {target.filename or f'release {target.version}'}")

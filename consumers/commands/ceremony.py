@@ -81,13 +81,15 @@ async def ceremony(
     asked = [renew, rotate_online, replace_online, bins, delegation, void, *changes.values()]
     if not any(each is not None and each is not False for each in asked) and changes["html"] is None:
         raise Usage("nothing to change; see --help")
+    voided = _void(void)
     end = await prefix_at_end(context)
     if end.authority is None:
         raise No("this ledger has no root yet")
+    if voided is not None and changes["floor"] is None:
+        changes["floor"] = max(end.authority.settings.floor, voided.number + 1)
     step = _Step(context, end.authority, renew=renew, as_json=as_json)
     layout = _layout(end.authority.layout, bins, delegation)
     settings = _settings(end.authority.settings, changes)
-    voided = _void(void)
     old = end.authority.online.keys
     if not rotate_online and not replace_online:
         await step.sign(old, layout, settings, voided, "new offline roles")

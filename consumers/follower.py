@@ -8,7 +8,6 @@ from base64 import b64decode
 from collections.abc import Callable, Sequence
 from hashlib import sha256
 from pathlib import Path
-from time import perf_counter
 from typing import NamedTuple
 
 import structlog
@@ -18,6 +17,7 @@ from consumers.chain_reader import ChainReader, ReaderState, ValidPublication
 from consumers.outlets import Outlet
 from consumers.renderer import DivergenceError, Edition, Rendered, Renderer, Sealer, Stamp
 from consumers.sealing import SNAPSHOT, CheckingSealer, Seals, seals_of
+from consumers.stopwatch import Stopwatch
 from consumers.tail import Tail
 from consumers.workers import Workers
 from ledger.logs import LogConflictError, Logs, LogSettingsError
@@ -61,6 +61,7 @@ class Follower:
         self._unsaved: list[Judged] = []
         self._in_transaction = False
         self.proposal: Proposal | None = None
+        self.stopwatch = Stopwatch()
 
     # --- starting ------------------------------------------------------------------------------------------------
 
@@ -92,7 +93,7 @@ class Follower:
             reader_state = ReaderState(head, position.next_record)
         self.reader = ChainReader(self._logs.publications, self.tail, self._workers, self.ledger, reader_state)
         self.table = SnapshotTable(await state.load_roles(self._store))
-        self._renderer = Renderer(self._store, self._workers, self.table, self._spill)
+        self._renderer = Renderer(self._store, self._workers, self.table, self._spill, self.stopwatch)
 
     async def _compare(self, position: Position, base: Prefix, first: list[bytes | None]) -> None:
         """Compare what we remember with what the logs hold (docs/design.md, "A log can be rolled back")."""
@@ -177,7 +178,6 @@ class Follower:
             pass
 
     async def _publication(self, valid: ValidPublication) -> None:
-        started = perf_counter()
         edition = Edition([(valid.claim, valid.authority)], self.base, valid.prefix)
         try:
             if self.proposal is None or self.proposal.digest != valid.digest:
@@ -192,7 +192,7 @@ class Follower:
             number=valid.claim.number,
             size=valid.claim.size,
             signed=len(valid.publication.roles),
-            seconds=round(perf_counter() - started, 3),
+            **self.stopwatch.take(),
         )
 
     async def _reproduce(self, edition: Edition, publication: Publication, seals: Seals) -> None:
@@ -251,6 +251,7 @@ class Follower:
         await self._workers.run(self._outlet.begin)
         await self._store.begin()
         self._in_transaction = True
+        self.stopwatch.start()
         try:
             return await self._renderer.render(edition, self.tail, sealer, self._outlet)
         except BaseException:
@@ -271,7 +272,9 @@ class Follower:
     async def _finish(self, edition: Edition, rows: list[PublicationRow], last: ValidPublication) -> None:
         """Make what was rendered the state: files into place first, then the position."""
         claim = edition.claim
+        self.stopwatch.start()
         await self._workers.run(self._outlet.finish, claim.number, last.timestamp())
+        self.stopwatch.lap("place")
         await state.save_judged(self._store, "publications", self._unsaved)
         await self._store.save_publications(rows)
         await self._store.save_position(
@@ -288,6 +291,7 @@ class Follower:
             )
         )
         await self._store.commit()
+        self.stopwatch.lap("commit")
         self._in_transaction = False
         self._unsaved = []
         self.proposal = None
@@ -313,7 +317,6 @@ class Follower:
         self.reader.state = before
         if len(run.rows) < at_least or run.last is None:
             return False
-        started = perf_counter()
         edition = Edition(run.claims, self.base, run.last.prefix, run.stamps)
         digest, _, packed = run.last.publication.snapshot
         try:
@@ -328,7 +331,7 @@ class Follower:
             count=len(run.rows),
             number=run.last.claim.number,
             size=run.last.claim.size,
-            seconds=round(perf_counter() - started, 3),
+            **self.stopwatch.take(),
         )
         return True
 

@@ -17,6 +17,7 @@ import structlog
 
 from consumers import state
 from consumers.partitions import Partitions
+from consumers.stopwatch import Stopwatch
 from consumers.tail import Tail
 from consumers.workers import Workers
 from ledger.store import Store
@@ -110,7 +111,8 @@ class Rendered(NamedTuple):
 class Renderer:
     """Renders editions into a follower's state. The caller begins the transaction, and ends it."""
 
-    def __init__(self, store: Store, workers: Workers, table: SnapshotTable, spill: Path) -> None:
+    def __init__(self, store: Store, workers: Workers, table: SnapshotTable, spill: Path, stopwatch: Stopwatch) -> None:
+        self._stopwatch = stopwatch
         self._store = store
         self._workers = workers
         self._table = table
@@ -129,7 +131,9 @@ class Renderer:
             await self._move_bins(edition, targets)
             listings = await self._fold(edition, tail, sink, targets)
             await self._list_projects(edition, listings, sink, targets)
+            self._stopwatch.lap("fold")
             entries = await self._seal_bins(edition, sealer, sink, targets)
+            self._stopwatch.lap("bins")
         finally:
             targets.close()
         retired = await self._retire(edition)
@@ -138,6 +142,7 @@ class Renderer:
         snapshot = await self._workers.run(sealer.seal, "snapshot", payload)
         sink.put(f"metadata/{edition.claim.number}.snapshot.json", snapshot)
         await state.save_roles(self._store, entries | retired)
+        self._stopwatch.lap("snapshot")
         return Rendered(list(entries), entries, snapshot)
 
     # --- the first round: events to projects ---------------------------------------------------------------------

@@ -135,12 +135,14 @@ class Signer:
             renew=due.renew,
         )
         sealer = SigningSealer(authority.online, signers)
+        follower.stopwatch.start()
         signatures = await self._workers.run(sealer.signatures, "the claim", encode_signed(claim))
         value = encode_record(_record(signatures, claim))
         digest = sha256(value).hexdigest()
         self._own_claims.add(digest)
         log.debug("claiming", number=claim.number, size=claim.size, renew=len(claim.renew), why=due.why)
         await self._append(value)
+        follower.stopwatch.lap("claim")
         return follower.open_claim is not None and follower.open_claim.digest == digest
 
     # --- publications --------------------------------------------------------------------------------------------
@@ -159,12 +161,14 @@ class Signer:
             edition = Edition([(open_claim.claim, prefix.authority)], follower.base, prefix)
             sealer = SigningSealer(prefix.authority.online, self._signers(prefix.authority))
             rendered = await follower.render(edition, sealer)
+            follower.stopwatch.start()
             try:
                 value = await self._workers.run(_publication_record, open_claim, edition, rendered, sealer, prefix)
             except BaseException:
                 await follower.abandon()
                 raise
             follower.proposal = Proposal(sha256(value).hexdigest(), value)
+            follower.stopwatch.lap("record")
         await self._append(follower.proposal.value)
         self._schedule.published(self._clock.now(), open_claim.claim)
         self._own_claims.clear()

@@ -1,0 +1,27 @@
+"""How long the phases of a publication took, for the log and for benchmarks."""
+
+from time import perf_counter
+
+
+class Stopwatch:
+    """Seconds by phase. `lap` ends a phase; the next begins there."""
+
+    def __init__(self) -> None:
+        self._seconds: dict[str, float] = {}
+        self._since = perf_counter()
+
+    def start(self) -> None:
+        """Begin a phase now: what came before belongs to none."""
+        self._since = perf_counter()
+
+    def lap(self, phase: str) -> None:
+        """The time since the last lap, or since `start`, was spent on a phase."""
+        now = perf_counter()
+        self._seconds[phase] = self._seconds.get(phase, 0.0) + now - self._since
+        self._since = now
+
+    def take(self) -> dict[str, float]:
+        """Seconds by phase, as `PHASE_seconds`; then begin anew."""
+        seconds = {f"{phase}_seconds": round(value, 4) for phase, value in self._seconds.items()}
+        self._seconds = {}
+        return seconds

@@ -31,14 +31,14 @@ class Lookup(NamedTuple):
 
 async def prefix_at_end(context: Context) -> Prefix:
     """The prefix that is the whole events log: read on from the state that has applied most."""
-    base = Prefix()
+    base, token = Prefix(), 0
     for name in STATES:
         store = context.store(name, read_only=True)
         try:
             await store.open()
             position = await store.load_position()
             if position is not None and position.size > base.size:
-                base = await state.load_prefix(store, position.prefix)
+                base, token = await state.load_prefix(store, position.prefix), position.events_token
         except StoreError:
             continue
         finally:
@@ -46,6 +46,7 @@ async def prefix_at_end(context: Context) -> Prefix:
     logs, workers = context.logs(), ThreadWorkers()
     await logs.events.open()
     try:
+        logs.events.resume(base.size, token)
         return await Tail(logs.events, workers, base).read_on()
     finally:
         workers.close()

@@ -18,7 +18,7 @@ from consumers.follower import SKIP_FROM, Follower
 from consumers.outlets import TIMESTAMP, FileListOutlet, NoOutlet, Outlet, PublicOutlet, served_version
 from consumers.schedule import Schedule
 from consumers.signer import Signer
-from consumers.verifier import Verifier
+from consumers.verifier import Limits, Verifier
 from consumers.workers import ThreadWorkers
 from ledger.clock import SystemClock
 from ledger.logs import Logs, LogUnavailableError
@@ -116,11 +116,12 @@ async def publish_once(context: Context, schedule: Schedule) -> tuple[bool, Foll
     async with open_follower(context, "signer", PublicOutlet(storage), storage) as opened:
         follower = opened.follower
         await follower.skip(at_least=SKIP_FROM)
-        signer = await _make_signer(context, opened, schedule)
+        signer = await make_signer(context, opened, schedule)
         return await signer.step(now=True), follower
 
 
-async def _make_signer(context: Context, opened: Opened, schedule: Schedule) -> Signer:
+async def make_signer(context: Context, opened: Opened, schedule: Schedule) -> Signer:
+    """A signer over a follower that was opened, as the configuration says."""
     follower, logs, store, workers = opened
     above = int(await store.note(RESUME_NOTE) or 0)
     if above and follower.head.number > above:
@@ -147,7 +148,7 @@ async def run_signer(context: Context, schedule: Schedule, stop: asyncio.Event, 
     async with open_follower(context, "signer", outlet, storage) as opened:
         follower = opened.follower
         await follower.skip(at_least=SKIP_FROM)
-        signer = await _make_signer(context, opened, schedule)
+        signer = await make_signer(context, opened, schedule)
         log.info("signer started", number=follower.head.number, size=follower.head.size, publishes=publishes)
         while not stop.is_set():
             if not await signer.step():
@@ -179,7 +180,7 @@ async def run_verifier(context: Context, stop: asyncio.Event) -> None:
     async with open_follower(context, "verifier", outlet) as (follower, logs, store, workers):
         verifier = Verifier(
             context.served(config.served),
-            delay_seconds=config.delay_seconds,
+            limits=Limits(config.delay_seconds, config.lag_seconds),
             follower=follower,
             store=store,
             workers=workers,

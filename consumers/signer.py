@@ -195,6 +195,8 @@ class Signer:
         if self._checked_served or self._read_served is None:
             return
         timestamp = await self._workers.run(self._read_served, "metadata/timestamp.json")
+        if timestamp is None and self._follower.head.number > 0:
+            log.warning("nothing is served where we look, so it cannot be compared with the log: see [signer] served")
         await check_not_ahead(timestamp, self._follower, above=self._schedule.above)
         self._checked_served = True
 

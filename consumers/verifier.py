@@ -5,6 +5,7 @@ what is served with what it rendered.
 """
 
 from hashlib import sha256
+from typing import NamedTuple
 
 import structlog
 
@@ -19,6 +20,13 @@ log = structlog.get_logger()
 DIFFERENCES_NOTE = "differences"
 
 
+class Limits(NamedTuple):
+    """How long what is served may lag behind the log, and events may wait for a publication, in seconds."""
+
+    delay_seconds: float
+    lag_seconds: float
+
+
 class Verifier:
     """Follows the logs and watches what is served. Used by one task."""
 
@@ -26,19 +34,20 @@ class Verifier:
         self,
         served: Served,
         *,
-        delay_seconds: float,
+        limits: Limits,
         follower: Follower,
         store: Store,
         workers: Workers,
         outlet: FileListOutlet,
     ) -> None:
         self._served = served
-        self._delay_seconds = delay_seconds
+        self._limits = limits
         self._follower = follower
         self._store = store
         self._workers = workers
         self._outlet = outlet
         self._behind_since: float | None = None
+        self._waiting: tuple[int, float] | None = None
         self._reported: set[tuple[str, str]] = set()
 
     async def step(self, now: float) -> bool:
@@ -53,8 +62,24 @@ class Verifier:
         if await self._follower.step():
             await self._store.save_files(self._outlet.take())
             return True
+        await self._watch_lag(now)
         await self._compare(now)
         return False
+
+    async def _watch_lag(self, now: float) -> None:
+        """Raise an alarm when events wait too long for the publication that covers them."""
+        size = (await self._follower.tail.read_on()).size
+        if size == self._follower.head.size:
+            self._waiting = None
+        elif self._waiting is None or self._waiting[0] <= self._follower.head.size:
+            self._waiting = (size, now)
+        elif now - self._waiting[1] > self._limits.lag_seconds:
+            log.error(
+                "events wait for a publication",
+                events=size - self._follower.head.size,
+                seconds=round(now - self._waiting[1]),
+            )
+            self._waiting = (size, now)
 
     async def _compare(self, now: float) -> None:
         head = self._follower.head
@@ -64,7 +89,7 @@ class Verifier:
             self._behind_since = None
         else:
             self._behind_since = now if self._behind_since is None else self._behind_since
-            if now - self._behind_since > self._delay_seconds:
+            if now - self._behind_since > self._limits.delay_seconds:
                 what = "ahead of the log" if version > head.number else "behind the log"
                 await self._report([Difference(TIMESTAMP, "differs", f"version {version} is {what}, at {head.number}")])
         published = await self._store.publication(version)

@@ -49,10 +49,13 @@ class SignerSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class VerifierSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """How the verifier works. `served` as the signer's; `delay_seconds` is how long what is served may lag."""
+    """How the verifier works. `served` as the signer's; `delay_seconds` is how long what is served may lag,
+    `lag_seconds` how long events may wait for a publication.
+    """
 
     served: str = ""
     delay_seconds: Positive = 30.0
+    lag_seconds: Positive = 300.0
 
 
 class KafkaSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -5,6 +5,7 @@ an object store has the same operations.
 """
 
 import hashlib
+import itertools
 import os
 import shutil
 from collections.abc import Iterable, Iterator
@@ -64,21 +65,28 @@ class DirectoryStorage:
         self._root = root
         self._staging = staging
         self._durable = durable
+        self._staged: dict[str, Path] = {}
+        self._numbers = itertools.count()
 
     def stage(self, path: str, data: bytes) -> None:
-        """Write an immutable file into the staging folder, buffered."""
-        _write(self._staging / path, data)
+        """Write an immutable file into the staging folder, buffered.
+
+        That folder is flat: to make and remove a folder for each page costs more than to write it.
+        """
+        staged = self._staging / str(next(self._numbers))
+        _write(staged, data)
+        self._staged[path] = staged
 
     def discard(self) -> None:
         """Empty the staging folder."""
         shutil.rmtree(self._staging, ignore_errors=True)
+        self._staged = {}
 
     def place(self) -> list[str]:
         """Move what is staged into place, and sync once."""
         alarms = []
-        staged = list(_walk(self._staging))
-        for path in staged:
-            source, target = self._staging / path, self._root / path
+        for path, source in self._staged.items():
+            target = self._root / path
             present = self.digest(path)
             if present is not None and present == _digest(source):
                 source.unlink()
@@ -86,8 +94,8 @@ class DirectoryStorage:
             if present is not None:
                 alarms.append(path)
             _rename(source, target)
-        if staged:
-            self._sync([self._root / path for path in staged])
+        self._sync([self._root / path for path in self._staged])
+        self._staged = {}
         return alarms
 
     def replace(self, path: str, data: bytes) -> None:

@@ -411,7 +411,9 @@ class Store:
         except BlockingIOError as error:
             holder = os.pread(lock, 32, 0).decode(errors="replace").strip()
             os.close(lock)
-            raise StoreError(f"{self.path} is in use by process {holder or 'unknown'}") from error
+            raise StoreError(
+                f"{self.path} is in use by process {holder or 'unknown'}: that consumer runs here already"
+            ) from error
         os.truncate(lock, 0)
         os.pwrite(lock, str(os.getpid()).encode(), 0)
         self._lock = lock

@@ -108,7 +108,7 @@ class FoldedBin(NamedTuple):
 
 
 _held_decoder = msgspec.msgpack.Decoder(dict[str, list[bytes]])
-_held_encoder = msgspec.msgpack.Encoder(order="sorted")
+_held_encoder = msgspec.msgpack.Encoder()
 
 
 def fold_bin(state: Aggregate, changes: Iterable[TargetChange]) -> FoldedBin:
@@ -126,7 +126,7 @@ def fold_bin(state: Aggregate, changes: Iterable[TargetChange]) -> FoldedBin:
             entries.put(path, new)
     differs = any(entries.get(path) != old for path, old in before.items())
     put, drop = entries.finish()
-    header = _held_encoder.encode(held) if held else b""
+    header = _held_encoder.encode(dict(sorted(held.items()))) if held else b""
     change = Change(state.key, header if header != state.header else None, put, drop)
     return FoldedBin(change, differs, join_targets(entries.chunks))
 

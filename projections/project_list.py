@@ -80,7 +80,7 @@ class ProjectList:
 
     def finish(self, chunks: Sequence[Chunk]) -> tuple[Change, list[tuple[str, bytes]], list[TargetChange]]:
         """What to store, and if a publication rendered the list, pages by target path and changes of targets."""
-        header = msgspec.msgpack.encode(self._header, order="sorted")
+        header = _encode(self._header)
         if not self.is_rendered:
             return Change(KEY, header), [], []
         names = ChunkedMap(chunks, _NameCodec())
@@ -103,6 +103,11 @@ def _render(chunks: Iterable[Chunk], header: _Header) -> list[tuple[str, bytes]]
         entries = orjson.loads(b"[" + names + b"]")
         pages.insert(0, (HTML_PATH, html_list((entry["name"] for entry in entries), header.serial)))
     return pages
+
+
+def _encode(header: _Header) -> bytes:
+    """The header in one form; msgspec's own sorting takes quadratic time."""
+    return msgspec.msgpack.encode(msgspec.structs.replace(header, pending=dict(sorted(header.pending.items()))))
 
 
 def _entry(name: str) -> bytes:

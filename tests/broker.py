@@ -15,7 +15,7 @@ import subprocess
 import tempfile
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -24,6 +24,9 @@ ROOT = Path(__file__).resolve().parent.parent
 POM = ROOT / "deploy" / "kafka" / "pom.xml"
 JARS = ROOT / ".cache" / f"kafka-{VERSION}"
 USER, PASSWORD = "follower", "follower-secret"
+
+QUICK_START = ("-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC")
+"""For brokers that start often and live shortly: simple compiler, simple garbage collector."""
 
 START_SECONDS = 60
 STOP_SECONDS = 15
@@ -71,8 +74,9 @@ class BrokerFailedError(Exception):
 class Broker:
     """One broker with its data in a folder of its own. Calls block; those of a running test belong in a thread."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, java_options: Sequence[str] = QUICK_START) -> None:
         self._folder = folder
+        self._java_options = java_options
         self._java = find_java()
         self._jars = fetch_jars()
         self._ports = _free_ports(3)
@@ -147,7 +151,8 @@ class Broker:
         supervisor.wait(timeout=30)
 
     def _command(self, main: str, *arguments: str) -> list[str]:
-        return [self._java, "-Xmx512m", "-Dlog4j2.level=INFO", "-cp", f"{self._jars}/*", main, *arguments]
+        options = [*self._java_options, "-Xmx512m", "-Dlog4j2.level=INFO", "-cp", f"{self._jars}/*"]
+        return [self._java, *options, main, *arguments]
 
     def _format(self, properties: Path) -> None:
         port, sasl_port, controller_port = self._ports
@@ -191,14 +196,14 @@ class Broker:
 
 
 @contextmanager
-def running_broker() -> Iterator[Broker]:
-    """A broker that runs, with its data in a temporary folder; gone afterwards.
+def running_broker(java_options: Sequence[str] = QUICK_START) -> Iterator[Broker]:
+    """A broker that runs, with its data in a temporary folder; gone afterwards. For measurements: no `java_options`.
 
     Raises:
         BrokerMissingError: this machine has no JDK or no Maven, or the jars cannot be fetched.
     """
     with tempfile.TemporaryDirectory(prefix="tuf-ledger-kafka-", ignore_cleanup_errors=True) as folder:
-        broker = Broker(Path(folder))
+        broker = Broker(Path(folder), java_options)
         try:
             broker.start()
             yield broker

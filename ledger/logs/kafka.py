@@ -17,7 +17,7 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 
 from ledger.logs import LogConflictError, LogError, LogSettingsError, LogUnavailableError
-from ledger.logs.kafka_clients import BATCH_BYTES, Access, Security, describe, refuse, stop_producer
+from ledger.logs.kafka_clients import BATCH_BYTES, Access, Security, describe, refuse, stop
 from ledger.logs.kafka_reader import KafkaReader
 from ledger.logs.kafka_topics import EVENTS_MAX_BYTES, check_topic
 
@@ -76,9 +76,9 @@ class KafkaLog:
             raise
 
     async def close(self) -> None:
-        """Disconnect. What an interrupted append left behind has a moment to be sent."""
+        """Disconnect."""
         self._is_open = False
-        await self._give_up_producer(flush_seconds=1)
+        await self._give_up_producer()
         await self._reader.disconnect()
 
     async def append(self, values: Sequence[bytes]) -> list[int]:
@@ -177,8 +177,9 @@ class KafkaLog:
         """
         try:
             if self._producer is None:
-                self._producer = self._access.producer(self._max_record_bytes)
-                await self._producer.start()
+                producer = self._access.producer(self._max_record_bytes)
+                await self._access.start(producer)
+                self._producer = producer
             batch = self._producer.create_batch()
             for value in values:
                 batch.append(timestamp=None, key=None, value=value)
@@ -186,15 +187,15 @@ class KafkaLog:
                 raise RuntimeError(f"{len(values)} records do not fit into a batch")
             metadata = await (await self._producer.send_batch(batch, self._topic, partition=0))
         except BaseException:
-            await self._give_up_producer(flush_seconds=0)
+            await self._give_up_producer()
             raise
         offset: int = metadata.offset
         return offset
 
-    async def _give_up_producer(self, flush_seconds: float) -> None:
+    async def _give_up_producer(self) -> None:
         producer, self._producer = self._producer, None
         if producer is not None:
-            await stop_producer(producer, flush_seconds)
+            await stop(producer)
 
     async def _check(self) -> None:
         self.unchecked = await check_topic(self._access, self._topic, self._max_record_bytes)

@@ -11,7 +11,6 @@ from aiokafka.errors import (
     AuthenticationFailedError,
     AuthenticationMethodNotSupported,
     ClusterAuthorizationFailedError,
-    IncompatibleBrokerVersion,
     KafkaError,
     MessageSizeTooLargeError,
     RecordListTooLargeError,
@@ -44,12 +43,12 @@ BATCH_BYTES = 512 * 2**10
 FETCH_BYTES = 4 * 2**20
 LONG_POLL_MILLISECONDS = 250
 STOP_SECONDS = 2.0
+CANCEL_SECONDS = 0.1
 
 SETTINGS_ERRORS = (
     AuthenticationFailedError,
     AuthenticationMethodNotSupported,
     ClusterAuthorizationFailedError,
-    IncompatibleBrokerVersion,
     MessageSizeTooLargeError,
     RecordListTooLargeError,
     SaslAuthenticationFailed,
@@ -102,6 +101,10 @@ class Access:
         """A client that reads and makes topics."""
         return self._client(AIOKafkaAdminClient)
 
+    async def start(self, client: Any) -> None:
+        """Start one of these clients, or leave nothing of it behind."""
+        await _start(client, self.request_seconds + STOP_SECONDS)
+
     def _client(self, kind: Any, **options: Any) -> Any:
         try:
             return kind(
@@ -124,7 +127,7 @@ def refuse(error: Exception, name: str) -> None:
         raise LogSettingsError(f"{name} refuses a record for its size: raise max.message.bytes of the topic") from error
     if isinstance(error, SETTINGS_ERRORS):
         raise LogSettingsError(
-            f"{name} refuses this principal ({describe(error)}): check its rights and the security options"
+            f"{name} refuses this principal ({describe(error)}): check its rights, and the security options"
         ) from error
 
 
@@ -133,14 +136,38 @@ def describe(error: BaseException) -> str:
     return str(error) if isinstance(error, KafkaError) else f"{type(error).__name__}: {error}".removesuffix(": ")
 
 
-async def stop_consumer(consumer: AIOKafkaConsumer) -> None:
-    """Stop a consumer, started or not, in bounded time. Raises nothing but a cancellation."""
-    await _within_bounds(_stop_consumer(consumer))
+async def _start(client: Any, within_seconds: float) -> None:
+    """Start a client of aiokafka.
+
+    It is not cancelled with us: cut short while it looks for its first broker, it would leave a connection open. It
+    comes to its end by itself, `within_seconds` at most.
+    """
+    starting = asyncio.ensure_future(client.start())
+    try:
+        await asyncio.shield(starting)
+    except BaseException:
+        await _to_its_end(_abandon(client, starting, within_seconds))
+        raise
 
 
-async def stop_producer(producer: AIOKafkaProducer, flush_seconds: float) -> None:
-    """Stop a producer, started or not, in bounded time: what it cannot send in `flush_seconds` is given up."""
-    await _within_bounds(_stop_producer(producer, flush_seconds), flush_seconds)
+async def stop(client: Any) -> None:
+    """Stop a client of aiokafka, started or not. What a producer did not send is forgotten."""
+    await _to_its_end(_stop(client))
+
+
+async def _abandon(client: Any, starting: asyncio.Future[None], within_seconds: float) -> None:
+    await _settle(starting, within_seconds)
+    await _stop(client)
+
+
+async def _stop(client: Any) -> None:
+    match client:
+        case AIOKafkaConsumer():
+            await _stop_consumer(client)
+        case AIOKafkaProducer():
+            await _stop_producer(client)
+        case _:
+            await _settle(client.close())
 
 
 async def _stop_consumer(consumer: AIOKafkaConsumer) -> None:
@@ -149,32 +176,33 @@ async def _stop_consumer(consumer: AIOKafkaConsumer) -> None:
     await _settle(consumer._client.close())  # noqa: SLF001
 
 
-async def _stop_producer(producer: AIOKafkaProducer, flush_seconds: float) -> None:
+async def _stop_producer(producer: AIOKafkaProducer) -> None:
     sender = producer._sender.sender_task  # noqa: SLF001
-    if sender is not None and not sender.done():
-        flushing = asyncio.ensure_future(producer.flush())
-        await asyncio.wait({flushing, sender}, timeout=flush_seconds, return_when=asyncio.FIRST_COMPLETED)
-        # An idempotent producer tries for ever, and its stop() waits for it. The first cancellation lets a request
-        # that is under way end, the second does not.
-        for seconds in (flush_seconds, STOP_SECONDS):
+    if sender is not None:
+        # The first cancellation lets a request that is under way go on, the second does not.
+        for _ in range(2):
             sender.cancel()
-            await asyncio.wait({sender}, timeout=seconds)
-    producer._message_accumulator.fail_all(KafkaError("given up"))  # noqa: SLF001
+            await asyncio.wait({sender}, timeout=CANCEL_SECONDS)
+    # An idempotent producer never gives up, and its stop() waits for it.
+    producer._message_accumulator._batches.clear()  # noqa: SLF001
+    producer._message_accumulator._pending_batches.clear()  # noqa: SLF001
     await _settle(producer.stop())
     await _settle(producer.client.close())
 
 
-async def _settle(ending: Awaitable[None]) -> None:
+async def _settle(ending: Awaitable[None], within_seconds: float = STOP_SECONDS) -> None:
     """Wait for an end, however it comes."""
     task = asyncio.ensure_future(ending)
-    await asyncio.wait({task}, timeout=STOP_SECONDS)
-    if not task.cancel() and not task.cancelled():
+    await asyncio.wait({task}, timeout=within_seconds)
+    if task.cancel():
+        await asyncio.wait({task}, timeout=CANCEL_SECONDS)
+    if task.done() and not task.cancelled():
         task.exception()  # Looked at, so that asyncio does not complain; there is nothing left to do about it.
 
 
-async def _within_bounds(ending: Coroutine[Any, Any, None], extra_seconds: float = 0) -> None:
-    """Run to its end even if whoever waits for it is cancelled; wait only so long."""
+async def _to_its_end(ending: Coroutine[Any, Any, None]) -> None:
+    """Let it run to its end even if whoever waits for it is cancelled, or has waited long enough."""
     task = asyncio.create_task(ending)
     _stopping.add(task)
     task.add_done_callback(_stopping.discard)
-    await asyncio.wait({task}, timeout=2 * STOP_SECONDS + 2 * extra_seconds)
+    await asyncio.wait({task}, timeout=2 * STOP_SECONDS)

@@ -15,7 +15,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import OffsetOutOfRangeError
 
 from ledger.logs import READ_BYTES, LogConflictError, LogUnavailableError
-from ledger.logs.kafka_clients import FETCH_BYTES, LONG_POLL_MILLISECONDS, Access, stop_consumer
+from ledger.logs.kafka_clients import FETCH_BYTES, LONG_POLL_MILLISECONDS, Access, stop
 from ledger.logs.kafka_offsets import Offsets
 
 POLL_RECORDS = 2048
@@ -61,8 +61,9 @@ class KafkaReader:
 
     async def connect(self) -> None:
         """Be connected. A new connection begins by seeing that the log is still the one that was read."""
-        if self._consumer is not None:
+        if self._consumer is not None and self._probe is not None:
             return
+        await self.disconnect()
         await self._connect_probe()
         await self._check_end()
         await self._compare_last()
@@ -70,7 +71,7 @@ class KafkaReader:
             fetch_max_wait_ms=LONG_POLL_MILLISECONDS,
             max_partition_fetch_bytes=FETCH_BYTES,
         )
-        await self._start(consumer)
+        await self._access.start(consumer)
         consumer.assign([self._partition])
         consumer.seek(self._partition, self._next_offset)
         self._consumer = consumer
@@ -78,29 +79,19 @@ class KafkaReader:
     async def disconnect(self) -> None:
         """Give up the connections; what is known stays."""
         consumers, self._consumer, self._probe = (self._consumer, self._probe), None, None
-        for consumer in consumers:
-            if consumer is not None:
-                await stop_consumer(consumer)
+        await asyncio.gather(*[stop(consumer) for consumer in consumers if consumer is not None])
 
     async def _connect_probe(self) -> None:
         if self._probe is not None:
-            await stop_consumer(self._probe)
+            await stop(self._probe)
             self._probe = None
         # What is asked of it is there, so nothing is gained by waiting.
         probe = self._access.consumer(fetch_max_wait_ms=1, max_partition_fetch_bytes=FETCH_BYTES)
-        await self._start(probe)
+        await self._access.start(probe)
         probe.assign([self._partition])
         probe.seek(self._partition, 0)
         probe.pause(self._partition)
         self._probe = probe
-
-    @staticmethod
-    async def _start(consumer: AIOKafkaConsumer) -> None:
-        try:
-            await consumer.start()
-        except BaseException:
-            await stop_consumer(consumer)
-            raise
 
     # Asking
 

@@ -6,27 +6,24 @@ delete or alter topics, nor to delete records, and topics should not come into b
 """
 
 import asyncio
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Mapping
 
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import (
     ClusterAuthorizationFailedError,
     KafkaError,
-    TopicAlreadyExistsError,
     TopicAuthorizationFailedError,
     for_code,
 )
 
 from ledger.logs import LogSettingsError, LogUnavailableError
-from ledger.logs.kafka_clients import Access, Security, describe
+from ledger.logs.kafka_clients import Access, Security, describe, stop
 
 EVENTS_MAX_BYTES = 2**20
 PUBLICATIONS_MAX_BYTES = 16 * 2**20
 """One publication is one record: 16,384 bins make 2.6 MB."""
 
-READY_SECONDS = 10
 POLL_SECONDS = 0.1
 
 
@@ -52,7 +49,7 @@ async def create_topics(
     admin = access.admin()
     try:
         async with asyncio.timeout(timeout_seconds):
-            await admin.start()
+            await access.start(admin)
             existing = sorted(wanted.keys() & {topic["topic"] for topic in await admin.describe_topics()})
             if existing:
                 raise LogSettingsError(f"{' and '.join(existing)} at {bootstrap_servers} exists already")
@@ -64,7 +61,7 @@ async def create_topics(
             "check the security options"
         ) from error
     finally:
-        await admin.close()
+        await stop(admin)
 
 
 async def check_topic(access: Access, topic: str, max_record_bytes: int) -> tuple[str, ...]:
@@ -78,7 +75,7 @@ async def check_topic(access: Access, topic: str, max_record_bytes: int) -> tupl
     name = f"topic {topic} at {access.bootstrap_servers}"
     admin = access.admin()
     try:
-        await admin.start()
+        await access.start(admin)
         # All topics, because to ask for one by name may create it, where brokers are so configured.
         found = [each for each in await admin.describe_topics() if each["topic"] == topic]
         if not found:
@@ -90,7 +87,7 @@ async def check_topic(access: Access, topic: str, max_record_bytes: int) -> tupl
             raise LogSettingsError(f"{name} has {len(partitions)} partitions: a total order needs exactly one")
         settings = await _describe(admin, topic)
     finally:
-        await admin.close()
+        await stop(admin)
     if settings is None:
         return (f"the settings of {name}: this principal may not describe them",)
     problems = drift(settings, len(partitions[0]["replicas"]), max_record_bytes)
@@ -135,20 +132,19 @@ _CHECKED = topic_settings(0, 0).keys()
 
 
 async def _create(admin: AIOKafkaAdminClient, wanted: Mapping[str, int], replication_factor: int) -> None:
-    response = await admin.create_topics(
-        [
-            NewTopic(topic, 1, replication_factor, topic_configs=topic_settings(max_bytes, replication_factor))
-            for topic, max_bytes in wanted.items()
-        ]
-    )
-    for topic, code, message, *_ in response.topic_errors:
-        if code == TopicAlreadyExistsError.errno:
-            raise LogSettingsError(f"topic {topic} exists already")
-        if code:
-            raise LogSettingsError(f"topic {topic} cannot be created: {message or for_code(code).__name__}")
+    topics = [
+        NewTopic(topic, 1, replication_factor, topic_configs=topic_settings(max_bytes, replication_factor))
+        for topic, max_bytes in wanted.items()
+    ]
+    # Tried first, so that one is not left without the other.
+    for validate_only in (True, False):
+        response = await admin.create_topics(topics, validate_only=validate_only)
+        for topic, code, message, *_ in response.topic_errors:
+            if code:
+                raise LogSettingsError(f"topic {topic} cannot be created: {message or for_code(code).__name__}")
 
 
-async def _until_ready(admin: AIOKafkaAdminClient, topics: Sequence[str] | Any) -> None:
+async def _until_ready(admin: AIOKafkaAdminClient, topics: Iterable[str]) -> None:
     """Wait until the broker asked knows the topics and who leads them: it learns that a moment after the controller."""
     while True:
         ready = {

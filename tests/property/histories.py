@@ -1,6 +1,7 @@
 """Generated histories: few names and many collisions, so that states are reached and left again."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from hypothesis import strategies as st
@@ -12,7 +13,7 @@ from tests.factory import Make, digest
 
 PROJECTS = ["a", "a-b", "c"]
 VERSIONS = ["1", "1.0", "2"]
-REASONS = [None, "", "Broken", "Vulnérable\u2028\x00", "x" * 1001]
+REASONS = [None, "", "Broken", "Vulnérable\u2028\x00", "x" * 1001, "<a href=\"'>&amp;</a>\\"]
 TARGETS = ["a", "tools/a.txt", "simple/a/index.json"]
 
 projects = st.sampled_from(PROJECTS)
@@ -93,6 +94,37 @@ def histories(draw: st.DrawFn, max_size: int = 40) -> list[bytes]:
         strategy = uploads(maker) if kind < 5 else project_events(maker) if kind < 9 else target_events(maker)
         values += factory.encode([draw(strategy)])
     return values
+
+
+@st.composite
+def narrow_histories(draw: st.DrawFn, max_size: int = 25) -> list[bytes]:
+    """Events about one project with three files in two releases: nearly all of them do something."""
+    make = Make()
+    made: list[events.BaseEvent] = [make.file_uploaded("a", version, filename=name) for name, version in NARROW_FILES]
+    for _ in range(draw(st.integers(0, max_size))):
+        filename, version = draw(st.sampled_from(NARROW_FILES))
+        reason = draw(st.sampled_from([None, "Broken"]))
+        choices: list[Callable[[], events.BaseEvent]] = [
+            partial(make.file_uploaded, "a", version, filename=filename),
+            partial(make.file_removed, "a", filename),
+            partial(make.file_restored, "a", filename),
+            partial(make.file_yanked, "a", filename, reason),
+            partial(make.file_unyanked, "a", filename),
+            partial(make.release_removed, "a", version),
+            partial(make.release_yanked, "a", version, reason),
+            partial(make.release_unyanked, "a", version),
+            partial(make.release_quarantined, "a", version, reason),
+            partial(make.release_quarantine_cleared, "a", version),
+            partial(make.project_status_changed, "a", draw(st.sampled_from(["active", "quarantined"])), reason),
+            partial(make.project_status_changed, "a", draw(st.sampled_from(["archived", "deprecated"])), reason),
+            partial(make.project_removed, "a"),
+            partial(make.project_created, "a"),
+        ]
+        made.append(draw(st.sampled_from(choices))())
+    return factory.encode(made)
+
+
+NARROW_FILES = [("a-1.0.zip", "1.0"), ("a-1.tar.gz", "1"), ("a-2.zip", "2")]
 
 
 @st.composite

@@ -15,6 +15,8 @@ from packaging.version import InvalidVersion, Version
 Verdict = tuple[str, str]
 ACCEPTED: Verdict = ("accepted", "")
 Document = dict[str, Any]
+Release = Version | str
+"""All spellings of a version are one release; what is no version has one spelling."""
 
 
 def no_effect(code: str) -> Verdict:
@@ -28,6 +30,13 @@ def rejected(code: str) -> Verdict:
 def cleaned(text: str | None) -> str:
     text = re.sub("[\x00-\x1f\x7f-\x9f]", "\ufffd", text or "")
     return text if len(text) <= 1000 else text[:999] + "…"
+
+
+def release_of(version: str) -> Release:
+    try:
+        return Version(version)
+    except InvalidVersion:
+        return version
 
 
 @dataclass
@@ -50,11 +59,11 @@ class Project:
     removed: bool = False
     serial: int = 0
     files: dict[str, File] = field(default_factory=dict)
-    yanked_releases: dict[str, str] = field(default_factory=dict)
-    quarantined_releases: set[str] = field(default_factory=set)
+    yanked_releases: dict[Release, str] = field(default_factory=dict)
+    quarantined_releases: set[Release] = field(default_factory=set)
 
     def files_of(self, version: str) -> list[File]:
-        return [file for file in self.files.values() if file.facts["version"] == version]
+        return [file for file in self.files.values() if release_of(file.facts["version"]) == release_of(version)]
 
     def listed(self) -> list[File]:
         if self.removed or self.status == "quarantined":
@@ -62,11 +71,11 @@ class Project:
         return [
             file
             for _, file in sorted(self.files.items())
-            if not file.removed and file.facts["version"] not in self.quarantined_releases
+            if not file.removed and release_of(file.facts["version"]) not in self.quarantined_releases
         ]
 
     def yank_of(self, file: File) -> str | None:
-        return file.yanked if file.yanked is not None else self.yanked_releases.get(file.facts["version"])
+        return file.yanked if file.yanked is not None else self.yanked_releases.get(release_of(file.facts["version"]))
 
 
 @dataclass
@@ -174,7 +183,7 @@ class Model:
             return rejected("file-removed") if known.removed else no_effect("already-uploaded")
         if project.status in {"archived", "quarantined"}:
             return rejected(f"project-{project.status}")
-        if facts["version"] in project.quarantined_releases:
+        if release_of(facts["version"]) in project.quarantined_releases:
             return rejected("release-quarantined")
         project.files[facts["filename"]] = File(facts, document["time"])
         return ACCEPTED
@@ -207,8 +216,8 @@ class Model:
         return ACCEPTED
 
     def _about_release(self, project: Project, kind: str, data: Document) -> Verdict:
-        version, reason = data["version"], cleaned(data.get("reason"))
-        files = project.files_of(version)
+        release, reason = release_of(data["version"]), cleaned(data.get("reason"))
+        files = project.files_of(data["version"])
         if not files:
             return rejected("no-release")
         if kind == "release.removed":
@@ -217,21 +226,21 @@ class Model:
             for file in files:
                 file.removed = True
         elif kind == "release.yanked":
-            if project.yanked_releases.get(version) == reason:
+            if project.yanked_releases.get(release) == reason:
                 return no_effect("same")
-            project.yanked_releases[version] = reason
+            project.yanked_releases[release] = reason
         elif kind == "release.unyanked":
-            if version not in project.yanked_releases:
+            if release not in project.yanked_releases:
                 return no_effect("not-yanked")
-            del project.yanked_releases[version]
+            del project.yanked_releases[release]
         elif kind == "release.quarantined":
-            if version in project.quarantined_releases:
+            if release in project.quarantined_releases:
                 return no_effect("same")
-            project.quarantined_releases.add(version)
+            project.quarantined_releases.add(release)
         else:
-            if version not in project.quarantined_releases:
+            if release not in project.quarantined_releases:
                 return no_effect("not-quarantined")
-            project.quarantined_releases.remove(version)
+            project.quarantined_releases.remove(release)
         return ACCEPTED
 
     # --- what clients see ----------------------------------------------------------------------------------------
@@ -260,12 +269,15 @@ def _page(name: str, project: Project) -> Document:
     status = {"status": project.status}
     if project.reason:
         status["reason"] = project.reason
-    versions = {file.facts["version"] for file in project.files.values() if not file.removed}
+    spelled: dict[Release, str] = {}
+    for file in project.files.values():  # in the order of uploads
+        spelled.setdefault(release_of(file.facts["version"]), file.facts["version"])
+    versions = [spelled[release_of(file.facts["version"])] for file in project.files.values() if not file.removed]
     return {
         "meta": {"api-version": "1.4", "_last-serial": project.serial},
         "name": name,
         "project-status": status,
-        "versions": sorted(versions),
+        "versions": sorted(set(versions)),
         "files": [_entry(file, project.yank_of(file)) for file in project.listed()],
     }
 

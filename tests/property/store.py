@@ -2,8 +2,11 @@
 becomes of their results. Each publication is checked against the contract of `Change` on the way.
 """
 
+import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+
+import orjson
 
 from projections import project_list
 from projections.authority import Authority
@@ -17,6 +20,7 @@ from projections.project_list import Listing, ProjectList
 from projections.repository import signs_all_bins
 from schemas.publications import Claim
 from tests import factory
+from tests.property.model import Model, target_of
 
 Grouping = Callable[[Sequence[Routed]], list[list[Routed]]]
 """Cuts a batch into groups; one aggregate's events stay together and in order."""
@@ -156,3 +160,32 @@ def apply_change(chunks: Sequence[Chunk], change: Change) -> tuple[Chunk, ...]:
 
 
 _NO_HEAD = Head(0, factory.digest("no head"), "", 0)
+
+LIST_PATHS = {"simple/index.json", "simple/index.html"}
+
+
+def targets_of(store: Store) -> dict[str, tuple[int, str]]:
+    """Length and SHA-256 of every target, each found in the bin where clients look for it."""
+    layout = factory.authority_of(store.prefix).layout
+    targets = {}
+    for index in range(layout.count):
+        members = orjson.loads(b"{" + store.bin_targets(index) + b"}")
+        assert list(members) == sorted(members)
+        for path, target in members.items():
+            assert layout.index_of_target(path) == index
+            assert set(target) == {"length", "hashes"}
+            targets[path] = target["length"], target["hashes"]["sha256"]
+    return targets
+
+
+def check(store: Store, model: Model) -> None:
+    """The store shows what the model says."""
+    pages = {
+        path: page for path, page in store.pages.items() if path.endswith("/index.json") and path not in LIST_PATHS
+    }
+    assert pages == model.json_pages()
+    names = [project["name"] for project in json.loads(store.pages["simple/index.json"])["projects"]]
+    assert names == model.existing()
+    expected = model.file_targets()
+    expected |= {path: target_of(page) for path, page in store.pages.items()}
+    assert targets_of(store) == expected

@@ -8,9 +8,11 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from projections.bins import BinCodec, target_entry
-from projections.chunks import MAX_ENTRIES, Change, Chunk, ChunkedMap
+from projections.chunks import Change, Chunk, ChunkedMap
 from projections.project_list import _NameCodec
 from tests.property.store import apply_change
+
+MAX_ENTRIES = 64  # docs/design.md: sorted chunks of 32 to 64 entries
 
 
 class PlainCodec:

@@ -6,23 +6,20 @@ from html.parser import HTMLParser
 from typing import Any
 
 import msgspec
-import orjson
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from projections.authority import Settings
 from projections.bins import Layout
-from projections.chunks import MAX_ENTRIES
 from tests import factory
 from tests.factory import Make, Team, digest
-from tests.property.histories import cuts, grouping, histories
+from tests.property.histories import cuts, grouping, histories, narrow_histories
 from tests.property.model import Model, target_of
-from tests.property.store import Store, in_one_group
+from tests.property.store import LIST_PATHS, Store, check, in_one_group, targets_of
 
 TEAM = Team(settings=Settings(ruleset=0, project_list_seconds=0))
 HTML = Team(settings=Settings(ruleset=0, project_list_seconds=0, html_pages=True))
-LIST_PATHS = {"simple/index.json", "simple/index.html"}
 
 
 def begun(team: Team = TEAM) -> Store:
@@ -32,36 +29,9 @@ def begun(team: Team = TEAM) -> Store:
     return store
 
 
-def targets_of(store: Store) -> dict[str, tuple[int, str]]:
-    """Length and SHA-256 of every target, each found in the bin where clients look for it."""
-    layout = factory.authority_of(store.prefix).layout
-    targets = {}
-    for index in range(layout.count):
-        members = orjson.loads(b"{" + store.bin_targets(index) + b"}")
-        assert list(members) == sorted(members)
-        for path, target in members.items():
-            assert layout.index_of_target(path) == index
-            assert set(target) == {"length", "hashes"}
-            targets[path] = target["length"], target["hashes"]["sha256"]
-    return targets
-
-
 def model_of(values: Sequence[bytes], first: int = 2) -> tuple[Model, dict[int, tuple[str, str]]]:
     model = Model()
     return model, {first + number: model.add(first + number, value) for number, value in enumerate(values)}
-
-
-def check(store: Store, model: Model) -> None:
-    """The store shows what the model says."""
-    pages = {
-        path: page for path, page in store.pages.items() if path.endswith("/index.json") and path not in LIST_PATHS
-    }
-    assert pages == model.json_pages()
-    names = [project["name"] for project in json.loads(store.pages["simple/index.json"])["projects"]]
-    assert names == model.existing()
-    expected = model.file_targets()
-    expected |= {path: target_of(page) for path, page in store.pages.items()}
-    assert targets_of(store) == expected
 
 
 def state_of(store: Store) -> dict[str, Any]:
@@ -116,6 +86,19 @@ def test_outcomes_pages_and_targets(values: list[bytes], data: st.DataObject) ->
         index: (outcome.verdict, outcome.code) for index, outcome in store.outcomes.items() if index > 1
     } == verdicts
     check(store, model)
+
+
+@given(narrow_histories(), st.data())
+@settings(max_examples=200)
+def test_one_project_from_publication_to_publication(values: list[bytes], data: st.DataObject) -> None:
+    """After every publication, page and targets are what docs/rules.md says."""
+    store, model = begun(), Model()
+    for piece in data.draw(st.sampled_from([[[value] for value in values], data.draw(cuts(values))])):
+        start = store.prefix.size
+        store.publish(piece)
+        for index, value in enumerate(piece, start):
+            assert store.outcomes[index][:2] == model.add(index, value)
+        check(store, model)
 
 
 @given(histories(), st.data())
@@ -315,6 +298,19 @@ def test_a_path_of_two_projects(values: list[bytes], data: st.DataObject) -> Non
     assert (SHARED_PATH in targets_of(pieces)) == (SHARED_PATH in model.file_targets())
 
 
+@given(shared_histories(), st.data())
+def test_holders_move_with_their_target(values: list[bytes], data: st.DataObject) -> None:
+    """Re-binning moves targets with all their holders: what one of them does afterwards is as it would have been."""
+    make, store, model = Make(), begun(), Model()
+    for bits, piece in enumerate(data.draw(cuts(values)), 5):
+        ceremony = factory.ceremony(TEAM.but(layout=Layout(bits)), store.prefix.authority, TEAM)
+        start = store.prefix.size
+        store.publish(factory.encode([make.roles_signed(ceremony)]) + piece)
+        for index, value in enumerate(piece, start + 1):
+            assert store.outcomes[index][:2] == model.add(index, value)
+        check(store, model)
+
+
 @pytest.mark.parametrize("first", ["a", "a-b"])
 def test_the_order_of_holders_does_not_matter(first: str) -> None:
     second = "a-b" if first == "a" else "a"
@@ -363,7 +359,7 @@ def test_a_project_of_many_files(data: st.DataObject) -> None:
     chunks = store.aggregates["project:a"].chunks
     assert [chunk.lower for chunk in chunks] == sorted({chunk.lower for chunk in chunks})
     assert chunks[0].lower == ""
-    assert all(len(msgspec.msgpack.decode(chunk.facts)) <= MAX_ENTRIES for chunk in chunks)
+    assert all(len(msgspec.msgpack.decode(chunk.facts)) <= 64 for chunk in chunks)
 
 
 # --- the list of all projects ------------------------------------------------------------------------------------

@@ -11,13 +11,15 @@ from typing import NamedTuple
 
 import pytest
 
+from projections.authority import Settings
 from projections.outcomes import Outcome
 from projections.text import clean
 from schemas import events
 from schemas.codec import encode_event
 from tests import factory
 from tests.factory import Make, Team, change, digest
-from tests.property.store import Store
+from tests.property.model import Model
+from tests.property.store import Store, check
 
 RULES = (Path(__file__).parents[2] / "docs" / "rules.md").read_text(encoding="utf-8")
 
@@ -103,17 +105,23 @@ class Played(NamedTuple):
     event: events.BaseEvent
 
 
+TEAM = Team(settings=Settings(ruleset=0, project_list_seconds=0))
+
+
 def play(history: History, event: events.BaseEvent, *, apart: bool) -> Outcome:
-    """The outcome of an event after others: all in one publication, or it alone in the last."""
-    make, team = Make(), Team()
-    store = Store()
-    store.publish(factory.beginning(make, team))
-    if apart:
-        for each in history:
-            store.publish(factory.encode([each]))
-        store.publish(factory.encode([event]))
-    else:
-        store.publish(factory.encode([*history, event]))
+    """The outcome of an event after others: all in one publication, or each in its own.
+
+    What is published then is what a naive reading of the page gives.
+    """
+    store, model = Store(), Model()
+    store.publish(factory.beginning(Make(), TEAM))
+    values = factory.encode([*history, event])
+    for piece in [[value] for value in values] if apart else [values]:
+        store.publish(piece)
+    for index, (each, value) in enumerate(zip([*history, event], values, strict=True), 2):
+        if isinstance(each, events.ProjectEvent | events.TargetEvent):
+            assert store.outcomes[index][:2] == model.add(index, value)
+    check(store, model)
     return store.outcomes[store.prefix.size - 1]
 
 
@@ -308,11 +316,12 @@ _RELEASE_STATES: dict[str, list[Callable[[Make], History]]] = {
     "unknown": [
         lambda make: [make.project_created(PROJECT)],
         lambda make: [make.file_uploaded(PROJECT, "2.0"), make.release_yanked(PROJECT, "2.0")],
-        # Another spelling of a version is another release.
-        lambda make: [make.file_uploaded(PROJECT, "1.0.0")],
     ],
     "listed": [
         lambda make: [make.file_uploaded(PROJECT)],
+        # Another spelling of a version is the same release.
+        lambda make: [make.file_uploaded(PROJECT, "1.0.0")],
+        lambda make: [make.file_uploaded(PROJECT, "v1")],
         lambda make: [make.file_uploaded(PROJECT), make.file_yanked(PROJECT, file("1.0"), REASON)],
         lambda make: [
             make.file_uploaded(PROJECT),
@@ -335,6 +344,7 @@ _RELEASE_STATES: dict[str, list[Callable[[Make], History]]] = {
     ],
     "quarantined": [
         lambda make: [make.file_uploaded(PROJECT), make.release_quarantined(PROJECT, reason=REASON)],
+        lambda make: [make.file_uploaded(PROJECT, "1.0.0"), make.release_quarantined(PROJECT, "0!1", reason=REASON)],
     ],
     "empty": [
         lambda make: [make.file_uploaded(PROJECT), make.file_removed(PROJECT, file("1.0"))],

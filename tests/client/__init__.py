@@ -1,0 +1,1 @@
+"""Scenarios: the whole ledger on real folders, and python-tuf's client after every step."""

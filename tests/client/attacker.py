@@ -1,0 +1,149 @@
+"""What somebody with a stolen online key can do: forge what is served, and append records of their own."""
+
+import asyncio
+import json
+import shutil
+from base64 import b64encode
+from collections.abc import Mapping, Sequence
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from securesystemslib.signer import CryptoSigner
+
+from consumers.lookup import prefix_at_end
+from ledger.signers import load_key_files
+from ledger.store import Store
+from projections.chain import Head, OpenClaim, first_head
+from projections.prefix import Prefix
+from projections.repository import SnapshotTable, bin_payload, expires_at, signed_file
+from schemas import canonical
+from schemas.codec import encode_record
+from schemas.publications import Claim, Record
+from tests import factory
+from tests.client.index import Index
+from tests.factory import Team, authority_of
+
+
+class Attacker:
+    """Holds a copy of the online keys that a ledger had when this was made, and may append to its logs."""
+
+    def __init__(self, index: Index) -> None:
+        self._index = index
+        self._team = Team(online=tuple(load_key_files(index.folder / "keys/online")))
+
+    # --- what is served ------------------------------------------------------------------------------------------
+
+    def forge(self, target: Path, version: int) -> Path:
+        """A copy of what is served, in which every online role has a version far ahead (TUF 1.0.34, 5.3.11)."""
+        shutil.copytree(self._index.public, target)
+        metadata = target / "metadata"
+        timestamp = json.loads((metadata / "timestamp.json").read_bytes())["signed"]
+        snapshot = json.loads((metadata / f"{timestamp['version']}.snapshot.json").read_bytes())["signed"]
+        for name, listed in snapshot["meta"].items():
+            if name.startswith("bin-"):
+                bin_ = json.loads((metadata / f"{listed['version']}.{name}").read_bytes())["signed"]
+                self._write(metadata / f"{version}.{name}", {**bin_, "version": version})
+                listed["version"] = version
+        file = self._write(metadata / f"{version}.snapshot.json", {**snapshot, "version": version})
+        listed = {"hashes": {"sha256": sha256(file).hexdigest()}, "length": len(file), "version": version}
+        forged = {**timestamp, "meta": {"snapshot.json": listed}, "version": version}
+        self._write(metadata / "timestamp.json", forged)
+        return target
+
+    def _write(self, path: Path, signed: Mapping[str, Any]) -> bytes:
+        payload = canonical.encode(signed)
+        file = signed_file(payload, factory.sign_payload(payload, self._team))
+        path.write_bytes(file)
+        return file
+
+    # --- the log -------------------------------------------------------------------------------------------------
+
+    def claim(self, **changes: Any) -> Record:
+        """Append a claim on the last publication."""
+        prefix, head = self._end(), self._head()
+        values = {"origin": _ledger(prefix), "time": head.time, "number": head.number + 1, **changes}
+        record = factory.seal_claim(factory.claim(prefix, head, **values), self._team.online)
+        self.append(encode_record(record))
+        return record
+
+    def divergent(self, **changes: Any) -> tuple[int, str]:
+        """Append a claim and a valid publication with a target that no event added; returns number and digest."""
+        record = self.claim(**changes)
+        lie = b'"packages/00/00/0/evil-1.0.tar.gz":{"hashes":{"sha256":"%s"},"length":1}' % factory.digest("e").encode()
+        return self.complete(factory.opened(record), {"bin-0": lie})
+
+    def complete(self, open_claim: OpenClaim, targets: Mapping[str, bytes]) -> tuple[int, str]:
+        """Append the publication of a claim, with these targets in these bins."""
+        authority, claim = authority_of(self._end()), open_claim.claim
+        expires = expires_at(claim.time, authority.settings.bin_expiry_seconds)
+        payloads = {name: bin_payload(body, claim.number, expires) for name, body in targets.items()}
+        snapshot = SnapshotTable({}).payload(claim, authority)
+        published = factory.publication(open_claim, authority, payloads, snapshot, self._team)
+        value = encode_record(factory.seal_publication(published, open_claim, authority, self._team))
+        self.append(value)
+        return claim.number, sha256(value).hexdigest()
+
+    def append(self, *values: bytes) -> None:
+        """Append records to the log of publications."""
+        append(self._index, values, events=False)
+
+    def _end(self) -> Prefix:
+        return asyncio.run(prefix_at_end(self._index.context))
+
+    def _head(self) -> Head:
+        ledger = self._end().ledger
+        assert ledger is not None
+        return asyncio.run(_load_head(self._index.context.store("signer", read_only=True))) or first_head(ledger)
+
+
+def append(index: Index, values: Sequence[bytes], *, events: bool = True) -> None:
+    """Append records as they are to one of the logs."""
+
+    async def run() -> None:
+        logs = index.context.logs()
+        await logs.open()
+        try:
+            await (logs.events if events else logs.publications).append(values)
+        finally:
+            await logs.close()
+
+    asyncio.run(run())
+
+
+def offline_signers(index: Index, role: str) -> list[CryptoSigner]:
+    """The development keys of an offline role."""
+    return load_key_files(index.folder / "keys" / role)
+
+
+def sign_root(index: Index, **settings: Any) -> bytes:
+    """A `roles.signed` event with the next root, in which `x-ledger` has other settings."""
+    authority = authority_of(asyncio.run(prefix_at_end(index.context)))
+    signed = authority.root.signed
+    root = {**signed, "version": signed["version"] + 1, "x-ledger": {**signed["x-ledger"], **settings}}
+    files = {"root": factory.sign(root, offline_signers(index, "root"))}
+    return factory.encode([factory.Make().roles_signed(files)])[0]
+
+
+def pack(digest: str) -> str:
+    """A hexadecimal digest as a publication holds it."""
+    return b64encode(bytes.fromhex(digest)).decode()
+
+
+def is_claim(record: Record) -> bool:
+    """Whether a record is a claim."""
+    return isinstance(record.signed, Claim)
+
+
+async def _load_head(store: Store) -> Head | None:
+    await store.open()
+    try:
+        position = await store.load_position()
+    finally:
+        await store.close()
+    return position and Head(position.number, position.digest, position.time, position.size)
+
+
+def _ledger(prefix: Prefix) -> str:
+    assert prefix.ledger is not None
+    return prefix.ledger.origin

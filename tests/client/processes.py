@@ -1,0 +1,119 @@
+"""Commands as real processes: started, watched by what they log, stopped by signals."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from tests.client.index import check_output
+
+ROOT = Path(__file__).resolve().parents[2]
+PATIENCE_SECONDS = 60.0
+"""How long a test waits for something that takes a moment: this bounds a hang, it times nothing."""
+
+
+def command(*arguments: object) -> list[str]:
+    """The words of a command line."""
+    return [sys.executable, "-m", "consumers.main", *map(str, arguments)]
+
+
+def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
+    """An environment without settings of this machine's."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("TUF_LEDGER_")}
+    return {**kept, "PYTHONPATH": str(ROOT), **(extra or {})}
+
+
+def execute(
+    *arguments: object, answer: int | None = 0, env: Mapping[str, str] | None = None, **options: Any
+) -> "subprocess.CompletedProcess[str]":
+    """Run a command to its end."""
+    done = subprocess.run(
+        command(*arguments),
+        capture_output=True,
+        text=True,
+        check=False,
+        env=environment(env),
+        timeout=PATIENCE_SECONDS * 2,
+        **options,
+    )
+    check_output(done.stdout + done.stderr)
+    assert answer is None or done.returncode == answer, f"{arguments} ended with {done.returncode}:\n{done.stderr}"
+    return done
+
+
+class Running:
+    """A process that logs JSON lines into a file."""
+
+    def __init__(self, process: "subprocess.Popen[bytes]", log: Path) -> None:
+        self.process = process
+        self._log = log
+
+    def events(self) -> list[dict[str, Any]]:
+        """What it has logged so far."""
+        lines = self._log.read_text(encoding="utf-8").splitlines()
+        return [json.loads(line) for line in lines if line.startswith("{") and line.endswith("}")]
+
+    def output(self) -> str:
+        """Everything that it has printed."""
+        return self._log.read_text(encoding="utf-8")
+
+    def wait_for(self, event: str, **fields: Any) -> dict[str, Any]:
+        """Wait until it logs an event with these fields."""
+
+        def find() -> dict[str, Any] | None:
+            for each in self.events():
+                if each.get("event") == event and fields.items() <= each.items():
+                    return each
+            assert self.process.poll() is None, f"it has ended, without {event}:\n{self.output()}"
+            return None
+
+        return until(find, lambda: f"{event} {fields} in\n{self.output()}")
+
+    def stop(self, number: signal.Signals = signal.SIGTERM, *, answer: int = 0) -> None:
+        """Send a signal, and wait for a clean end."""
+        self.process.send_signal(number)
+        self.wait(answer)
+
+    def wait(self, answer: int) -> None:
+        """Wait for its end."""
+        code = self.process.wait(PATIENCE_SECONDS)
+        check_output(self.output())
+        assert code == answer, f"it ended with {code}:\n{self.output()}"
+
+    def kill(self) -> None:
+        """End it as a power failure does."""
+        self.process.kill()
+        self.process.wait(PATIENCE_SECONDS)
+
+
+@contextmanager
+def start(log: Path, *arguments: object, env: Mapping[str, str] | None = None) -> Iterator[Running]:
+    """A process; it is killed at the end if it still runs."""
+    with log.open("ab") as output:
+        process = subprocess.Popen(
+            command(*arguments),
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            env=environment({"TUF_LEDGER_SIGNER_INTERVAL_SECONDS": "0", **(env or {})}),
+        )
+    try:
+        yield Running(process, log)
+    finally:
+        process.kill()
+        process.wait()
+
+
+def until(found: Callable[[], Any], what: Callable[[], str]) -> Any:
+    """Wait until a function finds something."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while not (result := found()):
+        assert time.monotonic() < deadline, f"waited {PATIENCE_SECONDS:g} seconds for {what()}"
+        time.sleep(0.02)
+    return result

@@ -1,0 +1,172 @@
+"""Changes of offline roles: no client ever fails, with or without a cache."""
+
+from pathlib import Path
+
+import pytest
+from tuf.api.exceptions import RepositoryError
+
+from tests.client.attacker import Attacker
+from tests.client.index import Index
+from tests.oracle import check_repository
+
+
+def online_keys(index: Index) -> set[str]:
+    """The key ids of the signer's folder."""
+    return {path.stem for path in (index.folder / "keys/online").glob("*.pem")}
+
+
+def test_planned_rotation_of_the_online_key(index: Index) -> None:
+    index.upload("one")
+    index.publish_and_check()
+    old = online_keys(index)
+    index.run("ceremony", "--rotate-online")
+    seen = index.check()
+    assert seen.root == 3
+    assert len(online_keys(index)) == 1
+    assert not old & online_keys(index)
+    index.upload("two")
+    assert list(index.publish_and_check().projects) == ["one", "two"]
+
+
+def test_clients_accept_every_step_of_a_planned_rotation(index: Index, tmp_path: Path) -> None:
+    index.upload("one")
+    index.publish_and_check()
+    index.run("ceremony", "--rotate-online")
+    for number in (2, 3, 4):
+        # As it was between the steps: what a client that comes just then sees.
+        step = tmp_path / f"step-{number}"
+        index.rebuild(step, "--at", number, "--files", index.public)
+        seen = check_repository(step, index.root, cache=index.cache)
+        assert (seen.number, seen.root) == (number, number - 1)
+
+
+def test_emergency_replacement_of_the_online_key(index: Index) -> None:
+    index.upload("one")
+    before = index.publish_and_check()
+    old = online_keys(index)
+    index.run("ceremony", "--replace-online")
+    seen = index.check()
+    assert (seen.root, seen.number) == (2, before.number + 1)
+    assert not old & online_keys(index)
+    index.upload("two")
+    index.publish_and_check()
+
+
+def test_what_the_old_key_claims_no_longer_counts(index: Index) -> None:
+    index.upload("one")
+    index.publish()
+    attacker = Attacker(index)
+    index.run("ceremony", "--replace-online")
+    before = index.check()
+    attacker.claim()
+    assert index.publish() == before.number
+    assert [(each["code"]) for each in index.ask("rejected")] == ["seal"]
+    assert index.publish_and_check("--renew").projects == before.projects
+
+
+def test_clients_that_were_fast_forwarded_recover(index: Index, tmp_path: Path) -> None:
+    index.upload("one")
+    index.publish_and_check()
+    forged = Attacker(index).forge(tmp_path / "forged", 1_000_000)
+    assert check_repository(forged, index.root, cache=index.cache, live=True).number == 1_000_000
+    with pytest.raises(RepositoryError):
+        check_repository(index.public, index.root, cache=index.cache, live=True)
+    index.run("verify", "--served", forged, answer=1)
+    index.run("ceremony", "--replace-online")
+    assert index.check().number < 1_000_000
+    index.upload("two")
+    index.publish_and_check()
+
+
+def test_a_planned_rotation_is_no_way_out_of_a_fast_forward(index: Index, tmp_path: Path) -> None:
+    """The floor is: it lifts every version above what was forged."""
+    index.upload("one")
+    index.publish_and_check()
+    forged = Attacker(index).forge(tmp_path / "forged", 1_000)
+    check_repository(forged, index.root, cache=index.cache, live=True)
+    index.run("ceremony", "--floor", 1_001)
+    # Bins stay below what this client saw, so only those that are signed again help it.
+    with pytest.raises(RepositoryError):
+        check_repository(index.public, index.root, cache=index.cache, live=True)
+    index.run("ceremony", "--replace-online")
+    assert index.check().number > 1_000
+
+
+@pytest.mark.parametrize("delegation", ["succinct", "prefixes"])
+@pytest.mark.parametrize("counts", [(16, 64, 16), (32, 64, 32), (2, 256, 2)])
+def test_bins_grow_and_shrink_and_names_return(tmp_path: Path, delegation: str, counts: tuple[int, ...]) -> None:
+    index = Index.create(tmp_path / "index", "--delegation", delegation, "--bins", counts[0])
+    for number in range(4):
+        index.upload(f"project-{number}")
+    before = index.publish_and_check()
+    for count in counts[1:]:
+        index.run("ceremony", "--bins", count)
+        assert index.check().projects == before.projects
+        assert index.info()["bins"] == count
+        index.upload(f"in-{count}")
+        before = index.publish_and_check()
+    index.verify()
+    index.check_rebuilt(tmp_path / "rebuilt")
+
+
+def test_delegation_changes(index: Index) -> None:
+    index.upload("one")
+    before = index.publish_and_check()
+    for delegation in ("prefixes", "succinct"):
+        index.run("ceremony", "--delegation", delegation)
+        assert index.check().projects == before.projects
+        index.upload(f"by-{delegation}")
+        before = index.publish_and_check()
+
+
+def test_the_largest_ceremony_that_prefixes_allow(tmp_path: Path) -> None:
+    index = Index.create(tmp_path / "index", "--delegation", "prefixes", "--bins", 256)
+    index.upload("one")
+    index.publish()
+    index.run("ceremony", "--rotate-online", "--renew")
+    assert index.check().filenames() == ["one-1.0-py3-none-any.whl"]
+
+
+def test_everything_at_once(index: Index, tmp_path: Path) -> None:
+    index.upload("one")
+    index.publish_and_check()
+    index.run("ceremony", "--replace-online", "--renew", "--bins", 64, "--no-html", "--floor", 1000)
+    assert index.check().number == 1000
+    index.run(
+        "ceremony", "--rotate-online", "--bins", 16, "--html", "--bin-expiry", "1h", "--project-list-interval", "1h"
+    )
+    index.check()
+    index.upload("two")
+    assert list(index.publish_and_check().projects) == ["one"], "the list of projects is rendered once an hour"
+    index.run("ceremony", "--project-list-interval", "0s")
+    assert list(index.check().projects) == ["one", "two"]
+    index.check_rebuilt(tmp_path / "rebuilt")
+
+
+@pytest.mark.parametrize(
+    ("options", "answer"),
+    [
+        ((), 2),
+        (("--bins", 3), 2),
+        (("--bins", 131_072), 2),
+        (("--bins", 512, "--delegation", "prefixes"), 2),
+        (("--rotate-online", "--replace-online"), 2),
+        (("--void", "1"), 2),
+        (("--void", "1:xyz"), 2),
+        (("--bin-expiry", "1s"), 2),
+        (("--bin-expiry", "soon"), 2),
+    ],
+)
+def test_senseless_ceremonies_change_nothing(index: Index, options: tuple[object, ...], answer: int) -> None:
+    before = index.info()["sizes"]
+    index.run("ceremony", *options, answer=answer)
+    assert index.info()["sizes"] == before
+    index.check()
+
+
+def test_a_ceremony_that_breaks_a_rule_is_rejected_and_says_so(index: Index) -> None:
+    index.run("ceremony", "--floor", 100)
+    assert "rejected" in index.run("ceremony", "--floor", 99, answer=1)
+    assert [each["code"] for each in index.ask("rejected")] == ["roles-settings"]
+    index.upload("one")
+    index.publish_and_check()

@@ -1,0 +1,211 @@
+"""docs/rules.md, section 3 and 4, read once more: the accepted events, and nothing but them, make pages and targets.
+
+Whoever says "accepted" is believed only if the state allows it; shares no code with `projections` and `schemas`.
+"""
+
+import json
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from packaging.utils import canonicalize_name
+from packaging.version import InvalidVersion, Version
+
+Document = dict[str, Any]
+
+
+def read(value: bytes) -> Document:
+    """An accepted event; its free text may hold surrogates, in whatever form."""
+    document: Document = json.loads(value.decode("utf-8", "surrogatepass"))
+    return document
+
+
+def cleaned(text: str | None) -> str:
+    """Free text as it is shown."""
+    text = re.sub("[\x00-\x1f\x7f-\x9f\ud800-\udfff]", "\ufffd", text or "")
+    return text if len(text) <= 1000 else text[:999] + "…"
+
+
+def release_of(version: str) -> Version | str:
+    """What all spellings of a version share."""
+    try:
+        return Version(version)
+    except InvalidVersion:
+        return version
+
+
+@dataclass
+class File:
+    facts: Document
+    time: str
+    yanked: str | None = None
+    removed: bool = False
+
+    @property
+    def path(self) -> str:
+        blake = self.facts["hashes"]["blake2b_256"]
+        return f"packages/{blake[:2]}/{blake[2:4]}/{blake[4:]}/{self.facts['filename']}"
+
+
+@dataclass
+class Project:
+    status: str = "active"
+    reason: str = ""
+    removed: bool = False
+    serial: int = 0
+    files: dict[str, File] = field(default_factory=dict)
+    spelled: dict[Version | str, str] = field(default_factory=dict)
+    yanked: dict[Version | str, str] = field(default_factory=dict)
+    quarantined: set[Version | str] = field(default_factory=set)
+
+    def files_of(self, version: str) -> list[File]:
+        return [file for file in self.files.values() if release_of(file.facts["version"]) == release_of(version)]
+
+    def listed(self) -> list[File]:
+        if self.removed or self.status == "quarantined":
+            return []
+        return [
+            file
+            for _, file in sorted(self.files.items())
+            if not file.removed and release_of(file.facts["version"]) not in self.quarantined
+        ]
+
+
+class Facts:
+    """The state that accepted events made."""
+
+    def __init__(self, accepted: Iterable[tuple[int, bytes]]) -> None:
+        self.projects: dict[str, Project] = {}
+        self.targets: dict[str, tuple[int, str]] = {}
+        for index, value in accepted:
+            document = read(value)
+            kind = document["type"].removesuffix(".v1")
+            data = document.get("data", {})
+            if kind in {"target.added", "target.removed"}:
+                self._target(kind, document["subject"], data)
+            elif kind.startswith(("project.", "file.", "release.")):
+                self._project(index, kind, document, data)
+
+    def _target(self, kind: str, path: str, data: Document) -> None:
+        assert not path.startswith(("simple/", "packages/"))
+        if kind == "target.added":
+            self.targets[path] = data["length"], data["sha256"]
+        else:
+            del self.targets[path]
+
+    def _project(self, index: int, kind: str, document: Document, data: Document) -> None:
+        name = document["subject"]
+        if kind in {"project.created", "file.uploaded"}:
+            self.projects.setdefault(name, Project(removed=kind == "project.created"))
+        project = self.projects[name]
+        project.serial = index
+        assert project.removed == (kind == "project.created"), "only a project that is gone is created"
+        if kind == "project.created":
+            project.removed = False
+            if project.status != "quarantined":
+                project.status, project.reason = "active", ""
+        elif kind == "project.removed":
+            project.removed = True
+            for file in project.files.values():
+                file.removed = True
+        elif kind == "project.status_changed":
+            project.status, project.reason = data["status"], cleaned(data.get("reason"))
+        elif kind == "file.uploaded":
+            self._upload(name, project, document["time"], data)
+        elif kind.startswith("file."):
+            _about_file(project.files[data["filename"]], kind, data)
+        else:
+            _about_release(project, kind, data)
+
+    def _upload(self, name: str, project: Project, time: str, data: Document) -> None:
+        filename = data["filename"]
+        assert filename not in project.files, "a filename is taken for ever"
+        assert project.status in {"active", "deprecated"}
+        assert release_of(data["version"]) not in project.quarantined
+        assert canonicalize_name(filename).startswith(f"{name}-")
+        if not data.get("legacy"):
+            stem = filename.removesuffix(".whl").removesuffix(".zip").removesuffix(".tar.gz")
+            assert stem != filename
+            owner = stem.split("-")[0] if filename.endswith(".whl") else stem.rpartition("-")[0]
+            assert canonicalize_name(owner) == name
+            assert isinstance(release_of(data["version"]), Version)
+        project.files[filename] = File(data, time)
+        project.spelled.setdefault(release_of(data["version"]), data["version"])
+
+    # --- what clients see ----------------------------------------------------------------------------------------
+
+    def existing(self) -> list[str]:
+        """The projects that exist."""
+        return sorted(name for name, project in self.projects.items() if not project.removed)
+
+    def all_targets(self) -> dict[str, tuple[int, str]]:
+        """Length and SHA-256 of every target that is not a page."""
+        claims: dict[str, list[tuple[str, int]]] = {}
+        for project in self.projects.values():
+            for file in project.listed():
+                claims.setdefault(file.path, []).append((file.facts["hashes"]["sha256"], file.facts["length"]))
+        shared = {path: min(each, key=lambda claim: (claim[0], str(claim[1]))) for path, each in claims.items()}
+        return {path: (length, sha256) for path, (sha256, length) in shared.items()} | self.targets
+
+    def page(self, name: str) -> Document:
+        """The PEP 691 page of a project."""
+        project = self.projects[name]
+        status = {"status": project.status} | ({"reason": project.reason} if project.reason else {})
+        present = {release_of(file.facts["version"]) for file in project.files.values() if not file.removed}
+        return {
+            "meta": {"api-version": "1.4", "_last-serial": project.serial},
+            "name": name,
+            "project-status": status,
+            "versions": sorted(project.spelled[release] for release in present),
+            "files": [_entry(project, file) for file in project.listed()],
+        }
+
+
+def _about_file(file: File, kind: str, data: Document) -> None:
+    assert file.removed == (kind == "file.restored")
+    if kind == "file.removed":
+        file.removed = True
+    elif kind == "file.restored":
+        assert data["sha256"] == file.facts["hashes"]["sha256"], "never other bytes"
+        file.removed = False
+    elif kind == "file.yanked":
+        file.yanked = cleaned(data.get("reason"))
+    else:
+        assert file.yanked is not None
+        file.yanked = None
+
+
+def _about_release(project: Project, kind: str, data: Document) -> None:
+    files, release = project.files_of(data["version"]), release_of(data["version"])
+    assert files
+    if kind == "release.removed":
+        for file in files:
+            file.removed = True
+    elif kind == "release.yanked":
+        project.yanked[release] = cleaned(data.get("reason"))
+    elif kind == "release.unyanked":
+        del project.yanked[release]
+    elif kind == "release.quarantined":
+        project.quarantined.add(release)
+    else:
+        project.quarantined.remove(release)
+
+
+def _entry(project: Project, file: File) -> Document:
+    facts = file.facts
+    yanked = file.yanked if file.yanked is not None else project.yanked.get(release_of(facts["version"]))
+    core = {"sha256": facts["core_metadata_sha256"]} if facts.get("core_metadata_sha256") else False
+    url = f"../../{file.path}"
+    return {
+        "filename": facts["filename"],
+        "url": url,
+        "hashes": {"sha256": facts["hashes"]["sha256"]},
+        "size": facts["length"],
+        "upload-time": file.time,
+        "requires-python": facts.get("requires_python"),
+        "core-metadata": core,
+        "data-dist-info-metadata": core,
+        "provenance": f"{url}.provenance" if facts.get("provenance_sha256") else None,
+        "yanked": False if yanked is None else yanked or True,
+    }

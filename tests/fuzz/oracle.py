@@ -1,0 +1,190 @@
+"""What must hold after every run, whatever was appended."""
+
+import json
+import re
+import tempfile
+from collections.abc import Iterator, Mapping
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from tuf.api.exceptions import DownloadHTTPError
+from tuf.ngclient import FetcherInterface, Updater
+
+from consumers.comparing import reachable
+from consumers.follower import Follower
+from ledger.store import JudgedRow, Store
+from schemas.codec import EVENT_TYPES
+from tests.fuzz.facts import Facts
+from tests.fuzz.world import World, following
+
+RULES = (Path(__file__).parents[2] / "docs" / "rules.md").read_text(encoding="utf-8")
+CODES = frozenset(re.findall(r"`([a-z0-9-]+)`", RULES)) | {"void"}
+UPLOAD_ONCE = "file.uploaded.v1"
+
+
+class View(NamedTuple):
+    """What one follower made of the logs."""
+
+    number: int
+    digest: str
+    files: dict[str, bytes]
+    reachable: dict[str, str]
+    judged: list[JudgedRow]
+
+
+async def check(world: World, *, clients: bool = True) -> View:
+    """Follow the logs anew in two ways, and check all that must hold."""
+    stepped = await follow(world, skipping=False)
+    skipped = await follow(world, skipping=True)
+    same_view(stepped, skipped)
+    live = world.storage.files
+    mutable = [path for path in stepped.files if is_mutable(path)]
+    assert {path: live.get(path) for path in mutable} == {path: stepped.files[path] for path in mutable}
+    assert {path for path in live if is_mutable(path)} == set(mutable)
+    check_judged(world, stepped)
+    check_contents(world, stepped)
+    if clients and stepped.number:
+        check_client(world, stepped)
+    return stepped
+
+
+async def follow(world: World, *, skipping: bool) -> View:
+    """What a new follower comes to."""
+    async with following(world.logs) as followed:
+        follower = followed.follower
+        if skipping:
+            await follower.skip()
+        await follower.catch_up()
+        return await view_of(follower, followed.store, followed.storage.files)
+
+
+async def view_of(follower: Follower, store: Store, files: dict[str, bytes]) -> View:
+    """What a follower came to."""
+    expected = {}
+    async for batch in reachable(follower, store, files=False):
+        expected.update({each.path: each.sha256 for each in batch})
+    judged = await store.judged_page(["rejected", "no effect"], ("", -1), 10**6)
+    return View(follower.head.number, follower.head.digest, files, expected, judged)
+
+
+def is_mutable(path: str) -> bool:
+    """Whether a served path is not that of an immutable file."""
+    name = path.rpartition("/")[2]
+    return path == "metadata/timestamp.json" or (path.startswith("targets/") and name.startswith("index."))
+
+
+def same_view(stepped: View, skipped: View) -> None:
+    """Stepping serves all that skipping serves, byte for byte, and judges the same."""
+    assert (stepped.number, stepped.digest) == (skipped.number, skipped.digest)
+    assert stepped.reachable == skipped.reachable
+    for path, data in skipped.files.items():
+        assert stepped.files.get(path) == data, path
+    assert {path for path in stepped.files if is_mutable(path)} == {path for path in skipped.files if is_mutable(path)}
+    for view in (stepped, skipped):
+        for path, digest in view.reachable.items():
+            assert sha256(view.files[path]).hexdigest() == digest, path
+    assert stepped.judged == skipped.judged
+
+
+def check_judged(world: World, view: View) -> None:
+    """What is listed has a code of docs/rules.md, and the digest of its record."""
+    for row in view.judged:
+        assert row.code in CODES, row
+        log = world.events if row.log == "events" else world.publications
+        assert row.digest == sha256(log.values[row.record] or b"").hexdigest()
+        assert row.kind in {"", "claim", "publication", *EVENT_TYPES}
+
+
+def published_size(view: View) -> int:
+    """How many events are covered."""
+    if not view.number:
+        return 0
+    size: int = json.loads(view.files[f"metadata/{view.number}.snapshot.json"])["signed"]["x-ledger"]["size"]
+    return size
+
+
+def accepted_events(world: World, view: View) -> list[tuple[int, bytes]]:
+    """The events that are covered and not listed; each must be one that another parser reads."""
+    listed = {row.record for row in view.judged if row.log == "events"}
+    values = world.events.values[: published_size(view)]
+    return [(index, value or b"") for index, value in enumerate(values) if index not in listed]
+
+
+def check_contents(world: World, view: View) -> None:
+    """Pages and targets are those that the accepted events make, and no others."""
+    if not view.number:
+        return
+    facts = Facts(accepted_events(world, view))
+    targets = served_targets(view)
+    pages = {path: view.files[f"targets/{path}"] for path in targets if path.startswith("simple/")}
+    for path, page in pages.items():
+        assert targets[path] == (len(page), sha256(page).hexdigest())
+    assert {path: each for path, each in targets.items() if path not in pages} == facts.all_targets()
+    html = "simple/index.html" in pages
+    expected = {f"simple/{name}/index.json" for name in facts.existing()} | {"simple/index.json"}
+    assert set(pages) == expected | ({path.replace(".json", ".html") for path in expected} if html else set())
+    for name in facts.existing():
+        assert json.loads(pages[f"simple/{name}/index.json"]) == facts.page(name)
+    plain = {path.removeprefix("targets/") for path in view.files if is_mutable(path) and path.startswith("targets/")}
+    assert plain == set(pages)
+
+
+def served_targets(view: View) -> dict[str, tuple[int, str]]:
+    """All targets of the bins that the served snapshot lists."""
+    snapshot = json.loads(view.files[f"metadata/{view.number}.snapshot.json"])["signed"]
+    targets: dict[str, tuple[int, str]] = {}
+    for filename, meta in snapshot["meta"].items():
+        path = f"metadata/{meta['version']}.{filename}"
+        if path not in view.reachable or "-" not in filename:
+            continue
+        found = json.loads(view.files[path])["signed"]["targets"]
+        targets.update({name: (each["length"], each["hashes"]["sha256"]) for name, each in found.items()})
+    return targets
+
+
+# --- clients -----------------------------------------------------------------------------------------------------
+
+
+class Fetcher(FetcherInterface):
+    """Serves a tree to python-tuf."""
+
+    def __init__(self, files: Mapping[str, bytes]) -> None:
+        self._files = files
+
+    def _fetch(self, url: str) -> Iterator[bytes]:
+        path = url.removeprefix("http://served/")
+        if path not in self._files:
+            raise DownloadHTTPError(f"no {path}", 404)
+        return iter([self._files[path]])
+
+
+def check_client(world: World, view: View) -> None:
+    """python-tuf accepts what is served from the first root on, finds every target and no other."""
+    targets = served_targets(view)
+    names = sorted(targets)
+    wanted = names[:: max(1, len(names) // 12)]
+    with tempfile.TemporaryDirectory() as folder:
+        updater = new_updater(world, Path(folder), view.files)
+        updater.refresh()
+        for name in wanted:
+            info = updater.get_targetinfo(name)
+            assert info is not None, name
+            assert (info.length, info.hashes) == (targets[name][0], {"sha256": targets[name][1]})
+            if name.startswith("simple/"):
+                updater.download_target(info, str(Path(folder) / "page"))
+        assert updater.get_targetinfo("simple/not-there/index.json") is None
+
+
+def new_updater(world: World, folder: Path, files: Mapping[str, bytes]) -> Updater:
+    """A client that begins with the first root."""
+    first: Any = json.loads(world.events.values[1] or b"")["data"]["roles"]["root"]
+    root = json.dumps(first, sort_keys=True, separators=(",", ":")).encode()
+    return Updater(
+        str(folder / "metadata"),
+        "http://served/metadata/",
+        target_dir=str(folder),
+        target_base_url="http://served/targets/",
+        fetcher=Fetcher(files),
+        bootstrap=root,
+    )

@@ -1,0 +1,299 @@
+"""A whole ledger in memory: logs, a signer on a clock that is set, followers, and what they serve."""
+
+import tempfile
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from hashlib import sha256
+from pathlib import Path
+from typing import NamedTuple, ParamSpec, TypeVar
+
+from securesystemslib.signer import CryptoSigner, Signer as KeySigner, SSlibKey
+
+from consumers.follower import Follower
+from consumers.outlets import Outlet, PublicOutlet
+from consumers.schedule import Schedule
+from consumers.signer import Signer
+from ledger.logs import Log, LogConflictError, Logs
+from ledger.signers import Keyring
+from ledger.store import JudgedRow, Store
+from projections.authority import Authority, Settings
+from projections.bins import Layout
+from schemas.events import BaseEvent
+from tests import factory
+from tests.factory import EPOCH_AT, Make, Team, ed25519_signer
+
+P = ParamSpec("P")
+T = TypeVar("T")
+R = TypeVar("R")
+
+SMALL = Team(
+    root=(ed25519_signer("root 1"),),
+    targets=(ed25519_signer("targets 1"),),
+    bins=(ed25519_signer("bins 1"),),
+    root_threshold=1,
+    targets_threshold=1,
+    bins_threshold=1,
+    layout=Layout(2),
+    settings=Settings(ruleset=0, project_list_seconds=0),
+)
+"""Few keys and few bins: quick to sign."""
+
+
+class MemoryLog:
+    """A log in memory. Contract: `ledger.logs.Log`. `strangers` runs before each append of those who use this port.
+
+    A read gives at most `slice_records`, so that borders lie everywhere.
+    """
+
+    def __init__(self, name: str, slice_records: int = 1000) -> None:
+        self.values: list[bytes | None] = []
+        self.slice_records = slice_records
+        self.strangers: Callable[[], Iterable[bytes | None]] = tuple
+        self._name = name
+
+    @property
+    def name(self) -> str:
+        return self._name
+
+    async def open(self) -> None:
+        """Nothing to open."""
+
+    async def close(self) -> None:
+        """Nothing to close."""
+
+    async def append(self, values: Sequence[bytes]) -> list[int]:
+        self.values.extend(self.strangers())
+        first = len(self.values)
+        self.values.extend(values)
+        return list(range(first, len(self.values)))
+
+    async def read(self, start: int) -> list[bytes | None]:
+        if start > len(self.values):
+            raise LogConflictError(f"{self._name} has shrunk")
+        return self.values[start : start + self.slice_records]
+
+    async def wait(self, start: int, timeout_seconds: float) -> None:
+        """Never waits: whoever reads is alone."""
+
+    async def size(self) -> int:
+        return len(self.values)
+
+    def token(self, index: int) -> int:
+        return index
+
+    def resume(self, index: int, token: int) -> None:
+        """Nothing to remember."""
+
+
+class InlineWorkers:
+    """Workers that work at once."""
+
+    async def run(self, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+        return function(*args, **kwargs)
+
+    async def map(self, function: Callable[[T], R], items: Sequence[T]) -> list[R]:
+        return [function(item) for item in items]
+
+    def close(self) -> None:
+        """Nothing to stop."""
+
+
+class MemoryStorage:
+    """Storage in memory that refuses what a directory could not hold or should not. Contract: `ledger.storage`."""
+
+    def __init__(self) -> None:
+        self.files: dict[str, bytes] = {}
+        self._folders: set[str] = set()
+        self._staged: dict[str, bytes] = {}
+
+    def stage(self, path: str, data: bytes) -> None:
+        self._staged[self._checked(path)] = data
+
+    def discard(self) -> None:
+        self._staged = {}
+
+    def place(self) -> list[str]:
+        alarms = [path for path, data in self._staged.items() if self.files.get(path, data) != data]
+        self.files.update(self._staged)
+        self._staged = {}
+        return alarms
+
+    def replace(self, path: str, data: bytes) -> None:
+        self.files[self._checked(path)] = data
+
+    def link(self, path: str, source: str) -> None:
+        self.files[self._checked(path)] = self.files[source]
+
+    def delete(self, path: str) -> None:
+        self.files.pop(path, None)
+
+    def read(self, path: str) -> bytes | None:
+        return self.files.get(path)
+
+    def digest(self, path: str) -> str | None:
+        return sha256(self.files[path]).hexdigest() if path in self.files else None
+
+    def paths(self) -> Iterator[str]:
+        return iter(sorted(self.files))
+
+    def _checked(self, path: str) -> str:
+        segments = path.split("/")
+        assert segments[0] in {"metadata", "targets"}, path
+        for segment in segments:
+            assert segment not in {"", ".", ".."}, path
+            assert len(segment.encode()) <= 250, f"no room for a temporary name: {path}"
+            assert segment.isprintable(), path
+        folders = {"/".join(segments[:depth]) for depth in range(1, len(segments))}
+        assert path not in self._folders, f"{path} is a folder"
+        assert not folders & self.files.keys(), f"{path} lies below a file"
+        self._folders |= folders
+        return path
+
+
+class OwnKeys(Keyring):
+    """Finds the keys that it was given."""
+
+    def __init__(self) -> None:
+        super().__init__(None)
+        self.own: dict[str, KeySigner] = {}
+
+    def hold(self, signers: Iterable[KeySigner]) -> None:
+        self.own.update({signer.public_key.keyid: signer for signer in signers})
+
+    def find(self, keys: Iterable[SSlibKey]) -> list[KeySigner]:
+        return [self.own[key.keyid] for key in keys if key.keyid in self.own]
+
+
+@dataclass
+class SetClock:
+    """A clock that stands until it is set."""
+
+    moment: datetime = EPOCH_AT
+
+    def now(self) -> datetime:
+        return self.moment
+
+    def advance(self, seconds: float) -> None:
+        self.moment += timedelta(seconds=seconds)
+
+
+class Followed(NamedTuple):
+    """A follower that is open, and what it serves."""
+
+    follower: Follower
+    store: Store
+    storage: MemoryStorage
+
+    async def judged(self) -> list[JudgedRow]:
+        """All records that were not simply accepted, in order."""
+        return await self.store.judged_page(["rejected", "no effect"], ("", -1), 10**6)
+
+
+@asynccontextmanager
+async def following(
+    logs: Logs, folder: Path | None = None, storage: MemoryStorage | None = None, outlet: Outlet | None = None
+) -> AsyncIterator[Followed]:
+    """A follower of its own, started; its state is thrown away unless there is a folder for it."""
+    storage = storage or MemoryStorage()
+    with tempfile.TemporaryDirectory() as temporary:
+        place = folder or Path(temporary)
+        store = Store(place / "state.sqlite")
+        await store.open()
+        try:
+            follower = Follower(logs, store, InlineWorkers(), outlet or PublicOutlet(storage), place / "spill")
+            await follower.start()
+            try:
+                yield Followed(follower, store, storage)
+            finally:
+                await follower.abandon()
+        finally:
+            await store.close()
+
+
+@dataclass
+class World:
+    """Two logs and a signer. `team` is who signs; `make` makes events with new ids."""
+
+    folder: Path
+    team: Team = SMALL
+    make: Make = field(default_factory=Make)
+    clock: SetClock = field(default_factory=SetClock)
+    keyring: OwnKeys = field(default_factory=OwnKeys)
+    events: MemoryLog = field(default_factory=lambda: MemoryLog("events"))
+    publications: MemoryLog = field(default_factory=lambda: MemoryLog("publications"))
+    storage: MemoryStorage = field(default_factory=MemoryStorage)
+    schedule: Schedule = field(default_factory=lambda: Schedule(interval_seconds=0, grace_seconds=0))
+
+    @property
+    def logs(self) -> Logs:
+        events: Log = self.events
+        publications: Log = self.publications
+        return Logs(events, publications)
+
+    def begin(self) -> None:
+        """The first two records."""
+        self.keyring.hold(self.team.online)
+        self.append(*factory.beginning(self.make, self.team))
+
+    def append(self, *values: bytes | None) -> None:
+        """Append to `events` whatever it is."""
+        self.events.values.extend(values)
+
+    def add(self, *made: BaseEvent) -> None:
+        """Append events as they should be."""
+        self.append(*factory.encode(made))
+
+    def hold_ceremony(self, team: Team, current: Authority | None) -> None:
+        """Change the offline roles."""
+        self.append(*factory.encode([self.make.roles_signed(factory.ceremony(team, current, self.team))]))
+        self.keyring.hold(team.online)
+        self.team = team
+
+    @asynccontextmanager
+    async def signing(self) -> AsyncIterator["Signing"]:
+        """The signer, started on its state; it may be stopped and started again."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        async with following(self.logs, self.folder, self.storage) as followed:
+            signer = Signer(
+                follower=followed.follower,
+                publications=self.publications,
+                keyring=self.keyring,
+                clock=self.clock,
+                schedule=self.schedule,
+                workers=InlineWorkers(),
+                read_served=self.storage.read,
+            )
+            yield Signing(self, signer, followed)
+
+
+class Signing(NamedTuple):
+    """A signer at work."""
+
+    world: World
+    signer: Signer
+    followed: Followed
+
+    @property
+    def follower(self) -> Follower:
+        return self.followed.follower
+
+    async def publish(self, *made: BaseEvent, seconds: float = 1) -> bool:
+        """Append events, let time pass, and publish."""
+        self.world.add(*made)
+        self.world.clock.advance(seconds)
+        return await self.signer.step(now=True)
+
+    @property
+    def authority(self) -> Authority:
+        """The offline roles at the end of the log, as far as it was read."""
+        return factory.authority_of(self.follower.tail.end)
+
+
+def stolen(team: Team) -> Sequence[CryptoSigner]:
+    """What a thief of the online keys holds."""
+    return team.online
+
+
+Tree = Mapping[str, bytes]

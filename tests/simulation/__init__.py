@@ -1,0 +1,1 @@
+"""Deterministic simulation: every crash point of signers and publishers, and what must hold afterwards."""

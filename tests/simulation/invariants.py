@@ -1,0 +1,295 @@
+"""What must hold, at every effect and at the end of every run."""
+
+import json
+from base64 import b64decode
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping
+from datetime import datetime
+from functools import wraps
+from hashlib import sha256
+from typing import Any, TypeVar, cast
+
+from projections.prefix import Prefix
+from projections.repository import timestamp_payload
+from schemas.codec import decode_publication_record
+from schemas.publications import Claim, Publication, Record
+from tests.simulation.ports import Disk, Records, Tree
+from tests.simulation.processes import Process
+from tests.simulation.replay import TIMESTAMP, Replayed, judged_rows, replay
+
+Files = Mapping[str, bytes]
+
+_parsed: dict[bytes, Any] = {}
+
+
+def parse(data: bytes) -> Any:
+    """The `signed` part of a metadata file; parsed once."""
+    if data not in _parsed:
+        if len(_parsed) > 20_000:
+            _parsed.clear()
+        _parsed[data] = json.loads(data)["signed"]
+    return _parsed[data]
+
+
+def reachable(files: Files) -> dict[str, bytes]:
+    """Everything that clients can come to from `timestamp.json`, pages under their plain names too. It must exist, and
+    be what the file above it says.
+    """
+    found: dict[str, bytes] = {}
+
+    def get(path: str) -> bytes:
+        assert path in files, f"{path} is reachable, and missing"
+        found[path] = files[path]
+        return files[path]
+
+    timestamp = parse(get(TIMESTAMP))
+    meta = timestamp["meta"]["snapshot.json"]
+    snapshot_file = get(f"metadata/{meta['version']}.snapshot.json")
+    assert (len(snapshot_file), sha256(snapshot_file).hexdigest()) == (meta["length"], meta["hashes"]["sha256"])
+    snapshot = parse(snapshot_file)
+    assert snapshot["version"] == meta["version"] == timestamp["version"]
+    versions = {name.removesuffix(".json"): entry for name, entry in snapshot["meta"].items()}
+    get("metadata/1.root.json")
+    number = 1
+    while f"metadata/{number + 1}.root.json" in files:
+        number += 1
+        get(f"metadata/{number}.root.json")
+    for role in ("targets", "bins"):
+        assert parse(get(f"metadata/{versions[role]['version']}.{role}.json"))["version"] == versions[role]["version"]
+    bins = parse(found[f"metadata/{versions['bins']['version']}.bins.json"])
+    for name in bin_names(bins):
+        file = get(f"metadata/{versions[name]['version']}.{name}.json")
+        assert versions[name].get("length", len(file)) == len(file)
+        assert parse(file)["version"] == versions[name]["version"]
+        for path, target in parse(file)["targets"].items():
+            if path.startswith("simple/"):
+                folder, _, page = path.rpartition("/")
+                data = get(f"targets/{folder}/{target['hashes']['sha256']}.{page}")
+                assert (sha256(data).hexdigest(), len(data)) == (target["hashes"]["sha256"], target["length"])
+    return found
+
+
+def bin_names(bins: Any) -> list[str]:
+    """The names of the bins that `bins` delegates to."""
+    succinct = bins["delegations"].get("succinct_roles")
+    if succinct is None:
+        return [role["name"] for role in bins["delegations"]["roles"]]
+    count = 1 << succinct["bit_length"]
+    digits = len(f"{count - 1:x}")
+    return [f"{succinct['name_prefix']}-{index:0{digits}x}" for index in range(count)]
+
+
+def targets_of(files: Files) -> dict[str, tuple[int, str]]:
+    """Length and SHA-256 of every target that is served."""
+    found = reachable(files)
+    targets: dict[str, tuple[int, str]] = {}
+    for data in found.values():
+        if data.startswith(b'{"signatures"') and parse(data)["_type"] == "targets":
+            for path, target in parse(data)["targets"].items():
+                assert path not in targets, f"{path} is in two bins"
+                targets[path] = target["length"], target["hashes"]["sha256"]
+    return targets
+
+
+Watch = TypeVar("Watch", bound=Callable[..., None])
+
+
+def _noted(watch: Watch) -> Watch:
+    """Note what was violated: the code under test, in which this is called, may catch the exception."""
+
+    @wraps(watch)
+    def wrapped(oracle: "Oracle", *arguments: Any) -> None:
+        try:
+            watch(oracle, *arguments)
+        except AssertionError as error:
+            oracle.violation = oracle.violation or error
+            raise
+
+    return cast("Watch", wrapped)
+
+
+class Oracle:
+    """Watches a world. It reads the logs, and is told effects and signatures."""
+
+    def __init__(self, events: Records, publications: Records, *, repeating: bool) -> None:
+        self._events = events
+        self._publications = publications
+        self._repeating = repeating
+        self._signed: dict[tuple[str, int], bytes] = {}
+        self._published: dict[str, bytes] = {}
+        self._snapshots: dict[str, dict[str, int]] = defaultdict(dict)
+        self._prefix = Prefix()
+        self._claimed: set[int] = set()
+        self._claims_read = 0
+        self.violation: AssertionError | None = None
+
+    # --- during a run --------------------------------------------------------------------------------------------
+
+    @_noted
+    def changed(self, tree: Tree, path: str, before: bytes | None, after: bytes | None) -> None:
+        """A served file changed."""
+        if path == TIMESTAMP:
+            assert after is not None
+            self._timestamp_changed(tree, before, after)
+        elif path.startswith("metadata/"):
+            assert before is None, f"{path} was replaced or deleted"
+            assert after is not None
+            assert self._published.setdefault(path, after) == after, f"{path} was published with two contents"
+        elif not path.endswith(("/index.json", "/index.html")):
+            assert before is None, f"{path} was replaced or deleted"
+
+    def _timestamp_changed(self, tree: Tree, before: bytes | None, after: bytes) -> None:
+        version = parse(after)["version"]
+        if before is not None:
+            assert version > parse(before)["version"], "the served timestamp went back, or changed within its version"
+        found = reachable(tree.files)
+        assert after == tree.files.get(f"metadata/{version}.timestamp.json")
+        meta = parse(found[f"metadata/{version}.snapshot.json"])["meta"]
+        known = self._snapshots[str(id(tree))]
+        for name, entry in meta.items():
+            assert entry["version"] >= known.get(name, 0), f"the snapshot lowers {name}"
+        assert not set(known) - set(meta), "the snapshot drops names"
+        known.update({name: entry["version"] for name, entry in meta.items()})
+
+    @_noted
+    def signed(self, process: Process, payload: bytes) -> None:
+        """A key signs."""
+        document = json.loads(payload)
+        if "_type" not in document:
+            assert document["type"] == "claim"
+            return
+        name, version = process.sealing, document["version"]
+        assert version in self._numbers_claimed(), f"{name} {version} is signed and was never claimed"
+        if not self._repeating and name == "the timestamp":
+            return  # it covers signatures that do not repeat
+        assert self._signed.setdefault((name, version), payload) == payload, f"{name} {version} was signed twice"
+
+    @_noted
+    def committed(self, disk: Disk) -> None:
+        """A follower's state was committed: it must not be ahead of the logs."""
+        rows = disk.connection.execute("SELECT size, last_event, next_record, digest FROM position").fetchall()
+        for size, last_event, next_record, digest in rows:
+            for values, end, wanted in (
+                (self._events.values, size, last_event),
+                (self._publications.values, next_record, digest),
+            ):
+                assert end <= len(values), "the position is ahead of the log"
+                assert sha256(values[end - 1] or b"").hexdigest() == wanted
+
+    def _numbers_claimed(self) -> set[int]:
+        for value in self._publications.values[self._claims_read :]:
+            record = decode_publication_record(value)
+            if isinstance(record, Record) and isinstance(record.signed, Claim):
+                self._claimed.add(record.signed.number)
+        self._claims_read = len(self._publications.values)
+        return self._claimed
+
+    # --- at rest -------------------------------------------------------------------------------------------------
+
+    def at_rest(self, trees: Iterable[Tree], now: datetime, *, tail_may_be_held: bool = False) -> None:
+        """Nothing happens any more by itself: everything is served that should be, and nothing has expired."""
+        prefix = self._prefix_at_end()
+        if prefix.authority is None:
+            return
+        for tree in trees:
+            if TIMESTAMP not in tree.files:
+                assert prefix.held_at is not None, "nothing is served"
+                continue
+            found = reachable(tree.files)
+            assert not tree.alarms, f"files had to be replaced: {tree.alarms}"
+            size = snapshot_size(found)
+            held = prefix.held_at
+            if not tail_may_be_held:
+                assert size == prefix.size if held is None else size >= min(held, prefix.size), "events are not served"
+            for path, data in found.items():
+                if path.startswith("metadata/"):
+                    expires = datetime.fromisoformat(parse(data)["expires"])
+                    assert expires > now, f"{path} expired at {expires}, and it is {now}"
+
+    def _prefix_at_end(self) -> Prefix:
+        self._prefix, _ = self._prefix.extend(self._events.values[self._prefix.size :])
+        return self._prefix
+
+    # --- at the end ----------------------------------------------------------------------------------------------
+
+    def at_end(self, trees: Mapping[str, Tree], disks: Mapping[str, Disk]) -> None:
+        """What is served is what the logs say, and every follower says the same about every record."""
+        events, publications = self._events.values, self._publications.values
+        every = replay(events, publications, skip=False)
+        skipped = replay(events, publications, skip=True)
+        assert every.numbers == sorted(set(every.numbers)), "publication numbers do not increase"
+        assert every.judged == skipped.judged, "skipping lists other records"
+        self._check_listed(every)
+        for name, disk in disks.items():
+            assert judged_rows(disk) == every.judged, f"{name} lists other records than a replay"
+        if not every.numbers:
+            return
+        expected = reachable(every.files)
+        assert reachable(skipped.files) == expected, "skipping makes another repository"
+        assert plain_pages(skipped.files) == plain_pages(every.files), "skipping makes other plain pages"
+        for name, tree in trees.items():
+            found = reachable(tree.files)
+            assert found == expected, f"{name}: what is served is not what the log says"
+            assert plain_pages(tree.files) == plain_pages(every.files), f"{name}: other plain pages"
+            strange = [path for path, data in tree.files.items() if every.files.get(path) != data]
+            assert not strange, f"{name} serves files that are not of this log: {strange}"
+        self._check_signed(every)
+
+    def _check_listed(self, every: Replayed) -> None:
+        """Every record that no rule accepts is listed, with a reason."""
+        for log, index, digest, _, verdict, code in every.judged:
+            values = self._events.values if log == "events" else self._publications.values
+            assert sha256(values[index] or b"").hexdigest() == digest
+            assert verdict in {"rejected", "no effect"}
+            assert code
+        listed = {(log, index) for log, index, *_ in every.judged}
+        for index, value in enumerate(self._publications.values):
+            if not isinstance(decode_publication_record(value), Record):
+                assert ("publications", index) in listed
+        for index, value in enumerate(self._events.values[: every.size]):
+            if value is None or not value.startswith(b"{"):
+                assert ("events", index) in listed
+
+    def _check_signed(self, every: Replayed) -> None:
+        """What was published under a number is what was signed under it."""
+        for (name, version), payload in self._signed.items():
+            role = {"the timestamp": "timestamp"}.get(name, name)
+            file = every.files.get(f"metadata/{version}.{role}.json")
+            if version in every.numbers:
+                assert file is not None, f"{name} {version} was signed, and not published with its number"
+                assert file.endswith(b',"signed":' + payload + b"}")
+
+
+def plain_pages(files: Files) -> dict[str, bytes]:
+    """The pages under their plain names."""
+    return {
+        path: data
+        for path, data in files.items()
+        if path.startswith("targets/") and path.rpartition("/")[2] in {"index.json", "index.html"}
+    }
+
+
+def snapshot_size(found: Files) -> int:
+    """How many events the served snapshot covers."""
+    version = parse(found[TIMESTAMP])["version"]
+    size: int = parse(found[f"metadata/{version}.snapshot.json"])["x-ledger"]["size"]
+    return size
+
+
+def record_digests(record: Record) -> list[str]:
+    """The digests of the files that a publication signs, in hexadecimal."""
+    signed = record.signed
+    assert isinstance(signed, Publication)
+    return [b64decode(digest).hex() for _, digest, _ in signed.roles]
+
+
+__all__ = [
+    "Oracle",
+    "bin_names",
+    "parse",
+    "plain_pages",
+    "reachable",
+    "snapshot_size",
+    "targets_of",
+    "timestamp_payload",
+]

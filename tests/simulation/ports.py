@@ -1,0 +1,406 @@
+"""The ports of a process: what is durable belongs to the world, the object to one life of one process.
+
+    Records, Log     a log: a list of values
+    Disk, SimStore   a state file: the real `Store` and its SQL, over a SQLite database in memory
+    Tree, SimStorage what is served: a dict
+    Keys, SimKeyring keys that note what they sign
+    SimClock         the world's time, a little off
+
+Every call can fail or be the last one of the process, before and after its effect; `Process` decides.
+"""
+
+import sqlite3
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from datetime import datetime, timedelta
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, Literal, ParamSpec, TypeVar
+
+from securesystemslib.signer import CryptoSigner, Signature, Signer, SSlibKey
+from sqlalchemy.exc import OperationalError
+
+from ledger.logs import LogConflictError, LogUnavailableError
+from ledger.storage import StorageError
+from ledger.store import Store, StoreError
+from tests.simulation.processes import Process
+
+P = ParamSpec("P")
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+class InlineWorkers:
+    """Workers that run everything at once, in order. Contract: `consumers.workers.Workers`."""
+
+    async def run(self, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+        return function(*args, **kwargs)
+
+    async def map(self, function: Callable[[T], R], items: Sequence[T]) -> list[R]:
+        return [function(item) for item in items]
+
+    def close(self) -> None:
+        pass
+
+
+# --- logs --------------------------------------------------------------------------------------------------------
+
+
+class Records:
+    """What is on a log, and what is still on its way there from a process that died."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.values: list[bytes | None] = []
+        self.late: list[bytes] = []
+
+
+class SimLog:
+    """A log. Contract: `ledger.logs.Log`, and a check of what callers owe it."""
+
+    def __init__(self, records: Records, process: Process, read_records: int) -> None:
+        self._records = records
+        self._process = process
+        self._read_records = read_records
+        self._known = 0
+        self._is_open = False
+
+    @property
+    def name(self) -> str:
+        return self._records.name
+
+    async def open(self) -> None:
+        self._enter("open")
+        assert not self._is_open
+        self._is_open = True
+        self._leave("open")
+
+    async def close(self) -> None:
+        self._enter("close")
+        self._is_open = False
+        self._leave("close")
+
+    async def append(self, values: Sequence[bytes]) -> list[int]:
+        """Each value is an effect of its own: a prefix may be all that remains."""
+        assert self._is_open
+        indices = []
+        for value in values:
+            self._enter("append")
+            indices.append(len(self._records.values))
+            (self._records.late if self._process.is_late else self._records.values).append(value)
+            self._leave("append")
+        return indices
+
+    async def read(self, start: int) -> list[bytes | None]:
+        assert self._is_open
+        self._enter("read")
+        size = len(self._records.values)
+        if start > size:
+            raise LogConflictError(f"{self.name} has {size} records and had at least {start}")
+        values = self._records.values[start : start + self._read_records]
+        self._known = max(self._known, start + len(values))
+        self._leave("read")
+        return values
+
+    async def wait(self, start: int, timeout_seconds: float) -> None:
+        assert self._is_open
+        assert timeout_seconds > 0
+        self._enter("wait")
+        if len(self._records.values) <= start:
+            self._process.wait(lambda: len(self._records.values) > start)
+        self._leave("wait")
+
+    async def size(self) -> int:
+        self._enter("size")
+        size = len(self._records.values)
+        self._leave("size")
+        return size
+
+    def token(self, index: int) -> int:
+        assert index <= self._known, "a token of a record that this object has not come to"
+        return 7 * index + 3
+
+    def resume(self, index: int, token: int) -> None:
+        assert token == 7 * index + 3, "another index's token"
+        self._known = max(self._known, index)
+
+    def _enter(self, call: str) -> None:
+        self._process.enter(f"{self.name}.{call}", LogUnavailableError)
+
+    def _leave(self, call: str) -> None:
+        self._process.leave(f"{self.name}.{call}", LogUnavailableError)
+
+
+# --- the state store ---------------------------------------------------------------------------------------------
+
+
+class StoreFault(OperationalError):
+    """What SQLAlchemy raises when SQLite fails."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, None, sqlite3.OperationalError(message))
+
+
+class Disk:
+    """A state file. Statements take effect at once; what was not committed is undone when its process dies."""
+
+    def __init__(self) -> None:
+        self.writes = 0
+        self.owner: Process | None = None
+        self.erase()
+
+    def erase(self) -> None:
+        self.writes += 1
+        self.connection = sqlite3.connect(":memory:", isolation_level=None)
+
+    def execute(self, statement: str, rows: Sequence[Any] | None) -> list[Any]:
+        """Run a statement, once or for every row."""
+        if rows is None:
+            return self.connection.execute(statement).fetchall()
+        if len(rows) == 1:
+            return self.connection.execute(statement, rows[0]).fetchall()
+        self.connection.executemany(statement, rows)
+        return []
+
+    def note_write(self, before: int) -> None:
+        """Count what is durable now and was not before a statement."""
+        if not self.connection.in_transaction and self.connection.total_changes != before:
+            self.writes += 1
+
+    def crash(self) -> None:
+        self.owner = None
+        if self.connection.in_transaction:
+            self.connection.execute("ROLLBACK")
+
+    def close(self) -> None:
+        self.connection.close()
+
+
+class SimStore(Store):
+    """The real store, each statement a port call. Only how it reaches SQLite is replaced."""
+
+    def __init__(self, path: Path, disk: Disk, process: Process, committed: Callable[[Disk], None]) -> None:
+        super().__init__(path)
+        self._disk = disk
+        self._process = process
+        self._committed = committed
+
+    async def close(self) -> None:
+        self._process.enter("store.close", StoreFault)
+        self._disk.crash()
+        self._process.leave("store.close", StoreFault)
+
+    def _acquire_lock(self) -> None:
+        owner = self._disk.owner
+        if owner is not None and owner.alive:
+            raise StoreError(f"{self.path} is in use by process {owner}")
+        self._disk.owner = self._process
+
+    async def _connect(self) -> None:
+        self._process.enter("store.connect", StoreFault)
+        self._process.leave("store.connect", StoreFault)
+
+    async def _disconnect(self) -> None:
+        if self._disk.connection.in_transaction:
+            self._disk.connection.execute("ROLLBACK")
+
+    async def _replace(self) -> None:
+        self._process.enter("store.erase", StoreFault)
+        self._disk.erase()
+        self._process.leave("store.erase", StoreFault)
+        await super()._replace()
+
+    async def _rows(self, statement: str, *parameters: Any) -> list[Any]:
+        return self._run(statement, [parameters])
+
+    async def _execute(self, statement: str, *parameters: Any) -> None:
+        self._run(statement, [parameters])
+
+    async def _many(self, statement: str, rows: Sequence[Any]) -> None:
+        if rows:
+            self._run(statement, [tuple(row) for row in rows])
+
+    def _run(self, statement: str, rows: Sequence[Any]) -> list[Any]:
+        label = f"store.{statement[:24]}"
+        self._process.enter(label, StoreFault)
+        assert self._disk.owner is self._process, "another process has this file by now"
+        before = self._disk.connection.total_changes
+        found = self._disk.execute(statement, rows)
+        if statement == "COMMIT":
+            self._disk.writes += 1
+            self._committed(self._disk)
+        else:
+            self._disk.note_write(before)
+        self._process.leave(label, StoreFault)
+        return found
+
+
+# --- what is served ----------------------------------------------------------------------------------------------
+
+Fate = Literal["lost", "kept", "some"]
+"""What becomes of staged files when their process dies."""
+
+
+class Tree:
+    """What is served from one place. `changed` is told every change of a path: before, after (None: no file)."""
+
+    def __init__(self, changed: Callable[["Tree", str, bytes | None, bytes | None], None]) -> None:
+        self.files: dict[str, bytes] = {}
+        self.staged: dict[str, dict[str, bytes]] = {}
+        self.alarms: list[str] = []
+        self.writes = 0
+        self._changed = changed
+
+    def set(self, path: str, data: bytes | None) -> None:
+        before = self.files.get(path)
+        if before == data:
+            return
+        self.writes += 1
+        if data is None:
+            del self.files[path]
+        else:
+            self.files[path] = data
+        self._changed(self, path, before, data)
+
+
+class SimStorage:
+    """Storage over a tree. Contract: `ledger.storage.Storage`."""
+
+    def __init__(self, tree: Tree, staging: str, process: Process) -> None:
+        self._tree = tree
+        self._staging = staging
+        self._process = process
+
+    @property
+    def _staged(self) -> dict[str, bytes]:
+        return self._tree.staged.setdefault(self._staging, {})
+
+    def stage(self, path: str, data: bytes) -> None:
+        self._enter("stage")
+        self._staged[path] = data
+        self._leave("stage")
+
+    def discard(self) -> None:
+        self._enter("discard")
+        self._staged.clear()
+        self._leave("discard")
+
+    def place(self) -> list[str]:
+        """Each file is an effect of its own; after the last comes the sync."""
+        alarms = []
+        for path in sorted(self._staged):
+            self._enter("place")
+            data = self._staged.pop(path)
+            present = self._tree.files.get(path)
+            if present is not None and present != data:
+                alarms.append(path)
+            self._tree.set(path, data)
+            self._leave("place")
+        self._enter("sync")
+        self._leave("sync")
+        self._tree.alarms.extend(alarms)
+        return alarms
+
+    def replace(self, path: str, data: bytes) -> None:
+        self._enter("replace")
+        self._tree.set(path, data)
+        self._leave("replace")
+
+    def link(self, path: str, source: str) -> None:
+        self._enter("link")
+        assert source in self._tree.files, f"{path} is to show {source}, which is not there"
+        self._tree.set(path, self._tree.files[source])
+        self._leave("link")
+
+    def delete(self, path: str) -> None:
+        self._enter("delete")
+        self._tree.set(path, None)
+        self._leave("delete")
+
+    def read(self, path: str) -> bytes | None:
+        self._enter("read")
+        data = self._tree.files.get(path)
+        self._leave("read")
+        return data
+
+    def digest(self, path: str) -> str | None:
+        data = self.read(path)
+        return None if data is None else sha256(data).hexdigest()
+
+    def paths(self) -> Iterator[str]:
+        return iter(sorted(self._tree.files))
+
+    def _enter(self, call: str) -> None:
+        self._process.enter(f"storage.{call}", StorageError)
+
+    def _leave(self, call: str) -> None:
+        self._process.leave(f"storage.{call}", StorageError)
+
+
+# --- keys and clock ----------------------------------------------------------------------------------------------
+
+Signed = Callable[[Process, bytes], None]
+
+
+class SimSigner(Signer):
+    """A key that tells the world what it signed."""
+
+    def __init__(self, signer: CryptoSigner, process: Process, signed: Signed) -> None:
+        self._signer = signer
+        self._process = process
+        self._signed = signed
+
+    @property
+    def public_key(self) -> SSlibKey:
+        return self._signer.public_key
+
+    @classmethod
+    def from_priv_key_uri(cls, priv_key_uri: str, public_key: Any, secrets_handler: Any = None) -> "SimSigner":
+        raise NotImplementedError
+
+    def sign(self, payload: bytes) -> Signature:
+        self._process.enter("key.sign", ConnectionError)
+        self._signed(self._process, payload)
+        signature = _sign(self._signer, payload)
+        self._process.leave("key.sign", ConnectionError)
+        return signature
+
+
+_signatures: dict[tuple[str, bytes], Signature] = {}
+
+
+def _sign(signer: CryptoSigner, payload: bytes) -> Signature:
+    """A signature. Those that repeat are made once."""
+    key = signer.public_key
+    if key.keytype != "ed25519":
+        return signer.sign(payload)
+    known = _signatures.get((key.keyid, payload))
+    if known is None:
+        known = _signatures[key.keyid, payload] = signer.sign(payload)
+    return known
+
+
+class SimKeyring:
+    """Finds signers for keys. Contract: `ledger.signers.Keyring`."""
+
+    def __init__(self, held: Iterable[CryptoSigner], process: Process, signed: Signed) -> None:
+        self._held = {signer.public_key.keyid: signer for signer in held}
+        self._process = process
+        self._signed = signed
+
+    def find(self, keys: Iterable[SSlibKey]) -> list[Signer]:
+        held = (self._held.get(key.keyid) for key in keys)
+        return [SimSigner(signer, self._process, self._signed) for signer in held if signer is not None]
+
+
+class SimClock:
+    """The world's time, a little off. Contract: `ledger.clock.Clock`."""
+
+    def __init__(self, now: Callable[[], datetime], skew: timedelta, process: Process) -> None:
+        self._now = now
+        self._skew = skew
+        self._process = process
+
+    def now(self) -> datetime:
+        self._process.enter("clock.now")
+        self._process.leave("clock.now")
+        return self._now() + self._skew

@@ -1,0 +1,129 @@
+"""The pure replay: what two logs make, with no key, no fault, no storage and no earlier state.
+
+It uses `Follower`, from an empty state and with sizes of groups as they are by default, and an outlet of its own.
+"""
+
+from collections.abc import Sequence
+from hashlib import sha256
+from pathlib import Path
+from tempfile import gettempdir
+from typing import NamedTuple
+
+from consumers.follower import Follower
+from ledger.logs import Logs
+from projections.documents import Document
+from tests.simulation.ports import Disk, InlineWorkers, Records, SimLog, SimStore
+from tests.simulation.processes import Process, run
+
+TIMESTAMP = "metadata/timestamp.json"
+NOWHERE = Path(gettempdir()) / "tuf-ledger-simulation"
+"""State files are in memory; spilled partitions are below."""
+
+JudgedRows = list[tuple[str, int, str, str, str, str]]
+
+
+class Replayed(NamedTuple):
+    """What came out: all files, plain names too; what was rejected or had no effect; numbers in their order."""
+
+    files: dict[str, bytes]
+    judged: JudgedRows
+    numbers: list[int]
+    size: int
+
+
+class Alone:
+    """The world of a process that nothing happens to."""
+
+    def observe(self, process: Process, label: str, when: str) -> None:
+        pass
+
+    def wants_to_interleave(self, process: Process) -> bool:
+        return False
+
+    def when_idle(self) -> None:
+        raise AssertionError("a replay does not wait")
+
+
+class Recorder:
+    """An outlet that keeps everything in a dict. Contract: `consumers.outlets.Outlet`."""
+
+    def __init__(self) -> None:
+        self.files: dict[str, bytes] = {}
+        self.numbers: list[int] = []
+        self.begin()
+
+    def begin(self) -> None:
+        self._files: dict[str, bytes] = {}
+        self._pages: dict[str, str | None] = {}
+
+    def put(self, path: str, data: bytes) -> None:
+        assert self._files.get(path, data) == data, f"{path} was put twice, with different bytes"
+        self._files[path] = data
+
+    def show(self, path: str, source: str | None) -> None:
+        self._pages[path] = source
+
+    def put_document(self, document: Document) -> None:
+        self.put(f"metadata/{document.version}.{document.role}.json", document.file)
+
+    def finish(self, number: int, timestamp: bytes) -> None:
+        self.put(f"metadata/{number}.timestamp.json", timestamp)
+        for path, data in self._files.items():
+            assert self.files.get(path, data) == data, f"{path} was published twice, with different bytes"
+            self.files[path] = data
+        for path, source in self._pages.items():
+            if source is None:
+                self.files.pop(path, None)
+            else:
+                self.files[path] = self.files[source]
+        self.files[TIMESTAMP] = timestamp
+        self.numbers.append(number)
+        self.begin()
+
+
+_replayed: dict[tuple[bytes, bool], Replayed] = {}
+
+
+def replay(events: Sequence[bytes | None], publications: Sequence[bytes | None], *, skip: bool) -> Replayed:
+    """Replay two logs: every version, or with `skip` only what the last one needs."""
+    digest = sha256()
+    for values in (events, publications):
+        for value in (*values, b"end of log"):
+            digest.update(b"null" if value is None else b"%d " % len(value) + value)
+    key = digest.digest(), skip
+    if key not in _replayed:
+        if len(_replayed) > 200:
+            _replayed.clear()
+        _replayed[key] = _replay(events, publications, skip=skip)
+    return _replayed[key]
+
+
+def _replay(events: Sequence[bytes | None], publications: Sequence[bytes | None], *, skip: bool) -> Replayed:
+    process = Process(Alone(), "replay", 1, None)
+    recorder, disk = Recorder(), Disk()
+    records = Records("events"), Records("publications")
+    records[0].values, records[1].values = list(events), list(publications)
+
+    async def main() -> None:
+        logs = Logs(SimLog(records[0], process, 1000), SimLog(records[1], process, 1000))
+        store = SimStore(NOWHERE / "replay.sqlite", disk, process, lambda _: None)
+        await logs.open()
+        await store.open()
+        follower = Follower(logs, store, InlineWorkers(), recorder, NOWHERE / "replay.spill")
+        await follower.start()
+        if skip:
+            await follower.skip()
+        await follower.catch_up()
+
+    run(main())
+    judged = judged_rows(disk)
+    sizes = disk.connection.execute("SELECT size FROM position").fetchall()
+    disk.close()
+    return Replayed(recorder.files, judged, recorder.numbers, sizes[0][0] if sizes else 0)
+
+
+def judged_rows(disk: Disk) -> JudgedRows:
+    """What a follower lists as rejected or without effect, in order."""
+    return disk.connection.execute(
+        "SELECT log, idx, digest, kind, verdict, code FROM judged ORDER BY log, idx"
+    ).fetchall()

@@ -1,0 +1,355 @@
+"""A world: what is durable, the processes that work on it, and who goes on when."""
+
+import random
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import datetime, timedelta
+from types import SimpleNamespace
+from typing import Any, Literal, NamedTuple, cast
+from unittest.mock import patch
+
+from asyncio import Event
+
+from consumers import server
+from consumers.context import Context
+from consumers.schedule import Schedule
+from consumers.sealing import SigningSealer
+from ledger.clock import SystemClock
+from ledger.logs import Logs
+from projections.prefix import Routed
+from schemas import events
+from tests import factory
+from tests.simulation.invariants import Oracle
+from tests.simulation.ports import (
+    Disk,
+    Fate,
+    InlineWorkers,
+    Records,
+    SimClock,
+    SimKeyring,
+    SimLog,
+    SimStorage,
+    SimStore,
+    Tree,
+)
+from tests.simulation.processes import Crash, Fault, Process
+from tests.simulation.replay import NOWHERE
+from tests.simulation.scenarios import Action, Advance, Append, Intrude, Restart, Scenario
+
+MAX_LIVES = 12
+MAX_TURNS = 300_000
+IDLE_ROUNDS = (0.25, 6.0)
+"""The world is at rest when everyone looked again after these many seconds and nothing changed."""
+
+
+class Duty(NamedTuple):
+    """A process, what it does, and the tree that it writes and compares the log with."""
+
+    name: str
+    consumer: Literal["signer", "publisher", "both"]
+    tree: str = "public"
+
+
+class Setup(NamedTuple):
+    """Which processes there are, and how they take turns."""
+
+    duties: tuple[Duty, ...] = (Duty("a", "both"),)
+    turns: int | None = None
+    """The seed of who goes on at every port call; None: each goes on until it waits, and actions wait for rest."""
+    fate: Fate = "lost"
+
+
+class Point(NamedTuple):
+    """A place where a process could have died, and what was durable there."""
+
+    process: str
+    life: int
+    call: int
+    when: str
+    label: str
+    durable: tuple[Any, ...]
+
+
+class World:
+    """One run of a scenario. `points` lists every port call if it was asked for."""
+
+    def __init__(
+        self, scenario: Scenario, setup: Setup, faults: Sequence[Fault] = (), *, points: list[Point] | None = None
+    ) -> None:
+        self.scenario = scenario
+        self.setup = setup
+        self.events = Records("events")
+        self.publications = Records("publications")
+        self.oracle = Oracle(self.events, self.publications, repeating=scenario.repeating)
+        self.trees = {duty.tree: Tree(self.oracle.changed) for duty in setup.duties}
+        self.disks = {duty.name: Disk() for duty in setup.duties}
+        self.exits: Counter[str] = Counter()
+        self.lives: Counter[str] = Counter()
+        self.taken = 0
+        self._now = factory.EPOCH_AT
+        self._faults = {(fault.process, fault.life): fault for fault in faults}
+        self._points = points
+        self._turns = random.Random(f"turns {setup.turns}")
+        self._processes: dict[str, Process] = {}
+        self._stops: dict[str, Event] = {}
+        self._current: Process | None = None
+        self._round = 0
+        self._seen: tuple[Any, ...] = ()
+        self._stopping = False
+
+    # --- running -------------------------------------------------------------------------------------------------
+
+    def run(self) -> None:
+        """Run the scenario to its end, and check what must hold there."""
+        with self._patched():
+            self._act()  # followers do not start on an empty log
+            for duty in self.setup.duties:
+                self._begin(duty)
+            for _ in range(MAX_TURNS):
+                if not self._turn():
+                    break
+            else:
+                raise AssertionError("the world does not come to rest")
+            self._stop_all()
+        self.oracle.at_end(self.trees, self.disks)
+        for disk in self.disks.values():
+            disk.close()
+
+    def _turn(self) -> bool:
+        """Let one process go on, or something happen. False: everything is over."""
+        if self.setup.turns is not None and self._turns.random() < 0.02:
+            self._deliver()
+            self._act()
+        runnable = [process for process in self._processes.values() if process.is_runnable]
+        if runnable:
+            self._go_on(self._turns.choice(runnable) if self.setup.turns is not None else runnable[0])
+            return True
+        return self._come_to_rest()
+
+    def _come_to_rest(self) -> bool:
+        """Everybody waits: let time pass; when that changes nothing, take the next action."""
+        if self._deliver():
+            return True
+        durable = self._durable()[1:]
+        if durable != self._seen:
+            self._seen, self._round = durable, 0
+        if self._round < len(IDLE_ROUNDS):
+            self._now += timedelta(seconds=IDLE_ROUNDS[self._round])
+            self._round += 1
+        else:
+            self.oracle.at_rest(self.trees.values(), self._now)
+            if not self._act():
+                return False
+        for process in self._processes.values():
+            process.wake()
+        return True
+
+    def _stop_all(self) -> None:
+        self._stopping = True
+        for stop in self._stops.values():
+            stop.set()
+        while alive := [process for process in self._processes.values() if not process.is_over]:
+            for process in alive:
+                process.wake()
+                self._go_on(process)
+
+    def _go_on(self, process: Process) -> None:
+        self._current = process
+        process.go_on()
+        if self.oracle.violation is not None:
+            raise self.oracle.violation  # code under test may have caught it
+        if process.is_over:
+            self._ended(process)
+
+    # --- actions -------------------------------------------------------------------------------------------------
+
+    def _act(self) -> bool:
+        if self.taken == len(self.scenario.actions):
+            return False
+        action = self.scenario.actions[self.taken]
+        self.taken += 1
+        self._round = 0
+        self._take(action)
+        return True
+
+    def _take(self, action: Action) -> None:
+        if isinstance(action, Append):
+            self.events.values.extend(action.values)
+        elif isinstance(action, Intrude):
+            self.publications.values.append(action.make(self.events.values, self.publications.values))
+        elif isinstance(action, Advance):
+            self._now += timedelta(seconds=action.seconds)
+        elif isinstance(action, Restart):
+            duty = self.setup.duties[action.index % len(self.setup.duties)]
+            self._stops[duty.name].set()
+
+    def _deliver(self) -> bool:
+        """What was on its way from a process that died arrives."""
+        for records in (self.events, self.publications):
+            if records.late:
+                records.values.append(records.late.pop(0))
+                return True
+        return False
+
+    # --- processes -----------------------------------------------------------------------------------------------
+
+    def _begin(self, duty: Duty) -> None:
+        self.lives[duty.name] += 1
+        life = self.lives[duty.name]
+        assert life <= MAX_LIVES, f"{duty.name} does not stay alive: {self.exits}"
+        process = Process(self, duty.name, life, self._faults.get((duty.name, life)))
+        stop = self._stops[duty.name] = Event()
+        if self._stopping:
+            stop.set()
+        self._processes[duty.name] = process
+        context = cast("Context", _Context(self, duty, process))
+        scenario = self.scenario
+        schedule = Schedule(interval_seconds=scenario.interval_seconds, grace_seconds=scenario.grace_seconds)
+        if duty.consumer == "publisher":
+            process.start(lambda: server.run_publisher(context, stop))
+        else:
+            both = duty.consumer == "both"
+            process.start(lambda: server.run_signer(context, schedule, stop, publishes=both))
+
+    def _ended(self, process: Process) -> None:
+        """A process ended: start it again, if it died as planned, was asked to, or met what passes."""
+        duty = next(duty for duty in self.setup.duties if duty.name == process.name)
+        error, process.error = process.error, None
+        process.alive = False
+        self.disks[duty.name].crash()
+        self._settle_staging(process)
+        if error is None and self._stopping:
+            return
+        self.exits[type(error).__name__] += 1
+        if error is not None and (not process.faulted or isinstance(error, AssertionError)):
+            raise error
+        self._begin(duty)
+
+    def _settle_staging(self, process: Process) -> None:
+        for tree in self.trees.values():
+            staged = tree.staged.get(process.name, {})
+            if self.setup.fate == "lost":
+                staged.clear()
+            elif self.setup.fate == "some":
+                chance = random.Random(f"{self.scenario.seed} {process}")
+                for path in [path for path in sorted(staged) if chance.random() < 0.5]:
+                    del staged[path]
+
+    # --- what processes ask the world ----------------------------------------------------------------------------
+
+    def now(self) -> datetime:
+        """The true time."""
+        return self._now
+
+    def observe(self, process: Process, label: str, when: str) -> None:
+        if self._points is not None:
+            self._points.append(Point(process.name, process.life, process.calls, when, label, self._durable()))
+
+    def wants_to_interleave(self, _process: Process) -> bool:
+        return self.setup.turns is not None and self._turns.random() < 0.5
+
+    def when_idle(self) -> None:
+        raise AssertionError("processes of this world run in greenlets")
+
+    def _durable(self) -> tuple[Any, ...]:
+        """What changes whenever anything durable does."""
+        staged = [len(files) for tree in self.trees.values() for files in tree.staged.values()]
+        return (
+            self._now,
+            self.taken,
+            len(self.events.values),
+            len(self.publications.values),
+            len(self.publications.late),
+            *(tree.writes for tree in self.trees.values()),
+            *(disk.writes for disk in self.disks.values()),
+            *(staged if self.setup.fate != "lost" else ()),
+        )
+
+    @contextmanager
+    def _patched(self) -> Iterator[None]:
+        """The modules under test with this world's clock, threads and sizes."""
+        sizes = self.scenario.sizes
+        replacements: dict[str, Any] = {
+            "consumers.server.ThreadWorkers": InlineWorkers,
+            "consumers.server.SystemClock": self._clock,
+            "consumers.server.SKIP_FROM": sizes.skip_from,
+            "consumers.signer.monotonic": lambda: (self._now - factory.EPOCH_AT).total_seconds(),
+            "consumers.signer.SigningSealer": self._sealer,
+            "consumers.partitions.ITEMS_PER_PARTITION": sizes.items_per_partition,
+            "consumers.partitions._BUFFERED_ITEMS": sizes.buffered_items,
+            "consumers.renderer.BINS_PER_GROUP": sizes.bins_per_group,
+            "consumers.renderer.Routed": _Routed,
+            "consumers.renderer.PROJECTS_PER_GROUP": sizes.projects_per_group,
+            "consumers.tail.KEPT_BYTES": sizes.kept_bytes,
+            "projections.chunks.MAX_ENTRIES": sizes.max_entries,
+        }
+        patches = [patch(name, value) for name, value in replacements.items()]
+        for each in patches:
+            each.start()
+        try:
+            yield
+        finally:
+            for each in reversed(patches):
+                each.stop()
+
+    def _clock(self) -> SystemClock:
+        process = self._running()
+        skew = timedelta(seconds=random.Random(f"skew {self.scenario.seed} {process.name}").choice([0, 0, -20, 20]))
+        return cast("SystemClock", SimClock(self.now, skew, process))
+
+    def _sealer(self, *arguments: Any) -> SigningSealer:
+        return _NotingSealer(self._running(), *arguments)
+
+    def _running(self) -> Process:
+        if self._current is None:
+            raise Crash("nobody runs")
+        return self._current
+
+
+class _Routed(Routed, frozen=True, array_like=True):
+    """A routed event that can be read back from disk: until `Routed` can (see `test_defects`)."""
+
+    event: events.Event
+
+
+class _NotingSealer(SigningSealer):
+    """Lets keys know which role they sign: a bin's payload does not say which bin it is."""
+
+    def __init__(self, process: Process, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self._process = process
+
+    def signatures(self, name: str, payload: bytes) -> dict[str, str]:
+        self._process.sealing = name
+        return super().signatures(name, payload)
+
+
+class _Context:
+    """What a consumer is given, over the ports of one process. Contract: `consumers.context.Context`."""
+
+    def __init__(self, world: World, duty: Duty, process: Process) -> None:
+        self._world = world
+        self._duty = duty
+        self._process = process
+        self.state = NOWHERE / f"{id(world)}"
+        self.config = SimpleNamespace(signer=SimpleNamespace(served=""))
+
+    def logs(self) -> Logs:
+        size = self._world.scenario.sizes.read_records
+        return Logs(
+            SimLog(self._world.events, self._process, size), SimLog(self._world.publications, self._process, size)
+        )
+
+    def store(self, name: str) -> SimStore:
+        disk = self._world.disks[self._duty.name]
+        return SimStore(self.state / f"{name}.sqlite", disk, self._process, self._world.oracle.committed)
+
+    def storage(self, _name: str) -> SimStorage:
+        return SimStorage(self._world.trees[self._duty.tree], self._duty.name, self._process)
+
+    def served(self, _setting: str) -> SimStorage:
+        return self.storage("served")
+
+    def keyring(self) -> SimKeyring:
+        return SimKeyring(self._world.scenario.keys, self._process, self._world.oracle.signed)

@@ -1,5 +1,7 @@
 """What this machine knows of projects and files: the state of whichever consumer runs here."""
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import NamedTuple
 
 import msgspec
@@ -9,7 +11,8 @@ from consumers.appending import STATES
 from consumers.context import Context
 from consumers.tail import Tail
 from consumers.workers import ThreadWorkers
-from ledger.store import StoreError
+from ledger.logs import Log
+from ledger.store import Position, StoreError
 from projections.pages import FileFacts, ProjectHeader, read_facts
 from projections.prefix import Prefix
 
@@ -31,26 +34,57 @@ class Lookup(NamedTuple):
 
 async def prefix_at_end(context: Context) -> Prefix:
     """The prefix that is the whole events log: read on from the state that has applied most."""
-    base, token = Prefix(), 0
+    base = Prefix()
+    workers = ThreadWorkers()
+    try:
+        async with open_events(context) as (events, known):
+            if known is not None:
+                store = context.store(known.name, read_only=True)
+                await store.open()
+                try:
+                    base = await state.load_prefix(store, known.position.prefix)
+                finally:
+                    await store.close()
+            return await Tail(events, workers, base).read_on()
+    finally:
+        workers.close()
+
+
+class Known(NamedTuple):
+    """The position of the consumer on this machine that has applied most."""
+
+    name: str
+    position: Position
+
+
+@asynccontextmanager
+async def open_events(context: Context) -> AsyncIterator[tuple[Log, Known | None]]:
+    """The events log, opened, and told what a consumer here knows of it: to append it must not count from the start."""
+    known = await _furthest(context)
+    events = context.logs().events
+    await events.open()
+    try:
+        if known is not None:
+            events.resume(known.position.size, known.position.events_token)
+        yield events, known
+    finally:
+        await events.close()
+
+
+async def _furthest(context: Context) -> Known | None:
+    known: Known | None = None
     for name in STATES:
         store = context.store(name, read_only=True)
         try:
             await store.open()
             position = await store.load_position()
-            if position is not None and position.size > base.size:
-                base, token = await state.load_prefix(store, position.prefix), position.events_token
         except StoreError:
             continue
         finally:
             await store.close()
-    logs, workers = context.logs(), ThreadWorkers()
-    await logs.events.open()
-    try:
-        logs.events.resume(base.size, token)
-        return await Tail(logs.events, workers, base).read_on()
-    finally:
-        workers.close()
-        await logs.events.close()
+        if position is not None and (known is None or position.size > known.position.size):
+            known = Known(name, position)
+    return known
 
 
 async def look_up(context: Context, names: list[str]) -> Lookup:

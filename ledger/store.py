@@ -12,13 +12,17 @@ import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
-from urllib.parse import quote
 
 from sqlalchemy.exc import DatabaseError
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from ledger.databases import complete, connect, disconnect
 
 FORMAT = 1
 """Another layout is another number; a file with another number is deleted and rebuilt."""
+
+# Durable enough for what can be rebuilt: a power failure may lose the last commits, never their order.
+_PRAGMAS = ("journal_mode = WAL", "synchronous = NORMAL", "cache_size = -65536")
 
 _SCHEMA = """
 CREATE TABLE format (number INTEGER NOT NULL);
@@ -104,7 +108,6 @@ class Store:
     def __init__(self, path: Path, *, read_only: bool = False) -> None:
         self.path = path
         self._read_only = read_only
-        self._engine: AsyncEngine | None = None
         self._connection: AsyncConnection | None = None
         self._lock: int | None = None
 
@@ -348,15 +351,15 @@ class Store:
         return Publication(*rows[0]) if rows else None
 
     async def _rows(self, statement: str, *parameters: Any) -> list[Any]:
-        result = await self._open_connection().exec_driver_sql(statement, parameters)
+        result = await complete(self._open_connection().exec_driver_sql(statement, parameters))
         return list(result.fetchall())
 
     async def _execute(self, statement: str, *parameters: Any) -> None:
-        await self._open_connection().exec_driver_sql(statement, parameters)
+        await complete(self._open_connection().exec_driver_sql(statement, parameters))
 
     async def _many(self, statement: str, rows: Sequence[Any]) -> None:
         if rows:
-            await self._open_connection().exec_driver_sql(statement, [tuple(row) for row in rows])
+            await complete(self._open_connection().exec_driver_sql(statement, [tuple(row) for row in rows]))
 
     def _open_connection(self) -> AsyncConnection:
         if self._connection is None:
@@ -364,23 +367,14 @@ class Store:
         return self._connection
 
     async def _connect(self) -> None:
-        mode = "ro" if self._read_only else "rwc"
-        url = f"sqlite+aiosqlite:///file:{quote(str(self.path))}?mode={mode}&uri=true"
-        self._engine = create_async_engine(url, isolation_level="AUTOCOMMIT")
-        self._connection = await self._engine.connect()
-        await self._execute("PRAGMA busy_timeout = 30000")
-        if not self._read_only:
-            await self._execute("PRAGMA journal_mode = WAL")
-            # Durable enough for what can be rebuilt: a power failure may lose the last commits, never their order.
-            await self._execute("PRAGMA synchronous = NORMAL")
-            await self._execute("PRAGMA cache_size = -65536")
+        if self._read_only:
+            self._connection = await connect(self.path, "ro")
+        else:
+            self._connection = await connect(self.path, "rwc", *_PRAGMAS)
 
     async def _disconnect(self) -> None:
-        if self._connection is not None:
-            await self._connection.close()
-        if self._engine is not None:
-            await self._engine.dispose()
-        self._connection = self._engine = None
+        await disconnect(self._connection)
+        self._connection = None
 
     async def _is_current(self) -> bool:
         tables = await self._rows("SELECT name FROM sqlite_master WHERE name = 'format'")

@@ -19,7 +19,7 @@ from consumers.cli import (
 )
 from consumers.comparing import hashed_path
 from consumers.context import Context
-from consumers.lookup import Lookup, look_up
+from consumers.lookup import Lookup, look_up, open_events
 from consumers.reporting import report_answers, wait_options
 from ledger.clock import SystemClock
 from ledger.distributions import Distribution, find_distributions, read_distribution
@@ -59,14 +59,10 @@ async def add(
         events = [_add_target(storage, paths, target)]
     else:
         events = await _read_all(context, storage, paths)
-    logs = context.logs()
-    await logs.events.open()
     appended: list[Appended] = []
-    try:
-        async for batch in append_in_batches(logs.events, events):
+    async with open_events(context) as (event_log, _):
+        async for batch in append_in_batches(event_log, events):
             appended.extend(batch)
-    finally:
-        await logs.events.close()
     if wait:
         report_answers(await wait_for(context, appended, wait_seconds), as_json=as_json)
     elif as_json:

@@ -19,6 +19,7 @@ from consumers.cli import (
     progress,
     runs_async,
 )
+from consumers.lookup import open_events
 from consumers.reporting import report_answers, wait_options
 from ledger.logs import Log
 from schemas.codec import Rejection, decode_event
@@ -52,12 +53,8 @@ async def append(
     """
     context = open_context(folder, log)
     configure_logging(context.config.logging, default_level="warning")
-    logs = context.logs()
-    await logs.events.open()
-    try:
-        appended, bad = await _append(logs.events, file, keep_going=keep_going)
-    finally:
-        await logs.events.close()
+    async with open_events(context) as (events, _):
+        appended, bad = await _append(events, file, keep_going=keep_going)
     if wait and appended:
         report_answers(await wait_for(context, appended, wait_seconds), as_json=as_json)
     elif as_json:

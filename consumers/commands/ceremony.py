@@ -23,7 +23,7 @@ from consumers.cli import (
 )
 from consumers.commands.init import read_layout, seconds
 from consumers.context import Context
-from consumers.lookup import prefix_at_end
+from consumers.lookup import open_events, prefix_at_end
 from consumers.schedule import Schedule
 from consumers.server import publish_once
 from ledger.clock import SystemClock
@@ -133,14 +133,10 @@ class _Step:
 
     async def _publish(self, event: bytes, comment: str) -> int:
         """Append an event and see to it that a publication covers it; its number."""
-        logs = self._context.logs()
-        await logs.events.open()
-        try:
-            appended: list[Appended] = []
-            async for batch in append_in_batches(logs.events, [(event, comment)]):
+        appended: list[Appended] = []
+        async with open_events(self._context) as (log, _):
+            async for batch in append_in_batches(log, [(event, comment)]):
                 appended.extend(batch)
-        finally:
-            await logs.events.close()
         if not self._context.store("signer").is_locked():
             await publish_once(self._context, Schedule(interval_seconds=0, grace_seconds=0))
         (answer,) = await wait_for(self._context, appended, WAIT_SECONDS)

@@ -19,7 +19,7 @@ from consumers.cli import (
 )
 from consumers.commands.add import actor
 from consumers.context import Context
-from consumers.lookup import KnownProject, look_up
+from consumers.lookup import KnownProject, look_up, open_events
 from consumers.reporting import report_answers, wait_options
 from ledger.clock import SystemClock
 from projections.names import normalise, release_key, split_filename
@@ -100,14 +100,10 @@ def _label(kind: str, target: Target, data: dict[str, Any]) -> str:
 async def _append(
     context: Context, events: list[tuple[bytes, str]], *, wait: bool, wait_seconds: float, as_json: bool
 ) -> None:
-    logs = context.logs()
-    await logs.events.open()
     appended: list[Appended] = []
-    try:
-        async for batch in append_in_batches(logs.events, events):
+    async with open_events(context) as (event_log, _):
+        async for batch in append_in_batches(event_log, events):
             appended.extend(batch)
-    finally:
-        await logs.events.close()
     if wait:
         report_answers(await wait_for(context, appended, wait_seconds), as_json=as_json)
         return

@@ -35,7 +35,8 @@ class Log(Protocol):
     """A totally ordered sequence of records that only grows, numbered densely from 0.
 
     Implementations are used by one asyncio task at a time. Any number of processes may read one log while any number
-    append to it. A record's value is bytes, or None where another program appended a record without a value.
+    append to it. A record's value is bytes, or None where another program appended a record without one. A call that
+    is cancelled leaves the log usable, and loses nothing that a later read would give.
     """
 
     @property
@@ -63,21 +64,27 @@ class Log(Protocol):
 
         Raises:
             LogUnavailableError: the log cannot be reached, or does not confirm.
+            LogSettingsError: we may not append, or a record is too long; nothing was appended.
+            LogConflictError: the log is not the one that was opened.
         """
 
     async def read(self, start: int) -> list[bytes | None]:
         """Return records from index `start` on, about `READ_BYTES` of them and at least one if there is one.
 
-        An empty list means: when this was called, the log had no record `start`. Reading forward from where the last
-        read ended is what is fast.
+        An empty list means: when this was called, the log had no record `start`. A short list means nothing. Reading
+        forward from where the last read ended is what is fast.
 
         Raises:
             LogUnavailableError: the log cannot be reached.
+            LogSettingsError: we may not read it.
             LogConflictError: records were removed from the log's beginning, or the log has shrunk.
         """
 
     async def wait(self, start: int, timeout_seconds: float) -> None:
-        """Return when the log may have a record `start`, or after a time. May return early; read to find out."""
+        """Return when the log may have a record `start`, or after a time; read to find out.
+
+        May return early, and says nothing of a log that cannot be reached: the next read does.
+        """
 
     async def size(self) -> int:
         """The number of records, for people to look at; what has no record may be counted until it is read.
@@ -89,11 +96,16 @@ class Log(Protocol):
     def token(self, index: int) -> int:
         """An opaque number that helps to find record `index` again, to be kept beside it by a follower.
 
-        Valid for an index that this object has read or that is next.
+        Raises:
+            ValueError: this object has not read up to that index.
         """
 
     def resume(self, index: int, token: int) -> None:
-        """Tell a newly opened log what `token` once said about `index`."""
+        """Tell a newly opened log what `token` once said about `index`, so that it need not count from the beginning.
+
+        Raises:
+            LogConflictError: that contradicts what it has read.
+        """
 
 
 class Logs(NamedTuple):

@@ -9,16 +9,16 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
-from urllib.parse import quote
 
 from sqlalchemy.exc import DatabaseError, OperationalError
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlalchemy.ext.asyncio import AsyncConnection
 
+from ledger.databases import complete, connect, disconnect
 from ledger.logs import READ_BYTES, LogConflictError, LogSettingsError, LogUnavailableError
 
 POLL_SECONDS = 0.02
-BUSY_TIMEOUT_SECONDS = 30
 READ_RECORDS = 8192
+_PRAGMAS = ("journal_mode = WAL", "synchronous = FULL")
 
 _SCHEMA = (
     "CREATE TABLE records (idx INTEGER PRIMARY KEY, value BLOB)",
@@ -38,7 +38,6 @@ class SqliteLog:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._engine: AsyncEngine | None = None
         self._connection: AsyncConnection | None = None
 
     @property
@@ -56,7 +55,7 @@ class SqliteLog:
             raise LogSettingsError(f"{self._path} exists already")
         self._path.parent.mkdir(parents=True, exist_ok=True)
         async with self._translated():
-            connection = await self._connect("rwc")
+            connection = self._connection = await connect(self._path, "rwc", *_PRAGMAS)
             for statement in _SCHEMA:
                 await connection.exec_driver_sql(statement)
 
@@ -65,7 +64,7 @@ class SqliteLog:
         if not self._path.exists():
             raise LogSettingsError(f"there is no log at {self._path}. `tuf-ledger init` creates one")
         async with self._translated():
-            connection = await self._connect("rw")
+            connection = self._connection = await connect(self._path, "rw", *_PRAGMAS)
             found = await connection.exec_driver_sql(
                 "SELECT count(*) FROM sqlite_master WHERE type = 'trigger' AND name LIKE 'records_are_%'"
             )
@@ -77,16 +76,14 @@ class SqliteLog:
 
     async def close(self) -> None:
         """Close the file."""
-        if self._connection is not None:
-            await self._connection.close()
-        if self._engine is not None:
-            await self._engine.dispose()
-        self._connection = self._engine = None
+        await disconnect(self._connection)
+        self._connection = None
 
     async def append(self, values: Sequence[bytes]) -> list[int]:
         """Append records in one transaction, durably."""
-        if not values:
-            return []
+        return await complete(self._append(values)) if values else []
+
+    async def _append(self, values: Sequence[bytes]) -> list[int]:
         async with self._translated():
             connection = self._open_connection()
             await connection.exec_driver_sql("BEGIN IMMEDIATE")
@@ -102,6 +99,9 @@ class SqliteLog:
 
     async def read(self, start: int) -> list[bytes | None]:
         """Read a range of records."""
+        return await complete(self._read(start))
+
+    async def _read(self, start: int) -> list[bytes | None]:
         async with self._translated():
             connection = self._open_connection()
             lengths = await connection.exec_driver_sql(
@@ -124,17 +124,20 @@ class SqliteLog:
     async def wait(self, start: int, timeout_seconds: float) -> None:
         """Poll until there is a record `start`; twenty milliseconds between looks cost well under 1 % of a core."""
         deadline = asyncio.get_running_loop().time() + timeout_seconds
+        while not await complete(self._has(start)):
+            remaining = deadline - asyncio.get_running_loop().time()
+            if remaining <= 0:
+                return
+            await asyncio.sleep(min(POLL_SECONDS, remaining))
+
+    async def _has(self, index: int) -> bool:
         async with self._translated():
-            while await self._scalar("SELECT max(idx) FROM records WHERE idx >= ?", start) is None:
-                remaining = deadline - asyncio.get_running_loop().time()
-                if remaining <= 0:
-                    return
-                await asyncio.sleep(min(POLL_SECONDS, remaining))
+            return await self._scalar("SELECT max(idx) FROM records WHERE idx >= ?", index) is not None
 
     async def size(self) -> int:
         """The number of records."""
         async with self._translated():
-            return await self._size()
+            return await complete(self._size())
 
     def token(self, index: int) -> int:
         """The index itself."""
@@ -146,15 +149,6 @@ class SqliteLog:
     def _open_connection(self) -> AsyncConnection:
         if self._connection is None:
             raise LogUnavailableError(f"{self._path} is not open")
-        return self._connection
-
-    async def _connect(self, mode: str) -> AsyncConnection:
-        url = f"sqlite+aiosqlite:///file:{quote(str(self._path))}?mode={mode}&uri=true"
-        self._engine = create_async_engine(url, isolation_level="AUTOCOMMIT")
-        self._connection = await self._engine.connect()
-        await self._connection.exec_driver_sql(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_SECONDS * 1000}")
-        await self._connection.exec_driver_sql("PRAGMA journal_mode = WAL")
-        await self._connection.exec_driver_sql("PRAGMA synchronous = FULL")
         return self._connection
 
     async def _scalar(self, statement: str, *parameters: int) -> int | None:

@@ -3,32 +3,42 @@
 import asyncio
 import json
 import shutil
-from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from securesystemslib.signer import CryptoSigner
 
+from consumers.context import Context
 from consumers.lookup import prefix_at_end
 from ledger.signers import load_key_files
-from ledger.store import Store
+from ledger.store import Store, StoreError
 from projections.chain import Head, OpenClaim, first_head
 from projections.prefix import Prefix
 from projections.repository import SnapshotTable, bin_payload, expires_at, signed_file
 from schemas import canonical
 from schemas.codec import encode_record
-from schemas.publications import Claim, Record
+from schemas.publications import Record
 from tests import factory
-from tests.client.index import Index
 from tests.factory import Team, authority_of
+
+
+class Ledger(Protocol):
+    """A ledger's folder."""
+
+    folder: Path
+    public: Path
+
+    @property
+    def context(self) -> Context:
+        """The folder, opened."""
 
 
 class Attacker:
     """Holds a copy of the online keys that a ledger had when this was made, and may append to its logs."""
 
-    def __init__(self, index: Index) -> None:
+    def __init__(self, index: Ledger) -> None:
         self._index = index
         self._team = Team(online=tuple(load_key_files(index.folder / "keys/online")))
 
@@ -61,17 +71,21 @@ class Attacker:
 
     def claim(self, **changes: Any) -> Record:
         """Append a claim on the last publication."""
-        prefix, head = self._end(), self._head()
+        prefix = self._end()
+        head = load_head(self._index, prefix)
         values = {"origin": _ledger(prefix), "time": head.time, "number": head.number + 1, **changes}
         record = factory.seal_claim(factory.claim(prefix, head, **values), self._team.online)
         self.append(encode_record(record))
         return record
 
-    def divergent(self, **changes: Any) -> tuple[int, str]:
-        """Append a claim and a valid publication with a target that no event added; returns number and digest."""
+    def divergent(self, name: str = "bin-0", **changes: Any) -> tuple[int, str]:
+        """Append a claim and a valid publication, whose bin of this name has a target that no event added.
+
+        Returns its number and the digest of its record.
+        """
         record = self.claim(**changes)
         lie = b'"packages/00/00/0/evil-1.0.tar.gz":{"hashes":{"sha256":"%s"},"length":1}' % factory.digest("e").encode()
-        return self.complete(factory.opened(record), {"bin-0": lie})
+        return self.complete(factory.opened(record), {name: lie})
 
     def complete(self, open_claim: OpenClaim, targets: Mapping[str, bytes]) -> tuple[int, str]:
         """Append the publication of a claim, with these targets in these bins."""
@@ -91,13 +105,8 @@ class Attacker:
     def _end(self) -> Prefix:
         return asyncio.run(prefix_at_end(self._index.context))
 
-    def _head(self) -> Head:
-        ledger = self._end().ledger
-        assert ledger is not None
-        return asyncio.run(_load_head(self._index.context.store("signer", read_only=True))) or first_head(ledger)
 
-
-def append(index: Index, values: Sequence[bytes], *, events: bool = True) -> None:
+def append(index: Ledger, values: Sequence[bytes], *, events: bool = True) -> None:
     """Append records as they are to one of the logs."""
 
     async def run() -> None:
@@ -111,12 +120,12 @@ def append(index: Index, values: Sequence[bytes], *, events: bool = True) -> Non
     asyncio.run(run())
 
 
-def offline_signers(index: Index, role: str) -> list[CryptoSigner]:
+def offline_signers(index: Ledger, role: str) -> list[CryptoSigner]:
     """The development keys of an offline role."""
     return load_key_files(index.folder / "keys" / role)
 
 
-def sign_root(index: Index, **settings: Any) -> bytes:
+def sign_root(index: Ledger, **settings: Any) -> bytes:
     """A `roles.signed` event with the next root, in which `x-ledger` has other settings."""
     authority = authority_of(asyncio.run(prefix_at_end(index.context)))
     signed = authority.root.signed
@@ -125,20 +134,18 @@ def sign_root(index: Index, **settings: Any) -> bytes:
     return factory.encode([factory.Make().roles_signed(files)])[0]
 
 
-def pack(digest: str) -> str:
-    """A hexadecimal digest as a publication holds it."""
-    return b64encode(bytes.fromhex(digest)).decode()
-
-
-def is_claim(record: Record) -> bool:
-    """Whether a record is a claim."""
-    return isinstance(record.signed, Claim)
+def load_head(index: Ledger, prefix: Prefix) -> Head:
+    """The last publication that the signer has applied."""
+    assert prefix.ledger is not None
+    return asyncio.run(_load_head(index.context.store("signer", read_only=True))) or first_head(prefix.ledger)
 
 
 async def _load_head(store: Store) -> Head | None:
-    await store.open()
     try:
+        await store.open()
         position = await store.load_position()
+    except StoreError:
+        return None
     finally:
         await store.close()
     return position and Head(position.number, position.digest, position.time, position.size)

@@ -16,6 +16,12 @@ def _silent() -> Iterator[None]:
     silence()
 
 
+@pytest.fixture(autouse=True)
+def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No signer runs beside a command in this process: there is nothing to wait ten minutes for."""
+    monkeypatch.setattr("consumers.commands.ceremony.WAIT_SECONDS", 1.0)
+
+
 @pytest.fixture
 def index(tmp_path: Path) -> Index:
     """A new ledger on the machine's clock."""

@@ -63,7 +63,7 @@ class Running:
         """Everything that it has printed."""
         return self._log.read_text(encoding="utf-8")
 
-    def wait_for(self, event: str, **fields: Any) -> dict[str, Any]:
+    def wait_for(self, event: str, *, patience_seconds: float = PATIENCE_SECONDS, **fields: Any) -> dict[str, Any]:
         """Wait until it logs an event with these fields."""
 
         def find() -> dict[str, Any] | None:
@@ -73,7 +73,7 @@ class Running:
             assert self.process.poll() is None, f"it has ended, without {event}:\n{self.output()}"
             return None
 
-        return until(find, lambda: f"{event} {fields} in\n{self.output()}")
+        return until(find, lambda: f"{event} {fields} in\n{self.output()}", patience_seconds)
 
     def stop(self, number: signal.Signals = signal.SIGTERM, *, answer: int = 0) -> None:
         """Send a signal, and wait for a clean end."""
@@ -95,7 +95,7 @@ class Running:
 @contextmanager
 def start(log: Path, *arguments: object, env: Mapping[str, str] | None = None) -> Iterator[Running]:
     """A process; it is killed at the end if it still runs."""
-    with log.open("ab") as output:
+    with log.open("wb") as output:
         process = subprocess.Popen(
             command(*arguments),
             stdin=subprocess.DEVNULL,
@@ -110,10 +110,10 @@ def start(log: Path, *arguments: object, env: Mapping[str, str] | None = None) -
         process.wait()
 
 
-def until(found: Callable[[], Any], what: Callable[[], str]) -> Any:
+def until(found: Callable[[], Any], what: Callable[[], str], patience_seconds: float = PATIENCE_SECONDS) -> Any:
     """Wait until a function finds something."""
-    deadline = time.monotonic() + PATIENCE_SECONDS
+    deadline = time.monotonic() + patience_seconds
     while not (result := found()):
-        assert time.monotonic() < deadline, f"waited {PATIENCE_SECONDS:g} seconds for {what()}"
+        assert time.monotonic() < deadline, f"waited {patience_seconds:g} seconds for {what()}"
         time.sleep(0.02)
     return result

@@ -17,8 +17,13 @@ Document = dict[str, Any]
 
 def read(value: bytes) -> Document:
     """An accepted event; its free text may hold surrogates, in whatever form."""
-    document: Document = json.loads(value.decode("utf-8", "surrogatepass"))
+    document: Document = json.loads(value.decode("utf-8", "surrogatepass"), parse_int=_integer)
     return document
+
+
+def _integer(digits: str) -> int | None:
+    """None known to an event has so many digits; Python converts no more than 4,300."""
+    return int(digits) if len(digits) < 1000 else None
 
 
 def cleaned(text: str | None) -> str:

@@ -77,7 +77,7 @@ class Index:
         if kind < 12:
             return rng.choice(self.corpus)
         if kind < 13:
-            return self._remembered(self._roles_signed(self.forged(team, authority)))
+            return self._remembered(self.roles_signed(self.forged(team, authority)))
         if kind < 14:
             return self._crossed()
         return mutate(rng, rng.choice(self.corpus))
@@ -156,7 +156,7 @@ class Index:
     def known_file(self) -> tuple[str, str, str, str]:
         """Project, name, version and digest of a file that somebody uploaded; rarely of one that nobody did."""
         rng = self.rng
-        uploads = [value for value in self.corpus[-60:] if b'"file.uploaded.v1"' in value]
+        uploads = [value for value in self.corpus[-60:] if value.startswith(b'{"type":"file.uploaded.v1"')]
         if not uploads or rng.randrange(8) == 0:
             return rng.choice(PROJECTS), "a-1.0.tar.gz", rng.choice(VERSIONS), digest("x")
         event = json.loads(rng.choice(uploads))
@@ -179,7 +179,7 @@ class Index:
 
     # --- ceremonies that nobody held -----------------------------------------------------------------------------
 
-    def _roles_signed(self, files: Files) -> bytes:
+    def roles_signed(self, files: Files) -> bytes:
         empty = factory.encode([self.make.roles_signed({})])[0]
         return empty.replace(b'"roles":{}', b'"roles":' + json.dumps(files).encode())
 

@@ -3,6 +3,7 @@
 import gzip
 import json
 from collections.abc import Callable
+from copy import deepcopy
 from random import Random
 from typing import Any, NamedTuple
 
@@ -21,7 +22,12 @@ class Raw(NamedTuple):
 
 def load(value: bytes) -> Any:
     """Read JSON without losing members that stand twice."""
-    return json.loads(value, object_pairs_hook=Members)
+    return json.loads(value, object_pairs_hook=Members, parse_int=_integer)
+
+
+def _integer(digits: str) -> Any:
+    """Python converts no more than 4,300 digits."""
+    return int(digits) if len(digits) < 1000 else Raw(digits)
 
 
 def dump(value: Any, rng: Random | None = None) -> bytes:
@@ -151,7 +157,7 @@ OTHER: list[Any] = [
 
 def hostile(rng: Random) -> Any:
     """A value of any kind."""
-    return rng.choice(TEXTS) if rng.randrange(2) else rng.choice(OTHER)
+    return rng.choice(TEXTS) if rng.randrange(2) else deepcopy(rng.choice(OTHER))
 
 
 def places(value: Any) -> list[tuple[Any, int]]:
@@ -226,7 +232,7 @@ def double_member(rng: Random, document: Any) -> None:
     chosen = [place for place in places(document) if isinstance(place[0], Members)]
     container, position = rng.choice(chosen)
     name, member = container[position]
-    container.insert(rng.randrange(len(container) + 1), (name, rng.choice([member, hostile(rng)])))
+    container.insert(rng.randrange(len(container) + 1), (name, rng.choice([deepcopy(member), hostile(rng)])))
 
 
 def add_member(rng: Random, document: Any) -> None:
@@ -238,7 +244,7 @@ def add_to_list(rng: Random, document: Any) -> None:
     lists = [at(*place) for place in places(document) if type(at(*place)) is list]
     if lists:
         chosen = rng.choice(lists)
-        chosen.insert(rng.randrange(len(chosen) + 1), rng.choice([*chosen, hostile(rng)]))
+        chosen.insert(rng.randrange(len(chosen) + 1), deepcopy(rng.choice([*chosen, hostile(rng)])))
 
 
 def swap_values(rng: Random, document: Any) -> None:
@@ -378,5 +384,5 @@ def mutate(rng: Random, value: bytes) -> bytes | None:
         if rng.randrange(3):
             return mutate_json(rng, value)
         return rng.choice(BYTE_MUTATIONS)(rng, value)
-    except ValueError:
-        return flip_bits(rng, value)  # it is no JSON to begin with
+    except (ValueError, RecursionError):
+        return flip_bits(rng, value)  # it is no JSON to begin with, or too deep for us

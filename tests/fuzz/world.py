@@ -15,6 +15,7 @@ from consumers.follower import Follower
 from consumers.outlets import Outlet, PublicOutlet
 from consumers.schedule import Schedule
 from consumers.signer import Signer
+from consumers.workers import Workers
 from ledger.logs import Log, LogConflictError, Logs
 from ledger.signers import Keyring
 from ledger.store import JudgedRow, Store
@@ -193,7 +194,11 @@ class Followed(NamedTuple):
 
 @asynccontextmanager
 async def following(
-    logs: Logs, folder: Path | None = None, storage: MemoryStorage | None = None, outlet: Outlet | None = None
+    logs: Logs,
+    folder: Path | None = None,
+    storage: MemoryStorage | None = None,
+    outlet: Outlet | None = None,
+    workers: Workers | None = None,
 ) -> AsyncIterator[Followed]:
     """A follower of its own, started; its state is thrown away unless there is a folder for it."""
     storage = storage or MemoryStorage()
@@ -202,7 +207,9 @@ async def following(
         store = Store(place / "state.sqlite")
         await store.open()
         try:
-            follower = Follower(logs, store, InlineWorkers(), outlet or PublicOutlet(storage), place / "spill")
+            follower = Follower(
+                logs, store, workers or InlineWorkers(), outlet or PublicOutlet(storage), place / "spill"
+            )
             await follower.start()
             try:
                 yield Followed(follower, store, storage)

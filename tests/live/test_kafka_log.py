@@ -274,7 +274,7 @@ class TestBrokenBroker:
 
         async def read() -> list[bytes | None]:
             found: list[bytes | None] = []
-            while not is_over.is_set() or len(found) < len(appended):
+            while not writing.done() or len(found) < len(appended):
                 await reader.wait(len(found), 0.2)
                 found += await reader.read(len(found))
             return found

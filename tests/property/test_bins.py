@@ -54,7 +54,7 @@ def test_prefixes_of_all_bins_are_all_prefixes_of_one_length(bits: int) -> None:
 
 
 @given(
-    bits_of_succinct, st.text(max_size=12) | st.from_regex(r"(bin|bim|bin-bin)?-?-?[0-9a-fA-F]{0,5}", fullmatch=True)
+    bits_of_prefixes, st.text(max_size=12) | st.from_regex(r"(bin|bim|bin-bin)?-?-?[0-9a-fA-F]{0,5}", fullmatch=True)
 )
 def test_only_the_names_of_bins_have_an_index(bits: int, name: str) -> None:
     layout = Layout(bits)

@@ -221,6 +221,24 @@ def same_page(html: bytes, json_page: bytes) -> None:
         }
 
 
+@pytest.mark.parametrize("text", ["<b>", '"', "'", "&amp;", "&", '" onload="x', "-->", "é\u2028", "\x00"])
+def test_text_is_escaped_in_both_pages(text: str) -> None:
+    make, store, model = Make(), begun(HTML), Model()
+    python = text if text.isascii() and text.isprintable() else None
+    values = factory.encode(
+        [
+            make.file_uploaded("a", requires_python=python),
+            make.file_yanked("a", "a-1.0.tar.gz", text),
+            make.project_status_changed("a", "deprecated", text),
+        ]
+    )
+    store.publish(values)
+    for index, value in enumerate(values, 2):
+        assert store.outcomes[index][:2] == model.add(index, value) == ("accepted", "")
+    same_page(store.pages["simple/a/index.html"], store.pages["simple/a/index.json"])
+    check(store, model)
+
+
 @given(histories(30), st.lists(st.integers(1, 6), min_size=1, max_size=3), st.data())
 def test_another_number_of_bins_holds_the_same_targets(
     values: list[bytes], bits: list[int], data: st.DataObject

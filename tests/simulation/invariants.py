@@ -1,18 +1,17 @@
 """What must hold, at every effect and at the end of every run."""
 
 import json
-from base64 import b64decode
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from functools import wraps
 from hashlib import sha256
 from typing import Any, TypeVar, cast
 
 from projections.prefix import Prefix
-from projections.repository import timestamp_payload
 from schemas.codec import decode_publication_record
-from schemas.publications import Claim, Publication, Record
+from schemas.publications import Claim, Record
+from tests.property.model import Model, target_of
 from tests.simulation.ports import Disk, Records, Tree
 from tests.simulation.processes import Process
 from tests.simulation.replay import TIMESTAMP, Replayed, judged_rows, replay
@@ -212,7 +211,9 @@ class Oracle:
 
     # --- at the end ----------------------------------------------------------------------------------------------
 
-    def at_end(self, trees: Mapping[str, Tree], disks: Mapping[str, Disk]) -> None:
+    def at_end(
+        self, trees: Mapping[str, Tree], disks: Mapping[str, Disk], project_events: Sequence[tuple[int, bytes]]
+    ) -> None:
         """What is served is what the logs say, and every follower says the same about every record."""
         events, publications = self._events.values, self._publications.values
         every = replay(events, publications, skip=False)
@@ -234,6 +235,7 @@ class Oracle:
             strange = [path for path, data in tree.files.items() if every.files.get(path) != data]
             assert not strange, f"{name} serves files that are not of this log: {strange}"
         self._check_signed(every)
+        check_model(every.files, [(index, value) for index, value in project_events if index < every.head.size])
 
     def _check_listed(self, every: Replayed) -> None:
         """Every record that no rule accepts is listed, with a reason."""
@@ -246,7 +248,7 @@ class Oracle:
         for index, value in enumerate(self._publications.values):
             if not isinstance(decode_publication_record(value), Record):
                 assert ("publications", index) in listed
-        for index, value in enumerate(self._events.values[: every.size]):
+        for index, value in enumerate(self._events.values[: every.head.size]):
             if value is None or not value.startswith(b"{"):
                 assert ("events", index) in listed
 
@@ -276,20 +278,16 @@ def snapshot_size(found: Files) -> int:
     return size
 
 
-def record_digests(record: Record) -> list[str]:
-    """The digests of the files that a publication signs, in hexadecimal."""
-    signed = record.signed
-    assert isinstance(signed, Publication)
-    return [b64decode(digest).hex() for _, digest, _ in signed.roles]
-
-
-__all__ = [
-    "Oracle",
-    "bin_names",
-    "parse",
-    "plain_pages",
-    "reachable",
-    "snapshot_size",
-    "targets_of",
-    "timestamp_payload",
-]
+def check_model(files: Files, project_events: Iterable[tuple[int, bytes]]) -> None:
+    """What is served is what the rules say, read naively."""
+    model = Model()
+    for index, value in project_events:
+        model.add(index, value)
+    listed = {"targets/simple/index.json", "targets/simple/index.html"}
+    shown = plain_pages(files)
+    pages = {path.removeprefix("targets/"): data for path, data in shown.items() if path not in listed}
+    assert {path: data for path, data in pages.items() if path.endswith(".json")} == model.json_pages()
+    targets = targets_of(files)
+    assert {path: each for path, each in targets.items() if not path.startswith("simple/")} == model.file_targets()
+    shown_targets = {path.removeprefix("targets/"): target_of(data) for path, data in shown.items()}
+    assert {path: each for path, each in targets.items() if path.startswith("simple/")} == shown_targets

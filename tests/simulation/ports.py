@@ -9,7 +9,9 @@
 Every call can fail or be the last one of the process, before and after its effect; `Process` decides.
 """
 
+import random
 import sqlite3
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
 from hashlib import sha256
@@ -143,14 +145,22 @@ class StoreFault(OperationalError):
 class Disk:
     """A state file. Statements take effect at once; what was not committed is undone when its process dies."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, keeps_images: bool = False) -> None:
         self.writes = 0
         self.owner: Process | None = None
+        self._keeps_images = keeps_images
         self.erase()
 
     def erase(self) -> None:
-        self.writes += 1
         self.connection = sqlite3.connect(":memory:", isolation_level=None)
+        self._images: deque[bytes] = deque(maxlen=3)
+        self.written()
+
+    def written(self) -> None:
+        """Something is durable now that was not."""
+        self.writes += 1
+        if self._keeps_images:
+            self._images.append(self.connection.serialize())
 
     def execute(self, statement: str, rows: Sequence[Any] | None) -> list[Any]:
         """Run a statement, once or for every row."""
@@ -164,12 +174,19 @@ class Disk:
     def note_write(self, before: int) -> None:
         """Count what is durable now and was not before a statement."""
         if not self.connection.in_transaction and self.connection.total_changes != before:
-            self.writes += 1
+            self.written()
 
     def crash(self) -> None:
         self.owner = None
         if self.connection.in_transaction:
             self.connection.execute("ROLLBACK")
+
+    def lose_commits(self, chance: random.Random) -> None:
+        """The power fails: the last commits may be lost, never their order."""
+        self.crash()
+        for _ in range(chance.randint(0, len(self._images) - 1)):
+            self._images.pop()
+        self.connection.deserialize(self._images[-1])
 
     def close(self) -> None:
         self.connection.close()
@@ -226,7 +243,7 @@ class SimStore(Store):
         before = self._disk.connection.total_changes
         found = self._disk.execute(statement, rows)
         if statement == "COMMIT":
-            self._disk.writes += 1
+            self._disk.written()
             self._committed(self._disk)
         else:
             self._disk.note_write(before)
@@ -236,8 +253,9 @@ class SimStore(Store):
 
 # --- what is served ----------------------------------------------------------------------------------------------
 
-Fate = Literal["lost", "kept", "some"]
-"""What becomes of staged files when their process dies."""
+Fate = Literal["lost", "kept", "some", "power", "power, links too"]
+"""What becomes of staged files when their process dies. When the power fails, state that was committed and files that
+were not synced may go with them; links and deletions, which are never synced, only if it says so."""
 
 
 class Tree:
@@ -248,18 +266,33 @@ class Tree:
         self.staged: dict[str, dict[str, bytes]] = {}
         self.alarms: list[str] = []
         self.writes = 0
+        self.unsynced: list[tuple[str, bytes | None, str]] = []
         self._changed = changed
 
-    def set(self, path: str, data: bytes | None) -> None:
+    def set(self, path: str, data: bytes | None, call: str) -> None:
         before = self.files.get(path)
         if before == data:
             return
+        self.unsynced.append((path, before, call))
         self.writes += 1
         if data is None:
             del self.files[path]
         else:
             self.files[path] = data
         self._changed(self, path, before, data)
+
+
+    def lose_unsynced(self, chance: random.Random, *, links_too: bool) -> None:
+        """The power fails: some of the last changes are undone."""
+        for _ in range(chance.randint(0, len(self.unsynced))):
+            path, before, call = self.unsynced.pop()
+            if call in {"link", "delete"} and not links_too:
+                continue
+            if before is None:
+                del self.files[path]
+            else:
+                self.files[path] = before
+        self.unsynced.clear()
 
 
 class SimStorage:
@@ -293,27 +326,29 @@ class SimStorage:
             present = self._tree.files.get(path)
             if present is not None and present != data:
                 alarms.append(path)
-            self._tree.set(path, data)
+            self._tree.set(path, data, "place")
             self._leave("place")
         self._enter("sync")
+        self._tree.unsynced.clear()
         self._leave("sync")
         self._tree.alarms.extend(alarms)
         return alarms
 
     def replace(self, path: str, data: bytes) -> None:
         self._enter("replace")
-        self._tree.set(path, data)
+        self._tree.set(path, data, "replace")
+        self._tree.unsynced.clear()
         self._leave("replace")
 
     def link(self, path: str, source: str) -> None:
         self._enter("link")
         assert source in self._tree.files, f"{path} is to show {source}, which is not there"
-        self._tree.set(path, self._tree.files[source])
+        self._tree.set(path, self._tree.files[source], "link")
         self._leave("link")
 
     def delete(self, path: str) -> None:
         self._enter("delete")
-        self._tree.set(path, None)
+        self._tree.set(path, None, "delete")
         self._leave("delete")
 
     def read(self, path: str) -> bytes | None:

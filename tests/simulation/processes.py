@@ -5,10 +5,11 @@ or never. Nothing runs at the same time: given the same seeds, everything happen
 """
 
 from collections.abc import Callable, Coroutine
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple, Protocol, TypeVar
 
 from greenlet import greenlet
 
+R = TypeVar("R")
 How = Literal["before", "after", "error before", "error after", "late"]
 """A process dies before or after the effect of a call; or the call fails, without or with its effect; or it dies, and
 its effect comes later (appends only: a request that was on its way)."""
@@ -168,10 +169,11 @@ class Process:
         self._runner.parent.switch()
 
 
-def run(coroutine: Coroutine[Any, Any, None]) -> None:
+def run(coroutine: Coroutine[Any, Any, R]) -> R:
     """Run a coroutine that never waits for an event loop."""
     try:
         coroutine.send(None)
-    except StopIteration:
-        return
+    except StopIteration as stop:
+        result: R = stop.value
+        return result
     raise RuntimeError("a coroutine waits for an event loop")

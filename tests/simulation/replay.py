@@ -3,21 +3,27 @@
 It uses `Follower`, from an empty state and with sizes of groups as they are by default, and an outlet of its own.
 """
 
+import atexit
+import shutil
 from collections.abc import Sequence
 from hashlib import sha256
 from pathlib import Path
-from tempfile import gettempdir
+from tempfile import mkdtemp
 from typing import NamedTuple
 
 from consumers.follower import Follower
 from ledger.logs import Logs
+from projections import repository
+from projections.chain import Head
 from projections.documents import Document
 from tests.simulation.ports import Disk, InlineWorkers, Records, SimLog, SimStore
 from tests.simulation.processes import Process, run
 
 TIMESTAMP = "metadata/timestamp.json"
-NOWHERE = Path(gettempdir()) / "tuf-ledger-simulation"
-"""State files are in memory; spilled partitions are below."""
+_SHARED_MEMORY = Path("/dev/shm")  # noqa: S108  # only a faster place for temporary files
+NOWHERE = Path(mkdtemp(prefix="tuf-ledger-simulation-", dir=_SHARED_MEMORY if _SHARED_MEMORY.is_dir() else None))
+"""Spilled partitions are below; everything else is in memory."""
+atexit.register(shutil.rmtree, NOWHERE, ignore_errors=True)
 
 JudgedRows = list[tuple[str, int, str, str, str, str]]
 
@@ -28,7 +34,7 @@ class Replayed(NamedTuple):
     files: dict[str, bytes]
     judged: JudgedRows
     numbers: list[int]
-    size: int
+    head: Head
 
 
 class Alone:
@@ -81,7 +87,7 @@ class Recorder:
         self.begin()
 
 
-_replayed: dict[tuple[bytes, bool], Replayed] = {}
+_replayed: dict[tuple[bytes, bool, int], Replayed] = {}
 
 
 def replay(events: Sequence[bytes | None], publications: Sequence[bytes | None], *, skip: bool) -> Replayed:
@@ -90,7 +96,7 @@ def replay(events: Sequence[bytes | None], publications: Sequence[bytes | None],
     for values in (events, publications):
         for value in (*values, b"end of log"):
             digest.update(b"null" if value is None else b"%d " % len(value) + value)
-    key = digest.digest(), skip
+    key = digest.digest(), skip, repository.LENGTH_ABOVE_BYTES
     if key not in _replayed:
         if len(_replayed) > 200:
             _replayed.clear()
@@ -104,7 +110,7 @@ def _replay(events: Sequence[bytes | None], publications: Sequence[bytes | None]
     records = Records("events"), Records("publications")
     records[0].values, records[1].values = list(events), list(publications)
 
-    async def main() -> None:
+    async def main() -> Head:
         logs = Logs(SimLog(records[0], process, 1000), SimLog(records[1], process, 1000))
         store = SimStore(NOWHERE / "replay.sqlite", disk, process, lambda _: None)
         await logs.open()
@@ -114,12 +120,12 @@ def _replay(events: Sequence[bytes | None], publications: Sequence[bytes | None]
         if skip:
             await follower.skip()
         await follower.catch_up()
+        return follower.head
 
-    run(main())
+    head = run(main())
     judged = judged_rows(disk)
-    sizes = disk.connection.execute("SELECT size FROM position").fetchall()
     disk.close()
-    return Replayed(recorder.files, judged, recorder.numbers, sizes[0][0] if sizes else 0)
+    return Replayed(recorder.files, judged, recorder.numbers, head)
 
 
 def judged_rows(disk: Disk) -> JudgedRows:

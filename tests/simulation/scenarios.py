@@ -5,7 +5,7 @@ A scenario is a list of actions. Each is taken when everything is at rest, or, w
 
 import random
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from securesystemslib.signer import CryptoSigner
@@ -13,15 +13,12 @@ from securesystemslib.signer import CryptoSigner
 from projections.authority import Settings
 from projections.bins import Layout
 from projections.prefix import Prefix
-from schemas import canonical, events
-from schemas.codec import decode_publication_record, encode_event, encode_record, encode_signed
-from schemas.publications import Claim, Record
+from schemas import events
+from schemas.codec import encode_event
 from tests import factory
 from tests.factory import Make, Team
-
-Values = list[bytes | None]
-Stranger = Callable[[Values, Values], bytes | None]
-"""Makes a record for `publications` from what is on both logs."""
+from tests.simulation.fixes import CEREMONIES_WHILE_HELD
+from tests.simulation.strangers import STRANGERS, Stranger
 
 
 @dataclass(frozen=True)
@@ -47,12 +44,26 @@ class Advance:
 
 @dataclass(frozen=True)
 class Restart:
-    """A process is stopped cleanly and started again."""
+    """A process is stopped cleanly and started again, perhaps without its state: it may be deleted at any time."""
 
     index: int
+    forgets: bool = False
 
 
-Action = Append | Intrude | Advance | Restart
+@dataclass(frozen=True)
+class Forge:
+    """A thief with the online keys appends a publication that its events do not make: everybody halts."""
+
+
+@dataclass(frozen=True)
+class Void:
+    """The owners of root void it, and start everybody again."""
+
+    team: Team
+    make: Make
+
+
+Action = Append | Intrude | Advance | Restart | Forge | Void
 
 
 @dataclass(frozen=True)
@@ -67,6 +78,8 @@ class Sizes:
     read_records: int = 1000
     max_entries: int = 64
     skip_from: int = 16
+    length_above: int = 2_000_000
+    """Except this one, which is part of the ruleset: smaller, it brings lengths into snapshots."""
 
 
 SMALL = Sizes(3, 1, 2, 2, 3000, 3, 2, 3)
@@ -94,9 +107,9 @@ VERSIONS = ("1", "1.0", "2")
 REASONS = (None, "", "Broken", "Vuln\u00e9rable\x00")
 
 
-def scenario(seed: int, *, length: int | None = None) -> Scenario:
+def scenario(seed: int, *, length: int | None = None, has_thief: bool = False) -> Scenario:
     """The scenario of a seed."""
-    return _Writer(random.Random(f"scenario {seed}")).write(seed, length)
+    return _Writer(random.Random(f"scenario {seed}")).write(seed, length, has_thief=has_thief)
 
 
 class _Writer:
@@ -108,6 +121,7 @@ class _Writer:
         self._appended: list[bytes] = []
         self._model: list[tuple[int, bytes]] = []
         self._holds: list[str] = []
+        self._unseen = 0  # records that are made only when it comes to them
         make_key = factory.ecdsa_signer if rng.random() < 0.2 else factory.ed25519_signer
         self._repeating = make_key is factory.ed25519_signer
         self._keys = [make_key(name) for name in ONLINE_KEYS]
@@ -124,7 +138,7 @@ class _Writer:
         layout = Layout(rng.choice([1, 2, 3]), succinct=rng.random() < 0.7)
         self._team = Team(online=online, online_threshold=rng.randint(1, len(online)), layout=layout, settings=settings)
 
-    def write(self, seed: int, length: int | None) -> Scenario:
+    def write(self, seed: int, length: int | None, *, has_thief: bool) -> Scenario:
         rng = self._rng
         self._begin()
         for _ in range(length or rng.randint(4, 9)):
@@ -134,12 +148,20 @@ class _Writer:
             )[0]()
         if self._holds:
             self._append([self._make.signing_released(hold) for hold in self._holds])
+        if has_thief:
+            self._actions += [Forge(), Void(self._team, self._make.having(id="the-void"))]
+            self._unseen = 1
+            self._batch()
         return Scenario(
             seed,
             tuple(self._actions),
             tuple(self._keys),
             self._repeating,
-            SMALL if rng.random() < 0.7 else Sizes(skip_from=rng.choice([1, 3, 16])),
+            replace(
+                SMALL if rng.random() < 0.7 else Sizes(),
+                skip_from=rng.choice([1, 3, 16]),
+                length_above=rng.choice([600, 2_000_000]),
+            ),
             rng.choice([0.0, 0.0, 5.0]),
             rng.choice([0.0, 1.0]),
             tuple(self._model),
@@ -167,7 +189,7 @@ class _Writer:
                 if value is not None:
                     self._appended.append(value)
                     if index in routed and b'"type":"incident' not in value and b'"type":"access' not in value:
-                        self._model.append((index, value))
+                        self._model.append((index + self._unseen, value))
             self._actions.append(Append(tuple(group)))
 
     def _batch(self) -> None:
@@ -224,7 +246,7 @@ class _Writer:
         self._actions.append(Advance(self._rng.choice([30, 310, 600, 1100, BIN_EXPIRY_SECONDS // 2, 5000])))
 
     def _restart(self) -> None:
-        self._actions.append(Restart(self._rng.randint(0, 9)))
+        self._actions.append(Restart(self._rng.randint(0, 9), self._rng.random() < 0.5))
 
     def _hold(self) -> None:
         size = self._rng.choice([None, self._prefix.size, self._prefix.size + 2, max(0, self._prefix.size - 2)])
@@ -233,6 +255,9 @@ class _Writer:
         self._holds.append(hold.id)
 
     def _ceremony(self) -> None:
+        if self._prefix.held_at is not None and not CEREMONIES_WHILE_HELD:
+            self._batch()
+            return
         rng, team = self._rng, self._team
         settings = team.settings
         chance = rng.random()
@@ -267,94 +292,3 @@ class _Writer:
 
 def _but(settings: Settings, **changes: Any) -> Settings:
     return Settings(**{name: getattr(settings, name) for name in settings.__struct_fields__} | changes)
-
-
-# --- what strangers append -------------------------------------------------------------------------------------------
-
-_STRANGER = factory.ed25519_signer("a stranger")
-
-
-def _null(_events: Values, _publications: Values) -> bytes | None:
-    return None
-
-
-def _noise(_events: Values, publications: Values) -> bytes | None:
-    return b"noise %d" % len(publications)
-
-
-def _repeat_last(_events: Values, publications: Values) -> bytes | None:
-    return publications[-1] if publications else b""
-
-
-def _repeat_first(_events: Values, publications: Values) -> bytes | None:
-    return publications[0] if publications else b"{}"
-
-
-def _other_form(_events: Values, publications: Values) -> bytes | None:
-    return (publications[-1] or b"") + b" " if publications else b" "
-
-
-def _forged_claim(_events: Values, publications: Values) -> bytes | None:
-    """The last claim with a higher number, sealed by a stranger's key."""
-    for value in reversed(publications):
-        record = decode_publication_record(value)
-        if isinstance(record, Record) and isinstance(record.signed, Claim):
-            claim = Claim(**{**_fields(record.signed), "number": record.signed.number + 1})
-            return encode_record(factory.seal_claim(claim, [_STRANGER]))
-    return b"[]"
-
-
-def _first_claim(events_log: Values, _publications: Values) -> bytes | None:
-    """A claim on the genesis, sealed by a stranger's key."""
-    prefix, _ = Prefix().extend(events_log)
-    if prefix.ledger is None:
-        return b""
-    claim = Claim(
-        format=1,
-        origin=prefix.ledger.origin,
-        number=1_000_000,
-        previous=prefix.ledger.digest,
-        time="2099-01-01T00:00:00Z",
-        size=prefix.size,
-        root_hash=prefix.tree.root_hash(),
-        renew=(),
-    )
-    return encode_record(factory.seal_claim(claim, [_STRANGER]))
-
-
-def _other_signed(_events: Values, publications: Values) -> bytes | None:
-    """The last record with its own signatures over something else."""
-    record = decode_publication_record(publications[-1]) if publications else None
-    if not isinstance(record, Record):
-        return b"{}"
-    signed = type(record.signed)(**{**_fields(record.signed), "number": record.signed.number + 5})
-    assert encode_signed(signed) != encode_signed(record.signed)
-    return encode_record(Record(signatures=record.signatures, signed=signed))
-
-
-def _fields(struct: Any) -> dict[str, Any]:
-    return {name: getattr(struct, name) for name in struct.__struct_fields__}
-
-
-STRANGERS: tuple[Stranger, ...] = (
-    _null,
-    _noise,
-    _repeat_last,
-    _repeat_first,
-    _other_form,
-    _forged_claim,
-    _first_claim,
-    _other_signed,
-)
-
-
-def beyond(events_log: Values, publications: Values) -> bytes | None:
-    """A stranger's claim on the last publication that covers more events than there are."""
-    value = _first_claim(events_log, publications)
-    record = decode_publication_record(value)
-    assert isinstance(record, Record)
-    claim = Claim(**{**_fields(record.signed), "size": len(events_log) + 1})
-    return encode_record(factory.seal_claim(claim, [_STRANGER]))
-
-
-__all__ = ["Action", "Advance", "Append", "Intrude", "Restart", "Scenario", "Sizes", "beyond", "canonical", "scenario"]

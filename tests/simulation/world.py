@@ -2,8 +2,8 @@
 
 import random
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from datetime import datetime, timedelta
 from types import SimpleNamespace
 from typing import Any, Literal, NamedTuple, cast
@@ -11,15 +11,19 @@ from unittest.mock import patch
 
 from asyncio import Event
 
+from securesystemslib.signer import SSlibKey
+
 from consumers import server
 from consumers.context import Context
+from consumers.renderer import DivergenceError
 from consumers.schedule import Schedule
 from consumers.sealing import SigningSealer
 from ledger.clock import SystemClock
 from ledger.logs import Logs
-from projections.prefix import Routed
-from schemas import events
+from projections import keys
 from tests import factory
+from tests.simulation.client import Client
+from tests.simulation.fixes import FIXES
 from tests.simulation.invariants import Oracle
 from tests.simulation.ports import (
     Disk,
@@ -34,9 +38,11 @@ from tests.simulation.ports import (
     Tree,
 )
 from tests.simulation.processes import Crash, Fault, Process
-from tests.simulation.replay import NOWHERE
-from tests.simulation.scenarios import Action, Advance, Append, Intrude, Restart, Scenario
+from tests.simulation.replay import NOWHERE, TIMESTAMP, replay
+from tests.simulation.scenarios import Action, Advance, Append, Forge, Intrude, Restart, Scenario
+from tests.simulation.strangers import forgery, voiding
 
+POWER = ("power", "power, links too")
 MAX_LIVES = 12
 MAX_TURNS = 300_000
 IDLE_ROUNDS = (0.25, 6.0)
@@ -47,7 +53,7 @@ class Duty(NamedTuple):
     """A process, what it does, and the tree that it writes and compares the log with."""
 
     name: str
-    consumer: Literal["signer", "publisher", "both"]
+    consumer: Literal["signer", "publisher", "both", "once"]
     tree: str = "public"
 
 
@@ -58,6 +64,9 @@ class Setup(NamedTuple):
     turns: int | None = None
     """The seed of who goes on at every port call; None: each goes on until it waits, and actions wait for rest."""
     fate: Fate = "lost"
+    has_clients: bool = False
+    """Whether clients look at what is served: one that keeps its cache whenever everything is at rest, a new one at the
+    end."""
 
 
 class Point(NamedTuple):
@@ -83,10 +92,12 @@ class World:
         self.publications = Records("publications")
         self.oracle = Oracle(self.events, self.publications, repeating=scenario.repeating)
         self.trees = {duty.tree: Tree(self.oracle.changed) for duty in setup.duties}
-        self.disks = {duty.name: Disk() for duty in setup.duties}
+        self.disks = {duty.name: Disk(keeps_images=setup.fate in POWER) for duty in setup.duties}
         self.exits: Counter[str] = Counter()
         self.lives: Counter[str] = Counter()
         self.taken = 0
+        self.visits = 0
+        self._clients: dict[str, Client] = {}
         self._now = factory.EPOCH_AT
         self._faults = {(fault.process, fault.life): fault for fault in faults}
         self._points = points
@@ -94,15 +105,26 @@ class World:
         self._processes: dict[str, Process] = {}
         self._stops: dict[str, Event] = {}
         self._current: Process | None = None
+        self._count = 0
+        self._asleep: dict[str, int] = {}
         self._round = 0
         self._seen: tuple[Any, ...] = ()
         self._stopping = False
+        self._forgetful: set[str] = set()
+        self._forged: bytes | None = None
+        self._halted: list[Duty] = []
 
     # --- running -------------------------------------------------------------------------------------------------
 
     def run(self) -> None:
         """Run the scenario to its end, and check what must hold there."""
-        with self._patched():
+        with patched({"projections.repository.LENGTH_ABOVE_BYTES": self.scenario.sizes.length_above}):
+            self._run()
+        for disk in self.disks.values():
+            disk.close()
+
+    def _run(self) -> None:
+        with patched(self._replacements()):
             self._act()  # followers do not start on an empty log
             for duty in self.setup.duties:
                 self._begin(duty)
@@ -112,9 +134,11 @@ class World:
             else:
                 raise AssertionError("the world does not come to rest")
             self._stop_all()
-        self.oracle.at_end(self.trees, self.disks)
-        for disk in self.disks.values():
-            disk.close()
+        self.oracle.at_end(self.trees, self.disks, self.scenario.project_events)
+        if self.setup.has_clients:
+            self._visit(Client())
+        for client in self._clients.values():
+            client.close()
 
     def _turn(self) -> bool:
         """Let one process go on, or something happen. False: everything is over."""
@@ -123,7 +147,9 @@ class World:
             self._act()
         runnable = [process for process in self._processes.values() if process.is_runnable]
         if runnable:
-            self._go_on(self._turns.choice(runnable) if self.setup.turns is not None else runnable[0])
+            awake = [process for process in runnable if self._asleep.get(process.name, 0) <= self._count]
+            self._count += 1
+            self._go_on(self._turns.choice(awake or runnable) if self.setup.turns is not None else runnable[0])
             return True
         return self._come_to_rest()
 
@@ -138,7 +164,9 @@ class World:
             self._now += timedelta(seconds=IDLE_ROUNDS[self._round])
             self._round += 1
         else:
-            self.oracle.at_rest(self.trees.values(), self._now)
+            if not self._halted:
+                self.oracle.at_rest(self.trees.values(), self._now)
+                self._visit()
             if not self._act():
                 return False
         for process in self._processes.values():
@@ -162,6 +190,15 @@ class World:
         if process.is_over:
             self._ended(process)
 
+    def _visit(self, newcomer: Client | None = None) -> None:
+        if not self.setup.has_clients:
+            return
+        for name, tree in self.trees.items():
+            if TIMESTAMP in tree.files:
+                client = newcomer or self._clients.setdefault(name, Client())
+                client.visit(tree.files, self._now)
+                self.visits += 1
+
     # --- actions -------------------------------------------------------------------------------------------------
 
     def _act(self) -> bool:
@@ -183,6 +220,25 @@ class World:
         elif isinstance(action, Restart):
             duty = self.setup.duties[action.index % len(self.setup.duties)]
             self._stops[duty.name].set()
+            if action.forgets:
+                self._forgetful.add(duty.name)
+        elif isinstance(action, Forge):
+            self._forge()
+        else:
+            forged, self._forged = self._forged, None
+            self.events.values.append(
+                voiding(self.events.values, forged, action.team, action.make) if forged else b"nothing to void"
+            )
+            for duty in self._halted:
+                self._begin(duty)
+            self._halted.clear()
+
+    def _forge(self) -> None:
+        head = replay(self.events.values, self.publications.values, skip=False).head
+        forged = forgery(self.events.values, head, self.scenario.keys)
+        if forged is not None:
+            self.publications.values.extend(forged)
+            self._forged = forged[1]
 
     def _deliver(self) -> bool:
         """What was on its way from a process that died arrives."""
@@ -206,11 +262,20 @@ class World:
         context = cast("Context", _Context(self, duty, process))
         scenario = self.scenario
         schedule = Schedule(interval_seconds=scenario.interval_seconds, grace_seconds=scenario.grace_seconds)
-        if duty.consumer == "publisher":
+        if duty.consumer == "once":
+            process.start(lambda: self._publish_again_and_again(context, process, stop))
+        elif duty.consumer == "publisher":
             process.start(lambda: server.run_publisher(context, stop))
         else:
             both = duty.consumer == "both"
             process.start(lambda: server.run_signer(context, schedule, stop, publishes=both))
+
+    @staticmethod
+    async def _publish_again_and_again(context: Context, process: Process, stop: Event) -> None:
+        """What `tuf-ledger publish` does, again whenever time has passed."""
+        while not stop.is_set():
+            await server.publish_once(context, Schedule(interval_seconds=0, grace_seconds=0))
+            process.wait(lambda: False)
 
     def _ended(self, process: Process) -> None:
         """A process ended: start it again, if it died as planned, was asked to, or met what passes."""
@@ -219,9 +284,19 @@ class World:
         process.alive = False
         self.disks[duty.name].crash()
         self._settle_staging(process)
+        if isinstance(error, Crash) and self.setup.fate in POWER:
+            chance = random.Random(f"power {self.scenario.seed} {process} {process.calls}")
+            self.disks[duty.name].lose_commits(chance)
+            self.trees[duty.tree].lose_unsynced(chance, links_too=self.setup.fate == "power, links too")
+        if duty.name in self._forgetful:
+            self._forgetful.discard(duty.name)
+            self.disks[duty.name].erase()
         if error is None and self._stopping:
             return
         self.exits[type(error).__name__] += 1
+        if isinstance(error, DivergenceError) and self._forged is not None:
+            self._halted.append(duty)
+            return
         if error is not None and (not process.faulted or isinstance(error, AssertionError)):
             raise error
         self._begin(duty)
@@ -229,7 +304,7 @@ class World:
     def _settle_staging(self, process: Process) -> None:
         for tree in self.trees.values():
             staged = tree.staged.get(process.name, {})
-            if self.setup.fate == "lost":
+            if self.setup.fate == "lost" or self.setup.fate in POWER:
                 staged.clear()
             elif self.setup.fate == "some":
                 chance = random.Random(f"{self.scenario.seed} {process}")
@@ -246,8 +321,14 @@ class World:
         if self._points is not None:
             self._points.append(Point(process.name, process.life, process.calls, when, label, self._durable()))
 
-    def wants_to_interleave(self, _process: Process) -> bool:
-        return self.setup.turns is not None and self._turns.random() < 0.5
+    def wants_to_interleave(self, process: Process) -> bool:
+        """At every other call, say; and now and then a process is left alone for long."""
+        if self.setup.turns is None:
+            return False
+        chance = self._turns.random()
+        if chance < 0.01:
+            self._asleep[process.name] = self._count + self._turns.randint(1, 400)
+        return chance < 0.5
 
     def when_idle(self) -> None:
         raise AssertionError("processes of this world run in greenlets")
@@ -263,14 +344,13 @@ class World:
             len(self.publications.late),
             *(tree.writes for tree in self.trees.values()),
             *(disk.writes for disk in self.disks.values()),
-            *(staged if self.setup.fate != "lost" else ()),
+            *(staged if self.setup.fate in {"kept", "some"} else ()),
         )
 
-    @contextmanager
-    def _patched(self) -> Iterator[None]:
+    def _replacements(self) -> dict[str, Any]:
         """The modules under test with this world's clock, threads and sizes."""
         sizes = self.scenario.sizes
-        replacements: dict[str, Any] = {
+        return {
             "consumers.server.ThreadWorkers": InlineWorkers,
             "consumers.server.SystemClock": self._clock,
             "consumers.server.SKIP_FROM": sizes.skip_from,
@@ -279,19 +359,12 @@ class World:
             "consumers.partitions.ITEMS_PER_PARTITION": sizes.items_per_partition,
             "consumers.partitions._BUFFERED_ITEMS": sizes.buffered_items,
             "consumers.renderer.BINS_PER_GROUP": sizes.bins_per_group,
-            "consumers.renderer.Routed": _Routed,
             "consumers.renderer.PROJECTS_PER_GROUP": sizes.projects_per_group,
             "consumers.tail.KEPT_BYTES": sizes.kept_bytes,
             "projections.chunks.MAX_ENTRIES": sizes.max_entries,
+            "projections.keys.verify": _verify,
+            **FIXES,
         }
-        patches = [patch(name, value) for name, value in replacements.items()]
-        for each in patches:
-            each.start()
-        try:
-            yield
-        finally:
-            for each in reversed(patches):
-                each.stop()
 
     def _clock(self) -> SystemClock:
         process = self._running()
@@ -307,10 +380,25 @@ class World:
         return self._current
 
 
-class _Routed(Routed, frozen=True, array_like=True):
-    """A routed event that can be read back from disk: until `Routed` can (see `test_defects`)."""
+_really_verify = keys.verify
+_verified: dict[tuple[str, str, bytes], bool] = {}
 
-    event: events.Event
+
+def _verify(key: SSlibKey, signature: str, payload: bytes) -> bool:
+    """Whether a signature is valid: found out once for all runs."""
+    question = key.keyid, signature, payload
+    if question not in _verified:
+        _verified[question] = _really_verify(key, signature, payload)
+    return _verified[question]
+
+
+@contextmanager
+def patched(replacements: Mapping[str, Any]) -> Iterator[None]:
+    """With these names replaced."""
+    with ExitStack() as stack:
+        for name, value in replacements.items():
+            stack.enter_context(patch(name, value))
+        yield
 
 
 class _NotingSealer(SigningSealer):
@@ -332,7 +420,7 @@ class _Context:
         self._world = world
         self._duty = duty
         self._process = process
-        self.state = NOWHERE / f"{id(world)}"
+        self.state = NOWHERE / f"{id(world)}" / duty.name
         self.config = SimpleNamespace(signer=SimpleNamespace(served=""))
 
     def logs(self) -> Logs:

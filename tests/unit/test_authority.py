@@ -373,6 +373,7 @@ def test_a_root_voids_a_publication_from_its_own_size_on() -> None:
     ledger.change_to(voiding.but(void=None))
     assert ledger.authority.void_for(3, digest("record")) == size + 1
     assert ledger.authority.void_for(4, digest("record")) == size + 3
+    assert ledger.authority.voids == ((size + 1, VOID), (size + 3, ANOTHER_VOID))
 
 
 def ceremony_with(ruleset: object, sign: Callable[[Files], Files]) -> None:
@@ -552,6 +553,19 @@ def test_extending_in_pieces_is_extending_at_once() -> None:
         assert first_extension.routed + second_extension.routed == extension.routed
         assert first_extension.judged + second_extension.judged == extension.judged
         assert first_extension.ceremonies + second_extension.ceremonies == extension.ceremonies
+
+
+def test_a_prefix_is_a_value() -> None:
+    ledger, prefixes = grown()
+    for prefix in prefixes[1:]:
+        before = save(prefix)
+        hold = ledger.make.signing_held()
+        extended, _ = factory.extend(prefix, hold)
+        again, _ = factory.extend(extended, ledger.make.signing_released(hold.id))
+        assert save(prefix) == before
+        assert len({before, save(extended), save(again)}) == 3
+    assert not Prefix().holds
+    assert not Prefix().signing_ids
 
 
 @pytest.mark.parametrize("value", [None, b"", b"{}", factory.encode([Make().project_created("demo")])[0]])

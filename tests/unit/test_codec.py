@@ -240,6 +240,8 @@ def test_16_mib_of_publication_are_allowed() -> None:
         b"0." + b"0" * 65_000 + b"1",
         b"1e" + b"9" * 65_000,
         b" " * 65_535,
+        b"[]" * 40 + b'"\\' * 32_000,
+        b"[]" * 40 + b'"' * 65_000,
     ],
     ids=lambda value: repr(value[:12]),
 )
@@ -266,6 +268,12 @@ def test_no_pattern_backtracks_without_end(kind: str, field: str, text: str) -> 
     assert code_of(json.dumps(document, ensure_ascii=False).encode()[:65_535]) in {"invalid", "not-json"}
     document[field] = (text * 500)[:500] + "!"
     assert code_of(json.dumps(document, ensure_ascii=False).encode()) in {"invalid", ""}
+
+
+@pytest.mark.parametrize("piece", [b'"\\', b"\\", b'"', b'\\"', b'"a', b"\xff"])
+def test_a_megabyte_of_garbage_is_looked_at_once(piece: bytes) -> None:
+    """With a quadratic search for nesting this would not end."""
+    assert publication_code_of(b"[]" * 40 + piece * (2**20 // len(piece))) in PUBLICATION_CODES
 
 
 class Counted(str):

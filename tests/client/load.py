@@ -1,0 +1,65 @@
+"""Events by the dozen while consumers run, from a thread of the test's own."""
+
+import asyncio
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import count
+
+from schemas.codec import encode_event
+from tests.client.index import Index
+from tests.factory import Make
+
+PROJECTS = 6
+
+
+class Load:
+    """Appends a few events every few milliseconds, until told to stop. `appended` counts them."""
+
+    def __init__(self, index: Index, *, pause_seconds: float = 0.1) -> None:
+        self._index = index
+        self._pause_seconds = pause_seconds
+        self._stopping = threading.Event()
+        self.appended = 0
+        self.thread = threading.Thread(target=lambda: asyncio.run(self._run()))
+
+    async def _run(self) -> None:
+        log = self._index.context.logs().events
+        await log.open()
+        try:
+            for values in _batches():
+                if self._stopping.is_set():
+                    return
+                await log.append(values)
+                self.appended += len(values)
+                await asyncio.sleep(self._pause_seconds)
+        finally:
+            await log.close()
+
+    def stop(self) -> None:
+        """Append no more."""
+        self._stopping.set()
+        self.thread.join()
+
+
+def _batches() -> Iterator[list[bytes]]:
+    make = Make()
+    for number in count():
+        project, version = f"project-{number % PROJECTS}", f"1.{number}"
+        made = [make.file_uploaded(project, version)]
+        if number % 3 == 0:
+            made.append(make.release_yanked(project, version, "broken"))
+        if number % 7 == 0:
+            made.append(make.file_removed(project, f"{project}-{version}.tar.gz"))
+        yield [encode_event(event) for event in made]
+
+
+@contextmanager
+def loading(index: Index, *, pause_seconds: float = 0.1) -> Iterator[Load]:
+    """A load that ends with the block."""
+    load = Load(index, pause_seconds=pause_seconds)
+    load.thread.start()
+    try:
+        yield load
+    finally:
+        load.stop()

@@ -1,0 +1,104 @@
+"""A stolen online key and write access to `publications`, used without any lie: the way back must stay open.
+
+What diverges is in `test_halts`; these records are valid, reproduce, and are meant to leave no room for the next one.
+"""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tests.client.attacker import Attacker
+from tests.client.index import FakeClock, Index, invoke
+
+LAST_NUMBER = 2**53
+
+
+@pytest.fixture
+def filled(tmp_path: Path, clock: FakeClock) -> Index:
+    """A ledger with two publications, and an upload that is not published yet."""
+    index = Index.create(tmp_path / "index", clock=clock)
+    index.upload("one")
+    index.publish_and_check()
+    index.upload("two")
+    return index
+
+
+def recover(index: Index) -> None:
+    """Replace the stolen key; the upload must become visible."""
+    index.run("ceremony", "--replace-online")
+    index.upload("three")
+    assert list(index.publish_and_check().projects) == ["one", "three", "two"]
+
+
+def publish_elsewhere(index: Index, target: Path) -> None:
+    """The attacker's own signer, on the same log."""
+    shutil.copytree(index.folder, target, ignore=shutil.ignore_patterns("public", "log"))
+    invoke("publish", "--ledger", target, "--log", f"sqlite:{index.folder / 'log'}", "--clock-checked", "--renew")
+
+
+def test_a_publication_by_the_thief_that_follows_the_rules(filled: Index, tmp_path: Path) -> None:
+    publish_elsewhere(filled, tmp_path / "elsewhere")
+    recover(filled)
+
+
+def test_claims_that_are_never_completed(filled: Index) -> None:
+    attacker = Attacker(filled)
+    for number in range(10, 20):
+        attacker.claim(number=number)
+    assert list(filled.publish_and_check().projects) == ["one", "two"]
+    recover(filled)
+
+
+@pytest.mark.xfail(strict=True, reason="DEFECT: the signer completes a claim that leaves no number for the next")
+def test_a_claim_of_the_last_number(filled: Index) -> None:
+    Attacker(filled).claim(number=LAST_NUMBER)
+    recover(filled)
+
+
+@pytest.mark.xfail(strict=True, reason="DEFECT: any higher number is valid, and the next claim has none left")
+def test_a_publication_of_the_last_number(filled: Index, tmp_path: Path) -> None:
+    shutil.copytree(filled.folder, tmp_path / "elsewhere", ignore=shutil.ignore_patterns("log"))
+    log = ("--log", f"sqlite:{filled.folder / 'log'}")
+    invoke("resume", "--ledger", tmp_path / "elsewhere", *log, "--above", LAST_NUMBER - 1)
+    invoke("publish", "--ledger", tmp_path / "elsewhere", *log)
+    recover(filled)
+
+
+@pytest.mark.xfail(strict=True, reason="DEFECT: a claim that cannot be valid is appended again and again")
+def test_a_signer_without_a_number_left_does_not_fill_the_log(filled: Index) -> None:
+    filled.run("resume", "--above", LAST_NUMBER - 1)
+    filled.publish()
+    before = filled.info()["sizes"]["publications"]
+    filled.upload("three")
+    for _ in range(3):
+        invoke("publish", "--ledger", filled.folder, answer=2)
+    assert filled.info()["sizes"]["publications"] == before
+
+
+@pytest.mark.xfail(strict=True, reason="DEFECT: the signer completes a claim from the future, and signs no more")
+def test_a_claim_from_the_future(filled: Index) -> None:
+    Attacker(filled).claim(time="2999-12-31T23:59:59Z")
+    filled.publish()
+    recover(filled)
+
+
+@pytest.mark.xfail(
+    strict=True, reason="DEFECT: no later publication may have an earlier time, and no root says otherwise"
+)
+def test_a_publication_from_the_future(filled: Index, clock: FakeClock, tmp_path: Path) -> None:
+    clock.advance(days=300_000)
+    publish_elsewhere(filled, tmp_path / "elsewhere")
+    clock.advance(days=-300_000)
+    recover(filled)
+
+
+def test_a_thief_who_publishes_on_after_the_key_was_replaced(filled: Index, tmp_path: Path) -> None:
+    attacker = Attacker(filled)
+    shutil.copytree(filled.folder / "keys", tmp_path / "stolen")
+    filled.run("ceremony", "--replace-online")
+    before = filled.check()
+    for number in (1, before.number + 1, 10**6):
+        attacker.claim(number=number)
+    recover(filled)
+    assert {each["code"] for each in filled.ask("rejected")} == {"number", "seal"}

@@ -1,0 +1,1 @@
+"""A fixed log, and the digest of every file it makes. See `make`."""

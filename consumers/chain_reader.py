@@ -89,7 +89,7 @@ class ChainReader:
         if isinstance(record, Rejection):
             outcome = rejected(*record)
         elif isinstance(record.signed, Claim):
-            kind, outcome = "claim", await self._judge_claim(record, record.signed)
+            kind, outcome = "claim", await self._judge_claim(record, record.signed, digest)
             if outcome.verdict == "accepted":
                 self._state = self._state._replace(open_claim=OpenClaim(record.signed, digest), void_before_size=None)
         else:
@@ -119,7 +119,7 @@ class ChainReader:
         self._unread.popleft()
         self._state = self._state._replace(next_record=self._state.next_record + 1)
 
-    async def _judge_claim(self, record: Record, claim: Claim) -> Outcome:
+    async def _judge_claim(self, record: Record, claim: Claim, digest: str) -> Outcome:
         state = self._state
         if state.void_before_size is not None and claim.size < state.void_before_size:
             return rejected("void", "a later root voids it")
@@ -128,8 +128,10 @@ class ChainReader:
             return outcome
         prefix = await self._tail.prefix_at(claim.size)
         if prefix is None:
-            return await self._workers.run(chain.judge_claim_beyond, record, claim, self._tail.end)
-        return await self._workers.run(chain.judge_claim, record, claim, prefix)
+            return await self._workers.run(chain.judge_claim_beyond, record, claim, digest, self._tail.end)
+        return await self._workers.run(
+            chain.judge_claim, record, claim, prefix, chain.lowest_number(state.head, state.open_claim)
+        )
 
     async def _judge_publication(
         self, record: Record, publication: Publication, digest: str

@@ -14,7 +14,7 @@ from securesystemslib.signer import SSlibKey
 
 from projections.bins import Layout
 from projections.documents import Document, DocumentError, read_document
-from projections.keys import KeysError, RoleDocument, RoleKeys, read_keys, read_role
+from projections.keys import KeysError, RoleDocument, RoleKeys, read_keys, read_role, verify
 from projections.outcomes import ACCEPTED, Outcome, no_effect, rejected
 from schemas.fields import Number, Sha256
 
@@ -28,6 +28,7 @@ MAX_BITS_PREFIXES = 8
 
 _Struct = TypeVar("_Struct", bound=msgspec.Struct)
 
+BinPrefix = Annotated[str, msgspec.Meta(pattern=r"^[a-z][a-z0-9]{0,15}(?!\n)$")]
 ExpirySeconds = Annotated[int, msgspec.Meta(ge=10, le=366 * 86_400)]
 ListSeconds = Annotated[int, msgspec.Meta(ge=0, le=7 * 86_400)]
 
@@ -109,7 +110,7 @@ class _Succinct(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     keyids: tuple[Sha256, ...]
     threshold: int
     bit_length: Annotated[int, msgspec.Meta(ge=1, le=MAX_BITS_SUCCINCT)]
-    name_prefix: Annotated[str, msgspec.Meta(pattern=r"^[a-z][a-z0-9]{0,15}(?!\n)$")]
+    name_prefix: BinPrefix
 
 
 class _Delegated(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -187,8 +188,7 @@ def _read(documents: Mapping[str, Document], current: Authority | None, size: in
         for role in (top.roles.root, top.roles.targets, top.roles.snapshot, top.roles.timestamp)
     )
     # TUF 1.0.34, 5.3.4: root N+1 is signed by a threshold of the keys of root N and of its own.
-    for signers in (root_keys, *([current.root_keys] if current else [])):
-        _check_signatures(root, signers)
+    _check_signatures(root, root_keys, *([current.root_keys] if current else []))
     settings, void = _read_settings(root, top, current)
     bins_keys, _ = _read_delegation(targets, to_bins=True)
     bin_keys, layout = _read_delegation(bins, to_bins=False)
@@ -214,7 +214,7 @@ def _read(documents: Mapping[str, Document], current: Authority | None, size: in
 
 def _read_settings(root: Document, top: _Root, current: Authority | None) -> tuple[Settings, Void | None]:
     ruleset = top.ledger.get("ruleset")
-    if isinstance(ruleset, int) and ruleset > max(KNOWN_RULESETS):
+    if type(ruleset) is int and ruleset > max(KNOWN_RULESETS):
         raise UpgradeNeededError(
             f"root version {root.version} names ruleset {ruleset}; this program knows up to {max(KNOWN_RULESETS)}. "
             "Install a newer version of tuf-ledger"
@@ -271,7 +271,11 @@ def _read_prefixes(roles: tuple[_Delegated, ...]) -> Layout:
     bits = len(roles).bit_length() - 1
     if not 1 <= bits <= MAX_BITS_PREFIXES or len(roles) != 1 << bits:
         raise DocumentError("roles-delegation", "bins must delegate to 2, 4, 8 … or 256 bins by prefixes")
-    layout = Layout(bits, roles[0].name.rpartition("-")[0], succinct=False)
+    try:
+        prefix = msgspec.convert(roles[0].name.rpartition("-")[0], BinPrefix)
+    except msgspec.ValidationError as error:
+        raise DocumentError("roles-delegation", f"bin {roles[0].name!r} has no proper name") from error
+    layout = Layout(bits, prefix, succinct=False)
     for index, role in enumerate(roles):
         if (
             role.name != layout.name(index)
@@ -304,9 +308,20 @@ def _read_role(document: Document, role: RoleDocument, keys: Mapping[str, SSlibK
         raise DocumentError("roles-keys", f"{document.role}: {error}") from error
 
 
-def _check_signatures(document: Document, signers: RoleKeys) -> None:
-    if not signers.accept(document.signatures, document.payload):
-        raise DocumentError(
-            "roles-signatures",
-            f"{document.role} version {document.version}: fewer than {signers.threshold} valid signatures of its keys",
-        )
+def _check_signatures(document: Document, *roles: RoleKeys) -> None:
+    """Make sure that a threshold of each of these roles signed, and nobody else: what is served is what they made."""
+    keys = {key.keyid: key for role in roles for key in role.keys}
+    payload = document.payload
+    for keyid, signature in document.signatures.items():
+        if keyid not in keys or not verify(keys[keyid], signature, payload):
+            raise DocumentError(
+                "roles-signatures",
+                f"{document.role} version {document.version}: the signature of key {keyid[:16]}… is not by one of its "
+                "keys, or not valid",
+            )
+    for role in roles:
+        if len(document.signatures.keys() & set(role.keyids)) < role.threshold:
+            raise DocumentError(
+                "roles-signatures",
+                f"{document.role} version {document.version}: fewer than {role.threshold} signatures of its keys",
+            )

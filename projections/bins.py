@@ -19,13 +19,15 @@ class TargetChange(NamedTuple):
     """What a batch of events does to a target.
 
     `set` gives it this entry, or takes it away (None). `hold` and `release` do so for one of several holders: two
-    projects can hold one path (a legacy filename does not say where the project's name ends), even with different
-    claims about it, and the target goes when the last lets go.
+    projects can hold one path, even with different claims about it, because a legacy filename does not say where the
+    project's name ends. The holder of least `rank` is believed, and the target goes when the last lets go. A file whose
+    name does say whose it is has rank 0, so nobody else's claim replaces it.
     """
 
     path: str
     entry: bytes | None
     act: Literal["set", "hold", "release"] = "set"
+    rank: int = 0
 
 
 class Layout(msgspec.Struct, frozen=True):
@@ -107,7 +109,7 @@ class FoldedBin(NamedTuple):
     targets: bytes
 
 
-_held_decoder = msgspec.msgpack.Decoder(dict[str, list[bytes]])
+_held_decoder = msgspec.msgpack.Decoder(dict[str, list[tuple[int, bytes]]])
 _held_encoder = msgspec.msgpack.Encoder()
 
 
@@ -116,10 +118,11 @@ def fold_bin(state: Aggregate, changes: Iterable[TargetChange]) -> FoldedBin:
     held = _held(state)
     entries = ChunkedMap(state.chunks, BinCodec())
     before: dict[str, bytes | None] = {}
-    for path, entry, act in changes:
+    for change in changes:
+        path = change.path
         old = entries.get(path)
         before.setdefault(path, old)
-        new = entry if act == "set" else _hold_or_release(held, path, old, entry, act)
+        new = change.entry if change.act == "set" else _hold_or_release(held, old, change)
         if new is None:
             entries.delete(path)
         elif new != old:
@@ -127,26 +130,26 @@ def fold_bin(state: Aggregate, changes: Iterable[TargetChange]) -> FoldedBin:
     differs = any(entries.get(path) != old for path, old in before.items())
     put, drop = entries.finish()
     header = _held_encoder.encode(dict(sorted(held.items()))) if held else b""
-    change = Change(state.key, header if header != state.header else None, put, drop)
-    return FoldedBin(change, differs, join_targets(entries.chunks))
+    stored = Change(state.key, header if header != state.header else None, put, drop)
+    return FoldedBin(stored, differs, join_targets(entries.chunks))
 
 
-def _held(state: Aggregate) -> dict[str, list[bytes]]:
-    """The entries of targets with several holders, one for each holder, sorted; the least one is the target's."""
+def _held(state: Aggregate) -> dict[str, list[tuple[int, bytes]]]:
+    """The holders, sorted by rank, of the targets that have any of a rank above 0."""
     return _held_decoder.decode(state.header) if state.header else {}
 
 
-def _hold_or_release(
-    held: dict[str, list[bytes]], path: str, old: bytes | None, entry: bytes | None, act: str
-) -> bytes | None:
-    entries = held.pop(path, None) or ([] if old is None else [old])
+def _hold_or_release(held: dict[str, list[tuple[int, bytes]]], old: bytes | None, change: TargetChange) -> bytes | None:
+    """The target's entry after one holder came or went."""
+    path, entry, act, rank = change
+    holders = held.pop(path, None) or ([] if old is None else [(0, old)])
     if entry is not None and act == "hold":
-        entries = sorted([*entries, entry])
-    elif entry in entries:
-        entries.remove(entry)
-    if len(entries) > 1:
-        held[path] = entries
-    return entries[0] if entries else None
+        holders = sorted([*holders, (rank, entry)])
+    elif entry is not None and (rank, entry) in holders:
+        holders.remove((rank, entry))
+    if len(holders) > 1 or any(rank for rank, _ in holders):
+        held[path] = holders
+    return holders[0][1] if holders else None
 
 
 def join_targets(chunks: Iterable[Chunk]) -> bytes:
@@ -160,5 +163,5 @@ def take_targets(state: Iterable[Aggregate]) -> list[TargetChange]:
     for aggregate in state:
         held = _held(aggregate)
         for path, entry in ChunkedMap(aggregate.chunks, BinCodec()).items():
-            changes.extend(TargetChange(path, each, "hold") for each in held.get(path, [entry]))
+            changes.extend(TargetChange(path, each, "hold", rank) for rank, each in held.get(path, [(0, entry)]))
     return changes

@@ -37,7 +37,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
 def draft(plan: Plan, current: Authority | None, *, renew: bool = False) -> dict[str, dict[str, Any]]:
     """The `signed` parts that a ceremony must sign, by role.
 
-    Root is always among them. `targets` and `bins` are left out if nothing but their expiry would change, unless they
+    Root is always among them. `targets` and `bins` are left out if neither they nor their signers change, unless they
     are to be renewed: their keys may be gone (PEP 458 recommends to discard them after signing).
     """
     versions = {} if current is None else {document.role: document.version for document in current.documents}
@@ -46,7 +46,7 @@ def draft(plan: Plan, current: Authority | None, *, renew: bool = False) -> dict
     for role, body in bodies.items():
         before = None if current is None else next(each for each in current.documents if each.role == role)
         same = before is not None and all(before.signed.get(name) == body[name] for name in body)
-        if same and role != "root" and not renew:
+        if same and role != "root" and not renew and _signers_are_same(role, plan, current):
             continue
         drafts[role] = {
             **body,
@@ -55,6 +55,16 @@ def draft(plan: Plan, current: Authority | None, *, renew: bool = False) -> dict
             "expires": plan.expires,
         }
     return drafts
+
+
+def _signers_are_same(role: str, plan: Plan, current: Authority | None) -> bool:
+    """Whether the keys that must sign `targets` or `bins` are those in force."""
+    if current is None:
+        return False
+    if role == "targets":
+        return bool(current.root.signed["roles"]["targets"] == _role(plan.targets))
+    delegated = current.targets.signed["delegations"]["roles"][0]
+    return {name: delegated[name] for name in ("keyids", "threshold")} == _role(plan.bins)
 
 
 def _root(plan: Plan) -> dict[str, Any]:

@@ -17,6 +17,9 @@ from projections.repository import timestamp_payload, unpack_signatures
 from schemas.codec import encode_signed
 from schemas.publications import Claim, Publication, Record
 
+MAX_GAP = 1_000_000
+"""Numbers run out at 2^53: a stolen key must not take them all at once."""
+
 
 class LogTooShortError(Exception):
     """A claim that an online key sealed covers more events than the log has: the log lost some, or is another."""
@@ -46,13 +49,18 @@ def first_head(ledger: Ledger) -> Head:
     return Head(0, ledger.digest, "", 0)
 
 
+def lowest_number(head: Head, open_claim: OpenClaim | None) -> int:
+    """The number that a claim must be above."""
+    return open_claim.claim.number if open_claim else head.number
+
+
 def judge_claim_alone(claim: Claim, ledger: Ledger, head: Head, open_claim: OpenClaim | None) -> Outcome:
     """The checks of a claim that need no events; if they pass, `judge_claim` is next."""
     if claim.origin != ledger.origin:
         return rejected("other-origin", f"it is for {claim.origin}")
     if claim.previous != head.digest:
         return rejected("other-predecessor", f"the last publication is number {head.number}")
-    lowest = open_claim.claim.number if open_claim else head.number
+    lowest = lowest_number(head, open_claim)
     if claim.number <= lowest:
         return rejected("number", f"number {claim.number} is not above {lowest}")
     if claim.size < head.size or claim.time < head.time:
@@ -60,13 +68,14 @@ def judge_claim_alone(claim: Claim, ledger: Ledger, head: Head, open_claim: Open
     return ACCEPTED
 
 
-def judge_claim(record: Record, claim: Claim, prefix: Prefix) -> Outcome:
-    """The checks of a claim that need the prefix of the events at its size."""
+def judge_claim(record: Record, claim: Claim, prefix: Prefix, lowest: int) -> Outcome:
+    """The checks of a claim that need the prefix of the events at its size. Its number is above `lowest`."""
     authority = prefix.authority
     if authority is None:
         return rejected("no-root", f"no root is in force at size {claim.size}")
-    if claim.number < authority.settings.floor:
-        return rejected("number", f"root's floor is {authority.settings.floor}")
+    floor = authority.settings.floor
+    if not floor <= claim.number <= max(floor, lowest) + MAX_GAP:
+        return rejected("number", f"root's floor is {floor}, and no number is skipped by more than {MAX_GAP:,}")
     if claim.root_hash != prefix.tree.root_hash():
         return rejected("root-hash", f"the log's root hash at size {claim.size} is {prefix.tree.root_hash()}")
     if not _are_bins(claim.renew, authority):
@@ -74,19 +83,22 @@ def judge_claim(record: Record, claim: Claim, prefix: Prefix) -> Outcome:
     return _judge_seal(record, authority.online, encode_signed(claim))
 
 
-def judge_claim_beyond(record: Record, claim: Claim, end: Prefix) -> Outcome:
+def judge_claim_beyond(record: Record, claim: Claim, digest: str, end: Prefix) -> Outcome:
     """Judge a claim whose size lies beyond the end of the log, given the prefix that is the whole log.
 
     Raises:
-        LogTooShortError: a key that was ever an online key sealed it.
+        LogTooShortError: a key that was ever an online key sealed it, and no root voids it.
     """
+    if end.authority and end.authority.void_for(claim.number, digest) is not None:
+        return rejected("void", "a root voids it")
     online = end.authority.online_ever if end.authority else {}
     payload = encode_signed(claim)
     for seal in record.signatures:
         if seal.keyid in online and verify(online[seal.keyid], seal.sig, payload):
             raise LogTooShortError(
                 f"claim {claim.number}, sealed by online key {seal.keyid[:16]}…, covers {claim.size} events, and the "
-                f"events log has {end.size}. Was it restored from an older backup?"
+                f"events log has {end.size}. Was it restored from an older backup? If the key was stolen, a root can "
+                f"void the claim: {claim.number}:{digest}"
             )
     return rejected("beyond-log", f"the events log has {end.size} records")
 

@@ -13,6 +13,7 @@ import msgspec
 from projections.keys import KeysError, signatures_by_keyid
 from schemas import canonical
 from schemas.fields import Instant, Sha256, is_calendar_time
+from schemas.publications import HexSignature
 
 Role = Literal["root", "targets", "bins"]
 
@@ -32,7 +33,7 @@ class DocumentError(ValueError):
 
 class _Signature(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     keyid: Sha256
-    sig: str
+    sig: HexSignature
 
 
 class _Common(msgspec.Struct, frozen=True, rename={"type_": "_type"}):

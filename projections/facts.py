@@ -32,6 +32,8 @@ class Facts:
 
     def apply(self, event: events.BaseEvent) -> Outcome:
         """Judge an event and, if it is accepted, apply it."""
+        if isinstance(event, events.TargetEvent) and event.subject.startswith(("simple/", "packages/")):
+            return rejected("reserved-path", "the paths of pages and packages are not free")
         if isinstance(event, events.TargetAdded):
             return self._target_added(event)
         if isinstance(event, events.TargetRemoved):
@@ -41,8 +43,6 @@ class Facts:
         return ACCEPTED
 
     def _target_added(self, event: events.TargetAdded) -> Outcome:
-        if event.subject.startswith(("simple/", "packages/")):
-            return rejected("reserved-path", "the paths of pages and packages are not free")
         facts = TargetFacts(event.data.length, event.data.sha256)
         if self.header == msgspec.msgpack.encode(facts):
             return no_effect("same")

@@ -7,7 +7,7 @@ from typing import Any, Literal
 import msgspec
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
-from cryptography.hazmat.primitives.serialization import load_pem_public_key
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_public_key
 from securesystemslib.exceptions import UnverifiedSignatureError, VerificationError
 from securesystemslib.signer import Signature, SSlibKey
 
@@ -16,6 +16,9 @@ from schemas.fields import Sha256
 
 SCHEMES = {"ed25519": "ed25519", "ecdsa": "ecdsa-sha2-nistp256", "rsa": "rsassa-pss-sha256"}
 """The one scheme allowed for each type of key."""
+
+
+MIN_RSA_BITS = 2048
 
 
 class KeysError(ValueError):
@@ -91,13 +94,19 @@ def read_keys(documents: Any) -> dict[str, SSlibKey]:
         keys = msgspec.convert(documents, dict[str, KeyDocument])
     except msgspec.ValidationError as error:
         raise KeysError(str(error)) from error
-    result = {}
+    result: dict[str, SSlibKey] = {}
+    material: set[bytes] = set()
     for keyid, document in keys.items():
         if SCHEMES[document.keytype] != document.scheme or document.keyid != keyid:
             raise KeysError(f"key {keyid[:16]}… has another id or scheme than its type and value give")
         result[keyid] = SSlibKey.from_dict(keyid, msgspec.to_builtins(document))
-        if not _is_readable(result[keyid]):
+        key = _material(result[keyid])
+        if key is None:
             raise KeysError(f"key {keyid[:16]}… cannot be read")
+        if key in material:
+            # One PEM with another line break has another id: one signer must not count as two.
+            raise KeysError(f"key {keyid[:16]}… stands there twice, written in two ways")
+        material.add(key)
     return result
 
 
@@ -130,16 +139,19 @@ def signatures_by_keyid(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
     return result
 
 
-def _is_readable(key: SSlibKey) -> bool:
-    """Whether the public key has the form that its type says, at a strength that is worth anything."""
+def _material(key: SSlibKey) -> bytes | None:
+    """The public key itself; None if it has not the form that its type says, or too little strength."""
     public = key.keyval["public"]
+    loaded: Any
     try:
         if key.keytype == "ed25519":
-            ed25519.Ed25519PublicKey.from_public_bytes(bytes.fromhex(public))
-            return bool(public == bytes.fromhex(public).hex())
-        loaded = load_pem_public_key(public.encode())
+            loaded = ed25519.Ed25519PublicKey.from_public_bytes(bytes.fromhex(public))
+            fits = public == bytes.fromhex(public).hex()
+        else:
+            loaded = load_pem_public_key(public.encode())
+            is_ecdsa = isinstance(loaded, ec.EllipticCurvePublicKey) and isinstance(loaded.curve, ec.SECP256R1)
+            is_rsa = isinstance(loaded, rsa.RSAPublicKey) and loaded.key_size >= MIN_RSA_BITS
+            fits = is_ecdsa if key.keytype == "ecdsa" else is_rsa
     except (ValueError, UnsupportedAlgorithm):
-        return False
-    if key.keytype == "ecdsa":
-        return isinstance(loaded, ec.EllipticCurvePublicKey) and isinstance(loaded.curve, ec.SECP256R1)
-    return isinstance(loaded, rsa.RSAPublicKey) and loaded.key_size >= 2048
+        return None
+    return loaded.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo) if fits else None

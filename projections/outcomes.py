@@ -7,6 +7,10 @@ import msgspec
 Verdict = Literal["accepted", "no effect", "rejected"]
 
 
+MAX_DETAIL_CHARACTERS = 500
+"""A detail may quote the record, which may be a stranger's."""
+
+
 class Outcome(NamedTuple):
     """The verdict on a record. `detail` is for people and not part of the rules."""
 
@@ -25,7 +29,7 @@ def no_effect(code: str, detail: str = "") -> Outcome:
 
 def rejected(code: str, detail: str = "") -> Outcome:
     """The record breaks a rule; it has no effect."""
-    return Outcome("rejected", code, detail)
+    return Outcome("rejected", code, detail[:MAX_DETAIL_CHARACTERS])
 
 
 class Judged(msgspec.Struct, frozen=True):

@@ -20,8 +20,9 @@ _SORTED = orjson.OPT_SORT_KEYS
 class FileFacts(msgspec.Struct, frozen=True, array_like=True):
     """What the ledger knows of a distribution file.
 
-    `release` is the release that the file belongs to: its version in the one form of all spellings. `yanked` is the
-    file's own reason; None: not yanked by itself.
+    `release` is the release that the file belongs to: its version in the one form of all spellings. `rank` orders files
+    with a claim on one path: 0, or for a legacy name one more than the index of its upload. `yanked` is the file's own
+    reason; None: not yanked by itself.
     """
 
     filename: str
@@ -34,7 +35,7 @@ class FileFacts(msgspec.Struct, frozen=True, array_like=True):
     requires_python: str | None
     core_metadata_sha256: str | None
     provenance_sha256: str | None
-    legacy: bool
+    rank: int
     yanked: str | None = None
     removed: bool = False
 

@@ -212,6 +212,7 @@ class _Saved(msgspec.Struct, array_like=True):
     last_digest: str
     holds: dict[str, Hold]
     signing_ids: dict[str, str]
+    versions: tuple[int, ...]
 
 
 def save(prefix: Prefix) -> bytes:
@@ -224,8 +225,13 @@ def save(prefix: Prefix) -> bytes:
             prefix.last_digest,
             dict(prefix.holds),
             dict(prefix.signing_ids),
+            _versions(prefix.authority),
         )
     )
+
+
+def _versions(authority: Authority | None) -> tuple[int, ...]:
+    return () if authority is None else tuple(document.version for document in authority.documents)
 
 
 def restore(saved: bytes, ceremonies: Iterable[tuple[int, Mapping[str, bytes]]]) -> Prefix:
@@ -243,6 +249,8 @@ def restore(saved: bytes, ceremonies: Iterable[tuple[int, Mapping[str, bytes]]])
         if ceremony.outcome != ACCEPTED:
             raise ValueError(f"the stored ceremony of event {index} is not acceptable: {ceremony.outcome.detail}")
         authority = ceremony.authority
+    if _versions(authority) != state.versions:
+        raise ValueError("the stored ceremonies do not lead to the offline roles that were in force")
     return Prefix(
         ledger=state.ledger,
         tree=Tree(state.size, state.roots),

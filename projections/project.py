@@ -40,6 +40,7 @@ class Project:
         self._files = ChunkedMap(state.chunks, FileCodec(self._header, html=html))
         self._before: dict[str, FileFacts | None] = {}
         self._changed = False
+        self._index = 0
 
     def apply(self, index: int, event: events.BaseEvent) -> Outcome:
         """Judge an event and, if it is accepted, apply it."""
@@ -49,6 +50,7 @@ class Project:
         if header.removed and not isinstance(event, events.ProjectCreated | events.ProjectRemoved):
             return rejected("project-removed", f"project {self._name} was removed")
         existed = header.exists
+        self._index = index
         outcome = self._APPLY[type(event)](self, event)
         if outcome is ACCEPTED:
             header.last_serial = index
@@ -86,7 +88,7 @@ class Project:
         if now is None or (before is not None) == self._header.lists(now):
             return []  # the facts behind a target never change, so it can only come or go
         entry = target_entry(now.path, now.length, now.sha256)
-        return [TargetChange(now.path, entry, "hold" if before is None else "release")]
+        return [TargetChange(now.path, entry, "hold" if before is None else "release", now.rank)]
 
     def _touch(self, facts: FileFacts) -> None:
         """Remember whether the page showed a file before the batch. To be called before anything about it changes."""
@@ -154,7 +156,7 @@ class Project:
             data.requires_python,
             data.core_metadata_sha256,
             data.provenance_sha256,
-            data.legacy,
+            1 + self._index if data.legacy else 0,
         )
         known = self._files.get(data.filename)
         if known is not None:
@@ -300,7 +302,10 @@ class Project:
 
 def _judge_repeated(known: FileFacts, facts: FileFacts) -> Outcome:
     """An upload of a filename that is taken: the same facts change nothing, others are refused."""
-    same = msgspec.structs.replace(facts, uploaded_at=known.uploaded_at, yanked=known.yanked, removed=known.removed)
+    rank = known.rank if (facts.rank == 0) == (known.rank == 0) else facts.rank
+    same = msgspec.structs.replace(
+        facts, uploaded_at=known.uploaded_at, rank=rank, yanked=known.yanked, removed=known.removed
+    )
     if same != known:
         return rejected("filename-taken", f"{known.filename} is taken, by other facts (SHA-256 {known.sha256})")
     if known.removed:

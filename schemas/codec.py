@@ -19,6 +19,7 @@ from schemas.publications import MAX_PUBLICATION_BYTES, Claim, Record
 
 MAX_EVENT_DEPTH = 32
 MAX_PUBLICATION_DEPTH = 8
+MAX_NUMBER_CHARACTERS = 300
 
 EVENT_TYPES: dict[str, type[BaseEvent]] = {
     str(event_class.__struct_config__.tag): event_class for event_class in Event.__args__
@@ -89,14 +90,11 @@ def decode_publication_record(value: bytes | None) -> Record | Rejection:
     try:
         record = _record_decoder.decode(value)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        # A record that fits the types is not deep, so only the others pay for being looked at.
-        if _is_deeper(value, MAX_PUBLICATION_DEPTH):
-            return Rejection("too-deep", f"nested deeper than {MAX_PUBLICATION_DEPTH} levels")
-        return Rejection("invalid" if isinstance(error, msgspec.ValidationError) else "not-json", str(error))
+        return _explain_record(value, error)
     if isinstance(record.signed, Claim) and not is_calendar_time(record.signed.time):
         return Rejection("invalid", "there is no such date - at `$.signed.time`")
     if encode_record(record) != value:
-        return Rejection("not-canonical", "the record is not in canonical form")
+        return _explain_record(value, None)
     return record
 
 
@@ -130,15 +128,43 @@ def _repair(value: bytes) -> bytes:
     """
     value = _ENCODED_SURROGATE.sub("\ufffd".encode(), value)
     value = _SURROGATE_ESCAPES.sub(lambda match: rb"\ufffd" if match[2] else match[0], value)
-    # Numbers are left alone: the standard library limits their digits, and what they mean is for the types to say.
-    json.loads(value.decode("utf-8"), object_pairs_hook=_distinct, parse_int=str, parse_float=str)
+    _parse_strictly(value)
     return value
 
 
-def _distinct(pairs: list[tuple[str, Any]]) -> None:
-    names = [name for name, _ in pairs]
-    if len(set(names)) != len(names):
-        raise DuplicateMemberError(next(json.dumps(name) for name in names if names.count(name) > 1))
+def _parse_strictly(value: bytes) -> Any:
+    """Parse with the standard library, in which numbers stay text: their digits would be limited by a setting.
+
+    Raises:
+        DuplicateMemberError: an object has the same member twice.
+        ValueError: the value is not JSON in UTF-8.
+    """
+    return json.loads(
+        value.decode("utf-8"),
+        object_pairs_hook=_distinct,
+        parse_int=_number,
+        parse_float=_number,
+        parse_constant=_no_constant,
+    )
+
+
+def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    members: dict[str, Any] = {}
+    for name, member in pairs:
+        if name in members:
+            raise DuplicateMemberError(json.dumps(name[:100]))
+        members[name] = member
+    return members
+
+
+def _number(text: str) -> str:
+    if len(text) > MAX_NUMBER_CHARACTERS:
+        raise ValueError(f"a number of {len(text)} characters")
+    return text
+
+
+def _no_constant(text: str) -> Any:
+    raise ValueError(f"{text} is not JSON")
 
 
 def _is_deeper(value: bytes, limit: int) -> bool:
@@ -159,10 +185,26 @@ def _is_deeper(value: bytes, limit: int) -> bool:
 
 def _explain(value: bytes, error: msgspec.ValidationError) -> Rejection:
     """Tell an unknown type from a known one that does not fit its schema."""
+    tree = _parse_strictly(value)
+    kind = tree.get("type") if isinstance(tree, dict) else None
+    if not isinstance(kind, str) or kind not in EVENT_TYPES:
+        return Rejection("unknown-type", f"type {json.dumps(kind)[:100]} is not known here")
+    return Rejection("invalid", str(error))
+
+
+def _explain_record(value: bytes, error: Exception | None) -> Rejection:
+    """Why a record of `publications` is none; in the order of docs/rules.md, whatever the decoder met first.
+
+    A record that is one is never deep, so only the others pay for being looked at.
+    """
+    if _is_deeper(value, MAX_PUBLICATION_DEPTH):
+        return Rejection("too-deep", f"nested deeper than {MAX_PUBLICATION_DEPTH} levels")
     try:
-        kind = orjson.loads(value).get("type")
-    except (orjson.JSONDecodeError, AttributeError):
-        kind = None
-    if isinstance(kind, str) and kind not in EVENT_TYPES:
-        return Rejection("unknown-type", f"type {json.dumps(kind[:100])} is not known here")
+        _parse_strictly(value)
+    except DuplicateMemberError:
+        pass  # not canonical, or not fit for its types
+    except ValueError as problem:
+        return Rejection("not-json", str(problem))
+    if error is None:
+        return Rejection("not-canonical", "the record is not in canonical form")
     return Rejection("invalid", str(error))

@@ -10,7 +10,7 @@ from typing import Annotated
 from msgspec import Meta
 
 PROJECT_PATTERN = r"^[a-z0-9](?:-?[a-z0-9])*(?!\n)$"
-FILENAME_PATTERN = r"^[A-Za-z0-9_][A-Za-z0-9._+!-]*(?!\n)$"
+FILENAME_PATTERN = r"^(?![0-9a-f]{64}\.)[A-Za-z0-9_][A-Za-z0-9._+!-]*(?!\n)$"
 # A path segment is printable ASCII without " # % / ? and backslash; it starts with neither dot nor space, ends with no
 # space, and has at most 190 bytes, and does not look like a consistent-snapshot name (HASH.name), which could collide
 # with one on disk.

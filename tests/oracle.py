@@ -84,7 +84,7 @@ class Cache:
 
 
 class _Folder:
-    """A repository in a folder. python-tuf's client reads it through a fetcher that answers 404 for what is not there."""
+    """A repository in a folder, which python-tuf's client reads through a fetcher of ours."""
 
     base = _NOWHERE
 
@@ -127,7 +127,8 @@ class _Server:
         try:
             return self.fetcher.download_bytes(self.base + path, 2**30)
         except DownloadHTTPError as error:
-            assert error.status_code == 404, f"{path}: the server answers {error.status_code}"
+            if error.status_code != 404:
+                raise
             return None
 
     def metadata_paths(self) -> list[str] | None:
@@ -426,11 +427,10 @@ class _Auditor:
     def _verify_publication(self, number: int, *, is_current: bool) -> None:
         timestamp, data = self._parse(f"metadata/{number}.timestamp.json", Timestamp)
         assert timestamp.signed.version == number
-        top = next((root for root in reversed(self._roots) if _is_signed(root, "timestamp", timestamp)), None)
-        assert top is not None, f"timestamp {number} is signed by no root's keys"
         self._remember(f"metadata/{number}.timestamp.json", data)
         snapshot, data = self._parse(f"metadata/{number}.snapshot.json", Snapshot)
         timestamp.signed.snapshot_meta.verify_length_and_hashes(data)
+        top = self._root_of(timestamp, snapshot.signed)
         top.verify_delegate("snapshot", snapshot.signed_bytes, snapshot.signatures)
         assert snapshot.signed.version == number
         self._remember(f"metadata/{number}.snapshot.json", data)
@@ -446,6 +446,15 @@ class _Auditor:
             size = snapshot.signed.unrecognized_fields["x-ledger"]["size"]
             assert size >= self._cache.size, "a snapshot covers fewer events than before"
             self._cache.size = size
+
+    def _root_of(self, timestamp: Metadata[Any], snapshot: Snapshot) -> Root:
+        """The last root whose keys signed this timestamp and the targets that came with it."""
+        path = f"metadata/{snapshot.meta['targets.json'].version}.targets.json"
+        targets, _ = self._parse(path, Targets)
+        for root in reversed(self._roots):
+            if _is_signed(root, "timestamp", timestamp) and _is_signed(root, "targets", targets):
+                return root
+        raise AssertionError(f"timestamp {timestamp.signed.version} and {path} are signed by no root's keys")
 
     def _verify_bin(self, name: str, snapshot: Snapshot, bins: Targets) -> datetime:
         """Verify a bin and its targets; returns when it expires."""

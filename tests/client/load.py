@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from itertools import count
 
 from schemas.codec import encode_event
+from schemas.events import BaseEvent
 from tests.client.index import Index
 from tests.factory import Make
 
@@ -46,7 +47,7 @@ def _batches() -> Iterator[list[bytes]]:
     make = Make()
     for number in count():
         project, version = f"project-{number % PROJECTS}", f"1.{number}"
-        made = [make.file_uploaded(project, version)]
+        made: list[BaseEvent] = [make.file_uploaded(project, version)]
         if number % 3 == 0:
             made.append(make.release_yanked(project, version, "broken"))
         if number % 7 == 0:

@@ -9,9 +9,11 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from tests.client.index import check_output
+
+T = TypeVar("T")
 
 ROOT = Path(__file__).resolve().parents[2]
 PATIENCE_SECONDS = 60.0
@@ -110,7 +112,7 @@ def start(log: Path, *arguments: object, env: Mapping[str, str] | None = None) -
         process.wait()
 
 
-def until(found: Callable[[], Any], what: Callable[[], str], patience_seconds: float = PATIENCE_SECONDS) -> Any:
+def until(found: Callable[[], T | None], what: Callable[[], str], patience_seconds: float = PATIENCE_SECONDS) -> T:
     """Wait until a function finds something."""
     deadline = time.monotonic() + patience_seconds
     while not (result := found()):

@@ -44,6 +44,7 @@ def release_of(version: str) -> Version | str:
 class File:
     facts: Document
     time: str
+    rank: int
     yanked: str | None = None
     removed: bool = False
 
@@ -117,13 +118,13 @@ class Facts:
         elif kind == "project.status_changed":
             project.status, project.reason = data["status"], cleaned(data.get("reason"))
         elif kind == "file.uploaded":
-            self._upload(name, project, document["time"], data)
+            self._upload(name, project, document["time"], data, index)
         elif kind.startswith("file."):
             _about_file(project.files[data["filename"]], kind, data)
         else:
             _about_release(project, kind, data)
 
-    def _upload(self, name: str, project: Project, time: str, data: Document) -> None:
+    def _upload(self, name: str, project: Project, time: str, data: Document, index: int) -> None:
         filename = data["filename"]
         assert filename not in project.files, "a filename is taken for ever"
         assert project.status in {"active", "deprecated"}
@@ -135,7 +136,7 @@ class Facts:
             owner = stem.split("-")[0] if filename.endswith(".whl") else stem.rpartition("-")[0]
             assert canonicalize_name(owner) == name
             assert isinstance(release_of(data["version"]), Version)
-        project.files[filename] = File(data, time)
+        project.files[filename] = File(data, time, 1 + index if data.get("legacy") else 0)
         project.spelled.setdefault(release_of(data["version"]), data["version"])
 
     # --- what clients see ----------------------------------------------------------------------------------------
@@ -146,12 +147,13 @@ class Facts:
 
     def all_targets(self) -> dict[str, tuple[int, str]]:
         """Length and SHA-256 of every target that is not a page."""
-        claims: dict[str, list[tuple[str, int]]] = {}
+        claims: dict[str, list[tuple[int, int, str]]] = {}
         for project in self.projects.values():
             for file in project.listed():
-                claims.setdefault(file.path, []).append((file.facts["hashes"]["sha256"], file.facts["length"]))
-        shared = {path: min(each, key=lambda claim: (claim[0], str(claim[1]))) for path, each in claims.items()}
-        return {path: (length, sha256) for path, (sha256, length) in shared.items()} | self.targets
+                claim = file.rank, file.facts["length"], file.facts["hashes"]["sha256"]
+                claims.setdefault(file.path, []).append(claim)
+        # Of several claims about one path: the file's whose name says whose it is, else the earliest.
+        return {path: min(each)[1:] for path, each in claims.items()} | self.targets
 
     def page(self, name: str) -> Document:
         """The PEP 691 page of a project."""

@@ -31,13 +31,15 @@ def no_events(make: Make) -> Iterator[Value]:
     yield good.replace(b"project.created.v1", b"project.created.v9")
     yield good.replace(b"garbage", b"Not_Normalised")
     yield good.replace(b"garbage", b"..")
-    yield good.replace(b"2030-", b"2031-02-30T00:00:00Z\",\"x\":\"")
+    yield good.replace(b"2030-", b'2031-02-30T00:00:00Z","x":"')
     yield good.replace(b'"time":"2030-01-01', b'"time":"2031-02-30')
     yield good.replace(b'"actorkind":"user"', b'"actorkind":"\\u001b[2J"')
     yield encode_event(make.ledger_created(factory.digest("another root")))
     yield b"\n " + good.replace(b"garbage", b"spaced").replace(b"event-", b"spaced-") + b" \n"
     yank = encode_event(make.release_yanked("many", "1.1", "REASON"))
-    for number, text in enumerate((b"\\ud800 alone", b"\xed\xa0\x80 encoded", b"\\u0000\\u009f control", b"\\\\ud800 not")):
+    for number, text in enumerate(
+        (b"\\ud800 alone", b"\xed\xa0\x80 encoded", b"\\u0000\\u009f control", b"\\\\ud800 not")
+    ):
         yield yank.replace(b"REASON", text).replace(b"event-", b"text-%d-" % number)
 
 

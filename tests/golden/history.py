@@ -212,7 +212,9 @@ class History:
         """A ceremony; PEM keys join root's, and do not sign."""
         before, self._team = self._team, self._team.but(void=None).but(**changes)
         everything = any(role in changes for role in ("targets", "bins", "expires"))
-        made = factory.drafts(self._team.but(root=(*self._team.root, *PEM_KEYS)), self._authority, everything=everything)
+        made = factory.drafts(
+            self._team.but(root=(*self._team.root, *PEM_KEYS)), self._authority, everything=everything
+        )
         files: Files = factory.sign_all(made, self._team, before)
         self._driver.use_keys(*self._team.online)
         size = len(self._driver.events())

@@ -1,7 +1,7 @@
 """The golden log as files: one record a line, readable where records are text.
 
-A line is JSON: a string for a record that is UTF-8, `{"base64": …}` for any other, `{"repeat": [text, count]}` for a long
-one, null for a record without a value.
+A line is JSON: a string for a record that is UTF-8, `{"base64": …}` for any other, `{"repeat": [text, count]}` for a
+long one, null for a record without a value.
 """
 
 import asyncio

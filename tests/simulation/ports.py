@@ -152,15 +152,15 @@ class Disk:
         self.erase()
 
     def erase(self) -> None:
-        self.connection = sqlite3.connect(":memory:", isolation_level=None)
-        self._images: deque[bytes] = deque(maxlen=3)
+        self.connection = _database()
+        self._images: deque[sqlite3.Connection] = deque(maxlen=3)
         self.written()
 
     def written(self) -> None:
         """Something is durable now that was not."""
         self.writes += 1
         if self._keeps_images:
-            self._images.append(self.connection.serialize())
+            self._images.append(_copy(self.connection))
 
     def execute(self, statement: str, rows: Sequence[Any] | None) -> list[Any]:
         """Run a statement, once or for every row."""
@@ -186,10 +186,20 @@ class Disk:
         self.crash()
         for _ in range(chance.randint(0, len(self._images) - 1)):
             self._images.pop()
-        self.connection.deserialize(self._images[-1])
+        self.connection = _copy(self._images[-1])
 
     def close(self) -> None:
         self.connection.close()
+
+
+def _database() -> sqlite3.Connection:
+    return sqlite3.connect(":memory:", isolation_level=None)
+
+
+def _copy(connection: sqlite3.Connection) -> sqlite3.Connection:
+    copied = _database()
+    connection.backup(copied)
+    return copied
 
 
 class SimStore(Store):

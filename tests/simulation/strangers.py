@@ -98,12 +98,15 @@ STRANGERS: tuple[Stranger, ...] = (
 
 
 def beyond(events_log: Values, publications: Values) -> bytes | None:
-    """A stranger's claim on the last publication that covers more events than there are."""
+    """A stranger's claim after the last publication, of more events than there are."""
     value = _first_claim(events_log, publications)
     record = decode_publication_record(value)
     assert isinstance(record, Record)
-    claim = Claim(**{**_fields(record.signed), "size": len(events_log) + 1})
-    return encode_record(factory.seal_claim(claim, [_STRANGER]))
+    published = [each for each in publications if b'"type":"publication"' in (each or b"")]
+    changes: dict[str, Any] = {"size": len(events_log) + 1}
+    if published:
+        changes["previous"] = sha256(published[-1] or b"").hexdigest()
+    return encode_record(factory.seal_claim(Claim(**{**_fields(record.signed), **changes}), [_STRANGER]))
 
 
 # --- a thief ---------------------------------------------------------------------------------------------------------

@@ -128,17 +128,20 @@ class World:
             self._act()  # followers do not start on an empty log
             for duty in self.setup.duties:
                 self._begin(duty)
-            for _ in range(MAX_TURNS):
-                if not self._turn():
-                    break
-            else:
-                raise AssertionError("the world does not come to rest")
-            self._stop_all()
+            while not self._stopping:
+                self._come_to_the_end()
+                self._stop_all()
         self.oracle.at_end(self.trees, self.disks, self.scenario.project_events)
         if self.setup.has_clients:
             self._visit(Client())
         for client in self._clients.values():
             client.close()
+
+    def _come_to_the_end(self) -> None:
+        for _ in range(MAX_TURNS):
+            if not self._turn():
+                return
+        raise AssertionError("the world does not come to rest")
 
     def _turn(self) -> bool:
         """Let one process go on, or something happen. False: everything is over."""
@@ -157,9 +160,9 @@ class World:
         """Everybody waits: let time pass; when that changes nothing, take the next action."""
         if self._deliver():
             return True
-        durable = self._durable()[1:]
-        if durable != self._seen:
-            self._seen, self._round = durable, 0
+        progress = self._progress()
+        if progress != self._seen:
+            self._seen, self._round = progress, 0
         if self._round < len(IDLE_ROUNDS):
             self._now += timedelta(seconds=IDLE_ROUNDS[self._round])
             self._round += 1
@@ -174,11 +177,12 @@ class World:
         return True
 
     def _stop_all(self) -> None:
-        self._stopping = True
+        """Stop everybody cleanly. Whoever dies meanwhile is started again, and has to come to the end anew."""
+        self._stopping, self._round = True, 0
         for stop in self._stops.values():
             stop.set()
-        while alive := [process for process in self._processes.values() if not process.is_over]:
-            for process in alive:
+        for process in list(self._processes.values()):
+            while not process.is_over:
                 process.wake()
                 self._go_on(process)
 
@@ -256,8 +260,6 @@ class World:
         assert life <= MAX_LIVES, f"{duty.name} does not stay alive: {self.exits}"
         process = Process(self, duty.name, life, self._faults.get((duty.name, life)))
         stop = self._stops[duty.name] = Event()
-        if self._stopping:
-            stop.set()
         self._processes[duty.name] = process
         context = cast("Context", _Context(self, duty, process))
         scenario = self.scenario
@@ -293,6 +295,7 @@ class World:
             self.disks[duty.name].erase()
         if error is None and self._stopping:
             return
+        self._stopping = False
         self.exits[type(error).__name__] += 1
         if isinstance(error, DivergenceError) and self._forged is not None:
             self._halted.append(duty)
@@ -333,16 +336,21 @@ class World:
     def when_idle(self) -> None:
         raise AssertionError("processes of this world run in greenlets")
 
+    def _progress(self) -> tuple[int, ...]:
+        return (
+            self.taken,
+            len(self.events.values),
+            len(self.publications.values),
+            *(tree.writes for tree in self.trees.values()),
+        )
+
     def _durable(self) -> tuple[Any, ...]:
         """What changes whenever anything durable does."""
         staged = [len(files) for tree in self.trees.values() for files in tree.staged.values()]
         return (
             self._now,
-            self.taken,
-            len(self.events.values),
-            len(self.publications.values),
+            *self._progress(),
             len(self.publications.late),
-            *(tree.writes for tree in self.trees.values()),
             *(disk.writes for disk in self.disks.values()),
             *(staged if self.setup.fate in {"kept", "some"} else ()),
         )

@@ -1,0 +1,165 @@
+"""What commands print, as text and as JSON, and their exit codes: 0 yes, 1 no, 2 usage or environment."""
+
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests import factory
+from tests.client.index import Index, invoke, lines
+from tests.client.processes import Running, start
+from tests.factory import Make
+
+WHEEL = "one-1.0-py3-none-any.whl"
+
+
+@pytest.fixture(scope="module")
+def service(template: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Index, Running]]:
+    """A ledger that a process signs and publishes."""
+    folder = tmp_path_factory.mktemp("service")
+    shutil.copytree(template, folder / "index")
+    with start(folder / "log", "run", "--ledger", folder / "index", "signer", "publisher") as running:
+        running.wait_for("signer started")
+        yield Index(folder / "index"), running
+        running.stop()
+
+
+# --- JSON --------------------------------------------------------------------------------------------------------
+
+
+def test_json_of_every_command(index: Index, tmp_path: Path) -> None:
+    (made,) = [json.loads(invoke("init", tmp_path / "new", "--json").stdout)]
+    assert set(made) == {"ledger", "origin", "root_sha256", "publication"}
+    (facts,) = index.ask("info")
+    assert facts["last"]["number"] == 4
+    assert facts["consumers"]["signer"]["lag_events"] == 0
+    (shown,) = index.ask("status", "one")
+    assert (shown["status"], [each["filename"] for each in shown["files"]]) == ("active", [WHEEL, "one-1.0.tar.gz"])
+    assert {each["yanked"] for each in shown["files"]} == {"broken"}
+    (event,) = index.ask("unyank", "one==1.0")
+    assert (event["record"], len(event["digest"])) == (6, 64)
+    (published,) = index.ask("publish")
+    assert (published["made"], published["number"], published["size"]) == (True, 5, 7)
+    assert index.ask("publish")[0]["made"] is False
+    (verified,) = index.ask("verify", "--served", index.public)
+    assert (verified["publications"], verified["served"], verified["differences"]) == (5, 5, [])
+    (rebuilt,) = index.ask("rebuild", "--to", tmp_path / "rebuilt")
+    assert (rebuilt["number"], rebuilt["size"]) == (5, 7)
+    assert index.ask("rejected", "--all") == []
+    (signed,) = index.ask("ceremony", "--renew")
+    assert (signed["root"], signed["documents"]) == (2, ["bins", "root", "targets"])
+    (appended,) = index.ask("append", stdin=lines([Make().project_created("three")]))
+    assert appended["record"] == 8
+    (added,) = index.ask("add", "--as", "tools/x", __file__)
+    assert (added["file"], added["record"]) == ("tools/x", 9)
+
+
+def test_differences_as_json(index: Index) -> None:
+    (index.public / "metadata/timestamp.json").write_bytes(b"{}")
+    (verified,) = index.ask("verify", "--served", index.public, answer=1)
+    assert verified["differences"][0]["path"] == "metadata/timestamp.json"
+
+
+@pytest.mark.xfail(strict=True, reason="DEFECT: the number of a line is text")
+def test_lines_are_numbered_by_numbers(index: Index) -> None:
+    (appended,) = index.ask("append", stdin=lines([Make().project_created("three")]))
+    assert appended["line"] == 1
+
+
+# --- waiting -----------------------------------------------------------------------------------------------------
+
+
+def test_waiting_says_what_became_of_each_event(service: tuple[Index, Running]) -> None:
+    index, _ = service
+    make = Make()
+    created = make.project_created("waited-for")
+    stdin = lines([created, created, make.project_created("waited-for"), make.file_yanked("none", "none-1.0.zip")])
+    answers = index.ask("append", "--wait", stdin=stdin, answer=1)
+    found = [(each["label"], each["verdict"], each["code"]) for each in answers]
+    assert found == [
+        ("line 1", "accepted", ""),
+        ("line 2", "no effect", "repeated"),
+        ("line 3", "no effect", "exists"),
+        ("line 4", "rejected", "no-project"),
+    ]
+    assert [each["digest"] for each in answers[:2]] == [factory.sha256(factory.encode([created])[0]).hexdigest()] * 2
+    assert all(each["publication"] > 4 for each in answers)
+    text = index.run("append", "--wait", stdin=stdin, answer=1)
+    assert "line 1: no effect (repeated" in text
+    assert "1 of 4 events were rejected" in text
+
+
+def test_waiting_for_changes_and_files(service: tuple[Index, Running], tmp_path: Path) -> None:
+    index, _ = service
+    (tmp_path / "x").write_bytes(b"x")
+    for arguments in (
+        ("add", "--as", "tools/x", tmp_path / "x"),
+        ("yank", "two==1.0"),
+        ("unyank", "two==1.0"),
+        ("remove", "two-1.0-py3-none-any.whl"),
+        ("restore", "two"),
+        ("status", "two", "archived"),
+    ):
+        command, *rest = arguments
+        (answer,) = index.ask(command, *rest, "--wait")
+        assert answer["verdict"] in {"accepted", "no effect"}, arguments
+    (answer,) = index.ask("yank", "two==9", "--wait", answer=1)
+    assert answer["code"] == "no-release"
+    assert index.ask("status", "two")[0]["status"] == "archived"
+
+
+def test_nobody_to_wait_for(index: Index) -> None:
+    output = index.run("yank", "one==1.0", "--wait", "--wait-seconds", "0.3", answer=1)
+    assert "is a signer running" in output
+
+
+# --- targets -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("arguments", "answer"),
+    [
+        (("status", "unknown"), 1),
+        (("status", "one==9"), 1),
+        (("status", "one-9.tar.gz"), 1),
+        (("status", "One==1"), 0),
+        (("status", WHEEL), 0),
+        (("status", "one==1.0", "archived"), 2),
+        (("restore", "one==9"), 1),
+        (("restore", "one==1.0"), 1),
+        (("restore", "unknown==1.0"), 1),
+        (("yank", "one"), 2),
+        (("yank", "=="), 2),
+        (("yank", "one=="), 2),
+        (("yank", "../../etc/passwd==1"), 1),
+        (("yank", "\u00e4==1"), 1),
+        (("yank", ""), 2),
+        (("remove", "-"), 1),
+        (("remove", "x" * 300), 1),
+        (("yank", "one==" + "9" * 300), 1),
+    ],
+)
+def test_targets_that_are_unknown_or_none(index: Index, arguments: tuple[str, ...], answer: int) -> None:
+    before = index.info()["sizes"]
+    index.run(*arguments, answer=answer)
+    assert index.info()["sizes"] == before
+
+
+@pytest.mark.xfail(strict=True, reason="DEFECT: a project that never existed is created")
+def test_restoring_a_project_that_never_was(index: Index) -> None:
+    index.run("restore", "never-was", answer=1)
+    index.publish()
+    assert "never-was" not in index.check().projects
+
+
+@pytest.mark.parametrize("command", [("yank", "three==1.0"), ("remove", "three"), ("status", "three", "archived")])
+def test_what_the_fold_rejects_is_appended_and_listed(index: Index, command: tuple[str, ...]) -> None:
+    index.run(*command)
+    before: Any = index.check()
+    index.publish()
+    assert index.check()._replace(number=0, size=0) == before._replace(number=0, size=0)
+    assert [each["code"] for each in index.ask("rejected")] == ["no-project"]
+    assert "no-project" in index.run("rejected")

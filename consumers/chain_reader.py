@@ -104,7 +104,7 @@ class ChainReader:
     def accept(self, valid: ValidPublication) -> None:
         """The publication that `next` gave is the last one now."""
         claim = valid.claim
-        if self._state.next_record == valid.record_index:
+        if self._state.next_record == valid.record_index and self._unread:
             self._unread.popleft()
         else:
             self._unread.clear()

@@ -34,6 +34,9 @@ from schemas.publications import Claim, Publication
 
 log = structlog.get_logger()
 
+_DIVERGED = "diverged"
+"""A note: the digest of the publication that we halted at."""
+
 SKIP_FROM = 16
 """From so many unread publications on, a follower that may skip versions does."""
 
@@ -219,6 +222,7 @@ class Follower:
         number = valid.claim.number
         size = end.authority.void_for(number, valid.digest) if end.authority else None
         if size is None:
+            await self._store.set_note(_DIVERGED, valid.digest)
             raise DivergenceError(
                 f"publication {number} (record {valid.record_index}, SHA-256 {valid.digest}) is sealed by the online "
                 f"keys and is not what its events make: {error}. Nothing after it is applied. See docs/operators.md, "
@@ -304,6 +308,9 @@ class Follower:
     async def skip(self, wanted: Callable[[Claim], bool] = _any, *, at_least: int = 1) -> bool:
         """Apply the next publications in one go, without rendering the versions between.
 
+        Every file of the last one is compared with the log. What only lay between is not: that a version which another
+        replaced was a lie is for `step` (and `tuf-ledger verify`) to find. Where we halted once we halt again.
+
         Args:
             wanted: whether a publication is to be among them; the first that is not ends the run.
             at_least: with fewer publications nothing is applied: `step` is as fast.
@@ -338,13 +345,14 @@ class Follower:
     async def _collect(self, wanted: Callable[[Claim], bool]) -> "_Run":
         """Judge the next publications, up to one that is not wanted or that a later root may void."""
         end = await self.tail.read_on()
+        halted_at = await self._store.note(_DIVERGED)
         run = _Run()
         while (found := await self.reader.next()) is not None:
             if isinstance(found, Judged):
                 run.judged.append(found)
                 continue
             voided = end.authority.void_for(found.claim.number, found.digest) if end.authority else None
-            if voided is not None or not wanted(found.claim):
+            if voided is not None or found.digest == halted_at or not wanted(found.claim):
                 break
             run.add(found)
             self.reader.accept(found)

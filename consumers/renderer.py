@@ -10,8 +10,8 @@ signatures on the log) and where files go (`Sink`) is given.
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
+from secrets import token_hex
 from typing import NamedTuple, Protocol
-from zlib import crc32
 
 import structlog
 
@@ -176,13 +176,15 @@ class Renderer:
 
     async def _route(self, edition: Edition, tail: Tail, sink: Sink, routed: Partitions[Routed]) -> None:
         """Keep what the prefix has judged, and distribute events by the aggregate they are about."""
+        # What goes into which partition shapes nothing; nobody shall be able to choose names that all fall into one.
+        salt = token_hex(16)
         async for extension in tail.extensions(edition.after.size):
             await state.save_judged(self._store, "events", extension.judged)
             await state.save_ceremonies(self._store, extension.ceremonies)
             for ceremony in extension.ceremonies:
                 for document in ceremony.documents:
                     sink.put_document(document)
-            await self._workers.run(routed.add, extension.routed, lambda item: crc32(item.key.encode()) % routed.count)
+            await self._workers.run(routed.add, extension.routed, lambda item: hash(salt + item.key) % routed.count)
 
     async def _fold_group(self, keys: Sequence[str], items: Sequence[Routed], *, html: bool, anew: bool) -> Folded:
         states = await state.load_aggregates(self._store, keys)

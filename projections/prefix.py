@@ -42,7 +42,7 @@ class Routed(msgspec.Struct, frozen=True, array_like=True):
     key: str
     index: int
     digest: str
-    event: events.BaseEvent
+    event: events.Event
 
 
 class Ceremony(msgspec.Struct, frozen=True, array_like=True):
@@ -158,7 +158,7 @@ class _Extender:
 
     def _created(self, event: events.BaseEvent | Rejection, digest: str) -> Outcome:
         if not isinstance(event, events.LedgerCreated):
-            detail = f": {event.detail}" if isinstance(event, Rejection) else ""
+            detail = f": {rejected(*event).detail}" if isinstance(event, Rejection) else ""
             raise NotALedgerError(f"record 0 of the events log is not `ledger.created`{detail}. Is this the right log?")
         self._ledger = Ledger(digest, event.data.origin, event.data.root_sha256)
         return ACCEPTED

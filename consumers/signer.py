@@ -12,6 +12,7 @@ import structlog
 from securesystemslib.signer import Signer as KeySigner
 
 from consumers.follower import Follower, Proposal
+from consumers.outlets import TIMESTAMP
 from consumers.renderer import Edition, Rendered
 from consumers.schedule import Due, Schedule
 from consumers.sealing import SNAPSHOT, SigningSealer
@@ -74,7 +75,7 @@ class Signer:
         """
         follower = self._follower
         before = follower.head.number
-        await follower.catch_up()
+        await self._catch_up()
         end = await follower.tail.read_on()
         if end.authority is None:
             return False
@@ -89,11 +90,27 @@ class Signer:
                 due = Due(self._schedule.size(end, follower.head), (), "void")
             if due is None:
                 return False
-            await self._check_served()
             if not await self._claim(due):
                 return False
         await self._complete()
         return follower.head.number > before
+
+    async def _catch_up(self) -> None:
+        """Read on; the first time after a start, make sure that what is served is not ahead of the log.
+
+        What is served is read before the log: the other way round, what another signer publishes in between would look
+        like something that the log has lost.
+        """
+        follower = self._follower
+        if self._checked_served or self._read_served is None:
+            await follower.catch_up()
+            return
+        timestamp = await self._workers.run(self._read_served, TIMESTAMP)
+        if timestamp is None and follower.head.number > 0:
+            log.warning("nothing is served where we look, so it cannot be compared with the log: see [signer] served")
+        await follower.catch_up()
+        await check_not_ahead(timestamp, follower, above=self._schedule.above)
+        self._checked_served = True
 
     # --- claims --------------------------------------------------------------------------------------------------
 
@@ -157,7 +174,6 @@ class Signer:
         if prefix is None or prefix.authority is None:
             return
         if follower.proposal is None:
-            await self._check_served()
             edition = Edition([(open_claim.claim, prefix.authority)], follower.base, prefix)
             sealer = SigningSealer(prefix.authority.online, self._signers(prefix.authority))
             rendered = await follower.render(edition, sealer)
@@ -189,16 +205,6 @@ class Signer:
                 "sign. Put the key into the keys folder or name it under [signer.uris]"
             )
         return signers
-
-    async def _check_served(self) -> None:
-        """Before the first signature after a start: is what is served ahead of the log?"""
-        if self._checked_served or self._read_served is None:
-            return
-        timestamp = await self._workers.run(self._read_served, "metadata/timestamp.json")
-        if timestamp is None and self._follower.head.number > 0:
-            log.warning("nothing is served where we look, so it cannot be compared with the log: see [signer] served")
-        await check_not_ahead(timestamp, self._follower, above=self._schedule.above)
-        self._checked_served = True
 
 
 def _record(signatures: dict[str, str], signed: Claim | Publication) -> Record:

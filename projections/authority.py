@@ -149,6 +149,8 @@ def judge_ceremony(
     """
     try:
         given = {role: read_document(role, value) for role, value in documents.items()}
+        if "root" in given:
+            _read_root(given["root"])
         if current is None and len(given) != 3:
             raise DocumentError("roles-incomplete", "the first ceremony needs root, targets and bins")
         old = {} if current is None else {document.role: document for document in current.documents}
@@ -181,13 +183,14 @@ def _read(documents: Mapping[str, Document], current: Authority | None, size: in
         UpgradeNeededError: root's ruleset is not known.
     """
     root, targets, bins = (documents[role] for role in ("root", "targets", "bins"))
-    top = _convert(root, root.signed, _Root, "roles-malformed")
+    top = _read_root(root)
     keys = _read_keys(root, top.keys)
     root_keys, targets_keys, snapshot_keys, timestamp_keys = (
         _read_role(root, role, keys)
         for role in (top.roles.root, top.roles.targets, top.roles.snapshot, top.roles.timestamp)
     )
-    # TUF 1.0.34, 5.3.4: root N+1 is signed by a threshold of the keys of root N and of its own.
+    # TUF 1.0.34, 5.3.4: root N+1 is signed by a threshold of the keys of root N and of its own. Nothing else of it is
+    # looked at before that: only those who hold these keys can stop followers by naming another ruleset.
     _check_signatures(root, root_keys, *([current.root_keys] if current else []))
     settings, void = _read_settings(root, top, current)
     bins_keys, _ = _read_delegation(targets, to_bins=True)
@@ -210,6 +213,10 @@ def _read(documents: Mapping[str, Document], current: Authority | None, size: in
         online_ever={**(current.online_ever if current else {}), **{key.keyid: key for key in timestamp_keys.keys}},
         voids=(current.voids if current else ()) + (((size, void),) if void else ()),
     )
+
+
+def _read_root(root: Document) -> _Root:
+    return _convert(root, root.signed, _Root, "roles-malformed")
 
 
 def _read_settings(root: Document, top: _Root, current: Authority | None) -> tuple[Settings, Void | None]:

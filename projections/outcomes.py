@@ -29,7 +29,14 @@ def no_effect(code: str, detail: str = "") -> Outcome:
 
 def rejected(code: str, detail: str = "") -> Outcome:
     """The record breaks a rule; it has no effect."""
-    return Outcome("rejected", code, detail[:MAX_DETAIL_CHARACTERS])
+    return Outcome("rejected", code, _printable(detail[:MAX_DETAIL_CHARACTERS]))
+
+
+def _printable(text: str) -> str:
+    """The text without what a terminal would obey: details are printed, logged and stored line by line."""
+    if text.isprintable():
+        return text
+    return "".join(character if character.isprintable() else "\ufffd" for character in text)
 
 
 class Judged(msgspec.Struct, frozen=True):

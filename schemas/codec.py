@@ -38,7 +38,8 @@ class DuplicateMemberError(ValueError):
     """An object has the same member twice."""
 
 
-_event_decoder = msgspec.json.Decoder(Event)
+# In a document any number may stand, one beyond the range of floating point too: which are refused is not decided here.
+_event_decoder = msgspec.json.Decoder(Event, float_hook=float)
 _event_encoder = msgspec.json.Encoder()
 _record_decoder = msgspec.json.Decoder(Record)
 
@@ -48,7 +49,9 @@ _SURROGATE_ESCAPES = re.compile(
 )
 _ENCODED_SURROGATE = re.compile(rb"\xed[\xa0-\xbf][\x80-\xbf]")
 # Possessive, and content with a string that does not end: otherwise garbage of backslashes costs quadratic time.
-_STRING_OR_BRACKET = re.compile(rb'"(?:[^"\\]++|\\.)*+"?|[\[\]{}]', re.DOTALL)
+_STRING = re.compile(rb'"(?:[^"\\]++|\\.)*+"?', re.DOTALL)
+_TO_SQUARE = bytes.maketrans(b"{}", b"[]")
+_ALL_BUT_BRACKETS = bytes(byte for byte in range(256) if byte not in b"[]{}")
 
 
 def encode_event(event: BaseEvent) -> bytes:
@@ -168,19 +171,20 @@ def _no_constant(text: str) -> Any:
 
 
 def _is_deeper(value: bytes, limit: int) -> bool:
-    """Whether objects and arrays nest deeper than a limit. Parsers differ in what they stand; we do not wait for it."""
+    """Whether objects and arrays nest deeper than a limit. Parsers differ in what they stand; we do not wait for it.
+
+    Garbage can be nothing but brackets, so they are not looked at one by one: each round takes the innermost away.
+    """
     if value.count(b"[") + value.count(b"{") <= limit:
         return False
-    depth = 0
-    for match in _STRING_OR_BRACKET.finditer(value):
-        token = match[0]
-        if token in b"[{":
-            depth += 1
-            if depth > limit:
-                return True
-        elif token in b"]}":
-            depth -= 1
-    return False
+    brackets = _STRING.sub(b"", value).translate(_TO_SQUARE, _ALL_BUT_BRACKETS)
+    brackets += b"]" * brackets.count(b"[")  # what is left open is closed, so that every level is taken away
+    too_many = b"[" * (limit + 1)
+    for _ in range(limit):
+        if too_many in brackets:
+            return True
+        brackets = brackets.replace(b"[]", b"")
+    return b"[" in brackets
 
 
 def _explain(value: bytes, error: msgspec.ValidationError) -> Rejection:

@@ -22,7 +22,7 @@ from projections.names import check_filename, release_key
 from projections.outcomes import rejected
 from projections.prefix import Prefix, Routed, save
 from schemas.codec import Rejection, decode_event, decode_publication_record
-from schemas.events import MAX_EVENT_BYTES
+from schemas.events import MAX_EVENT_BYTES, ProjectStatus
 from tests import factory
 from tests.factory import Make
 from tests.fuzz import oracle
@@ -128,12 +128,14 @@ async def test_a_batch_costs_files_plus_events(world: World, monkeypatch: pytest
         if kind == "release":
             await signing.publish(*(make.release_yanked("a", "7", f"{number}") for number in range(count)))
         else:
-            states = ("quarantined", "active")
+            states: list[ProjectStatus] = ["quarantined", "active"]
             await signing.publish(*(make.project_status_changed("a", states[number % 2]) for number in range(count)))
     assert len(looked) <= 4 * (files + count)
 
 
-@pytest.mark.xfail(strict=True, reason="holds and the ids of their events are kept for ever, and saved with every publication")
+@pytest.mark.xfail(
+    strict=True, reason="docs/design.md, 'Known limits'"
+)
 async def test_holds_that_ended_cost_nothing(world: World) -> None:
     """A hundred thousand holds are 55 MB of log, and 17 MB that every publication writes from then on."""
     holds = [world.make.signing_held() for _ in range(1000)]
@@ -162,7 +164,6 @@ def padded(value: dict[str, Any], length: int) -> bytes:
     return json.dumps(value).encode().ljust(length)
 
 
-@pytest.mark.xfail(strict=True, reason="the name for the message is looked for with `list.count`")
 def test_members_that_stand_twice_are_found_at_once() -> None:
     characters = [chr(code) for code in range(0x20, 0x7F) if chr(code) not in '"\\']
     names = ["".join(pair) for pair in product(characters, repeat=2)][:8000]
@@ -219,14 +220,14 @@ def test_garbage_costs_as_much_as_its_length(pattern: Callable[[int], bytes], de
     assert seconds(decode, long) < 100 * seconds(decode, short) + 0.01
 
 
-@pytest.mark.xfail(strict=True, reason="brackets are counted one by one, in Python: half a second for a megabyte of them")
 def test_garbage_costs_a_small_multiple_of_its_hash() -> None:
     value = brackets(250_000)
     assert seconds(decode_publication_record, value) < 300 * seconds(lambda data: sha256(data).digest(), value)
 
 
 @pytest.mark.parametrize(
-    "text", ["1" * 128, "1." * 63 + "1", "1+" + "a." * 62 + "a", "1!" * 64, "1-" * 64, "1rc" * 42, "v" * 128, "1" + "_" * 127]
+    "text",
+    ["1" * 128, "1." * 63 + "1", "1+" + "a." * 62 + "a", "1!" * 64, "1-" * 64, "1rc" * 42, "v" * 128, "1" + "_" * 127],
 )
 def test_versions_do_not_make_patterns_go_back_and_forth(text: str) -> None:
     for version in (text[:128], text[:127] + "!"):
@@ -260,21 +261,7 @@ def stored(rejection: object) -> str:
     return rejected(*rejection).detail if isinstance(rejection, Rejection) else ""
 
 
-UNCLEAN = ("publication terminal", "publication lines")
-
-
-@pytest.mark.parametrize(
-    "name",
-    [
-        pytest.param(
-            name,
-            marks=[pytest.mark.xfail(strict=True, reason="what the parser says is stored, logged and printed as it is")]
-            if name in UNCLEAN
-            else [],
-        )
-        for name in rejections()
-    ],
-)
+@pytest.mark.parametrize("name", rejections())
 def test_what_is_said_of_a_record_is_short_and_printable(name: str) -> None:
     """It is stored in the state of every follower, written to its log of messages, and printed by `rejected`."""
     detail = rejections()[name]

@@ -43,6 +43,7 @@ def release_of(version: str) -> Release:
 class File:
     facts: Document
     time: str
+    index: int
     yanked: str | None = None
     removed: bool = False
 
@@ -50,6 +51,10 @@ class File:
     def path(self) -> str:
         digest = self.facts["hashes"]["blake2b_256"]
         return "/".join(["packages", digest[:2], digest[2:4], digest[4:], self.facts["filename"]])
+
+    @property
+    def is_legacy(self) -> bool:
+        return bool(self.facts.get("legacy", False))
 
 
 @dataclass
@@ -112,10 +117,10 @@ class Model:
 
     def _about_target(self, kind: str, document: Document) -> Verdict:
         path, data = document["subject"], document.get("data", {})
+        if path.split("/")[0] in {"simple", "packages"} and "/" in path:
+            return rejected("reserved-path")
         target = self.targets.get(path)
         if kind == "target.added":
-            if path.startswith(("simple/", "packages/")):
-                return rejected("reserved-path")
             added = Target(data["length"], data["sha256"])
             if target == added:
                 return no_effect("same")
@@ -135,7 +140,7 @@ class Model:
             if kind not in {"project.created", "file.uploaded"}:
                 return rejected("no-project")
             project = Project()
-            verdict = ACCEPTED if kind == "project.created" else self._upload(name, project, document)
+            verdict = ACCEPTED if kind == "project.created" else self._upload(index, name, project, document)
             if verdict == ACCEPTED:
                 self.projects[name] = project
         elif project.removed:
@@ -152,7 +157,7 @@ class Model:
             verdict = no_effect("same") if now == (project.status, project.reason) else ACCEPTED
             project.status, project.reason = now
         elif kind == "file.uploaded":
-            verdict = self._upload(name, project, document)
+            verdict = self._upload(index, name, project, document)
         elif kind.startswith("file."):
             verdict = self._about_file(project, kind, data)
         else:
@@ -171,7 +176,7 @@ class Model:
             project.status, project.reason = "active", ""
         return ACCEPTED
 
-    def _upload(self, name: str, project: Project, document: Document) -> Verdict:
+    def _upload(self, index: int, name: str, project: Project, document: Document) -> Verdict:
         facts = {key: value for key, value in document["data"].items() if key != "commitments"}
         code = wrong_filename(name, facts["filename"], facts["version"], legacy=facts.get("legacy", False))
         if code:
@@ -185,7 +190,7 @@ class Model:
             return rejected(f"project-{project.status}")
         if release_of(facts["version"]) in project.quarantined_releases:
             return rejected("release-quarantined")
-        project.files[facts["filename"]] = File(facts, document["time"])
+        project.files[facts["filename"]] = File(facts, document["time"], index)
         return ACCEPTED
 
     def _about_file(self, project: Project, kind: str, data: Document) -> Verdict:
@@ -255,12 +260,15 @@ class Model:
 
     def file_targets(self) -> dict[str, tuple[int, str]]:
         """Length and SHA-256 of every target that is not a page."""
-        claims: dict[str, list[tuple[int, str]]] = {}
-        for project in self.projects.values():
-            for file in project.listed():
-                claims.setdefault(file.path, []).append((file.facts["length"], file.facts["hashes"]["sha256"]))
-        # Of several claims about one path the least counts, as it is written: digest first.
-        targets = {path: min(each, key=lambda claim: (claim[1], str(claim[0]))) for path, each in claims.items()}
+        listed = [file for project in self.projects.values() for file in project.listed()]
+        targets = {}
+        # Who is written last is believed: first uploads after later ones, and what is not legacy after what is.
+        for file in sorted(listed, key=lambda each: each.index, reverse=True):
+            if file.is_legacy:
+                targets[file.path] = file.facts["length"], file.facts["hashes"]["sha256"]
+        for file in listed:
+            if not file.is_legacy:
+                targets[file.path] = file.facts["length"], file.facts["hashes"]["sha256"]
         targets |= {path: (target.length, target.sha256) for path, target in self.targets.items() if not target.removed}
         return targets
 

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Sequence
 from html.parser import HTMLParser
+from itertools import permutations
 from typing import Any
 
 import msgspec
@@ -260,16 +261,16 @@ def test_another_number_of_bins_holds_the_same_targets(
         check(store, model)
 
 
-# --- paths that two projects hold --------------------------------------------------------------------------------
+# --- paths that several projects hold ----------------------------------------------------------------------------
 
 SHARED = "a-b-1.tar.gz"
+HOLDERS = ["a", "a-b", "a-b-1"]
+"""Projects that can have such a file by its old name. By its new name it is a file of `a-b`."""
 
 
-def claim_of(make: Make, project: str, sha256: str) -> bytes:
+def claim_of(make: Make, project: str, sha256: str, *, legacy: bool) -> bytes:
     hashes = {"sha256": digest(sha256), "blake2b_256": digest("shared")}
-    event = make.file_uploaded(
-        project, "1", filename=SHARED, hashes=msgspec.convert(hashes, HASHES), legacy=project == "a"
-    )
+    event = make.file_uploaded(project, "1", filename=SHARED, hashes=msgspec.convert(hashes, HASHES), legacy=legacy)
     return factory.encode([event])[0]
 
 
@@ -279,15 +280,15 @@ SHARED_PATH = f"packages/{digest('shared')[:2]}/{digest('shared')[2:4]}/{digest(
 
 @st.composite
 def shared_histories(draw: st.DrawFn) -> list[bytes]:
-    """Two projects hold one path with claims that differ or not, and let go and take it again."""
+    """Projects hold one path with claims that differ or not, and let go and take it again."""
     make = Make()
-    values = [claim_of(make, project, draw(st.sampled_from(["x", "y"]))) for project in ("a", "a-b")]
-    sha256 = {
-        project: json.loads(value)["data"]["hashes"]["sha256"]
-        for project, value in zip(("a", "a-b"), values, strict=True)
-    }
+    values, sha256 = [], {}
+    for project in draw(st.permutations(HOLDERS)):
+        content = draw(st.sampled_from(["x", "y"]))
+        sha256[project] = digest(content)
+        values.append(claim_of(make, project, content, legacy=project != "a-b" or draw(st.booleans())))
     for _ in range(draw(st.integers(0, 12))):
-        project = draw(st.sampled_from(["a", "a-b"]))
+        project = draw(st.sampled_from(HOLDERS))
         made = [
             make.file_removed(project, SHARED),
             make.file_restored(project, SHARED, sha256[project]),
@@ -304,8 +305,8 @@ def shared_histories(draw: st.DrawFn) -> list[bytes]:
 
 @given(shared_histories(), st.data())
 @settings(max_examples=200)
-def test_a_path_of_two_projects(values: list[bytes], data: st.DataObject) -> None:
-    """Two projects can hold one path, even with different claims; the target goes when the last lets go."""
+def test_a_path_of_several_projects(values: list[bytes], data: st.DataObject) -> None:
+    """Several projects can hold one path, even with different claims; the target goes when the last lets go."""
     once, pieces = begun(), begun()
     once.publish(values)
     for piece in data.draw(cuts(values)):
@@ -329,19 +330,30 @@ def test_holders_move_with_their_target(values: list[bytes], data: st.DataObject
         check(store, model)
 
 
-@pytest.mark.parametrize("first", ["a", "a-b"])
-def test_the_order_of_holders_does_not_matter(first: str) -> None:
-    second = "a-b" if first == "a" else "a"
+@pytest.mark.parametrize("together", [True, False], ids=["one publication", "one each"])
+@pytest.mark.parametrize("order", list(permutations(HOLDERS)), ids=" ".join)
+def test_a_file_whose_name_says_whose_it_is_is_believed_first(order: tuple[str, ...], together: bool) -> None:
+    """Else whoever has an old name could take the place of another's file."""
     store, make = begun(), Make()
-    store.publish([claim_of(make, first, "x" if first == "a" else "y")])
-    store.publish([claim_of(make, second, "x" if second == "a" else "y")])
-    assert targets_of(store)[SHARED_PATH][1] == min(digest("x"), digest("y"))
-    store.publish(factory.encode([make.project_removed(first)]))
-    assert targets_of(store)[SHARED_PATH][1] == digest("x" if second == "a" else "y")
-    store.publish(factory.encode([make.project_removed(second)]))
+    values = [claim_of(make, project, project, legacy=project != "a-b") for project in order]
+    for piece in [values] if together else [[value] for value in values]:
+        store.publish(piece)
+    # The others hold the path in the order of their uploads.
+    for project in ["a-b", *(project for project in order if project != "a-b")]:
+        assert targets_of(store)[SHARED_PATH][1] == digest(project)
+        store.publish(factory.encode([make.project_removed(project)]))
     assert SHARED_PATH not in targets_of(store)
     # Nothing is left behind, neither a target nor a memory of holders.
     assert all(not each.header for key, each in store.aggregates.items() if key.startswith("bin:"))
+
+
+def test_who_lets_go_and_takes_it_again_has_its_old_rank() -> None:
+    store, make = begun(), Make()
+    store.publish([claim_of(make, project, project, legacy=True) for project in HOLDERS])
+    store.publish(factory.encode([make.file_removed("a", SHARED)]))
+    assert targets_of(store)[SHARED_PATH][1] == digest("a-b")
+    store.publish(factory.encode([make.file_restored("a", SHARED, digest("a"))]))
+    assert targets_of(store)[SHARED_PATH][1] == digest("a")
 
 
 # --- many files --------------------------------------------------------------------------------------------------

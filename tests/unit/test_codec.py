@@ -104,7 +104,8 @@ def test_decoding_an_event_never_raises(value: bytes) -> None:
     text = value.decode("utf-8", "surrogatepass")
     assert json.loads(text, object_pairs_hook=_distinct)["type"] == decoded.__struct_config__.tag
     assert type(decoded) in EVENT_TYPES.values()
-    assert decode_event(encode_event(decoded)) == decoded
+    if not isinstance(decoded, events.RolesSigned):  # whose documents can hold numbers that our encoder does not write
+        assert decode_event(encode_event(decoded)) == decoded
 
 
 def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -213,6 +214,35 @@ def test_brackets_in_strings_are_no_nesting(text: bytes) -> None:
     assert code_of(with_reason(text)) == ""
 
 
+def open_at_once(value: bytes) -> int:
+    """The most brackets outside of strings that are open at once, counted one by one."""
+    depth = deepest = 0
+    in_string = escaped = False
+    for byte in value:
+        if in_string:
+            in_string = escaped or byte != ord('"')
+            escaped = byte == ord("\\") and not escaped
+        elif byte == ord('"'):
+            in_string = True
+        elif byte in b"[{":
+            depth += 1
+            deepest = max(deepest, depth)
+        elif byte in b"]}":
+            depth = max(0, depth - 1)
+    return deepest
+
+
+@given(st.lists(st.sampled_from(list(b'[[[{]}"\\,')), max_size=60).map(bytes))
+@example(b"[" * 9)
+@example(b"]" * 9 + b"{" * 9)
+@example(b"[[]" * 9)
+@example(b'["' + b"[" * 9)
+@example(b'["\\"' + b"[" * 9)
+@example(b"[" * 8 + b"]" * 9 + b"[" * 8)
+def test_levels_are_brackets_that_are_open_at_once(value: bytes) -> None:
+    assert (publication_code_of(value) == "too-deep") == (open_at_once(value) > 8)
+
+
 def test_16_mib_of_publication_are_allowed() -> None:
     value = GOOD_RECORDS[0]
     padded = value + b" " * (MAX_PUBLICATION_BYTES - len(value))
@@ -292,7 +322,6 @@ class Counted(str):
     __hash__ = str.__hash__
 
 
-@pytest.mark.xfail(strict=True, reason="the name for the message is looked for with `list.count`: quadratic")
 def test_finding_a_member_that_stands_twice_is_not_quadratic() -> None:
     pairs = [(Counted(f"{number:x}"), None) for number in range(2_000)]
     Counted.comparisons = 0
@@ -393,7 +422,6 @@ def test_the_first_check_that_fails_gives_the_code(value: bytes, code: str) -> N
     assert code_of(value) == code
 
 
-@pytest.mark.xfail(strict=True, reason="without a `type` that is a string the code is `invalid`")
 @pytest.mark.parametrize(
     "value", [b"{}", b'{"type":5}', b'{"type":null}', b'{"type":["x"]}', b"[]", b'"x"', b"5", b"null"]
 )
@@ -401,54 +429,65 @@ def test_a_record_without_a_type_that_is_known_is_of_an_unknown_type(value: byte
     assert code_of(value) == "unknown-type"
 
 
-@pytest.mark.xfail(strict=True, reason="the standard library takes NaN and infinity for JSON, and the types come first")
 @pytest.mark.parametrize("number", [b"NaN", b"Infinity", b"-Infinity"])
 def test_nan_is_no_json_whatever_the_type(number: bytes) -> None:
     assert code_of(b'{"type":"nope","x":%s}' % number) == "not-json"
 
 
-@pytest.mark.xfail(strict=True, reason="orjson refuses to read the number, so the type is not looked at")
-@pytest.mark.parametrize("number", [b"1e999", b"9" * 5000, b"-1e400"])
-def test_a_type_is_unknown_whatever_numbers_are_beside_it(number: bytes) -> None:
-    assert code_of(b'{"type":"nope","x":%s}' % number) == "unknown-type"
+NUMBERS = [b"1e999", b"-1e400", b"1e-400", b"9" * 300, b"-" + b"9" * 299, b"0." + b"0" * 298, b"1e" + b"0" * 297 + b"1"]
 
 
-def _integer_in_root(digits: int) -> bytes:
-    event = encode_event(Make().roles_signed({"root": {"signatures": [], "signed": {"x": "INTEGER"}}}))
-    return event.replace(b'"INTEGER"', b"9" * digits)
+@pytest.mark.parametrize("number", NUMBERS)
+@pytest.mark.parametrize("value", [b'{"type":"nope","x":%s}', b'{"x":[%s],"type":"nope"}'])
+def test_a_type_is_unknown_whatever_numbers_are_beside_it(number: bytes, value: bytes) -> None:
+    assert code_of(value % number) == "unknown-type"
 
 
-@pytest.mark.xfail(
-    strict=True, reason="the limit of Python (PYTHONINTMAXSTRDIGITS, `sys.set_int_max_str_digits`) decides"
-)
-def test_the_code_does_not_depend_on_settings_of_the_interpreter() -> None:
-    value = _integer_in_root(1_000)
+@pytest.mark.parametrize("number", NUMBERS)
+def test_a_number_of_an_unknown_member_does_not_matter(number: bytes) -> None:
+    assert code_of(encode_event(YANKED).replace(b'"data":{', b'"x":%s,"data":{"y":%s,' % (number, number))) == ""
+
+
+@pytest.mark.parametrize("number", NUMBERS)
+@pytest.mark.parametrize("value", [b'{"type":"nope","x":%s}', b'{"signed":{"x":%s}}', b"[%s]"])
+def test_a_number_of_more_than_300_characters_is_no_json(number: bytes, value: bytes) -> None:
+    """Parsers differ in the longest number that they read, and some by a setting."""
+    longer = number[:-1] + b"0" * (301 - len(number)) + number[-1:]
+    assert len(longer) == 301
+    assert code_of(value % longer) == publication_code_of(value % longer) == "not-json"
+
+
+def _number_in_root(number: bytes) -> bytes:
+    event = encode_event(Make().roles_signed({"root": {"signatures": [], "signed": {"x": "NUMBER"}}}))
+    return event.replace(b'"NUMBER"', number)
+
+
+@pytest.mark.parametrize("digits", [300, 301, 1_000, 5_000])
+def test_the_code_does_not_depend_on_settings_of_the_interpreter(digits: int) -> None:
+    """PYTHONINTMAXSTRDIGITS and `sys.set_int_max_str_digits` limit the integers that Python reads."""
     before = sys.get_int_max_str_digits()
     codes = set()
     try:
         for limit in (640, 4_300, 0):
             sys.set_int_max_str_digits(limit)
-            codes.add(code_of(value))
+            codes.add(code_of(_number_in_root(b"9" * digits)))
     finally:
         sys.set_int_max_str_digits(before)
-    assert len(codes) == 1
+    assert codes == {"not-json" if digits > 300 else ""}
 
 
-@pytest.mark.xfail(
-    strict=True, reason="an integer of more than 4,300 digits is `invalid`, a shorter one `roles-malformed`"
-)
-def test_an_integer_in_a_document_is_malformed_however_long_it_is() -> None:
-    assert code_of(_integer_in_root(4_300)) == code_of(_integer_in_root(4_301)) == ""
+@pytest.mark.parametrize("number", NUMBERS)
+def test_which_numbers_a_document_may_hold_is_not_a_matter_of_form(number: bytes) -> None:
+    """`roles-malformed` is for whoever reads the document; and no limit of floating point is one of ours."""
+    assert code_of(_number_in_root(number)) == ""
 
 
-@pytest.mark.xfail(strict=True, reason="a deep member that no type has is skipped, so the record is `not-canonical`")
 @pytest.mark.parametrize("depth", [9, 500])
 def test_a_publication_record_with_a_deep_unknown_member_is_too_deep(depth: int) -> None:
     value = GOOD_RECORDS[0][:-1] + b',"x":' + b"[" * depth + b"]" * depth + b"}"
     assert publication_code_of(value) == "too-deep"
 
 
-@pytest.mark.xfail(strict=True, reason="the types are looked at while the JSON is read, so the first fault wins")
 @pytest.mark.parametrize("value", [b'{"signatures":5,garbage', b'{"signed":[],\xff}', b'[],"'])
 def test_a_publication_record_that_is_no_json_is_no_json_whatever_stands_before(value: bytes) -> None:
     assert publication_code_of(value) == "not-json"
@@ -564,7 +603,6 @@ def test_identifiers_that_are_refused(text: str) -> None:
         assert not accepts("file.yanked.v1", path, text)
 
 
-@pytest.mark.xfail(strict=True, reason="target paths may not look like `HASH.name`, filenames may")
 def test_a_filename_does_not_look_like_the_consistent_snapshot_name_of_another() -> None:
     assert not accepts("file.uploaded.v1", ("data", "filename"), f"{digest('bytes of the victim')}.demo-1.0.tar.gz")
 
@@ -622,7 +660,7 @@ def test_lengths_that_are_allowed(value: int) -> None:
     assert accepts("file.uploaded.v1", ("data", "length"), value)
 
 
-@pytest.mark.parametrize("value", [-1, 2**53 + 1, 2**64, 10**400, 1.0, 1e3, "1", True, None, [1], {}])
+@pytest.mark.parametrize("value", [-1, 2**53 + 1, 2**64, 10**299, 1.0, 1e3, "1", True, None, [1], {}])
 def test_lengths_that_are_refused(value: object) -> None:
     assert not accepts("file.uploaded.v1", ("data", "length"), value)
 
@@ -705,7 +743,6 @@ def _has_float(value: Any) -> bool:
     return isinstance(value, float) or (isinstance(value, list) and any(map(_has_float, value)))
 
 
-@pytest.mark.xfail(strict=True, reason="`python -m schemas` was not run after the last change of the types")
 def test_the_json_schemas_are_not_stale() -> None:
     folder = Path(schemas.__file__).parent / "json"
     assert {path.name: path.read_text(encoding="utf-8") for path in folder.glob("*.json")} == {

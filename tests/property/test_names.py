@@ -5,7 +5,7 @@ import re
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
-from packaging.utils import canonicalize_name
+from packaging.utils import canonicalize_name, parse_sdist_filename, parse_wheel_filename
 from packaging.version import InvalidVersion, Version
 
 from projections.names import canonical_version, check_filename, normalise, split_filename
@@ -51,6 +51,13 @@ def version_of(text: str) -> Version | None:
 @example("1+1.0", "1+1-00")
 @example("1.dev", "1dev0")
 @example("1c", "1rc0")
+@example("1.0c1", "1.RC-01")
+@example("1-1", "1.post1")
+@example("1_1", "1.1")
+@example("1.0a1-1.post1", "1.0a1.post1")
+@example("1+a.1", "1+A-01")
+@example("1+1a", "1+01a")
+@example("1.0+0a1.00a", "1.0+0a1.0a")
 @example("", "")
 @example("1.0\n", "1.0")
 def test_versions_are_equal_if_packaging_says_so(first: str, second: str) -> None:
@@ -83,6 +90,25 @@ def test_names_are_normalised_as_pep_503_says(name: str) -> None:
 @given(st.from_regex(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,10}[A-Za-z0-9])?", fullmatch=True))
 def test_a_normalised_name_is_a_project_name(name: str) -> None:
     assert re.search(PROJECT_PATTERN, normalise(name))
+
+
+@given(
+    st.text("abAB019-_.", min_size=1, max_size=12),
+    versions() | near_versions,
+    st.sampled_from(["-py3-none-any.whl", "-1a-py2.py3-none-any.whl", ".tar.gz", ".zip", ".whl"]),
+)
+def test_what_packaging_splits_our_rules_split_alike(name: str, version: str, tag: str) -> None:
+    filename = f"{name}-{version}{tag}"
+    parse = parse_wheel_filename if tag.endswith(".whl") else parse_sdist_filename
+    try:
+        project, parsed, *_ = parse(filename)
+    except ValueError:
+        return
+    parts = split_filename(filename)
+    assert parts is not None
+    assert parts[0] == project == canonicalize_name(project)
+    if version == version.strip():
+        assert canonical_version(parts[1]) == canonical_version(str(parsed))
 
 
 projects = st.from_regex(r"[a-z0-9](-?[a-z0-9]){0,6}", fullmatch=True)

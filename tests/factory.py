@@ -413,11 +413,11 @@ def seal_claim(claimed: Claim, signers: Iterable[CryptoSigner]) -> Record:
     return Record(signatures=seals(encode_signed(claimed), signers), signed=claimed)
 
 
-def opened(record: Record) -> OpenClaim:
-    """The open claim of a claim's record."""
+def opened(record: Record, root_version: int = 1) -> OpenClaim:
+    """The open claim of a claim's record, made under a version of root."""
     if not isinstance(record.signed, Claim):
         raise TypeError("not a claim")
-    return OpenClaim(record.signed, sha256(encode_record(record)).hexdigest())
+    return OpenClaim(record.signed, sha256(encode_record(record)).hexdigest(), root_version)
 
 
 def publication(

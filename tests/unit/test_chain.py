@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from securesystemslib.signer import CryptoSigner
 from tuf.api.metadata import Metadata, Root, Timestamp
 
-from projections.authority import Authority, Settings
+from projections.authority import Authority, Settings, Void
 from projections.bins import Layout
 from projections.chain import (
     Head,
@@ -21,6 +21,7 @@ from projections.chain import (
     judge_claim,
     judge_claim_alone,
     judge_claim_beyond,
+    judge_claimant,
     judge_publication,
 )
 from projections.outcomes import Outcome
@@ -75,7 +76,7 @@ class Chain:
         if outcome.verdict != "accepted":
             return outcome
         if isinstance(signed, Claim):
-            self.open = factory.opened(record)
+            self.open = factory.opened(record, authority_of(self.prefixes[signed.size]).root.version)
         else:
             assert self.open is not None
             self.head = factory.head_of(record, self.open)
@@ -83,12 +84,15 @@ class Chain:
         return outcome
 
     def _judge_claim(self, record: Record, claim: Claim) -> Outcome:
-        outcome = judge_claim_alone(claim, self.ledger, self.head, self.open)
+        outcome = judge_claim_alone(claim, self.ledger, self.head)
+        if outcome.verdict != "accepted":
+            return outcome
+        outcome = judge_claimant(record, claim, self.prefix)
         if outcome.verdict != "accepted":
             return outcome
         if claim.size > self.prefix.size:
-            return judge_claim_beyond(record, claim, self.prefix)
-        return judge_claim(record, claim, self.prefixes[claim.size])
+            return judge_claim_beyond(claim, record_digest(record), self.prefix)
+        return judge_claim(record, claim, self.prefixes[claim.size], self.head, self.open)
 
     def _judge_publication(self, record: Record, publication: Publication) -> Outcome:
         prefix = self.prefixes[self.open.claim.size] if self.open else None
@@ -113,6 +117,11 @@ class Chain:
         assert self.judge(self.completion(factory.opened(record), names)).verdict == "accepted"
 
 
+def record_digest(record: Record) -> str:
+    """The SHA-256 of a record as it stands on the log."""
+    return sha256(encode_record(record)).hexdigest()
+
+
 def code(outcome: Outcome) -> str:
     """The code of a rejection; empty for what is valid."""
     assert outcome.verdict == ("rejected" if outcome.code else "accepted")
@@ -135,8 +144,8 @@ def test_a_chain_of_publications(team: Team) -> None:
     chain.add(None)
     chain.publish(2, ["bin-0", "bin-1"])
     chain.publish(1_000, ["bin-3"], renew=("bin-0", "bin-3"))
-    chain.publish(2**53, time=factory.instant(10**9))
-    assert chain.head.number == 2**53
+    chain.publish(1_001_000, time=factory.instant(10**9))
+    assert chain.head.number == 1_001_000
 
 
 def test_the_first_predecessor_is_record_0_of_events() -> None:
@@ -195,6 +204,29 @@ def test_a_claim_may_take_back_size_and_time_of_the_claim_that_it_voids() -> Non
     assert code(chain.judge(chain.sealed(claim))) == ""
 
 
+def test_a_claim_under_an_older_root_does_not_void_the_open_claim() -> None:
+    """Else a stolen key that was replaced would go on voiding every claim under its successor."""
+    chain = Chain(Team(online=ONLINE[:1]))
+    old = chain.prefix
+    chain.change_to(Team(online=ONLINE[1:2]))
+    record = chain.sealed(chain.claim(5))
+    chain.judge(record)
+    stolen = factory.claim(old, chain.head, 6)
+    assert code(chain.judge(chain.sealed(stolen, ONLINE[0]))) == "older-root"
+    assert code(chain.judge(chain.completion(factory.opened(record)))) == ""
+
+
+@pytest.mark.parametrize("number", [1, 5, 6])
+def test_a_claim_under_a_newer_root_voids_the_open_claim_whatever_its_number(number: int) -> None:
+    """Else a stolen key could take a number from which its successor has to go on."""
+    chain = Chain(Team(online=ONLINE[:1]))
+    chain.judge(chain.sealed(chain.claim(5)))
+    chain.change_to(Team(online=ONLINE[1:2]))
+    record = chain.sealed(chain.claim(number))
+    assert code(chain.judge(record)) == ""
+    assert code(chain.judge(chain.completion(factory.opened(record)))) == ""
+
+
 def test_any_signer_may_complete_a_claim_once() -> None:
     chain = Chain(Team(online=ONLINE[:3]))
     record = chain.sealed(chain.claim(1), ONLINE[0])
@@ -223,8 +255,8 @@ def test_the_keys_are_those_in_force_at_the_claims_size() -> None:
     chain.change_to(Team(online=ONLINE[1:2]))
     for prefix, right, wrong in ((old, ONLINE[0], ONLINE[1]), (chain.prefix, ONLINE[1], ONLINE[0])):
         claim = factory.claim(prefix, chain.head, 1)
-        assert code(judge_claim(chain.sealed(claim, wrong), claim, prefix)) == "seal"
-        assert code(judge_claim(chain.sealed(claim, right), claim, prefix)) == ""
+        assert code(judge_claim(chain.sealed(claim, wrong), claim, prefix, chain.head, None)) == "seal"
+        assert code(judge_claim(chain.sealed(claim, right), claim, prefix, chain.head, None)) == ""
 
 
 def test_an_open_claim_is_completed_by_the_keys_of_its_size() -> None:
@@ -258,12 +290,22 @@ def test_thresholds(signers: tuple[int, ...], threshold: int, valid: bool) -> No
     assert code(chain.judge(record)) == ("" if valid else "seal")
 
 
-@pytest.mark.xfail(strict=True, reason="the page does not say that a seal's signatures stand in the order of key ids")
-def test_the_order_of_a_seals_signatures_is_on_the_page() -> None:
+def test_the_signatures_of_a_claims_seal_stand_in_the_order_of_key_ids() -> None:
     chain = Chain(Team(online=ONLINE[:2]))
     record = chain.sealed(chain.claim(1))
     backwards = Record(signatures=tuple(reversed(record.signatures)), signed=record.signed)
-    assert code(chain.judge(backwards)) == ""
+    assert code(chain.judge(backwards)) == "seal"
+    assert code(chain.judge(record)) == ""
+
+
+def test_the_signatures_of_a_publications_seal_stand_in_the_order_of_key_ids() -> None:
+    chain = Chain(Team(online=ONLINE[:2]))
+    claimed = chain.sealed(chain.claim(1))
+    chain.judge(claimed)
+    record = chain.completion(factory.opened(claimed))
+    backwards = Record(signatures=tuple(reversed(record.signatures)), signed=record.signed)
+    assert code(chain.judge(backwards)) == "seal"
+    assert code(chain.judge(record)) == ""
 
 
 @pytest.mark.parametrize("signer", [ONLINE[0], ECDSA, RSA], ids=["ed25519", "ecdsa", "rsa"])
@@ -303,7 +345,7 @@ def test_so_does_one_that_a_former_online_key_sealed() -> None:
     for signer in ONLINE[:3]:
         with pytest.raises(LogTooShortError):
             chain.judge(chain.sealed(chain.claim(1, size=2**53), signer))
-    assert code(chain.judge(chain.sealed(chain.claim(1, size=2**53), ONLINE[3]))) == "beyond-log"
+    assert code(chain.judge(chain.sealed(chain.claim(1, size=2**53), ONLINE[3]))) == "seal"
 
 
 def test_so_does_one_that_one_of_several_keys_sealed() -> None:
@@ -322,7 +364,7 @@ def test_a_key_of_a_rejected_root_was_never_online() -> None:
     chain = Chain(Team(online=ONLINE[:1]))
     files = factory.ceremony(Team(online=ONLINE[1:2], root=ONLINE[:3]), chain.authority, everything=True)
     chain.add(*factory.encode([chain.make.roles_signed(files)]))
-    assert code(chain.judge(chain.sealed(chain.claim(1, size=99), ONLINE[1]))) == "beyond-log"
+    assert code(chain.judge(chain.sealed(chain.claim(1, size=99), ONLINE[1]))) == "seal"
 
 
 @pytest.mark.parametrize(
@@ -344,7 +386,21 @@ def test_what_is_no_claim_on_the_head_stops_nobody(changes: dict[str, Any], expe
 def test_before_the_first_root_nothing_stops_followers() -> None:
     prefix, _ = Prefix().extend(factory.encode([Make().ledger_created(digest("root"))]))
     claim = factory.claim(prefix, Head(0, digest("x"), "", 0), 1, size=9)
-    assert code(judge_claim_beyond(factory.seal_claim(claim, ONLINE), claim, prefix)) == "beyond-log"
+    assert code(judge_claimant(factory.seal_claim(claim, ONLINE), claim, prefix)) == "seal"
+
+
+def test_a_root_voids_a_claim_beyond_the_log() -> None:
+    chain = Chain()
+    record, other = (chain.sealed(chain.claim(number, size=99)) for number in (1, 2))
+    with pytest.raises(LogTooShortError, match=f"1:{record_digest(record)}"):
+        chain.judge(record)
+    chain.change_to(Team(void=Void(number=1, digest=record_digest(record)), settings=Settings(ruleset=0, floor=2)))
+    assert code(chain.judge(record)) == "void"
+    with pytest.raises(LogTooShortError):
+        chain.judge(other)
+    # A later root without the setting takes nothing back.
+    chain.change_to(Team(settings=Settings(ruleset=0, floor=2)))
+    assert code(chain.judge(record)) == "void"
 
 
 # --- what a seal covers ------------------------------------------------------------------------------------------
@@ -431,8 +487,35 @@ def test_the_floor_is_that_of_the_root_at_the_claims_size() -> None:
     old = chain.prefix
     chain.change_to(Team(settings=Settings(ruleset=0, floor=10)))
     claim = factory.claim(old, chain.head, 9)
-    assert code(judge_claim(chain.sealed(claim), claim, old)) == ""
+    assert code(judge_claim(chain.sealed(claim), claim, old, chain.head, None)) == ""
     assert code(chain.judge(chain.sealed(chain.claim(9)))) == "number"
+
+
+def test_a_number_is_at_most_a_million_above_the_predecessors() -> None:
+    """Else one claim by a stolen key would take all numbers at once."""
+    chain = Chain()
+    chain.publish(10)
+    assert code(chain.judge(chain.sealed(chain.claim(1_000_011)))) == "number"
+    assert code(chain.judge(chain.sealed(chain.claim(1_000_010)))) == ""
+
+
+def test_a_number_is_at_most_a_million_above_the_open_claims() -> None:
+    chain = Chain()
+    chain.judge(chain.sealed(chain.claim(10)))
+    assert code(chain.judge(chain.sealed(chain.claim(1_000_011)))) == "number"
+    assert code(chain.judge(chain.sealed(chain.claim(1_000_010)))) == ""
+
+
+def test_a_number_is_at_most_a_million_above_the_floor() -> None:
+    chain = Chain(Team(settings=Settings(ruleset=0, floor=5_000_000)))
+    assert code(chain.judge(chain.sealed(chain.claim(6_000_001)))) == "number"
+    assert code(chain.judge(chain.sealed(chain.claim(6_000_000)))) == ""
+
+
+def test_the_last_number_can_be_reached() -> None:
+    chain = Chain(Team(settings=Settings(ruleset=0, floor=2**53)))
+    chain.publish(2**53, time=factory.instant(1))
+    assert chain.head.number == 2**53
 
 
 def test_bins_are_those_in_force_at_the_claims_size() -> None:

@@ -5,6 +5,7 @@ consumer's state on this machine answers, by the number of its record.
 """
 
 import asyncio
+import re
 import sqlite3
 from collections.abc import AsyncIterator, Iterable, Sequence
 from datetime import datetime
@@ -54,22 +55,27 @@ def make_event(kind: str, subject: str, data: dict[str, Any], *, now: datetime, 
     Raises:
         No: it does not fit its schema.
     """
-    value = {
+    value: dict[str, Any] = {
         "specversion": "1.0",
         "id": str(uuid4()),
         "source": "/tuf-ledger/cli",
         "type": kind,
-        "subject": subject,
+        "subject": _text(subject),
         "time": to_instant(now),
         "actorkind": "administrator",
         "actorid": actor,
-        "data": {name: each for name, each in data.items() if each is not None},
+        "data": {name: _text(each) for name, each in data.items() if each is not None},
     }
     encoded = canonical.encode(value)
     event = decode_event(encoded)
     if isinstance(event, Rejection):
         raise No(f"{kind} for {subject}: {event.detail}")
     return encoded
+
+
+def _text(value: Any) -> Any:
+    """A string from the command line as text: bytes in another encoding become U+FFFD, as docs/rules.md has it."""
+    return re.sub("[\ud800-\udfff]", "\ufffd", value) if isinstance(value, str) else value
 
 
 async def append_in_batches(log: Log, values: Sequence[tuple[bytes, str]]) -> AsyncIterator[list[Appended]]:

@@ -11,7 +11,7 @@ import logging
 import os
 import sys
 from collections.abc import Callable, Coroutine, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, NoReturn, ParamSpec
@@ -20,6 +20,7 @@ import click
 import structlog
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.text import Text
 
 from consumers.context import Context
 from consumers.renderer import DivergenceError
@@ -136,40 +137,67 @@ def translated() -> Iterator[None]:
     """Turn errors into messages and exit codes. No traceback reaches a user, unless one asks."""
     try:
         yield
-    except No as answer:
-        if str(answer):
-            console.print(f"[bold red]no:[/] {_escape(answer)}", soft_wrap=True)
-        sys.exit(1)
-    except DISAGREEMENTS as error:
-        _fail(error, 1)
-    except PROBLEMS as error:
-        _fail(error, 2)
     except KeyboardInterrupt:
         sys.exit(130)
-    except BrokenPipeError:
-        # Whoever read our output has enough. Python would complain when it flushes at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)
     except (click.ClickException, click.exceptions.Exit, click.Abort):
         raise
-    except Exception as error:  # the last resort before a user
-        if os.environ.get(DEBUG_VARIABLE):
-            raise
+    except Exception as error:
+        _end(error)
+        raise
+
+
+def _end(error: Exception) -> None:
+    """End the process with a message, unless the error is unexpected and somebody wants to see where it comes from."""
+    if isinstance(error, No):
+        if str(error):
+            say("no:", error, style="bold red")
+        sys.exit(1)
+    if isinstance(error, BrokenPipeError):
+        give_up_output()  # whoever read it has enough
+        sys.exit(0)
+    if isinstance(error, DISAGREEMENTS):
+        _fail(error, 1)
+    if isinstance(error, PROBLEMS):
+        _fail(error, 2)
+    if isinstance(error, OSError):  # the environment: a folder that is not ours, a full disk
+        give_up_output()
+        _fail(explain(error), 2)
+    if not os.environ.get(DEBUG_VARIABLE):
         _fail(f"unexpected {type(error).__name__}: {error}. This is a defect; {DEBUG_VARIABLE}=1 shows where", 2)
 
 
 def _fail(error: object, code: int) -> NoReturn:
-    console.print(f"[bold red]error:[/] {_escape(error)}", soft_wrap=True)
+    say("error:", error, style="bold red")
     sys.exit(code)
 
 
-def _escape(text: object) -> str:
-    return str(text).replace("[", r"\[")
+def say(label: str, text: object, *, style: str = "") -> None:
+    """Print a message for people to standard error.
+
+    Its text is often another's: it is no markup, and nothing in it moves the terminal's cursor.
+    """
+    shown = "".join(each if each.isprintable() or each in "\n\t" else "\ufffd" for each in str(text))
+    with suppress(OSError):  # then nobody can be told, and the exit code remains
+        console.print(Text.assemble((label, style), " ", shown), soft_wrap=True)
+
+
+def explain(error: OSError) -> str:
+    """What the system could not do, and with what."""
+    why = error.strerror or type(error).__name__
+    names = [str(each) for each in (error.filename, error.filename2) if each is not None]
+    return f"{', '.join(names)}: {why}" if names else why
+
+
+def give_up_output() -> None:
+    """Discard what could not be printed. Python would complain about it when it flushes at exit."""
+    with suppress(OSError, ValueError):
+        number = sys.stdout.fileno()
+        os.dup2(os.open(os.devnull, os.O_WRONLY), number)
 
 
 def print_json(value: Any) -> None:
-    """Print a value as one line of JSON."""
-    click.echo(json.dumps(value, sort_keys=True, ensure_ascii=False))
+    """Print a value as one line of JSON, in ASCII: it is the same whatever the terminal's encoding."""
+    click.echo(json.dumps(value, sort_keys=True))
 
 
 @contextmanager

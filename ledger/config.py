@@ -6,6 +6,7 @@ what does is on the log. Secrets are kept out of every representation and messag
 
 import json
 import os
+import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,7 +17,11 @@ import msgspec
 FILENAME = "ledger.toml"
 PREFIX = "TUF_LEDGER"
 
-Positive = Annotated[float, msgspec.Meta(gt=0)]
+Seconds = Annotated[float, msgspec.Meta(ge=0, le=1e9)]
+PositiveSeconds = Annotated[float, msgspec.Meta(gt=0, le=1e9)]
+Days = Annotated[float, msgspec.Meta(gt=0, le=36_500)]
+Name = Annotated[str, msgspec.Meta(pattern=r"^[^\0]*\Z")]
+"""A path or a URL: neither has a zero byte."""
 
 
 class ConfigError(Exception):
@@ -26,9 +31,9 @@ class ConfigError(Exception):
 class LedgerSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Where the ledger is. Relative paths are relative to the ledger's folder."""
 
-    log: str = "sqlite:log"
-    public: str = "public"
-    state: str = "state"
+    log: Name = "sqlite:log"
+    public: Name = "public"
+    state: Name = "state"
 
 
 class SignerSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -36,12 +41,12 @@ class SignerSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     compared with the log before the first signature (default: the public folder; a URL where that is elsewhere).
     """
 
-    keys: str = "keys/online"
+    keys: Name = "keys/online"
     uris: dict[str, str] = {}
-    interval_seconds: Annotated[float, msgspec.Meta(ge=0)] = 1.0
-    grace_seconds: Annotated[float, msgspec.Meta(ge=0)] = 5.0
-    clock_days: Positive = 7.0
-    served: str = ""
+    interval_seconds: Seconds = 1.0
+    grace_seconds: Seconds = 5.0
+    clock_days: Days = 7.0
+    served: Name = ""
 
     def __repr__(self) -> str:
         """Without the URIs, which may hold credentials."""
@@ -53,9 +58,9 @@ class VerifierSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     `lag_seconds` how long events may wait for a publication.
     """
 
-    served: str = ""
-    delay_seconds: Positive = 30.0
-    lag_seconds: Positive = 300.0
+    served: Name = ""
+    delay_seconds: PositiveSeconds = 30.0
+    lag_seconds: PositiveSeconds = 300.0
 
 
 class KafkaSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -65,10 +70,10 @@ class KafkaSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = "SCRAM-SHA-512"
     sasl_username: str = ""
     sasl_password: str = ""
-    ssl_cafile: str = ""
-    ssl_certfile: str = ""
-    ssl_keyfile: str = ""
-    timeout_seconds: Positive = 30.0
+    ssl_cafile: Name = ""
+    ssl_certfile: Name = ""
+    ssl_keyfile: Name = ""
+    timeout_seconds: PositiveSeconds = 30.0
 
     def __repr__(self) -> str:
         """Without the password."""
@@ -104,13 +109,19 @@ def load_config(folder: Path, environment: Mapping[str, str] | None = None) -> C
         values = tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         pass
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise ConfigError(f"{path} cannot be read: {error}") from error
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be read: {error.strerror}") from error
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ConfigError(f"{path} is not TOML: {error}") from error
+    except RecursionError as error:
+        raise ConfigError(f"{path} is not TOML that can be read: it is nested too deeply") from error
     try:
         _apply_environment(values, os.environ if environment is None else environment)
         return msgspec.convert(values, Config, strict=False)
     except msgspec.ValidationError as error:
-        raise ConfigError(f"{path} or the environment: {error}") from error
+        # `$.signer.keys` is `[signer] keys` to whoever wrote it.
+        message = re.sub(r"\$\.(\w+)\.?", r"[\1] ", str(error)).replace(" `", "`")
+        raise ConfigError(f"{path} or the environment: {message}") from error
 
 
 def write_config(folder: Path, log: str) -> None:
@@ -139,6 +150,8 @@ def _apply_environment(values: dict[str, Any], environment: Mapping[str, str]) -
             if name in environment:
                 text = environment[name]
                 table = values.setdefault(section.name, {})
+                if not isinstance(table, dict):
+                    raise ConfigError(f"[{section.name}] in the configuration must be a table")
                 table[field.name] = _parse_table(name, text) if field.name == "uris" else text
 
 
@@ -146,5 +159,5 @@ def _parse_table(name: str, text: str) -> Any:
     """A table in an environment variable is written as in TOML, `{ KEYID = "file2:…" }`."""
     try:
         return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise ConfigError(f"{name} is not a TOML table") from error

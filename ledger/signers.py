@@ -11,8 +11,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
-from securesystemslib.exceptions import Error as SecuresystemslibError
-from securesystemslib.signer import CryptoSigner, Signer, SSlibKey
+from securesystemslib.exceptions import UnsupportedLibraryError
+from securesystemslib.signer import SIGNER_FOR_URI_SCHEME, CryptoSigner, Signer, SSlibKey
 
 
 class SignerError(Exception):
@@ -39,19 +39,28 @@ class Keyring:
         if key.keyid in self._signers:
             return self._signers[key.keyid]
         uri = self._uris.get(key.keyid)
-        if uri is None and self._folder is not None:
-            path = self._folder / f"{key.keyid}.pem"
-            uri = f"file2:{path}" if path.exists() else None
-        if uri is None:
-            return None
+        path = None if self._folder is None else self._folder / f"{key.keyid}.pem"
         try:
-            signer = Signer.from_priv_key_uri(uri, key)
-        except (SecuresystemslibError, OSError, ValueError, ImportError) as error:
-            # The URI may hold a secret; its scheme does not.
-            scheme = uri.partition(":")[0]
-            raise SignerError(f"key {key.keyid[:16]}… ({scheme}) cannot be used: {type(error).__name__}") from error
+            if uri is not None:
+                signer = Signer.from_priv_key_uri(uri, key)
+            elif path is not None and path.exists():
+                # Not by its URI, which a path with # or ? in it would end early.
+                signer = CryptoSigner(load_pem_private_key(path.read_bytes(), None), key)
+            else:
+                return None
+        except Exception as error:  # whatever a client library of a key service raises
+            why = f"{path} is no private key in PEM without a password" if uri is None else _explain(uri, error)
+            raise SignerError(f"key {key.keyid[:16]}… cannot be used: {why}") from error
         self._signers[key.keyid] = signer
         return signer
+
+
+def _explain(uri: str, error: Exception) -> str:
+    """Why the key of a URI cannot be had. The URI may hold a secret, and so may what its service says."""
+    scheme = uri.partition(":")[0]
+    if scheme not in SIGNER_FOR_URI_SCHEME:
+        return f"its URI in [signer] uris begins with none of {', '.join(sorted(SIGNER_FOR_URI_SCHEME))}"
+    return f"{scheme}: {error if isinstance(error, UnsupportedLibraryError) else type(error).__name__}"
 
 
 def generate_key_file(folder: Path) -> CryptoSigner:

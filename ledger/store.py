@@ -13,6 +13,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from sqlalchemy.engine import CursorResult
 from sqlalchemy.exc import DatabaseError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -57,6 +58,10 @@ CREATE TABLE notes (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 
 class StoreError(Exception):
     """The state cannot be used; the message says what to do."""
+
+
+class StateDamagedError(StoreError):
+    """The file is no longer what was written: it is to be deleted, and is rebuilt."""
 
 
 class Position(NamedTuple):
@@ -117,8 +122,14 @@ class Store:
         """Open the file, or create it; one of another format is deleted first.
 
         Raises:
-            StoreError: another process has it, or it is missing and we may only read.
+            StoreError: another process has it, it cannot be written, or it is missing and we may only read.
         """
+        try:
+            await self._open()
+        except OSError as error:
+            raise StoreError(f"{error.filename or self.path} cannot be used: {error.strerror}") from error
+
+    async def _open(self) -> None:
         if self._read_only:
             if not self.path.exists():
                 raise StoreError(f"there is no state at {self.path}: that consumer has not run here")
@@ -127,12 +138,12 @@ class Store:
             self._acquire_lock()
         try:
             await self._connect()
-            if not await self._is_current():
-                await self._replace()
-        except DatabaseError as error:
+            if await self._is_current():
+                return
+        except (DatabaseError, StateDamagedError) as error:
             if self._read_only:
-                raise StoreError(f"{self.path} is not readable: {error.orig}") from error
-            await self._replace()
+                raise StoreError(f"{self.path} is not readable: {getattr(error, 'orig', error)}") from error
+        await self._replace()
 
     async def close(self) -> None:
         """Close the file. What was not committed is gone."""
@@ -144,7 +155,7 @@ class Store:
     def is_locked(self) -> bool:
         """Whether a process has the file open for writing."""
         try:
-            lock = os.open(self._lock_path, os.O_RDWR)
+            lock = os.open(self._lock_path, os.O_RDONLY)  # whoever may only read asks, too
         except FileNotFoundError:
             return False
         try:
@@ -351,15 +362,23 @@ class Store:
         return Publication(*rows[0]) if rows else None
 
     async def _rows(self, statement: str, *parameters: Any) -> list[Any]:
-        result = await complete(self._open_connection().exec_driver_sql(statement, parameters))
-        return list(result.fetchall())
+        return list((await self._run(statement, parameters)).fetchall())
 
     async def _execute(self, statement: str, *parameters: Any) -> None:
-        await complete(self._open_connection().exec_driver_sql(statement, parameters))
+        await self._run(statement, parameters)
 
     async def _many(self, statement: str, rows: Sequence[Any]) -> None:
         if rows:
-            await complete(self._open_connection().exec_driver_sql(statement, [tuple(row) for row in rows]))
+            await self._run(statement, [tuple(row) for row in rows])
+
+    async def _run(self, statement: str, parameters: Any) -> CursorResult[Any]:
+        try:
+            return await complete(self._open_connection().exec_driver_sql(statement, parameters))
+        except DatabaseError as error:
+            raise StateDamagedError(
+                f"{self.path}: {error.orig}. If the disk is not full, the file is damaged: stop that consumer and "
+                "delete the file; it is rebuilt from the logs"
+            ) from error
 
     def _open_connection(self) -> AsyncConnection:
         if self._connection is None:

@@ -1,6 +1,7 @@
 """`tuf-ledger add`: distribution files."""
 
 import getpass
+import os
 from hashlib import sha256
 from pathlib import Path
 
@@ -162,5 +163,8 @@ def _add_target(storage: DirectoryStorage, paths: tuple[Path, ...], target: str)
 
 def actor() -> str:
     """Who runs this command, as an opaque account id."""
-    name = getpass.getuser()
+    try:
+        name = getpass.getuser()
+    except (KeyError, OSError):  # a user without a name, as containers have them; KeyError up to Python 3.12
+        return f"uid-{os.getuid()}"
     return name if name.isascii() and name.isprintable() and " " not in name else "operator"

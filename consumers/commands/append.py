@@ -11,13 +11,13 @@ from consumers.appending import BATCH, Appended, append_in_batches, wait_for
 from consumers.cli import (
     No,
     configure_logging,
-    console,
     json_option,
     ledger_options,
     open_context,
     print_json,
     progress,
     runs_async,
+    say,
 )
 from consumers.lookup import open_events
 from consumers.reporting import report_answers, wait_options
@@ -59,7 +59,7 @@ async def append(
         report_answers(await wait_for(context, appended, wait_seconds), as_json=as_json)
     elif as_json:
         for each in appended:
-            print_json({"line": each.label.removeprefix("line "), "record": each.record, "digest": each.digest})
+            print_json({"line": int(each.label.removeprefix("line ")), "record": each.record, "digest": each.digest})
     else:
         click.echo(f"Appended {len(appended)} event{'s' * (len(appended) != 1)}.")
     if bad:
@@ -76,7 +76,7 @@ async def _append(log: Log, file: BinaryIO, *, keep_going: bool) -> tuple[list[A
             event = decode_event(line)
             if isinstance(event, Rejection):
                 bad += 1
-                console.print(f"line {number}: {event.code}: {event.detail}", soft_wrap=True, markup=False)
+                say(f"line {number}:", f"{event.code}: {event.detail}")
                 if not keep_going:
                     break
                 continue

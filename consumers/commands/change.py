@@ -173,9 +173,9 @@ async def restore(context: Context, target: Target, reason: str | None) -> list[
     Example:
       tuf-ledger restore six==1.16.0
     """
+    project = await _known(context, target)
     if target.filename is None and target.version is None:
         return [("project.created.v1", {})]
-    project = await _known(context, target)
     chosen = [
         facts
         for name, facts in sorted(project.files.items())

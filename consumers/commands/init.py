@@ -9,7 +9,7 @@ from typing import Literal, NamedTuple
 import click
 
 from consumers.ceremony import DevelopmentKeys, ledger_created, make_plan, roles_signed, sign_plan
-from consumers.cli import Duration, Usage, configure_logging, console, json_option, print_json, runs_async
+from consumers.cli import Duration, Usage, configure_logging, json_option, print_json, runs_async, say
 from consumers.context import Context
 from consumers.schedule import Schedule
 from consumers.server import publish_once
@@ -124,10 +124,8 @@ async def init(
     click.echo(f"  first root    {context.public / 'metadata' / '1.root.json'}")
     click.echo(f"                SHA-256 {follower.ledger.root_sha256}")
     click.echo("                Hand it to clients and auditors over a channel they trust.")
-    console.print(
-        f"[yellow]Its keys are development keys:[/] they lie in {context.path('keys')} without a password.",
-        soft_wrap=True,
-    )
+    lie = f"they lie in {context.path('keys')} without a password."
+    say("Its keys are development keys:", lie, style="yellow")
     where = "" if folder == Path() else f" --ledger {folder}"
     click.echo(f"Next: `tuf-ledger add{where} FILE…`, then `tuf-ledger publish{where}`.")
 

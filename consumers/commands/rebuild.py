@@ -7,13 +7,13 @@ import click
 from consumers.cli import (
     Usage,
     configure_logging,
-    console,
     json_option,
     ledger_options,
     open_context,
     print_json,
     progress,
     runs_async,
+    say,
 )
 from consumers.rebuilding import read_at
 from consumers.rebuilding import rebuild as rebuild_tree
@@ -65,7 +65,7 @@ async def rebuild(
         print_json(rebuilt._asdict())
         return
     for path in rebuilt.missing[:20]:
-        console.print(f"[yellow]not there:[/] {path}", soft_wrap=True)
+        say("not there:", path, style="yellow")
     what = "all versions up to" if all_versions else "the repository as of"
     click.echo(
         f"{target} holds {what} publication {rebuilt.number} ({rebuilt.time}, {rebuilt.size} events): "

@@ -1,9 +1,6 @@
 """One ledger for all tests of commands, copied for each."""
 
-import gc
 import shutil
-import sys
-import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -39,22 +36,3 @@ def index(template: Path, tmp_path: Path) -> Index:
     """A copy of it."""
     shutil.copytree(template, tmp_path / "index")
     return Index(tmp_path / "index")
-
-
-@pytest.fixture
-def swept() -> Iterator[None]:
-    """A log that cannot be opened leaves a connection behind (`test_what_cannot_be_opened_leaves_nothing_open`).
-
-    It is collected here, where nobody complains about it, and fails no other test.
-    """
-    hook = sys.unraisablehook
-    gc.disable()
-    sys.unraisablehook = lambda _: None
-    yield
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            gc.collect()
-    finally:
-        sys.unraisablehook = hook
-        gc.enable()

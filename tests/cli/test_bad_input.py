@@ -118,13 +118,14 @@ def test_two_files_of_one_name(index: Index, tmp_path: Path) -> None:
 
 def test_a_filename_that_is_taken_but_not_published_yet(index: Index, tmp_path: Path) -> None:
     """Nothing knows it here; the fold decides."""
+    paths = []
     for number in (1, 2):
         (tmp_path / str(number)).mkdir()
-        path = build_wheel(tmp_path / str(number), "new", "1.0", files={"x.py": b"%d" % number})
-        index.run("add", path)
+        paths.append(build_wheel(tmp_path / str(number), "new", "1.0", files={"x.py": b"%d" % number}))
+        index.run("add", paths[-1])
     seen = index.publish_and_check()
-    digest = sha256((tmp_path / "1" / path.name).read_bytes()).hexdigest()
-    assert seen.projects["new"].files[path.name]["hashes"]["sha256"] == digest
+    digest = sha256(paths[0].read_bytes()).hexdigest()
+    assert seen.projects["new"].files[paths[0].name]["hashes"]["sha256"] == digest
     assert [each["code"] for each in index.ask("rejected")] == ["filename-taken"]
 
 

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives import serialization
 
 from tests.cli.test_bad_folders import COMMANDS
 from tests.client.index import Index, invoke
@@ -14,7 +15,7 @@ VARIABLES = {
     "TUF_LEDGER_KAFKA_SASL_USERNAME": "somebody",
     "TUF_LEDGER_KAFKA_SECURITY_PROTOCOL": "SASL_PLAINTEXT",
     "TUF_LEDGER_KAFKA_TIMEOUT_SECONDS": "0.3",
-    "TUF_LEDGER_SIGNER_URIS": '{ "%s" = "hv:%s" }' % ("0" * 64, SECRET),
+    "TUF_LEDGER_SIGNER_URIS": f'{{ "{64 * chr(48)}" = "hv:{SECRET}" }}',
 }
 
 
@@ -62,7 +63,7 @@ def test_a_key_service_that_does_not_answer(index: Index, monkeypatch: pytest.Mo
     index.upload("new")
     output = index.run("publish", answer=2)
     assert "cannot be used" in output
-    assert SECRET not in output.replace("hunter2-hunter2)", SECRET + ")")
+    assert SECRET not in output
 
 
 def test_a_running_service_does_not_log_them(index: Index, tmp_path: Path) -> None:
@@ -84,13 +85,12 @@ def test_keys_are_private(index: Index) -> None:
         assert key not in index.run(command)
 
 
-@pytest.mark.xfail(strict=True, reason="DEFECT: a key with a password comes out as a defect")
 def test_a_key_file_with_a_password(index: Index) -> None:
-    from cryptography.hazmat.primitives import serialization
-
     (path,) = (index.folder / "keys/online").iterdir()
     key = serialization.load_pem_private_key(path.read_bytes(), None)
     encryption = serialization.BestAvailableEncryption(SECRET.encode())
     path.write_bytes(key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, encryption))
     index.upload("new")
-    assert "cannot be used" in index.run("publish", answer=2)
+    output = index.run("publish", answer=2)
+    assert "cannot be used" in output
+    assert "without a password" in output

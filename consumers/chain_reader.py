@@ -90,8 +90,6 @@ class ChainReader:
             outcome = rejected(*record)
         elif isinstance(record.signed, Claim):
             kind, outcome = "claim", await self._judge_claim(record, record.signed, digest)
-            if outcome.verdict == "accepted":
-                self._state = self._state._replace(open_claim=OpenClaim(record.signed, digest), void_before_size=None)
         else:
             kind = "publication"
             outcome, valid = await self._judge_publication(record, record.signed, digest)
@@ -123,15 +121,21 @@ class ChainReader:
         state = self._state
         if state.void_before_size is not None and claim.size < state.void_before_size:
             return rejected("void", "a later root voids it")
-        outcome = chain.judge_claim_alone(claim, self._ledger, state.head, state.open_claim)
+        outcome = chain.judge_claim_alone(claim, self._ledger, state.head)
         if outcome.verdict != "accepted":
             return outcome
+        reached = await self._tail.reach(claim.size)
+        outcome = await self._workers.run(chain.judge_claimant, record, claim, self._tail.end)
+        if outcome.verdict != "accepted":
+            return outcome
+        if not reached:
+            return chain.judge_claim_beyond(claim, digest, self._tail.end)
         prefix = await self._tail.prefix_at(claim.size)
-        if prefix is None:
-            return await self._workers.run(chain.judge_claim_beyond, record, claim, digest, self._tail.end)
-        return await self._workers.run(
-            chain.judge_claim, record, claim, prefix, chain.lowest_number(state.head, state.open_claim)
-        )
+        outcome = await self._workers.run(chain.judge_claim, record, claim, prefix, state.head, state.open_claim)
+        if outcome.verdict == "accepted" and prefix.authority is not None:
+            open_claim = OpenClaim(claim, digest, prefix.authority.root.version)
+            self._state = state._replace(open_claim=open_claim, void_before_size=None)
+        return outcome
 
     async def _judge_publication(
         self, record: Record, publication: Publication, digest: str

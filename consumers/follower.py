@@ -87,7 +87,7 @@ class Follower:
         self.tail = Tail(self._logs.events, self._workers, base)
         self.base = base
         genesis = base if base.ledger is not None else await self.tail.prefix_at(1)
-        if genesis is None or genesis.ledger is None:
+        if genesis.ledger is None:
             raise LogConflictError(f"{self._logs.events.name} lost its first record")
         self.ledger = genesis.ledger
         reader_state = ReaderState(chain.first_head(self.ledger), 0)

@@ -15,10 +15,10 @@ from projections.repository import RoleEntry
 from schemas.publications import Claim
 
 CLOCK_TOLERANCE = timedelta(seconds=60)
+RENEWED_WITHIN = 1 / 4
+"""Renewing all bins takes this part of their period, in its second half …"""
 RENEWALS = 64
-"""Renewing all bins takes about so many publications …"""
-RENEWALS_PER_PERIOD = 256
-"""… and they are so far apart that it takes a quarter of the period, in its second half."""
+"""… and about so many publications; fewer, if they are farther apart than that makes."""
 LEAST_RENEWED = 16
 
 
@@ -64,6 +64,7 @@ class Schedule:
         self._clock_checked = clock_checked
         self._published_at: datetime | None = None
         self._renewed_at: datetime | None = None
+        self._looked_at: datetime | None = None
 
     def size(self, end: Prefix, head: Head) -> int:
         """How many events the next claim covers: all, unless they are held; never fewer than the last publication."""
@@ -86,22 +87,30 @@ class Schedule:
         renew = tuple(map(authority.layout.name, range(authority.layout.count))) if above and head.number else ()
         if head.number == 0 or above:
             return Due(size, renew, "first" if head.number == 0 else "resumed")
-        renew = self._renewals(now, authority, entries)
-        since = now - from_instant(head.time)
+        last = from_instant(head.time)
+        unwatched = max(now - (self._looked_at or last), timedelta(0))
+        self._looked_at = now
+        renew = self._renewals(now, unwatched, authority, entries)
         waited = self._published_at is None or now - self._published_at >= self._interval
         if size > head.size and (now_please or waited):
             return Due(size, renew, "events")
         settings = authority.settings
-        if since >= timedelta(seconds=min(settings.timestamp_expiry_seconds, settings.snapshot_expiry_seconds) / 2):
+        shortest = min(settings.timestamp_expiry_seconds, settings.snapshot_expiry_seconds)
+        if now - last >= timedelta(seconds=shortest) / 2:
             return Due(size, renew, "timestamp")
         if renew or self._renew_now:
             return Due(size, renew, "renewal")
         return None
 
-    def is_stale(self, now: datetime, claim: Claim, authority: Authority) -> bool:
-        """Whether a claim is older than a quarter of the timestamp's period: what it gave would expire too soon."""
+    def is_untimely(self, now: datetime, claim: Claim, authority: Authority) -> bool:
+        """Whether a claim is not to be completed at this moment.
+
+        It is older than a quarter of the timestamp's period: what it gave would expire too soon. Or it is from the
+        future: nothing could be published before its time, once it is.
+        """
         quarter = timedelta(seconds=authority.settings.timestamp_expiry_seconds / 4)
-        return now - from_instant(claim.time) > quarter
+        age = now - from_instant(claim.time)
+        return age > quarter or age < -CLOCK_TOLERANCE
 
     def published(self, now: datetime, claim: Claim) -> None:
         """A publication was made."""
@@ -110,20 +119,27 @@ class Schedule:
         if claim.renew:
             self._renewed_at = now
 
-    def _renewals(self, now: datetime, authority: Authority, entries: Mapping[str, RoleEntry]) -> tuple[str, ...]:
-        """The bins to renew: some of those in the second half of their period, and all that have expired."""
+    def _renewals(
+        self, now: datetime, unwatched: timedelta, authority: Authority, entries: Mapping[str, RoleEntry]
+    ) -> tuple[str, ...]:
+        """The bins to renew: some of those in the second half of their period, and all that must not wait.
+
+        Nobody knows when we are asked again. We reckon with twice the time that passed since we were asked before, or
+        since the last publication: what expires until then does not wait.
+        """
         layout, period = authority.layout, timedelta(seconds=authority.settings.bin_expiry_seconds)
-        soon = to_instant(now + period / 2)
+        soon = to_instant(now + max(period / 2, 2 * unwatched))
         due = sorted(
             (entry.expires, name)
             for name, entry in entries.items()
             if entry.expires <= soon and layout.index(name) is not None
         )
-        expired_before = to_instant(now)
-        expired = [name for expires, name in due if expires <= expired_before]
-        rested = self._renewed_at is None or now - self._renewed_at >= period / RENEWALS_PER_PERIOD
-        limit = max(LEAST_RENEWED, -(-layout.count // RENEWALS)) if rested else 0
-        return tuple(sorted({*expired, *(name for _, name in due[:limit])}))
+        asked_again = to_instant(now + 2 * unwatched)
+        pressing = [name for expires, name in due if expires <= asked_again]
+        rested = self._renewed_at is None or now - self._renewed_at >= period * RENEWED_WITHIN / RENEWALS
+        share = -(-layout.count * unwatched // (period * RENEWED_WITHIN))
+        limit = max(LEAST_RENEWED, -(-layout.count // RENEWALS), share) if rested else 0
+        return tuple(sorted({*pressing, *(name for _, name in due[:limit])}))
 
     def _check_clock(self, now: datetime, head: Head, authority: Authority) -> None:
         if not head.time:

@@ -118,11 +118,11 @@ class Signer:
         """Whether an open claim must not be completed: by docs/design.md, "An open claim ends"."""
         claim = open_claim.claim
         at_claim = await self._follower.tail.prefix_at(claim.size)
-        if at_claim is None or at_claim.authority is None or at_claim.authority.online != authority.online:
+        if at_claim.authority is None or at_claim.authority.online != authority.online:
             return True
         if claim.number <= self._schedule.above or claim.size > self._schedule.size(end, self._follower.head):
             return True
-        return self._schedule.is_stale(self._clock.now(), claim, authority)
+        return self._schedule.is_untimely(self._clock.now(), claim, authority)
 
     def _may_complete(self, open_claim: OpenClaim) -> bool:
         """Our own claims at once; another signer's when it had time to do it itself."""
@@ -136,9 +136,13 @@ class Signer:
         """Append a claim; true if it was read back as the open one."""
         follower = self._follower
         prefix = await follower.tail.prefix_at(due.size)
-        if prefix is None or prefix.authority is None:
-            return False
         authority = prefix.authority
+        if authority is None:
+            return False
+        if follower.open_claim is not None and authority.root.version < follower.open_claim.root_version:
+            # Held below the root of the open claim: neither that claim is to be completed nor an older one accepted.
+            log.warning("signing is held, and the open claim cannot be replaced", claim=follower.open_claim.claim.number)
+            return False
         signers = self._signers(authority)
         taken = follower.open_claim.claim.number if follower.open_claim else follower.head.number
         claim = Claim(
@@ -171,7 +175,7 @@ class Signer:
         if open_claim is None:
             return
         prefix = await follower.tail.prefix_at(open_claim.claim.size)
-        if prefix is None or prefix.authority is None:
+        if prefix.authority is None:
             return
         if follower.proposal is None:
             edition = Edition([(open_claim.claim, prefix.authority)], follower.base, prefix)

@@ -7,7 +7,8 @@ from operator import itemgetter
 from ledger.store import JudgedRow, Store
 from projections import prefix as prefixes
 from projections.chunks import Aggregate, Change, Chunk
-from projections.fold import Seen, is_remembered
+from projections.fold import Seen
+from projections.operations import Upload
 from projections.outcomes import Judged
 from projections.prefix import Ceremony, Prefix, Routed
 from projections.repository import RoleEntry
@@ -37,7 +38,7 @@ async def save_changes(store: Store, changes: Iterable[Change]) -> None:
 
 async def load_seen(store: Store, routed: Iterable[Routed]) -> dict[tuple[str, str], str]:
     """Digests of remembered events with the ids of these, by aggregate key and id."""
-    pairs = sorted({(item.key, item.event.id) for item in routed if is_remembered(item.event)})
+    pairs = sorted({(item.key, item.operation.id) for item in routed if not isinstance(item.operation, Upload)})
     if not pairs:
         return {}
     return {(key, name): digest for key, name, digest in await store.load_seen(pairs)}

@@ -52,14 +52,23 @@ class Tail:
             pass
         return self._end
 
-    async def prefix_at(self, size: int) -> Prefix | None:
-        """The prefix at a size that is not before the position; None if the log, asked anew, is shorter.
-
-        Asking for growing sizes costs no more than reading once.
-        """
+    async def reach(self, size: int) -> bool:
+        """Read on to a size at least; false if the log, asked anew, is shorter."""
         while self._end.size < size:
             if not await self._read_slice(size):
-                return None
+                return False
+        return True
+
+    async def prefix_at(self, size: int) -> Prefix:
+        """The prefix at a size that is not before the position and was reached.
+
+        Asking for growing sizes costs no more than reading once.
+
+        Raises:
+            LogConflictError: the log is shorter than it was, or than it must be.
+        """
+        if not await self.reach(size):
+            raise LogConflictError(f"{self._log.name} ends at {self._end.size}, and a record {size - 1} is known")
         if size == self._end.size:
             return self._end
         at = self._mark if self._mark.size <= size else self._base

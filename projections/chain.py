@@ -38,10 +38,11 @@ class Head(msgspec.Struct, frozen=True, array_like=True):
 
 
 class OpenClaim(msgspec.Struct, frozen=True):
-    """A valid claim that nothing has ended yet, with the digest of its record."""
+    """A valid claim that nothing has ended yet, with the digest of its record and the version of root at its size."""
 
     claim: Claim
     digest: str
+    root_version: int = 0
 
 
 def first_head(ledger: Ledger) -> Head:
@@ -49,30 +50,49 @@ def first_head(ledger: Ledger) -> Head:
     return Head(0, ledger.digest, "", 0)
 
 
-def lowest_number(head: Head, open_claim: OpenClaim | None) -> int:
-    """The number that a claim must be above."""
-    return open_claim.claim.number if open_claim else head.number
-
-
-def judge_claim_alone(claim: Claim, ledger: Ledger, head: Head, open_claim: OpenClaim | None) -> Outcome:
-    """The checks of a claim that need no events; if they pass, `judge_claim` is next."""
+def judge_claim_alone(claim: Claim, ledger: Ledger, head: Head) -> Outcome:
+    """The checks of a claim that need no events; if they pass, `judge_claimant` is next."""
     if claim.origin != ledger.origin:
         return rejected("other-origin", f"it is for {claim.origin}")
     if claim.previous != head.digest:
         return rejected("other-predecessor", f"the last publication is number {head.number}")
-    lowest = lowest_number(head, open_claim)
-    if claim.number <= lowest:
-        return rejected("number", f"number {claim.number} is not above {lowest}")
+    if claim.number <= head.number:
+        return rejected("number", f"number {claim.number} is not above {head.number}")
     if claim.size < head.size or claim.time < head.time:
         return rejected("backwards", f"publication {head.number} has size {head.size} and time {head.time}")
     return ACCEPTED
 
 
-def judge_claim(record: Record, claim: Claim, prefix: Prefix, lowest: int) -> Outcome:
-    """The checks of a claim that need the prefix of the events at its size. Its number is above `lowest`."""
+def judge_claimant(record: Record, claim: Claim, end: Prefix) -> Outcome:
+    """Whether any key sealed a claim that an accepted root ever listed as online, given the prefix at the log's end.
+
+    Strangers' claims end here. So what they cost is one verification for each such key, and nobody needs to ask for the
+    prefix at the size that they name; if the check passes, `judge_claim` is next.
+    """
+    try:
+        signatures = seal_signatures(record)
+    except KeysError as error:
+        return rejected("seal", str(error))
+    online = end.authority.online_ever if end.authority else {}
+    payload = encode_signed(claim)
+    if any(verify(online[keyid], signatures[keyid], payload) for keyid in sorted(online) if keyid in signatures):
+        return ACCEPTED
+    return rejected("seal", "no key that was ever online sealed it")
+
+
+def judge_claim(record: Record, claim: Claim, prefix: Prefix, head: Head, open_claim: OpenClaim | None) -> Outcome:
+    """The checks of a claim that need the prefix of the events at its size, given the claim that it would void."""
     authority = prefix.authority
     if authority is None:
         return rejected("no-root", f"no root is in force at size {claim.size}")
+    lowest = head.number
+    if open_claim is not None:
+        # A stolen key that was replaced must not go on voiding every claim under its successor.
+        if authority.root.version < open_claim.root_version:
+            return rejected("older-root", f"the open claim was made under root version {open_claim.root_version}")
+        lowest = open_claim.claim.number
+        if authority.root.version == open_claim.root_version and claim.number <= lowest:
+            return rejected("number", f"number {claim.number} is not above {lowest}")
     floor = authority.settings.floor
     if not floor <= claim.number <= max(floor, lowest) + MAX_GAP:
         return rejected("number", f"root's floor is {floor}, and no number is skipped by more than {MAX_GAP:,}")
@@ -83,24 +103,19 @@ def judge_claim(record: Record, claim: Claim, prefix: Prefix, lowest: int) -> Ou
     return _judge_seal(record, authority.online, encode_signed(claim))
 
 
-def judge_claim_beyond(record: Record, claim: Claim, digest: str, end: Prefix) -> Outcome:
-    """Judge a claim whose size lies beyond the end of the log, given the prefix that is the whole log.
+def judge_claim_beyond(claim: Claim, digest: str, end: Prefix) -> Outcome:
+    """Judge a claim by an online key whose size lies beyond the end of the log, given the prefix that is the whole log.
 
     Raises:
-        LogTooShortError: a key that was ever an online key sealed it, and no root voids it.
+        LogTooShortError: no root voids it.
     """
     if end.authority and end.authority.void_for(claim.number, digest) is not None:
         return rejected("void", "a root voids it")
-    online = end.authority.online_ever if end.authority else {}
-    payload = encode_signed(claim)
-    for seal in record.signatures:
-        if seal.keyid in online and verify(online[seal.keyid], seal.sig, payload):
-            raise LogTooShortError(
-                f"claim {claim.number}, sealed by online key {seal.keyid[:16]}…, covers {claim.size} events, and the "
-                f"events log has {end.size}. Was it restored from an older backup? If the key was stolen, a root can "
-                f"void the claim: {claim.number}:{digest}"
-            )
-    return rejected("beyond-log", f"the events log has {end.size} records")
+    raise LogTooShortError(
+        f"claim {claim.number}, sealed by an online key, covers {claim.size} events, and the log has {end.size}. "
+        "Was it restored from an older backup? If the key was stolen, a root can void the claim: "
+        f"{claim.number}:{digest}"
+    )
 
 
 def judge_publication(

@@ -6,8 +6,13 @@ Each keeps one small header and no chunks.
 import msgspec
 
 from projections.bins import TargetChange, target_entry
+from projections.operations import Operation, TargetAct, type_of
 from projections.outcomes import ACCEPTED, Outcome, no_effect, rejected
 from schemas import events
+
+_TARGET_ADDED = type_of(events.TargetAdded)
+_INCIDENT_OPENED = type_of(events.IncidentOpened)
+_INCIDENT_CLOSED = type_of(events.IncidentClosed)
 
 
 class TargetFacts(msgspec.Struct, frozen=True, array_like=True):
@@ -30,45 +35,41 @@ class Facts:
         self.header = header
         self.targets: list[TargetChange] = []
 
-    def apply(self, event: events.BaseEvent) -> Outcome:
+    def apply(self, operation: Operation) -> Outcome:
         """Judge an event and, if it is accepted, apply it."""
-        if isinstance(event, events.TargetEvent) and event.subject.startswith(("simple/", "packages/")):
-            return rejected("reserved-path", "the paths of pages and packages are not free")
-        if isinstance(event, events.TargetAdded):
-            return self._target_added(event)
-        if isinstance(event, events.TargetRemoved):
-            return self._target_removed(event)
-        if isinstance(event, events.IncidentOpened | events.IncidentNoted | events.IncidentClosed):
-            return self._incident(event)
-        return ACCEPTED
+        if isinstance(operation, TargetAct):
+            if operation.path.startswith(("simple/", "packages/")):
+                return rejected("reserved-path", "the paths of pages and packages are not free")
+            return self._target_added(operation) if operation.type == _TARGET_ADDED else self._target_removed(operation)
+        return self._incident(operation.type) if operation.type.startswith("incident.") else ACCEPTED
 
-    def _target_added(self, event: events.TargetAdded) -> Outcome:
-        facts = TargetFacts(event.data.length, event.data.sha256)
+    def _target_added(self, act: TargetAct) -> Outcome:
+        facts = TargetFacts(act.length, act.sha256)
         if self.header == msgspec.msgpack.encode(facts):
             return no_effect("same")
         self.header = msgspec.msgpack.encode(facts)
-        self.targets = [TargetChange(event.subject, target_entry(event.subject, facts.length, facts.sha256))]
+        self.targets = [TargetChange(act.path, target_entry(act.path, facts.length, facts.sha256))]
         return ACCEPTED
 
-    def _target_removed(self, event: events.TargetRemoved) -> Outcome:
+    def _target_removed(self, act: TargetAct) -> Outcome:
         if not self.header:
-            return rejected("no-target", f"there is no target {event.subject}")
+            return rejected("no-target", f"there is no target {act.path}")
         facts = read_target(self.header)
         if facts.removed:
             return no_effect("already-removed")
         self.header = msgspec.msgpack.encode(msgspec.structs.replace(facts, removed=True))
-        self.targets = [TargetChange(event.subject, None)]
+        self.targets = [TargetChange(act.path, None)]
         return ACCEPTED
 
-    def _incident(self, event: events.BaseEvent) -> Outcome:
+    def _incident(self, kind: str) -> Outcome:
         state = self.header or b"unknown"
-        if isinstance(event, events.IncidentOpened):
+        if kind == _INCIDENT_OPENED:
             if state == b"open":
                 return no_effect("already-open")
             self.header = b"open"
         elif state == b"unknown":
-            return rejected("no-incident", f"there is no incident {event.subject}")
-        elif isinstance(event, events.IncidentClosed):
+            return rejected("no-incident", "it was never opened")
+        elif kind == _INCIDENT_CLOSED:
             if state == b"closed":
                 return no_effect("already-closed")
             self.header = b"closed"

@@ -13,11 +13,11 @@ import msgspec
 from projections.bins import TargetChange
 from projections.chunks import Aggregate, Change
 from projections.facts import Facts
+from projections.operations import Upload
 from projections.outcomes import ACCEPTED, Judged, Outcome
 from projections.prefix import Routed, judge_id
 from projections.project import Project
 from projections.project_list import Listing
-from schemas import events
 
 
 class Seen(msgspec.Struct, frozen=True, array_like=True):
@@ -37,11 +37,6 @@ class Folded(msgspec.Struct):
     pages: list[tuple[str, bytes]] = []
     targets: list[TargetChange] = []
     listings: list[Listing] = []
-
-
-def is_remembered(event: events.BaseEvent) -> bool:
-    """Whether an event is remembered by its id; uploads are idempotent by meaning instead."""
-    return not isinstance(event, events.FileUploaded)
 
 
 def fold_events(
@@ -86,22 +81,23 @@ class _Memory:
         self.new: list[Seen] = []
 
     def judge(self, item: Routed) -> Outcome | None:
-        if not is_remembered(item.event):
+        if isinstance(item.operation, Upload):
             return None
-        known = self._added.get(item.event.id) or self._stored.get((self._key, item.event.id))
+        name = item.operation.id
+        known = self._added.get(name) or self._stored.get((self._key, name))
         return judge_id(known, item.digest)
 
     def remember(self, item: Routed, outcome: Outcome) -> None:
-        if is_remembered(item.event) and outcome.verdict != "rejected":
-            self._added[item.event.id] = item.digest
-            self.new.append(Seen(self._key, item.event.id, item.digest))
+        if not isinstance(item.operation, Upload) and outcome.verdict != "rejected":
+            self._added[item.operation.id] = item.digest
+            self.new.append(Seen(self._key, item.operation.id, item.digest))
 
 
 def _record(item: Routed, outcome: Outcome, memory: _Memory, folded: Folded, *, repeated: bool) -> None:
     if not repeated:
         memory.remember(item, outcome)
     if outcome is not ACCEPTED:
-        folded.judged.append(Judged(item.index, item.digest, str(item.event.__struct_config__.tag), outcome))
+        folded.judged.append(Judged(item.index, item.digest, item.operation.type, outcome))
 
 
 def _fold_project(
@@ -110,7 +106,7 @@ def _fold_project(
     project = Project(state, state.key.removeprefix("project:"), html=html)
     for item in items:
         known = memory.judge(item)
-        outcome = known or project.apply(item.index, item.event)
+        outcome = known or project.apply(item.index, item.operation)
         _record(item, outcome, memory, folded, repeated=known is not None)
     if render_anew:
         project.render_anew()
@@ -125,7 +121,7 @@ def _fold_facts(state: Aggregate, items: list[Routed], memory: _Memory, folded: 
     facts = Facts(state.header)
     for item in items:
         known = memory.judge(item)
-        outcome = known or facts.apply(item.event)
+        outcome = known or facts.apply(item.operation)
         _record(item, outcome, memory, folded, repeated=known is not None)
     if facts.header != state.header:
         folded.changes.append(Change(state.key, facts.header))

@@ -12,6 +12,7 @@ import msgspec
 from projections.authority import Authority, judge_ceremony
 from projections.documents import Document
 from projections.merkle import Tree
+from projections.operations import Operation, operation_of, type_of
 from projections.outcomes import ACCEPTED, Judged, Outcome, no_effect, rejected
 from schemas import events
 from schemas.codec import Rejection, decode_event
@@ -37,12 +38,12 @@ class Hold(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Routed(msgspec.Struct, frozen=True, array_like=True):
-    """A well-formed event on its way to the aggregate that will judge it."""
+    """What a well-formed event asks, on its way to the aggregate that will judge it."""
 
     key: str
     index: int
     digest: str
-    event: events.Event
+    operation: Operation
 
 
 class Ceremony(msgspec.Struct, frozen=True, array_like=True):
@@ -93,21 +94,6 @@ class Prefix(msgspec.Struct, frozen=True, kw_only=True):
         return extender.finish(values)
 
 
-def aggregate_key(event: events.BaseEvent) -> str | None:
-    """The key of the aggregate that judges an event; None for what the prefix judges."""
-    if isinstance(event, events.ProjectEvent):
-        return f"project:{event.subject}"
-    if isinstance(event, events.TargetEvent):
-        return f"target:{event.subject}"
-    if isinstance(event, events.IncidentOpened | events.IncidentNoted | events.IncidentClosed):
-        return f"incident:{event.subject}"
-    if isinstance(event, events.AccessGranted | events.AccessRevoked | events.AccessNoted):
-        return f"access:{event.subject}"
-    if isinstance(event, events.OpeningErased):
-        return f"opening:{event.subject}"
-    return None
-
-
 class _Extender:
     def __init__(self, prefix: Prefix) -> None:
         self._prefix = prefix
@@ -122,13 +108,14 @@ class _Extender:
     def add(self, value: bytes | None) -> None:
         event = decode_event(value)
         digest = sha256(value or b"").hexdigest()
-        key = aggregate_key(event) if isinstance(event, events.BaseEvent) and self._authority else None
-        if key is not None and isinstance(event, events.BaseEvent):
-            self._extension.routed.append(Routed(key, self._index, digest, event))
+        found = operation_of(event) if isinstance(event, events.BaseEvent) and self._authority else None
+        if found is not None:
+            key, operation = found
+            self._extension.routed.append(Routed(key, self._index, digest, operation))
         else:
             outcome = self._judge(event, digest)
-            kind = event.__struct_config__.tag if isinstance(event, events.BaseEvent) else ""
-            self._extension.judged.append(Judged(self._index, digest, str(kind), outcome))
+            kind = type_of(type(event)) if isinstance(event, events.BaseEvent) else ""
+            self._extension.judged.append(Judged(self._index, digest, kind, outcome))
         self._last_digest = digest
         self._index += 1
 

@@ -12,14 +12,17 @@ import msgspec
 from projections.bins import TargetChange, page_target, target_entry
 from projections.chunks import Aggregate, Change, ChunkedMap
 from projections.names import check_filename, release_key
+from projections.operations import FileAct, Operation, ProjectAct, ReleaseAct, Upload, type_of
 from projections.outcomes import ACCEPTED, Outcome, no_effect, rejected
 from projections.pages import FileCodec, FileFacts, ProjectHeader, Release, html_page, json_page
 from projections.project_list import Listing
-from projections.text import clean
 from schemas import events
 
 _header_decoder = msgspec.msgpack.Decoder(ProjectHeader)
 _header_encoder = msgspec.msgpack.Encoder()
+
+_WITHOUT_PROJECT = frozenset({type_of(events.ProjectCreated), Upload.type})
+_AFTER_REMOVAL = frozenset({type_of(events.ProjectCreated), type_of(events.ProjectRemoved)})
 
 JSON_PAGE = "simple/{}/index.json"
 HTML_PAGE = "simple/{}/index.html"
@@ -39,19 +42,21 @@ class Project:
         self.listings: list[Listing] = []
         self._files = ChunkedMap(state.chunks, FileCodec(self._header, html=html))
         self._before: dict[str, FileFacts | None] = {}
+        self._touched: set[str | None] = set()
+        self._offered: dict[str, dict[str, None]] | None = None
         self._changed = False
         self._index = 0
 
-    def apply(self, index: int, event: events.BaseEvent) -> Outcome:
+    def apply(self, index: int, operation: Operation) -> Outcome:
         """Judge an event and, if it is accepted, apply it."""
         header = self._header
-        if header.status is None and not isinstance(event, events.ProjectCreated | events.FileUploaded):
+        if header.status is None and operation.type not in _WITHOUT_PROJECT:
             return rejected("no-project", f"there is no project {self._name}")
-        if header.removed and not isinstance(event, events.ProjectCreated | events.ProjectRemoved):
+        if header.removed and operation.type not in _AFTER_REMOVAL:
             return rejected("project-removed", f"project {self._name} was removed")
         existed = header.exists
         self._index = index
-        outcome = self._APPLY[type(event)](self, event)
+        outcome = self._APPLY[operation.type](self, operation)
         if outcome is ACCEPTED:
             header.last_serial = index
             self._changed = True
@@ -99,19 +104,43 @@ class Project:
         self._touch(facts)
         self._files.put(facts.filename, msgspec.structs.replace(facts, **fields))
 
-    def _touch_all(self, release: str | None = None) -> list[FileFacts]:
-        """Touch all files, or those of a release, because a flag above them is about to change; return them."""
-        touched = []
-        for _, facts in self._files.items():
-            if release is None or facts.release == release:
-                self._touch(facts)
-                self._files.put(facts.filename, facts)
-                touched.append(facts)
-        return touched
+    def _offered_files(self) -> dict[str, dict[str, None]]:
+        """The names of files that are not removed, by release. Looked for once in a batch, and kept up to date: a batch
+        about releases costs the number of files plus that of events, not their product.
+        """
+        if self._offered is None:
+            self._offered = {}
+            for name, facts in self._files.items():
+                if not facts.removed:
+                    self._offered.setdefault(facts.release, {})[name] = None
+        return self._offered
+
+    def _offer(self, facts: FileFacts) -> None:
+        if self._offered is not None:
+            self._offered.setdefault(facts.release, {})[facts.filename] = None
+
+    def _touch_all(self, release: str | None = None) -> None:
+        """Touch all files on offer, or those of a release, because a flag above them is about to change."""
+        if release in self._touched:
+            return  # and so was every file that came later, by itself
+        self._touched.add(release)
+        offered = self._offered_files()
+        for each in sorted(offered) if release is None else [release]:
+            for name in offered.get(each, ()):
+                facts = self._files.get(name)
+                if facts is not None:
+                    self._touch(facts)
+                    self._files.put(name, facts)
+
+    def _remove_all(self, release: str) -> None:
+        for name in list(self._offered_files().get(release, ())):
+            facts = self._files.get(name)
+            if facts is not None:
+                self._remove(facts)
 
     # --- the project ---------------------------------------------------------------------------------------------
 
-    def _created(self, _event: events.ProjectCreated) -> Outcome:
+    def _created(self, _act: ProjectAct) -> Outcome:
         header = self._header
         if header.exists:
             return no_effect("exists")
@@ -120,28 +149,29 @@ class Project:
         header.removed = False
         return ACCEPTED
 
-    def _status_changed(self, event: events.ProjectStatusChanged) -> Outcome:
-        header, reason = self._header, clean(event.data.reason)
-        if (header.status, header.reason) == (event.data.status, reason):
+    def _status_changed(self, act: ProjectAct) -> Outcome:
+        header = self._header
+        if (header.status, header.reason) == (act.status, act.reason):
             return no_effect("same")
-        if "quarantined" in {header.status, event.data.status} and header.status != event.data.status:
+        if "quarantined" in {header.status, act.status} and header.status != act.status:
             self._touch_all()
-        header.status, header.reason = event.data.status, reason
+        header.status, header.reason = act.status, act.reason
         return ACCEPTED
 
-    def _removed(self, _event: events.ProjectRemoved) -> Outcome:
+    def _removed(self, _act: ProjectAct) -> Outcome:
         header = self._header
         if header.removed:
             return no_effect("already-removed")
-        for facts in self._touch_all():
-            self._remove(facts)
+        self._touch_all()
+        for release in sorted(self._offered_files()):
+            self._remove_all(release)
         header.removed = True
         return ACCEPTED
 
     # --- files ---------------------------------------------------------------------------------------------------
 
-    def _uploaded(self, event: events.FileUploaded) -> Outcome:
-        data, header = event.data, self._header
+    def _uploaded(self, data: Upload) -> Outcome:
+        header = self._header
         code = check_filename(self._name, data.filename, data.version, legacy=data.legacy)
         if code:
             return rejected(code, f"{data.filename} is no file of {self._name} {data.version}")
@@ -150,9 +180,9 @@ class Project:
             data.version,
             release_key(data.version),
             data.length,
-            data.hashes.sha256,
-            data.hashes.blake2b_256,
-            event.time,
+            data.sha256,
+            data.blake2b_256,
+            data.uploaded_at,
             data.requires_python,
             data.core_metadata_sha256,
             data.provenance_sha256,
@@ -173,6 +203,7 @@ class Project:
         release.files += 1
         self._before.setdefault(data.filename, None)
         self._files.put(data.filename, facts)
+        self._offer(facts)
         return ACCEPTED
 
     def _file(self, filename: str) -> FileFacts | Outcome:
@@ -182,9 +213,14 @@ class Project:
         if not facts.removed:
             self._set(facts, removed=True)
             self._header.releases[facts.release].files -= 1
+            if self._offered is not None:
+                names = self._offered[facts.release]
+                del names[facts.filename]
+                if not names:
+                    del self._offered[facts.release]
 
-    def _file_removed(self, event: events.FileRemoved) -> Outcome:
-        facts = self._file(event.data.filename)
+    def _file_removed(self, act: FileAct) -> Outcome:
+        facts = self._file(act.filename)
         if isinstance(facts, Outcome):
             return facts
         if facts.removed:
@@ -192,20 +228,21 @@ class Project:
         self._remove(facts)
         return ACCEPTED
 
-    def _file_restored(self, event: events.FileRestored) -> Outcome:
-        facts = self._file(event.data.filename)
+    def _file_restored(self, act: FileAct) -> Outcome:
+        facts = self._file(act.filename)
         if isinstance(facts, Outcome):
             return facts
-        if facts.sha256 != event.data.sha256:
+        if facts.sha256 != act.sha256:
             return rejected("other-bytes", f"{facts.filename} had SHA-256 {facts.sha256}")
         if not facts.removed:
             return no_effect("not-removed")
         self._set(facts, removed=False)
         self._header.releases[facts.release].files += 1
+        self._offer(facts)
         return ACCEPTED
 
-    def _file_yanked(self, event: events.FileYanked) -> Outcome:
-        facts, reason = self._file(event.data.filename), clean(event.data.reason)
+    def _file_yanked(self, act: FileAct) -> Outcome:
+        facts, reason = self._file(act.filename), act.reason
         if isinstance(facts, Outcome):
             return facts
         if facts.removed:
@@ -215,8 +252,8 @@ class Project:
         self._set(facts, yanked=reason)
         return ACCEPTED
 
-    def _file_unyanked(self, event: events.FileUnyanked) -> Outcome:
-        facts = self._file(event.data.filename)
+    def _file_unyanked(self, act: FileAct) -> Outcome:
+        facts = self._file(act.filename)
         if isinstance(facts, Outcome):
             return facts
         if facts.removed:
@@ -233,70 +270,69 @@ class Project:
             "no-release", f"{self._name} has no release {version}"
         )
 
-    def _release_removed(self, event: events.ReleaseRemoved) -> Outcome:
-        release = self._release(event.data.version)
+    def _release_removed(self, act: ReleaseAct) -> Outcome:
+        release = self._release(act.version)
         if isinstance(release, Outcome):
             return release
         if release.files == 0:
             return no_effect("already-removed")
-        for facts in self._touch_all(release_key(event.data.version)):
-            self._remove(facts)
+        self._remove_all(release_key(act.version))
         return ACCEPTED
 
-    def _release_yanked(self, event: events.ReleaseYanked) -> Outcome:
-        release, reason = self._release(event.data.version), clean(event.data.reason)
+    def _release_yanked(self, act: ReleaseAct) -> Outcome:
+        release, reason = self._release(act.version), act.reason
         if isinstance(release, Outcome):
             return release
         if release.yanked == reason:
             return no_effect("same")
-        self._touch_all(release_key(event.data.version))
+        self._touch_all(release_key(act.version))
         release.yanked = reason
         return ACCEPTED
 
-    def _release_unyanked(self, event: events.ReleaseUnyanked) -> Outcome:
-        release = self._release(event.data.version)
+    def _release_unyanked(self, act: ReleaseAct) -> Outcome:
+        release = self._release(act.version)
         if isinstance(release, Outcome):
             return release
         if release.yanked is None:
             return no_effect("not-yanked")
-        self._touch_all(release_key(event.data.version))
+        self._touch_all(release_key(act.version))
         release.yanked = None
         return ACCEPTED
 
-    def _release_quarantined(self, event: events.ReleaseQuarantined) -> Outcome:
-        release = self._release(event.data.version)
+    def _release_quarantined(self, act: ReleaseAct) -> Outcome:
+        release = self._release(act.version)
         if isinstance(release, Outcome):
             return release
         if release.quarantined is not None:
             return no_effect("same")
-        self._touch_all(release_key(event.data.version))
-        release.quarantined = clean(event.data.reason)
+        self._touch_all(release_key(act.version))
+        release.quarantined = act.reason
         return ACCEPTED
 
-    def _release_quarantine_cleared(self, event: events.ReleaseQuarantineCleared) -> Outcome:
-        release = self._release(event.data.version)
+    def _release_quarantine_cleared(self, act: ReleaseAct) -> Outcome:
+        release = self._release(act.version)
         if isinstance(release, Outcome):
             return release
         if release.quarantined is None:
             return no_effect("not-quarantined")
-        self._touch_all(release_key(event.data.version))
+        self._touch_all(release_key(act.version))
         release.quarantined = None
         return ACCEPTED
 
-    _APPLY: ClassVar[dict[type[events.BaseEvent], Callable[[Any, Any], Outcome]]] = {
-        events.ProjectCreated: _created,
-        events.ProjectStatusChanged: _status_changed,
-        events.ProjectRemoved: _removed,
-        events.FileUploaded: _uploaded,
-        events.FileRemoved: _file_removed,
-        events.FileRestored: _file_restored,
-        events.FileYanked: _file_yanked,
-        events.FileUnyanked: _file_unyanked,
-        events.ReleaseRemoved: _release_removed,
-        events.ReleaseYanked: _release_yanked,
-        events.ReleaseUnyanked: _release_unyanked,
-        events.ReleaseQuarantined: _release_quarantined,
-        events.ReleaseQuarantineCleared: _release_quarantine_cleared,
+    _APPLY: ClassVar[dict[str, Callable[[Any, Any], Outcome]]] = {
+        type_of(events.ProjectCreated): _created,
+        type_of(events.ProjectStatusChanged): _status_changed,
+        type_of(events.ProjectRemoved): _removed,
+        type_of(events.FileUploaded): _uploaded,
+        type_of(events.FileRemoved): _file_removed,
+        type_of(events.FileRestored): _file_restored,
+        type_of(events.FileYanked): _file_yanked,
+        type_of(events.FileUnyanked): _file_unyanked,
+        type_of(events.ReleaseRemoved): _release_removed,
+        type_of(events.ReleaseYanked): _release_yanked,
+        type_of(events.ReleaseUnyanked): _release_unyanked,
+        type_of(events.ReleaseQuarantined): _release_quarantined,
+        type_of(events.ReleaseQuarantineCleared): _release_quarantine_cleared,
     }
 
 

@@ -10,6 +10,7 @@ import msgspec
 from securesystemslib.signer import CryptoSigner
 
 from projections.prefix import Prefix
+from projections.repository import pack_digest
 from schemas import canonical
 from schemas.codec import Rejection, decode_publication_record, encode_record, encode_signed
 from schemas.publications import Claim, Publication, Record, Seal
@@ -177,7 +178,7 @@ class Stranger:
 
 def digest64(text: str) -> str:
     """A digest as publications hold it."""
-    return factory.pack_digest(text.encode())
+    return pack_digest(text.encode())
 
 
 def _replaced(signed: Claim | Publication, changes: dict[str, Any]) -> Claim | Publication:

@@ -70,7 +70,6 @@ def stuffed() -> dict[str, bytes]:
     return {"erased": erased[0], "noted": noted[0], "incident": incident[0], "upload": upload[0], "yank": yank[0]}
 
 
-@pytest.mark.xfail(strict=True, reason="events are kept whole until they are folded, and counted instead of weighed")
 @pytest.mark.parametrize("name", stuffed())
 def test_an_event_on_its_way_to_its_aggregate_is_small(name: str) -> None:
     """A partition holds 20,000 of them decoded: of `erased` that is 1.3 GB of log and 15 GB of memory."""
@@ -106,7 +105,6 @@ async def test_nobody_chooses_the_partition(world: World, monkeypatch: pytest.Mo
 # --- one project -------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.xfail(strict=True, reason="each event about a release or a status goes through all files of the project")
 @pytest.mark.parametrize("kind", ["release", "status"])
 async def test_a_batch_costs_files_plus_events(world: World, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
     """A project has 46,724 files, and 100,000 such events are 30 MB: an hour for each follower."""
@@ -133,9 +131,7 @@ async def test_a_batch_costs_files_plus_events(world: World, monkeypatch: pytest
     assert len(looked) <= 4 * (files + count)
 
 
-@pytest.mark.xfail(
-    strict=True, reason="docs/design.md, 'Known limits'"
-)
+@pytest.mark.xfail(strict=True, reason="docs/design.md, 'Known limits'")
 async def test_holds_that_ended_cost_nothing(world: World) -> None:
     """A hundred thousand holds are 55 MB of log, and 17 MB that every publication writes from then on."""
     holds = [world.make.signing_held() for _ in range(1000)]

@@ -1,4 +1,4 @@
-"""`Follower.skip` against stepping: every byte of the last publication is compared; what lay between is for `verify`."""
+"""`Follower.skip` against stepping: all of the last publication is compared; what lay between is for `verify`."""
 
 import tempfile
 from collections.abc import AsyncIterator

@@ -181,12 +181,12 @@ def other_role_digest(_: Draft, published: Publication) -> Publication:
 
 
 def no_role_signature(_: Draft, published: Publication) -> Publication:
-    (name, digest64, _), *rest = published.roles
+    (name, digest64, _signatures), *rest = published.roles
     return msgspec.structs.replace(published, roles=((name, digest64, ("",)), *rest))
 
 
 def other_role_signature(_: Draft, published: Publication) -> Publication:
-    (name, digest64, _), *rest = published.roles
+    (name, digest64, _signatures), *rest = published.roles
     return msgspec.structs.replace(published, roles=((name, digest64, published.snapshot[2]), *rest))
 
 

@@ -1,0 +1,124 @@
+"""What an event asks of its aggregate: the facts that folding reads, and nothing else of the record.
+
+An event has up to 64 KB, most of which nobody folds (commitments, notes, who acted), and events wait for their
+aggregate by the million, spilled to disk. An operation takes a few hundred bytes, and never more than 5,000.
+"""
+
+from typing import Any, ClassVar
+
+import msgspec
+
+from projections.text import clean
+from schemas import events
+
+
+def type_of(kind: type[events.BaseEvent]) -> str:
+    """The `type` that records of an event's class have."""
+    return str(kind.__struct_config__.tag)
+
+
+class Upload(msgspec.Struct, frozen=True, array_like=True, tag_field="shape", tag=0):
+    """`file.uploaded`. It is idempotent by meaning, so its id is not remembered."""
+
+    type: ClassVar[str] = type_of(events.FileUploaded)
+
+    filename: str
+    version: str
+    length: int
+    sha256: str
+    blake2b_256: str
+    uploaded_at: str
+    requires_python: str | None
+    core_metadata_sha256: str | None
+    provenance_sha256: str | None
+    legacy: bool
+
+
+class _Act(msgspec.Struct, frozen=True, array_like=True):
+    """An event that is remembered by its id."""
+
+    type: str
+    id: str
+
+
+class ProjectAct(_Act, frozen=True, array_like=True, tag_field="shape", tag=1):
+    """An event about a project as a whole."""
+
+    status: str = ""
+    reason: str = ""
+
+
+class FileAct(_Act, frozen=True, array_like=True, tag_field="shape", tag=2):
+    """An event about a file, other than its upload."""
+
+    filename: str
+    reason: str
+    sha256: str = ""
+
+
+class ReleaseAct(_Act, frozen=True, array_like=True, tag_field="shape", tag=3):
+    """An event about a release."""
+
+    version: str
+    reason: str
+
+
+class TargetAct(_Act, frozen=True, array_like=True, tag_field="shape", tag=4):
+    """An event about a target that is neither a page nor a distribution file."""
+
+    path: str
+    length: int = 0
+    sha256: str = ""
+
+
+class FactAct(_Act, frozen=True, array_like=True, tag_field="shape", tag=5):
+    """An event that shapes no metadata."""
+
+
+Operation = Upload | ProjectAct | FileAct | ReleaseAct | TargetAct | FactAct
+
+
+def operation_of(event: events.BaseEvent) -> tuple[str, Operation] | None:
+    """The key of the aggregate that judges an event, and what it asks; None for what the prefix judges."""
+    if isinstance(event, events.ProjectEvent):
+        return f"project:{event.subject}", _of_project(event)
+    name = type_of(type(event))
+    if isinstance(event, events.TargetAdded):
+        act = TargetAct(name, event.id, event.subject, event.data.length, event.data.sha256)
+        return f"target:{event.subject}", act
+    if isinstance(event, events.TargetRemoved):
+        return f"target:{event.subject}", TargetAct(name, event.id, event.subject)
+    if isinstance(event, events.IncidentOpened | events.IncidentNoted | events.IncidentClosed):
+        return f"incident:{event.subject}", FactAct(name, event.id)
+    if isinstance(event, events.AccessGranted | events.AccessRevoked | events.AccessNoted):
+        return f"access:{event.subject}", FactAct(name, event.id)
+    if isinstance(event, events.OpeningErased):
+        return f"opening:{event.subject}", FactAct(name, event.id)
+    return None
+
+
+def _of_project(event: Any) -> Operation:
+    if isinstance(event, events.FileUploaded):
+        data = event.data
+        return Upload(
+            data.filename,
+            data.version,
+            data.length,
+            data.hashes.sha256,
+            data.hashes.blake2b_256,
+            event.time,
+            data.requires_python,
+            data.core_metadata_sha256,
+            data.provenance_sha256,
+            data.legacy,
+        )
+    name = type_of(type(event))
+    if isinstance(event, events.FileRestored):
+        return FileAct(name, event.id, event.data.filename, "", event.data.sha256)
+    if isinstance(event, events.FileRemoved | events.FileYanked | events.FileUnyanked):
+        return FileAct(name, event.id, event.data.filename, clean(event.data.reason))
+    if isinstance(event, events.ProjectStatusChanged):
+        return ProjectAct(name, event.id, event.data.status, clean(event.data.reason))
+    if isinstance(event, events.ProjectCreated | events.ProjectRemoved):
+        return ProjectAct(name, event.id)
+    return ReleaseAct(name, event.id, event.data.version, clean(event.data.reason))

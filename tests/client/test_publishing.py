@@ -164,12 +164,7 @@ def test_logs_alone_give_what_is_served(tmp_path: Path, options: tuple[object, .
     index.verify("--root", index.public / "metadata/1.root.json")
 
 
-NAMES = (
-    "an index [of] (mine) & 'yours'; é",
-    pytest.param("100%", marks=pytest.mark.xfail(strict=True, reason="DEFECT: paths are not quoted for SQLite's URIs")),
-    pytest.param("a#b", marks=pytest.mark.xfail(strict=True, reason="DEFECT: the logs are written beside the folder")),
-    pytest.param("a?b", marks=pytest.mark.xfail(strict=True, reason="DEFECT: the logs are written beside the folder")),
-)
+NAMES = ("an index [of] (mine) & 'yours'; é", "100%", "a#b", "a?b", "a%20b")
 
 
 @pytest.mark.parametrize("name", NAMES)

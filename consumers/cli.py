@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, NoReturn, ParamSpec
 
 import click
+import msgspec
 import structlog
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
@@ -50,6 +51,8 @@ PROBLEMS = (
     StoreError,
     UpgradeNeededError,
 )
+STATE_DAMAGE = (UnicodeDecodeError, msgspec.MsgspecError)
+"""What is on the logs is judged when it is decoded; nothing but a state fails to be what we wrote ourselves."""
 DEBUG_VARIABLE = "TUF_LEDGER_DEBUG"
 
 console = Console(stderr=True, highlight=False)
@@ -162,8 +165,15 @@ def _end(error: Exception) -> None:
     if isinstance(error, OSError):  # the environment: a folder that is not ours, a full disk
         give_up_output()
         _fail(explain(error), 2)
-    if not os.environ.get(DEBUG_VARIABLE):
-        _fail(f"unexpected {type(error).__name__}: {error}. This is a defect; {DEBUG_VARIABLE}=1 shows where", 2)
+    if os.environ.get(DEBUG_VARIABLE):
+        return
+    if isinstance(error, STATE_DAMAGE):
+        _fail(
+            f"a state file is damaged ({error}). Stop the consumers and delete what is in the state folder; it is "
+            f"rebuilt from the logs. {DEBUG_VARIABLE}=1 shows where",
+            2,
+        )
+    _fail(f"unexpected {type(error).__name__}: {error}. This is a defect; {DEBUG_VARIABLE}=1 shows where", 2)
 
 
 def _fail(error: object, code: int) -> NoReturn:

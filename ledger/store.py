@@ -127,7 +127,11 @@ class Store:
         try:
             await self._open()
         except OSError as error:
+            await self.close()
             raise StoreError(f"{error.filename or self.path} cannot be used: {error.strerror}") from error
+        except BaseException:
+            await self.close()
+            raise
 
     async def _open(self) -> None:
         if self._read_only:
@@ -374,10 +378,11 @@ class Store:
     async def _run(self, statement: str, parameters: Any) -> CursorResult[Any]:
         try:
             return await complete(self._open_connection().exec_driver_sql(statement, parameters))
-        except DatabaseError as error:
+        except (DatabaseError, UnicodeDecodeError) as error:  # the latter while SQLite's message is decoded
+            why = getattr(error, "orig", error)
             raise StateDamagedError(
-                f"{self.path}: {error.orig}. If the disk is not full, the file is damaged: stop that consumer and "
-                "delete the file; it is rebuilt from the logs"
+                f"{self.path}: {why}. If the disk is not full, the file is damaged: stop that consumer and delete the "
+                "file; it is rebuilt from the logs"
             ) from error
 
     def _open_connection(self) -> AsyncConnection:

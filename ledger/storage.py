@@ -4,11 +4,15 @@ Methods block; consumers call them in worker threads. Paths are relative, with `
 an object store has the same operations.
 """
 
+import errno
 import hashlib
 import itertools
 import os
 import shutil
+import stat
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from io import BufferedReader
 from pathlib import Path
 from typing import Protocol
 
@@ -58,7 +62,9 @@ class Storage(Protocol):
 class DirectoryStorage:
     """Storage in a directory. The staging folder must be on the same file system.
 
-    Without `durable` nothing is synced: for a folder that is thrown away if anything happens.
+    What is not complete is in the staging folder too: below the root there is nothing but what is served, and names
+    there may be as long as names of files may be. Without `durable` nothing is synced: for a folder that is thrown away
+    if anything happens.
     """
 
     def __init__(self, root: Path, staging: Path, *, durable: bool = True) -> None:
@@ -73,9 +79,7 @@ class DirectoryStorage:
 
         That folder is flat: to make and remove a folder for each page costs more than to write it.
         """
-        staged = self._staging / str(next(self._numbers))
-        _write(staged, data)
-        self._staged[path] = staged
+        self._staged[path] = self._write(data)
 
     def discard(self) -> None:
         """Empty the staging folder."""
@@ -99,10 +103,9 @@ class DirectoryStorage:
         return alarms
 
     def replace(self, path: str, data: bytes) -> None:
-        """Write beside the file, sync, and rename over it."""
+        """Write elsewhere, sync, and rename over it."""
         target = self._root / path
-        temporary = target.with_name(f".{target.name}.new")
-        _write(temporary, data)
+        temporary = self._write(data)
         self._sync([temporary])
         _rename(temporary, target)
         self._sync([target])
@@ -116,53 +119,61 @@ class DirectoryStorage:
         if self.digest(path) == digest:
             return
         target = self._root / path
-        temporary = target.with_name(f".{target.name}.new")
-        try:
-            target.parent.mkdir(parents=True, exist_ok=True)
+        with self._temporary(target) as temporary:
             shutil.copyfile(source, temporary)
             if _digest(temporary) != digest:
-                temporary.unlink()
                 raise StorageError(f"{source} changed while it was read; try again")
             self._sync([temporary])
-            temporary.replace(target)
+            _rename(temporary, target)
             self._sync([target])
-        except OSError as error:
-            raise StorageError(f"{target} cannot be written: {error.strerror}") from error
 
     def link(self, path: str, source: str) -> None:
         """A second name for the same bytes: distribution files and pages are stored once."""
         target = self._root / path
-        temporary = target.with_name(f".{target.name}.new")
-        try:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            temporary.unlink(missing_ok=True)
+        with self._temporary(target) as temporary:
             os.link(self._root / source, temporary)
-            temporary.replace(target)
             # Renaming one link to a file over another does nothing, and leaves both.
-            temporary.unlink(missing_ok=True)
-        except OSError as error:
-            raise StorageError(f"{target} cannot be linked: {error.strerror}") from error
+            _rename(temporary, target)
 
     def delete(self, path: str) -> None:
         """Delete a file, if it exists."""
-        (self._root / path).unlink(missing_ok=True)
+        with _writing(self._root / path):
+            (self._root / path).unlink(missing_ok=True)
 
     def read(self, path: str) -> bytes | None:
         """The contents of a file."""
-        try:
-            return (self._root / path).read_bytes()
-        except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
-            return None
-        except OSError as error:
-            raise StorageError(f"{self._root / path} cannot be read: {error.strerror}") from error
+        with _reading(self._root / path) as file:
+            return None if file is None else file.read()
 
     def digest(self, path: str) -> str | None:
         """The SHA-256 of a file."""
         return _digest(self._root / path)
 
     def paths(self) -> Iterator[str]:
-        """All files, sorted, except temporary ones of `replace` and `link`."""
+        """All files, sorted, those in folders that are linked too."""
         return _walk(self._root)
+
+    def _new_name(self) -> Path:
+        """A path in the staging folder; several processes may use it."""
+        return self._staging / f"{os.getpid()}-{next(self._numbers)}"
+
+    def _write(self, data: bytes) -> Path:
+        path = self._new_name()
+        with _writing(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(data)
+        return path
+
+    @contextmanager
+    def _temporary(self, target: Path) -> Iterator[Path]:
+        """A new path in the staging folder for what will be moved to a target; gone at the end."""
+        temporary = self._new_name()
+        with _writing(target):
+            temporary.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                yield temporary
+            finally:
+                temporary.unlink(missing_ok=True)
 
     def _sync(self, files: Iterable[Path]) -> None:
         """Make files and the folders that name them durable.
@@ -174,7 +185,7 @@ class DirectoryStorage:
             os.sync()
             return
         for path in paths:
-            with path.open("rb") as file:
+            with _writing(path), path.open("rb") as file:
                 os.fsync(file.fileno())
         for folder in sorted({folder for path in paths for folder in path.parents if self._contains(folder)}):
             _sync_folder(folder)
@@ -186,44 +197,88 @@ class DirectoryStorage:
 MAX_SINGLE_SYNCS = 64
 
 
-def _write(path: Path, data: bytes) -> None:
+@contextmanager
+def _writing(path: Path) -> Iterator[None]:
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(data)
+        yield
     except OSError as error:
         raise StorageError(f"{path} cannot be written: {error.strerror}") from error
 
 
-def _rename(source: Path, target: Path) -> None:
+@contextmanager
+def _reading(path: Path) -> Iterator[BufferedReader | None]:
+    """A file, open; None where there is none. Folders, pipes and devices are none: what is served is files."""
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        source.replace(target)
-    except OSError as error:
-        raise StorageError(f"{target} cannot be written: {error.strerror}") from error
-
-
-def _digest(path: Path) -> str | None:
-    try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
-        return None
+        file = _open(path)
+        if file is None:
+            yield None
+            return
+        with file:
+            yield file
     except OSError as error:
         raise StorageError(f"{path} cannot be read: {error.strerror}") from error
 
 
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
+_NO_FILE = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENXIO}
+
+
+def _open(path: Path) -> BufferedReader | None:
     try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # to open a pipe does not wait
+    except OSError as error:
+        if error.errno in _NO_FILE:
+            return None
+        raise
+    if stat.S_ISREG(os.fstat(descriptor).st_mode):
+        return os.fdopen(descriptor, "rb")
+    os.close(descriptor)
+    return None
+
+
+def _rename(source: Path, target: Path) -> None:
+    with _writing(target):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        source.replace(target)
+
+
+def _digest(path: Path) -> str | None:
+    with _reading(path) as file:
+        return None if file is None else hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _sync_folder(folder: Path) -> None:
+    with _writing(folder):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 def _walk(root: Path) -> Iterator[str]:
-    """Paths of all files below a folder, relative and sorted; nothing if it does not exist."""
-    for folder, folders, files in os.walk(root):
+    """Paths of all that is no folder below a folder, relative and sorted; nothing if it does not exist.
+
+    A server follows links to folders, and so do we. A link to what we come to anyway is given itself.
+
+    Raises:
+        StorageError: a folder cannot be read.
+    """
+    top = root.resolve()
+    followed: set[Path] = set()
+    for folder, folders, files in os.walk(root, followlinks=True, onerror=_refuse):
+        here = Path(folder)
+        for name in sorted(folders):
+            if (here / name).is_symlink():
+                to = (here / name).resolve()
+                if to in followed or to.is_relative_to(top):
+                    folders.remove(name)
+                    files.append(name)
+                followed.add(to)
         folders.sort()
         for name in sorted(files):
-            if not (name.startswith(".") and name.endswith(".new")):
-                yield (Path(folder) / name).relative_to(root).as_posix()
+            yield (here / name).relative_to(root).as_posix()
+
+
+def _refuse(error: OSError) -> None:
+    if not isinstance(error, FileNotFoundError):
+        raise StorageError(f"{error.filename} cannot be read: {error.strerror}") from error

@@ -1,12 +1,16 @@
 """Read access to what a server serves."""
 
 import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import httpx
 
 from ledger.storage import StorageError
 
 TIMEOUT_SECONDS = 30.0
+MAX_READ_BYTES = 64 * 2**20
+"""Longest file that is read into memory: far above any metadata. Others are hashed as they come."""
 
 
 class HttpStorage:
@@ -18,27 +22,33 @@ class HttpStorage:
 
     def read(self, path: str) -> bytes | None:
         """The contents of a file, or None where the server answers 404."""
-        try:
-            response = self._client.get(f"{self._url}/{path}")
-        except httpx.HTTPError as error:
-            raise StorageError(f"{self._url}/{path}: {error}") from error
-        if response.status_code == httpx.codes.NOT_FOUND:
-            return None
-        if response.is_error:
-            raise StorageError(f"{self._url}/{path}: the server answers {response.status_code}")
-        return response.content
+        data = bytearray()
+        with self._get(path) as blocks:
+            if blocks is None:
+                return None
+            for block in blocks:
+                data += block
+                if len(data) > MAX_READ_BYTES:
+                    raise StorageError(f"{self._url}/{path} is longer than {MAX_READ_BYTES:,} bytes")
+        return bytes(data)
 
     def digest(self, path: str) -> str | None:
         """The SHA-256 of a file, or None where the server answers 404."""
         digest = hashlib.sha256()
-        try:
-            with self._client.stream("GET", f"{self._url}/{path}") as response:
-                if response.status_code == httpx.codes.NOT_FOUND:
-                    return None
-                if response.is_error:
-                    raise StorageError(f"{self._url}/{path}: the server answers {response.status_code}")
-                for block in response.iter_bytes():
-                    digest.update(block)
-        except httpx.HTTPError as error:
-            raise StorageError(f"{self._url}/{path}: {error}") from error
+        with self._get(path) as blocks:
+            if blocks is None:
+                return None
+            for block in blocks:
+                digest.update(block)
         return digest.hexdigest()
+
+    @contextmanager
+    def _get(self, path: str) -> Iterator[Iterator[bytes] | None]:
+        url = f"{self._url}/{path}"
+        try:
+            with self._client.stream("GET", url) as response:
+                if response.is_error and response.status_code != httpx.codes.NOT_FOUND:
+                    raise StorageError(f"{url}: the server answers {response.status_code}")
+                yield None if response.is_error else response.iter_bytes()
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            raise StorageError(f"{url}: {error}") from error

@@ -14,7 +14,7 @@ from securesystemslib.signer import SSlibKey
 
 from projections.bins import Layout
 from projections.documents import Document, DocumentError, read_document
-from projections.keys import KeysError, RoleDocument, RoleKeys, read_keys, read_role, verify
+from projections.keys import KeysError, RoleDocument, RoleKeys, material_of, read_keys, read_role, verify
 from projections.outcomes import ACCEPTED, Outcome, no_effect, rejected
 from schemas.fields import Number, Sha256
 
@@ -197,8 +197,9 @@ def _read(documents: Mapping[str, Document], current: Authority | None, size: in
     bin_keys, layout = _read_delegation(bins, to_bins=False)
     if not snapshot_keys == timestamp_keys == bin_keys:
         raise DocumentError("roles-online", "timestamp, snapshot and bins have different keys or thresholds")
-    offline = {keyid for role in (root_keys, targets_keys, bins_keys) for keyid in role.keyids}
-    if shared := [keyid for keyid in bin_keys.keyids if keyid in offline]:
+    # Not by key id: `targets` could write an online key in another way than root does.
+    offline = {material_of(key) for role in (root_keys, targets_keys, bins_keys) for key in role.keys}
+    if shared := [key.keyid for key in bin_keys.keys if material_of(key) in offline]:
         raise DocumentError("roles-online", f"key {shared[0][:16]}… is both an online and an offline key")
     _check_signatures(targets, targets_keys)
     _check_signatures(bins, bins_keys)

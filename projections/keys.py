@@ -100,9 +100,7 @@ def read_keys(documents: Any) -> dict[str, SSlibKey]:
         if SCHEMES[document.keytype] != document.scheme or document.keyid != keyid:
             raise KeysError(f"key {keyid[:16]}… has another id or scheme than its type and value give")
         result[keyid] = SSlibKey.from_dict(keyid, msgspec.to_builtins(document))
-        key = _material(result[keyid])
-        if key is None:
-            raise KeysError(f"key {keyid[:16]}… cannot be read")
+        key = material_of(result[keyid])
         if key in material:
             # One PEM with another line break has another id: one signer must not count as two.
             raise KeysError(f"key {keyid[:16]}… stands there twice, written in two ways")
@@ -139,8 +137,12 @@ def signatures_by_keyid(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
     return result
 
 
-def _material(key: SSlibKey) -> bytes | None:
-    """The public key itself; None if it has not the form that its type says, or too little strength."""
+def material_of(key: SSlibKey) -> bytes:
+    """The public key itself, however it is written.
+
+    Raises:
+        KeysError: it has not the form that its type says, or too little strength.
+    """
     public = key.keyval["public"]
     loaded: Any
     try:
@@ -153,5 +155,7 @@ def _material(key: SSlibKey) -> bytes | None:
             is_rsa = isinstance(loaded, rsa.RSAPublicKey) and loaded.key_size >= MIN_RSA_BITS
             fits = is_ecdsa if key.keytype == "ecdsa" else is_rsa
     except (ValueError, UnsupportedAlgorithm):
-        return None
-    return loaded.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo) if fits else None
+        fits, loaded = False, None
+    if not fits:
+        raise KeysError(f"key {key.keyid[:16]}… cannot be read")
+    return bytes(loaded.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo))

@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from securesystemslib.signer import CryptoSigner, SSlibKey
 
-from projections.authority import Settings, Void, judge_ceremony
+from projections.authority import BIN_PATTERNS, Settings, Void, judge_ceremony
 from projections.bins import Layout
 from projections.outcomes import Outcome
 from projections.prefix import Prefix
@@ -75,12 +75,32 @@ def raw_in_root(number: bytes) -> Outcome:
     return without_root(value)
 
 
+def in_another_way(key: SSlibKey) -> tuple[str, dict[str, Any]]:
+    """A key in PEM with one more line break, which gives it another id."""
+    document = deepcopy(key.to_dict())
+    document["keyval"]["public"] += "\n"
+    return sha256(canonical.encode_for_signing(document)).hexdigest(), document
+
+
 def _key_in_two_ways() -> Outcome:
-    document = factory.ecdsa_signer("another").public_key.to_dict()
-    other = {**document, "keyval": {"public": document["keyval"]["public"] + "\n"}}
-    by_id = {sha256(canonical.encode_for_signing(each)).hexdigest(): each for each in (document, other)}
-    assert len(by_id) == 2
-    return drafted(*(put("root", "keys", keyid, value=each) for keyid, each in by_id.items()))
+    key = factory.ecdsa_signer("another").public_key
+    keyid, document = in_another_way(key)
+    assert keyid != key.keyid
+    return drafted(put("root", "keys", key.keyid, value=key.to_dict()), put("root", "keys", keyid, value=document))
+
+
+def _online_key_written_in_another_way() -> Outcome:
+    """The outcome of a first ceremony in which the online key signs `bins`, under another id."""
+    signer = factory.ecdsa_signer("online")
+    keyid, document = in_another_way(signer.public_key)
+    role = {"name": "bins", "terminating": True, "paths": list(BIN_PATTERNS), "keyids": [keyid], "threshold": 1}
+    team = Team(online=(signer,))
+    made = deepcopy(factory.drafts(team))
+    put("targets", "delegations", value={"keys": {keyid: document}, "roles": [role]})(made)
+    files = factory.sign_all(made, team)
+    signature = signer.sign(canonical.encode_for_signing(made["bins"])).signature
+    files["bins"]["signatures"] = [{"keyid": keyid, "sig": signature}]
+    return first(files)
 
 
 def drafted(*edits: Edit, team: Team | None = None) -> Outcome:
@@ -477,6 +497,7 @@ SECTION_6: Scenarios = {
     },
     "roles-online": {
         **{f"also a key of {role}": partial(shared_key, role) for role in ("root", "targets", "bins")},
+        "also a key of bins, written in another way": _online_key_written_in_another_way,
         "another key of snapshot": partial(
             drafted,
             put("root", "keys", ED25519.keyid, value=ED25519.to_dict()),

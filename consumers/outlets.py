@@ -12,12 +12,15 @@ from typing import NamedTuple, Protocol
 import structlog
 
 from consumers.renderer import Sink
+from ledger.logs import LogConflictError
 from ledger.storage import Storage
 from projections.documents import Document
 
 log = structlog.get_logger()
 
 TIMESTAMP = "metadata/timestamp.json"
+MAX_VERSION = 2**53
+"""A higher version is served by nobody honest. It is read as this one, which no log reaches."""
 
 
 class Outlet(Sink, Protocol):
@@ -61,17 +64,29 @@ class PublicOutlet:
 
     def __init__(self, storage: Storage) -> None:
         self._storage = storage
-        self._visible = _Visible({}, {})
+        self._visible = _Visible({}, {}, {})
+        self._keeps = False
+        self._kept_up_to = 0
         self.begin()
+
+    def keep(self, version: int) -> None:
+        """Replace no metadata that is served, since it is not known to be the log's: clients may have seen it.
+
+        Nothing becomes visible up to this version. What comes above it does (docs/operators.md, "A log was rolled
+        back"), if it needs no version that is served with other bytes.
+        """
+        self._keeps, self._kept_up_to = True, version
 
     def begin(self) -> None:
         """Empty the staging area."""
         self._storage.discard()
-        self._edition = _Visible({}, {})
+        self._edition = _Visible({}, {}, {})
 
     def put(self, path: str, data: bytes) -> None:
         """Stage an immutable file."""
-        self._storage.stage(path, data)
+        version = path.removeprefix("metadata/").partition(".")[0]
+        if not path.startswith("metadata/") or not self._is_kept(path, data, is_new=int(version) > self._kept_up_to):
+            self._storage.stage(path, data)
 
     def show(self, path: str, source: str | None) -> None:
         """Remember what a plain page is to show."""
@@ -79,19 +94,29 @@ class PublicOutlet:
 
     def put_document(self, document: Document) -> None:
         """Stage an offline role; roots wait for the end."""
+        path = f"metadata/{document.version}.{document.role}.json"
+        if self._is_kept(path, document.file, is_new=True):
+            return
         if document.role == "root":
             self._edition.roots[document.version] = document.file
         else:
-            self._storage.stage(f"metadata/{document.version}.{document.role}.json", document.file)
+            self._storage.stage(path, document.file)
 
     def finish(self, number: int, timestamp: bytes) -> None:
-        """Place everything."""
-        self._storage.stage(f"metadata/{number}.timestamp.json", timestamp)
+        """Place everything.
+
+        Raises:
+            LogConflictError: it needs a version that is served with other bytes.
+        """
+        self.put(f"metadata/{number}.timestamp.json", timestamp)
+        self._visible.kept.update(self._edition.kept)
+        if number > self._kept_up_to:
+            self._refuse_kept()
         for path in self._storage.place():
             log.error("a published file had other bytes than the log says; it was replaced", path=path)
         self._visible.pages.update(self._edition.pages)
         self._visible.roots.update(self._edition.roots)
-        if served_version(self._storage.read(TIMESTAMP)) > number:
+        if number <= self._kept_up_to or served_version(self._storage.read(TIMESTAMP)) > number:
             log.debug("what is served is newer", number=number)
             return
         for version, root in sorted(self._visible.roots.items()):
@@ -102,23 +127,51 @@ class PublicOutlet:
                 self._storage.delete(path)
             else:
                 self._storage.link(path, source)
-        self._visible = _Visible({}, {})
+        self._visible = _Visible({}, {}, {})
+        self._keeps, self._kept_up_to = False, 0
+
+    def _is_kept(self, path: str, data: bytes, *, is_new: bool) -> bool:
+        """Whether a file of metadata stays as it is served: with other bytes, or, if it is not new, not at all.
+
+        What is damaged is replaced.
+        """
+        if not self._keeps:
+            return False
+        found = self._storage.read(path)
+        stays = not is_new if found is None else found != data and served_version(found) > 0
+        name = path.rpartition("/")[2]
+        # Of a role, the last version counts; of root, all do.
+        role = name if name.endswith(".root.json") else name.partition(".")[2]
+        self._edition.kept[role] = path if stays else ""
+        return stays
+
+    def _refuse_kept(self) -> None:
+        kept = sorted(filter(None, self._visible.kept.values()))
+        if kept:
+            raise LogConflictError(
+                f"{kept[0]} is not served as the log says, and {len(kept)} such files are needed. Was a backup "
+                "restored and appended to? See docs/operators.md, 'A log was rolled back'. What was damaged must be "
+                "deleted"
+            )
 
 
 class _Visible(NamedTuple):
-    """What is not immutable files: plain pages by path with what they show, and roots by version."""
+    """What is not immutable files: plain pages by path with what they show, and roots by version; and by role what is
+    kept although the log says otherwise (empty: nothing).
+    """
 
     pages: dict[str, str | None]
     roots: dict[int, bytes]
+    kept: dict[str, str]
 
 
 def served_version(timestamp: bytes | None) -> int:
     """The version of a served timestamp; 0 if nothing is served, or nothing readable."""
     try:
         version = json.loads(timestamp or b"{}")["signed"]["version"]
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         return 0
-    return version if isinstance(version, int) else 0
+    return min(max(version, 0), MAX_VERSION) if type(version) is int else 0
 
 
 class FileListOutlet:

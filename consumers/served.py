@@ -2,12 +2,45 @@
 
 from hashlib import sha256
 
+from consumers.chain_reader import ValidPublication
 from consumers.follower import Follower
 from consumers.outlets import served_version
 
 
 class ServedAheadError(Exception):
     """What is served is not, or no longer, on the log: going on would use versions twice."""
+
+
+async def is_on_log(timestamp: bytes | None, follower: Follower) -> bool:
+    """Whether a served timestamp, read before the log, is one of the log's: applied by a follower, or still to come.
+
+    What is still to come is judged, not rendered. Where a root voids it, it counts as no publication.
+    """
+    version = served_version(timestamp)
+    if 0 < version <= follower.head.number:
+        published = await follower.publication(version)
+        return published is not None and published.timestamp_sha256 == _digest(timestamp)
+    return version > 0 and await _will_come(version, timestamp, follower)
+
+
+async def _will_come(version: int, timestamp: bytes | None, follower: Follower) -> bool:
+    reader = follower.reader
+    before, end = reader.state, await follower.tail.read_on()
+    try:
+        while (found := await reader.next()) is not None:
+            if not isinstance(found, ValidPublication):
+                continue
+            number = found.claim.number
+            voided = end.authority.void_for(number, found.digest) if end.authority else None
+            if voided is not None:
+                reader.void(voided)
+            elif number < version:
+                reader.accept(found)
+            else:
+                return number == version and found.timestamp() == timestamp
+    finally:
+        reader.state = before
+    return False
 
 
 async def check_not_ahead(timestamp: bytes | None, follower: Follower, *, above: int) -> None:
@@ -29,5 +62,9 @@ async def check_not_ahead(timestamp: bytes | None, follower: Follower, *, above:
             f"{follower.head.number}. {advice}"
         )
     published = await follower.publication(version)
-    if published is not None and published.timestamp_sha256 != sha256(timestamp or b"").hexdigest():
+    if published is None or published.timestamp_sha256 != _digest(timestamp):
         raise ServedAheadError(f"the served timestamp of version {version} is not the one on the log. {advice}")
+
+
+def _digest(timestamp: bytes | None) -> str:
+    return sha256(timestamp or b"").hexdigest()

@@ -9,6 +9,7 @@ import signal
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
+from pathlib import Path
 from typing import NamedTuple
 
 import structlog
@@ -17,6 +18,7 @@ from consumers.context import Context
 from consumers.follower import SKIP_FROM, Follower
 from consumers.outlets import TIMESTAMP, FileListOutlet, NoOutlet, Outlet, PublicOutlet, served_version
 from consumers.schedule import Schedule
+from consumers.served import is_on_log
 from consumers.signer import Signer
 from consumers.verifier import Limits, Verifier
 from consumers.workers import ThreadWorkers
@@ -24,7 +26,7 @@ from ledger.clock import SystemClock
 from ledger.logs import Logs, LogUnavailableError
 from ledger.signers import SignerError
 from ledger.storage import Storage, StorageError
-from ledger.store import Store
+from ledger.store import Store, StoreError
 
 log = structlog.get_logger()
 
@@ -34,8 +36,8 @@ FIRST_PAUSE_SECONDS = 0.5
 LONGEST_PAUSE_SECONDS = 30.0
 IDLE_SECONDS = 0.25
 STOP_SECONDS = 30.0
-RESUME_NOTE = "resume above"
 RUNNING_NOTE = "running"
+_RESUMED = "resumed-above"
 
 Loop = Callable[[asyncio.Event], Awaitable[None]]
 
@@ -67,7 +69,7 @@ async def open_follower(
         await store.open()
         follower = Follower(logs, store, workers, outlet, context.state / f"{name}.spill")
         await follower.start()
-        if storage is not None and not await _is_intact(follower, store, storage, workers):
+        if storage is not None and not await _may_go_on(follower, store, storage, workers, outlet):
             await store.reset()
             await follower.start()
         await store.set_note(RUNNING_NOTE, "yes")
@@ -80,6 +82,20 @@ async def open_follower(
         await store.close()
         await logs.close()
         workers.close()
+
+
+async def _may_go_on(
+    follower: Follower, store: Store, storage: Storage, workers: ThreadWorkers, outlet: Outlet
+) -> bool:
+    """Whether what is served is what the state was left with; if not, all files are rendered anew."""
+    timestamp = await workers.run(storage.read, TIMESTAMP)
+    is_known = await is_on_log(timestamp, follower)
+    if not is_known and isinstance(outlet, PublicOutlet):
+        version = served_version(timestamp)
+        outlet.keep(version)
+        if version:
+            log.error("what is served is not on the log: none of it is replaced", served=version)
+    return (is_known or follower.head.number == 0) and await _is_intact(follower, store, storage, workers)
 
 
 async def _is_intact(follower: Follower, store: Store, storage: Storage, workers: ThreadWorkers) -> bool:
@@ -122,10 +138,14 @@ async def publish_once(context: Context, schedule: Schedule) -> tuple[bool, Foll
 
 async def make_signer(context: Context, opened: Opened, schedule: Schedule) -> Signer:
     """A signer over a follower that was opened, as the configuration says."""
-    follower, logs, store, workers = opened
-    above = int(await store.note(RESUME_NOTE) or 0)
-    if above and follower.head.number > above:
-        await store.set_note(RESUME_NOTE, None)
+    follower, logs, _, workers = opened
+    served = context.served(context.config.signer.served)
+    above = resumed_above(context.state)
+    if follower.head.number > above > 0:
+        # Until clients see what came after it, what is served is still not on the log.
+        version = served_version(await workers.run(served.read, TIMESTAMP))
+        if not 0 < version <= above:
+            note_resumed(context.state, None)
     schedule.above = above
     return Signer(
         follower=follower,
@@ -134,8 +154,34 @@ async def make_signer(context: Context, opened: Opened, schedule: Schedule) -> S
         clock=SystemClock(),
         schedule=schedule,
         workers=workers,
-        read_served=context.served(context.config.signer.served).read,
+        read_served=served.read,
     )
+
+
+def resumed_above(folder: Path) -> int:
+    """The number that `tuf-ledger resume` set and that is still of interest; 0 if there is none.
+
+    Args:
+        folder: that of the state files. The number is in a file of its own: a state file may be thrown away.
+
+    Raises:
+        StoreError: the file holds something else.
+    """
+    path = folder / _RESUMED
+    try:
+        return int(path.read_text(encoding="ascii"))
+    except FileNotFoundError:
+        return 0
+    except (OSError, ValueError) as error:
+        raise StoreError(f"{path} cannot be read as a number: `tuf-ledger resume` writes it") from error
+
+
+def note_resumed(folder: Path, above: int | None) -> None:
+    """Set the number that the next publication must be above, or take it away."""
+    if above is None:
+        (folder / _RESUMED).unlink(missing_ok=True)
+    else:
+        (folder / _RESUMED).write_text(f"{above}\n", encoding="ascii")
 
 
 # --- loops -----------------------------------------------------------------------------------------------------------

@@ -141,14 +141,15 @@ class Signer:
             return False
         if follower.open_claim is not None and authority.root.version < follower.open_claim.root_version:
             # Held below the root of the open claim: neither that claim is to be completed nor an older one accepted.
-            log.warning("signing is held, and the open claim cannot be replaced", claim=follower.open_claim.claim.number)
+            log.warning(
+                "signing is held, and the open claim cannot be replaced", claim=follower.open_claim.claim.number
+            )
             return False
         signers = self._signers(authority)
-        taken = follower.open_claim.claim.number if follower.open_claim else follower.head.number
         claim = Claim(
             format=1,
             origin=follower.ledger.origin,
-            number=max(taken + 1, authority.settings.floor, self._schedule.above + 1),
+            number=self._number(authority),
             previous=follower.head.digest,
             time=max(to_instant(self._clock.now()), follower.head.time),
             size=due.size,
@@ -165,6 +166,22 @@ class Signer:
         await self._append(value)
         follower.stopwatch.lap("claim")
         return follower.open_claim is not None and follower.open_claim.digest == digest
+
+    def _number(self, authority: Authority) -> int:
+        """The number of the next claim.
+
+        Raises:
+            SignerError: it would not be valid, and all that we claimed would be rejected, again and again.
+        """
+        follower, floor = self._follower, authority.settings.floor
+        taken = follower.open_claim.claim.number if follower.open_claim else follower.head.number
+        number, most = max(taken + 1, floor, self._schedule.above + 1), max(taken, floor) + chain.MAX_GAP
+        if number > most:
+            raise SignerError(
+                f"the next publication would have number {number}, and {most} is the highest that is valid now. Was a "
+                "higher number given to `tuf-ledger resume` than was ever served?"
+            )
+        return number
 
     # --- publications --------------------------------------------------------------------------------------------
 

@@ -14,6 +14,7 @@ from consumers.cli import (
     json_option,
     ledger_options,
     open_context,
+    plural,
     print_json,
     progress,
     runs_async,
@@ -46,7 +47,8 @@ async def add(
 ) -> None:
     """Store wheels and source distributions and append `file.uploaded` for each. Folders are searched.
 
-    Name, version, Requires-Python and metadata are read from the file. Adding a file again does no harm.
+    Name, version, Requires-Python and metadata are read from the file. Adding a file again does no harm,
+    and stores it again if it was lost.
 
     \b
     Example:
@@ -69,8 +71,11 @@ async def add(
     elif as_json:
         for each in appended:
             print_json({"file": each.label, "record": each.record, "digest": each.digest})
+    elif appended:
+        them = "it" if len(appended) == 1 else "them"
+        click.echo(f"Added {plural(len(appended), 'file')}; `tuf-ledger publish` makes {them} visible.")
     else:
-        click.echo(f"Added {len(appended)} file{'s' * (len(appended) != 1)}; `tuf-ledger publish` makes them visible.")
+        click.echo("Nothing is new: all of it is published already.")
 
 
 async def _read_all(context: Context, storage: DirectoryStorage, paths: tuple[Path, ...]) -> list[tuple[bytes, str]]:
@@ -91,14 +96,16 @@ async def _read_all(context: Context, storage: DirectoryStorage, paths: tuple[Pa
                 raise No(f"{path} and {twin[0]} have one name and other bytes; a filename is used once")
             projects.add(each.project)
             advance(number, len(found))
-    fresh = _without_known(digests, await look_up(context, sorted(projects)))
+    fresh = set(_without_known(digests, await look_up(context, sorted(projects))))
     events = []
     with progress("Storing") as advance:
-        for number, path in enumerate(fresh, 1):
+        # What is published is stored too, if it is not there: adding files again brings lost ones back.
+        for number, (path, _) in enumerate(digests.values(), 1):
             each = read_distribution(path)
             _store(storage, each)
-            events.append((_event(each), each.filename))
-            advance(number, len(fresh))
+            if path in fresh:
+                events.append((_event(each), each.filename))
+            advance(number, len(digests))
     return events
 
 
@@ -129,7 +136,7 @@ def _store(storage: DirectoryStorage, each: Distribution) -> None:
     hashed = hashed_path(path, each.sha256)
     storage.copy(each.path, hashed, each.sha256)
     storage.link(f"targets/{path}", hashed)
-    if each.core_metadata is not None:
+    if each.core_metadata is not None and storage.digest(f"targets/{path}.metadata") != each.core_metadata_sha256:
         storage.replace(f"targets/{path}.metadata", each.core_metadata)
 
 

@@ -8,13 +8,15 @@ import click
 
 from consumers import state
 from consumers.appending import STATES
-from consumers.cli import json_option, ledger_options, open_context, print_json, runs_async
+from consumers.cli import configure_logging, json_option, ledger_options, open_context, print_json, runs_async
 from consumers.context import Context
-from consumers.server import RESUME_NOTE, RUNNING_NOTE
+from consumers.lookup import prefix_at_end
+from consumers.server import RUNNING_NOTE, resumed_above
 from consumers.verifier import DIFFERENCES_NOTE
 from ledger.clock import SystemClock, from_instant
+from ledger.logs import LogError
 from ledger.store import Store, StoreError
-from projections.authority import Authority
+from projections.authority import Authority, UpgradeNeededError
 from projections.prefix import Prefix
 from projections.repository import expires_at
 
@@ -31,6 +33,7 @@ async def info(*, folder: Path, log: str | None, as_json: bool) -> None:
       tuf-ledger info --ledger my-index --json
     """
     context = open_context(folder, log)
+    configure_logging(context.config.logging, default_level="warning")
     facts = await _collect(context)
     if as_json:
         print_json(facts)
@@ -60,7 +63,20 @@ async def _collect(context: Context) -> dict[str, Any]:
             continue
         finally:
             await store.close()
+    if furthest >= 0:
+        facts["held_at"] = await _held_at(context, facts["held_at"])
+    above = resumed_above(context.state)
+    if "signer" in facts["consumers"] and above:
+        facts["consumers"]["signer"]["resume_above"] = above
     return facts
+
+
+async def _held_at(context: Context, published: int | None) -> int | None:
+    """The size at which signing is held now: no publication covers the hold that stops them."""
+    try:
+        return (await prefix_at_end(context)).held_at
+    except (LogError, UpgradeNeededError):
+        return published  # whoever follows the log says why
 
 
 async def _consumer(store: Store, sizes: dict[str, int]) -> tuple[dict[str, Any], Prefix | None]:
@@ -74,8 +90,6 @@ async def _consumer(store: Store, sizes: dict[str, int]) -> tuple[dict[str, Any]
     }
     if not facts["running"] and await store.note(RUNNING_NOTE):
         facts["stopped"] = "not cleanly"
-    if above := await store.note(RESUME_NOTE):
-        facts["resume_above"] = int(above)
     if differences := await store.note(DIFFERENCES_NOTE):
         facts["differences"] = int(differences)
     return facts, None if position is None else await state.load_prefix(store, position.prefix)
@@ -138,7 +152,7 @@ def _print(facts: dict[str, Any]) -> None:
             line += f", {consumer['differences']} differences found in what is served"
         click.echo(line)
     for each in facts.get("judged", []):
-        click.echo(f"{each['verdict']:<14} {each['count']} records of {each['log']}")
+        click.echo(f"{each['verdict']:<14} {each['count']} of {each['log']}")
 
 
 def _left(expires: str, now: datetime) -> str:

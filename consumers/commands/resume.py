@@ -8,8 +8,9 @@ import click
 from consumers.cli import No, configure_logging, ledger_options, open_context, runs_async
 from consumers.comparing import Served
 from consumers.outlets import TIMESTAMP, NoOutlet, served_version
-from consumers.server import RESUME_NOTE, open_follower
+from consumers.server import note_resumed, open_follower
 from projections.authority import Authority
+from projections.chain import MAX_GAP
 
 
 @click.command()
@@ -40,13 +41,20 @@ async def resume(*, above: int, folder: Path, log: str | None) -> None:
         await store.reset()
     finally:
         await store.close()
-    async with open_follower(context, "signer", NoOutlet()) as (follower, _, store, _):
+    async with open_follower(context, "signer", NoOutlet()) as (follower, _, _, _):
         await follower.skip()
         end = await follower.tail.read_on()
-        if end.authority is not None:
-            _refuse_lost(served, version, end.authority)
-        await store.set_note(RESUME_NOTE, str(above))
         number = follower.head.number
+        if end.authority is not None:
+            most = max(number, end.authority.settings.floor) + MAX_GAP
+            if above >= most:
+                raise No(
+                    f"the log ends with publication {number}, and the next one has number {most} at most: give the "
+                    "highest version ever served. If clients did see a higher one, lift the floor in root above it "
+                    "first (`tuf-ledger ceremony --floor`)"
+                )
+            _refuse_lost(served, version, end.authority)
+        note_resumed(context.state, above)
     click.echo(f"The log ends with publication {number}; the next one will have a number above {above}.")
 
 

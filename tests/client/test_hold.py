@@ -76,7 +76,6 @@ def test_an_open_claim_beyond_a_hold_is_voided(index: Index) -> None:
     assert list(index.publish_and_check().projects) == ["one"]
 
 
-@pytest.mark.xfail(strict=True, reason="DEFECT: `info` asks the last publication, which never covers the hold")
 def test_info_shows_a_hold(index: Index) -> None:
     hold = Make().signing_held()
     index.append(hold)

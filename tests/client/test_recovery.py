@@ -114,7 +114,6 @@ def test_a_file_that_is_not_the_ledgers_is_named(filled: Index) -> None:
     assert output.count("unknown: ") == 4
 
 
-@pytest.mark.xfail(strict=True, reason="DEFECT: links to folders and names that look temporary are not looked at")
 def test_nothing_hides_from_verification(filled: Index, tmp_path: Path) -> None:
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "elsewhere/evil.whl").write_bytes(b"evil")
@@ -138,7 +137,6 @@ def test_distribution_files_are_not_compared_if_nobody_wants_it(filled: Index) -
     filled.verify("--no-files")
 
 
-@pytest.mark.xfail(strict=True, reason="DEFECT: what is published is not stored again, even if it is gone")
 def test_adding_files_again_brings_lost_ones_back(index: Index) -> None:
     path = index.upload("one")
     index.publish()
@@ -206,7 +204,6 @@ def test_a_log_with_a_second_history(filled: Index) -> None:
     assert "is not the one it was" in filled.run("publish", answer=1)
 
 
-@pytest.mark.xfail(strict=True, reason="DEFECT: a publisher without a state replaces published versions by others")
 def test_a_log_with_a_second_history_and_a_lost_state(filled: Index) -> None:
     second_history(filled)
     before = tree(filled.public / "metadata")
@@ -233,7 +230,6 @@ def test_a_lost_ceremony_is_appended_again_first(filled: Index) -> None:
     assert filled.info()["bins"] == 32
 
 
-@pytest.mark.xfail(strict=True, reason="DEFECT: the note of `resume` is in the state, which is thrown away")
 def test_a_whole_machine_restored_from_a_backup(filled: Index) -> None:
     """The operator knows which version clients saw; nothing on this machine does."""
     backup = Backup(filled)
@@ -255,7 +251,6 @@ def test_another_ledgers_log(filled: Index, tmp_path: Path) -> None:
     assert "give --root" not in filled.run("verify", "--root", filled.public / "metadata/1.root.json", answer=1)
 
 
-@pytest.mark.xfail(strict=True, reason="DEFECT: any number is taken, and the last one leaves no number for the next")
 def test_resuming_above_a_mistyped_number_does_not_end_the_ledger(filled: Index) -> None:
     filled.run("resume", "--above", 2**53 - 1, answer=1)
     filled.upload("four")

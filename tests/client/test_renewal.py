@@ -121,7 +121,6 @@ def test_what_has_expired_is_renewed_all_at_once(tmp_path: Path, clock: FakeCloc
     assert len(claims(index)[-1].renew) == 128
 
 
-@pytest.mark.xfail(strict=True, reason="DEFECT: too few bins are renewed at a time for a `publish` every few hours")
 def test_publishing_by_a_timer_renews_in_time(tmp_path: Path, clock: FakeClock) -> None:
     index = Index.create(tmp_path / "index", "--bins", 256, clock=clock)
     for _ in range(18):

@@ -96,16 +96,19 @@ async def wait_for(context: Context, appended: Iterable[Appended], timeout_secon
         No: they are not covered in time.
     """
     waiting = list(appended)
+    if not waiting:
+        return []
     deadline = monotonic() + timeout_seconds
-    last = max((each.record for each in waiting), default=-1)
+    first, last = min(each.record for each in waiting), max(each.record for each in waiting)
     while True:
         answers = await _ask(context, waiting, last)
         if answers is not None:
             return answers
         if monotonic() > deadline:
             raise No(
-                f"not covered by a publication after {timeout_seconds:g} seconds. The events are on the log; is a "
-                "signer running (`tuf-ledger run`), or is signing held (`tuf-ledger info`)?"
+                f"not covered by a publication after {timeout_seconds:g} s. What was appended is on the log as "
+                f"{f'event {first}' if first == last else f'events {first} to {last}'}; is a signer running "
+                "(`tuf-ledger run`), or is signing held (`tuf-ledger info`)?"
             )
         await asyncio.sleep(POLL_SECONDS)
 

@@ -121,7 +121,14 @@ def open_context(folder: Path, log: str | None) -> Context:
             f"there is no ledger in {folder.resolve()}: no ledger.toml. `tuf-ledger init {folder}` makes one; "
             "--ledger names another folder, --log logs without a folder"
         )
-    return Context(folder, config)
+    context = Context(folder, config)
+    context.logs()  # a URL that names none is refused before anything is made
+    return context
+
+
+def plural(count: int, what: str) -> str:
+    """`1 file`, `2 files`."""
+    return f"{count} {what}{'s' * (count != 1)}"
 
 
 def runs_async(function: Callable[P, Coroutine[Any, Any, None]]) -> Callable[P, None]:

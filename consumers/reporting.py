@@ -6,7 +6,7 @@ from typing import Any, ParamSpec
 import click
 
 from consumers.appending import Answer
-from consumers.cli import No, print_json
+from consumers.cli import No, plural, print_json
 
 P = ParamSpec("P")
 
@@ -33,8 +33,9 @@ def report_answers(answers: Sequence[Answer], *, as_json: bool) -> None:
         if as_json:
             print_json(each._asdict())
             continue
-        why = f" ({each.code}: {each.detail})" if each.code else ""
+        detail = f": {each.detail}" if each.detail else ""
+        why = f" ({each.code}{detail})" if each.code else ""
         click.echo(f"{each.label}: {each.verdict}{why}, publication {each.publication}")
     rejected = sum(each.verdict == "rejected" for each in answers)
     if rejected:
-        raise No(f"{rejected} of {len(answers)} events were rejected")
+        raise No(f"{rejected} of {plural(len(answers), 'event')} were rejected")

@@ -14,6 +14,7 @@ from consumers.cli import (
     json_option,
     ledger_options,
     open_context,
+    plural,
     print_json,
     progress,
     runs_async,
@@ -61,9 +62,10 @@ async def append(
         for each in appended:
             print_json({"line": int(each.label.removeprefix("line ")), "record": each.record, "digest": each.digest})
     else:
-        click.echo(f"Appended {len(appended)} event{'s' * (len(appended) != 1)}.")
+        click.echo(f"Appended {plural(len(appended), 'event')}.")
     if bad:
-        raise No(f"{bad} bad line{'s' * (bad != 1)}")
+        went_on = "left out" if keep_going else "nothing from it on was appended; --keep-going leaves bad lines out"
+        raise No(f"{plural(bad, 'bad line')}: {went_on}")
 
 
 async def _append(log: Log, file: BinaryIO, *, keep_going: bool) -> tuple[list[Appended], int]:

@@ -66,7 +66,10 @@ class _Story:
     def tell(self, files: tuple[Path, ...]) -> None:
         self._title("Some real distribution files")
         downloads = files or _download(self._folder / "downloads")
-        chosen = next(read_distribution(path) for path in find_distributions(downloads))
+        found = next(find_distributions(downloads), None)
+        if found is None:
+            raise No("there are no wheels or source distributions (*.whl, *.tar.gz, *.zip) there")
+        chosen = read_distribution(found)
 
         self._title("A new ledger: two logs, a first root, and its first publication")
         self._run("init", "index", "--origin", "demo.localhost/index", "--timestamp-expiry", "1h")

@@ -59,6 +59,8 @@ async def rebuild(
         wanted = read_at(at)
     except ValueError as error:
         raise Usage(str(error)) from error
+    if wanted.number == 0:
+        raise Usage("--at 0: publications are numbered from 1")
     with progress("Rebuilding") as advance:
         rebuilt = await rebuild_tree(context, target, wanted, all_versions=all_versions, files=files, report=advance)
     if as_json:

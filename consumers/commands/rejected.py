@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from consumers.appending import STATES
-from consumers.cli import No, json_option, ledger_options, open_context, print_json, runs_async
+from consumers.cli import No, configure_logging, json_option, ledger_options, open_context, print_json, runs_async
 from ledger.store import JudgedRow, Store, StoreError
 
 PAGE = 1000
@@ -26,6 +26,7 @@ async def rejected(*, folder: Path, log: str | None, everything: bool, as_json: 
       tuf-ledger rejected --ledger my-index
     """
     context = open_context(folder, log)
+    configure_logging(context.config.logging, default_level="warning")
     for name in STATES:
         store = context.store(name, read_only=True)
         try:
@@ -42,11 +43,13 @@ async def rejected(*, folder: Path, log: str | None, everything: bool, as_json: 
 
 
 async def _list(store: Store, verdicts: list[str], *, as_json: bool) -> None:
-    after = ("", -1)
+    after = nothing = ("", -1)
     while rows := await store.judged_page(verdicts, after, PAGE):
         for row in rows:
             _print(row, as_json=as_json)
         after = (rows[-1].log, rows[-1].record)
+    if after == nothing and not as_json:
+        click.echo("No record was rejected.")
 
 
 def _print(row: JudgedRow, *, as_json: bool) -> None:

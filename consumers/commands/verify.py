@@ -11,6 +11,7 @@ from consumers.cli import (
     json_option,
     ledger_options,
     open_context,
+    plural,
     print_json,
     progress,
     runs_async,
@@ -61,6 +62,8 @@ async def verify(
     configure_logging(context.config.logging, default_level="error")
     if first is not None and last is not None and first > last:
         raise Usage("--from must not be above --to")
+    if served is not None and last is not None:
+        raise Usage("--served compares with the end of the log: leave --to out")
     wanted = _wanted(context, root, served, files=files, first=first, last=last)
     with progress("Verifying") as advance:
         verified = await verify_log(context, wanted, advance)
@@ -102,7 +105,7 @@ def _print(verified: Verified) -> None:
         "signed as the offline roles require."
     )
     if verified.rejected:
-        click.echo(f"{verified.rejected} records were rejected (`tuf-ledger rejected` lists them).")
+        click.echo(f"Rejected: {plural(verified.rejected, 'record')} (`tuf-ledger rejected` lists them).")
     if verified.served is not None and not verified.differences:
         click.echo(f"What is served is publication {verified.served}, complete and unchanged.")
     if not verified.anchored:

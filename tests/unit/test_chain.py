@@ -354,7 +354,7 @@ def test_so_does_one_that_one_of_several_keys_sealed() -> None:
         chain.judge(factory.seal_claim(chain.claim(1, size=9), [ONLINE[3], ONLINE[2]]))
 
 
-def test_a_prefix_that_was_restored_knows_all_keys_that_were_ever_online() -> None:
+def test_all_keys_that_were_ever_online_are_known() -> None:
     chain = Chain(Team(online=ONLINE[:1]))
     chain.change_to(Team(online=ONLINE[1:2]))
     assert set(chain.authority.online_ever) == {signer.public_key.keyid for signer in ONLINE[:2]}

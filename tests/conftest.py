@@ -2,6 +2,11 @@
 
 from hypothesis import HealthCheck, settings
 
+# Imported here because a distributed run loads no other conftest where the summary is printed.
+from tests.simulation.counting import pytest_terminal_summary
+
+__all__ = ["pytest_terminal_summary"]
+
 # No test is timed: a busy machine is no defect.
 settings.register_profile("ledger", deadline=None, max_examples=100, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("ledger")

@@ -4,9 +4,11 @@ import json
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
-from functools import wraps
+from functools import lru_cache, wraps
 from hashlib import sha256
 from typing import Any, TypeVar, cast
+
+from tuf.api.metadata import Metadata
 
 from projections.prefix import Prefix
 from schemas.codec import decode_publication_record
@@ -114,11 +116,11 @@ class Oracle:
         self._events = events
         self._publications = publications
         self._repeating = repeating
-        self._signed: dict[tuple[str, int], bytes] = {}
+        self._signed: dict[tuple[str, int], set[bytes]] = defaultdict(set)
         self._published: dict[str, bytes] = {}
         self._snapshots: dict[str, dict[str, int]] = defaultdict(dict)
         self._prefix = Prefix()
-        self._claimed: set[int] = set()
+        self._roots: dict[int, set[int]] = defaultdict(set)
         self._claims_read = 0
         self.violation: AssertionError | None = None
 
@@ -143,6 +145,7 @@ class Oracle:
             assert version > parse(before)["version"], "the served timestamp went back, or changed within its version"
         found = reachable(tree.files)
         assert after == tree.files.get(f"metadata/{version}.timestamp.json")
+        newest_root(found).verify_delegate("timestamp", _load(after))
         meta = parse(found[f"metadata/{version}.snapshot.json"])["meta"]
         known = self._snapshots[str(id(tree))]
         for name, entry in meta.items():
@@ -158,10 +161,15 @@ class Oracle:
             assert document["type"] == "claim"
             return
         name, version = process.sealing, document["version"]
-        assert version in self._numbers_claimed(), f"{name} {version} is signed and was never claimed"
+        roots = self._roots_at_claims()[version]
+        assert roots, f"{name} {version} is signed and was never claimed"
         if not self._repeating and name in {"snapshot", "the timestamp"}:
             return  # they cover signatures that do not repeat, or their lengths
-        assert self._signed.setdefault((name, version), payload) == payload, f"{name} {version} was signed twice"
+        signed = self._signed[name, version]
+        signed.add(payload)
+        # A claim under a newer root may take the number of an open one again (docs/rules.md, section 7). What was
+        # signed under the older is then never valid.
+        assert len(signed) <= len(roots), f"{name} {version} was signed twice"
 
     @_noted
     def committed(self, disk: Disk) -> None:
@@ -175,17 +183,27 @@ class Oracle:
                 assert end <= len(values), "the position is ahead of the log"
                 assert sha256(values[end - 1] or b"").hexdigest() == wanted
 
-    def _numbers_claimed(self) -> set[int]:
+    def _roots_at_claims(self) -> Mapping[int, set[int]]:
+        """Under which versions of root each number was claimed, by whomever."""
         for value in self._publications.values[self._claims_read :]:
             record = decode_publication_record(value)
             if isinstance(record, Record) and isinstance(record.signed, Claim):
-                self._claimed.add(record.signed.number)
+                prefix, _ = Prefix().extend(self._events.values[: record.signed.size])
+                if prefix.authority is not None:
+                    self._roots[record.signed.number].add(prefix.authority.root.version)
         self._claims_read = len(self._publications.values)
-        return self._claimed
+        return self._roots
+
+    # --- after a power failure -----------------------------------------------------------------------------------
+
+    def survived(self, tree: Tree) -> None:
+        """The power failed: what is served was made durable before the timestamp that leads to it."""
+        if TIMESTAMP in tree.files:
+            reachable(tree.files)
 
     # --- at rest -------------------------------------------------------------------------------------------------
 
-    def at_rest(self, trees: Iterable[Tree], now: datetime, *, tail_may_be_held: bool = False) -> None:
+    def at_rest(self, trees: Iterable[Tree], now: datetime) -> None:
         """Nothing happens any more by itself: everything is served that should be, and nothing has expired."""
         prefix = self._prefix_at_end()
         if prefix.authority is None:
@@ -198,8 +216,7 @@ class Oracle:
             assert not tree.alarms, f"files had to be replaced: {tree.alarms}"
             size = snapshot_size(found)
             held = prefix.held_at
-            if not tail_may_be_held:
-                assert size == prefix.size if held is None else size >= min(held, prefix.size), "events are not served"
+            assert size == prefix.size if held is None else size >= min(held, prefix.size), "events are not served"
             for path, data in found.items():
                 if path.startswith("metadata/"):
                     expires = datetime.fromisoformat(parse(data)["expires"])
@@ -226,6 +243,7 @@ class Oracle:
         if not every.numbers:
             return
         expected = reachable(every.files)
+        check_signatures(expected)
         assert reachable(skipped.files) == expected, "skipping makes another repository"
         assert plain_pages(skipped.files) == plain_pages(every.files), "skipping makes other plain pages"
         for name, tree in trees.items():
@@ -254,12 +272,51 @@ class Oracle:
 
     def _check_signed(self, every: Replayed) -> None:
         """What was published under a number is what was signed under it."""
-        for (name, version), payload in self._signed.items():
+        for (name, version), payloads in self._signed.items():
             role = {"the timestamp": "timestamp"}.get(name, name)
-            file = every.files.get(f"metadata/{version}.{role}.json")
-            if version in every.numbers:
-                assert file is not None, f"{name} {version} was signed, and not published with its number"
-                assert file.endswith(b',"signed":' + payload + b"}")
+            file = every.files.get(f"metadata/{version}.{role}.json", b"")
+            if version in every.numbers and len(self._roots[version]) == 1:
+                (payload,) = payloads
+                assert file.endswith(b',"signed":' + payload + b"}"), f"{name} {version} was signed and not published"
+
+
+def check_signatures(found: Mapping[str, bytes]) -> None:
+    """Each file is signed as the one above it demands, from the first root on: python-tuf's model says so."""
+    root = newest_root(found)
+    timestamp = _load(found[TIMESTAMP])
+    root.verify_delegate("timestamp", timestamp)
+    snapshot = _load(found[f"metadata/{timestamp.signed.snapshot_meta.version}.snapshot.json"])
+    root.verify_delegate("snapshot", snapshot)
+    targets, bins = (
+        _load(found[f"metadata/{snapshot.signed.meta[f'{role}.json'].version}.{role}.json"])
+        for role in ("targets", "bins")
+    )
+    root.verify_delegate("targets", targets)
+    targets.verify_delegate("bins", bins)
+    for name in bin_names(bins.signed.to_dict()):
+        version = snapshot.signed.meta[f"{name}.json"].version
+        bins.verify_delegate(name, _load(found[f"metadata/{version}.{name}.json"]))
+
+
+def newest_root(found: Mapping[str, bytes]) -> Metadata[Any]:
+    """The last root, if each is signed as it and the one before demand."""
+    numbers = range(1, sum(path.endswith(".root.json") for path in found) + 1)
+    return _last_of(tuple(found[f"metadata/{number}.root.json"] for number in numbers))
+
+
+@lru_cache(1000)
+def _last_of(roots: tuple[bytes, ...]) -> Metadata[Any]:
+    root = _load(roots[0])
+    for following in map(_load, roots):
+        root.verify_delegate("root", following)
+        following.verify_delegate("root", following)
+        root = following
+    return root
+
+
+@lru_cache(1000)
+def _load(data: bytes) -> Metadata[Any]:
+    return Metadata.from_bytes(data)
 
 
 def plain_pages(files: Files) -> dict[str, bytes]:

@@ -16,14 +16,15 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, Literal, ParamSpec, TypeVar
+from types import SimpleNamespace
+from typing import Any, Literal, ParamSpec, TypeVar, cast
 
 from securesystemslib.signer import CryptoSigner, Signature, Signer, SSlibKey
-from sqlalchemy.exc import OperationalError
+from sqlalchemy import CursorResult
 
 from ledger.logs import LogConflictError, LogUnavailableError
 from ledger.storage import StorageError
-from ledger.store import Store, StoreError
+from ledger.store import StateDamagedError, Store, StoreError
 from tests.simulation.processes import Process
 
 P = ParamSpec("P")
@@ -135,13 +136,6 @@ class SimLog:
 # --- the state store ---------------------------------------------------------------------------------------------
 
 
-class StoreFault(OperationalError):
-    """What SQLAlchemy raises when SQLite fails."""
-
-    def __init__(self, message: str) -> None:
-        super().__init__(message, None, sqlite3.OperationalError(message))
-
-
 class Disk:
     """A state file. Statements take effect at once; what was not committed is undone when its process dies."""
 
@@ -162,10 +156,8 @@ class Disk:
         if self._keeps_images:
             self._images.append(_copy(self.connection))
 
-    def execute(self, statement: str, rows: Sequence[Any] | None) -> list[Any]:
-        """Run a statement, once or for every row."""
-        if rows is None:
-            return self.connection.execute(statement).fetchall()
+    def execute(self, statement: str, rows: Sequence[Any]) -> list[Any]:
+        """Run a statement for every row of parameters."""
         if len(rows) == 1:
             return self.connection.execute(statement, rows[0]).fetchall()
         self.connection.executemany(statement, rows)
@@ -212,9 +204,9 @@ class SimStore(Store):
         self._committed = committed
 
     async def close(self) -> None:
-        self._process.enter("store.close", StoreFault)
+        self._process.enter("store.close", StateDamagedError)
         self._disk.crash()
-        self._process.leave("store.close", StoreFault)
+        self._process.leave("store.close", StateDamagedError)
 
     def _acquire_lock(self) -> None:
         owner = self._disk.owner
@@ -223,32 +215,23 @@ class SimStore(Store):
         self._disk.owner = self._process
 
     async def _connect(self) -> None:
-        self._process.enter("store.connect", StoreFault)
-        self._process.leave("store.connect", StoreFault)
+        self._process.enter("store.connect", StateDamagedError)
+        self._process.leave("store.connect", StateDamagedError)
 
     async def _disconnect(self) -> None:
         if self._disk.connection.in_transaction:
             self._disk.connection.execute("ROLLBACK")
 
     async def _replace(self) -> None:
-        self._process.enter("store.erase", StoreFault)
+        self._process.enter("store.erase", StateDamagedError)
         self._disk.erase()
-        self._process.leave("store.erase", StoreFault)
+        self._process.leave("store.erase", StateDamagedError)
         await super()._replace()
 
-    async def _rows(self, statement: str, *parameters: Any) -> list[Any]:
-        return self._run(statement, [parameters])
-
-    async def _execute(self, statement: str, *parameters: Any) -> None:
-        self._run(statement, [parameters])
-
-    async def _many(self, statement: str, rows: Sequence[Any]) -> None:
-        if rows:
-            self._run(statement, [tuple(row) for row in rows])
-
-    def _run(self, statement: str, rows: Sequence[Any]) -> list[Any]:
+    async def _run(self, statement: str, parameters: Any) -> CursorResult[Any]:
+        rows = parameters if isinstance(parameters, list) else [parameters]
         label = f"store.{statement[:24]}"
-        self._process.enter(label, StoreFault)
+        self._process.enter(label, StateDamagedError)
         assert self._disk.owner is self._process, "another process has this file by now"
         before = self._disk.connection.total_changes
         found = self._disk.execute(statement, rows)
@@ -257,8 +240,8 @@ class SimStore(Store):
             self._committed(self._disk)
         else:
             self._disk.note_write(before)
-        self._process.leave(label, StoreFault)
-        return found
+        self._process.leave(label, StateDamagedError)
+        return cast("CursorResult[Any]", SimpleNamespace(fetchall=lambda: found))
 
 
 # --- what is served ----------------------------------------------------------------------------------------------
@@ -290,7 +273,6 @@ class Tree:
         else:
             self.files[path] = data
         self._changed(self, path, before, data)
-
 
     def lose_unsynced(self, chance: random.Random, *, links_too: bool) -> None:
         """The power fails: some of the last changes are undone."""
@@ -329,8 +311,8 @@ class SimStorage:
 
     def place(self) -> list[str]:
         """Each file is an effect of its own; after the last comes the sync."""
-        alarms = []
-        for path in sorted(self._staged):
+        alarms, staged = [], sorted(self._staged)
+        for path in staged:
             self._enter("place")
             data = self._staged.pop(path)
             present = self._tree.files.get(path)
@@ -338,17 +320,15 @@ class SimStorage:
                 alarms.append(path)
             self._tree.set(path, data, "place")
             self._leave("place")
-        self._enter("sync")
-        self._tree.unsynced.clear()
-        self._leave("sync")
+        self._sync(set(staged))
         self._tree.alarms.extend(alarms)
         return alarms
 
     def replace(self, path: str, data: bytes) -> None:
         self._enter("replace")
         self._tree.set(path, data, "replace")
-        self._tree.unsynced.clear()
         self._leave("replace")
+        self._sync({path})
 
     def link(self, path: str, source: str) -> None:
         self._enter("link")
@@ -373,6 +353,11 @@ class SimStorage:
 
     def paths(self) -> Iterator[str]:
         return iter(sorted(self._tree.files))
+
+    def _sync(self, paths: set[str]) -> None:
+        self._enter("sync")
+        self._tree.unsynced = [each for each in self._tree.unsynced if each[0] not in paths]
+        self._leave("sync")
 
     def _enter(self, call: str) -> None:
         self._process.enter(f"storage.{call}", StorageError)

@@ -7,7 +7,7 @@ or never. Nothing runs at the same time: given the same seeds, everything happen
 from collections.abc import Callable, Coroutine
 from typing import Any, Literal, NamedTuple, Protocol, TypeVar
 
-from greenlet import greenlet
+from greenlet import greenlet  # type: ignore[import-untyped]  # it comes with sqlalchemy[asyncio]
 
 R = TypeVar("R")
 How = Literal["before", "after", "error before", "error after", "late"]
@@ -36,9 +36,6 @@ class Host(Protocol):
 
     def wants_to_interleave(self, process: "Process") -> bool:
         """Whether a process is to give its turn away at this call."""
-
-    def when_idle(self) -> None:
-        """The only process has nothing to do."""
 
 
 class Process:
@@ -110,10 +107,7 @@ class Process:
     def wait(self, wanted: Callable[[], bool]) -> None:
         """Let others go on until something holds, or until the world wakes everyone: a time has passed."""
         self._wanted = wanted
-        if self._runner is None:
-            self._world.when_idle()
-        else:
-            self._switch()
+        self._switch()
         self._wanted = None
 
     def wake(self) -> None:
@@ -150,13 +144,10 @@ class Process:
         self._runner.switch()
 
     def kill(self) -> None:
-        """End it where it stands, not at a call of its own."""
+        """End it where it stands, if it stands anywhere: its world is over."""
         self.alive = False
-        if self._runner is not None and not self._runner.dead:
-            if self._runner:
-                self._runner.throw(Crash(repr(self)))
-            else:
-                self._runner.throw(Crash)
+        if self._runner:
+            self._runner.throw(Crash(repr(self)))
 
     def _pause(self) -> None:
         if self._runner is not None and self._world.wants_to_interleave(self):

@@ -20,7 +20,7 @@ from tests.simulation.ports import Disk, InlineWorkers, Records, SimLog, SimStor
 from tests.simulation.processes import Process, run
 
 TIMESTAMP = "metadata/timestamp.json"
-_SHARED_MEMORY = Path("/dev/shm")  # noqa: S108  # only a faster place for temporary files
+_SHARED_MEMORY = Path("/dev/shm")  # only a faster place for temporary files
 NOWHERE = Path(mkdtemp(prefix="tuf-ledger-simulation-", dir=_SHARED_MEMORY if _SHARED_MEMORY.is_dir() else None))
 """Spilled partitions are below; everything else is in memory."""
 atexit.register(shutil.rmtree, NOWHERE, ignore_errors=True)
@@ -45,9 +45,6 @@ class Alone:
 
     def wants_to_interleave(self, process: Process) -> bool:
         return False
-
-    def when_idle(self) -> None:
-        raise AssertionError("a replay does not wait")
 
 
 class Recorder:

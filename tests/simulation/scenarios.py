@@ -6,7 +6,7 @@ A scenario is a list of actions. Each is taken when everything is at rest, or, w
 import random
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Literal
 
 from securesystemslib.signer import CryptoSigner
 
@@ -17,7 +17,6 @@ from schemas import events
 from schemas.codec import encode_event
 from tests import factory
 from tests.factory import Make, Team
-from tests.simulation.fixes import CEREMONIES_WHILE_HELD
 from tests.simulation.strangers import STRANGERS, Stranger
 
 
@@ -104,6 +103,8 @@ BIN_EXPIRY_SECONDS = 4000
 ONLINE_KEYS = ("online 1", "online 2", "online 3", "online 4")
 PROJECTS = ("a", "a-b", "c", "demo")
 VERSIONS = ("1", "1.0", "2")
+STATUSES: tuple[Literal["active", "archived", "quarantined", "deprecated"], ...]
+STATUSES = ("active", "archived", "quarantined", "deprecated")
 REASONS = (None, "", "Broken", "Vuln\u00e9rable\x00")
 
 
@@ -219,7 +220,7 @@ class _Writer:
         filename = f"{project}-{version}.tar.gz"
         if rng.random() < 0.35:
             return make.file_uploaded(project, version, length=rng.choice([9, 9, 9, 10]))
-        status = rng.choice(["active", "archived", "quarantined", "deprecated"])
+        status = rng.choice(STATUSES)
         made: list[Callable[[], events.BaseEvent]] = [
             lambda: make.project_created(project),
             lambda: make.project_status_changed(project, status, reason),
@@ -235,7 +236,7 @@ class _Writer:
             lambda: make.release_quarantine_cleared(project, version),
             lambda: make.target_added(f"tools/{project}.txt", rng.choice("xy")),
             lambda: make.target_removed(f"tools/{project}.txt"),
-            lambda: make.incident_opened(),
+            make.incident_opened,
             lambda: make.access("granted"),
         ]
         return rng.choice(made)()
@@ -255,9 +256,6 @@ class _Writer:
         self._holds.append(hold.id)
 
     def _ceremony(self) -> None:
-        if self._prefix.held_at is not None and not CEREMONIES_WHILE_HELD:
-            self._batch()
-            return
         rng, team = self._rng, self._team
         settings = team.settings
         chance = rng.random()

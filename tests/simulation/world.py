@@ -1,6 +1,7 @@
 """A world: what is durable, the processes that work on it, and who goes on when."""
 
 import random
+from asyncio import Event
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -8,9 +9,9 @@ from datetime import datetime, timedelta
 from types import SimpleNamespace
 from typing import Any, Literal, NamedTuple, cast
 from unittest.mock import patch
+from zlib import crc32
 
-from asyncio import Event
-
+from msgspec import json
 from securesystemslib.signer import SSlibKey
 
 from consumers import server
@@ -20,10 +21,9 @@ from consumers.schedule import Schedule
 from consumers.sealing import SigningSealer
 from ledger.clock import SystemClock
 from ledger.logs import Logs
-from projections import keys
+from projections import authority, keys
 from tests import factory
 from tests.simulation.client import Client
-from tests.simulation.fixes import FIXES
 from tests.simulation.invariants import Oracle
 from tests.simulation.ports import (
     Disk,
@@ -70,18 +70,25 @@ class Setup(NamedTuple):
 
 
 class Point(NamedTuple):
-    """A place where a process could have died, and what was durable there."""
+    """A place where a process could have died, and all that goes on from there without it: what was durable, and how
+    far the others were.
+    """
 
     process: str
     life: int
     call: int
     when: str
     label: str
-    durable: tuple[Any, ...]
+    left: tuple[Any, ...]
+
+    @property
+    def port(self) -> str:
+        """The port that was called."""
+        return {"events": "log", "publications": "log", "key": "signer"}.get(name := self.label.partition(".")[0], name)
 
 
 class World:
-    """One run of a scenario. `points` lists every port call if it was asked for."""
+    """One run of a scenario. `points` collects every port call if it is given."""
 
     def __init__(
         self, scenario: Scenario, setup: Setup, faults: Sequence[Fault] = (), *, points: list[Point] | None = None
@@ -112,16 +119,23 @@ class World:
         self._stopping = False
         self._forgetful: set[str] = set()
         self._forged: bytes | None = None
+        self._voided = False
         self._halted: list[Duty] = []
 
     # --- running -------------------------------------------------------------------------------------------------
 
     def run(self) -> None:
         """Run the scenario to its end, and check what must hold there."""
-        with patched({"projections.repository.LENGTH_ABOVE_BYTES": self.scenario.sizes.length_above}):
-            self._run()
-        for disk in self.disks.values():
-            disk.close()
+        try:
+            with patched({"projections.repository.LENGTH_ABOVE_BYTES": self.scenario.sizes.length_above, **_ONCE}):
+                self._run()
+        finally:
+            for process in self._processes.values():
+                process.kill()
+            for client in self._clients.values():
+                client.close()
+            for disk in self.disks.values():
+                disk.close()
 
     def _run(self) -> None:
         with patched(self._replacements()):
@@ -133,9 +147,9 @@ class World:
                 self._stop_all()
         self.oracle.at_end(self.trees, self.disks, self.scenario.project_events)
         if self.setup.has_clients:
-            self._visit(Client())
-        for client in self._clients.values():
-            client.close()
+            newcomer = Client()
+            self._visit(newcomer)
+            newcomer.close()
 
     def _come_to_the_end(self) -> None:
         for _ in range(MAX_TURNS):
@@ -229,9 +243,11 @@ class World:
         elif isinstance(action, Forge):
             self._forge()
         else:
-            forged, self._forged = self._forged, None
+            self._voided = True
             self.events.values.append(
-                voiding(self.events.values, forged, action.team, action.make) if forged else b"nothing to void"
+                voiding(self.events.values, self._forged, action.team, action.make)
+                if self._forged
+                else b"nothing to void"
             )
             for duty in self._halted:
                 self._begin(duty)
@@ -290,6 +306,7 @@ class World:
             chance = random.Random(f"power {self.scenario.seed} {process} {process.calls}")
             self.disks[duty.name].lose_commits(chance)
             self.trees[duty.tree].lose_unsynced(chance, links_too=self.setup.fate == "power, links too")
+            self.oracle.survived(self.trees[duty.tree])
         if duty.name in self._forgetful:
             self._forgetful.discard(duty.name)
             self.disks[duty.name].erase()
@@ -297,10 +314,11 @@ class World:
             return
         self._stopping = False
         self.exits[type(error).__name__] += 1
-        if isinstance(error, DivergenceError) and self._forged is not None:
+        halted = isinstance(error, DivergenceError) and self._forged is not None
+        if halted and not self._voided:
             self._halted.append(duty)
             return
-        if error is not None and (not process.faulted or isinstance(error, AssertionError)):
+        if error is not None and not halted and (not process.faulted or isinstance(error, AssertionError)):
             raise error
         self._begin(duty)
 
@@ -322,7 +340,10 @@ class World:
 
     def observe(self, process: Process, label: str, when: str) -> None:
         if self._points is not None:
-            self._points.append(Point(process.name, process.life, process.calls, when, label, self._durable()))
+            others = [(each.name, each.life, each.calls) for each in self._processes.values() if each is not process]
+            self._points.append(
+                Point(process.name, process.life, process.calls, when, label, (*self._durable(), *others))
+            )
 
     def wants_to_interleave(self, process: Process) -> bool:
         """At every other call, say; and now and then a process is left alone for long."""
@@ -332,9 +353,6 @@ class World:
         if chance < 0.01:
             self._asleep[process.name] = self._count + self._turns.randint(1, 400)
         return chance < 0.5
-
-    def when_idle(self) -> None:
-        raise AssertionError("processes of this world run in greenlets")
 
     def _progress(self) -> tuple[int, ...]:
         return (
@@ -362,7 +380,7 @@ class World:
             "consumers.server.ThreadWorkers": InlineWorkers,
             "consumers.server.SystemClock": self._clock,
             "consumers.server.SKIP_FROM": sizes.skip_from,
-            "consumers.signer.monotonic": lambda: (self._now - factory.EPOCH_AT).total_seconds(),
+            "consumers.signer.monotonic": self._monotonic,
             "consumers.signer.SigningSealer": self._sealer,
             "consumers.partitions.ITEMS_PER_PARTITION": sizes.items_per_partition,
             "consumers.partitions._BUFFERED_ITEMS": sizes.buffered_items,
@@ -370,9 +388,12 @@ class World:
             "consumers.renderer.PROJECTS_PER_GROUP": sizes.projects_per_group,
             "consumers.tail.KEPT_BYTES": sizes.kept_bytes,
             "projections.chunks.MAX_ENTRIES": sizes.max_entries,
-            "projections.keys.verify": _verify,
-            **FIXES,
+            "consumers.renderer.token_hex": lambda _: "",
+            "consumers.renderer.hash": lambda key: crc32(key.encode()),
         }
+
+    def _monotonic(self) -> float:
+        return (self._now - factory.EPOCH_AT).total_seconds()
 
     def _clock(self) -> SystemClock:
         process = self._running()
@@ -398,6 +419,22 @@ def _verify(key: SSlibKey, signature: str, payload: bytes) -> bool:
     if question not in _verified:
         _verified[question] = _really_verify(key, signature, payload)
     return _verified[question]
+
+
+_really_judge = authority.judge_ceremony
+_judged: dict[tuple[Any, ...], Any] = {}
+
+
+def _judge_ceremony(current: authority.Authority | None, root_sha256: str, documents: Any, size: int) -> Any:
+    """What becomes of a ceremony: found out once for all runs."""
+    before = None if current is None else (*(each.file for each in current.documents), *current.voids)
+    question = before, root_sha256, json.encode(documents), size
+    if question not in _judged:
+        _judged[question] = _really_judge(current, root_sha256, documents, size)
+    return _judged[question]
+
+
+_ONCE = {"projections.keys.verify": _verify, "projections.prefix.judge_ceremony": _judge_ceremony}
 
 
 @contextmanager

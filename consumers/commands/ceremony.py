@@ -99,8 +99,6 @@ async def ceremony(
         # With one root instead of two, clients fail between its appearance and the new timestamp's.
         await step.sign((*old, new), layout, settings, voided, "rotation of the online key, first of two: old and new")
     await step.sign((new,), layout, settings, voided, "rotation of the online key: the new one alone")
-    for key in old:
-        step.keys.retire_online(key.keyid)
 
 
 class _Step:
@@ -137,10 +135,22 @@ class _Step:
         async with open_events(self._context) as (log, _):
             async for batch in append_in_batches(log, [(event, comment)]):
                 appended.extend(batch)
+        await self._retire()
         if not self._context.store("signer").is_locked():
             await publish_once(self._context, Schedule(interval_seconds=0, grace_seconds=0))
         (answer,) = await wait_for(self._context, appended, WAIT_SECONDS)
         return answer.publication
+
+    async def _retire(self) -> None:
+        """Retire the online keys that root no longer lists, whatever becomes of the publication: it may be a theft.
+
+        While signing is held below that root, the keys before it go on renewing what was published.
+        """
+        end = await prefix_at_end(self._context)
+        if end.authority is not None and end.held_at is None:
+            for key in self._authority.online.keys:
+                if key.keyid not in end.authority.online.keyids:
+                    self.keys.retire_online(key.keyid)
 
 
 def _layout(current: Layout, bins: int | None, delegation: str | None) -> Layout:

@@ -71,18 +71,29 @@ class Schedule:
         return end.size if end.held_at is None else min(end.size, max(end.held_at, head.size))
 
     def due(
-        self, now: datetime, end: Prefix, head: Head, entries: Mapping[str, RoleEntry], *, now_please: bool = False
+        self,
+        now: datetime,
+        size: int,
+        authority: Authority,
+        head: Head,
+        entries: Mapping[str, RoleEntry],
+        *,
+        now_please: bool = False,
     ) -> Due | None:
         """What is to be published at this moment, or None.
+
+        Args:
+            now: the moment.
+            size: how many events the next claim covers.
+            authority: the offline roles in force at that size: they say which bins there are, and how long they last.
+            head: the last publication.
+            entries: the last version of every bin.
+            now_please: publish what is new without waiting for the interval.
 
         Raises:
             ClockError: the clock is behind the last publication, or so far ahead that a person must look.
         """
-        authority = end.authority
-        if authority is None:
-            return None
         self._check_clock(now, head, authority)
-        size = self.size(end, head)
         above = self.above > head.number
         renew = tuple(map(authority.layout.name, range(authority.layout.count))) if above and head.number else ()
         if head.number == 0 or above:

@@ -76,18 +76,20 @@ class Signer:
         follower = self._follower
         before = follower.head.number
         await self._catch_up()
-        end = await follower.tail.read_on()
-        if end.authority is None:
+        size = self._schedule.size(await follower.tail.read_on(), follower.head)
+        # While signing is held, the offline roles in force at the end of the log are not those of the next claim.
+        authority = (await follower.tail.prefix_at(size)).authority
+        if authority is None:
             return False
         open_claim = follower.open_claim
-        if open_claim is not None and not await self._is_void(open_claim, end, end.authority):
+        if open_claim is not None and not await self._is_void(open_claim, size, authority):
             if follower.proposal is None and not self._may_complete(open_claim):
                 return False
         else:
             moment = self._clock.now()
-            due = self._schedule.due(moment, end, follower.head, follower.table.entries, now_please=now)
+            due = self._schedule.due(moment, size, authority, follower.head, follower.table.entries, now_please=now)
             if open_claim is not None and due is None:
-                due = Due(self._schedule.size(end, follower.head), (), "void")
+                due = Due(size, (), "void")
             if due is None:
                 return False
             if not await self._claim(due):
@@ -114,13 +116,16 @@ class Signer:
 
     # --- claims --------------------------------------------------------------------------------------------------
 
-    async def _is_void(self, open_claim: OpenClaim, end: Prefix, authority: Authority) -> bool:
-        """Whether an open claim must not be completed: by docs/design.md, "An open claim ends"."""
+    async def _is_void(self, open_claim: OpenClaim, size: int, authority: Authority) -> bool:
+        """Whether an open claim must not be completed: by docs/design.md, "An open claim ends".
+
+        Given are the size that a claim would cover now, and the offline roles in force there.
+        """
         claim = open_claim.claim
         at_claim = await self._follower.tail.prefix_at(claim.size)
         if at_claim.authority is None or at_claim.authority.online != authority.online:
             return True
-        if claim.number <= self._schedule.above or claim.size > self._schedule.size(end, self._follower.head):
+        if claim.number <= self._schedule.above or claim.size > size:
             return True
         return self._schedule.is_untimely(self._clock.now(), claim, authority)
 

@@ -184,7 +184,7 @@ def bad_claims(prefix: Prefix, ledger: Ledger, team: Team) -> Iterator[Value]:
     ):
         yield encode_record(factory.seal_claim(msgspec.structs.replace(claim, **changes), team.online))
     beyond = msgspec.structs.replace(claim, size=10**6)
-    yield encode_record(factory.seal_claim(beyond, [STRANGER]))  # beyond-log
+    yield encode_record(factory.seal_claim(beyond, [STRANGER]))  # beyond the log, by a stranger: seal
     yield encode_record(factory.seal_claim(claim, [STRANGER]))  # seal
     yield encode_record(factory.seal_claim(claim, [*team.online, STRANGER]))
     open_claim = factory.opened(good)

@@ -46,7 +46,7 @@ REJECTED_EVENTS = {
     *("roles-online", "roles-settings", "roles-signatures", "roles-version", "too-deep", "unknown-type"),
 }
 REJECTED_PUBLICATIONS = {
-    *("backwards", "beyond-log", "invalid", "no-open-claim", "no-root", "not-canonical", "not-json", "null", "number"),
+    *("backwards", "invalid", "no-open-claim", "no-root", "not-canonical", "not-json", "null", "number"),
     *("other-origin", "other-predecessor", "renew", "roles", "root-hash", "seal", "too-deep", "void"),
 }
 

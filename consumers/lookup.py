@@ -12,7 +12,7 @@ from consumers.context import Context
 from consumers.tail import Tail
 from consumers.workers import ThreadWorkers
 from ledger.logs import Log
-from ledger.store import Position, StoreError
+from ledger.store import Position, StateDamagedError, StoreError
 from projections.pages import FileFacts, ProjectHeader, read_facts
 from projections.prefix import Prefix
 
@@ -107,6 +107,11 @@ async def look_up(context: Context, names: list[str]) -> Lookup:
             project = key.removeprefix("project:")
             header = msgspec.msgpack.decode(aggregate.header, type=ProjectHeader)
             files = {facts.filename: facts for chunk in aggregate.chunks for facts in read_facts(chunk)}
+            if not all(facts.release in header.releases for facts in files.values()):
+                raise StateDamagedError(
+                    f"{store.path} is damaged: {project} has a file of no release. Stop that consumer and delete the "
+                    "state file; it is rebuilt from the logs"
+                )
             projects[project] = KnownProject(project, header, files)
         best = Lookup(position.number, projects)
     return best

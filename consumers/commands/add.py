@@ -66,7 +66,7 @@ async def add(
     async with open_events(context) as (event_log, _):
         async for batch in append_in_batches(event_log, events):
             appended.extend(batch)
-    if wait:
+    if wait and appended:
         report_answers(await wait_for(context, appended, wait_seconds), as_json=as_json)
     elif as_json:
         for each in appended:

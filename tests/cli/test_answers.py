@@ -113,7 +113,40 @@ def test_waiting_for_changes_and_files(service: tuple[Index, Running], tmp_path:
 
 def test_nobody_to_wait_for(index: Index) -> None:
     output = index.run("yank", "one==1.0", "--wait", "--wait-seconds", "0.3", answer=1)
+    assert "is on the log as event 6" in output
     assert "is a signer running" in output
+
+
+def test_nothing_to_wait_for(index: Index) -> None:
+    path = index.upload("four")
+    index.publish()
+    assert "Nothing is new" in index.run("add", path, "--wait", "--wait-seconds", "0.3").splitlines()[-1]
+
+
+# --- what makes no sense -----------------------------------------------------------------------------------------
+
+
+def test_what_is_served_is_compared_with_the_end_of_the_log(index: Index) -> None:
+    assert "leave --to out" in index.run("verify", "--served", index.public, "--to", 2, answer=2)
+    assert "leave --to out" not in index.run("verify", "--to", 2)
+
+
+def test_publications_are_numbered_from_one(index: Index, tmp_path: Path) -> None:
+    assert "numbered from 1" in index.run("rebuild", "--to", tmp_path / "rebuilt", "--at", 0, answer=2)
+
+
+def test_a_mistyped_log_leaves_nothing_behind(tmp_path: Path) -> None:
+    invoke("rebuild", "--log", "nonsense", "--to", tmp_path / "rebuilt", answer=2)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_demonstration_without_files(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    assert "no wheels" in invoke("demo", "--keep", tmp_path / "kept", tmp_path / "empty", answer=1).output
+
+
+def test_silence_is_no_answer(index: Index) -> None:
+    assert "No record was rejected" in index.run("rejected")
 
 
 # --- targets -----------------------------------------------------------------------------------------------------

@@ -168,6 +168,7 @@ def test_a_bad_line_ends_it_and_is_named(index: Index, code: str) -> None:
     output = index.run("append", stdin=content, answer=1)
     assert f"line 4: {code}: " in output
     assert "Appended 2 events" in output
+    assert "nothing from it on was appended" in output
     index.publish()
     assert {"project-1", "project-2"} <= set(index.check().projects)
     assert "project-3" not in index.check().projects

@@ -12,6 +12,7 @@ import pytest
 from consumers.main import COMMANDS, main
 from ledger import config
 from tests.client.index import Index, invoke
+from tests.client.processes import execute
 
 ROOT = Path(__file__).resolve().parents[2]
 WITHOUT_LEDGER = {"init", "demo"}
@@ -38,6 +39,10 @@ def test_all_commands_are_listed() -> None:
 
 def test_version() -> None:
     assert "tuf-ledger, version" in invoke("--version").output
+
+
+def test_usage_names_the_command() -> None:
+    assert execute("yank", answer=2).stderr.startswith("Usage: tuf-ledger yank ")
 
 
 @pytest.mark.parametrize("name", COMMANDS)

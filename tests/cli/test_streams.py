@@ -157,6 +157,43 @@ def test_a_log_that_can_only_be_read_is_verified(sealed: Index, tmp_path: Path) 
     execute_as_owner("rebuild", "--ledger", sealed.folder, "--to", tmp_path / "rebuilt")
 
 
+FOLLOW = """
+import asyncio, sys
+from pathlib import Path
+from ledger.logs.sqlite import SqliteLog
+
+async def follow():
+    log = SqliteLog(Path(sys.argv[1]))
+    await log.open()
+    size = await log.size()
+    print(size, flush=True)
+    while await log.size() == size:
+        await log.wait(size, 30)
+    print(len(await log.read(0)), flush=True)
+    await log.close()
+
+asyncio.run(follow())
+"""
+
+
+def test_a_log_that_can_only_be_read_is_followed(sealed: Index) -> None:
+    """Nobody wrote when it was opened; what is written later is seen all the same."""
+    path = sealed.folder / "log/events.sqlite"
+    process = subprocess.Popen(
+        [sys.executable, "-c", FOLLOW, str(path)],
+        stdout=subprocess.PIPE,
+        env=environment(),
+        preexec_fn=give_up_privileges if os.geteuid() == 0 else None,  # noqa: PLW1509  # it allocates nothing
+    )
+    assert process.stdout is not None
+    size = int(process.stdout.readline())
+    for each in (path.parent, path):
+        each.chmod(0o755)
+    sealed.run("yank", "one==1.0", "--reason", "again")
+    assert process.communicate(timeout=60)[0] == b"%d\n" % (size + 1)
+    assert process.returncode == 0
+
+
 def test_what_was_left_behind_is_read_too(index: Index, tmp_path: Path) -> None:
     """A process that was killed leaves records in the write-ahead log: who only reads must not miss them."""
     path = index.folder / "log/events.sqlite"

@@ -16,6 +16,7 @@ from projections.facts import read_target
 from projections.pages import FileFacts, read_facts
 
 BATCH = 512
+FEW = 64
 
 Problem = Literal["differs", "missing", "unknown"]
 
@@ -54,6 +55,11 @@ def hashed_path(path: str, digest: str) -> str:
 def is_plain_page(path: str) -> bool:
     """Whether a served path is a page under its plain name, which is replaced when the page changes."""
     return path.startswith("targets/simple/") and path.rpartition("/")[2] in {"index.json", "index.html"}
+
+
+def readable(path: str) -> str:
+    """A path that anybody may have chosen, fit to be shown: it could move the cursor, or be no text at all."""
+    return path if path.isprintable() else path.encode("unicode_escape").decode()
 
 
 async def reachable(follower: Follower, store: Store, *, files: bool) -> AsyncIterator[list[Expected]]:
@@ -127,6 +133,30 @@ async def published_files(store: Store) -> AsyncIterator[list[FileFacts]]:
         yield [facts for each in aggregates.values() for chunk in each.chunks for facts in read_facts(chunk)]
 
 
+async def every_file(store: Store, *, files: bool) -> AsyncIterator[list[tuple[str, str, int]]]:
+    """All files of a verifier's state as `(path, SHA-256, number of the publication)`, a few at a time.
+
+    Args:
+        store: the state.
+        files: distribution files too, which have the number 0; not the removed ones, which nobody needs to have.
+    """
+    last = ""
+    while rows := await store.files_after(last, FEW):
+        last = rows[-1][0]
+        yield rows
+    if not files:
+        return
+    async for batch in published_files(store):
+        paths = [
+            (path, facts.sha256, 0)
+            for facts in batch
+            if not facts.removed
+            for path in (hashed_path(facts.path, facts.sha256), f"targets/{facts.path}")
+        ]
+        for start in range(0, len(paths), FEW):
+            yield paths[start : start + FEW]
+
+
 async def known_files(store: Store) -> None:
     """Add distribution files, the metadata files beside them and other targets to the store's list of files."""
     async for batch in published_files(store):
@@ -150,7 +180,7 @@ async def known_files(store: Store) -> None:
 
 
 async def unknown_files(
-    served: Served, paths: Iterable[str], store: Store, workers: Workers, *, number: int
+    served: Served, paths: Iterable[str], store: Store, workers: Workers, *, number: int, files: bool
 ) -> AsyncIterator[Difference]:
     """Served files that the log knows nothing of, or that have other bytes.
 
@@ -160,6 +190,7 @@ async def unknown_files(
         store: a verifier's state, with the list of all files ever published.
         workers: for hashing.
         number: the publication that is served; what later ones did to plain pages is not expected yet.
+        files: compare distribution files and other targets too, not only metadata and pages.
     """
     for batch in _batches(paths):
         known = {path: (digest, since) for path, digest, since in await store.load_files(batch)}
@@ -168,10 +199,10 @@ async def unknown_files(
             digest, since = known.get(path, ("", 0))
             if path == TIMESTAMP or since > number:
                 continue
-            if digest:
+            if not digest:
+                yield Difference(readable(path), "unknown")
+            elif files or since:
                 expected.append(Expected(path, digest))
-            else:
-                yield Difference(path, "unknown")
         for difference in await compare(served, expected, workers):
             yield difference
 

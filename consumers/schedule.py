@@ -44,7 +44,8 @@ class Schedule:
         grace_seconds: how long another signer's claim is left alone.
         renew_now: publish once even if nothing is new.
 
-    `above` is set where numbers up to it were used by metadata that is served and not on the log (`tuf-ledger resume`).
+    `above` is set where numbers up to it may have been used by metadata that is served and not on the log (`tuf-ledger
+    resume`): the next publication is above it, and signs all bins anew.
     """
 
     def __init__(
@@ -94,7 +95,7 @@ class Schedule:
             ClockError: the clock is behind the last publication, or so far ahead that a person must look.
         """
         self._check_clock(now, head, authority)
-        above = self.above > head.number
+        above = self.above >= head.number
         renew = tuple(map(authority.layout.name, range(authority.layout.count))) if above and head.number else ()
         if head.number == 0 or above:
             return Due(size, renew, "first" if head.number == 0 else "resumed")

@@ -25,7 +25,7 @@ from consumers.workers import ThreadWorkers
 from ledger.clock import SystemClock
 from ledger.logs import Logs, LogUnavailableError
 from ledger.signers import SignerError
-from ledger.storage import Storage, StorageError
+from ledger.storage import DirectoryStorage, Storage, StorageError
 from ledger.store import Store, StoreError
 
 log = structlog.get_logger()
@@ -224,13 +224,15 @@ async def run_verifier(context: Context, stop: asyncio.Event) -> None:
     config = context.config.verifier
     outlet = FileListOutlet()
     async with open_follower(context, "verifier", outlet) as (follower, logs, store, workers):
+        served = context.served(config.served)
         verifier = Verifier(
-            context.served(config.served),
+            served,
             limits=Limits(config.delay_seconds, config.lag_seconds),
             follower=follower,
             store=store,
             workers=workers,
             outlet=outlet,
+            files=isinstance(served, DirectoryStorage),  # a server would have to send them all
         )
         log.info("verifier started", number=follower.head.number, size=follower.head.size)
         while not stop.is_set():

@@ -1,15 +1,17 @@
 """The verifier: a follower without keys that exists to disagree.
 
 It renders every publication from the events and compares it with its record (`Follower` does that), and then compares
-what is served with what it rendered.
+what is served with what it rendered: each file as soon as it is published, and then all of them in rounds, a few at a
+time, because what was good once may be changed later.
 """
 
+from collections.abc import AsyncIterator, Sequence
 from hashlib import sha256
 from typing import NamedTuple
 
 import structlog
 
-from consumers.comparing import Difference, Expected, Served, compare, is_plain_page
+from consumers.comparing import Difference, Expected, Served, compare, every_file, is_plain_page
 from consumers.follower import Follower
 from consumers.outlets import TIMESTAMP, FileListOutlet, served_version
 from consumers.workers import Workers
@@ -28,7 +30,10 @@ class Limits(NamedTuple):
 
 
 class Verifier:
-    """Follows the logs and watches what is served. Used by one task."""
+    """Follows the logs and watches what is served. Used by one task.
+
+    With `files`, distribution files that are there are compared in each round too.
+    """
 
     def __init__(
         self,
@@ -39,7 +44,11 @@ class Verifier:
         store: Store,
         workers: Workers,
         outlet: FileListOutlet,
+        files: bool = False,
     ) -> None:
+        self._files = files
+        self._round: AsyncIterator[list[tuple[str, str, int]]] | None = None
+        self._doubtful: set[str] = set()
         self._served = served
         self._limits = limits
         self._follower = follower
@@ -97,14 +106,42 @@ class Verifier:
             return
         if sha256(timestamp or b"").hexdigest() != published.timestamp_sha256:
             await self._report([Difference(TIMESTAMP, "differs", f"it is not version {version} of the log")])
-        while rows := await self._store.unchecked_files(version, 1000):
-            expected = [Expected(path, digest) for path, digest in rows if digest]
-            differences = await compare(self._served, expected, self._workers)
-            if served_version(await self._workers.run(self._served.read, TIMESTAMP)) != version:
-                # Plain pages may have been replaced while we looked; what they should be now is a newer row's business.
-                differences = [each for each in differences if not is_plain_page(each.path)]
-            await self._report(differences)
-            await self._store.set_checked([path for path, _ in rows])
+        doubtful, self._doubtful = self._doubtful, set()
+        await self._look(await self._store.load_files(sorted(doubtful)), version, again=True)
+        while unchecked := await self._store.unchecked_files(version, 1000):
+            await self._look([(path, digest, version) for path, digest in unchecked], version)
+            await self._store.set_checked([path for path, _ in unchecked])
+        await self._look(await self._next_few(), version)
+
+    async def _next_few(self) -> list[tuple[str, str, int]]:
+        """The next few files of all; after the last come the first ones again."""
+        if self._round is None:
+            self._round = every_file(self._store, files=self._files)
+        few = await anext(self._round, None)
+        if few is None:
+            self._round = None
+        return few or []
+
+    async def _look(self, rows: Sequence[tuple[str, str, int]], version: int, *, again: bool = False) -> None:
+        """Compare files, and report those that differ.
+
+        A plain page is replaced after the timestamp and may be on its way, so it is reported when we look `again`. A
+        distribution file, whose number is 0, is not missed: not everybody who serves metadata serves them.
+        """
+        if not rows:
+            return
+        expected = [Expected(path, digest) for path, digest, number in rows if digest and number <= version]
+        differences = await compare(self._served, expected, self._workers)
+        stays = again and served_version(await self._workers.run(self._served.read, TIMESTAMP)) == version
+        self._doubtful.update(each.path for each in differences if is_plain_page(each.path) and not stays)
+        optional = {path for path, _, number in rows if number == 0}
+        await self._report(
+            [
+                each
+                for each in differences
+                if (stays or not is_plain_page(each.path)) and not (each.problem == "missing" and each.path in optional)
+            ]
+        )
 
     async def _report(self, differences: list[Difference]) -> None:
         """Raise an alarm once for each difference; `info` shows how many there were."""

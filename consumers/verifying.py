@@ -9,7 +9,15 @@ from pathlib import Path
 from typing import NamedTuple
 
 from consumers.cli import No
-from consumers.comparing import Difference, Served, compare, known_files, reachable, unknown_files
+from consumers.comparing import (
+    Difference,
+    Served,
+    compare,
+    is_plain_page,
+    known_files,
+    reachable,
+    unknown_files,
+)
 from consumers.context import Context
 from consumers.follower import Follower
 from consumers.outlets import TIMESTAMP, FileListOutlet, served_version
@@ -80,6 +88,8 @@ class _Verification:
         self._outlet = outlet
         self._wanted = wanted
         self._differences: list[Difference] = []
+        self._newer: dict[str, set[str | None]] = {}
+        """Of what is replaced, the digests that publications after the served one gave it; None: it went."""
 
     async def run(self, report: Callable[[int, int], None]) -> Verified:
         follower, wanted = self._follower, self._wanted
@@ -89,11 +99,9 @@ class _Verification:
         if wanted.first is not None:
             first = wanted.first
             await follower.skip(lambda claim: claim.number < first)
-        last = wanted.last
         compared = version is None or await self._compare(version)
-        while await follower.step(lambda claim: last is None or claim.number <= last):
+        while await self._step(version):
             report(follower.head.size, end.size)
-            await self._store.save_files(self._outlet.take())
             compared = compared or await self._compare(version)
         self._check_range()
         await self._check_root()
@@ -111,6 +119,21 @@ class _Verification:
             served=version,
             differences=sorted(set(self._differences)),
         )
+
+    async def _step(self, version: int | None) -> bool:
+        """Follow one record on, and remember what it makes of files."""
+        last = self._wanted.last
+        if not await self._follower.step(lambda claim: last is None or claim.number <= last):
+            return False
+        rows = self._outlet.take()
+        await self._store.save_files(rows)
+        for path, digest, number in rows:
+            if version is not None and number > version:
+                if is_plain_page(path):
+                    self._newer.setdefault(path, set()).add(digest or None)
+                elif path == f"metadata/{number}.timestamp.json":
+                    self._newer.setdefault(TIMESTAMP, set()).add(digest)
+        return True
 
     async def _served_version(self) -> int | None:
         if self._wanted.served is None:
@@ -136,13 +159,38 @@ class _Verification:
         if not compared and version:
             problem = f"version {version} is on no publication of the log that was verified"
             self._differences.append(Difference(TIMESTAMP, "differs", problem))
-        if wanted.served is None or wanted.paths is None:
+        if wanted.served is None:
             return
+        listed = wanted.paths
+        if listed is not None:
+            await self._look_for_unknown(wanted.served, await self._workers.run(lambda: list(listed())), version)
+        await self._settle(wanted.served, version)
+
+    async def _look_for_unknown(self, served: Served, paths: list[str], version: int) -> None:
+        """Whatever is there and is not the log's. What was listed is on the log by now, if it ever will be."""
+        while await self._step(version):
+            pass
         await known_files(self._store)
-        paths = await self._workers.run(lambda: list(wanted.paths()) if wanted.paths else [])
-        async for difference in unknown_files(wanted.served, paths, self._store, self._workers, number=version):
-            if wanted.first is None or difference.problem != "unknown":
+        files = self._wanted.files
+        async for difference in unknown_files(served, paths, self._store, self._workers, number=version, files=files):
+            if self._wanted.first is None or difference.problem != "unknown":
                 self._differences.append(difference)
+
+    async def _settle(self, served: Served, version: int) -> None:
+        """Leave out what was replaced while we looked: what later publications made of it is no difference.
+
+        A publisher places what is on the log already: we look again, read the log on, and know all that may be there.
+        """
+        doubtful = {each.path for each in self._differences if each.path == TIMESTAMP or is_plain_page(each.path)}
+        paths = sorted(doubtful)
+        found = dict(zip(paths, await self._workers.map(served.digest, paths), strict=True))
+        while await self._step(version):
+            pass
+        self._differences = [
+            each
+            for each in self._differences
+            if each.path not in found or found[each.path] not in self._newer.get(each.path, ())
+        ]
 
     def _check_range(self) -> None:
         wanted, head = self._wanted, self._follower.head

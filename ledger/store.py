@@ -355,6 +355,12 @@ class Store:
             "SELECT path, sha256 FROM files WHERE checked = 0 AND number <= ? ORDER BY number LIMIT ?", number, limit
         )
 
+    async def files_after(self, path: str, limit: int) -> list[tuple[str, str, int]]:
+        """Published files `(path, sha256, number of the publication)` behind a path, in order, at most so many."""
+        return await self._rows(
+            "SELECT path, sha256, number FROM files WHERE path > ? ORDER BY path LIMIT ?", path, limit
+        )
+
     async def set_checked(self, paths: Sequence[str]) -> None:
         """These files were compared."""
         await self._many("UPDATE files SET checked = 1 WHERE path = ?", [(path,) for path in paths])

@@ -54,8 +54,9 @@ async def resume(*, above: int, folder: Path, log: str | None) -> None:
                     "first (`tuf-ledger ceremony --floor`)"
                 )
             _refuse_lost(served, version, end.authority)
-        note_resumed(context.state, above)
-    click.echo(f"The log ends with publication {number}; the next one will have a number above {above}.")
+        # What the log has up to here may be served in another form too: the next publication comes after all of it.
+        note_resumed(context.state, max(above, number))
+    click.echo(f"The log ends with publication {number}; the next one will have a number above {max(above, number)}.")
 
 
 def _refuse_lost(served: Served, version: int, authority: Authority) -> None:

@@ -229,7 +229,6 @@ def test_a_running_verifier_finds_what_is_changed_from_now_on(index: Index, tmp_
         verifier.stop()
 
 
-@pytest.mark.xfail(strict=True, reason="DEFECT: a file that was compared once is never compared again")
 def test_a_running_verifier_finds_what_was_good_once(index: Index, tmp_path: Path) -> None:
     index.upload("one")
     index.publish()
@@ -247,7 +246,6 @@ def test_a_running_verifier_finds_what_was_good_once(index: Index, tmp_path: Pat
             verifier.wait_for(ALARM, path=path.relative_to(index.public).as_posix(), patience_seconds=5.0)
 
 
-@pytest.mark.xfail(strict=False, reason="DEFECT: what was replaced meanwhile is reported as different")
 def test_verifying_while_somebody_publishes(index: Index, tmp_path: Path) -> None:
     with loading(index), start(tmp_path / "log", "run", "--ledger", index.folder, "signer", "publisher") as running:
         running.wait_for("publication applied")

@@ -9,7 +9,9 @@ import pytest
 from schemas.codec import encode_event
 from tests.client.attacker import append
 from tests.client.index import FakeClock, Index, invoke, tree
+from tests.client.processes import start
 from tests.factory import Make
+from tests.oracle import check_repository
 
 
 @pytest.fixture
@@ -130,7 +132,6 @@ def test_a_distribution_file_is_compared(filled: Index) -> None:
     assert f"differs: {path.relative_to(filled.public)}" in filled.verify(answer=1)
 
 
-@pytest.mark.xfail(strict=True, reason="DEFECT: of a folder, distribution files are compared all the same")
 def test_distribution_files_are_not_compared_if_nobody_wants_it(filled: Index) -> None:
     path = next(filled.public.glob("targets/packages/*/*/*/one-1.0-py3-none-any.whl"))
     path.write_bytes(path.read_bytes() + b"\0")
@@ -210,6 +211,36 @@ def test_a_log_with_a_second_history_and_a_lost_state(filled: Index) -> None:
     shutil.rmtree(filled.folder / "state")
     filled.run("publish", answer=1)
     assert tree(filled.public / "metadata") == before, "no version was ever served in two forms"
+
+
+def test_after_a_second_history_comes_what_was_never_served(filled: Index, tmp_path: Path) -> None:
+    """As docs/operators.md, "A log was rolled back", has it, for a signer and for a publisher of its own."""
+    second_history(filled)
+    served = filled.check().number
+    before = tree(filled.public / "metadata")
+    shutil.copytree(filled.folder, tmp_path / "apart", ignore=shutil.ignore_patterns("log", "state", "keys"))
+    log = f"sqlite:{filled.folder / 'log'}"
+    apart = tmp_path / "apart/public"
+    shutil.rmtree(filled.folder / "state")
+    filled.run("publish", answer=1)
+    with start(tmp_path / "log", "run", "publisher", "--ledger", tmp_path / "apart", "--log", log) as publisher:
+        publisher.wait_for("publication applied", number=served)
+        assert tree(apart / "metadata") == before
+        filled.run("resume", "--above", served)
+        filled.upload("later")
+        assert filled.publish() == served + 1
+        publisher.wait_for("publication applied", number=served + 1)
+        publisher.stop()
+    for public in (filled.public, apart):
+        seen = check_repository(public, filled.root, cache=filled.cache, live=True, files=False)
+        assert (seen.number, list(seen.projects)) == (served + 1, ["later", "one", "three", "two"])
+        assert seen.yanked(), "of the second history"
+        after = tree(public / "metadata")
+        assert {path: after[path] for path in before} == before | {"timestamp.json": after["timestamp.json"]}
+    filled.upload("even-later")
+    filled.publish()
+    check_repository(filled.public, filled.root, cache=filled.cache, live=True)
+    assert "resume_above" not in filled.info()["consumers"]["signer"]
 
 
 def test_a_lost_ceremony_is_appended_again_first(filled: Index) -> None:

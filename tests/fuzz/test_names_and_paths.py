@@ -38,7 +38,9 @@ hostile_text = st.one_of(
     st.sampled_from(TEXTS),
     st.text(max_size=40),
     st.text("aA0-_./\\ ~\n\x00", max_size=40),
-    st.lists(st.sampled_from(["a", "..", ".", "", "con", "a b", "x" * 190, "0" * 64 + ".a"]), max_size=10).map("/".join),
+    st.lists(st.sampled_from(["a", "..", ".", "", "con", "a b", "x" * 190, "0" * 64 + ".a"]), max_size=10).map(
+        "/".join
+    ),
 )
 
 
@@ -113,16 +115,7 @@ def test_the_patterns_do_not_go_back_and_forth(pattern: str, text: str) -> None:
 # --- long names --------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    "length",
-    [
-        185,
-        pytest.param(
-            186, marks=pytest.mark.xfail(strict=True, reason="a temporary name of `copy` is longer than a name may be")
-        ),
-        pytest.param(190, marks=pytest.mark.xfail(strict=True, reason="as above")),
-    ],
-)
+@pytest.mark.parametrize("length", [185, 186, 190])
 async def test_files_with_long_names_are_rebuilt(world: World, tmp_path: Path, length: int) -> None:
     project, content = "x" * (length - len("-1.0.tar.gz")), b"content"
     filename = f"{project}-1.0.tar.gz"
@@ -169,7 +162,6 @@ def claim_to(make: Make, project: str, sha256: str, *, legacy: bool) -> bytes:
     return factory.encode([event])[0]
 
 
-@pytest.mark.xfail(strict=True, reason="the least of several claims about a path counts, whoever makes it")
 async def test_a_legacy_name_takes_no_other_projects_file_away(world: World) -> None:
     """`a-b` has the file, by a name that can be no other project's; `a` says, in an older way, that it is its own."""
     world.append(claim_to(world.make, "a-b", "f" * 64, legacy=False))
@@ -189,7 +181,10 @@ async def test_many_claims_about_one_path_cost_little(world: World) -> None:
     hashes = {name: Hashes(sha256=digest(name), blake2b_256=digest("blake")) for name in projects}
     async with world.signing() as signing:
         await signing.publish(
-            *(world.make.file_uploaded(name, "x", filename=filename, hashes=hashes[name], legacy=True) for name in projects)
+            *(
+                world.make.file_uploaded(name, "x", filename=filename, hashes=hashes[name], legacy=True)
+                for name in projects
+            )
         )
         await signing.publish(*(world.make.project_removed(name) for name in projects[1:]))
     view = await oracle.check(world)
@@ -217,22 +212,9 @@ SERVED = {
     "a list": b"[]",
     "text": b'"signed"',
 }
-STOPS = {
-    "deep": "RecursionError",
-    "deep object": "RecursionError",
-    "a great version": "OverflowError in SQLite",
-}
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        pytest.param(
-            name, marks=[pytest.mark.xfail(strict=True, reason=f"the verifier ends with {STOPS[name]}")] if name in STOPS else []
-        )
-        for name in SERVED
-    ],
-)
+@pytest.mark.parametrize("name", SERVED)
 async def test_nothing_that_is_served_stops_the_verifier(world: World, name: str) -> None:
     """It exists to disagree: with whoever controls the web server, too."""
     async with world.signing() as signing:
@@ -272,21 +254,9 @@ VALUES = {
     "nothing": "NULL",
     "zeros": "zeroblob(3)",
 }
-UNREADABLE = {"text that is no UTF-8", "a surrogate"}
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        pytest.param(
-            name,
-            marks=[pytest.mark.xfail(strict=True, reason="the log is 'unavailable' from then on, and tried again for ever")]
-            if name in UNREADABLE
-            else [],
-        )
-        for name in VALUES
-    ],
-)
+@pytest.mark.parametrize("name", VALUES)
 async def test_whatever_type_a_record_has_in_sqlite(world: World, tmp_path: Path, name: str) -> None:
     """SQLite stores any type anywhere; who may append to the file may append this."""
     logs = Logs(SqliteLog(tmp_path / "events.sqlite"), SqliteLog(tmp_path / "publications.sqlite"))

@@ -8,6 +8,7 @@ from functools import lru_cache, wraps
 from hashlib import sha256
 from typing import Any, TypeVar, cast
 
+from tuf.api.exceptions import UnsignedMetadataError
 from tuf.api.metadata import Metadata
 
 from projections.prefix import Prefix
@@ -145,7 +146,7 @@ class Oracle:
             assert version > parse(before)["version"], "the served timestamp went back, or changed within its version"
         found = reachable(tree.files)
         assert after == tree.files.get(f"metadata/{version}.timestamp.json")
-        newest_root(found).verify_delegate("timestamp", _load(after))
+        _verify(newest_root(found), "timestamp", _load(after))
         meta = parse(found[f"metadata/{version}.snapshot.json"])["meta"]
         known = self._snapshots[str(id(tree))]
         for name, entry in meta.items():
@@ -284,18 +285,18 @@ def check_signatures(found: Mapping[str, bytes]) -> None:
     """Each file is signed as the one above it demands, from the first root on: python-tuf's model says so."""
     root = newest_root(found)
     timestamp = _load(found[TIMESTAMP])
-    root.verify_delegate("timestamp", timestamp)
+    _verify(root, "timestamp", timestamp)
     snapshot = _load(found[f"metadata/{timestamp.signed.snapshot_meta.version}.snapshot.json"])
-    root.verify_delegate("snapshot", snapshot)
+    _verify(root, "snapshot", snapshot)
     targets, bins = (
         _load(found[f"metadata/{snapshot.signed.meta[f'{role}.json'].version}.{role}.json"])
         for role in ("targets", "bins")
     )
-    root.verify_delegate("targets", targets)
-    targets.verify_delegate("bins", bins)
+    _verify(root, "targets", targets)
+    _verify(targets, "bins", bins)
     for name in bin_names(bins.signed.to_dict()):
         version = snapshot.signed.meta[f"{name}.json"].version
-        bins.verify_delegate(name, _load(found[f"metadata/{version}.{name}.json"]))
+        _verify(bins, name, _load(found[f"metadata/{version}.{name}.json"]))
 
 
 def newest_root(found: Mapping[str, bytes]) -> Metadata[Any]:
@@ -308,10 +309,17 @@ def newest_root(found: Mapping[str, bytes]) -> Metadata[Any]:
 def _last_of(roots: tuple[bytes, ...]) -> Metadata[Any]:
     root = _load(roots[0])
     for following in map(_load, roots):
-        root.verify_delegate("root", following)
-        following.verify_delegate("root", following)
+        _verify(root, "root", following)
+        _verify(following, "root", following)
         root = following
     return root
+
+
+def _verify(delegator: Metadata[Any], role: str, delegate: Metadata[Any]) -> None:
+    try:
+        delegator.verify_delegate(role, delegate)
+    except UnsignedMetadataError as error:
+        raise AssertionError(f"{role} {delegate.signed.version}: {error}") from error
 
 
 @lru_cache(1000)

@@ -101,6 +101,11 @@ def replay(events: Sequence[bytes | None], publications: Sequence[bytes | None],
     return _replayed[key]
 
 
+def forget() -> None:
+    """Forget what was replayed."""
+    _replayed.clear()
+
+
 def _replay(events: Sequence[bytes | None], publications: Sequence[bytes | None], *, skip: bool) -> Replayed:
     process = Process(Alone(), "replay", 1, None)
     recorder, disk = Recorder(), Disk()

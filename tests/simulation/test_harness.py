@@ -1,0 +1,194 @@
+"""The simulation finds mistakes: each is planted into code that is otherwise as it is, and something must not hold.
+
+And what it says of itself is true: all ports can fail on both sides of their effects, and one run stands for others.
+"""
+
+from collections.abc import Iterable, Iterator
+from hashlib import sha256
+from itertools import product
+from typing import Any, NamedTuple
+
+import pytest
+
+from consumers.outlets import TIMESTAMP, PublicOutlet
+from consumers.served import ServedAheadError, check_not_ahead
+from consumers.signer import Signer
+from ledger.logs import LogUnavailableError
+from ledger.store import Store
+from projections.chain import OpenClaim
+from schemas.codec import decode_publication_record
+from schemas.publications import Claim, Record
+from tests.simulation import replay
+from tests.simulation.enumeration import (
+    ONE_SIGNER,
+    TWO_SIGNERS,
+    Family,
+    crash_at,
+    crashes,
+    explore,
+    failures,
+    points_of,
+    sample,
+)
+from tests.simulation.ports import Records, SimLog, SimStorage
+from tests.simulation.processes import Crash, Fault, How, Process, run
+from tests.simulation.scenarios import scenario
+from tests.simulation.world import Setup, World, patched
+
+
+@pytest.fixture(autouse=True)
+def _forget_replays() -> Iterator[None]:
+    """What was replayed by code with a mistake is not for other tests."""
+    replay.forget()
+    yield
+    replay.forget()
+
+
+# --- planted mistakes --------------------------------------------------------------------------------------------
+
+
+class Mistake(NamedTuple):
+    """Code in place of other code, a family of trouble in which it shows, and what is said of it."""
+
+    changes: dict[str, Any]
+    family: Family
+    message: str
+    error: type[Exception] = AssertionError
+
+
+_append = Signer._append
+_finish = PublicOutlet.finish
+_sync = SimStorage._sync
+
+
+async def _append_and_believe(signer: Any, value: bytes) -> None:
+    """A claim counts as the first one without being read back."""
+    record = decode_publication_record(value)
+    if not isinstance(record, Record) or not isinstance(record.signed, Claim):
+        await _append(signer, value)
+        return
+    await signer._publications.append([value])
+    reader = signer._follower.reader
+    reader.state = reader.state._replace(open_claim=OpenClaim(record.signed, sha256(value).hexdigest()))
+
+
+async def _read_log_then_served(signer: Any) -> None:
+    await signer._follower.catch_up()
+    if not signer._checked_served:
+        for _ in range(30):
+            signer._clock.now()  # it is slow: others may go on at each call
+        timestamp = signer._read_served(TIMESTAMP)
+        await check_not_ahead(timestamp, signer._follower, above=0)
+        signer._checked_served = True
+
+
+def _timestamp_first(outlet: Any, number: int, timestamp: bytes) -> None:
+    outlet._storage.replace(TIMESTAMP, timestamp)
+    _finish(outlet, number, timestamp)
+
+
+def _roots_last(outlet: Any, number: int, timestamp: bytes) -> None:
+    roots = dict(outlet._edition.roots)
+    if number > 1:
+        outlet._edition.roots.clear()
+    _finish(outlet, number, timestamp)
+    for version, root in roots.items():
+        outlet._storage.replace(f"metadata/{version}.root.json", root)
+
+
+def _sync_timestamps(storage: Any, paths: set[str]) -> None:
+    if paths == {TIMESTAMP}:
+        _sync(storage, paths)
+
+
+MISTAKES = {
+    "a signer signs before it reads its claim back": Mistake(
+        {"consumers.signer.Signer._append": _append_and_believe}, TWO_SIGNERS["at once"], "was signed twice"
+    ),
+    "a signer reads what is served after the log": Mistake(
+        {"consumers.signer.Signer._catch_up": _read_log_then_served},
+        TWO_SIGNERS["at once"],
+        "the log's last publication is number",
+        ServedAheadError,
+    ),
+    "a signer does not complete the claim that it left open": Mistake(
+        {"consumers.signer.Signer._may_complete": lambda *_: False}, ONE_SIGNER["crash"], "not served|nothing is served"
+    ),
+    "a publisher shows the timestamp first": Mistake(
+        {"consumers.outlets.PublicOutlet.finish": _timestamp_first}, ONE_SIGNER["crash"], "is reachable, and missing"
+    ),
+    "a publisher shows roots last": Mistake(
+        {"consumers.outlets.PublicOutlet.finish": _roots_last}, ONE_SIGNER["crash"], "timestamp .* was signed by 0/1"
+    ),
+    "a publisher lowers the timestamp": Mistake(
+        {"consumers.outlets.served_version": lambda _: 0}, ONE_SIGNER["power"], "the served timestamp went back"
+    ),
+    "a storage loses unsynced files": Mistake(
+        {"tests.simulation.ports.SimStorage._sync": _sync_timestamps}, ONE_SIGNER["power"], "is reachable, and missing"
+    ),
+    "a state keeps what was not published": Mistake(
+        {"ledger.store.Store.rollback": Store.commit}, TWO_SIGNERS["at once"], "lists other records than a replay"
+    ),
+}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES.values(), ids=MISTAKES)
+def test_a_planted_mistake_is_found(mistake: Mistake) -> None:
+    with patched(mistake.changes), pytest.raises(mistake.error, match=mistake.message):
+        _explore(mistake.family, range(300, 340))
+
+
+def _explore(family: Family, seeds: Iterable[int]) -> None:
+    for seed in seeds:
+        explore(family, seed, count=5)
+
+
+# --- what it says of itself --------------------------------------------------------------------------------------
+
+SMALL = scenario(300, length=1)
+
+
+def test_every_port_can_fail_on_both_sides_of_its_effect() -> None:
+    points = points_of(scenario(301), Setup())
+    ports = ("log", "store", "storage", "clock", "signer")
+    assert {(point.port, point.when) for point in points} == set(product(ports, ("before", "after")))
+    assert {trial.faults[0].how for trial in failures(points)} == {"error before", "error after", "late"}
+    assert sum(len(trial.points) for trial in crashes(points)) == len(points)
+
+
+@pytest.mark.parametrize(
+    ("how", "error", "on_the_log", "on_its_way"),
+    [
+        ("before", Crash, [], []),
+        ("after", Crash, [b"record"], []),
+        ("error before", LogUnavailableError, [], []),
+        ("error after", LogUnavailableError, [b"record"], []),
+        ("late", Crash, [], [b"record"]),
+    ],
+)
+def test_what_an_append_leaves(
+    how: How, error: type[BaseException], on_the_log: list[bytes], on_its_way: list[bytes]
+) -> None:
+    records = Records("events")
+    log = SimLog(records, Process(replay.Alone(), "writer", 1, Fault("writer", 1, 2, how)), 10)
+    run(log.open())
+    with pytest.raises(error):
+        run(log.append([b"record"]))
+    assert (records.values, records.late) == (on_the_log, on_its_way)
+
+
+def test_one_run_stands_for_all_of_its_crash_points() -> None:
+    trials = [trial for trial in crashes(points_of(SMALL, Setup())) if len(trial.points) > 1]
+    for trial in sample(trials, 20, "merged"):
+        assert _end(*trial.faults) == _end(crash_at(trial.points[0]))
+
+
+def test_the_same_seeds_give_the_same_run() -> None:
+    for setup in (Setup(), TWO_SIGNERS["at once"].setup(7)):
+        assert points_of(SMALL, setup) == points_of(SMALL, setup)
+
+
+def _end(*faults: Fault) -> tuple[Any, ...]:
+    world = World(SMALL, Setup(), faults)
+    world.run()
+    return world.events.values, world.publications.values, [tree.files for tree in world.trees.values()]

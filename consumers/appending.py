@@ -69,7 +69,9 @@ def make_event(kind: str, subject: str, data: dict[str, Any], *, now: datetime, 
     encoded = canonical.encode(value)
     event = decode_event(encoded)
     if isinstance(event, Rejection):
-        raise No(f"{kind} for {subject}: {event.detail}")
+        # A regular expression tells nobody what is wrong.
+        detail = re.sub(r"^Expected `str` matching regex .* - at `\$\.(?:data\.)?(\w+)`$", r"no valid \1", event.detail)
+        raise No(f"{kind} for {_text(subject)}: {detail}")
     return encoded
 
 

@@ -12,7 +12,7 @@ from consumers.context import Context
 from consumers.tail import Tail
 from consumers.workers import ThreadWorkers
 from ledger.logs import Log
-from ledger.store import Position, StateDamagedError, StoreError
+from ledger.store import Position, StateDamagedError, StateMissingError, StoreError
 from projections.pages import FileFacts, ProjectHeader, read_facts
 from projections.prefix import Prefix
 
@@ -26,10 +26,14 @@ class KnownProject(NamedTuple):
 
 
 class Lookup(NamedTuple):
-    """Projects by name, without those that do not exist, and the publication (0: nothing is known here)."""
+    """Projects by name, without those that do not exist, and the publication (0: nothing is known here).
+
+    `problem` says which state there is and cannot be used.
+    """
 
     number: int
     projects: dict[str, KnownProject]
+    problem: str = ""
 
 
 async def prefix_at_end(context: Context) -> Prefix:
@@ -89,7 +93,7 @@ async def _furthest(context: Context) -> Known | None:
 
 async def look_up(context: Context, names: list[str]) -> Lookup:
     """Look projects up in the state that has applied most."""
-    best = Lookup(0, {})
+    best, problem = Lookup(0, {}), ""
     for name in STATES:
         store = context.store(name, read_only=True)
         try:
@@ -98,7 +102,10 @@ async def look_up(context: Context, names: list[str]) -> Lookup:
             if position is None or position.number <= best.number:
                 continue
             aggregates = await state.load_aggregates(store, [f"project:{each}" for each in names])
-        except StoreError:
+        except StateMissingError:
+            continue
+        except StoreError as error:
+            problem = str(error)
             continue
         finally:
             await store.close()
@@ -114,4 +121,4 @@ async def look_up(context: Context, names: list[str]) -> Lookup:
                 )
             projects[project] = KnownProject(project, header, files)
         best = Lookup(position.number, projects)
-    return best
+    return best._replace(problem=problem)

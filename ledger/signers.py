@@ -49,10 +49,16 @@ class Keyring:
             else:
                 return None
         except Exception as error:  # whatever a client library of a key service raises
-            why = f"{path} is no private key in PEM without a password" if uri is None else _explain(uri, error)
+            why = _explain_file(path, error) if uri is None else _explain(uri, error)
             raise SignerError(f"key {key.keyid[:16]}… cannot be used: {why}") from error
         self._signers[key.keyid] = signer
         return signer
+
+
+def _explain_file(path: Path | None, error: Exception) -> str:
+    if isinstance(error, OSError):
+        return f"{path}: {error.strerror}"
+    return f"{path} is no private key in PEM without a password"
 
 
 def _explain(uri: str, error: Exception) -> str:
@@ -88,7 +94,7 @@ def load_key_files(folder: Path) -> list[CryptoSigner]:
             private = load_pem_private_key(path.read_bytes(), None)
             signers.append(CryptoSigner(private))  # other types of keys raise ValueError
         except (OSError, ValueError, TypeError) as error:
-            raise SignerError(f"{path} is no private key in PEM without a password") from error
+            raise SignerError(_explain_file(path, error)) from error
     return signers
 
 

@@ -60,6 +60,10 @@ class StoreError(Exception):
     """The state cannot be used; the message says what to do."""
 
 
+class StateMissingError(StoreError):
+    """There is no such file: that consumer has not run here."""
+
+
 class StateDamagedError(StoreError):
     """The file is no longer what was written: it is to be deleted, and is rebuilt."""
 
@@ -136,7 +140,7 @@ class Store:
     async def _open(self) -> None:
         if self._read_only:
             if not self.path.exists():
-                raise StoreError(f"there is no state at {self.path}: that consumer has not run here")
+                raise StateMissingError(f"there is no state at {self.path}: that consumer has not run here")
         else:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self._acquire_lock()

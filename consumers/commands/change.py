@@ -22,6 +22,7 @@ from consumers.context import Context
 from consumers.lookup import KnownProject, look_up, open_events
 from consumers.reporting import report_answers, wait_options
 from ledger.clock import SystemClock
+from ledger.store import StoreError
 from projections.names import normalise, release_key, split_filename
 
 P = ParamSpec("P")
@@ -192,6 +193,8 @@ async def restore(context: Context, target: Target, reason: str | None) -> list[
 
 async def _known(context: Context, target: Target) -> KnownProject:
     found = await look_up(context, [target.project])
+    if found.number == 0 and found.problem:
+        raise StoreError(found.problem)
     if found.number == 0:
         raise No("no consumer has run here yet, so nothing is known of files: `tuf-ledger publish` first")
     if target.project not in found.projects:

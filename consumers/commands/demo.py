@@ -43,6 +43,7 @@ def demo(*, files: tuple[Path, ...], keep: Path | None) -> None:
       tuf-ledger demo --keep tour
     """
     with translated():
+        files = tuple(path.absolute() for path in files)  # commands run in the demonstration's own folder
         if keep is not None:
             if keep.exists() and any(keep.iterdir()):
                 raise ConfigError(f"{keep} is not empty; --keep needs a new folder")

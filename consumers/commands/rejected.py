@@ -6,7 +6,7 @@ import click
 
 from consumers.appending import STATES
 from consumers.cli import No, configure_logging, json_option, ledger_options, open_context, print_json, runs_async
-from ledger.store import JudgedRow, Store, StoreError
+from ledger.store import JudgedRow, StateMissingError, Store, StoreError
 
 PAGE = 1000
 
@@ -27,29 +27,34 @@ async def rejected(*, folder: Path, log: str | None, everything: bool, as_json: 
     """
     context = open_context(folder, log)
     configure_logging(context.config.logging, default_level="warning")
+    problem: StoreError | None = None
     for name in STATES:
         store = context.store(name, read_only=True)
         try:
             await store.open()
-        except StoreError:
-            continue
-        try:
             if await store.load_position() is not None:
-                await _list(store, ["rejected", "no effect"] if everything else ["rejected"], as_json=as_json)
+                await _list(store, everything=everything, as_json=as_json)
                 return
+        except StateMissingError:
+            continue
+        except StoreError as error:
+            problem = error
         finally:
             await store.close()
+    if problem is not None:
+        raise problem
     raise No("no consumer has run here yet: `tuf-ledger publish` or `tuf-ledger run` first")
 
 
-async def _list(store: Store, verdicts: list[str], *, as_json: bool) -> None:
+async def _list(store: Store, *, everything: bool, as_json: bool) -> None:
+    verdicts = ["rejected", "no effect"] if everything else ["rejected"]
     after = nothing = ("", -1)
     while rows := await store.judged_page(verdicts, after, PAGE):
         for row in rows:
             _print(row, as_json=as_json)
         after = (rows[-1].log, rows[-1].record)
     if after == nothing and not as_json:
-        click.echo("No record was rejected.")
+        click.echo("Every record was accepted." if everything else "No record was rejected.")
 
 
 def _print(row: JudgedRow, *, as_json: bool) -> None:

@@ -12,6 +12,7 @@ import pytest
 from tests import factory
 from tests.client.index import Index, invoke, lines
 from tests.client.processes import Running, start
+from tests.distributions import build_wheel
 from tests.factory import Make
 
 WHEEL = "one-1.0-py3-none-any.whl"
@@ -143,6 +144,20 @@ def test_a_mistyped_log_leaves_nothing_behind(tmp_path: Path) -> None:
 def test_a_demonstration_without_files(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     assert "no wheels" in invoke("demo", "--keep", tmp_path / "kept", tmp_path / "empty", answer=1).output
+
+
+def test_a_demonstration_with_files(index: Index, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are found from where the user stands."""
+    path = build_wheel(index.folder, "shown", "1.0")
+    monkeypatch.chdir(index.folder)
+    assert "$ tuf-ledger verify" in invoke("demo", path.name).output
+
+
+def test_a_state_that_cannot_be_read_is_named(index: Index) -> None:
+    path = index.folder / "state/signer.sqlite"
+    path.write_bytes(b"no database" * 100)
+    for command in (("status", "one"), ("restore", "one==1.0"), ("rejected",)):
+        assert str(path) in index.run(*command, answer=2)
 
 
 def test_silence_is_no_answer(index: Index) -> None:

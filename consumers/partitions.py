@@ -7,7 +7,8 @@ by what they are about, each of which fits in memory, and what is about one thin
 import shutil
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import Generic, NamedTuple, TypeVar
+from zlib import crc32
 
 import msgspec
 
@@ -16,13 +17,55 @@ T = TypeVar("T")
 ITEMS_PER_PARTITION = 20_000
 MAX_PARTITIONS = 1024
 _BUFFERED_ITEMS = 256
+_HEADER_BYTES = 12
+
+
+class SpillError(Exception):
+    """What was spilled is damaged: a disk is full or faulty, or the machine went down meanwhile."""
+
+
+class Block(NamedTuple):
+    """What was spilled at once: by which task, and the encoded items."""
+
+    task: int
+    data: bytes
+
+
+def count_partitions(items: int) -> int:
+    """How many partitions so many items need."""
+    return max(1, min(MAX_PARTITIONS, -(-items // ITEMS_PER_PARTITION)))
+
+
+def append_block(path: Path, block: Block) -> None:
+    """Append a block to a file."""
+    numbers = (block.task, len(block.data), crc32(block.data))
+    header = b"".join(number.to_bytes(4, "big") for number in numbers)
+    with path.open("ab") as file:
+        file.write(header + block.data)
+
+
+def read_blocks(path: Path) -> Iterator[Block]:
+    """The blocks of a file, in order; a last one that is not whole was never finished, and is left out.
+
+    Raises:
+        SpillError: one is not as it was written.
+    """
+    with path.open("rb") as file:
+        while len(header := file.read(_HEADER_BYTES)) == _HEADER_BYTES:
+            task, length, checksum = (int.from_bytes(header[at : at + 4], "big") for at in (0, 4, 8))
+            data = file.read(length)
+            if len(data) < length:
+                return
+            if crc32(data) != checksum:
+                raise SpillError(f"{path} is damaged")
+            yield Block(task, data)
 
 
 class Partitions(Generic[T]):
     """Items by partition. With one partition nothing touches the disk."""
 
     def __init__(self, folder: Path, kind: type[T], expected_items: int) -> None:
-        self.count = max(1, min(MAX_PARTITIONS, -(-expected_items // ITEMS_PER_PARTITION)))
+        self.count = count_partitions(expected_items)
         self._folder = folder
         self._buffers: list[list[T]] = [[] for _ in range(self.count)]
         self._encoder = msgspec.msgpack.Encoder()
@@ -45,8 +88,8 @@ class Partitions(Generic[T]):
         items: list[T] = []
         path = self._folder / str(index)
         if self.count > 1 and path.exists():
-            for block in _read_blocks(path):
-                items.extend(self._decoder.decode(block))
+            for block in read_blocks(path):
+                items.extend(self._decoder.decode(block.data))
             path.unlink()
         items.extend(self._buffers[index])
         self._buffers[index] = []
@@ -58,13 +101,5 @@ class Partitions(Generic[T]):
             shutil.rmtree(self._folder, ignore_errors=True)
 
     def _flush(self, index: int) -> None:
-        block = self._encoder.encode(self._buffers[index])
-        with (self._folder / str(index)).open("ab") as file:
-            file.write(len(block).to_bytes(4, "big") + block)
+        append_block(self._folder / str(index), Block(0, self._encoder.encode(self._buffers[index])))
         self._buffers[index] = []
-
-
-def _read_blocks(path: Path) -> Iterator[bytes]:
-    with path.open("rb") as file:
-        while header := file.read(4):
-            yield file.read(int.from_bytes(header, "big"))

@@ -21,10 +21,13 @@ class Tree(NamedTuple):
 
     def extend(self, values: Iterable[bytes | None]) -> "Tree":
         """The tree with these records appended."""
+        return self.append(map(leaf_hash, values))
+
+    def append(self, leaves: Iterable[bytes]) -> "Tree":
+        """The tree with these leaves appended, as `leaf_hash` gives them."""
         size, roots = self.size, list(self.roots)
-        for value in values:
-            node = leaf_hash(value)
-            rest = size
+        for leaf in leaves:
+            node, rest = leaf, size
             while rest & 1:
                 node = sha256(b"\x01" + roots.pop() + node).digest()
                 rest >>= 1

@@ -6,12 +6,13 @@ whether a claim or a publication is valid. Everything else is local to one aggre
 
 from collections.abc import Iterable, Mapping, Sequence
 from hashlib import sha256
+from math import inf
 
 import msgspec
 
 from projections.authority import Authority, judge_ceremony
 from projections.documents import Document
-from projections.merkle import Tree
+from projections.merkle import Tree, leaf_hash
 from projections.operations import Operation, operation_of, type_of
 from projections.outcomes import ACCEPTED, Judged, Outcome, no_effect, rejected
 from schemas import events
@@ -88,47 +89,91 @@ class Prefix(msgspec.Struct, frozen=True, kw_only=True):
             NotALedgerError: record 0 is not `ledger.created`.
             UpgradeNeededError: a root names a ruleset that is not known here.
         """
-        extender = _Extender(self)
-        for value in values:
-            extender.add(value)
-        return extender.finish(values)
+        return self.advance(read_records(self.size, values))
+
+    def advance(self, reading: "Reading") -> tuple["Prefix", Extension]:
+        """Append records that were read beforehand, from this size on. Raises as `extend` does."""
+        judge = _Judge(self)
+        for other in reading.others:
+            judge.judge(other)
+        routed = reading.routed
+        if self.authority is None:
+            early = [item for item in routed if item.index < judge.routed_from]
+            routed = [item for item in routed if item.index >= judge.routed_from]
+            judge.judged.extend(Judged(item.index, item.digest, item.operation.type, _NO_ROOT) for item in early)
+            judge.judged.sort(key=lambda judged: judged.index)
+        prefix = Prefix(
+            ledger=judge.ledger,
+            tree=self.tree.append(reading.leaves),
+            last_digest=reading.last_digest or self.last_digest,
+            authority=judge.authority,
+            holds=judge.holds,
+            signing_ids=judge.signing_ids,
+        )
+        return prefix, Extension(routed, judge.judged, judge.ceremonies)
 
 
-class _Extender:
-    def __init__(self, prefix: Prefix) -> None:
-        self._prefix = prefix
-        self._index = prefix.size
-        self._ledger = prefix.ledger
-        self._last_digest = prefix.last_digest
-        self._authority = prefix.authority
-        self._holds = dict(prefix.holds)
-        self._signing_ids = dict(prefix.signing_ids)
-        self._extension = Extension([], [], [])
+class Other(msgspec.Struct, frozen=True, array_like=True):
+    """A record that the prefix judges: one about the ledger itself, or none that can be read."""
 
-    def add(self, value: bytes | None) -> None:
+    index: int
+    digest: str
+    event: events.BaseEvent | Rejection
+
+
+class Reading(msgspec.Struct, frozen=True):
+    """What records say by themselves, whatever stands before them. To find that out is what takes time, and can be done
+    for many slices of a log side by side.
+    """
+
+    leaves: Sequence[bytes]
+    routed: list[Routed]
+    others: list[Other]
+    last_digest: str
+
+
+def read_records(start: int, values: Sequence[bytes | None]) -> Reading:
+    """Decode records, of which the first has the index `start`."""
+    reading = Reading(
+        [leaf_hash(value) for value in values], [], [], sha256(values[-1] or b"").hexdigest() if values else ""
+    )
+    for index, value in enumerate(values, start):
         event = decode_event(value)
         digest = sha256(value or b"").hexdigest()
-        found = operation_of(event) if isinstance(event, events.BaseEvent) and self._authority else None
-        if found is not None:
-            key, operation = found
-            self._extension.routed.append(Routed(key, self._index, digest, operation))
+        found = operation_of(event) if isinstance(event, events.BaseEvent) and index else None
+        if found is None:
+            reading.others.append(Other(index, digest, event))
         else:
-            outcome = self._judge(event, digest)
-            kind = type_of(type(event)) if isinstance(event, events.BaseEvent) else ""
-            self._extension.judged.append(Judged(self._index, digest, kind, outcome))
-        self._last_digest = digest
-        self._index += 1
+            reading.routed.append(Routed(found[0], index, digest, found[1]))
+    return reading
 
-    def finish(self, values: Sequence[bytes | None]) -> tuple[Prefix, Extension]:
-        prefix = Prefix(
-            ledger=self._ledger,
-            tree=self._prefix.tree.extend(values),
-            last_digest=self._last_digest,
-            authority=self._authority,
-            holds=self._holds,
-            signing_ids=self._signing_ids,
-        )
-        return prefix, self._extension
+
+_NO_ROOT = rejected("no-root", "no root is in force yet")
+
+
+class _Judge:
+    """Judges what is for the prefix to judge."""
+
+    def __init__(self, prefix: Prefix) -> None:
+        self.ledger = prefix.ledger
+        self.authority = prefix.authority
+        self.holds = dict(prefix.holds)
+        self.signing_ids = dict(prefix.signing_ids)
+        self.judged: list[Judged] = []
+        self.ceremonies: list[Ceremony] = []
+        self._index = 0
+
+    @property
+    def routed_from(self) -> float:
+        """From which index on events go to their aggregates, if none did before: the one after the first root's."""
+        return self.ceremonies[0].index + 1 if self.ceremonies else inf
+
+    def judge(self, other: Other) -> None:
+        """Judge a record."""
+        self._index = other.index
+        outcome = self._judge(other.event, other.digest)
+        kind = type_of(type(other.event)) if isinstance(other.event, events.BaseEvent) else ""
+        self.judged.append(Judged(other.index, other.digest, kind, outcome))
 
     def _judge(self, event: events.BaseEvent | Rejection, digest: str) -> Outcome:
         if self._index == 0:
@@ -139,47 +184,47 @@ class _Extender:
             return rejected("not-first", "`ledger.created` is record 0 and nowhere else")
         if isinstance(event, events.RolesSigned):
             return self._roles_signed(event)
-        if self._authority is None:
-            return rejected("no-root", "no root is in force yet")
+        if self.authority is None:
+            return _NO_ROOT
         return self._signing(event, digest)
 
     def _created(self, event: events.BaseEvent | Rejection, digest: str) -> Outcome:
         if not isinstance(event, events.LedgerCreated):
             detail = f": {rejected(*event).detail}" if isinstance(event, Rejection) else ""
             raise NotALedgerError(f"record 0 of the events log is not `ledger.created`{detail}. Is this the right log?")
-        self._ledger = Ledger(digest, event.data.origin, event.data.root_sha256)
+        self.ledger = Ledger(digest, event.data.origin, event.data.root_sha256)
         return ACCEPTED
 
     def _roles_signed(self, event: events.RolesSigned) -> Outcome:
-        root_sha256 = self._ledger.root_sha256 if self._ledger else ""
-        ceremony = judge_ceremony(self._authority, root_sha256, event.data.roles, self._index + 1)
+        root_sha256 = self.ledger.root_sha256 if self.ledger else ""
+        ceremony = judge_ceremony(self.authority, root_sha256, event.data.roles, self._index + 1)
         if ceremony.documents:
-            self._extension.ceremonies.append(Ceremony(self._index, ceremony.documents))
-        self._authority = ceremony.authority
+            self.ceremonies.append(Ceremony(self._index, ceremony.documents))
+        self.authority = ceremony.authority
         return ceremony.outcome
 
     def _signing(self, event: events.BaseEvent, digest: str) -> Outcome:
-        repeated = judge_id(self._signing_ids.get(event.id), digest)
+        repeated = judge_id(self.signing_ids.get(event.id), digest)
         if repeated:
             return repeated
         outcome = self._held(event) if isinstance(event, events.SigningHeld) else self._released(event)
         if outcome.verdict != "rejected":
-            self._signing_ids[event.id] = digest
+            self.signing_ids[event.id] = digest
         return outcome
 
     def _held(self, event: events.SigningHeld) -> Outcome:
         size = self._index if event.data.size is None else min(event.data.size, self._index)
-        self._holds[event.id] = Hold(size)
+        self.holds[event.id] = Hold(size)
         return ACCEPTED
 
     def _released(self, event: events.BaseEvent) -> Outcome:
         name = event.data.hold if isinstance(event, events.SigningReleased) else ""
-        hold = self._holds.get(name)
+        hold = self.holds.get(name)
         if hold is None:
             return rejected("no-hold", f"there is no hold {name}")
         if hold.released:
             return no_effect("already-released")
-        self._holds[name] = Hold(hold.size, released=True)
+        self.holds[name] = Hold(hold.size, released=True)
         return ACCEPTED
 
 

@@ -17,7 +17,7 @@ from ledger.clock import SystemClock, from_instant
 from ledger.logs import LogError
 from ledger.store import Store, StoreError
 from projections.authority import Authority, UpgradeNeededError
-from projections.prefix import Prefix
+from projections.prefix import NotALedgerError, Prefix
 from projections.repository import expires_at
 
 
@@ -65,8 +65,7 @@ async def _collect(context: Context) -> dict[str, Any]:
             await store.close()
     if furthest >= 0:
         facts["held_at"] = await _held_at(context, facts["held_at"])
-    above = resumed_above(context.state)
-    if "signer" in facts["consumers"] and above:
+    if "signer" in facts["consumers"] and (above := resumed_above(context.state)):
         facts["consumers"]["signer"]["resume_above"] = above
     return facts
 
@@ -75,7 +74,7 @@ async def _held_at(context: Context, published: int | None) -> int | None:
     """The size at which signing is held now: no publication covers the hold that stops them."""
     try:
         return (await prefix_at_end(context)).held_at
-    except (LogError, UpgradeNeededError):
+    except (LogError, NotALedgerError, StoreError, UpgradeNeededError):
         return published  # whoever follows the log says why
 
 

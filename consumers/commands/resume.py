@@ -71,9 +71,8 @@ def _refuse_lost(served: Served, version: int, authority: Authority) -> None:
         else []
     )
     snapshot = served.read(f"metadata/{version}.snapshot.json")
-    listed = json.loads(snapshot)["signed"]["meta"] if snapshot else {}
     for document in (authority.targets, authority.bins):
-        shown = listed.get(f"{document.role}.json", {}).get("version", 0)
+        shown = _listed(snapshot, document.role)
         if shown > document.version:
             lost.append(f"{document.role} {shown}")
     if lost:
@@ -81,3 +80,11 @@ def _refuse_lost(served: Served, version: int, authority: Authority) -> None:
             f"the log has lost {', '.join(lost)}, which is served. Append the ceremony that signed it again first: its "
             "documents are the served files (docs/operators.md, 'A log was rolled back')"
         )
+
+
+def _listed(snapshot: bytes | None, role: str) -> int:
+    """The version of a role in a served snapshot; 0 if there is none, or nothing readable."""
+    try:
+        return int(json.loads(snapshot or b"{}")["signed"]["meta"][f"{role}.json"]["version"])
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
+        return 0

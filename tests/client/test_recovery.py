@@ -1,6 +1,7 @@
 """What was lost comes back: states, public folders, and the tail of a log (docs/operators.md, "When it stops")."""
 
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -124,6 +125,24 @@ def test_nothing_hides_from_verification(filled: Index, tmp_path: Path) -> None:
     output = filled.verify(answer=1)
     assert "targets/packages/.evil.new" in output
     assert "targets/packages/evil" in output
+
+
+def test_nothing_stops_verification(filled: Index) -> None:
+    """Circles, pipes, and names that are no text or would move a terminal's cursor."""
+    packages = filled.public / "targets/packages"
+    (packages / "up").symlink_to("..")
+    (packages / "round").symlink_to("round")
+    os.mkfifo(packages / "pipe")
+    (packages / "evil\x1b[2Jname\n").write_bytes(b"evil")
+    (packages / os.fsdecode(b"evil\xff")).write_bytes(b"evil")
+    page = filled.public / "targets/simple/one/index.json"
+    page.unlink()
+    os.mkfifo(page)
+    lines = filled.verify(answer=1).splitlines()
+    assert "missing: targets/simple/one/index.json" in lines
+    names = [line.rpartition("/")[2] for line in lines if line.startswith("unknown: ")]
+    assert names == [r"evil\udcff", r"evil\x1b[2Jname\n", "pipe", "round", "up"]
+    assert len(filled.ask("verify", "--served", filled.public, answer=1)[0]["differences"]) == 6
 
 
 def test_a_distribution_file_is_compared(filled: Index) -> None:

@@ -85,19 +85,7 @@ def _fields(struct: Any) -> dict[str, Any]:
     return {name: getattr(struct, name) for name in struct.__struct_fields__}
 
 
-STRANGERS: tuple[Stranger, ...] = (
-    _null,
-    _noise,
-    _repeat_last,
-    _repeat_first,
-    _other_form,
-    _forged_claim,
-    _first_claim,
-    _other_signed,
-)
-
-
-def beyond(events_log: Values, publications: Values) -> bytes | None:
+def _beyond(events_log: Values, publications: Values) -> bytes | None:
     """A stranger's claim after the last publication, of more events than there are."""
     value = _first_claim(events_log, publications)
     record = decode_publication_record(value)
@@ -107,6 +95,19 @@ def beyond(events_log: Values, publications: Values) -> bytes | None:
     if published:
         changes["previous"] = sha256(published[-1] or b"").hexdigest()
     return encode_record(factory.seal_claim(Claim(**{**_fields(record.signed), **changes}), [_STRANGER]))
+
+
+STRANGERS: tuple[Stranger, ...] = (
+    _null,
+    _noise,
+    _repeat_last,
+    _repeat_first,
+    _other_form,
+    _forged_claim,
+    _first_claim,
+    _other_signed,
+    _beyond,
+)
 
 
 # --- a thief ---------------------------------------------------------------------------------------------------------

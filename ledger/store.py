@@ -187,8 +187,13 @@ class Store:
         await self._execute("COMMIT")
 
     async def rollback(self) -> None:
-        """Undo it."""
-        await self._execute("ROLLBACK")
+        """Undo it. SQLite may have: it does where a statement fails for want of space, for instance."""
+        try:
+            await self._execute("ROLLBACK")
+        except StateDamagedError as error:
+            # Else this would be told instead of what went wrong before.
+            if "no transaction is active" not in str(error):
+                raise
 
     # --- aggregates ----------------------------------------------------------------------------------------------
 

@@ -234,7 +234,10 @@ class SimStore(Store):
         self._process.enter(label, StateDamagedError)
         assert self._disk.owner is self._process, "another process has this file by now"
         before = self._disk.connection.total_changes
-        found = self._disk.execute(statement, rows)
+        try:
+            found = self._disk.execute(statement, rows)
+        except sqlite3.Error as error:
+            raise StateDamagedError(str(error)) from error
         if statement == "COMMIT":
             self._disk.written()
             self._committed(self._disk)

@@ -21,6 +21,7 @@ from consumers.schedule import Schedule
 from consumers.sealing import SigningSealer
 from ledger.clock import SystemClock
 from ledger.logs import Logs
+from ledger.store import StateDamagedError
 from projections import authority, keys
 from tests import factory
 from tests.simulation.client import Client
@@ -43,6 +44,8 @@ from tests.simulation.scenarios import Action, Advance, Append, Forge, Intrude, 
 from tests.simulation.strangers import forgery, voiding
 
 POWER = ("power", "power, links too")
+PASSING = (Crash, *server.PASSING, StateDamagedError)
+"""How a life may end in which something was made to fail. Nothing that a person would have to decide is among it."""
 MAX_LIVES = 12
 MAX_TURNS = 300_000
 IDLE_ROUNDS = (0.25, 6.0)
@@ -318,7 +321,7 @@ class World:
         if halted and not self._voided:
             self._halted.append(duty)
             return
-        if error is not None and not halted and (not process.faulted or isinstance(error, AssertionError)):
+        if error is not None and not halted and not (process.faulted and isinstance(error, PASSING)):
             raise error
         self._begin(duty)
 

@@ -360,6 +360,7 @@ class World:
     def _progress(self) -> tuple[int, ...]:
         return (
             self.taken,
+            self.lives.total(),
             len(self.events.values),
             len(self.publications.values),
             *(tree.writes for tree in self.trees.values()),

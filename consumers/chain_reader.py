@@ -6,11 +6,9 @@ which then tells the reader to `accept` it or to pass over what follows (`void`)
 
 from collections import deque
 from hashlib import sha256
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
-from consumers.tail import Tail
 from consumers.workers import Workers
-from ledger.logs import Log
 from projections import chain
 from projections.authority import Authority
 from projections.chain import Head, OpenClaim
@@ -47,10 +45,31 @@ class ReaderState(NamedTuple):
     void_before_size: int | None = None
 
 
+class Records(Protocol):
+    """A log to be read."""
+
+    async def read(self, start: int) -> list[bytes | None]:
+        """As `ledger.logs.Log.read`."""
+
+
+class Prefixes(Protocol):
+    """The events log, as far as claims need it."""
+
+    @property
+    def end(self) -> Prefix:
+        """The prefix at the end of the log, as far as it was read."""
+
+    async def reach(self, size: int) -> bool:
+        """Read on to a size at least; false if the log, asked anew, is shorter."""
+
+    async def prefix_at(self, size: int) -> Prefix:
+        """The prefix at a size that was reached. Asking for growing sizes costs no more than reading once."""
+
+
 class ChainReader:
     """Reads and judges. `state` can be kept and set, to read again from there."""
 
-    def __init__(self, log: Log, tail: Tail, workers: Workers, ledger: Ledger, state: ReaderState) -> None:
+    def __init__(self, log: Records, tail: Prefixes, workers: Workers, ledger: Ledger, state: ReaderState) -> None:
         self._log = log
         self._tail = tail
         self._workers = workers

@@ -4,8 +4,7 @@ Signer, publisher and verifier are followers; they differ in where rendered file
 a signer appended it applies like anyone else, when it reads it back: the normal path is the recovery path.
 """
 
-from base64 import b64decode
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from hashlib import sha256
 from pathlib import Path
 from typing import NamedTuple
@@ -15,7 +14,8 @@ import structlog
 from consumers import state
 from consumers.chain_reader import ChainReader, ReaderState, ValidPublication
 from consumers.outlets import Outlet
-from consumers.renderer import DivergenceError, Edition, Rendered, Renderer, Sealer, Stamp
+from consumers.renderer import DivergenceError, Edition, Rendered, Renderer, Sealer
+from consumers.runs import collect, publication_row
 from consumers.sealing import SNAPSHOT, CheckingSealer, Seals, seals_of
 from consumers.stopwatch import Stopwatch
 from consumers.tail import Tail
@@ -25,11 +25,10 @@ from ledger.store import Position, Store
 from ledger.store import Publication as PublicationRow
 from projections import chain
 from projections import prefix as prefixes
-from projections.authority import Authority
 from projections.chain import Head, OpenClaim
 from projections.outcomes import Judged, rejected
 from projections.prefix import Prefix
-from projections.repository import SnapshotTable, expires_at
+from projections.repository import SnapshotTable
 from schemas.publications import Claim, Publication
 
 log = structlog.get_logger()
@@ -320,7 +319,8 @@ class Follower:
             find out which one it is.
         """
         before = self.reader.state
-        run = await self._collect(wanted)
+        end = await self.tail.read_on()
+        run = await collect(self.reader, end, wanted, halted_at=await self._store.note(_DIVERGED))
         self.reader.state = before
         if len(run.rows) < at_least or run.last is None:
             return False
@@ -341,57 +341,6 @@ class Follower:
             **self.stopwatch.take(),
         )
         return True
-
-    async def _collect(self, wanted: Callable[[Claim], bool]) -> "_Run":
-        """Judge the next publications, up to one that is not wanted or that a later root may void."""
-        end = await self.tail.read_on()
-        halted_at = await self._store.note(_DIVERGED)
-        run = _Run()
-        while (found := await self.reader.next()) is not None:
-            if isinstance(found, Judged):
-                run.judged.append(found)
-                continue
-            voided = end.authority.void_for(found.claim.number, found.digest) if end.authority else None
-            if voided is not None or found.digest == halted_at or not wanted(found.claim):
-                break
-            run.add(found)
-            self.reader.accept(found)
-        return run
-
-
-class _Run:
-    """Publications that are applied together: what the last of them leaves to be rendered."""
-
-    def __init__(self) -> None:
-        self.claims: list[tuple[Claim, Authority]] = []
-        self.rows: list[PublicationRow] = []
-        self.judged: list[Judged] = []
-        self.stamps: dict[str, Stamp] = {}
-        self.seals: dict[str, tuple[str, Sequence[str]]] = {}
-        self.last: ValidPublication | None = None
-
-    def add(self, valid: ValidPublication) -> None:
-        self.claims.append((valid.claim, valid.authority))
-        self.rows.append(publication_row(valid))
-        expires = expires_at(valid.claim.time, valid.authority.settings.bin_expiry_seconds)
-        for name, digest, signatures in valid.publication.roles:
-            self.stamps[name] = Stamp(valid.claim.number, expires, b64decode(digest).hex())
-            self.seals[name] = (digest, signatures)
-        self.last = valid
-
-
-def publication_row(valid: ValidPublication) -> PublicationRow:
-    """What the state remembers of a publication."""
-    return PublicationRow(
-        valid.claim.number,
-        valid.record_index,
-        valid.digest,
-        valid.claim.time,
-        valid.claim.size,
-        len(valid.publication.roles),
-        b64decode(valid.publication.snapshot[0]).hex(),
-        sha256(valid.timestamp()).hexdigest(),
-    )
 
 
 def _digest(value: bytes | None) -> str:

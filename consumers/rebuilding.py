@@ -5,22 +5,36 @@ checked against the digests there before it is written.
 """
 
 import asyncio
+import fcntl
+import os
 import shutil
-import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
+import structlog
+
 from consumers.cli import No
-from consumers.comparing import hashed_path, published_files
+from consumers.comparing import published_files
 from consumers.context import Context
 from consumers.follower import Follower
 from consumers.outlets import PublicOutlet
-from consumers.workers import ThreadWorkers
+from consumers.partitions import SpillError
+from consumers.renderer import DivergenceError
+from consumers.replay import replay
+from consumers.taking import take_file
+from consumers.workers import ThreadWorkers, Workers
+from ledger.logs import Logs
 from ledger.storage import DirectoryStorage, StorageError
 from ledger.store import Store
 from schemas.fields import is_instant
 from schemas.publications import Claim
+
+log = structlog.get_logger()
+
+REPLAY_FROM = 50_000
+"""From so many events on the log is replayed on all cores; it takes a second to start processes."""
 
 
 class At(NamedTuple):
@@ -34,6 +48,15 @@ class At(NamedTuple):
         if self.number is not None:
             return claim.number <= self.number
         return self.time is None or claim.time <= self.time
+
+
+class _Order(NamedTuple):
+    """What was asked for."""
+
+    at: At
+    all_versions: bool
+    files: Path | None
+    report: Callable[[int, int], None]
 
 
 class Rebuilt(NamedTuple):
@@ -72,58 +95,117 @@ async def rebuild(
 ) -> Rebuilt:
     """Rebuild into a folder, which appears when it is complete.
 
+    A long log is replayed on all cores. If that is interrupted, the same call goes on where it was.
+
     Args:
         context: the ledger; only its logs are used.
         target: the folder, which must not exist or be empty.
         at: which publication.
         all_versions: every version ever published up to there, not only what clients need then.
         files: a public folder to take distribution files from, checked against the log.
-        report: is told how many events are done, of how many.
+        report: is told how much is done, of how much.
 
     Raises:
         No: there is no such publication.
-        StorageError: the folder is not empty.
+        StorageError: the folder is not empty, or somebody is rebuilding it.
         DivergenceError, LogError …: as a follower.
     """
-    work = await asyncio.to_thread(_prepare, target)
-    logs, store, workers = context.logs(), Store(work / "state.sqlite"), ThreadWorkers()
-    try:
-        await logs.open()
-        await store.open()
-        storage = DirectoryStorage(work / "tree", work / "staging", durable=False)
-        follower = Follower(logs, store, workers, PublicOutlet(storage), work / "spill")
-        await follower.start()
-        await _follow(follower, at, all_versions=all_versions, report=report)
-        head = follower.head
-        if head.number == 0 or (at.number is not None and head.number != at.number):
-            raise No(_no_such(at, head.number))
-        missing = await _take_files(store, storage, files, removed_too=all_versions) if files else []
-        count = sum(1 for _ in storage.paths())
-        await asyncio.to_thread((work / "tree").replace, target)
-        return Rebuilt(head.number, head.time, head.size, count, missing)
-    finally:
-        await store.close()
-        await logs.close()
-        workers.close()
-        await asyncio.to_thread(shutil.rmtree, work, ignore_errors=True)
+    with _working_beside(target) as folder:
+        logs, workers = context.logs(), ThreadWorkers()
+        try:
+            await logs.open()
+            rebuilt = None
+            order = _Order(at, all_versions, files, report)
+            if not all_versions and await logs.events.size() >= REPLAY_FROM:
+                rebuilt = await _replay(logs, workers, folder / "replay", order)
+            if rebuilt is None:
+                rebuilt = await _step(logs, workers, folder / "steps", order)
+            tree, result = rebuilt
+            if result.number == 0 or at.number not in {None, result.number}:
+                raise No(_no_such(at, result.number))
+            await asyncio.to_thread(tree.replace, target)
+        finally:
+            await logs.close()
+            workers.close()
+        return result
 
 
-def _prepare(target: Path) -> Path:
-    """A folder to work in, beside the target."""
+@contextmanager
+def _working_beside(target: Path) -> Iterator[Path]:
+    """A folder to work in, beside the target. It stays if we are interrupted, so that the next call can go on."""
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise StorageError(f"{target} is not an empty folder; rebuild into a new one")
-    target.parent.mkdir(parents=True, exist_ok=True)
-    return Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+    folder = target.absolute().parent / f".{target.name}.rebuild"
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise StorageError(f"another process is rebuilding into {target}") from error
+        try:
+            yield folder
+        except (asyncio.CancelledError, KeyboardInterrupt):
+            if (folder / "replay").exists():
+                log.warning("interrupted; the same command goes on from here", folder=str(folder))
+            raise
+        except BaseException:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
+        shutil.rmtree(folder, ignore_errors=True)
+    finally:
+        os.close(lock)
 
 
-async def _follow(follower: Follower, at: At, *, all_versions: bool, report: Callable[[int, int], None]) -> None:
+async def _replay(logs: Logs, workers: Workers, folder: Path, order: _Order) -> tuple[Path, Rebuilt] | None:
+    """Replay the log on all cores; None if it takes a follower."""
+    for attempt in (1, 2):
+        try:
+            done = await replay(
+                logs, folder, workers, wanted=order.at.includes, source=order.files, report=order.report
+            )
+        except DivergenceError as error:
+            log.warning("publications do not reproduce together, trying one by one", why=str(error))
+            return None
+        except SpillError as error:
+            if attempt == 2:
+                raise StorageError(f"{error}: is the disk faulty?") from error
+            log.warning("what an earlier rebuild left cannot be used; beginning anew", why=str(error))
+        else:
+            if done is None:
+                return None
+            claim = done.claim
+            return folder / "tree", Rebuilt(claim.number, claim.time, claim.size, done.files, done.missing)
+    return None
+
+
+async def _step(logs: Logs, workers: ThreadWorkers, folder: Path, order: _Order) -> tuple[Path, Rebuilt]:
+    """Follow the log, as every consumer does."""
+    shutil.rmtree(folder, ignore_errors=True)
+    (folder / "tree").mkdir(parents=True)
+    store = Store(folder / "state.sqlite")
+    try:
+        await store.open()
+        storage = DirectoryStorage(folder / "tree", folder / "staging", durable=False)
+        follower = Follower(logs, store, workers, PublicOutlet(storage), folder / "spill")
+        await follower.start()
+        await _follow(follower, order)
+        head = follower.head
+        missing = await _take_files(store, storage, order) if head.number else []
+        count = sum(1 for _ in storage.paths())
+    finally:
+        await store.close()
+    return folder / "tree", Rebuilt(head.number, head.time, head.size, count, missing)
+
+
+async def _follow(follower: Follower, order: _Order) -> None:
     end = await follower.tail.read_on()
-    report(0, end.size)
-    if not all_versions:
-        await follower.skip(at.includes)
+    order.report(0, end.size)
+    if not order.all_versions:
+        await follower.skip(order.at.includes)
     # One by one for all versions; and for those that cannot be skipped because a later root voids one of them.
-    while await follower.step(at.includes):
-        report(follower.head.size, end.size)
+    while await follower.step(order.at.includes):
+        order.report(follower.head.size, end.size)
 
 
 def _no_such(at: At, last: int) -> str:
@@ -132,24 +214,13 @@ def _no_such(at: At, last: int) -> str:
     return f"there is no publication {at.number}; the last one before it is number {last}"
 
 
-async def _take_files(store: Store, storage: DirectoryStorage, source: Path, *, removed_too: bool) -> list[str]:
-    """Copy distribution files from a public folder; gives those that are not there."""
-    missing = []
+async def _take_files(store: Store, storage: DirectoryStorage, order: _Order) -> list[str]:
+    """Take distribution files from a public folder; gives those that are not there."""
+    missing: list[str] = []
     async for batch in published_files(store):
-        for facts in batch:
-            if facts.removed and not removed_too:
-                continue
-            hashed = hashed_path(facts.path, facts.sha256)
-            present = next(
-                (path for path in (source / hashed, source / f"targets/{facts.path}") if path.exists()), None
-            )
-            if present is None:
-                if not facts.removed:
-                    missing.append(facts.path)
-                continue
-            storage.copy(present, hashed, facts.sha256)
-            storage.link(f"targets/{facts.path}", hashed)
-            metadata = source / f"targets/{facts.path}.metadata"
-            if facts.core_metadata_sha256 and metadata.exists():
-                storage.copy(metadata, f"targets/{facts.path}.metadata", facts.core_metadata_sha256)
+        if order.files is None:
+            break
+        wanted = [facts for facts in batch if order.all_versions or not facts.removed]
+        absent = [facts for facts in wanted if not take_file(storage, order.files, facts)]
+        missing.extend(facts.path for facts in absent if not facts.removed)
     return missing

@@ -17,6 +17,7 @@ import structlog
 
 from consumers import state
 from consumers.partitions import Partitions
+from consumers.runs import Stamp
 from consumers.stopwatch import Stopwatch
 from consumers.tail import Tail
 from consumers.workers import Workers
@@ -65,16 +66,6 @@ class Sink(Protocol):
 
     def put_document(self, document: Document) -> None:
         """An offline role's document is in force from this publication on."""
-
-
-class Stamp(NamedTuple):
-    """What a publication gives the bins it signs: its number, and when they expire. `sha256` is what the log says of
-    the file, where that is known.
-    """
-
-    number: int
-    expires: str
-    sha256: str = ""
 
 
 class Edition(NamedTuple):

@@ -1,0 +1,112 @@
+"""The golden log replayed on all cores: the same tree as that of a follower, whatever interrupts it."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from consumers import partitions, replay
+from consumers.context import Context
+from consumers.partitions import SpillError
+from consumers.rebuilding import At
+from consumers.replay import Replayed
+from consumers.workers import ThreadWorkers
+from tests.client.index import silence, tree
+from tests.golden.records import Golden, load
+from tests.golden.replay import context_of, rebuild_tree
+
+
+class _StopError(Exception):
+    """The replay is interrupted here."""
+
+
+@pytest.fixture(autouse=True)
+def _small(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Many slices and many partitions."""
+    silence()
+    monkeypatch.setattr(replay, "SLICE_BYTES", 10_000)
+    monkeypatch.setattr(partitions, "ITEMS_PER_PARTITION", 30)
+
+
+@pytest.fixture(scope="module")
+def golden() -> Golden:
+    return load()
+
+
+@pytest.fixture
+def context(golden: Golden, tmp_path: Path) -> Context:
+    return context_of(tmp_path / "ledger", golden.events, golden.publications)
+
+
+def replayed(context: Context, folder: Path, at: int, *, stop_after: int | None = None) -> Replayed | None:
+    """Replay into a folder, up to so many reports of progress."""
+    reports = 0
+
+    def report(_done: int, _total: int) -> None:
+        nonlocal reports
+        reports += 1
+        if reports == stop_after:
+            raise _StopError
+
+    async def run() -> Replayed | None:
+        logs, workers = context.logs(), ThreadWorkers()
+        await logs.open()
+        try:
+            return await replay.replay(logs, folder, workers, wanted=At(number=at).includes, source=None, report=report)
+        finally:
+            await logs.close()
+            workers.close()
+
+    return asyncio.run(run())
+
+
+def numbers(golden: Golden) -> list[int]:
+    return [row[0] for row in golden.digests["publications"]]
+
+
+def test_it_gives_what_a_follower_gives(golden: Golden, context: Context, tmp_path: Path) -> None:
+    compared = 0
+    for number in numbers(golden)[::6]:
+        done = replayed(context, tmp_path / f"replay-{number}", number)
+        if done is None:
+            continue  # behind a publication that a root voids
+        compared += 1
+        expected = rebuild_tree(context, tmp_path / f"tree-{number}", at=number)
+        assert tree(tmp_path / f"replay-{number}/tree") == expected
+        assert (done.claim.number, done.files) == (number, len(expected))
+    assert compared > 3
+
+
+def test_an_interrupted_one_goes_on(golden: Golden, context: Context, tmp_path: Path) -> None:
+    number = numbers(golden)[18]
+    expected = rebuild_tree(context, tmp_path / "expected", at=number)
+    for stop_after in (1, 6, 15):
+        folder = tmp_path / f"stopped-{stop_after}"
+        with pytest.raises(_StopError):
+            replayed(context, folder, number, stop_after=stop_after)
+        # In between somebody asked for another publication.
+        assert replayed(context, folder, numbers(golden)[6]) is not None
+        assert replayed(context, folder, number) is not None
+        assert tree(folder / "tree") == expected
+
+
+def test_what_is_damaged_is_thrown_away(golden: Golden, context: Context, tmp_path: Path) -> None:
+    number = numbers(golden)[12]
+    with pytest.raises(_StopError):
+        replayed(context, tmp_path / "replay", number, stop_after=10)
+    block = max((tmp_path / "replay/events").rglob("*/*"))
+    data = bytearray(block.read_bytes())
+    data[-1] ^= 1
+    block.write_bytes(data)
+    with pytest.raises(SpillError):
+        replayed(context, tmp_path / "replay", number)
+    assert replayed(context, tmp_path / "replay", number) is not None
+    assert tree(tmp_path / "replay/tree") == rebuild_tree(context, tmp_path / "tree", at=number)
+
+
+def test_notes_about_another_log_are_thrown_away(golden: Golden, context: Context, tmp_path: Path) -> None:
+    number = numbers(golden)[12]
+    assert replayed(context, tmp_path / "replay", number) is not None
+    shorter = context_of(tmp_path / "shorter", golden.events[:-1], golden.publications)
+    with pytest.raises(SpillError):
+        replayed(shorter, tmp_path / "replay", number)

@@ -2,8 +2,8 @@
 
 Counts of files are long-tailed as on PyPI (740,000 projects, 17 million files: half of the projects have at most six
 files, some have tens of thousands): a log-normal distribution with a mean of 23. A release is uploaded as a burst of
-files. Among the uploads are yanks, removals, changes of status, facts about access, repeated uploads and, rarely, a record
-that is refused.
+files. Among the uploads are yanks, removals, changes of status, facts about access, repeated uploads and, rarely, a
+record that is refused.
 """
 
 from array import array

@@ -152,7 +152,7 @@ class ChainReader:
         prefix = await self._tail.prefix_at(claim.size)
         outcome = await self._workers.run(chain.judge_claim, record, claim, prefix, state.head, state.open_claim)
         if outcome.verdict == "accepted" and prefix.authority is not None:
-            open_claim = OpenClaim(claim, digest, prefix.authority.root.version)
+            open_claim = chain.open_claim(claim, digest, prefix.authority, state.open_claim)
             self._state = state._replace(open_claim=open_claim, void_before_size=None)
         return outcome
 

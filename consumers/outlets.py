@@ -108,6 +108,10 @@ class PublicOutlet:
         Raises:
             LogConflictError: it needs a version that is served with other bytes.
         """
+        with self._storage.exclusive():
+            self._finish(number, timestamp)
+
+    def _finish(self, number: int, timestamp: bytes) -> None:
         self.put(f"metadata/{number}.timestamp.json", timestamp)
         self._visible.kept.update(self._edition.kept)
         if number > self._kept_up_to:
@@ -127,6 +131,7 @@ class PublicOutlet:
                 self._storage.delete(path)
             else:
                 self._storage.link(path, source)
+        self._storage.settle()
         self._visible = _Visible({}, {}, {})
         self._keeps, self._kept_up_to = False, 0
 

@@ -87,19 +87,20 @@ async def replay(
     # What is claimed before the events are read, they cover.
     publications = await logs.publications.size()
     size = await logs.events.size()
-    phases = _Phases(await asyncio.to_thread(_plan, folder, size), 5 * size, report)
     try:
-        slices = await _read(phases, logs.events)
-        prefixes = await workers.run(_Prefixes, slices, folder)
-        run = await _collect(logs.publications, publications, prefixes, workers, wanted)
-        if run.last is None:
-            return None
-        return await _Rendering(phases, run, run.last, prefixes).render(slices, source)
+        phases = _Phases(await asyncio.to_thread(_plan, folder, size), 5 * size, report)
+        try:
+            slices = await _read(phases, logs.events)
+            prefixes = await workers.run(_Prefixes, slices, folder)
+            run = await _collect(logs.publications, publications, prefixes, workers, wanted)
+            if run.last is None:
+                return None
+            return await _Rendering(phases, run, run.last, prefixes).render(slices, source)
+        finally:
+            await asyncio.to_thread(phases.close)
     except SpillError:
         await asyncio.to_thread(shutil.rmtree, folder)
         raise
-    finally:
-        await asyncio.to_thread(phases.close)
 
 
 def _plan(folder: Path, size: int) -> work.Plan:

@@ -179,7 +179,7 @@ class Signer:
             SignerError: it would not be valid, and all that we claimed would be rejected, again and again.
         """
         follower, floor = self._follower, authority.settings.floor
-        taken = follower.open_claim.claim.number if follower.open_claim else follower.head.number
+        taken = chain.lowest_number(follower.head, follower.open_claim, authority)
         number, most = max(taken + 1, floor, self._schedule.above + 1), max(taken, floor) + chain.MAX_GAP
         if number > most:
             raise SignerError(

@@ -33,10 +33,10 @@ class NewTree:
         """Make a path show what another holds."""
         self.count += 1
         try:
-            os.link(self._root + source, self._root + path)  # noqa: PTH201
+            os.link(self._root + source, self._root + path)
         except FileExistsError:
             os.unlink(self._root + path)  # noqa: PTH108
-            os.link(self._root + source, self._root + path)  # noqa: PTH201
+            os.link(self._root + source, self._root + path)
 
 
 _FLAGS = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC

@@ -5,13 +5,14 @@ an object store has the same operations.
 """
 
 import errno
+import fcntl
 import hashlib
 import itertools
 import os
 import shutil
 import stat
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from io import BufferedReader
 from pathlib import Path
 from typing import Protocol
@@ -44,10 +45,16 @@ class Storage(Protocol):
         """Replace a mutable file, atomically and durably."""
 
     def link(self, path: str, source: str) -> None:
-        """Make a mutable path show what an immutable one holds, atomically."""
+        """Make a mutable path show what an immutable one holds, atomically; durable after `settle`."""
 
     def delete(self, path: str) -> None:
-        """Delete a mutable file, if it exists."""
+        """Delete a mutable file, if it exists; durable after `settle`."""
+
+    def settle(self) -> None:
+        """Make all links and deletions durable."""
+
+    def exclusive(self) -> AbstractContextManager[None]:
+        """Nobody else who asks for it changes mutable files meanwhile."""
 
     def read(self, path: str) -> bytes | None:
         """The contents of a file, or None if there is none."""
@@ -73,6 +80,7 @@ class DirectoryStorage:
         self._durable = durable
         self._staged: dict[str, Path] = {}
         self._numbers = itertools.count()
+        self._unsettled: set[Path] = set()
 
     def stage(self, path: str, data: bytes) -> None:
         """Write an immutable file into the staging folder, buffered.
@@ -134,11 +142,30 @@ class DirectoryStorage:
             os.link(self._root / source, temporary)
             # Renaming one link to a file over another does nothing, and leaves both.
             _rename(temporary, target)
+        self._unsettled.add(target.parent)
 
     def delete(self, path: str) -> None:
         """Delete a file, if it exists."""
         with _writing(self._root / path):
             (self._root / path).unlink(missing_ok=True)
+        self._unsettled.add((self._root / path).parent)
+
+    def settle(self) -> None:
+        """Sync the folders in which there were links and deletions."""
+        self._sync_folders(folder for folder in self._unsettled if folder.exists())
+        self._unsettled = set()
+
+    @contextmanager
+    def exclusive(self) -> Iterator[None]:
+        """Lock the folder against other processes, for as long as it takes."""
+        with _writing(self._root):
+            self._root.mkdir(parents=True, exist_ok=True)
+            lock = os.open(self._root, os.O_RDONLY)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(lock)
 
     def read(self, path: str) -> bytes | None:
         """The contents of a file."""
@@ -187,7 +214,16 @@ class DirectoryStorage:
         for path in paths:
             with _writing(path), path.open("rb") as file:
                 os.fsync(file.fileno())
-        for folder in sorted({folder for path in paths for folder in path.parents if self._contains(folder)}):
+        self._sync_folders(path.parent for path in paths)
+
+    def _sync_folders(self, folders: Iterable[Path]) -> None:
+        """Sync folders, and those above them up to the root."""
+        below = set(folders) if self._durable else set()
+        named = {folder for each in below for folder in (each, *each.parents) if self._contains(folder)}
+        if len(named) > MAX_SINGLE_SYNCS:
+            os.sync()
+            return
+        for folder in sorted(named):
             _sync_folder(folder)
 
     def _contains(self, folder: Path) -> bool:

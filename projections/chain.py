@@ -38,16 +38,37 @@ class Head(msgspec.Struct, frozen=True, array_like=True):
 
 
 class OpenClaim(msgspec.Struct, frozen=True):
-    """A valid claim that nothing has ended yet, with the digest of its record and the version of root at its size."""
+    """A valid claim that nothing has ended yet, with the digest of its record.
+
+    `root_version` is that of the root at its size; `keyids` are the keys that were online under it, and under the
+    claims on the same predecessor that it voided: they may have signed any number up to its own.
+    """
 
     claim: Claim
     digest: str
-    root_version: int = 0
+    root_version: int = 1
+    keyids: frozenset[str] = frozenset()
 
 
 def first_head(ledger: Ledger) -> Head:
     """The head before the first publication."""
     return Head(0, ledger.digest, "", 0)
+
+
+def open_claim(claim: Claim, digest: str, authority: Authority, voided: OpenClaim | None) -> OpenClaim:
+    """A claim that was judged valid, given the offline roles at its size and the claim that it voids."""
+    before = voided.keyids if voided else frozenset()
+    return OpenClaim(claim, digest, authority.root.version, before | frozenset(authority.online.keyids))
+
+
+def lowest_number(head: Head, voided: OpenClaim | None, authority: Authority) -> int:
+    """The number that a claim under these offline roles must be above.
+
+    A number is never signed twice by one key. Keys that were all replaced do not count: whoever stole one of them could
+    go on claiming higher numbers for ever.
+    """
+    is_free = voided is None or voided.keyids.isdisjoint(authority.online.keyids)
+    return head.number if is_free or voided is None else voided.claim.number
 
 
 def judge_claim_alone(claim: Claim, ledger: Ledger, head: Head) -> Outcome:
@@ -80,19 +101,17 @@ def judge_claimant(record: Record, claim: Claim, end: Prefix) -> Outcome:
     return rejected("seal", "no key that was ever online sealed it")
 
 
-def judge_claim(record: Record, claim: Claim, prefix: Prefix, head: Head, open_claim: OpenClaim | None) -> Outcome:
+def judge_claim(record: Record, claim: Claim, prefix: Prefix, head: Head, voided: OpenClaim | None) -> Outcome:
     """The checks of a claim that need the prefix of the events at its size, given the claim that it would void."""
     authority = prefix.authority
     if authority is None:
         return rejected("no-root", f"no root is in force at size {claim.size}")
-    lowest = head.number
-    if open_claim is not None:
+    if voided is not None and authority.root.version < voided.root_version:
         # A stolen key that was replaced must not go on voiding every claim under its successor.
-        if authority.root.version < open_claim.root_version:
-            return rejected("older-root", f"the open claim was made under root version {open_claim.root_version}")
-        lowest = open_claim.claim.number
-        if authority.root.version == open_claim.root_version and claim.number <= lowest:
-            return rejected("number", f"number {claim.number} is not above {lowest}")
+        return rejected("older-root", f"the open claim was made under root version {voided.root_version}")
+    lowest = lowest_number(head, voided, authority)
+    if claim.number <= lowest:
+        return rejected("number", f"number {claim.number} is not above {lowest}")
     floor = authority.settings.floor
     if not floor <= claim.number <= max(floor, lowest) + MAX_GAP:
         return rejected("number", f"root's floor is {floor}, and no number is skipped by more than {MAX_GAP:,}")

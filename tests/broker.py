@@ -166,7 +166,8 @@ class Broker:
                 password=PASSWORD,
             )
         )
-        cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+        # What begins with a minus sign would be taken for an option.
+        cluster = "c" + base64.urlsafe_b64encode(uuid.uuid4().bytes).decode()[1:22]
         formatted = subprocess.run(
             self._command("kafka.tools.StorageTool", "format", "-t", cluster, "-c", str(properties)),
             capture_output=True,

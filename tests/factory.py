@@ -417,7 +417,8 @@ def opened(record: Record, root_version: int = 1) -> OpenClaim:
     """The open claim of a claim's record, made under a version of root."""
     if not isinstance(record.signed, Claim):
         raise TypeError("not a claim")
-    return OpenClaim(record.signed, sha256(encode_record(record)).hexdigest(), root_version)
+    keyids = frozenset(seal.keyid for seal in record.signatures)
+    return OpenClaim(record.signed, sha256(encode_record(record)).hexdigest(), root_version, keyids)
 
 
 def publication(

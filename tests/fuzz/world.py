@@ -2,14 +2,15 @@
 
 import tempfile
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractContextManager, asynccontextmanager, nullcontext
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from hashlib import sha256
 from pathlib import Path
 from typing import NamedTuple, ParamSpec, TypeVar
 
-from securesystemslib.signer import CryptoSigner, Signer as KeySigner, SSlibKey
+from securesystemslib.signer import CryptoSigner, SSlibKey
+from securesystemslib.signer import Signer as KeySigner
 
 from consumers.follower import Follower
 from consumers.outlets import Outlet, PublicOutlet
@@ -129,6 +130,12 @@ class MemoryStorage:
 
     def delete(self, path: str) -> None:
         self.files.pop(path, None)
+
+    def settle(self) -> None:
+        """Memory is as durable as it gets."""
+
+    def exclusive(self) -> AbstractContextManager[None]:
+        return nullcontext()
 
     def read(self, path: str) -> bytes | None:
         return self.files.get(path)

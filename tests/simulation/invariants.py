@@ -117,11 +117,11 @@ class Oracle:
         self._events = events
         self._publications = publications
         self._repeating = repeating
-        self._signed: dict[tuple[str, int], set[bytes]] = defaultdict(set)
+        self._signed: dict[tuple[str, int, str], set[bytes]] = defaultdict(set)
         self._published: dict[str, bytes] = {}
         self._snapshots: dict[str, dict[str, int]] = defaultdict(dict)
         self._prefix = Prefix()
-        self._roots: dict[int, set[int]] = defaultdict(set)
+        self._claimed: set[int] = set()
         self._claims_read = 0
         self.violation: AssertionError | None = None
 
@@ -155,22 +155,20 @@ class Oracle:
         known.update({name: entry["version"] for name, entry in meta.items()})
 
     @_noted
-    def signed(self, process: Process, payload: bytes) -> None:
+    def signed(self, process: Process, keyid: str, payload: bytes) -> None:
         """A key signs."""
         document = json.loads(payload)
         if "_type" not in document:
             assert document["type"] == "claim"
             return
         name, version = process.sealing, document["version"]
-        roots = self._roots_at_claims()[version]
-        assert roots, f"{name} {version} is signed and was never claimed"
+        assert version in self._claimed_numbers(), f"{name} {version} is signed and was never claimed"
         if not self._repeating and name in {"snapshot", "the timestamp"}:
             return  # they cover signatures that do not repeat, or their lengths
-        signed = self._signed[name, version]
+        signed = self._signed[name, version, keyid]
         signed.add(payload)
-        # A claim under a newer root may take the number of an open one again (docs/rules.md, section 7). What was
-        # signed under the older is then never valid.
-        assert len(signed) <= len(roots), f"{name} {version} was signed twice"
+        # Other keys may sign a number again once all that signed it were replaced (docs/rules.md, section 7).
+        assert len(signed) == 1, f"{name} {version} was signed twice"
 
     @_noted
     def committed(self, disk: Disk) -> None:
@@ -184,16 +182,14 @@ class Oracle:
                 assert end <= len(values), "the position is ahead of the log"
                 assert sha256(values[end - 1] or b"").hexdigest() == wanted
 
-    def _roots_at_claims(self) -> Mapping[int, set[int]]:
-        """Under which versions of root each number was claimed, by whomever."""
+    def _claimed_numbers(self) -> set[int]:
+        """The numbers that were claimed, by whomever."""
         for value in self._publications.values[self._claims_read :]:
             record = decode_publication_record(value)
             if isinstance(record, Record) and isinstance(record.signed, Claim):
-                prefix, _ = Prefix().extend(self._events.values[: record.signed.size])
-                if prefix.authority is not None:
-                    self._roots[record.signed.number].add(prefix.authority.root.version)
+                self._claimed.add(record.signed.number)
         self._claims_read = len(self._publications.values)
-        return self._roots
+        return self._claimed
 
     # --- after a power failure -----------------------------------------------------------------------------------
 
@@ -273,10 +269,10 @@ class Oracle:
 
     def _check_signed(self, every: Replayed) -> None:
         """What was published under a number is what was signed under it."""
-        for (name, version), payloads in self._signed.items():
+        for (name, version, keyid), payloads in self._signed.items():
             role = {"the timestamp": "timestamp"}.get(name, name)
             file = every.files.get(f"metadata/{version}.{role}.json", b"")
-            if version in every.numbers and len(self._roots[version]) == 1:
+            if version in every.numbers and f'"keyid":"{keyid}"'.encode() in file.partition(b',"signed":')[0]:
                 (payload,) = payloads
                 assert file.endswith(b',"signed":' + payload + b"}"), f"{name} {version} was signed and not published"
 

@@ -13,6 +13,7 @@ import random
 import sqlite3
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from datetime import datetime, timedelta
 from hashlib import sha256
 from pathlib import Path
@@ -344,6 +345,12 @@ class SimStorage:
         self._tree.set(path, None, "delete")
         self._leave("delete")
 
+    def settle(self) -> None:
+        self._sync({path for path, _, call in self._tree.unsynced if call in {"link", "delete"}})
+
+    def exclusive(self) -> AbstractContextManager[None]:
+        return nullcontext()
+
     def read(self, path: str) -> bytes | None:
         self._enter("read")
         data = self._tree.files.get(path)
@@ -371,7 +378,7 @@ class SimStorage:
 
 # --- keys and clock ----------------------------------------------------------------------------------------------
 
-Signed = Callable[[Process, bytes], None]
+Signed = Callable[[Process, str, bytes], None]
 
 
 class SimSigner(Signer):
@@ -392,7 +399,7 @@ class SimSigner(Signer):
 
     def sign(self, payload: bytes) -> Signature:
         self._process.enter("key.sign", ConnectionError)
-        self._signed(self._process, payload)
+        self._signed(self._process, self.public_key.keyid, payload)
         signature = _sign(self._signer, payload)
         self._process.leave("key.sign", ConnectionError)
         return signature

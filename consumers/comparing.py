@@ -57,6 +57,13 @@ def is_plain_page(path: str) -> bool:
     return path.startswith("targets/simple/") and path.rpartition("/")[2] in {"index.json", "index.html"}
 
 
+def is_page(path: str) -> bool:
+    """Whether a served path is a page under its consistent-snapshot name, which is written once."""
+    first, _, rest = path.rpartition("/")[2].partition(".")
+    is_digest = len(first) == 64 and not first.strip("0123456789abcdef")
+    return path.startswith("targets/simple/") and is_digest and rest in {"index.json", "index.html"}
+
+
 def readable(path: str) -> str:
     """A path that anybody may have chosen, fit to be shown: it could move the cursor, or be no text at all."""
     return path if path.isprintable() else path.encode("unicode_escape").decode()

@@ -26,6 +26,7 @@ COMMANDS = {
     "info": "info:info",
     "rejected": "rejected:rejected",
     "resume": "resume:resume",
+    "sweep": "sweep:sweep",
     "demo": "demo:demo",
 }
 """Module below `consumers.commands`, and function, of each command, in the order of `--help`."""

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import structlog
 
-from consumers.comparing import Difference, Expected, Served, compare, every_file, is_plain_page
+from consumers.comparing import Difference, Expected, Served, compare, every_file, is_page, is_plain_page
 from consumers.follower import Follower
 from consumers.outlets import TIMESTAMP, FileListOutlet, served_version
 from consumers.workers import Workers
@@ -135,6 +135,7 @@ class Verifier:
         stays = again and served_version(await self._workers.run(self._served.read, TIMESTAMP)) == version
         self._doubtful.update(each.path for each in differences if is_plain_page(each.path) and not stays)
         optional = {path for path, _, number in rows if number == 0}
+        optional |= await self._superseded([each.path for each in differences if each.problem == "missing"], version)
         await self._report(
             [
                 each
@@ -142,6 +143,25 @@ class Verifier:
                 if (stays or not is_plain_page(each.path)) and not (each.problem == "missing" and each.path in optional)
             ]
         )
+
+    async def _superseded(self, paths: Sequence[str], version: int) -> set[str]:
+        """Which of these files were replaced by later ones, and may have been swept (`tuf-ledger sweep`)."""
+        current = {name: entry.version for name, entry in self._follower.table.entries.items()}
+        authority = self._follower.base.authority
+        if authority is not None:
+            current |= {"targets": authority.targets.version, "bins": authority.bins.version}
+        pages = [f"{path.rpartition('/')[0]}/index.{path.rpartition('.')[2]}" for path in paths if is_page(path)]
+        shown = {path: digest for path, digest, _ in await self._store.load_files(pages)}
+        found = set()
+        for path in paths:
+            folder, _, name = path.rpartition("/")
+            first, _, rest = name.partition(".")
+            if is_page(path) and shown.get(f"{folder}/{rest}") != first:
+                found.add(path)
+            elif folder == "metadata" and not name.endswith(".root.json"):
+                last = current.get(rest.removesuffix(".json"), version)
+                found |= {path} if int(first) < last else set()
+        return found
 
     async def _report(self, differences: list[Difference]) -> None:
         """Raise an alarm once for each difference; `info` shows how many there were."""

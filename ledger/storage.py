@@ -101,6 +101,9 @@ class DirectoryStorage:
             target = self._root / path
             present = self.digest(path)
             if present is not None and present == _digest(source):
+                # It is needed from now on, however old it is: a sweep that is about to delete it looks at its time.
+                with _writing(target):
+                    os.utime(target)
                 source.unlink()
                 continue
             if present is not None:

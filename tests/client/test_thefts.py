@@ -85,9 +85,7 @@ def test_a_claim_from_the_future(filled: Index) -> None:
     recover(filled)
 
 
-@pytest.mark.xfail(
-    strict=True, reason="DEFECT: no later publication may have an earlier time, and no root says otherwise"
-)
+@pytest.mark.xfail(strict=True, reason="docs/design.md, 'Known limits'")
 def test_a_publication_from_the_future(filled: Index, clock: FakeClock, tmp_path: Path) -> None:
     clock.advance(days=300_000)
     publish_elsewhere(filled, tmp_path / "elsewhere")

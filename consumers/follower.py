@@ -83,7 +83,7 @@ class Follower:
         if position is not None:
             base = await state.load_prefix(self._store, position.prefix)
             await self._compare(position, base, first)
-        self.tail = Tail(self._logs.events, self._workers, base)
+        self.tail = Tail(self._logs.events, self._workers, base, self._spill / "tail")
         self.base = base
         genesis = base if base.ledger is not None else await self.tail.prefix_at(1)
         if genesis.ledger is None:

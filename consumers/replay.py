@@ -38,10 +38,9 @@ from ledger.logs import Log, Logs
 from ledger.new_tree import NewTree
 from projections import chain
 from projections.documents import Document
-from projections.prefix import Other, Prefix, Reading
+from projections.prefix import Prefix, Reading
 from projections.project_list import Listing, ProjectList
 from projections.repository import RoleEntry, SnapshotTable
-from schemas.codec import decode_event
 from schemas.publications import Claim
 
 R = TypeVar("R", work.Slice, work.FoldedPartition, work.SealedPartition)
@@ -236,7 +235,12 @@ async def _check_known(events: Log, known: Sequence[work.Slice], folder: Path) -
     """
     end = known[-1].end
     first, last = await events.read(0), await events.read(end - 1)
-    if not first or not last or first[0] != known[0].others[0][1] or digest(last[0]) != known[-1].last_digest:
+    if (
+        not first
+        or not last
+        or digest(first[0]) != known[0].others[0].digest
+        or digest(last[0]) != known[-1].last_digest
+    ):
         raise SpillError(f"{folder} was made from another log")
 
 
@@ -254,8 +258,9 @@ class _Prefixes:
         self.documents: list[tuple[int, Document]] = []
         self.end = self._mark = Prefix()
         self._at = 0
+        self._read: Reading | None = None
         for each in slices:
-            self.end, extension = self.end.advance(self._reading(each, each.start, each.end))
+            self.end, extension = self.end.advance(work.read_back(folder, each))
             self.documents += [
                 (found.index, document) for found in extension.ceremonies for document in found.documents
             ]
@@ -270,17 +275,12 @@ class _Prefixes:
             self._mark, self._at = Prefix(), 0
         while self._mark.size < size:
             each = self._slices[self._at]
+            if self._read is None or self._read.start != each.start:
+                self._read = work.read_back(self._folder, each)
             last = min(size, each.end)
-            self._mark, _ = self._mark.advance(self._reading(each, self._mark.size, last))
+            self._mark, _ = self._mark.advance(self._read.part(self._mark.size, last))
             self._at += last == each.end
         return self._mark
-
-    def _reading(self, each: work.Slice, first: int, last: int) -> Reading:
-        leaves = work.read_leaves(self._folder, each, first, last)
-        others = [
-            Other(index, digest(value), decode_event(value)) for index, value in each.others if first <= index < last
-        ]
-        return Reading(leaves, [], others, each.last_digest if last == each.end else "")
 
 
 # --- the publications ------------------------------------------------------------------------------------------------

@@ -28,15 +28,14 @@ from projections.bins import Layout, TargetChange, fold_bin
 from projections.chunks import Aggregate
 from projections.fold import Folded, fold_events
 from projections.keys import RoleKeys
+from projections.merkle import LEAF_BYTES
 from projections.pages import read_facts
-from projections.prefix import Routed, read_records
+from projections.prefix import Other, Reading, Routed, read_records
 from projections.project_list import Listing
 from projections.repository import RoleEntry, bin_payload
 from schemas.events import BaseEvent
 
 T = TypeVar("T")
-
-_LEAF_BYTES = 32
 
 
 class Plan(NamedTuple):
@@ -60,7 +59,7 @@ class Slice(NamedTuple):
     end: int
     writer: str
     last_digest: str
-    others: list[tuple[int, bytes]]
+    others: list[Other]
 
 
 class FoldedPartition(NamedTuple):
@@ -144,25 +143,20 @@ def read_slice(task: int, first: int, values: Sequence[bytes | None]) -> Slice:
         digest = blake2b(item.key.encode(), digest_size=4, key=salt).digest()
         parts.setdefault(int.from_bytes(digest, "big") % count, []).append(item)
     process.events.write(task, parts)
-    others = [
-        (other.index, values[other.index - first] or b"")
-        for other in reading.others
-        if isinstance(other.event, BaseEvent) or other.index == 0
-    ]
+    others = [other for other in reading.others if isinstance(other.event, BaseEvent) or other.index == 0]
     done = Slice(task, first, first + len(values), process.writer, reading.last_digest, others)
     path = _leaves(process.plan.folder, done)
     path.parent.mkdir(exist_ok=True)
-    append_block(path, Block(task, b"".join(reading.leaves)))
+    append_block(path, Block(task, reading.leaves))
     return done
 
 
-def read_leaves(folder: Path, done: Slice, first: int, last: int) -> list[bytes]:
-    """The Merkle leaves of a slice from one index to another."""
+def read_back(folder: Path, done: Slice) -> Reading:
+    """What a slice said, without the events that aggregates judge."""
     data = b"".join(block.data for block in read_blocks(_leaves(folder, done)))
-    if len(data) != _LEAF_BYTES * (done.end - done.start):
+    if len(data) != LEAF_BYTES * (done.end - done.start):
         raise SpillError(f"{_leaves(folder, done)} is not whole")
-    borders = range((first - done.start) * _LEAF_BYTES, (last - done.start) * _LEAF_BYTES, _LEAF_BYTES)
-    return [data[at : at + _LEAF_BYTES] for at in borders]
+    return Reading(done.start, data, [], done.others, done.last_digest)
 
 
 def _leaves(folder: Path, done: Slice) -> Path:

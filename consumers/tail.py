@@ -1,41 +1,57 @@
-"""The events after a follower's position: read once, decoded once, and kept if they are few.
+"""The events after a follower's position: read and decoded once, and kept, on disk if they are many.
 
 The tail answers what a follower asks about them: the prefix at some size (to judge a claim), the prefix at the end of
 the log (to decide about the next one), and the events up to a size (to fold them).
 """
 
+import shutil
 from bisect import bisect_right
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import NamedTuple
 
+import msgspec
+
+from consumers.partitions import Block, append_block, read_blocks
 from consumers.workers import Workers
 from ledger.logs import Log, LogConflictError
 from projections.authority import UpgradeNeededError
-from projections.prefix import Extension, Prefix
+from projections.prefix import Extension, Prefix, Reading, read_records
 
 KEPT_BYTES = 16 * 2**20
-"""How much of the log's tail is kept decoded; decoded, it takes about four times as much."""
+"""How much of the log's tail is kept in memory; as records it is about as long as what is left of them."""
+
+_encoder = msgspec.msgpack.Encoder()
+_decoder = msgspec.msgpack.Decoder(Reading)
 
 
 class _Slice(NamedTuple):
+    """A slice of the log; `reading` is None where it was spilled."""
+
     before: Prefix
-    values: list[bytes | None]
-    extension: Extension
     after: Prefix
+    extension: Extension | None
+    reading: Reading | None
+    length: int
 
 
 class Tail:
-    """The events log from a follower's position on."""
+    """The events log from a follower's position on. What does not fit into memory is spilled into a folder; without a
+    folder nothing is kept, and only the end can be asked for.
+    """
 
-    def __init__(self, log: Log, workers: Workers, base: Prefix) -> None:
+    def __init__(self, log: Log, workers: Workers, base: Prefix, spill: Path | None = None) -> None:
         self._log = log
         self._workers = workers
+        self._spill = spill
         self._base = base
-        self._kept: list[_Slice] = []
+        self._slices: list[_Slice] = []
         self._kept_bytes = 0
-        self._recent: _Slice | None = None
+        self._recent: tuple[int, Reading] | None = None
         self._mark = base
         self._end = base
+        if spill is not None:
+            shutil.rmtree(spill, ignore_errors=True)
 
     @property
     def end(self) -> Prefix:
@@ -73,9 +89,7 @@ class Tail:
             return self._end
         at = self._mark if self._mark.size <= size else self._base
         while at.size < size:
-            piece = await self._slice_from(at)
-            values = piece.values[at.size - piece.before.size : size - piece.before.size]
-            at, _ = await self._workers.run(at.extend, values)
+            at, _ = await self._advance(at, size)
         self._mark = at
         return at
 
@@ -83,60 +97,69 @@ class Tail:
         """What the events from the position up to a size add, in pieces."""
         at = self._base
         while at.size < size:
-            piece = await self._slice_from(at)
-            if piece.before.size == at.size and piece.after.size <= size:
-                yield piece.extension
-                at = piece.after
-            else:
-                values = piece.values[at.size - piece.before.size : size - piece.before.size]
-                at, extension = await self._workers.run(at.extend, values)
-                yield extension
+            at, extension = await self._advance(at, size)
+            yield extension
 
     def advance(self, prefix: Prefix) -> None:
         """The follower's position is now at a prefix; forget what lies before it."""
         self._base = self._mark = prefix
         if self._end.size < prefix.size:
             self._end = prefix
-        kept = [piece for piece in self._kept if piece.after.size > prefix.size]
-        self._kept = kept if kept and kept[0].before.size <= prefix.size else []
-        self._kept_bytes = sum(_bytes(piece.values) for piece in self._kept)
+        passed = [piece for piece in self._slices if piece.after.size <= prefix.size]
+        self._slices = self._slices[len(passed) :]
+        for piece in passed:
+            self._kept_bytes -= piece.length
+            if piece.reading is None:
+                self._path(piece.before.size).unlink(missing_ok=True)
 
     async def _read_slice(self, wanted: int | None = None) -> bool:
         """Read on from the end; false if there is nothing. Up to the wanted size a root behind it does no harm."""
-        values = await self._log.read(self._end.size)
+        before = self._end
+        values = await self._log.read(before.size)
         if not values:
             return False
+        reading = await self._workers.run(read_records, before.size, values)
         try:
-            piece = await self._extend(self._end, values)
+            after, extension = await self._workers.run(before.advance, reading)
         except UpgradeNeededError:
-            if wanted is None or wanted >= self._end.size + len(values):
+            if wanted is None or wanted >= before.size + len(values):
                 raise
-            piece = await self._extend(self._end, values[: wanted - self._end.size])
-        self._recent = piece
-        length = _bytes(piece.values)
-        is_next = self._end.size == (self._kept[-1].after.size if self._kept else self._base.size)
-        if is_next and self._kept_bytes + length <= KEPT_BYTES:
-            self._kept.append(piece)
+            reading = reading.part(before.size, wanted)
+            after, extension = await self._workers.run(before.advance, reading)
+        length = sum(len(value) for value in values if value is not None)
+        if self._kept_bytes + length <= KEPT_BYTES and self._spill is not None:
             self._kept_bytes += length
-        self._end = piece.after
+            self._slices.append(_Slice(before, after, extension, reading, length))
+        elif self._spill is not None:
+            await self._workers.run(self._write, before.size, reading)
+            self._slices.append(_Slice(before, after, None, None, 0))
+        self._end = after
         return True
 
-    async def _slice_from(self, at: Prefix) -> _Slice:
-        """A slice that holds the record after a prefix: a kept one, or read again."""
-        position = bisect_right(self._kept, at.size, key=lambda piece: piece.before.size) - 1
-        for piece in (self._kept[position] if position >= 0 else None, self._recent):
-            if piece is not None and piece.before.size <= at.size < piece.after.size:
-                return piece
-        values = (await self._log.read(at.size))[: self._end.size - at.size]
-        if not values:
-            raise LogConflictError(f"{self._log.name} had {self._end.size} records and now ends at {at.size}")
-        self._recent = await self._extend(at, values)
-        return self._recent
+    async def _advance(self, at: Prefix, size: int) -> tuple[Prefix, Extension]:
+        """From a prefix to the end of the slice that holds the next record, or to a size if that comes first."""
+        piece = self._slices[bisect_right(self._slices, at.size, key=lambda piece: piece.before.size) - 1]
+        if piece.extension is not None and piece.before.size == at.size and piece.after.size <= size:
+            return piece.after, piece.extension
+        reading = piece.reading
+        if reading is None:
+            reading = await self._workers.run(self._read, piece.before.size)
+        return await self._workers.run(at.advance, reading.part(at.size, min(size, piece.after.size)))
 
-    async def _extend(self, before: Prefix, values: list[bytes | None]) -> _Slice:
-        after, extension = await self._workers.run(before.extend, values)
-        return _Slice(before, values, extension, after)
+    # --- on disk -------------------------------------------------------------------------------------------------
 
+    def _path(self, start: int) -> Path:
+        if self._spill is None:
+            raise ValueError("nothing is spilled")
+        return self._spill / str(start)
 
-def _bytes(values: list[bytes | None]) -> int:
-    return sum(len(value) for value in values if value is not None)
+    def _write(self, start: int, reading: Reading) -> None:
+        path = self._path(start)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        append_block(path, Block(0, _encoder.encode(reading)))
+
+    def _read(self, start: int) -> Reading:
+        if self._recent is None or self._recent[0] != start:
+            (block,) = read_blocks(self._path(start))
+            self._recent = start, _decoder.decode(block.data)
+        return self._recent[1]

@@ -10,6 +10,9 @@ from typing import NamedTuple
 MAX_LEAF_BYTES = 65_535
 """What a C2SP tlog-tiles entry bundle can hold."""
 
+LEAF_BYTES = 32
+"""Length of a leaf's hash."""
+
 EMPTY_ROOT = sha256(b"").hexdigest()
 
 
@@ -43,6 +46,11 @@ class Tree(NamedTuple):
         for left in reversed(self.roots[:-1]):
             node = sha256(b"\x01" + left + node).digest()
         return node.hex()
+
+
+def split_leaves(leaves: bytes) -> list[bytes]:
+    """Leaves that were joined."""
+    return [leaves[at : at + LEAF_BYTES] for at in range(0, len(leaves), LEAF_BYTES)]
 
 
 def leaf_hash(value: bytes | None) -> bytes:

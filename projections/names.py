@@ -5,6 +5,7 @@ may know better, and then an old log would be judged differently: these are froz
 """
 
 import re
+from functools import lru_cache
 
 _SEPARATORS = re.compile(r"[-_.]+")
 _SOURCE_SUFFIXES = (".tar.gz", ".zip")
@@ -26,6 +27,7 @@ def normalise(name: str) -> str:
     return _SEPARATORS.sub("-", name).lower()
 
 
+@lru_cache(maxsize=16_384)
 def canonical_version(text: str) -> str | None:
     """The one form of all spellings of a PEP 440 version, without trailing zeros; None if it is not one."""
     match = _VERSION.fullmatch(text.lower())

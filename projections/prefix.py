@@ -4,15 +4,17 @@ A prefix of the log has a Merkle root, offline roles in force, and holds on sign
 whether a claim or a publication is valid. Everything else is local to one aggregate, and `Prefix.extend` says to which.
 """
 
+from bisect import bisect_left
 from collections.abc import Iterable, Mapping, Sequence
 from hashlib import sha256
 from math import inf
+from typing import TypeVar
 
 import msgspec
 
 from projections.authority import Authority, judge_ceremony
 from projections.documents import Document
-from projections.merkle import Tree, leaf_hash
+from projections.merkle import LEAF_BYTES, Tree, leaf_hash, split_leaves
 from projections.operations import Operation, operation_of, type_of
 from projections.outcomes import ACCEPTED, Judged, Outcome, no_effect, rejected
 from schemas import events
@@ -104,8 +106,8 @@ class Prefix(msgspec.Struct, frozen=True, kw_only=True):
             judge.judged.sort(key=lambda judged: judged.index)
         prefix = Prefix(
             ledger=judge.ledger,
-            tree=self.tree.append(reading.leaves),
-            last_digest=reading.last_digest or self.last_digest,
+            tree=self.tree.append(split_leaves(reading.leaves)),
+            last_digest=reading.last_digest if reading.leaves else self.last_digest,
             authority=judge.authority,
             holds=judge.holds,
             signing_ids=judge.signing_ids,
@@ -118,25 +120,55 @@ class Other(msgspec.Struct, frozen=True, array_like=True):
 
     index: int
     digest: str
-    event: events.BaseEvent | Rejection
+    event: events.Event | Rejection
 
 
-class Reading(msgspec.Struct, frozen=True):
+class Reading(msgspec.Struct, frozen=True, array_like=True):
     """What records say by themselves, whatever stands before them. To find that out is what takes time, and can be done
     for many slices of a log side by side.
+
+    `start` is the index of the first; `leaves` are their Merkle leaves, joined; `last_digest` is that of the last, and
+    empty if that is not known.
     """
 
-    leaves: Sequence[bytes]
+    start: int
+    leaves: bytes
     routed: list[Routed]
     others: list[Other]
     last_digest: str
 
+    @property
+    def end(self) -> int:
+        """The index behind the last record."""
+        return self.start + len(self.leaves) // LEAF_BYTES
+
+    def part(self, first: int, last: int) -> "Reading":
+        """What the records from one index to another say."""
+        if (first, last) == (self.start, self.end):
+            return self
+        routed = _between(self.routed, first, last)
+        others = _between(self.others, first, last)
+        ends: list[Routed | Other] = [*routed[-1:], *others[-1:]]
+        last_digest = next((item.digest for item in ends if item.index == last - 1), "")
+        leaves = self.leaves[(first - self.start) * LEAF_BYTES : (last - self.start) * LEAF_BYTES]
+        return Reading(first, leaves, routed, others, last_digest)
+
+
+_Indexed = TypeVar("_Indexed", Routed, Other)
+
+
+def _index_of(item: Routed | Other) -> int:
+    return item.index
+
+
+def _between(items: list[_Indexed], first: int, last: int) -> list[_Indexed]:
+    return items[bisect_left(items, first, key=_index_of) : bisect_left(items, last, key=_index_of)]
+
 
 def read_records(start: int, values: Sequence[bytes | None]) -> Reading:
     """Decode records, of which the first has the index `start`."""
-    reading = Reading(
-        [leaf_hash(value) for value in values], [], [], sha256(values[-1] or b"").hexdigest() if values else ""
-    )
+    leaves = b"".join(map(leaf_hash, values))
+    reading = Reading(start, leaves, [], [], sha256(values[-1] or b"").hexdigest() if values else "")
     for index, value in enumerate(values, start):
         event = decode_event(value)
         digest = sha256(value or b"").hexdigest()

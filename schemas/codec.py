@@ -59,7 +59,7 @@ def encode_event(event: BaseEvent) -> bytes:
     return _event_encoder.encode(event)
 
 
-def decode_event(value: bytes | None) -> BaseEvent | Rejection:
+def decode_event(value: bytes | None) -> Event | Rejection:
     """Decode a record of the `events` log; the checks of docs/rules.md, section 1, in their order."""
     if value is None:
         return Rejection("null", "the record has no value")
@@ -74,7 +74,7 @@ def decode_event(value: bytes | None) -> BaseEvent | Rejection:
     except ValueError as error:
         return Rejection("not-json", str(error))
     try:
-        event: BaseEvent = _event_decoder.decode(value)
+        event: Event = _event_decoder.decode(value)
     except msgspec.ValidationError as error:
         return _explain(value, error)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:

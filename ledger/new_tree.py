@@ -3,6 +3,8 @@
 import os
 from pathlib import Path
 
+from ledger.storage import write_file
+
 
 class NewTree:
     """Writes files below a folder. Writing one again does no harm: whoever was interrupted just goes on.
@@ -18,16 +20,10 @@ class NewTree:
         """Write a file."""
         self.count += 1
         try:
-            file = os.open(self._root + path, _FLAGS, 0o644)
+            write_file(self._root + path, data)
         except FileNotFoundError:
             os.makedirs(os.path.dirname(self._root + path), exist_ok=True)  # noqa: PTH103, PTH120  # a hot path
-            file = os.open(self._root + path, _FLAGS, 0o644)
-        try:
-            view = memoryview(data)
-            while view:
-                view = view[os.write(file, view) :]
-        finally:
-            os.close(file)
+            write_file(self._root + path, data)
 
     def show(self, path: str, source: str) -> None:
         """Make a path show what another holds."""
@@ -37,6 +33,3 @@ class NewTree:
         except FileExistsError:
             os.unlink(self._root + path)  # noqa: PTH108
             os.link(self._root + source, self._root + path)
-
-
-_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC

@@ -17,7 +17,12 @@ class Report:
     def __init__(self, program: str, **sizes: Any) -> None:
         self._facts: dict[str, Any] = {"program": program, "machine": describe(), "sizes": sizes, "figures": {}}
         print(*describe(), sep="\n")
-        print("sizes     " + ", ".join(f"{name} {value:,}" for name, value in sizes.items()))
+        print(
+            "sizes     "
+            + ", ".join(
+                f"{name} {value:,}" if isinstance(value, int) else f"{name} {value}" for name, value in sizes.items()
+            )
+        )
 
     def add(
         self,

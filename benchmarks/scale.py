@@ -142,15 +142,19 @@ def _run(*arguments: Any) -> tuple[float, str]:
 
 
 def _watch(process: "subprocess.Popen[bytes]", peak: list[int]) -> None:
-    page = os.sysconf("SC_PAGE_SIZE")
     while process.poll() is None:
-        total = 0
-        for pid in [process.pid, *_children(process.pid)]:
-            with suppress(OSError, IndexError):
-                resident, shared = Path(f"/proc/{pid}/statm").read_text(encoding="ascii").split()[1:3]
-                total += (int(resident) - int(shared)) * page
-        peak[0] = max(peak[0], total)
+        peak[0] = max(peak[0], memory_of(process.pid))
         sleep(0.05)
+
+
+def memory_of(process: int) -> int:
+    """What a process and those it started have in memory for themselves, in bytes."""
+    total = 0
+    for pid in [process, *_children(process)]:
+        with suppress(OSError, IndexError, ValueError):
+            resident, shared = Path(f"/proc/{pid}/statm").read_text(encoding="ascii").split()[1:3]
+            total += (int(resident) - int(shared)) * os.sysconf("SC_PAGE_SIZE")
+    return total
 
 
 def _children(pid: int) -> list[int]:

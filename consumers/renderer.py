@@ -7,12 +7,14 @@ What is the same for whoever renders is here; who *seals* the payloads (a signer
 signatures on the log) and where files go (`Sink`) is given.
 """
 
+from collections import Counter
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
 from secrets import token_hex
 from typing import NamedTuple, Protocol
 
+import orjson
 import structlog
 
 from consumers import state
@@ -28,9 +30,10 @@ from projections.bins import FoldedBin, Layout, TargetChange, bin_key, fold_bin,
 from projections.chunks import Aggregate
 from projections.documents import Document
 from projections.fold import Folded, fold_events
+from projections.names import split_filename
 from projections.prefix import Prefix, Routed
 from projections.project_list import Listing, ProjectList
-from projections.repository import RoleEntry, SnapshotTable, bin_payload, expires_at, signs_all_bins
+from projections.repository import LENGTH_ABOVE_BYTES, RoleEntry, SnapshotTable, bin_payload, expires_at, signs_all_bins
 from schemas.publications import Claim
 
 BINS_PER_GROUP = 128
@@ -300,6 +303,8 @@ class Renderer:
         def seal(item: tuple[str, Stamp, bytes]) -> tuple[str, RoleEntry]:
             name, stamp, found = item
             file = sealer.seal(name, bin_payload(found, stamp.number, stamp.expires))
+            if len(file) > LENGTH_ABOVE_BYTES:
+                _warn_of_stuffed(name, len(file), found)
             sink.put(f"metadata/{stamp.number}.{name}.json", file)
             return name, RoleEntry(stamp.number, stamp.expires, len(file), sha256(file).hexdigest())
 
@@ -357,6 +362,16 @@ class _Choice:
     def stamp(self, index: int) -> Stamp:
         """Number and expiry of a bin that is to be sealed."""
         return self._uniform if self._stamps is None else self._stamps[self.layout.name(index)]
+
+
+def _warn_of_stuffed(name: str, length: int, targets: bytes) -> None:
+    """Say which project fills a bin: names can be chosen so that they all fall into one (clients still download it, as
+    the snapshot gives its length).
+    """
+    names = (path.rpartition("/")[2] for path in orjson.loads(b"{" + targets + b"}"))
+    projects = Counter((split_filename(filename) or ("other targets", ""))[0] for filename in names)
+    (project, count), *_ = projects.most_common(1)
+    log.warning("a bin is very long", bin=name, bytes=length, targets=projects.total(), most=project, of_these=count)
 
 
 def _old_layout(edition: Edition) -> Layout | None:

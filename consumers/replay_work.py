@@ -123,7 +123,7 @@ _process: list[_Process] = []
 def start(plan: Plan) -> None:
     """Prepare a process: it ends with the one that shares out the work, which alone listens to Ctrl-C."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    # A task makes a million objects that it needs to its end, and no cycles: to look for some takes a fifth of the time.
+    # A task makes a million objects that it needs to its end, and no cycles: looking for some is a fifth of the time.
     gc.disable()
     threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
     _process[:] = [_Process(plan)]

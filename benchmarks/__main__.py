@@ -31,7 +31,7 @@ def main() -> int:
         ["ingest", *ingest, "--bins", size["bins"], *(["--kafka"] if options.kafka else [])],
     ]
     if options.size != "smoke":
-        programs.append(["clients"])
+        programs += [["clients"], ["storage"]]
     for name, *arguments in programs:
         print(f"== {name}", flush=True)
         command = [sys.executable, "-m", f"benchmarks.{name}", *map(str, arguments)]

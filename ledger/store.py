@@ -12,6 +12,7 @@ import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
+from zlib import crc32
 
 from sqlalchemy.engine import CursorResult
 from sqlalchemy.exc import DatabaseError
@@ -19,7 +20,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ledger.databases import complete, connect, disconnect
 
-FORMAT = 1
+FORMAT = 2
 """Another layout is another number; a file with another number is deleted and rebuilt."""
 
 # Durable enough for what can be rebuilt: a power failure may lose the last commits, never their order.
@@ -32,16 +33,16 @@ CREATE TABLE position (
     number INTEGER NOT NULL, digest TEXT NOT NULL, time TEXT NOT NULL, size INTEGER NOT NULL,
     last_event TEXT NOT NULL, events_token INTEGER NOT NULL,
     next_record INTEGER NOT NULL, publications_token INTEGER NOT NULL,
-    prefix BLOB NOT NULL
+    prefix BLOB NOT NULL, crc32 INTEGER NOT NULL
 );
 CREATE TABLE ceremonies (idx INTEGER NOT NULL, role TEXT NOT NULL, version INTEGER NOT NULL, file BLOB NOT NULL,
     PRIMARY KEY (idx, role)) WITHOUT ROWID;
-CREATE TABLE aggregates (key TEXT PRIMARY KEY, header BLOB NOT NULL) WITHOUT ROWID;
+CREATE TABLE aggregates (key TEXT PRIMARY KEY, header BLOB NOT NULL, crc32 INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE chunks (key TEXT NOT NULL, lower TEXT NOT NULL, facts BLOB NOT NULL, body BLOB NOT NULL,
-    html BLOB NOT NULL, PRIMARY KEY (key, lower));
+    html BLOB NOT NULL, crc32 INTEGER NOT NULL, PRIMARY KEY (key, lower));
 CREATE TABLE seen (key TEXT NOT NULL, id TEXT NOT NULL, digest TEXT NOT NULL, PRIMARY KEY (key, id)) WITHOUT ROWID;
 CREATE TABLE roles (name TEXT PRIMARY KEY, version INTEGER NOT NULL, expires TEXT NOT NULL, length INTEGER NOT NULL,
-    sha256 TEXT NOT NULL) WITHOUT ROWID;
+    sha256 TEXT NOT NULL, crc32 INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE publications (number INTEGER PRIMARY KEY, idx INTEGER NOT NULL, digest TEXT NOT NULL,
     time TEXT NOT NULL, size INTEGER NOT NULL, signed INTEGER NOT NULL, snapshot_sha256 TEXT NOT NULL,
     timestamp_sha256 TEXT NOT NULL);
@@ -203,19 +204,20 @@ class Store:
         """Headers `(key, header)` of aggregates and their chunks `(key, lower, facts, body, html)`, sorted."""
         wanted = json.dumps(list(keys))
         headers = await self._rows(
-            "SELECT a.key, a.header FROM json_each(?) AS j CROSS JOIN aggregates AS a ON a.key = j.value", wanted
+            "SELECT a.key, a.header, a.crc32 FROM json_each(?) AS j CROSS JOIN aggregates AS a ON a.key = j.value",
+            wanted,
         )
         chunks = await self._rows(
-            "SELECT c.key, c.lower, c.facts, c.body, c.html FROM json_each(?) AS j CROSS JOIN chunks AS c"
+            "SELECT c.key, c.lower, c.facts, c.body, c.html, c.crc32 FROM json_each(?) AS j CROSS JOIN chunks AS c"
             " ON c.key = j.value ORDER BY c.key, c.lower",
             wanted,
         )
-        return headers, chunks
+        return self._checked(headers), self._checked(chunks)
 
     async def load_header(self, key: str) -> bytes:
         """The header of one aggregate, without its chunks; empty if there is none."""
-        rows = await self._rows("SELECT header FROM aggregates WHERE key = ?", key)
-        return rows[0][0] if rows else b""
+        rows = self._checked(await self._rows("SELECT key, header, crc32 FROM aggregates WHERE key = ?", key))
+        return rows[0][1] if rows else b""
 
     async def save(
         self,
@@ -225,8 +227,8 @@ class Store:
     ) -> None:
         """Put headers and chunks, and drop chunks by key and lower bound."""
         await self._many("DELETE FROM chunks WHERE key = ? AND lower = ?", dropped)
-        await self._many("INSERT OR REPLACE INTO aggregates VALUES (?, ?)", headers)
-        await self._many("INSERT OR REPLACE INTO chunks VALUES (?, ?, ?, ?, ?)", chunks)
+        await self._many("INSERT OR REPLACE INTO aggregates VALUES (?, ?, ?)", _with_checksums(headers))
+        await self._many("INSERT OR REPLACE INTO chunks VALUES (?, ?, ?, ?, ?, ?)", _with_checksums(chunks))
 
     async def keys(self, first: str, last: str, limit: int) -> list[str]:
         """Keys of aggregates from `first` (exclusive) to `last` (exclusive), in order, at most so many."""
@@ -263,13 +265,14 @@ class Store:
         """The position, or None if the follower has not applied a publication yet."""
         rows = await self._rows(
             "SELECT number, digest, time, size, last_event, events_token, next_record, publications_token,"
-            " prefix FROM position"
+            " prefix, crc32 FROM position"
         )
-        return Position(*rows[0]) if rows else None
+        return Position(*self._checked(rows)[0]) if rows else None
 
     async def save_position(self, position: Position) -> None:
         """Set the position. To be the last change of a transaction."""
-        await self._many("INSERT OR REPLACE INTO position VALUES (1, ?, ?, ?, ?, ?, ?, ?, ?, ?)", [position])
+        rows = _with_checksums([position])
+        await self._many("INSERT OR REPLACE INTO position VALUES (1, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
 
     async def load_ceremonies(self) -> list[tuple[int, str, int, bytes]]:
         """All offline documents `(index of the event, role, version, file)` in order."""
@@ -281,11 +284,13 @@ class Store:
 
     async def load_roles(self) -> list[tuple[str, int, str, int, str]]:
         """All bins ever signed: `(name, version, expires, length, sha256)`."""
-        return await self._rows("SELECT name, version, expires, length, sha256 FROM roles ORDER BY name")
+        return self._checked(
+            await self._rows("SELECT name, version, expires, length, sha256, crc32 FROM roles ORDER BY name")
+        )
 
     async def save_roles(self, rows: Sequence[tuple[str, int, str, int, str]]) -> None:
         """Put versions of bins."""
-        await self._many("INSERT OR REPLACE INTO roles VALUES (?, ?, ?, ?, ?)", rows)
+        await self._many("INSERT OR REPLACE INTO roles VALUES (?, ?, ?, ?, ?, ?)", _with_checksums(rows))
 
     async def save_publications(self, publications: Sequence[Publication]) -> None:
         """Add applied publications."""
@@ -383,6 +388,20 @@ class Store:
     async def _rows(self, statement: str, *parameters: Any) -> list[Any]:
         return list((await self._run(statement, parameters)).fetchall())
 
+    def _checked(self, rows: Sequence[Any]) -> list[Any]:
+        """Rows without the checksum that is their last column.
+
+        Raises:
+            StateDamagedError: one is not as it was written. A signer would sign what follows from it.
+        """
+        for row in rows:
+            if _checksum(row[:-1]) != row[-1]:
+                raise StateDamagedError(
+                    f"{self.path} is damaged at {row[0]!r:.100}: stop that consumer and delete the file; it is rebuilt "
+                    "from the logs"
+                )
+        return [tuple(row[:-1]) for row in rows]
+
     async def _execute(self, statement: str, *parameters: Any) -> None:
         await self._run(statement, parameters)
 
@@ -450,3 +469,16 @@ class Store:
         os.truncate(lock, 0)
         os.pwrite(lock, str(os.getpid()).encode(), 0)
         self._lock = lock
+
+
+def _with_checksums(rows: Iterable[Sequence[Any]]) -> list[tuple[Any, ...]]:
+    return [(*row, _checksum(row)) for row in rows]
+
+
+def _checksum(row: Iterable[Any]) -> int:
+    """CRC-32 of a row: a disk that spoils bits is what it is for, not an attacker, who could write the file anew."""
+    value = 0
+    for field in row:
+        data = field if isinstance(field, bytes) else f"{field}\0".encode(errors="surrogatepass")
+        value = crc32(data, value)
+    return value

@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import sqlite3
 from pathlib import Path
 
 import pytest
@@ -337,3 +338,27 @@ def test_verifying_a_part(filled: Index) -> None:
     filled.run("verify", "--to", 99, answer=1)
     filled.run("verify", "--root", filled.folder / "ledger.toml", answer=1)
     invoke("verify", "--ledger", filled.folder, "--served", filled.folder / "nowhere", answer=2)
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        "UPDATE chunks SET body = CAST(replace(CAST(body AS TEXT), 'one', 'eno') AS BLOB) WHERE key LIKE 'bin:%'",
+        "UPDATE aggregates SET header = header || x'00' WHERE key = 'project:one'",
+        "UPDATE roles SET version = version + 1",
+        "UPDATE position SET size = size - 1",
+    ],
+    ids=["a bin", "a project", "versions", "the position"],
+)
+def test_nothing_is_signed_from_a_spoiled_state(filled: Index, spoil: str) -> None:
+    """The bits of a state are no longer those that were written; they still can be read."""
+    before = filled.info()["last"]
+    filled.upload("one", "2.0")
+    with sqlite3.connect(filled.folder / "state/signer.sqlite") as connection:
+        assert connection.execute(spoil).rowcount
+    connection.close()
+    assert "delete the file" in filled.run("publish", answer=2)
+    assert filled.check().number == before["number"]
+    shutil.rmtree(filled.folder / "state")
+    filled.publish_and_check()
+    filled.verify()

@@ -7,7 +7,8 @@ release the interpreter's lock, so for those there is a thread for each core.
 import asyncio
 import os
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
+from threading import Event
 from typing import ParamSpec, Protocol, TypeVar
 
 P = ParamSpec("P")
@@ -22,7 +23,10 @@ class Workers(Protocol):
         """Run a function that computes, or one that blocks."""
 
     async def map(self, function: Callable[[T], R], items: Sequence[T]) -> list[R]:
-        """Run a function that signs, hashes or writes for each item, on all cores; results in their order."""
+        """Run a function that signs, hashes or writes for each item, on all cores; results in their order.
+
+        When it returns or raises, nothing runs any more.
+        """
 
     def close(self) -> None:
         """Stop the threads."""
@@ -43,9 +47,15 @@ class ThreadWorkers:
     async def map(self, function: Callable[[T], R], items: Sequence[T]) -> list[R]:
         """Run a function over a share of the items in each thread."""
         shares = [items[start :: self._cores] for start in range(min(self._cores, len(items)))]
-        loop = asyncio.get_running_loop()
-        futures = [loop.run_in_executor(self._many, _over, function, share) for share in shares]
-        done = await asyncio.gather(*futures)
+        stop = Event()
+        tasks = [self._many.submit(_over, function, share, stop) for share in shares]
+        try:
+            done = await asyncio.gather(*map(asyncio.wrap_future, tasks))
+        except BaseException:
+            # What another thread still writes would lie in the way of what comes next: it ends with its item.
+            stop.set()
+            wait(tasks)
+            raise
         results: list[R] = [done[index % len(shares)][index // len(shares)] for index in range(len(items))]
         return results
 
@@ -55,5 +65,10 @@ class ThreadWorkers:
         self._many.shutdown()
 
 
-def _over(function: Callable[[T], R], items: Sequence[T]) -> list[R]:
-    return [function(item) for item in items]
+def _over(function: Callable[[T], R], items: Sequence[T], stop: Event) -> list[R]:
+    results: list[R] = []
+    for item in items:
+        if stop.is_set():
+            break
+        results.append(function(item))
+    return results

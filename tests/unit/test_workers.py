@@ -22,7 +22,7 @@ async def test_nothing_runs_any_more_when_one_has_failed() -> None:
 
     def work(item: int) -> None:
         if item == 0:
-            began.wait()
+            began.wait(1)
             raise ValueError(item)
         began.set()
         sleep(0.05)

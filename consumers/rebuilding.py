@@ -9,6 +9,7 @@ import fcntl
 import os
 import shutil
 from collections.abc import Callable, Iterator
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
@@ -110,6 +111,7 @@ async def rebuild(
         StorageError: the folder is not empty, or somebody is rebuilding it.
         DivergenceError, LogError …: as a follower.
     """
+    target = target.resolve()  # the name that the finished tree is given is its own, not that of a link
     with _working_beside(target) as folder:
         logs, workers = context.logs(), ThreadWorkers()
         try:
@@ -135,7 +137,9 @@ def _working_beside(target: Path) -> Iterator[Path]:
     """A folder to work in, beside the target. It stays if we are interrupted, so that the next call can go on."""
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise StorageError(f"{target} is not an empty folder; rebuild into a new one")
-    folder = target.absolute().parent / f".{target.name}.rebuild"
+    if target.is_mount():
+        raise StorageError(f"{target} is where a file system is mounted; name a folder in it")
+    folder = target.parent / f".{target.name}.rebuild"
     folder.mkdir(parents=True, exist_ok=True)
     lock = os.open(folder, os.O_RDONLY)
     try:
@@ -167,6 +171,10 @@ async def _replay(logs: Logs, workers: Workers, folder: Path, order: _Order) -> 
         except DivergenceError as error:
             log.warning("publications do not reproduce together, trying one by one", why=str(error))
             return None
+        except BrokenProcessPool as error:
+            raise StorageError(
+                "a process of this rebuild was killed from outside. Is memory short? Nothing was changed; try again"
+            ) from error
         except SpillError as error:
             if attempt == 2:
                 raise StorageError(f"{error}: is the disk faulty?") from error

@@ -13,8 +13,10 @@ blocks only if their checksums are right; else all is done anew.
 """
 
 import asyncio
+import fcntl
 import os
 import shutil
+import signal
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -104,8 +106,10 @@ async def replay(
 
 def _plan(folder: Path, size: int) -> work.Plan:
     """The plan of an earlier run, or a new one in an empty folder."""
-    notes = folder / "plan"
+    notes = work.Plan(folder, 0, b"").notes
     if notes.exists():
+        with notes.open("rb") as held:  # processes of a killed run may live on for a moment, and still write
+            fcntl.flock(held, fcntl.LOCK_EX)
         for block in read_blocks(notes):
             boot, partitions, salt = msgspec.msgpack.decode(block.data, type=tuple[str, int, bytes])
             if (block.task, boot) == (_FORMAT, _boot()):
@@ -132,13 +136,17 @@ class _Phases:
         self.plan = plan
         self.total = total
         self._processes = os.cpu_count() or 1
-        self._pool = ProcessPoolExecutor(self._processes, get_context("spawn"), work.start, (plan,))
+        self._pool = ProcessPoolExecutor(self._processes, get_context("spawn"), work.start, (plan, os.getpid()))
         self._report = report
         self._done = 0
 
     def begin(self, task: Callable[[], R]) -> "asyncio.Future[R]":
-        """Begin a task."""
-        return asyncio.get_running_loop().run_in_executor(self._pool, task)
+        """Begin a task, in a new process maybe: Ctrl-C is for this one alone, and what is blocked is inherited."""
+        blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            return asyncio.get_running_loop().run_in_executor(self._pool, task)
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
 
     def known(self, phase: str, kind: type[R]) -> list[R]:
         """The results of an earlier run."""
@@ -326,30 +334,35 @@ class _Rendering:
         self._claim, self._authority = run.claims[-1]
         self._layout = self._authority.layout
         self._tree = NewTree(phases.plan.tree)
+        self._chosen = phases.plan.folder / "rendering"
 
     async def render(self, slices: Sequence[work.Slice], source: Path | None) -> Replayed:
         """Render it, and everything that clients reach from it."""
-        await asyncio.to_thread(self._begin, bool(source))
+        await asyncio.to_thread(self._begin, source)
         folded = await self._fold({each.task: each.writer for each in slices}, source)
         writer = await asyncio.to_thread(self._list_projects, [each for some in folded for each in some.listings])
         writers = {each.task: each.writer for each in folded} | writer
         sealed = await self._seal(writers)
         await asyncio.to_thread(self._finish, {name: entry for each in sealed for name, entry in each.entries.items()})
+        # The tree is the caller's now, who may move it away: no later run may count on it.
+        await asyncio.to_thread(self._chosen.unlink)
         files = self._tree.count + sum(each.files for each in folded) + sum(each.files for each in sealed)
         return Replayed(self._claim, files, sorted(path for each in folded for path in each.missing))
 
-    def _begin(self, takes_files: bool) -> None:
-        """Throw away what was rendered of another publication."""
-        folder, wanted = self._phases.plan.folder, f"{self._last.digest} {takes_files}"
-        chosen = folder / "rendering"
-        if chosen.exists() and chosen.read_text(encoding="ascii") == wanted:
+    def _begin(self, source: Path | None) -> None:
+        """Throw away what was rendered of another publication, or with other files."""
+        folder = self._phases.plan.folder
+        wanted = self._last.digest.encode() + b" " + (b"" if source is None else os.fsencode(source.resolve()))
+        chosen = self._chosen
+        if chosen.exists() and chosen.read_bytes() == wanted:
             return
+        chosen.unlink(missing_ok=True)  # first: from here on the notes may be of what is gone
         for path in (folder / "tree", folder / "targets"):
             shutil.rmtree(path, ignore_errors=True)
         for phase in ("fold", "seal"):
             self._phases.forget(phase)
         (folder / "tree").mkdir()
-        chosen.write_text(wanted, encoding="ascii")
+        chosen.write_bytes(wanted)
 
     async def _fold(self, writers: dict[int, str], source: Path | None) -> list[work.FoldedPartition]:
         known = await asyncio.to_thread(self._phases.known, "fold", work.FoldedPartition)

@@ -5,6 +5,7 @@ process (its *writer*), in blocks that carry the task's number. A task counts wh
 work has noted which writer did it: what others left behind, because they were killed, is passed over.
 """
 
+import fcntl
 import gc
 import os
 import signal
@@ -50,6 +51,11 @@ class Plan(NamedTuple):
     def tree(self) -> Path:
         """Where the result grows."""
         return self.folder / "tree"
+
+    @property
+    def notes(self) -> Path:
+        """Where the plan is noted. Every process has it locked, shared, for as long as it lives."""
+        return self.folder / "plan"
 
 
 class Slice(NamedTuple):
@@ -120,12 +126,15 @@ class _Process:
 _process: list[_Process] = []
 
 
-def start(plan: Plan) -> None:
-    """Prepare a process: it ends with the one that shares out the work, which alone listens to Ctrl-C."""
+def start(plan: Plan, parent: int) -> None:
+    """Prepare a process: it ends with its parent, which shares out the work and alone listens to Ctrl-C."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    fcntl.flock(os.open(plan.notes, os.O_RDONLY), fcntl.LOCK_SH)
+    if os.getppid() != parent:  # it was killed while we started
+        os._exit(1)
     # A task makes a million objects that it needs to its end, and no cycles: looking for some is a fifth of the time.
     gc.disable()
-    threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
+    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
     _process[:] = [_Process(plan)]
 
 
@@ -193,8 +202,8 @@ def fold_projects(
     for path, data in folded.pages:
         put_page(tree, path, data)
     spill_targets(process.targets, task, folded.targets, layout, process.plan.partitions)
-    missing = [] if source is None else _take_files(process, source, folded)
-    return FoldedPartition(task, process.writer, folded.listings, tree.count - before, missing)
+    taken, missing = (0, []) if source is None else _take_files(process, source, folded)
+    return FoldedPartition(task, process.writer, folded.listings, tree.count - before + taken, missing)
 
 
 def put_page(tree: NewTree, path: str, data: bytes) -> None:
@@ -226,16 +235,17 @@ def bins_of(partition: int, layout: Layout, partitions: int) -> range:
     return range(first, last)
 
 
-def _take_files(process: _Process, source: Path, folded: Folded) -> list[str]:
+def _take_files(process: _Process, source: Path, folded: Folded) -> tuple[int, list[str]]:
     storage = DirectoryStorage(process.plan.tree, process.plan.folder / "staging", durable=False)
-    return [
-        facts.path
+    taken = {
+        facts.path: take_file(storage, source, facts)
         for change in folded.changes
         if change.key.startswith("project:")
         for chunk in change.put
         for facts in read_facts(chunk)
-        if not facts.removed and not take_file(storage, source, facts)
-    ]
+        if not facts.removed
+    }
+    return sum(taken.values()), [path for path, count in taken.items() if not count]
 
 
 def seal_bins(

@@ -7,8 +7,9 @@ from ledger.storage import DirectoryStorage
 from projections.pages import FileFacts
 
 
-def take_file(storage: DirectoryStorage, source: Path, facts: FileFacts) -> bool:
-    """Copy a file, and the metadata file beside it, checked against the log; false if the file is not there.
+def take_file(storage: DirectoryStorage, source: Path, facts: FileFacts) -> int:
+    """Copy a file, and the metadata file beside it, checked against the log; gives how many files that
+    made, 0 if the file is not there.
 
     Raises:
         StorageError: it is not what the log says, or cannot be copied.
@@ -16,10 +17,11 @@ def take_file(storage: DirectoryStorage, source: Path, facts: FileFacts) -> bool
     hashed = hashed_path(facts.path, facts.sha256)
     present = next((path for path in (source / hashed, source / f"targets/{facts.path}") if path.exists()), None)
     if present is None:
-        return False
+        return 0
     storage.copy(present, hashed, facts.sha256)
     storage.link(f"targets/{facts.path}", hashed)
     metadata = source / f"targets/{facts.path}.metadata"
     if facts.core_metadata_sha256 and metadata.exists():
         storage.copy(metadata, f"targets/{facts.path}.metadata", facts.core_metadata_sha256)
-    return True
+        return 3
+    return 2

@@ -1,16 +1,19 @@
 """The golden log replayed on all cores: the same tree as that of a follower, whatever interrupts it."""
 
 import asyncio
+import os
+from multiprocessing import active_children, get_context
 from pathlib import Path
 
 import pytest
 
-from consumers import partitions, replay
+from consumers import partitions, rebuilding, replay, replay_work
 from consumers.context import Context
 from consumers.partitions import SpillError
-from consumers.rebuilding import At
+from consumers.rebuilding import At, rebuild
 from consumers.replay import Replayed
 from consumers.workers import ThreadWorkers
+from ledger.storage import StorageError
 from tests.client.index import silence, tree
 from tests.golden.records import Golden, load
 from tests.golden.replay import context_of, rebuild_tree
@@ -110,3 +113,59 @@ def test_notes_about_another_log_are_thrown_away(golden: Golden, context: Contex
     shorter = context_of(tmp_path / "shorter", golden.events[:-1], golden.publications)
     with pytest.raises(SpillError):
         replayed(shorter, tmp_path / "replay", number)
+
+
+def test_a_tree_that_was_thrown_away_is_made_anew(
+    golden: Golden, context: Context, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Somebody asks for another publication, and is killed after the tree is gone and before the notes are."""
+    number, folder = numbers(golden)[18], tmp_path / "replay"
+    expected = rebuild_tree(context, tmp_path / "expected", at=number)
+    with monkeypatch.context() as patched:
+        patched.setattr(replay._Rendering, "_finish", _stop)
+        with pytest.raises(_StopError):
+            replayed(context, folder, number)
+        patched.setattr(replay._Phases, "forget", _stop)
+        with pytest.raises(_StopError):
+            replayed(context, folder, numbers(golden)[6])
+    assert replayed(context, folder, number) is not None
+    assert tree(folder / "tree") == expected
+
+
+def _stop(*_: object) -> None:
+    raise _StopError
+
+
+def test_a_finished_tree_may_be_moved_away(golden: Golden, context: Context, tmp_path: Path) -> None:
+    number, folder = numbers(golden)[12], tmp_path / "replay"
+    assert replayed(context, folder, number) is not None
+    (folder / "tree").rename(tmp_path / "taken")
+    assert replayed(context, folder, number) is not None
+    assert tree(folder / "tree") == tree(tmp_path / "taken")
+
+
+def test_a_killed_process_is_said(
+    golden: Golden, context: Context, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rebuilding, "REPLAY_FROM", 0)
+    number = numbers(golden)[12]
+
+    def kill(*_: int) -> None:
+        for process in active_children():
+            process.kill()
+
+    with pytest.raises(StorageError, match="was killed"):
+        asyncio.run(rebuild(context, tmp_path / "to", At(number), all_versions=False, files=None, report=kill))
+    assert [path.name for path in tmp_path.iterdir()] == ["ledger"]
+    again = rebuild_tree(context, tmp_path / "to", at=number)
+    monkeypatch.undo()
+    assert again == rebuild_tree(context, tmp_path / "expected", at=number)
+
+
+def test_a_process_whose_parent_is_gone_ends(tmp_path: Path) -> None:
+    plan = replay_work.Plan(tmp_path, 1, b"")
+    plan.notes.touch()
+    process = get_context("spawn").Process(target=replay_work.start, args=(plan, os.getpid() + 1))
+    process.start()
+    process.join(60)
+    assert process.exitcode == 1

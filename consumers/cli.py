@@ -24,6 +24,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.text import Text
 
 from consumers.context import Context
+from consumers.partitions import SpillError
 from consumers.renderer import DivergenceError
 from consumers.schedule import ClockError
 from consumers.served import ServedAheadError
@@ -47,6 +48,7 @@ PROBLEMS = (
     LogError,
     NotALedgerError,
     SignerError,
+    SpillError,
     StorageError,
     StoreError,
     UpgradeNeededError,

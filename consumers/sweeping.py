@@ -179,6 +179,8 @@ def _delete(public: Path, storage: DirectoryStorage, due: Mapping[str, str], dry
                         continue
                     if not dry_run:
                         (public / path).unlink()
+                except FileNotFoundError:
+                    continue  # another sweep was faster
                 except OSError as error:
                     raise StorageError(f"{path} cannot be deleted: {error.strerror}") from error
                 deleted.append(path)

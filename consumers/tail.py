@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from consumers.partitions import Block, append_block, read_blocks
+from consumers.partitions import Block, SpillError, append_block, read_blocks
 from consumers.workers import Workers
 from ledger.logs import Log, LogConflictError
 from projections.authority import UpgradeNeededError
@@ -156,10 +156,13 @@ class Tail:
     def _write(self, start: int, reading: Reading) -> None:
         path = self._path(start)
         path.parent.mkdir(parents=True, exist_ok=True)
+        path.unlink(missing_ok=True)  # begun, and interrupted
         append_block(path, Block(0, _encoder.encode(reading)))
 
     def _read(self, start: int) -> Reading:
         if self._recent is None or self._recent[0] != start:
-            (block,) = read_blocks(self._path(start))
-            self._recent = start, _decoder.decode(block.data)
+            blocks = list(read_blocks(self._path(start)))
+            if not blocks:
+                raise SpillError(f"{self._path(start)} is not whole")
+            self._recent = start, _decoder.decode(blocks[0].data)
         return self._recent[1]

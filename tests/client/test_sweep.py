@@ -3,10 +3,13 @@
 import json
 import os
 import shutil
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
+from consumers.sweeping import _delete
+from ledger.clock import to_instant
 from tests.client.index import Index, tree
 
 
@@ -114,3 +117,14 @@ def test_marks_may_be_lost(filled: Index) -> None:
     sweep(filled, "--grace", "0s")
     shutil.rmtree(filled.folder / "state")
     assert sweep(filled, "--grace", "0s")["deleted"] == []
+
+
+def test_what_another_sweep_deleted_is_passed_over(filled: Index) -> None:
+    old = filled.public / "metadata/1.snapshot.json"
+    due = {
+        "metadata/1.snapshot.json": to_instant(datetime.now(UTC)),
+        "metadata/2.snapshot.json": "2020-01-01T00:00:00Z",
+    }
+    old.unlink()
+    storage = filled.context.storage("sweep")
+    assert _delete(filled.public, storage, due, dry_run=False) == ([], 0)

@@ -1,0 +1,74 @@
+"""A tail that is on disk: what was begun there and never finished is no part of it, and damage is said."""
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from consumers import tail as tails
+from consumers.cli import translated
+from consumers.partitions import SpillError
+from consumers.tail import Tail
+from consumers.workers import ThreadWorkers
+from projections.prefix import Prefix
+from tests.client.index import Index
+from tests.factory import Make
+
+
+def first_half(index: Index, folder: Path, between: Callable[[Path], object]) -> tuple[Prefix, Prefix]:
+    """The prefix of half the log, from a spilled tail, and from the records; `between` may change what was spilled."""
+
+    async def run() -> tuple[Prefix, Prefix]:
+        logs, workers = index.context.logs(), ThreadWorkers()
+        await logs.open()
+        try:
+            tail = Tail(logs.events, workers, Prefix(), folder)
+            folder.mkdir()
+            (folder / "0").write_bytes(b"begun, and never finished")
+            half = (await tail.read_on()).size // 2
+            between(folder / "0")
+            values = await logs.events.read(0)
+            return await tail.prefix_at(half), Prefix().extend(values[:half])[0]
+        finally:
+            await logs.close()
+            workers.close()
+
+    return asyncio.run(run())
+
+
+@pytest.fixture(autouse=True)
+def _spilled(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tails, "KEPT_BYTES", 0)
+
+
+@pytest.fixture
+def held(index: Index) -> Index:
+    """A ledger with a hold in the first half of its log."""
+    index.upload("one")
+    index.append(Make().signing_held())
+    for version in ("1.1", "1.2", "1.3", "1.4", "1.5"):
+        index.upload("one", version)
+    return index
+
+
+def test_what_was_never_finished_is_passed_over(held: Index, tmp_path: Path) -> None:
+    found, expected = first_half(held, tmp_path / "spill", lambda _: None)
+    assert found == expected
+    assert found.held_at is not None
+
+
+@pytest.mark.parametrize("kept", [0, 5, 40])
+def test_damage_is_said(held: Index, tmp_path: Path, kept: int) -> None:
+    def cut(path: Path) -> None:
+        path.write_bytes(path.read_bytes()[:kept])
+
+    with pytest.raises(SpillError, match="is not whole"):
+        first_half(held, tmp_path / "spill", cut)
+
+
+def test_a_damaged_spill_is_a_problem_and_no_defect(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended, translated():
+        raise SpillError("spill/0 is damaged")
+    assert ended.value.code == 2
+    assert "defect" not in capsys.readouterr().err

@@ -5,13 +5,13 @@ which then tells the reader to `accept` it or to pass over what follows (`void`)
 """
 
 from collections import deque
-from hashlib import sha256
 from typing import NamedTuple, Protocol
 
 from consumers.workers import Workers
 from projections import chain
 from projections.authority import Authority
 from projections.chain import Head, OpenClaim
+from projections.merkle import record_digest
 from projections.outcomes import Judged, Outcome, rejected
 from projections.prefix import Ledger, Prefix
 from projections.repository import signed_file, timestamp_payload
@@ -102,7 +102,7 @@ class ChainReader:
         if not self._unread:
             return None
         value = self._unread[0]
-        digest = sha256(value or b"").hexdigest()
+        digest = record_digest(value)
         record = await self._workers.run(decode_publication_record, value)
         kind, outcome, valid = "", rejected("null"), None
         if isinstance(record, Rejection):

@@ -5,7 +5,6 @@ a signer appended it applies like anyone else, when it reads it back: the normal
 """
 
 from collections.abc import Callable
-from hashlib import sha256
 from pathlib import Path
 from typing import NamedTuple
 
@@ -26,6 +25,7 @@ from ledger.store import Publication as PublicationRow
 from projections import chain
 from projections import prefix as prefixes
 from projections.chain import Head, OpenClaim
+from projections.merkle import record_digest
 from projections.outcomes import Judged, rejected
 from projections.prefix import Prefix
 from projections.repository import SnapshotTable
@@ -100,7 +100,7 @@ class Follower:
     async def _compare(self, position: Position, base: Prefix, first: list[bytes | None]) -> None:
         """Compare what we remember with what the logs hold (docs/design.md, "A log can be rolled back")."""
         events, publications = self._logs
-        if first and (base.ledger is None or _digest(first[0]) != base.ledger.digest):
+        if first and (base.ledger is None or record_digest(first[0]) != base.ledger.digest):
             raise LogConflictError(
                 f"{events.name} begins with another `ledger.created` than this state remembers: it is another ledger. "
                 f"Point at the right log, or delete {self._store.path} to start anew with this one"
@@ -120,7 +120,7 @@ class Follower:
                     f"{source.name} is shorter than it was: record {index} is gone. Was a backup restored? See "
                     "docs/operators.md, 'A log was rolled back'"
                 )
-            if _digest(found[0]) != digest:
+            if record_digest(found[0]) != digest:
                 raise LogConflictError(
                     f"record {index} of {source.name} is not the one it was. Was a backup restored and appended to? "
                     "See docs/operators.md, 'A log was rolled back'"
@@ -341,7 +341,3 @@ class Follower:
             **self.stopwatch.take(),
         )
         return True
-
-
-def _digest(value: bytes | None) -> str:
-    return sha256(value or b"").hexdigest()

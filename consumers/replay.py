@@ -21,7 +21,6 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
-from hashlib import sha256
 from multiprocessing import get_context
 from pathlib import Path
 from secrets import token_bytes, token_hex
@@ -40,6 +39,7 @@ from ledger.logs import Log, Logs
 from ledger.new_tree import NewTree
 from projections import chain
 from projections.documents import Document
+from projections.merkle import record_digest
 from projections.prefix import Prefix, Reading
 from projections.project_list import Listing, ProjectList
 from projections.repository import RoleEntry, SnapshotTable
@@ -246,15 +246,10 @@ async def _check_known(events: Log, known: Sequence[work.Slice], folder: Path) -
     if (
         not first
         or not last
-        or digest(first[0]) != known[0].others[0].digest
-        or digest(last[0]) != known[-1].last_digest
+        or record_digest(first[0]) != known[0].others[0].digest
+        or record_digest(last[0]) != known[-1].last_digest
     ):
         raise SpillError(f"{folder} was made from another log")
-
-
-def digest(value: bytes | None) -> str:
-    """The SHA-256 of a record."""
-    return sha256(value or b"").hexdigest()
 
 
 class _Prefixes:

@@ -53,6 +53,11 @@ def split_leaves(leaves: bytes) -> list[bytes]:
     return [leaves[at : at + LEAF_BYTES] for at in range(0, len(leaves), LEAF_BYTES)]
 
 
+def record_digest(value: bytes | None) -> str:
+    """The SHA-256 of a record, by which it is known; null is as empty."""
+    return sha256(value or b"").hexdigest()
+
+
 def leaf_hash(value: bytes | None) -> bytes:
     """The hash of a record's leaf.
 

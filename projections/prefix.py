@@ -6,7 +6,6 @@ whether a claim or a publication is valid. Everything else is local to one aggre
 
 from bisect import bisect_left
 from collections.abc import Iterable, Mapping, Sequence
-from hashlib import sha256
 from math import inf
 from typing import TypeVar
 
@@ -14,7 +13,7 @@ import msgspec
 
 from projections.authority import Authority, judge_ceremony
 from projections.documents import Document
-from projections.merkle import LEAF_BYTES, Tree, leaf_hash, split_leaves
+from projections.merkle import LEAF_BYTES, Tree, leaf_hash, record_digest, split_leaves
 from projections.operations import Operation, operation_of, type_of
 from projections.outcomes import ACCEPTED, Judged, Outcome, no_effect, rejected
 from schemas import events
@@ -168,10 +167,10 @@ def _between(items: list[_Indexed], first: int, last: int) -> list[_Indexed]:
 def read_records(start: int, values: Sequence[bytes | None]) -> Reading:
     """Decode records, of which the first has the index `start`."""
     leaves = b"".join(map(leaf_hash, values))
-    reading = Reading(start, leaves, [], [], sha256(values[-1] or b"").hexdigest() if values else "")
+    reading = Reading(start, leaves, [], [], record_digest(values[-1]) if values else "")
     for index, value in enumerate(values, start):
         event = decode_event(value)
-        digest = sha256(value or b"").hexdigest()
+        digest = record_digest(value)
         found = operation_of(event) if isinstance(event, events.BaseEvent) and index else None
         if found is None:
             reading.others.append(Other(index, digest, event))

@@ -12,6 +12,7 @@ from consumers.follower import Follower
 from consumers.outlets import TIMESTAMP
 from consumers.workers import Workers
 from ledger.store import Store
+from projections.bins import hashed_path
 from projections.facts import read_target
 from projections.pages import FileFacts, read_facts
 
@@ -44,12 +45,6 @@ class Expected(NamedTuple):
 
     path: str
     sha256: str
-
-
-def hashed_path(path: str, digest: str) -> str:
-    """Where a target is served under consistent snapshots (TUF 1.0.34, section 6.2)."""
-    folder, slash, name = path.rpartition("/")
-    return f"targets/{folder}{slash}{digest}.{name}"
 
 
 def is_plain_page(path: str) -> bool:

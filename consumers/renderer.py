@@ -26,7 +26,7 @@ from consumers.workers import Workers
 from ledger.store import Store
 from projections import project_list
 from projections.authority import Authority
-from projections.bins import FoldedBin, Layout, TargetChange, bin_key, fold_bin, take_targets
+from projections.bins import FoldedBin, Layout, TargetChange, bin_key, fold_bin, hashed_path, take_targets
 from projections.chunks import Aggregate
 from projections.documents import Document
 from projections.fold import Folded, fold_events
@@ -205,15 +205,7 @@ class Renderer:
         self, edition: Edition, listings: list[Listing], sink: Sink, targets: Partitions[TargetChange]
     ) -> None:
         projects = ProjectList(await self._store.load_header(project_list.KEY))
-        listings.sort(key=lambda each: each.index)
-        start = 0
-        for claim, authority in edition.claims:
-            end = start
-            while end < len(listings) and listings[end].index < claim.size:
-                end += 1
-            projects.apply(listings[start:end])
-            projects.advance(claim, authority.settings)
-            start = end
+        projects.follow([(claim, authority.settings) for claim, authority in edition.claims], listings)
         stored = Aggregate(project_list.KEY)
         if projects.is_rendered:
             found = await state.load_aggregates(self._store, [project_list.KEY])
@@ -226,8 +218,7 @@ class Renderer:
     async def _put_pages(self, pages: Sequence[tuple[str, bytes]], changes: Iterable[TargetChange], sink: Sink) -> None:
         def put(page: tuple[str, bytes]) -> None:
             path, data = page
-            folder, _, name = path.rpartition("/")
-            hashed = f"targets/{folder}/{sha256(data).hexdigest()}.{name}"
+            hashed = hashed_path(path, sha256(data).hexdigest())
             sink.put(hashed, data)
             sink.show(f"targets/{path}", hashed)
 
@@ -242,7 +233,7 @@ class Renderer:
         self, changes: Iterable[TargetChange], layout: Layout, targets: Partitions[TargetChange]
     ) -> None:
         def partition_of(change: TargetChange) -> int:
-            return layout.index_of_target(change.path) * targets.count >> layout.bits
+            return layout.partition_of(change.path, targets.count)
 
         await self._workers.run(targets.add, changes, partition_of)
 
@@ -274,9 +265,7 @@ class Renderer:
             changes: dict[int, list[TargetChange]] = {}
             for change in await self._workers.run(targets.take, partition):
                 changes.setdefault(layout.index_of_target(change.path), []).append(change)
-            # The inverse of the function in `_distribute`: the first index of this partition, and of the next.
-            first, last = (-(-(at << layout.bits) // targets.count) for at in (partition, partition + 1))
-            visited = chosen.visited(range(first, last), changes)
+            visited = chosen.visited(layout.bins_of(partition, targets.count), changes)
             for start in range(0, len(visited), BINS_PER_GROUP):
                 group = visited[start : start + BINS_PER_GROUP]
                 entries.update(await self._seal_group(group, changes, chosen, sealer, sink))

@@ -380,15 +380,7 @@ class _Rendering:
     def _list_projects(self, listings: list[Listing]) -> dict[int, str]:
         """Render the list of all projects, as it was when it was last due."""
         projects = ProjectList(b"")
-        listings.sort(key=lambda each: each.index)
-        start = 0
-        for claim, authority in self._run.claims:
-            end = start
-            while end < len(listings) and listings[end].index < claim.size:
-                end += 1
-            projects.apply(listings[start:end])
-            projects.advance(claim, authority.settings)
-            start = end
+        projects.follow([(claim, authority.settings) for claim, authority in self._run.claims], listings)
         _, pages, changes = projects.finish(())
         for path, data in pages:
             work.put_page(self._tree, path, data)
@@ -402,7 +394,7 @@ class _Rendering:
         run, layout, partitions = self._run, self._layout, self._phases.plan.partitions
 
         def task(partition: int) -> Callable[[], work.SealedPartition]:
-            names = {index: layout.name(index) for index in work.bins_of(partition, layout, partitions)}
+            names = {index: layout.name(index) for index in layout.bins_of(partition, partitions)}
             return partial(
                 work.seal_bins,
                 partition,

@@ -26,7 +26,7 @@ from consumers.sealing import CheckingSealer, Seals
 from consumers.taking import take_file
 from ledger.new_tree import NewTree
 from ledger.storage import DirectoryStorage
-from projections.bins import Layout, TargetChange, fold_bin
+from projections.bins import Layout, TargetChange, fold_bin, hashed_path
 from projections.chunks import Aggregate
 from projections.fold import Folded, fold_events
 from projections.keys import RoleKeys
@@ -208,8 +208,7 @@ def fold_projects(
 
 def put_page(tree: NewTree, path: str, data: bytes) -> None:
     """Write a page under its consistent-snapshot name and its plain one."""
-    folder, _, name = path.rpartition("/")
-    hashed = f"targets/{folder}/{sha256(data).hexdigest()}.{name}"
+    hashed = hashed_path(path, sha256(data).hexdigest())
     tree.put(hashed, data)
     tree.show(f"targets/{path}", hashed)
 
@@ -222,17 +221,11 @@ def target_spill(plan: Plan, writer: str) -> Spill[TargetChange]:
 def spill_targets(
     spill: Spill[TargetChange], task: int, changes: Iterable[TargetChange], layout: Layout, partitions: int
 ) -> None:
-    """Spill changes of targets by groups of bins; `bins_of` is the inverse."""
+    """Spill changes of targets by groups of bins."""
     parts: dict[int, list[TargetChange]] = {}
     for change in changes:
-        parts.setdefault(layout.index_of_target(change.path) * partitions >> layout.bits, []).append(change)
+        parts.setdefault(layout.partition_of(change.path, partitions), []).append(change)
     spill.write(task, parts)
-
-
-def bins_of(partition: int, layout: Layout, partitions: int) -> range:
-    """The bins whose targets are in a partition."""
-    first, last = (-(-(at << layout.bits) // partitions) for at in (partition, partition + 1))
-    return range(first, last)
 
 
 def _take_files(process: _Process, source: Path, folded: Folded) -> tuple[int, list[str]]:

@@ -16,11 +16,12 @@ from typing import Any, NamedTuple
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from consumers.cli import No
-from consumers.comparing import hashed_path, is_page
+from consumers.comparing import is_page
 from consumers.outlets import TIMESTAMP
 from ledger.clock import from_instant, to_instant
 from ledger.databases import complete, connect, disconnect
 from ledger.storage import DirectoryStorage, StorageError
+from projections.bins import Layout, hashed_path
 
 BATCH = 500
 """Files that are deleted while publishers wait."""
@@ -134,8 +135,8 @@ def _names(delegations: Any) -> list[str]:
     succinct = delegations.get("succinct_roles")
     if succinct is None:
         return [role["name"] for role in delegations["roles"]]
-    count = 1 << succinct["bit_length"]
-    return [f"{succinct['name_prefix']}-{index:0{len(f'{count - 1:x}')}x}" for index in range(count)]
+    layout = Layout(succinct["bit_length"], succinct["name_prefix"])
+    return [layout.name(index) for index in range(layout.count)]
 
 
 def _signed(storage: DirectoryStorage, path: str) -> Any:

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from consumers.comparing import hashed_path
 from ledger.storage import DirectoryStorage
+from projections.bins import hashed_path
 from projections.pages import FileFacts
 
 

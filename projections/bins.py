@@ -60,6 +60,15 @@ class Layout(msgspec.Struct, frozen=True):
         """The index of the bin that a target path belongs to."""
         return int.from_bytes(sha256(path.encode()).digest()[:4], "big") >> (32 - self.bits)
 
+    def partition_of(self, path: str, partitions: int) -> int:
+        """Which of so many groups of neighbouring bins a target path belongs to."""
+        return self.index_of_target(path) * partitions >> self.bits
+
+    def bins_of(self, partition: int, partitions: int) -> range:
+        """The bins of such a group; the inverse of `partition_of`."""
+        first, last = (-(-(at << self.bits) // partitions) for at in (partition, partition + 1))
+        return range(first, last)
+
     def key(self, index: int) -> str:
         """The key under which a bin is stored."""
         return bin_key(self.bits, index)
@@ -77,6 +86,12 @@ def bin_key(bits: int, index: int) -> str:
 def target_entry(path: str, length: int, digest: str) -> bytes:
     """The member of a bin's `targets` for one target (TUF 1.0.34, section 4.5)."""
     return b'%s:{"hashes":{"sha256":"%s"},"length":%d}' % (orjson.dumps(path), digest.encode(), length)
+
+
+def hashed_path(path: str, digest: str) -> str:
+    """Where a target is served under consistent snapshots (TUF 1.0.34, section 6.2)."""
+    folder, slash, name = path.rpartition("/")
+    return f"targets/{folder}{slash}{digest}.{name}"
 
 
 def page_target(path: str, page: bytes | None) -> TargetChange:

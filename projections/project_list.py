@@ -56,6 +56,18 @@ class ProjectList:
         self._moved: dict[str, bool] = {}
         self.is_rendered = False
 
+    def follow(self, claims: Iterable[tuple[Claim, Settings]], listings: Iterable[Listing]) -> None:
+        """Let publications pass, each with the settings at its size; the listings are of all their events."""
+        waiting = sorted(listings, key=lambda each: each.index)
+        start = 0
+        for claim, settings in claims:
+            end = start
+            while end < len(waiting) and waiting[end].index < claim.size:
+                end += 1
+            self.apply(waiting[start:end])
+            self.advance(claim, settings)
+            start = end
+
     def apply(self, listings: Iterable[Listing]) -> None:
         """Take in what a publication's events did, in the order of their indices for each project."""
         pending = self._header.pending

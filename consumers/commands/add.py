@@ -19,13 +19,13 @@ from consumers.cli import (
     progress,
     runs_async,
 )
-from consumers.comparing import hashed_path
 from consumers.context import Context
 from consumers.lookup import Lookup, look_up, open_events
 from consumers.reporting import report_answers, wait_options
 from ledger.clock import SystemClock
 from ledger.distributions import Distribution, find_distributions, read_distribution
 from ledger.storage import DirectoryStorage
+from projections.bins import hashed_path
 
 
 @click.command()

@@ -12,13 +12,14 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from consumers.comparing import hashed_path, is_plain_page
+from consumers.comparing import is_plain_page
 from consumers.outlets import FileListOutlet, served_version
 from consumers.rebuilding import At, rebuild
 from consumers.verifier import Limits, Verifier
 from ledger.logs import Logs
 from ledger.logs.sqlite import SqliteLog
 from ledger.storage import DirectoryStorage
+from projections.bins import hashed_path
 from projections.names import check_filename
 from schemas.codec import Rejection, decode_event
 from schemas.events import Hashes

@@ -77,3 +77,11 @@ def test_keys_of_one_number_of_bits_are_together() -> None:
     assert bin_key(4, 15) == Layout(4, "other", succinct=False).key(15)
     keys = [bin_key(bits, index) for bits in range(1, 17) for index in range(1 << bits)]
     assert keys == sorted(set(keys))
+
+
+@given(st.integers(1, 16), st.integers(1, 1024), st.text(max_size=20))
+def test_every_bin_is_in_one_partition_and_targets_are_with_their_bin(bits: int, partitions: int, path: str) -> None:
+    layout = Layout(bits)
+    assert layout.index_of_target(path) in layout.bins_of(layout.partition_of(path, partitions), partitions)
+    borders = [layout.bins_of(partition, partitions) for partition in range(partitions)]
+    assert [index for bins in borders for index in bins] == list(range(layout.count))

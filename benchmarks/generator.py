@@ -23,7 +23,27 @@ _PLATFORMS = ("manylinux_2_17_x86_64", "manylinux_2_17_aarch64", "macosx_11_0_ar
 def generate(seed: int, count: int) -> Iterator[bytes]:
     """So many events, as records; none of them is `ledger.created` or `roles.signed`."""
     chance = Random(seed)
-    projects = max(1, ceil(count * 0.95 / MEAN_FILES))
+    widths, turns = _projects(chance, count)
+    return _records(chance, widths, turns, 0, count)
+
+
+def generate_more(seed: int, generated: int, first: int, count: int) -> Iterator[bytes]:
+    """So many events about the projects of `generate(seed, generated)`, for a log that has `first` records.
+
+    They are new without those before being made: releases are numbered from `first` on, and no project had so many.
+    """
+    widths, turns = _projects(Random(seed), generated)
+    return _records(Random(f"{seed} {first}"), widths, turns, first, first + count)
+
+
+def count_projects(count: int) -> int:
+    """How many projects so many events are about: `project-0` and so on."""
+    return max(1, ceil(count * 0.95 / MEAN_FILES))
+
+
+def _projects(chance: Random, count: int) -> tuple[bytes, Sequence[int]]:
+    """How many files a release of each project has, and whose turn it is to make one."""
+    projects = count_projects(count)
     files = [max(1, round(chance.lognormvariate(log(MEDIAN_FILES), _SIGMA))) for _ in range(projects)]
     # Of which a release has this many: most have an sdist and a wheel, some a wheel for each platform.
     widths = bytes(chance.choices((1, 2, 3, 9, 17), (15, 70, 5, 6, 4), k=projects))
@@ -31,13 +51,13 @@ def generate(seed: int, count: int) -> Iterator[bytes]:
     for project in range(projects):
         turns.extend([project] * max(1, files[project] // widths[project]))
     chance.shuffle(turns)
-    return _records(chance, turns, widths, count)
+    return widths, turns
 
 
-def _records(chance: Random, turns: Sequence[int], widths: bytes, count: int) -> Iterator[bytes]:
-    released = array("I", bytes(4 * len(widths)))
-    number, others = 0, _Others(chance)
-    at = 0
+def _records(chance: Random, widths: bytes, turns: Sequence[int], first: int, count: int) -> Iterator[bytes]:
+    released = array("I", [first]) * len(widths)
+    number, others = first, _Others(chance)
+    at = first
     while number < count:
         project = turns[at % len(turns)]
         at += 1
@@ -45,7 +65,7 @@ def _records(chance: Random, turns: Sequence[int], widths: bytes, count: int) ->
         released[project] += 1
         name = f"project-{project}"
         for filename in _filenames(name.replace("-", "_"), version, widths[project]):
-            yield _upload(number, name, version, filename, chance)
+            yield upload(number, name, version, filename, chance)
             number += 1
             if number == count:
                 return
@@ -70,7 +90,8 @@ def _filenames(stem: str, version: str, width: int) -> Iterator[str]:
         yield f"{stem}-{version}-{tag}-{tag}-{_PLATFORMS[index // len(_TAGS)]}.whl"
 
 
-def _upload(number: int, name: str, version: str, filename: str, chance: Random) -> bytes:
+def upload(number: int, name: str, version: str, filename: str, chance: Random) -> bytes:
+    """An event that uploads a file; its digests follow from the number."""
     digests = sha256(b"%d" % number).hexdigest(), sha256(b"-%d" % number).hexdigest()
     metadata = f',"core_metadata_sha256":"{digests[1]}"' if filename.endswith(".whl") else ""
     data = (
@@ -117,6 +138,6 @@ class _Others:
             yield _event("access.granted.v1", number, account, f'{{"kind":"credential","project":"{name}"}}')
         elif kind == "repeat":
             # The same name with other bytes: rejected.
-            yield _upload(number, name, version, filename, self._chance)
+            yield upload(number, name, version, filename, self._chance)
         elif kind == "bad":
             yield b'{"type":"file.uploaded.v1"}'

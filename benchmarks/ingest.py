@@ -1,10 +1,12 @@
 """Sustained ingest: events appended at a steady rate, until the served timestamp covers them.
 
-    deploy/with-env --dev python -m benchmarks.ingest --rate 1000 --seconds 60 [--background 100000] [--kafka]
+    deploy/with-env --dev python -m benchmarks.ingest --rate 1000 --seconds 60 [--background 100000] [--kafka] [--sweep]
+    deploy/with-env python -m benchmarks.ingest --ledger DIR --background 10000000 --rate 1000 --seconds 600 --sweep
 
 A signer that is also the publisher runs as a process of its own (`tuf-ledger run signer publisher`), as users run it.
 `--kafka` starts a real broker for the run (JDK and Maven needed); without it the logs are SQLite files. An event is
-covered when a client that reads the timestamp and its snapshot sees a log of that size.
+covered when a client that reads the timestamp and its snapshot sees a log of that size. Lag and memory are given by
+quarter of the run: what grows in the last one will not end with it.
 """
 
 import argparse
@@ -13,18 +15,21 @@ import json
 import os
 import re
 import signal
-import statistics
 import subprocess
 import sys
 import tempfile
-from contextlib import nullcontext
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, nullcontext
 from itertools import islice
 from pathlib import Path
+from statistics import median
 from time import monotonic
-from typing import Any
+from typing import Any, NamedTuple
 
-from benchmarks.generator import generate
-from benchmarks.ledgers import create, fill
+import structlog
+
+from benchmarks.generator import generate, generate_more
+from benchmarks.ledgers import create, fill, layout_of, reopen
 from benchmarks.report import Report
 from benchmarks.scale import memory_of
 from consumers.context import Context
@@ -33,7 +38,29 @@ from consumers.server import publish_once
 from tests.broker import running_broker
 
 TICK_SECONDS = 0.1
+LOOK_SECONDS = 0.02
+MEMORY_SECONDS = 2.0
+QUARTERS = 4
 _SIZE = re.compile(rb'"size":([0-9]+)\}')
+
+Moments = list[tuple[int, float]]
+"""Numbers, and when they were so."""
+
+
+class Swept(NamedTuple):
+    """A sweep: how long it took, and how many files it deleted."""
+
+    seconds: float
+    deleted: int
+
+
+class Seen(NamedTuple):
+    """A run: sizes of the log as appended and as served, memory of the signer in bytes, and sweeps."""
+
+    appended: Moments
+    covered: Moments
+    memory: Moments
+    sweeps: list[Swept]
 
 
 def main() -> None:
@@ -45,59 +72,110 @@ def main() -> None:
     parser.add_argument("--bins", type=int, default=16_384)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--kafka", action="store_true")
-    options = parser.parse_args()
-    report = Report(
-        "ingest",
-        rate=options.rate,
-        seconds=options.seconds,
-        background=options.background,
-        bins=options.bins,
-        log="Apache Kafka" if options.kafka else "SQLite",
+    parser.add_argument(
+        "--ledger",
+        type=Path,
+        metavar="DIR",
+        help="append to this ledger, which benchmarks.generate made of as many events as --background says",
     )
+    parser.add_argument(
+        "--sweep",
+        type=float,
+        nargs="?",
+        const=60.0,
+        default=0.0,
+        metavar="SECONDS",
+        help="sweep so often, and delete what was unreachable the time before",
+    )
+    options = parser.parse_args()
+    if options.ledger and options.kafka:
+        parser.error("--ledger has its log in SQLite; with --kafka its events would have to be appended and published")
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger("warning"))
     with (
         tempfile.TemporaryDirectory(prefix="tuf-ledger-benchmark-") as folder,
         running_broker(()) if options.kafka else nullcontext() as broker,
     ):
         log = f"kafka://{broker.bootstrap_servers}/benchmark" if broker else "sqlite:log"
-        asyncio.run(_measure(create(Path(folder) / "ledger", options.bins, log), options, report))
-    report.close()
+        asyncio.run(_measure(Path(folder) / "ledger", log, options))
 
 
-async def _measure(context: Context, options: argparse.Namespace, report: Report) -> None:
-    records = generate(options.seed, options.background + options.rate * options.seconds)
-    seconds = await fill(context, islice(records, options.background), options.background)
-    report.add("append the background", [seconds], per=options.background, unit="events")
+async def _measure(folder: Path, log: str, options: argparse.Namespace) -> None:
+    count = options.rate * options.seconds
+    if options.ledger:
+        context, first = await reopen(options.ledger, options.seed, options.background)
+        bins = layout_of(context).count
+        records = generate_more(options.seed, options.background, first, count)
+    else:
+        context, bins = await asyncio.to_thread(create, folder, options.bins, log), options.bins
+        records = generate(options.seed, options.background + count)
+    report = Report(
+        "ingest",
+        rate=options.rate,
+        seconds=options.seconds,
+        background=options.background,
+        bins=bins,
+        sweep_seconds=options.sweep,
+        log="Apache Kafka" if options.kafka else "SQLite",
+    )
+    if not options.ledger:
+        seconds = await fill(context, islice(records, options.background), options.background)
+        report.add("append the background", [seconds], per=options.background, unit="events")
     await publish_once(context, Schedule())
-    logs = context.logs()
-    await logs.open()
-    size = 0
-    while values := await logs.events.read(size):
-        size += len(values)
     process = _start(context)
     try:
         await _wait_until_started(context, process)
-        appended, covered = [(size, monotonic())], [(_covered(context.public), monotonic())]
-        watcher = asyncio.create_task(_watch(context.public, covered))
-        before = memory_of(process.pid)
-        started = monotonic()
-        batch = max(1, round(options.rate * TICK_SECONDS))
-        number = 0
-        while values := list(islice(records, batch)):
-            await logs.events.append(values)
-            size += len(values)
-            appended.append((size, monotonic()))
-            number += 1
-            await asyncio.sleep(max(0.0, started + number * TICK_SECONDS - monotonic()))
-        took = monotonic() - started
-        while covered[-1][0] < size and process.poll() is None:  # noqa: ASYNC110  # a file is what changes
-            await asyncio.sleep(TICK_SECONDS)
-        watcher.cancel()
-        after = memory_of(process.pid)
+        seen = await _run(context, process, records, options)
     finally:
         process.send_signal(signal.SIGTERM)
         process.wait(60)
+    _report(report, seen)
+    report.close()
+
+
+async def _run(
+    context: Context, process: "subprocess.Popen[bytes]", records: Iterator[bytes], options: argparse.Namespace
+) -> Seen:
+    """Append at the rate, and watch until all is served."""
+    logs = context.logs()
+    await logs.open()
+    try:
+        size = await logs.events.size()
+        await logs.events.read(size)  # what appends to Kafka has to have read up to there: not in our time
+        now = monotonic()
+        seen = Seen([(size, now)], [(_covered(context.public), now)], [(memory_of(process.pid), now)], [])
+        async with _meanwhile(
+            _watch(lambda: _covered(context.public), LOOK_SECONDS, seen.covered),
+            _watch(lambda: memory_of(process.pid), MEMORY_SECONDS, seen.memory),
+            *([_sweep(context, options.sweep, seen.sweeps)] if options.sweep else []),
+        ):
+            started = monotonic()
+            batch = max(1, round(options.rate * TICK_SECONDS))
+            while values := list(islice(records, batch)):
+                await logs.events.append(values)
+                size += len(values)
+                seen.appended.append((size, monotonic()))
+                await asyncio.sleep(max(0.0, started + (len(seen.appended) - 1) * TICK_SECONDS - monotonic()))
+            while seen.covered[-1][0] < size:
+                if process.poll() is not None:
+                    raise SystemExit("the signer has stopped")
+                await asyncio.sleep(TICK_SECONDS)
+    finally:
         await logs.close()
-    _report(report, appended[1:], covered, took, f"{before / 2**20:,.0f} to {after / 2**20:,.0f} MiB")
+    return seen
+
+
+@asynccontextmanager
+async def _meanwhile(*loops: Any) -> AsyncIterator[None]:
+    """Let loops run until the end. What one of them raised is raised then."""
+    tasks = [asyncio.create_task(each) for each in loops]
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
+        for result in await asyncio.gather(*tasks, return_exceptions=True):
+            if isinstance(result, Exception):
+                raise result
 
 
 def _start(context: Context) -> "subprocess.Popen[bytes]":
@@ -115,12 +193,33 @@ async def _wait_until_started(context: Context, process: "subprocess.Popen[bytes
     await asyncio.sleep(1)
 
 
-async def _watch(public: Path, covered: list[tuple[int, float]]) -> None:
+async def _watch(look: Callable[[], int], pause_seconds: float, seen: Moments) -> None:
+    """Note a number whenever it is another."""
     while True:
-        size = await asyncio.to_thread(_covered, public)
-        if size != covered[-1][0]:
-            covered.append((size, monotonic()))
-        await asyncio.sleep(0.02)
+        number = await asyncio.to_thread(look)
+        if number != seen[-1][0]:
+            seen.append((number, monotonic()))
+        await asyncio.sleep(pause_seconds)
+
+
+async def _sweep(context: Context, interval_seconds: float, swept: list[Swept]) -> None:
+    """What an operator's timer does."""
+    command = [sys.executable, "-m", "consumers.main", "sweep", "--ledger", str(context.folder), "--json"]
+    while True:
+        await asyncio.sleep(interval_seconds)
+        started = monotonic()
+        process = await asyncio.create_subprocess_exec(
+            *command, "--grace", f"{interval_seconds:g}s", stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        )
+        try:
+            output, errors = await process.communicate()
+        except asyncio.CancelledError:
+            process.terminate()
+            await process.wait()
+            raise
+        if process.returncode:
+            raise RuntimeError(f"a sweep failed: {errors.decode()}")
+        swept.append(Swept(monotonic() - started, len(json.loads(output)["deleted"])))
 
 
 def _covered(public: Path) -> int:
@@ -133,24 +232,49 @@ def _covered(public: Path) -> int:
     return int(found[1]) if found else 0
 
 
-def _report(report: Report, appended: Any, covered: Any, took: float, memory: str) -> None:
+def _report(report: Report, seen: Seen) -> None:
+    (first, started), *appended = seen.appended
+    report.add(
+        "append at this rate",
+        [appended[-1][1] - started],
+        per=appended[-1][0] - first,
+        unit="events",
+        publications=len(seen.covered) - 1,
+    )
+    waited = _waited(appended, seen.covered)
+    for quarter in range(QUARTERS):
+        some = sorted(waited[quarter * len(waited) // QUARTERS : (quarter + 1) * len(waited) // QUARTERS])
+        if some:
+            p99 = some[int(len(some) * 0.99)]
+            report.add(
+                f"until served, quarter {quarter + 1}", [median(some)], p99=f"{p99:.2f} s", most=f"{some[-1]:.2f} s"
+            )
+    report.note("memory of the signer", **_memory(seen.memory))
+    if seen.sweeps:
+        report.add("sweeps", [each.seconds for each in seen.sweeps], deleted=sum(each.deleted for each in seen.sweeps))
+
+
+def _waited(appended: Moments, covered: Moments) -> list[float]:
+    """Seconds until each append was served."""
     waited = []
     at = 0
     for size, moment in appended:
         while covered[at][0] < size:
             at += 1
         waited.append(covered[at][1] - moment)
-    half = len(waited) // 2
-    events = appended[-1][0] - covered[0][0]
-    report.add("append at this rate", [took], per=events, unit="events", publications=len(covered) - 1, memory=memory)
-    for name, some in (("first half", waited[:half]), ("second half", waited[half:])):
-        ordered = sorted(some)
-        report.add(
-            f"until served, {name}",
-            [statistics.median(ordered)],
-            p99=f"{ordered[int(len(ordered) * 0.99)]:.2f} s",
-            most=f"{ordered[-1]:.2f} s",
-        )
+    return waited
+
+
+def _memory(samples: Moments) -> dict[str, str]:
+    """At the start, at each quarter of the time, and at most."""
+    start, end = samples[0][1], samples[-1][1]
+    names = ("start", "1/4", "1/2", "3/4", "end")
+    found = {}
+    for index, name in enumerate(names):
+        until = start + (end - start) * index / QUARTERS
+        found[name] = [size for size, moment in samples if moment <= until][-1]
+    found["most"] = max(size for size, _ in samples)
+    return {name: f"{size / 2**20:,.0f} MiB" for name, size in found.items()}
 
 
 if __name__ == "__main__":

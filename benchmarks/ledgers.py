@@ -1,5 +1,6 @@
-"""Ledgers to measure: made by the commands that users run, and filled at full speed."""
+"""Ledgers to measure: made by the commands that users run, and filled at full speed; or those of an earlier run."""
 
+import json
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
@@ -9,10 +10,14 @@ from click.testing import CliRunner
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from benchmarks.generator import generate
 from consumers.context import Context
 from consumers.main import main as command
+from projections.bins import Layout
 
 BATCH = 20_000
+FIRST_EVENTS = 2
+"""What `init` appends, before all that is generated: the ledger's creation and its offline roles."""
 
 
 def create(folder: Path, bins: int, log: str = "sqlite:log") -> Context:
@@ -41,3 +46,31 @@ async def fill(context: Context, records: Iterator[bytes], count: int) -> float:
     finally:
         await logs.close()
     return seconds
+
+
+async def reopen(folder: Path, seed: int, generated: int) -> tuple[Context, int]:
+    """A ledger that `benchmarks.generate` made with this seed and so many events, and the size of its log now.
+
+    Raises:
+        SystemExit: it was made otherwise: what is generated next would be about other projects.
+    """
+    context = Context(folder)
+    if not context.config.ledger.log.startswith("sqlite:"):
+        raise SystemExit(f"the log of {folder} is not in SQLite: a broker of an earlier run is gone")
+    logs = context.logs()
+    await logs.open()
+    try:
+        found = await logs.events.read(FIRST_EVENTS)
+        size = await logs.events.size()
+    finally:
+        await logs.close()
+    if size < FIRST_EVENTS + generated or found[:1] != list(islice(generate(seed, generated), 1)):
+        raise SystemExit(f"{folder} was not generated with {generated:,} events from seed {seed}: say with how many")
+    return context, size
+
+
+def layout_of(context: Context) -> Layout:
+    """The bins that are served."""
+    newest = max((context.public / "metadata").glob("*.bins.json"), key=lambda path: int(path.name.partition(".")[0]))
+    roles = json.loads(newest.read_bytes())["signed"]["delegations"]["succinct_roles"]
+    return Layout(roles["bit_length"], roles["name_prefix"])

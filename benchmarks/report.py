@@ -1,7 +1,7 @@
 """What a program measured, as lines for people and as one JSON line for machines."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -9,6 +9,7 @@ from typing import Any
 from benchmarks.machine import describe
 
 RESULTS = Path("benchmark-results.jsonl")
+NAME_WIDTH = 44
 
 
 class Report:
@@ -46,7 +47,7 @@ class Report:
         """
         middle = median(seconds)
         figure: dict[str, Any] = {"seconds": [round(each, 5) for each in seconds], "median": round(middle, 5), **more}
-        line = f"{name:<44} {_duration(middle):>10}"
+        line = f"{name:<{NAME_WIDTH}} {_duration(middle):>10}"
         if len(seconds) > 1:
             line += f" ({_duration(min(seconds))} to {_duration(max(seconds))}, {len(seconds)} times)"
         if floor:
@@ -56,14 +57,23 @@ class Report:
             figure |= {"per": per, "unit": unit}
             line += f", {per / middle:,.0f} {unit} a second"
         if more:
-            line += " [" + ", ".join(f"{key} {value}" for key, value in more.items()) + "]"
+            line += f" [{_named(more)}]"
         print(line, flush=True)
         self._facts["figures"][name] = figure
+
+    def note(self, name: str, **figures: Any) -> None:
+        """Add what is not a time: figures by name."""
+        print(f"{name:<{NAME_WIDTH}} {_named(figures)}", flush=True)
+        self._facts["figures"][name] = figures
 
     def close(self) -> None:
         """Append everything as one line of JSON to `benchmark-results.jsonl` in the working directory."""
         with RESULTS.open("a", encoding="utf-8") as file:
             file.write(json.dumps(self._facts) + "\n")
+
+
+def _named(figures: Mapping[str, Any]) -> str:
+    return ", ".join(f"{key} {value}" for key, value in figures.items())
 
 
 def _duration(seconds: float) -> str:

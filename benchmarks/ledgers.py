@@ -1,7 +1,8 @@
 """Ledgers to measure: made by the commands that users run, and filled at full speed; or those of an earlier run."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager
 from itertools import islice
 from pathlib import Path
 from time import perf_counter
@@ -13,6 +14,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from benchmarks.generator import generate
 from consumers.context import Context
 from consumers.main import main as command
+from consumers.outlets import PublicOutlet
+from consumers.schedule import Schedule
+from consumers.server import Opened, make_signer, open_follower
+from consumers.signer import Signer
 from projections.bins import Layout
 
 BATCH = 20_000
@@ -67,6 +72,29 @@ async def reopen(folder: Path, seed: int, generated: int) -> tuple[Context, int]
     if size < FIRST_EVENTS + generated or found[:1] != list(islice(generate(seed, generated), 1)):
         raise SystemExit(f"{folder} was not generated with {generated:,} events from seed {seed}: say with how many")
     return context, size
+
+
+@asynccontextmanager
+async def running_signer(context: Context) -> AsyncIterator[tuple[Opened, Signer]]:
+    """A signer that is also the publisher, in this process. It publishes when it is asked to."""
+    storage = context.storage("signer")
+    async with open_follower(context, "signer", PublicOutlet(storage), storage) as opened:
+        signer = await make_signer(context, opened, Schedule(interval_seconds=0))
+        yield opened, signer
+
+
+async def publish(opened: Opened, signer: Signer, records: Sequence[bytes]) -> float:
+    """Append records and publish them; the seconds from when they are on the log until they are served."""
+    await opened.logs.events.append(records)
+    started = perf_counter()
+    await signer.step(now=True)
+    return perf_counter() - started
+
+
+def signed_files(context: Context, number: int) -> list[Path]:
+    """What a publication signed, besides its timestamp: bins and the snapshot."""
+    metadata = context.public / "metadata"
+    return [path for path in sorted(metadata.glob(f"{number}.*.json")) if "timestamp" not in path.name]
 
 
 def layout_of(context: Context) -> Layout:

@@ -9,24 +9,13 @@ more. The floor of the same run is one thread that signs, hashes and writes the 
 import argparse
 import asyncio
 import hashlib
-import json
-import os
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
-from time import perf_counter
-from typing import Any
 
-import structlog
-from click.testing import CliRunner
-from securesystemslib.signer import CryptoSigner
-
+from benchmarks import floors
+from benchmarks.ledgers import create, publish, running_signer, signed_files
 from benchmarks.machine import describe
-from consumers.context import Context
-from consumers.main import main as command
-from consumers.outlets import PublicOutlet
-from consumers.schedule import Schedule
-from consumers.server import make_signer, open_follower
+from benchmarks.phases import Phases, collect, seconds_of
 from schemas import canonical
 
 PEER_SECONDS = {"all at once": 1036.0, "one more": 0.5}
@@ -48,45 +37,16 @@ def main() -> None:
 
 
 async def _measure(folder: Path, files: int, bins: int) -> None:
-    phases: list[dict[str, Any]] = []
-    await asyncio.to_thread(_init, folder, bins)
-    structlog.configure(
-        processors=[_collect(phases)],
-        wrapper_class=structlog.make_filtering_bound_logger("info"),
-        logger_factory=structlog.ReturnLoggerFactory(),
-    )
-    context = Context(folder)
-    storage = context.storage("signer")
-    async with open_follower(context, "signer", PublicOutlet(storage), storage) as opened:
-        signer = await make_signer(context, opened, Schedule(interval_seconds=0))
+    context = await asyncio.to_thread(create, folder, bins)
+    phases = collect()
+    async with running_signer(context) as (opened, signer):
         for name, first, count in [
             ("all at once", 0, files),
             *(("one more", files + number, 1) for number in range(ONE_MORE)),
         ]:
-            await opened.logs.events.append([_upload(number) for number in range(first, first + count)])
-            started = perf_counter()
-            await signer.step(now=True)
-            seconds = perf_counter() - started
-            number = opened.follower.head.number
-            floor = await asyncio.to_thread(_floor, context.public / "metadata", number)
-            _print(name, seconds, phases[-1], floor)
-
-
-def _init(folder: Path, bins: int) -> None:
-    result = CliRunner().invoke(
-        command, ["init", str(folder), "--bins", str(bins), "--no-html", "--project-list-interval", "1h"]
-    )
-    if result.exit_code != 0:
-        raise SystemExit(result.output)
-
-
-def _collect(phases: list[dict[str, Any]]) -> Callable[[Any, str, Any], Any]:
-    def collect(_: Any, __: str, entry: Any) -> str:
-        if entry["event"] == "publication applied":
-            phases.append(entry)
-        raise structlog.DropEvent
-
-    return collect
+            seconds = await publish(opened, signer, [_upload(number) for number in range(first, first + count)])
+            signed = signed_files(context, opened.follower.head.number)
+            _print(name, seconds, phases[-1], await asyncio.to_thread(floors.publication, signed))
 
 
 def _upload(number: int) -> bytes:
@@ -114,26 +74,8 @@ def _upload(number: int) -> bytes:
     )
 
 
-def _floor(folder: Path, number: int) -> float:
-    """Sign, hash and write the files of a publication on one thread, buffered; in seconds."""
-    payloads = [
-        canonical.encode(json.loads(path.read_bytes())["signed"]) for path in sorted(folder.glob(f"{number}.*.json"))
-    ]
-    signer = CryptoSigner.generate_ed25519()
-    with tempfile.TemporaryDirectory(dir=folder.parent) as target:
-        started = perf_counter()
-        for index, payload in enumerate(payloads):
-            file = b'{"signatures":[{"sig":"%s"}],"signed":%s}' % (signer.sign(payload).signature.encode(), payload)
-            hashlib.sha256(file).hexdigest()
-            with open(os.path.join(target, str(index)), "wb") as out:  # noqa: PTH118, PTH123  # the fastest way
-                out.write(file)
-        return perf_counter() - started
-
-
-def _print(name: str, seconds: float, phases: dict[str, Any], floor: float) -> None:
-    parts = ", ".join(
-        f"{phase.removesuffix('_seconds')} {value:.3f}" for phase, value in phases.items() if phase.endswith("_seconds")
-    )
+def _print(name: str, seconds: float, phases: Phases, floor: float) -> None:
+    parts = ", ".join(f"{phase} {value:.3f}" for phase, value in seconds_of(phases).items())
     print(
         f"{name:<12} {seconds:8.3f} s until served, {phases['signed']} bins signed ({parts}); floor {floor:.3f} s, "
         f"ratio {seconds / floor:.2f}; peer {PEER_SECONDS[name]:g} s, {PEER_SECONDS[name] / seconds:.0f} times as long"

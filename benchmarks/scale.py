@@ -1,6 +1,7 @@
 """One ledger of a chosen size: every operation on it, each beside its floor.
 
-    deploy/with-env python -m benchmarks.scale --events 100000 [--bins 16384] [--keep DIR]
+    deploy/with-env python -m benchmarks.scale --events 100000 [--bins 16384] [--keep DIR] [--steps publish,follow]
+    deploy/with-env python -m benchmarks.scale --ledger DIR --events 10000000
 
 Events are made from a seed (`benchmarks.generator`). Commands that users run as processes are run as processes, so
 their figures hold start-up, and their memory is the peak of all processes together with what they left to the
@@ -25,18 +26,18 @@ from typing import Any
 import structlog
 
 from benchmarks import floors
-from benchmarks.generator import generate
-from benchmarks.ledgers import create, fill
+from benchmarks.generator import generate, generate_more
+from benchmarks.ledgers import FIRST_EVENTS, create, fill, layout_of, publish, reopen, running_signer, signed_files
 from benchmarks.report import Report
 from consumers.context import Context
-from consumers.outlets import PublicOutlet
-from consumers.schedule import Schedule
-from consumers.server import Opened, make_signer, open_follower
-from consumers.signer import Signer
+from consumers.outlets import TIMESTAMP, served_version
 
 SINGLE_UPLOADS = 30
 BATCHES = (10, 100, 1_000)
 REPETITIONS = 3
+FOLLOWING = 2 * SINGLE_UPLOADS + 2 * REPETITIONS * sum(BATCHES)
+"""How many events are enough for the step `follow`."""
+STEPS = ("publish", "follow", "rotate", "rebuild", "verify")
 
 
 def main() -> None:
@@ -46,81 +47,94 @@ def main() -> None:
     parser.add_argument("--bins", type=int, default=16_384)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--keep", type=Path, help="work in this folder, and leave it there")
+    parser.add_argument(
+        "--ledger", type=Path, metavar="DIR", help="use this ledger, which benchmarks.generate made of so many --events"
+    )
+    parser.add_argument(
+        "--steps", type=_steps, default=STEPS, help=f"which to measure, of {','.join(STEPS)} (default: all)"
+    )
     options = parser.parse_args()
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger("error"))
-    report = Report("scale", events=options.events, bins=options.bins, seed=options.seed)
     folder = options.keep or Path(tempfile.mkdtemp(prefix="tuf-ledger-benchmark-"))
     try:
-        _measure(folder, options, report)
+        _measure(folder, options)
     finally:
         if options.keep is None:
             shutil.rmtree(folder, ignore_errors=True)
+
+
+def _steps(text: str) -> tuple[str, ...]:
+    steps = tuple(text.split(","))
+    if unknown := set(steps).difference(STEPS):
+        raise argparse.ArgumentTypeError(f"there is no step {', '.join(sorted(unknown))}")
+    return steps
+
+
+def _measure(folder: Path, options: argparse.Namespace) -> None:
+    events, appended = options.events, 0.0
+    if options.ledger:
+        context, size = asyncio.run(reopen(options.ledger, options.seed, events))
+        bins = layout_of(context).count
+    else:
+        context, size, bins = create(folder / "ledger", options.bins), FIRST_EVENTS + events, options.bins
+        appended = asyncio.run(fill(context, generate(options.seed, events), events))
+    report = Report("scale", events=events, bins=bins, seed=options.seed, records=size)
+    if appended:
+        report.add("append everything", [appended], per=events, unit="events")
+    ledger = context.folder
+    if "publish" in options.steps:
+        seconds, memory = _run("publish", "--ledger", ledger)
+        signed = len(signed_files(context, _newest(context))) - 1
+        report.add(
+            "publish everything at once", [seconds], per=events, unit="events", memory=memory, bins_signed=signed
+        )
+    if "follow" in options.steps:
+        records = generate_more(options.seed, events, size, FOLLOWING)
+        asyncio.run(_follow(context, records, report))
+    if "rotate" in options.steps:
+        seconds, memory = _run("ceremony", "--ledger", ledger, "--replace-online")
+        files = signed_files(context, _newest(context))
+        report.add(
+            "replace the online key",
+            [seconds],
+            floor=floors.publication(files),
+            memory=memory,
+            bins_signed=len(files) - 1,
+        )
+    if "rebuild" in options.steps:
+        rebuilt = folder / "rebuilt"
+        seconds, memory = _run("rebuild", "--ledger", ledger, "--to", rebuilt)
+        floor = floors.rebuild(ledger / "log/events.sqlite", rebuilt)
+        report.add("rebuild the last publication", [seconds], floor=floor, per=events, unit="events", memory=memory)
+    if "verify" in options.steps:
+        seconds, memory = _run("verify", "--ledger", ledger)
+        report.add("verify every publication", [seconds], per=events, unit="events", memory=memory)
     report.close()
 
 
-def _measure(folder: Path, options: argparse.Namespace, report: Report) -> None:
-    ledger, events = folder / "ledger", options.events
-    context = create(ledger, options.bins)
-    # A few more than are there at first: what comes later is about the same projects.
-    records = generate(options.seed, events + 2 * SINGLE_UPLOADS + 2 * REPETITIONS * sum(BATCHES))
-    seconds = asyncio.run(fill(context, islice(records, events), events))
-    report.add("append everything", [seconds], per=events, unit="events")
-    log = ledger / "log/events.sqlite"
-
-    seconds, memory = _run("publish", "--ledger", ledger)
-    files = list((ledger / "public/metadata").glob("2.*.json"))
-    report.add(
-        "publish everything at once", [seconds], per=events, unit="events", memory=memory, bins_signed=len(files) - 2
-    )
-    asyncio.run(_follow(context, records, report))
-
-    seconds, memory = _run("ceremony", "--ledger", ledger, "--replace-online")
-    number = max(int(path.name.partition(".")[0]) for path in (ledger / "public/metadata").glob("*.snapshot.json"))
-    files = _signed(ledger / "public/metadata", number)
-    report.add(
-        "replace the online key", [seconds], floor=floors.publication(files), memory=memory, bins_signed=len(files) - 1
-    )
-    for name, arguments in (
-        ("rebuild the last publication", ("rebuild", "--ledger", ledger, "--to", folder / "rebuilt")),
-        ("verify every publication", ("verify", "--ledger", ledger)),
-    ):
-        seconds, memory = _run(*arguments)
-        floor = floors.rebuild(log, folder / "rebuilt") if name.startswith("rebuild") else 0.0
-        report.add(name, [seconds], floor=floor, per=events, unit="events", memory=memory)
+def _newest(context: Context) -> int:
+    """The number of the last publication."""
+    return served_version((context.public / TIMESTAMP).read_bytes())
 
 
 async def _follow(context: Context, records: Iterator[bytes], report: Report) -> None:
     """What a running signer does."""
-    storage = context.storage("signer")
     started = perf_counter()
-    async with open_follower(context, "signer", PublicOutlet(storage), storage) as opened:
-        signer = await make_signer(context, opened, Schedule(interval_seconds=0))
+    async with running_signer(context) as (opened, signer):
         await signer.step()
         report.add("start a follower", [perf_counter() - started])
-        metadata = context.public / "metadata"
-        singles = [await _publish(opened, signer, records, 1) for _ in range(SINGLE_UPLOADS)]
+        singles = [await publish(opened, signer, list(islice(records, 1))) for _ in range(SINGLE_UPLOADS)]
         report.add("one event until served", singles, most=f"{max(singles) * 1000:.0f} ms")
         files: list[Path] = []
         for count in BATCHES:
             times, floor = [], []
             for _ in range(REPETITIONS):
-                times.append(await _publish(opened, signer, records, count))
-                files = _signed(metadata, opened.follower.head.number)
+                times.append(await publish(opened, signer, list(islice(records, count))))
+                files = signed_files(context, opened.follower.head.number)
                 floor.append(floors.publication(files))
             report.add(f"{count:,} events until served", times, floor=min(floor), bins=len(files) - 1)
         bins = [path for path in files if ".bin-" in path.name]
         report.add("  these bins with python-tuf, one by one", [floors.afternoon(bins)])
-
-
-async def _publish(opened: Opened, signer: Signer, records: Iterator[bytes], count: int) -> float:
-    await opened.logs.events.append(list(islice(records, count)))
-    started = perf_counter()
-    await signer.step(now=True)
-    return perf_counter() - started
-
-
-def _signed(metadata: Path, number: int) -> list[Path]:
-    return [path for path in sorted(metadata.glob(f"{number}.*.json")) if "timestamp" not in path.name]
 
 
 def _run(*arguments: Any) -> tuple[float, str]:

@@ -7,25 +7,102 @@ import subprocess
 import sys
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
-from benchmarks.generator import generate
+import pytest
+
+from benchmarks.generator import count_projects, generate, generate_more
 from schemas.codec import Rejection, decode_event
+from tests.broker import BrokerMissingError, fetch_jars, find_java
 
 ROOT = Path(__file__).resolve().parent.parent.parent
+INGEST = ("--background", "1000", "--rate", "200", "--seconds", "2")
+KAFKA = ("--records", "2000", "--singles", "20", "--repetitions", "1")
+GROWTH = ("--touched", "8", "--repetitions", "2")
 
 
 def test_the_set_runs(tmp_path: Path) -> None:
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    command = [sys.executable, "-m", "benchmarks", "--size", "smoke"]
+    output, programs = _run(tmp_path, "benchmarks", "--size", "smoke")
+    assert programs == ["scale", "growth", "ingest"]
+    assert len(re.findall(r"ratio [0-9.]+", output)) >= 9
+    assert re.search(r"^memory of the signer .*3/4 \d+ MiB", output, re.MULTILINE)
+
+
+@pytest.mark.kafka
+def test_the_set_runs_with_a_broker(tmp_path: Path) -> None:
+    try:
+        find_java()
+        fetch_jars()
+    except BrokerMissingError as error:
+        if os.environ.get("TUF_LEDGER_REQUIRE_KAFKA") == "1":
+            raise
+        pytest.skip(f"NOT TESTED AGAINST KAFKA: {error}")
+    output, programs = _run(tmp_path, "benchmarks.kafka", *KAFKA)
+    assert programs == ["kafka"]
+    assert len(re.findall(r"ratio [0-9.]+", output)) >= 10
+    output, programs = _run(tmp_path, "benchmarks.ingest", *INGEST, "--bins", "64", "--kafka")
+    assert programs == ["kafka", "ingest"]
+    assert "log Apache Kafka" in output
+
+
+def test_a_ledger_can_be_measured_again_and_goes_on_with_new_events(tmp_path: Path) -> None:
+    ledger = ("--ledger", "made")
+    _run(tmp_path, "benchmarks.generate", "made", "--events", "1000", "--bins", "64")
+    output, _ = _run(tmp_path, "benchmarks.scale", *ledger, "--events", "1000", "--steps", "publish,verify")
+    assert "publish everything" in output
+    assert "rebuild" not in output
+    for _ in range(2):
+        _run(tmp_path, "benchmarks.ingest", *ledger, *INGEST)
+    _run(tmp_path, "benchmarks.growth", *ledger, "--background", "1000", "--bins", "16", *GROWTH)
+    rejected, _ = _run(tmp_path, "consumers.main", "rejected", *ledger)
+    accepted = len(list(generate(1, 1_000))) + 2 * 400
+    assert len(rejected.splitlines()) < accepted // 50
+
+
+@pytest.mark.parametrize(
+    ("arguments", "why"),
+    [
+        (("--ledger", "made", "--kafka"), "--ledger has its log in SQLite"),
+        (("--ledger", "made", "--background", "999"), "was not generated with 999 events"),
+    ],
+)
+def test_a_ledger_that_cannot_be_used_is_refused(tmp_path: Path, arguments: tuple[str, ...], why: str) -> None:
+    _run(tmp_path, "benchmarks.generate", "made", "--events", "100", "--bins", "16")
+    assert why in _run(tmp_path, "benchmarks.ingest", *arguments, fails=True)[0]
+
+
+def _run(folder: Path, module: str, *arguments: str, fails: bool = False) -> tuple[str, list[str]]:
+    """What a program printed, and the programs whose results are in the folder."""
     done = subprocess.run(
-        command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300, check=False
+        [sys.executable, "-m", module, *arguments],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
     )
-    assert done.returncode == 0, done.stdout + done.stderr
+    assert bool(done.returncode) == fails, done.stdout + done.stderr
     assert "Traceback" not in done.stderr
-    assert len(re.findall(r"ratio [0-9.]+", done.stdout)) >= 6
-    results = [json.loads(line) for line in (tmp_path / "benchmark-results.jsonl").read_text().splitlines()]
-    assert [each["program"] for each in results] == ["scale", "ingest"]
-    assert all(each["figures"] and each["machine"] for each in results)
+    results = folder / "benchmark-results.jsonl"
+    lines = [json.loads(line) for line in results.read_text().splitlines()] if results.exists() else []
+    assert all(each["figures"] and each["machine"] for each in lines)
+    return done.stdout + done.stderr, [each["program"] for each in lines]
+
+
+def test_events_that_go_on_are_about_the_same_projects_and_new() -> None:
+    before = [json.loads(event) for event in generate(1, 2_000)]
+    more = [json.loads(event) for event in generate_more(1, 2_000, 2_002, 2_000)]
+    assert len(more) == 2_000
+    assert not {_file(event) for event in more} & {_file(event) for event in before} - {None}
+    assert {event.get("subject") for event in more if _file(event)} <= {
+        f"project-{at}" for at in range(count_projects(2_000))
+    }
+
+
+def _file(event: dict[str, Any]) -> str | None:
+    """The name of the file that an event uploads."""
+    return event["data"]["filename"] if event["type"] == "file.uploaded.v1" and "data" in event else None
 
 
 def test_generated_events_are_the_same_for_ever_and_nearly_all_well_formed() -> None:

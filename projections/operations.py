@@ -10,6 +10,7 @@ import msgspec
 
 from projections.text import clean
 from schemas import events
+from schemas.plain_uploads import PlainUpload
 
 
 def type_of(kind: type[events.BaseEvent]) -> str:
@@ -78,10 +79,32 @@ class FactAct(_Act, frozen=True, array_like=True, tag_field="shape", tag=5):
 Operation = Upload | ProjectAct | FileAct | ReleaseAct | TargetAct | FactAct
 
 
+def project_key(name: str) -> str:
+    """The key of a project's aggregate."""
+    return f"project:{name}"
+
+
+def upload_of(event: events.FileUploaded | PlainUpload) -> Upload:
+    """What an upload asks, whichever way it was decoded."""
+    data = event.data
+    return Upload(
+        data.filename,
+        data.version,
+        data.length,
+        data.hashes.sha256,
+        data.hashes.blake2b_256,
+        event.time,
+        data.requires_python,
+        data.core_metadata_sha256,
+        data.provenance_sha256,
+        data.legacy,
+    )
+
+
 def operation_of(event: events.BaseEvent) -> tuple[str, Operation] | None:
     """The key of the aggregate that judges an event, and what it asks; None for what the prefix judges."""
     if isinstance(event, events.ProjectEvent):
-        return f"project:{event.subject}", _of_project(event)
+        return project_key(event.subject), _of_project(event)
     name = type_of(type(event))
     if isinstance(event, events.TargetAdded):
         act = TargetAct(name, event.id, event.subject, event.data.length, event.data.sha256)
@@ -99,19 +122,7 @@ def operation_of(event: events.BaseEvent) -> tuple[str, Operation] | None:
 
 def _of_project(event: Any) -> Operation:
     if isinstance(event, events.FileUploaded):
-        data = event.data
-        return Upload(
-            data.filename,
-            data.version,
-            data.length,
-            data.hashes.sha256,
-            data.hashes.blake2b_256,
-            event.time,
-            data.requires_python,
-            data.core_metadata_sha256,
-            data.provenance_sha256,
-            data.legacy,
-        )
+        return upload_of(event)
     name = type_of(type(event))
     if isinstance(event, events.FileRestored):
         return FileAct(name, event.id, event.data.filename, "", event.data.sha256)

@@ -14,10 +14,11 @@ import msgspec
 from projections.authority import Authority, judge_ceremony
 from projections.documents import Document
 from projections.merkle import LEAF_BYTES, Tree, leaf_hash, record_digest, split_leaves
-from projections.operations import Operation, operation_of, type_of
+from projections.operations import Operation, operation_of, project_key, type_of, upload_of
 from projections.outcomes import ACCEPTED, Judged, Outcome, no_effect, rejected
 from schemas import events
 from schemas.codec import Rejection, decode_event
+from schemas.plain_uploads import decode_plain_upload
 
 
 class NotALedgerError(Exception):
@@ -167,16 +168,21 @@ def _between(items: list[_Indexed], first: int, last: int) -> list[_Indexed]:
 def read_records(start: int, values: Sequence[bytes | None]) -> Reading:
     """Decode records, of which the first has the index `start`."""
     leaves = b"".join(map(leaf_hash, values))
-    reading = Reading(start, leaves, [], [], record_digest(values[-1]) if values else "")
+    routed: list[Routed] = []
+    others: list[Other] = []
     for index, value in enumerate(values, start):
-        event = decode_event(value)
         digest = record_digest(value)
+        upload = decode_plain_upload(value) if index else None
+        if upload is not None:
+            routed.append(Routed(project_key(upload.subject), index, digest, upload_of(upload)))
+            continue
+        event = decode_event(value)
         found = operation_of(event) if isinstance(event, events.BaseEvent) and index else None
         if found is None:
-            reading.others.append(Other(index, digest, event))
+            others.append(Other(index, digest, event))
         else:
-            reading.routed.append(Routed(found[0], index, digest, found[1]))
-    return reading
+            routed.append(Routed(found[0], index, digest, found[1]))
+    return Reading(start, leaves, routed, others, record_digest(values[-1]) if values else "")
 
 
 _NO_ROOT = rejected("no-root", "no root is in force yet")

@@ -10,7 +10,7 @@ import orjson
 from consumers import state
 from consumers.follower import Follower
 from consumers.outlets import TIMESTAMP
-from consumers.workers import Workers
+from consumers.workers import Workers, run_each
 from ledger.store import Store
 from projections.bins import hashed_path
 from projections.facts import read_target
@@ -116,7 +116,7 @@ async def _metadata(follower: Follower, store: Store) -> list[Expected]:
 
 async def compare(served: Served, expected: Sequence[Expected], workers: Workers) -> list[Difference]:
     """Compare served files with what they must be."""
-    digests = await workers.map(served.digest, [each.path for each in expected])
+    digests = await run_each(workers, served.digest, [item.path for item in expected])
     differences = []
     for (path, wanted), found in zip(expected, digests, strict=True):
         if found is None:

@@ -8,7 +8,7 @@ signatures on the log) and where files go (`Sink`) is given.
 """
 
 from collections import Counter
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
 from secrets import token_hex
@@ -22,7 +22,7 @@ from consumers.partitions import Partitions
 from consumers.runs import Stamp
 from consumers.stopwatch import Stopwatch
 from consumers.tail import Tail
-from consumers.workers import Workers
+from consumers.workers import Behind, Workers
 from ledger.store import Store
 from projections import project_list
 from projections.authority import Authority
@@ -36,8 +36,8 @@ from projections.project_list import Listing, ProjectList
 from projections.repository import LENGTH_ABOVE_BYTES, RoleEntry, SnapshotTable, bin_payload, expires_at, signs_all_bins
 from schemas.publications import Claim
 
-BINS_PER_GROUP = 128
-PROJECTS_PER_GROUP = 500
+BINS_PER_GROUP = 64
+PROJECTS_PER_GROUP = 128
 
 log = structlog.get_logger()
 
@@ -149,23 +149,22 @@ class Renderer:
         done: set[str] = set()
         routed = Partitions(self._spill / "events", Routed, edition.after.size - edition.before.size)
         try:
-            await self._route(edition, tail, sink, routed)
-            for index in range(routed.count):
-                items = await self._workers.run(routed.take, index)
-                keys = sorted({item.key for item in items})
-                for start in range(0, len(keys), PROJECTS_PER_GROUP):
-                    group = set(keys[start : start + PROJECTS_PER_GROUP])
-                    chosen = items if len(keys) <= PROJECTS_PER_GROUP else [each for each in items if each.key in group]
-                    folded = await self._fold_group(sorted(group), chosen, html=html, anew=anew)
-                    listings.extend(await self._keep(folded, edition, sink, targets))
+            async with self._pages(sink) as pages:
+                await self._route(edition, tail, sink, routed)
+                for index in range(routed.count):
+                    items = await self._workers.run(routed.take, index)
+                    for keys, chosen in _groups(items):
+                        folded = await self._fold_group(keys, chosen, html=html, anew=anew)
+                        await self._keep(folded, edition, sink, pages, targets)
+                        listings.extend(folded.listings)
+                        if anew:
+                            done.update(keys)
                 if anew:
-                    done.update(keys)
+                    async for keys in self._all_projects(done):
+                        folded = await self._fold_group(keys, [], html=html, anew=True)
+                        await self._keep(folded, edition, sink, pages, targets)
         finally:
             routed.close()
-        if anew:
-            async for group_keys in self._all_projects(done):
-                folded = await self._fold_group(group_keys, [], html=html, anew=True)
-                await self._keep(folded, edition, sink, targets)
         return listings
 
     async def _route(self, edition: Edition, tail: Tail, sink: Sink, routed: Partitions[Routed]) -> None:
@@ -186,14 +185,19 @@ class Renderer:
         return await self._workers.run(fold_events, states, seen, items, html=html, render_anew=anew)
 
     async def _keep(
-        self, folded: Folded, edition: Edition, sink: Sink, targets: Partitions[TargetChange]
-    ) -> list[Listing]:
+        self,
+        folded: Folded,
+        edition: Edition,
+        sink: Sink,
+        pages: Behind[tuple[str, bytes], None],
+        targets: Partitions[TargetChange],
+    ) -> None:
+        await pages.add(folded.pages)
+        _hide_pages(folded.targets, sink)
         await state.save_changes(self._store, folded.changes)
         await state.save_seen(self._store, folded.seen)
         await state.save_judged(self._store, "events", folded.judged)
-        await self._put_pages(folded.pages, folded.targets, sink)
         await self._distribute(folded.targets, edition.authority.layout, targets)
-        return folded.listings
 
     async def _all_projects(self, done: set[str]) -> AsyncIterator[list[str]]:
         last = "project:"
@@ -210,22 +214,23 @@ class Renderer:
         if projects.is_rendered:
             found = await state.load_aggregates(self._store, [project_list.KEY])
             stored = found.get(project_list.KEY, stored)
-        change, pages, changes = await self._workers.run(projects.finish, stored.chunks)
+        change, rendered, changes = await self._workers.run(projects.finish, stored.chunks)
         await state.save_changes(self._store, [change])
-        await self._put_pages(pages, changes, sink)
+        async with self._pages(sink) as pages:
+            await pages.add(rendered)
+            _hide_pages(changes, sink)
         await self._distribute(changes, edition.authority.layout, targets)
 
-    async def _put_pages(self, pages: Sequence[tuple[str, bytes]], changes: Iterable[TargetChange], sink: Sink) -> None:
+    def _pages(self, sink: Sink) -> Behind[tuple[str, bytes], None]:
+        """Writes pages, one group behind those who render them."""
+
         def put(page: tuple[str, bytes]) -> None:
             path, data = page
             hashed = hashed_path(path, sha256(data).hexdigest())
             sink.put(hashed, data)
             sink.show(f"targets/{path}", hashed)
 
-        await self._workers.map(put, pages)
-        for change in changes:
-            if change.entry is None and change.act == "set" and change.path.startswith("simple/"):
-                sink.show(f"targets/{change.path}", None)
+        return Behind(self._workers, put)
 
     # --- the second round: targets to bins -----------------------------------------------------------------------
 
@@ -258,27 +263,31 @@ class Renderer:
     async def _seal_bins(
         self, edition: Edition, sealer: Sealer, sink: Sink, targets: Partitions[TargetChange]
     ) -> dict[str, RoleEntry]:
+        def seal(item: tuple[str, Stamp, bytes]) -> tuple[str, RoleEntry]:
+            name, stamp, found = item
+            file = sealer.seal(name, bin_payload(found, stamp.number, stamp.expires))
+            if len(file) > LENGTH_ABOVE_BYTES:
+                _warn_of_stuffed(name, len(file), found)
+            sink.put(f"metadata/{stamp.number}.{name}.json", file)
+            return name, RoleEntry(stamp.number, stamp.expires, len(file), sha256(file).hexdigest())
+
         layout = edition.authority.layout
         chosen = _Choice(edition)
-        entries: dict[str, RoleEntry] = {}
-        for partition in range(targets.count):
-            changes: dict[int, list[TargetChange]] = {}
-            for change in await self._workers.run(targets.take, partition):
-                changes.setdefault(layout.index_of_target(change.path), []).append(change)
-            visited = chosen.visited(layout.bins_of(partition, targets.count), changes)
-            for start in range(0, len(visited), BINS_PER_GROUP):
-                group = visited[start : start + BINS_PER_GROUP]
-                entries.update(await self._seal_group(group, changes, chosen, sealer, sink))
-        return entries
+        async with Behind(self._workers, seal) as sealing:
+            for partition in range(targets.count):
+                changes: dict[int, list[TargetChange]] = {}
+                for change in await self._workers.run(targets.take, partition):
+                    changes.setdefault(layout.index_of_target(change.path), []).append(change)
+                visited = chosen.visited(layout.bins_of(partition, targets.count), changes)
+                for start in range(0, len(visited), BINS_PER_GROUP):
+                    group = visited[start : start + BINS_PER_GROUP]
+                    await sealing.add(await self._fold_bins(group, changes, chosen))
+        return dict(sealing.results)
 
-    async def _seal_group(
-        self,
-        group: Sequence[int],
-        changes: Mapping[int, list[TargetChange]],
-        chosen: "_Choice",
-        sealer: Sealer,
-        sink: Sink,
-    ) -> dict[str, RoleEntry]:
+    async def _fold_bins(
+        self, group: Sequence[int], changes: Mapping[int, list[TargetChange]], chosen: "_Choice"
+    ) -> list[tuple[str, Stamp, bytes]]:
+        """Fold changes into bins; gives those to be sealed, with their stamps and rendered targets."""
         layout = chosen.layout
         states = await state.load_aggregates(self._store, [layout.key(index) for index in group])
 
@@ -289,22 +298,13 @@ class Renderer:
                 for index, key in zip(group, keys, strict=True)
             ]
 
-        def seal(item: tuple[str, Stamp, bytes]) -> tuple[str, RoleEntry]:
-            name, stamp, found = item
-            file = sealer.seal(name, bin_payload(found, stamp.number, stamp.expires))
-            if len(file) > LENGTH_ABOVE_BYTES:
-                _warn_of_stuffed(name, len(file), found)
-            sink.put(f"metadata/{stamp.number}.{name}.json", file)
-            return name, RoleEntry(stamp.number, stamp.expires, len(file), sha256(file).hexdigest())
-
         folded = await self._workers.run(fold_group)
         await state.save_changes(self._store, [each.change for each in folded])
-        signed = [
+        return [
             (layout.name(index), chosen.stamp(index), each.targets)
             for index, each in zip(group, folded, strict=True)
             if chosen.signs(index, differs=each.differs)
         ]
-        return dict(await self._workers.map(seal, signed))
 
     async def _retire(self, edition: Edition) -> dict[str, RoleEntry]:
         """The bins that are no longer in force, without their lengths."""
@@ -318,6 +318,24 @@ class Renderer:
         for name, stamp in (edition.stamps or {}).items():
             retired[name] = RoleEntry(stamp.number, stamp.expires, 0, stamp.sha256)
         return {name: entry for name, entry in retired.items() if layout.index(name) is None}
+
+
+def _groups(items: Sequence[Routed]) -> Iterator[tuple[list[str], Sequence[Routed]]]:
+    """Events in groups of so many aggregates, with their keys."""
+    by_key: dict[str, list[Routed]] = {}
+    for item in items:
+        by_key.setdefault(item.key, []).append(item)
+    keys = sorted(by_key)
+    for start in range(0, len(keys), PROJECTS_PER_GROUP):
+        group = keys[start : start + PROJECTS_PER_GROUP]
+        yield group, [item for key in group for item in by_key[key]]
+
+
+def _hide_pages(changes: Iterable[TargetChange], sink: Sink) -> None:
+    """Plain pages that are gone."""
+    for change in changes:
+        if change.entry is None and change.act == "set" and change.path.startswith("simple/"):
+            sink.show(f"targets/{change.path}", None)
 
 
 class _Choice:

@@ -21,7 +21,7 @@ from consumers.schedule import Schedule
 from consumers.served import is_on_log
 from consumers.signer import Signer
 from consumers.verifier import Limits, Verifier
-from consumers.workers import ThreadWorkers
+from consumers.workers import ThreadWorkers, run_each
 from ledger.clock import SystemClock
 from ledger.logs import Logs, LogUnavailableError
 from ledger.signers import SignerError
@@ -114,7 +114,7 @@ async def _is_intact(follower: Follower, store: Store, storage: Storage, workers
             for name, entry in follower.table.entries.items()
             if entry.version == published.number
         )
-    digests = await workers.map(storage.digest, [path for path, _ in expected])
+    digests = await run_each(workers, storage.digest, [path for path, _ in expected])
     for (path, wanted), found in zip(expected, digests, strict=True):
         if wanted != found:
             log.warning("a file of the last publication is missing or damaged: writing all anew", path=path)

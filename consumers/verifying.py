@@ -21,7 +21,7 @@ from consumers.comparing import (
 from consumers.context import Context
 from consumers.follower import Follower
 from consumers.outlets import TIMESTAMP, FileListOutlet, served_version
-from consumers.workers import ThreadWorkers, Workers
+from consumers.workers import ThreadWorkers, Workers, run_each
 from ledger.store import Store
 
 
@@ -183,7 +183,7 @@ class _Verification:
         """
         doubtful = {each.path for each in self._differences if each.path == TIMESTAMP or is_plain_page(each.path)}
         paths = sorted(doubtful)
-        found = dict(zip(paths, await self._workers.map(served.digest, paths), strict=True))
+        found = dict(zip(paths, await run_each(self._workers, served.digest, paths), strict=True))
         while await self._step(version):
             pass
         self._differences = [

@@ -7,13 +7,24 @@ release the interpreter's lock, so for those there is a thread for each core.
 import asyncio
 import os
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from threading import Event
-from typing import ParamSpec, Protocol, TypeVar
+from typing import Generic, ParamSpec, Protocol, Self, TypeVar
 
 P = ParamSpec("P")
 T = TypeVar("T")
 R = TypeVar("R")
+R_co = TypeVar("R_co", covariant=True)
+
+
+class Running(Protocol[R_co]):
+    """A function that was begun over items, and runs while its caller goes on. It must be waited for, or stopped."""
+
+    async def results(self) -> "Sequence[R_co]":
+        """Wait for the results, in the order of items. When this returns or raises, nothing runs any more."""
+
+    def stop(self) -> None:
+        """Give it up: when this returns, nothing runs any more."""
 
 
 class Workers(Protocol):
@@ -22,14 +33,49 @@ class Workers(Protocol):
     async def run(self, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
         """Run a function that computes, or one that blocks."""
 
-    async def map(self, function: Callable[[T], R], items: Sequence[T]) -> list[R]:
-        """Run a function that signs, hashes or writes for each item, on all cores; results in their order.
-
-        When it returns or raises, nothing runs any more.
-        """
+    def begin(self, function: Callable[[T], R], items: Sequence[T]) -> Running[R]:
+        """Begin to run a function that signs, hashes or writes for each item, on all cores."""
 
     def close(self) -> None:
         """Stop the threads."""
+
+
+async def run_each(workers: Workers, function: Callable[[T], R], items: Sequence[T]) -> Sequence[R]:
+    """Run a function for each item, as `Workers.begin`, and wait for the results."""
+    return await workers.begin(function, items).results()
+
+
+class Behind(Generic[T, R]):
+    """Runs a function over groups of items, one group behind its caller, who prepares the next one meanwhile.
+
+    A context: at its end everything has been done, or nothing runs any more.
+    """
+
+    def __init__(self, workers: Workers, function: Callable[[T], R]) -> None:
+        self._workers = workers
+        self._function = function
+        self._running: Running[R] | None = None
+        self.results: list[R] = []
+
+    async def add(self, items: Sequence[T]) -> None:
+        """Begin the next group, when the one before is done."""
+        await self._finish()
+        if items:
+            self._running = self._workers.begin(self._function, items)
+
+    async def _finish(self) -> None:
+        running, self._running = self._running, None
+        if running is not None:
+            self.results.extend(await running.results())
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is None:
+            await self._finish()
+        elif self._running is not None:
+            self._running.stop()
 
 
 class ThreadWorkers:
@@ -44,20 +90,11 @@ class ThreadWorkers:
         """Run a function in the folding thread."""
         return await asyncio.get_running_loop().run_in_executor(self._single, lambda: function(*args, **kwargs))
 
-    async def map(self, function: Callable[[T], R], items: Sequence[T]) -> list[R]:
+    def begin(self, function: Callable[[T], R], items: Sequence[T]) -> Running[R]:
         """Run a function over a share of the items in each thread."""
-        shares = [items[start :: self._cores] for start in range(min(self._cores, len(items)))]
         stop = Event()
-        tasks = [self._many.submit(_over, function, share, stop) for share in shares]
-        try:
-            done = await asyncio.gather(*map(asyncio.wrap_future, tasks))
-        except BaseException:
-            # What another thread still writes would lie in the way of what comes next: it ends with its item.
-            stop.set()
-            wait(tasks)
-            raise
-        results: list[R] = [done[index % len(shares)][index // len(shares)] for index in range(len(items))]
-        return results
+        shares = [items[start :: self._cores] for start in range(min(self._cores, len(items)))]
+        return _Shares([self._many.submit(_over, function, share, stop) for share in shares], len(items), stop)
 
     def close(self) -> None:
         """Stop the threads."""
@@ -72,3 +109,25 @@ def _over(function: Callable[[T], R], items: Sequence[T], stop: Event) -> list[R
             break
         results.append(function(item))
     return results
+
+
+class _Shares(Generic[R]):
+    """Every thread's share of the items; `stop` ends them, each with the item it is at."""
+
+    def __init__(self, tasks: "Sequence[Future[list[R]]]", count: int, stop: Event) -> None:
+        self._tasks = tasks
+        self._count = count
+        self._stop = stop
+
+    async def results(self) -> list[R]:
+        try:
+            done = await asyncio.gather(*map(asyncio.wrap_future, self._tasks))
+        except BaseException:
+            # What another thread still writes would lie in the way of what comes next.
+            self.stop()
+            raise
+        return [done[index % len(done)][index // len(done)] for index in range(self._count)]
+
+    def stop(self) -> None:
+        self._stop.set()
+        wait(self._tasks)

@@ -10,6 +10,7 @@ import fcntl
 import json
 import os
 from collections.abc import Iterable, Sequence
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, NamedTuple
 from zlib import crc32
@@ -209,10 +210,11 @@ class Store:
         )
         chunks = await self._rows(
             "SELECT c.key, c.lower, c.facts, c.body, c.html, c.crc32 FROM json_each(?) AS j CROSS JOIN chunks AS c"
-            " ON c.key = j.value ORDER BY c.key, c.lower",
+            " ON c.key = j.value",
             wanted,
         )
-        return self._checked(headers), self._checked(chunks)
+        # To sort them there, SQLite would copy what they hold, which takes four times as long as to read it.
+        return self._checked(headers), sorted(self._checked(chunks), key=itemgetter(0, 1))
 
     async def load_header(self, key: str) -> bytes:
         """The header of one aggregate, without its chunks; empty if there is none."""

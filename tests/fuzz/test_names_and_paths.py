@@ -30,7 +30,8 @@ from tests.fuzz import oracle
 from tests.fuzz.budget import examples
 from tests.fuzz.commands import MemoryContext, verified
 from tests.fuzz.mutating import TEXTS
-from tests.fuzz.world import InlineWorkers, World, following
+from tests.fuzz.world import World, following
+from tests.simulation.ports import InlineWorkers
 
 NAME_MAX = 255
 """Longest name of a file in bytes, on the usual file systems."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from hashlib import sha256
 from pathlib import Path
-from typing import NamedTuple, ParamSpec, TypeVar
+from typing import NamedTuple
 
 from securesystemslib.signer import CryptoSigner, SSlibKey
 from securesystemslib.signer import Signer as KeySigner
@@ -25,10 +25,7 @@ from projections.bins import Layout
 from schemas.events import BaseEvent
 from tests import factory
 from tests.factory import EPOCH_AT, Make, Team, ed25519_signer
-
-P = ParamSpec("P")
-T = TypeVar("T")
-R = TypeVar("R")
+from tests.simulation.ports import InlineWorkers
 
 SMALL = Team(
     root=(ed25519_signer("root 1"),),
@@ -87,19 +84,6 @@ class MemoryLog:
 
     def resume(self, index: int, token: int) -> None:
         """Nothing to remember."""
-
-
-class InlineWorkers:
-    """Workers that work at once."""
-
-    async def run(self, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
-        return function(*args, **kwargs)
-
-    async def map(self, function: Callable[[T], R], items: Sequence[T]) -> list[R]:
-        return [function(item) for item in items]
-
-    def close(self) -> None:
-        """Nothing to stop."""
 
 
 class MemoryStorage:

@@ -67,9 +67,10 @@ class Store:
         listings: list[Listing] = []
         moved = self._moved(before, authority.layout)
         changes: list[TargetChange] = []
-        folded = [self._fold(group, html=html, anew=False) for group in grouping(routed)]
+        folded = [self._fold(group, html=html, anew=anew) for group in grouping(routed)]
         if anew:
-            keys = [key for key in self.aggregates if key.startswith("project:")]
+            done = {item.key for item in routed}
+            keys = [key for key in self.aggregates if key.startswith("project:") and key not in done]
             folded.append(self._fold([], html=html, anew=True, keys=keys))
         for each in folded:
             listings.extend(each.listings)

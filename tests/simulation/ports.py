@@ -18,7 +18,7 @@ from datetime import datetime, timedelta
 from hashlib import sha256
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, Literal, ParamSpec, TypeVar, cast
+from typing import Any, Generic, Literal, ParamSpec, TypeVar, cast
 
 from securesystemslib.signer import CryptoSigner, Signature, Signer, SSlibKey
 from sqlalchemy import CursorResult
@@ -39,10 +39,23 @@ class InlineWorkers:
     async def run(self, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
         return function(*args, **kwargs)
 
-    async def map(self, function: Callable[[T], R], items: Sequence[T]) -> list[R]:
-        return [function(item) for item in items]
+    def begin(self, function: Callable[[T], R], items: Sequence[T]) -> "Done[R]":
+        return Done([function(item) for item in items])
 
     def close(self) -> None:
+        pass
+
+
+class Done(Generic[R]):
+    """What was begun is done. Contract: `consumers.workers.Running`."""
+
+    def __init__(self, results: list[R]) -> None:
+        self._results = results
+
+    async def results(self) -> list[R]:
+        return self._results
+
+    def stop(self) -> None:
         pass
 
 

@@ -6,13 +6,13 @@ from time import sleep
 
 import pytest
 
-from consumers.workers import ThreadWorkers
+from consumers.workers import Behind, ThreadWorkers, run_each
 
 
 async def test_results_are_in_the_order_of_items() -> None:
     workers = ThreadWorkers()
-    assert await workers.map(lambda item: item * 2, range(101)) == [item * 2 for item in range(101)]
-    assert await workers.map(lambda item: item, []) == []
+    assert await run_each(workers, lambda item: item * 2, range(101)) == [item * 2 for item in range(101)]
+    assert await run_each(workers, lambda item: item, []) == []
     workers.close()
 
 
@@ -29,7 +29,7 @@ async def test_nothing_runs_any_more_when_one_has_failed() -> None:
         done.append(item)
 
     with pytest.raises(ValueError, match="0"):
-        await workers.map(work, range(200))
+        await run_each(workers, work, range(200))
     seen = list(done)
     await asyncio.sleep(0.2)
     assert done == seen
@@ -44,7 +44,7 @@ async def test_nothing_runs_any_more_when_it_was_cancelled() -> None:
         sleep(0.05)
         done.append(item)
 
-    task = asyncio.create_task(workers.map(work, range(200)))
+    task = asyncio.create_task(run_each(workers, work, range(200)))
     await asyncio.to_thread(began.wait)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -52,4 +52,43 @@ async def test_nothing_runs_any_more_when_it_was_cancelled() -> None:
     seen = list(done)
     await asyncio.sleep(0.2)
     assert done == seen
+    workers.close()
+
+
+async def test_one_group_runs_while_the_next_is_prepared() -> None:
+    workers, began, prepared = ThreadWorkers(), Event(), Event()
+
+    def work(item: int) -> int:
+        began.set()
+        assert prepared.wait(10)
+        return item * 2
+
+    async with Behind(workers, work) as behind:
+        await behind.add([1, 2, 3])
+        assert await asyncio.to_thread(began.wait, 10)
+        prepared.set()
+        await behind.add([4])
+        assert behind.results == [2, 4, 6]
+    assert behind.results == [2, 4, 6, 8]
+    workers.close()
+
+
+async def test_what_runs_behind_has_ended_when_its_caller_fails() -> None:
+    workers, done = ThreadWorkers(), []
+
+    def work(item: int) -> None:
+        sleep(0.05)
+        done.append(item)
+
+    async def fail() -> None:
+        async with Behind(workers, work) as behind:
+            await behind.add(range(200))
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        await fail()
+    seen = list(done)
+    await asyncio.sleep(0.2)
+    assert done == seen
+    assert len(done) < 200
     workers.close()

@@ -5,6 +5,7 @@ A target is in the bin that the leading bits of the SHA-256 of its path name (TA
 their name: names return with another meaning when the number of bins changes.
 """
 
+import re
 from collections.abc import Iterable, Sequence
 from hashlib import sha256
 from typing import Literal, NamedTuple
@@ -15,7 +16,7 @@ import orjson
 from projections.chunks import Aggregate, Change, Chunk, ChunkedMap
 
 
-class TargetChange(NamedTuple):
+class TargetChange(msgspec.Struct, frozen=True, array_like=True):
     """What a batch of events does to a target.
 
     `set` gives it this entry, or takes it away (None). `hold` and `release` do so for one of several holders: two
@@ -88,6 +89,10 @@ def target_entry(path: str, length: int, digest: str) -> bytes:
     return b'%s:{"hashes":{"sha256":"%s"},"length":%d}' % (orjson.dumps(path), digest.encode(), length)
 
 
+# What `target_entry` gives. No path has anything in it that JSON escapes (`schemas.fields.TARGET_PATTERN`).
+_ENTRY = re.compile(rb'"([^"]*)":\{"hashes":\{[^}]*\},[^}]*\}')
+
+
 def hashed_path(path: str, digest: str) -> str:
     """Where a target is served under consistent snapshots (TUF 1.0.34, section 6.2)."""
     folder, slash, name = path.rpartition("/")
@@ -104,16 +109,11 @@ class BinCodec:
 
     def parse(self, chunk: Chunk) -> dict[str, bytes]:
         """The rendered entries of a chunk by target path."""
-        if not chunk.body:
-            return {}
-        targets = orjson.loads(b"{" + chunk.body + b"}")
-        return {
-            path: target_entry(path, target["length"], target["hashes"]["sha256"]) for path, target in targets.items()
-        }
+        return {match[1].decode(): match[0] for match in _ENTRY.finditer(chunk.body)}
 
     def render(self, lower: str, entries: Sequence[tuple[str, bytes]]) -> Chunk:
         """A chunk of these entries."""
-        return Chunk(lower, body=b",".join(entry for _, entry in entries))
+        return Chunk(lower, body=b",".join([entry for _, entry in entries]))
 
 
 class FoldedBin(NamedTuple):
@@ -136,11 +136,13 @@ def fold_bin(state: Aggregate, changes: Iterable[TargetChange]) -> FoldedBin:
     for change in changes:
         path = change.path
         old = entries.get(path)
-        before.setdefault(path, old)
         new = change.entry if change.act == "set" else _hold_or_release(held, old, change)
+        if new == old:
+            continue
+        before.setdefault(path, old)
         if new is None:
             entries.delete(path)
-        elif new != old:
+        else:
             entries.put(path, new)
     differs = any(entries.get(path) != old for path, old in before.items())
     put, drop = entries.finish()
@@ -156,7 +158,12 @@ def _held(state: Aggregate) -> dict[str, list[tuple[int, bytes]]]:
 
 def _hold_or_release(held: dict[str, list[tuple[int, bytes]]], old: bytes | None, change: TargetChange) -> bytes | None:
     """The target's entry after one holder came or went."""
-    path, entry, act, rank = change
+    path, entry, act, rank = change.path, change.entry, change.act, change.rank
+    if rank == 0 and path not in held:  # nearly always: one file whose name says whose it is
+        if act == "hold" and old is None:
+            return entry
+        if act == "release" and old == entry:
+            return None
     holders = held.pop(path, None) or ([] if old is None else [(0, old)])
     if entry is not None and act == "hold":
         holders = sorted([*holders, (rank, entry)])

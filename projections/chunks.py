@@ -7,6 +7,7 @@ the others. Where chunks begin and end never shapes the result.
 
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
+from operator import itemgetter
 from typing import Generic, NamedTuple, Protocol, TypeVar
 
 MAX_ENTRIES = 64
@@ -43,6 +44,7 @@ class Change(NamedTuple):
 
 
 Entry = TypeVar("Entry")
+_KEY = itemgetter(0)
 
 
 class EntryCodec(Protocol[Entry]):
@@ -71,24 +73,24 @@ class ChunkedMap(Generic[Entry]):
 
     def get(self, key: str) -> Entry | None:
         """The entry of a key, or None."""
-        return self._at(self._position(key)).get(key)
+        return self._at(bisect_right(self._lowers, key) - 1).get(key)
 
     def put(self, key: str, entry: Entry) -> None:
         """Set the entry of a key."""
-        position = self._position(key)
+        position = bisect_right(self._lowers, key) - 1
         self._at(position)[key] = entry
         self._dirty.add(position)
 
     def delete(self, key: str) -> None:
         """Delete the entry of a key, if there is one."""
-        position = self._position(key)
+        position = bisect_right(self._lowers, key) - 1
         if self._at(position).pop(key, None) is not None:
             self._dirty.add(position)
 
     def items(self) -> Iterator[tuple[str, Entry]]:
         """All entries in order of their keys. Entries may be put while this runs, under keys that exist."""
         for position in range(len(self._chunks)):
-            yield from sorted(self._at(position).items(), key=_key)
+            yield from sorted(self._at(position).items(), key=_KEY)
 
     def touch_all(self) -> None:
         """Render every chunk anew: what all entries are rendered with has changed."""
@@ -117,7 +119,7 @@ class ChunkedMap(Generic[Entry]):
         return tuple(self._chunks)
 
     def _render(self, lower: str, entries: dict[str, Entry]) -> Iterator[Chunk]:
-        ordered = sorted(entries.items(), key=_key)
+        ordered = sorted(entries.items(), key=_KEY)
         if not ordered and lower:
             return
         pieces = max(1, -(-len(ordered) // MAX_ENTRIES))
@@ -127,15 +129,8 @@ class ChunkedMap(Generic[Entry]):
             piece = ordered[start : start + step]
             yield self._codec.render(lower if start == 0 else piece[0][0], piece)
 
-    def _position(self, key: str) -> int:
-        return bisect_right(self._lowers, key) - 1
-
     def _at(self, position: int) -> dict[str, Entry]:
         entries = self._parsed.get(position)
         if entries is None:
             entries = self._parsed[position] = self._codec.parse(self._chunks[position])
         return entries
-
-
-def _key(item: tuple[str, object]) -> str:
-    return item[0]

@@ -6,14 +6,15 @@ through `projections.bins.fold_bin`. Aggregates do not know each other, so a bat
 as long as one aggregate's events stay together and in order.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 
 import msgspec
 
 from projections.bins import TargetChange
 from projections.chunks import Aggregate, Change
 from projections.facts import Facts
-from projections.operations import Upload
+from projections.operations import Act, Upload
 from projections.outcomes import ACCEPTED, Judged, Outcome
 from projections.prefix import Routed, judge_id
 from projections.project import Project
@@ -80,24 +81,17 @@ class _Memory:
         self._added: dict[str, str] = {}
         self.new: list[Seen] = []
 
-    def judge(self, item: Routed) -> Outcome | None:
-        if isinstance(item.operation, Upload):
-            return None
-        name = item.operation.id
-        known = self._added.get(name) or self._stored.get((self._key, name))
-        return judge_id(known, item.digest)
-
-    def remember(self, item: Routed, outcome: Outcome) -> None:
-        if not isinstance(item.operation, Upload) and outcome.verdict != "rejected":
-            self._added[item.operation.id] = item.digest
-            self.new.append(Seen(self._key, item.operation.id, item.digest))
-
-
-def _record(item: Routed, outcome: Outcome, memory: _Memory, folded: Folded, *, repeated: bool) -> None:
-    if not repeated:
-        memory.remember(item, outcome)
-    if outcome is not ACCEPTED:
-        folded.judged.append(Judged(item.index, item.digest, item.operation.type, outcome))
+    def judge(self, act: Act, digest: str, apply: Callable[[], Outcome]) -> Outcome:
+        """The outcome of an event that is remembered by its id. It is applied if the id is new."""
+        known = self._added.get(act.id) or self._stored.get((self._key, act.id))
+        repeated = judge_id(known, digest)
+        if repeated:
+            return repeated
+        outcome = apply()
+        if outcome.verdict != "rejected":
+            self._added[act.id] = digest
+            self.new.append(Seen(self._key, act.id, digest))
+        return outcome
 
 
 def _fold_project(
@@ -105,9 +99,13 @@ def _fold_project(
 ) -> None:
     project = Project(state, state.key.removeprefix("project:"), html=html)
     for item in items:
-        known = memory.judge(item)
-        outcome = known or project.apply(item.index, item.operation)
-        _record(item, outcome, memory, folded, repeated=known is not None)
+        index, operation = item.index, item.operation
+        if isinstance(operation, Upload):  # idempotent by meaning: its id is not remembered
+            outcome = project.apply(index, operation)
+        else:
+            outcome = memory.judge(operation, item.digest, partial(project.apply, index, operation))
+        if outcome is not ACCEPTED:
+            folded.judged.append(Judged(index, item.digest, operation.type, outcome))
     if render_anew:
         project.render_anew()
     change, pages, targets = project.finish()
@@ -120,9 +118,12 @@ def _fold_project(
 def _fold_facts(state: Aggregate, items: list[Routed], memory: _Memory, folded: Folded) -> None:
     facts = Facts(state.header)
     for item in items:
-        known = memory.judge(item)
-        outcome = known or facts.apply(item.operation)
-        _record(item, outcome, memory, folded, repeated=known is not None)
+        operation = item.operation
+        if isinstance(operation, Upload):
+            raise TypeError(f"an upload is about a project, not about {item.key}")
+        outcome = memory.judge(operation, item.digest, partial(facts.apply, operation))
+        if outcome is not ACCEPTED:
+            folded.judged.append(Judged(item.index, item.digest, operation.type, outcome))
     if facts.header != state.header:
         folded.changes.append(Change(state.key, facts.header))
     folded.targets.extend(facts.targets)

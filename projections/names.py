@@ -22,6 +22,7 @@ _VERSION = re.compile(
 _PRE = {"a": "a", "alpha": "a", "b": "b", "beta": "b", "c": "rc", "pre": "rc", "preview": "rc", "rc": "rc"}
 
 
+@lru_cache(maxsize=1024)  # the files of one project are folded one after the other
 def normalise(name: str) -> str:
     """The normalised form of a project's name (PEP 503)."""
     return _SEPARATORS.sub("-", name).lower()

@@ -76,7 +76,10 @@ class FactAct(_Act, frozen=True, array_like=True, tag_field="shape", tag=5):
     """An event that shapes no metadata."""
 
 
-Operation = Upload | ProjectAct | FileAct | ReleaseAct | TargetAct | FactAct
+Act = ProjectAct | FileAct | ReleaseAct | TargetAct | FactAct
+"""What events ask that are remembered by their id."""
+
+Operation = Upload | Act
 
 
 def project_key(name: str) -> str:

@@ -75,8 +75,8 @@ class ProjectHeader(msgspec.Struct, array_like=True):
     def lists(self, facts: FileFacts) -> bool:
         """Whether the page shows the file; what it does not show is no target either."""
         return (
-            self.exists
-            and not facts.removed
+            not facts.removed
+            and self.exists
             and self.status != "quarantined"
             and self.releases[facts.release].quarantined is None
         )
@@ -108,8 +108,8 @@ class FileCodec:
         return Chunk(
             lower,
             _facts_encoder.encode([facts for _, facts in entries]),
-            b",".join(orjson.dumps(_json_entry(facts, yanked), option=_SORTED) for facts, yanked in shown),
-            b"".join(_html_entry(facts, yanked) for facts, yanked in shown) if self._html else b"",
+            ",".join([_json_entry(facts, yanked) for facts, yanked in shown]).encode(),
+            "".join([_html_entry(facts, yanked) for facts, yanked in shown]).encode() if self._html else b"",
         )
 
     def _yanked(self, facts: FileFacts) -> str | None:
@@ -125,9 +125,9 @@ def json_page(name: str, header: ProjectHeader, chunks: Iterable[Chunk]) -> byte
         "project-status": {"status": header.status} | ({"reason": header.reason} if header.reason else {}),
         "versions": sorted(release.version for release in header.releases.values() if release.files),
     }
-    files = b",".join(chunk.body for chunk in chunks if chunk.body)
+    files = b",".join([chunk.body for chunk in chunks if chunk.body])
     opening = b'{"files":['
-    return opening + files + orjson.dumps(frame, option=_SORTED)[len(opening) :]
+    return b"".join([opening, files, orjson.dumps(frame, option=_SORTED)[len(opening) :]])
 
 
 def html_page(name: str, header: ProjectHeader, chunks: Iterable[Chunk]) -> bytes:
@@ -169,24 +169,29 @@ def _html_head(title: str, extra: str) -> bytes:
     ).encode()
 
 
-def _json_entry(facts: FileFacts, yanked: str | None) -> dict[str, Any]:
+def _json_entry(facts: FileFacts, yanked: str | None) -> str:
+    """A member of `files`. A page can have thousands, so this is no dictionary that an encoder sorts: its members stand
+    here in their order, and what by `schemas.fields` has nothing to escape stands as it is.
+    """
     url = f"../../{facts.path}"
-    core_metadata = {"sha256": facts.core_metadata_sha256} if facts.core_metadata_sha256 else False
-    return {
-        "core-metadata": core_metadata,
-        "data-dist-info-metadata": core_metadata,  # the name before PEP 714, for older clients
-        "filename": facts.filename,
-        "hashes": {"sha256": facts.sha256},
-        "provenance": f"{url}.provenance" if facts.provenance_sha256 else None,
-        "requires-python": facts.requires_python,
-        "size": facts.length,
-        "upload-time": facts.uploaded_at,
-        "url": url,
-        "yanked": False if yanked is None else yanked or True,
-    }
+    digest = facts.core_metadata_sha256
+    core_metadata = f'{{"sha256":"{digest}"}}' if digest else "false"
+    provenance = f'"{url}.provenance"' if facts.provenance_sha256 else "null"
+    requires_python = "null" if facts.requires_python is None else _json_text(facts.requires_python)
+    yank = "false" if yanked is None else _json_text(yanked) if yanked else "true"
+    # `data-dist-info-metadata` is the name before PEP 714, for older clients.
+    return (
+        f'{{"core-metadata":{core_metadata},"data-dist-info-metadata":{core_metadata},"filename":"{facts.filename}"'
+        f',"hashes":{{"sha256":"{facts.sha256}"}},"provenance":{provenance},"requires-python":{requires_python}'
+        f',"size":{facts.length},"upload-time":"{facts.uploaded_at}","url":"{url}","yanked":{yank}}}'
+    )
 
 
-def _html_entry(facts: FileFacts, yanked: str | None) -> bytes:
+def _json_text(text: str) -> str:
+    return orjson.dumps(text).decode()
+
+
+def _html_entry(facts: FileFacts, yanked: str | None) -> str:
     attributes = f'href="../../{facts.path}#sha256={facts.sha256}"'
     if facts.requires_python:
         attributes += f' data-requires-python="{escape(facts.requires_python)}"'
@@ -197,4 +202,4 @@ def _html_entry(facts: FileFacts, yanked: str | None) -> bytes:
         attributes += f' data-provenance="../../{facts.path}.provenance"'
     if yanked is not None:
         attributes += f' data-yanked="{escape(yanked)}"'
-    return f"<a {attributes}>{facts.filename}</a><br>\n".encode()
+    return f"<a {attributes}>{facts.filename}</a><br>\n"

@@ -74,7 +74,7 @@ class Project:
         header = self._header
         if not self._changed:
             return Change(self._key, None), [], []
-        targets = [change for name in sorted(self._before) for change in self._target_changes(name)]
+        targets = self._target_changes()
         put, drop = self._files.finish()
         change = Change(self._key, _header_encoder.encode(header), put, drop)
         pages = []
@@ -88,12 +88,16 @@ class Project:
             targets.append(page_target(path, shown.get(path)))
         return change, pages, targets
 
-    def _target_changes(self, filename: str) -> list[TargetChange]:
-        before, now = self._before[filename], self._files.get(filename)
-        if now is None or (before is not None) == self._header.lists(now):
-            return []  # the facts behind a target never change, so it can only come or go
-        entry = target_entry(now.path, now.length, now.sha256)
-        return [TargetChange(now.path, entry, "hold" if before is None else "release", now.rank)]
+    def _target_changes(self) -> list[TargetChange]:
+        changes: list[TargetChange] = []
+        for filename in sorted(self._before):
+            before, now = self._before[filename], self._files.get(filename)
+            if now is None or (before is not None) == self._header.lists(now):
+                continue  # the facts behind a target never change, so it can only come or go
+            path = now.path
+            entry = target_entry(path, now.length, now.sha256)
+            changes.append(TargetChange(path, entry, "hold" if before is None else "release", now.rank))
+        return changes
 
     def _touch(self, facts: FileFacts) -> None:
         """Remember whether the page showed a file before the batch. To be called before anything about it changes."""

@@ -16,7 +16,8 @@ import orjson
 from projections.chunks import Aggregate, Change, Chunk, ChunkedMap
 
 
-class TargetChange(msgspec.Struct, frozen=True, array_like=True):
+# `gc=False`: there are millions, and texts and numbers make no cycles.
+class TargetChange(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """What a batch of events does to a target.
 
     `set` gives it this entry, or takes it away (None). `hold` and `release` do so for one of several holders: two

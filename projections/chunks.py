@@ -73,7 +73,8 @@ class ChunkedMap(Generic[Entry]):
 
     def get(self, key: str) -> Entry | None:
         """The entry of a key, or None."""
-        return self._at(bisect_right(self._lowers, key) - 1).get(key)
+        position = bisect_right(self._lowers, key) - 1
+        return (self._parsed.get(position) or self._at(position)).get(key)
 
     def put(self, key: str, entry: Entry) -> None:
         """Set the entry of a key."""

@@ -18,7 +18,8 @@ def type_of(kind: type[events.BaseEvent]) -> str:
     return str(kind.__struct_config__.tag)
 
 
-class Upload(msgspec.Struct, frozen=True, array_like=True, tag_field="shape", tag=0):
+# `gc=False`: there are millions, and texts and numbers make no cycles.
+class Upload(msgspec.Struct, frozen=True, array_like=True, gc=False, tag_field="shape", tag=0):
     """`file.uploaded`. It is idempotent by meaning, so its id is not remembered."""
 
     type: ClassVar[str] = type_of(events.FileUploaded)

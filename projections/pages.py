@@ -5,6 +5,7 @@ code point, and `_last-serial` is the index of the last event that changed the p
 """
 
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from html import escape
 from typing import Any
 
@@ -17,7 +18,8 @@ API_VERSION = "1.4"
 _SORTED = orjson.OPT_SORT_KEYS
 
 
-class FileFacts(msgspec.Struct, frozen=True, array_like=True):
+# `gc=False`: there are millions, and texts and numbers make no cycles.
+class FileFacts(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """What the ledger knows of a distribution file.
 
     `release` is the release that the file belongs to: its version in the one form of all spellings. `rank` orders files
@@ -187,6 +189,7 @@ def _json_entry(facts: FileFacts, yanked: str | None) -> str:
     )
 
 
+@lru_cache(maxsize=1024)  # few specifiers stand in nearly all files
 def _json_text(text: str) -> str:
     return orjson.dumps(text).decode()
 

@@ -40,7 +40,8 @@ class Hold(msgspec.Struct, frozen=True, array_like=True):
     released: bool = False
 
 
-class Routed(msgspec.Struct, frozen=True, array_like=True):
+# `gc=False`: there are millions, and texts and numbers make no cycles.
+class Routed(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """What a well-formed event asks, on its way to the aggregate that will judge it."""
 
     key: str

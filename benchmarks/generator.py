@@ -36,14 +36,15 @@ def generate_more(seed: int, generated: int, first: int, count: int) -> Iterator
     return _records(Random(f"{seed} {first}"), widths, turns, first, first + count)
 
 
-def count_projects(count: int) -> int:
-    """How many projects so many events are about: `project-0` and so on."""
-    return max(1, ceil(count * 0.95 / MEAN_FILES))
+def projects_with_files(seed: int, generated: int) -> list[int]:
+    """Numbers of projects that surely have files after `generate(seed, generated)`, each once."""
+    _, turns = _projects(Random(seed), generated)
+    return sorted(set(turns[: -(-len(turns) // 2)]))  # one round of all turns may be more events than that
 
 
 def _projects(chance: Random, count: int) -> tuple[bytes, Sequence[int]]:
     """How many files a release of each project has, and whose turn it is to make one."""
-    projects = count_projects(count)
+    projects = max(1, ceil(count * 0.95 / MEAN_FILES))
     files = [max(1, round(chance.lognormvariate(log(MEDIAN_FILES), _SIGMA))) for _ in range(projects)]
     # Of which a release has this many: most have an sdist and a wheel, some a wheel for each platform.
     widths = bytes(chance.choices((1, 2, 3, 9, 17), (15, 70, 5, 6, 4), k=projects))

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks.generator import count_projects, generate, generate_more
+from benchmarks.generator import generate, generate_more, projects_with_files
 from schemas.codec import Rejection, decode_event
 from tests.broker import BrokerMissingError, fetch_jars, find_java
 
@@ -95,9 +95,9 @@ def test_events_that_go_on_are_about_the_same_projects_and_new() -> None:
     more = [json.loads(event) for event in generate_more(1, 2_000, 2_002, 2_000)]
     assert len(more) == 2_000
     assert not {_file(event) for event in more} & {_file(event) for event in before} - {None}
-    assert {event.get("subject") for event in more if _file(event)} <= {
-        f"project-{at}" for at in range(count_projects(2_000))
-    }
+    known = {event["subject"] for event in before if _file(event)}
+    assert {f"project-{number}" for number in projects_with_files(1, 2_000)} <= known
+    assert len([event for event in more if _file(event) and event["subject"] in known]) > 1_500
 
 
 def _file(event: dict[str, Any]) -> str | None:

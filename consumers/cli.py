@@ -23,9 +23,10 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.text import Text
 
+from consumers.bulk.partitions import SpillError
+from consumers.bulk.processes import ProcessKilledError
 from consumers.context import Context
-from consumers.partitions import SpillError
-from consumers.renderer import DivergenceError
+from consumers.edition import DivergenceError
 from consumers.schedule import ClockError
 from consumers.served import ServedAheadError
 from ledger.config import Config, ConfigError, LedgerSection, LoggingSection, load_config
@@ -47,6 +48,7 @@ PROBLEMS = (
     DistributionError,
     LogError,
     NotALedgerError,
+    ProcessKilledError,
     SignerError,
     SpillError,
     StorageError,

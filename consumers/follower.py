@@ -12,8 +12,10 @@ import structlog
 
 from consumers import state
 from consumers.chain_reader import ChainReader, ReaderState, ValidPublication
+from consumers.edition import DivergenceError, Edition
 from consumers.outlets import Outlet
-from consumers.renderer import DivergenceError, Edition, Rendered, Renderer, Sealer
+from consumers.renderer import Rendered, Renderer
+from consumers.rounds import Sealer
 from consumers.runs import collect, publication_row
 from consumers.sealing import SNAPSHOT, CheckingSealer, Seals, seals_of
 from consumers.stopwatch import Stopwatch

@@ -11,9 +11,10 @@ from typing import NamedTuple, Protocol
 
 import structlog
 
-from consumers.renderer import Sink
+from consumers.bulk import tasks
+from consumers.rounds import Sink
 from ledger.logs import LogConflictError
-from ledger.storage import Storage
+from ledger.storage import Stager, Storage
 from projections.documents import Document
 
 log = structlog.get_logger()
@@ -33,8 +34,26 @@ class Outlet(Sink, Protocol):
         """The edition is published: its record was read from the log."""
 
 
+class Nowhere:
+    """What processes put is not written. Contract: `consumers.bulk.tasks.Sink`."""
+
+    def put(self, _path: str, _data: bytes) -> str:
+        """Nothing."""
+        return ""
+
+    def show(self, _path: str, _source: str) -> None:
+        """Nothing."""
+
+
 class NoOutlet:
     """Nothing is written."""
+
+    def remote(self) -> tasks.Sink:
+        """Nothing is written there either."""
+        return Nowhere()
+
+    def adopt(self, path: str, digest: str, token: str) -> None:
+        """Nothing."""
 
     def begin(self) -> None:
         """Nothing to forget."""
@@ -87,6 +106,14 @@ class PublicOutlet:
         version = path.removeprefix("metadata/").partition(".")[0]
         if not path.startswith("metadata/") or not self._is_kept(path, data, is_new=int(version) > self._kept_up_to):
             self._storage.stage(path, data)
+
+    def remote(self) -> Stager | None:
+        """What is kept as it is served must be compared here."""
+        return None if self._keeps else self._storage.stager()
+
+    def adopt(self, path: str, _digest: str, token: str) -> None:
+        """An immutable file was staged by another process."""
+        self._storage.adopt(path, token)
 
     def show(self, path: str, source: str | None) -> None:
         """Remember what a plain page is to show."""
@@ -196,6 +223,14 @@ class FileListOutlet:
     def put(self, path: str, data: bytes) -> None:
         """List a file."""
         self._edition[path] = sha256(data).hexdigest()
+
+    def remote(self) -> Nowhere:
+        """Digests are all that is needed."""
+        return Nowhere()
+
+    def adopt(self, path: str, digest: str, _token: str) -> None:
+        """List a file."""
+        self._edition[path] = digest
 
     def show(self, path: str, source: str | None) -> None:
         """List a plain page: its digest is in the name of the file that it shows."""

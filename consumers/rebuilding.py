@@ -9,21 +9,21 @@ import fcntl
 import os
 import shutil
 from collections.abc import Callable, Iterator
-from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
 import structlog
 
+from consumers.bulk.partitions import SpillError
+from consumers.bulk.processes import WORTH_EVENTS
+from consumers.bulk.replay import replay
 from consumers.cli import No
 from consumers.comparing import published_files
 from consumers.context import Context
+from consumers.edition import DivergenceError
 from consumers.follower import Follower
 from consumers.outlets import PublicOutlet
-from consumers.partitions import SpillError
-from consumers.renderer import DivergenceError
-from consumers.replay import replay
 from consumers.taking import take_file
 from consumers.workers import ThreadWorkers, Workers
 from ledger.logs import Logs
@@ -33,9 +33,6 @@ from schemas.fields import is_instant
 from schemas.publications import Claim
 
 log = structlog.get_logger()
-
-REPLAY_FROM = 50_000
-"""From so many events on the log is replayed on all cores; it takes a second to start processes."""
 
 
 class At(NamedTuple):
@@ -118,7 +115,7 @@ async def rebuild(
             await logs.open()
             rebuilt = None
             order = _Order(at, all_versions, files, report)
-            if not all_versions and await logs.events.size() >= REPLAY_FROM:
+            if not all_versions and await logs.events.size() >= WORTH_EVENTS:
                 rebuilt = await _replay(logs, workers, folder / "replay", order)
             if rebuilt is None:
                 rebuilt = await _step(logs, workers, folder / "steps", order)
@@ -171,10 +168,6 @@ async def _replay(logs: Logs, workers: Workers, folder: Path, order: _Order) -> 
         except DivergenceError as error:
             log.warning("publications do not reproduce together, trying one by one", why=str(error))
             return None
-        except BrokenProcessPool as error:
-            raise StorageError(
-                "a process of this rebuild was killed from outside. Is memory short? Nothing was changed; try again"
-            ) from error
         except SpillError as error:
             if attempt == 2:
                 raise StorageError(f"{error}: is the disk faulty?") from error

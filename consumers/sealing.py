@@ -4,11 +4,11 @@ A signer signs and checks its own signature; everybody else takes the signatures
 files are the same bytes.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from securesystemslib.signer import Signer
 
-from consumers.renderer import DivergenceError
+from consumers.edition import DivergenceError
 from ledger.signers import SignerError, sign
 from projections.keys import RoleKeys
 from projections.repository import pack_digest, pack_signatures, signed_file, unpack_signatures
@@ -33,6 +33,9 @@ class SigningSealer:
         signatures = self.signatures(name, payload)
         self.packed[name] = pack_signatures(self._online, signatures)
         return signed_file(payload, signatures)
+
+    def remote(self, _names: Iterable[str]) -> None:
+        """The keys are in this process."""
 
     def signatures(self, name: str, payload: bytes) -> dict[str, str]:
         """Signatures (hexadecimal, by key id) of all our keys.
@@ -66,6 +69,10 @@ class CheckingSealer:
         if pack_digest(file) != digest:
             raise DivergenceError(f"the file of {name} has another digest than the publication says")
         return file
+
+    def remote(self, names: Iterable[str]) -> "CheckingSealer":
+        """The same, for some bins."""
+        return CheckingSealer(self._online, {name: self._seals[name] for name in names if name in self._seals})
 
 
 def seals_of(publication: Publication) -> dict[str, tuple[str, Sequence[str]]]:

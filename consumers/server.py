@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 import structlog
 
+from consumers.bulk.processes import ProcessKilledError
 from consumers.context import Context
 from consumers.follower import SKIP_FROM, Follower
 from consumers.outlets import TIMESTAMP, FileListOutlet, NoOutlet, Outlet, PublicOutlet, served_version
@@ -31,7 +32,7 @@ from ledger.store import Store, StoreError
 log = structlog.get_logger()
 
 CONSUMERS = ("signer", "publisher", "verifier")
-PASSING = (LogUnavailableError, StorageError, SignerError)
+PASSING = (LogUnavailableError, ProcessKilledError, StorageError, SignerError)
 FIRST_PAUSE_SECONDS = 0.5
 LONGEST_PAUSE_SECONDS = 30.0
 IDLE_SECONDS = 0.25

@@ -11,9 +11,10 @@ from time import monotonic
 import structlog
 from securesystemslib.signer import Signer as KeySigner
 
+from consumers.edition import Edition
 from consumers.follower import Follower, Proposal
 from consumers.outlets import TIMESTAMP
-from consumers.renderer import Edition, Rendered
+from consumers.renderer import Rendered
 from consumers.schedule import Due, Schedule
 from consumers.sealing import SNAPSHOT, SigningSealer
 from consumers.served import check_not_ahead

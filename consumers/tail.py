@@ -6,13 +6,15 @@ the log (to decide about the next one), and the events up to a size (to fold the
 
 import shutil
 from bisect import bisect_right
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from contextlib import aclosing
+from functools import partial
 from pathlib import Path
+from secrets import token_bytes
 from typing import NamedTuple
 
-import msgspec
-
-from consumers.partitions import Block, SpillError, append_block, read_blocks
+from consumers.bulk import tasks
+from consumers.bulk.processes import WORTH_EVENTS, Processes
 from consumers.workers import Workers
 from ledger.logs import Log, LogConflictError
 from projections.authority import UpgradeNeededError
@@ -21,17 +23,30 @@ from projections.prefix import Extension, Prefix, Reading, read_records
 KEPT_BYTES = 16 * 2**20
 """How much of the log's tail is kept in memory; as records it is about as long as what is left of them."""
 
-_encoder = msgspec.msgpack.Encoder()
-_decoder = msgspec.msgpack.Decoder(Reading)
+_LOOK_AFTER = 1_000
+"""After so many records, the log is asked how many more there are."""
+
+SLICE_BYTES = 16 * 2**20
+"""How much of the log is one task: enough that a partition gets a block worth writing."""
+
+
+async def read_slice(log: Log, start: int) -> list[bytes | None]:
+    """As many records as are one task; none at the end of the log."""
+    values: list[bytes | None] = []
+    length = 0
+    while length < SLICE_BYTES and (more := await log.read(start + len(values))):
+        values.extend(more)
+        length += sum(len(value) for value in more if value is not None)
+    return values
 
 
 class _Slice(NamedTuple):
-    """A slice of the log; `reading` is None where it was spilled."""
+    """A slice of the log, in memory (what it extends, and what its records say) or in a file."""
 
     before: Prefix
     after: Prefix
-    extension: Extension | None
-    reading: Reading | None
+    memory: tuple[Extension, Reading] | None
+    file: tasks.Slice | None
     length: int
 
 
@@ -45,8 +60,10 @@ class Tail:
         self._workers = workers
         self._spill = spill
         self._base = base
+        self._salt = token_bytes(16)
         self._slices: list[_Slice] = []
         self._kept_bytes = 0
+        self._written = 0
         self._recent: tuple[int, Reading] | None = None
         self._mark = base
         self._end = base
@@ -64,8 +81,14 @@ class Tail:
         Raises:
             LogError, NotALedgerError, UpgradeNeededError: as `Log.read` and `Prefix.extend`.
         """
+        start, processes = self._end.size, self._workers.processes
         while await self._read_slice():
-            pass
+            if processes is None or self._spill is None or self._end.size - start < _LOOK_AFTER:
+                continue
+            # It is not asked before, since nearly always there are a few.
+            if await self._log.size() - self._end.size >= WORTH_EVENTS:
+                await self._read_far(processes, self._spill)
+            start = self._end.size
         return self._end
 
     async def reach(self, size: int) -> bool:
@@ -93,12 +116,26 @@ class Tail:
         self._mark = at
         return at
 
-    async def extensions(self, size: int) -> AsyncIterator[Extension]:
-        """What the events from the position up to a size add, in pieces."""
+    async def extensions(self, size: int, *, routed: bool = True) -> AsyncIterator[Extension]:
+        """What the events from the position up to a size add, in pieces; with those for aggregates, or without."""
         at = self._base
         while at.size < size:
-            at, extension = await self._advance(at, size)
+            # Before the first root the prefix judges them all.
+            at, extension = await self._advance(at, size, routed=routed or at.authority is None)
             yield extension
+
+    async def files(self, size: int) -> list[Path]:
+        """Files that have the events from the position up to a size (`consumers.bulk.tasks`); what else they have lies
+        before it, or behind.
+        """
+        paths = []
+        for place, piece in enumerate(self._slices):
+            if piece.before.size >= size:
+                break
+            if piece.memory is not None:
+                self._slices[place] = await self._written_down(piece, piece.memory[1])
+            paths.append(self._path(self._slices[place]))
+        return paths
 
     def advance(self, prefix: Prefix) -> None:
         """The follower's position is now at a prefix; forget what lies before it."""
@@ -109,8 +146,8 @@ class Tail:
         self._slices = self._slices[len(passed) :]
         for piece in passed:
             self._kept_bytes -= piece.length
-            if piece.reading is None:
-                self._path(piece.before.size).unlink(missing_ok=True)
+            if piece.file is not None:
+                self._path(piece).unlink(missing_ok=True)
 
     async def _read_slice(self, wanted: int | None = None) -> bool:
         """Read on from the end; false if there is nothing. Up to the wanted size a root behind it does no harm."""
@@ -127,42 +164,71 @@ class Tail:
             reading = reading.part(before.size, wanted)
             after, extension = await self._workers.run(before.advance, reading)
         length = sum(len(value) for value in values if value is not None)
-        if self._kept_bytes + length <= KEPT_BYTES and self._spill is not None:
-            self._kept_bytes += length
-            self._slices.append(_Slice(before, after, extension, reading, length))
-        elif self._spill is not None:
-            await self._workers.run(self._write, before.size, reading)
-            self._slices.append(_Slice(before, after, None, None, 0))
         self._end = after
+        if self._spill is None:
+            return True
+        piece = _Slice(before, after, (extension, reading), None, 0)
+        if self._kept_bytes + length <= KEPT_BYTES:
+            self._kept_bytes += length
+            piece = piece._replace(length=length)
+        else:
+            piece = await self._written_down(piece, reading)
+        self._slices.append(piece)
         return True
 
-    async def _advance(self, at: Prefix, size: int) -> tuple[Prefix, Extension]:
+    async def _read_far(self, processes: Processes, folder: Path) -> None:
+        """Read to the end of the log, which is far, on all cores."""
+
+        async def reading() -> AsyncIterator[Callable[[], tasks.Slice]]:
+            start = self._end.size
+            while values := await read_slice(self._log, start):
+                self._written += 1
+                yield partial(tasks.read_slice, folder, self._salt, self._written, start, values)
+                start += len(values)
+
+        async with aclosing(processes.in_order(reading())) as slices:
+            async for file in slices:
+                before = self._end
+                glance = await self._workers.run(file.glance, folder)
+                self._end, _ = await self._workers.run(before.advance, glance)
+                self._slices.append(_Slice(before, self._end, None, file, 0))
+
+    async def _advance(self, at: Prefix, size: int, *, routed: bool = True) -> tuple[Prefix, Extension]:
         """From a prefix to the end of the slice that holds the next record, or to a size if that comes first."""
         piece = self._slices[bisect_right(self._slices, at.size, key=lambda piece: piece.before.size) - 1]
-        if piece.extension is not None and piece.before.size == at.size and piece.after.size <= size:
-            return piece.after, piece.extension
-        reading = piece.reading
-        if reading is None:
-            reading = await self._workers.run(self._read, piece.before.size)
+        if piece.memory is not None:
+            extension, reading = piece.memory
+            if piece.before.size == at.size and piece.after.size <= size:
+                return piece.after, extension
+        else:
+            reading = await self._workers.run(self._read, piece, routed=routed)
         return await self._workers.run(at.advance, reading.part(at.size, min(size, piece.after.size)))
 
     # --- on disk -------------------------------------------------------------------------------------------------
 
-    def _path(self, start: int) -> Path:
+    async def _written_down(self, piece: _Slice, reading: Reading) -> _Slice:
+        """A slice that was in memory, in a file."""
+        self._written += 1
+        file = await self._workers.run(tasks.write_slice, self._folder, self._salt, self._written, reading)
+        return piece._replace(memory=None, file=file)
+
+    def _read(self, piece: _Slice, *, routed: bool) -> Reading:
+        if piece.file is None:
+            raise ValueError("it is in memory")
+        if self._recent is None or self._recent[0] != piece.before.size:
+            whole = piece.file.whole(self._folder, routed=routed)
+            if not routed:
+                return whole
+            self._recent = piece.before.size, whole
+        return self._recent[1]
+
+    def _path(self, piece: _Slice) -> Path:
+        if piece.file is None:
+            raise ValueError("it is in memory")
+        return self._folder / piece.file.name
+
+    @property
+    def _folder(self) -> Path:
         if self._spill is None:
             raise ValueError("nothing is spilled")
-        return self._spill / str(start)
-
-    def _write(self, start: int, reading: Reading) -> None:
-        path = self._path(start)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.unlink(missing_ok=True)  # begun, and interrupted
-        append_block(path, Block(0, _encoder.encode(reading)))
-
-    def _read(self, start: int) -> Reading:
-        if self._recent is None or self._recent[0] != start:
-            blocks = list(read_blocks(self._path(start)))
-            if not blocks:
-                raise SpillError(f"{self._path(start)} is not whole")
-            self._recent = start, _decoder.decode(blocks[0].data)
-        return self._recent[1]
+        return self._spill

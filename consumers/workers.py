@@ -11,6 +11,8 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from threading import Event
 from typing import Generic, ParamSpec, Protocol, Self, TypeVar
 
+from consumers.bulk.processes import Processes
+
 P = ParamSpec("P")
 T = TypeVar("T")
 R = TypeVar("R")
@@ -28,7 +30,9 @@ class Running(Protocol[R_co]):
 
 
 class Workers(Protocol):
-    """What runs blocking functions."""
+    """What runs blocking functions. `processes` are for long work; None: there are none."""
+
+    processes: Processes | None
 
     async def run(self, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
         """Run a function that computes, or one that blocks."""
@@ -82,8 +86,9 @@ class ThreadWorkers:
     """Workers in threads."""
 
     def __init__(self) -> None:
+        self.processes: Processes | None = Processes()
         self._single = ThreadPoolExecutor(1, thread_name_prefix="fold")
-        self._cores = os.cpu_count() or 1
+        self._cores = len(os.sched_getaffinity(0))
         self._many = ThreadPoolExecutor(self._cores, thread_name_prefix="sign")
 
     async def run(self, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
@@ -97,7 +102,9 @@ class ThreadWorkers:
         return _Shares([self._many.submit(_over, function, share, stop) for share in shares], len(items), stop)
 
     def close(self) -> None:
-        """Stop the threads."""
+        """Stop the threads and the processes."""
+        if self.processes is not None:
+            self.processes.close()
         self._single.shutdown()
         self._many.shutdown()
 

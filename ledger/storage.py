@@ -15,7 +15,8 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from io import BufferedReader
 from pathlib import Path
-from typing import Protocol
+from secrets import token_hex
+from typing import NamedTuple, Protocol
 
 
 class StorageError(Exception):
@@ -31,6 +32,12 @@ class Storage(Protocol):
 
     def stage(self, path: str, data: bytes) -> None:
         """Write an immutable file into the private folder. Safe to call from several threads."""
+
+    def stager(self) -> "Stager | None":
+        """What other processes stage files with; None: with nothing."""
+
+    def adopt(self, path: str, name: str) -> None:
+        """An immutable file was staged by another process, under this name."""
 
     def discard(self) -> None:
         """Forget everything that is staged."""
@@ -66,6 +73,23 @@ class Storage(Protocol):
         """All files, sorted."""
 
 
+class Stager(NamedTuple):
+    """Writes files into a staging folder, in any process; whoever shares out the work adopts them."""
+
+    folder: Path
+
+    def put(self, _path: str, data: bytes) -> str:
+        """Write a file; gives the name to adopt it by."""
+        name = f"{os.getpid()}-{token_hex(8)}"
+        path = self.folder / name
+        with _writing(path):
+            _within(self.folder, lambda: write_file(str(path), data))
+        return name
+
+    def show(self, _path: str, _source: str) -> None:
+        """Nothing is shown before it is in place."""
+
+
 class DirectoryStorage:
     """Storage in a directory. The staging folder must be on the same file system.
 
@@ -88,6 +112,14 @@ class DirectoryStorage:
         That folder is flat: to make and remove a folder for each page costs more than to write it.
         """
         self._staged[path] = self._write(data)
+
+    def stager(self) -> Stager:
+        """What other processes stage files with."""
+        return Stager(self._staging)
+
+    def adopt(self, path: str, name: str) -> None:
+        """A file was staged by another process."""
+        self._staged[path] = self._staging / name
 
     def discard(self) -> None:
         """Empty the staging folder."""

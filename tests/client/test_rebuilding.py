@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from consumers import rebuilding
+from consumers.bulk.replay import replay
 from consumers.rebuilding import At, rebuild
-from consumers.replay import replay
 from consumers.workers import ThreadWorkers
 from tests.client.index import Index, invoke, tree
 
@@ -19,7 +19,7 @@ def filled(index: Index, monkeypatch: pytest.MonkeyPatch) -> Index:
     index.upload("one")
     index.upload("two")
     index.publish()
-    monkeypatch.setattr(rebuilding, "REPLAY_FROM", 0)
+    monkeypatch.setattr(rebuilding, "WORTH_EVENTS", 0)
     return index
 
 
@@ -59,7 +59,7 @@ def test_an_interrupted_one_may_go_on_with_other_files(
         return asyncio.run(run())
 
     with monkeypatch.context() as patched:
-        patched.setattr("consumers.replay._Rendering._finish", _interrupt)
+        patched.setattr("consumers.bulk.replay._Rendering._finish", _interrupt)
         with pytest.raises(InterruptedError):
             missing(tmp_path / "empty")
     assert missing(filled.public) == []

@@ -16,7 +16,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from consumers import partitions
+from consumers.bulk import partitions
 from projections.chunks import ChunkedMap
 from projections.names import check_filename, release_key
 from projections.outcomes import rejected

@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from consumers.renderer import DivergenceError
+from consumers.edition import DivergenceError
 from projections.authority import Void
 from schemas.publications import Publication
 from tests.factory import digest, ed25519_signer

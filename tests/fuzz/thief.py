@@ -1,13 +1,13 @@
 """Who stole an online key and writes to `publications`: claims of their own, and publications that tell lies."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from hashlib import sha256
 from typing import Any, NamedTuple
 
 import msgspec
 
-from consumers.renderer import Edition
+from consumers.edition import Edition
 from projections.authority import Authority
 from projections.chain import Head, OpenClaim
 from projections.prefix import Prefix
@@ -33,6 +33,9 @@ class CapturingSealer:
     def seal(self, name: str, payload: bytes) -> bytes:
         self.payloads[name] = payload
         return signed_file(payload, factory.sign_payload(payload, self._team))
+
+    def remote(self, _names: Iterable[str]) -> None:
+        """The keys are here."""
 
 
 class Draft(NamedTuple):

@@ -97,6 +97,12 @@ class MemoryStorage:
     def stage(self, path: str, data: bytes) -> None:
         self._staged[self._checked(path)] = data
 
+    def stager(self) -> None:
+        """Everything is staged here."""
+
+    def adopt(self, path: str, name: str) -> None:
+        """Nothing is staged elsewhere."""
+
     def discard(self) -> None:
         self._staged = {}
 

@@ -40,7 +40,7 @@ def skip_from(context: Context, stored: Path) -> State:
                 pass
 
     target = context.state / "skipping.sqlite"
-    for path in context.state.glob("skipping.*"):
+    for path in context.state.glob("skipping.sqlite*"):
         path.unlink()
     _copy(stored, target)
     asyncio.run(run())

@@ -7,13 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from consumers import partitions, rebuilding, replay, replay_work
+from consumers import rebuilding, tail
+from consumers.bulk import partitions, replay
+from consumers.bulk.partitions import SpillError
+from consumers.bulk.processes import ProcessKilledError, start
+from consumers.bulk.replay import Replayed
 from consumers.context import Context
-from consumers.partitions import SpillError
 from consumers.rebuilding import At, rebuild
-from consumers.replay import Replayed
 from consumers.workers import ThreadWorkers
-from ledger.storage import StorageError
 from tests.client.index import silence, tree
 from tests.golden.records import Golden, load
 from tests.golden.replay import context_of, rebuild_tree
@@ -27,7 +28,7 @@ class _StopError(Exception):
 def _small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Many slices and many partitions."""
     silence()
-    monkeypatch.setattr(replay, "SLICE_BYTES", 10_000)
+    monkeypatch.setattr(tail, "SLICE_BYTES", 10_000)
     monkeypatch.setattr(partitions, "ITEMS_PER_PARTITION", 30)
 
 
@@ -97,7 +98,7 @@ def test_what_is_damaged_is_thrown_away(golden: Golden, context: Context, tmp_pa
     number = numbers(golden)[12]
     with pytest.raises(_StopError):
         replayed(context, tmp_path / "replay", number, stop_after=10)
-    block = max((tmp_path / "replay/events").rglob("*/*"))
+    block = max((tmp_path / "replay/events").iterdir())
     data = bytearray(block.read_bytes())
     data[-1] ^= 1
     block.write_bytes(data)
@@ -147,14 +148,14 @@ def test_a_finished_tree_may_be_moved_away(golden: Golden, context: Context, tmp
 def test_a_killed_process_is_said(
     golden: Golden, context: Context, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(rebuilding, "REPLAY_FROM", 0)
+    monkeypatch.setattr(rebuilding, "WORTH_EVENTS", 0)
     number = numbers(golden)[12]
 
     def kill(*_: int) -> None:
         for process in active_children():
             process.kill()
 
-    with pytest.raises(StorageError, match="was killed"):
+    with pytest.raises(ProcessKilledError, match="was killed"):
         asyncio.run(rebuild(context, tmp_path / "to", At(number), all_versions=False, files=None, report=kill))
     assert [path.name for path in tmp_path.iterdir()] == ["ledger"]
     again = rebuild_tree(context, tmp_path / "to", at=number)
@@ -163,9 +164,7 @@ def test_a_killed_process_is_said(
 
 
 def test_a_process_whose_parent_is_gone_ends(tmp_path: Path) -> None:
-    plan = replay_work.Plan(tmp_path, 1, b"")
-    plan.notes.touch()
-    process = get_context("spawn").Process(target=replay_work.start, args=(plan, os.getpid() + 1))
+    process = get_context("spawn").Process(target=start, args=(os.getpid() + 1,))
     process.start()
     process.join(60)
     assert process.exitcode == 1

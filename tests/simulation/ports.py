@@ -23,6 +23,7 @@ from typing import Any, Generic, Literal, ParamSpec, TypeVar, cast
 from securesystemslib.signer import CryptoSigner, Signature, Signer, SSlibKey
 from sqlalchemy import CursorResult
 
+from consumers.bulk.processes import Processes
 from ledger.logs import LogConflictError, LogUnavailableError
 from ledger.storage import StorageError
 from ledger.store import StateDamagedError, Store, StoreError
@@ -35,6 +36,8 @@ R = TypeVar("R")
 
 class InlineWorkers:
     """Workers that run everything at once, in order. Contract: `consumers.workers.Workers`."""
+
+    processes: Processes | None = None
 
     async def run(self, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
         return function(*args, **kwargs)

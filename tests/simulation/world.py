@@ -16,7 +16,7 @@ from securesystemslib.signer import SSlibKey
 
 from consumers import server
 from consumers.context import Context
-from consumers.renderer import DivergenceError
+from consumers.edition import DivergenceError
 from consumers.schedule import Schedule
 from consumers.sealing import SigningSealer
 from ledger.clock import SystemClock
@@ -386,14 +386,14 @@ class World:
             "consumers.server.SKIP_FROM": sizes.skip_from,
             "consumers.signer.monotonic": self._monotonic,
             "consumers.signer.SigningSealer": self._sealer,
-            "consumers.partitions.ITEMS_PER_PARTITION": sizes.items_per_partition,
-            "consumers.partitions._BUFFERED_ITEMS": sizes.buffered_items,
-            "consumers.renderer.BINS_PER_GROUP": sizes.bins_per_group,
-            "consumers.renderer.PROJECTS_PER_GROUP": sizes.projects_per_group,
+            "consumers.bulk.partitions.ITEMS_PER_PARTITION": sizes.items_per_partition,
+            "consumers.bulk.partitions._BUFFERED_ITEMS": sizes.buffered_items,
+            "consumers.rounds.BINS_PER_GROUP": sizes.bins_per_group,
+            "consumers.rounds.PROJECTS_PER_GROUP": sizes.projects_per_group,
             "consumers.tail.KEPT_BYTES": sizes.kept_bytes,
             "projections.chunks.MAX_ENTRIES": sizes.max_entries,
-            "consumers.renderer.token_hex": lambda _: "",
-            "consumers.renderer.hash": lambda key: crc32(key.encode()),
+            "consumers.rounds.token_hex": lambda _: "",
+            "consumers.rounds.hash": lambda key: crc32(key.encode()),
         }
 
     def _monotonic(self) -> float:

@@ -2,7 +2,7 @@
 
     slices of the log ──read──▶ projects ──fold──▶ bins ──seal──▶ snapshot
 
-Each arrow is a phase of tasks that run side by side in processes (`consumers.replay_work`); what one phase hands to the
+Each arrow is a phase of tasks that run side by side in processes (`consumers.bulk.tasks`); what one phase hands to the
 next is spilled to disk by partition, so memory does not grow with the log. Between the first and the second the chain
 of publications is read, which says what is to be rendered. The result is what a follower that skips would write, and
 is compared with the log in the same way.
@@ -16,28 +16,30 @@ import asyncio
 import fcntl
 import os
 import shutil
-import signal
-from collections import deque
 from collections.abc import AsyncIterator, Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from contextlib import aclosing
 from functools import partial
-from multiprocessing import get_context
 from pathlib import Path
 from secrets import token_bytes, token_hex
 from typing import NamedTuple, TypeVar
 
 import msgspec
 
-from consumers import replay_work as work
+from consumers.bulk import tasks
+from consumers.bulk.partitions import Block, SpillError, append_block, count_partitions, read_blocks
+from consumers.bulk.processes import Processes
+from consumers.bulk.rounds import bin_parts
+from consumers.bulk.tasks import EVENT_PARTS, Batch, FoldedPart, SealedPart, Slice, share
 from consumers.chain_reader import ChainReader, ReaderState, ValidPublication
-from consumers.partitions import Block, SpillError, append_block, count_partitions, read_blocks
-from consumers.renderer import DivergenceError
+from consumers.edition import DivergenceError, Edition
 from consumers.runs import Run, collect
 from consumers.sealing import SNAPSHOT, CheckingSealer
+from consumers.tail import read_slice
 from consumers.workers import Workers
 from ledger.logs import Log, Logs
 from ledger.new_tree import NewTree
 from projections import chain
+from projections.bins import TargetChange
 from projections.documents import Document
 from projections.merkle import record_digest
 from projections.prefix import Prefix, Reading
@@ -45,15 +47,28 @@ from projections.project_list import Listing, ProjectList
 from projections.repository import RoleEntry, SnapshotTable
 from schemas.publications import Claim
 
-R = TypeVar("R", work.Slice, work.FoldedPartition, work.SealedPartition)
+R = TypeVar("R", Slice, FoldedPart, SealedPart)
 
-SLICE_BYTES = 16 * 2**20
-"""How much of the log is one task: enough that a partition gets a block worth writing."""
-
-_FORMAT = 1
-_LEAF_BYTES = 32
+_FORMAT = 2
 
 Report = Callable[[int, int], None]
+
+
+class _Plan(NamedTuple):
+    """Where a replay works, and what decides which events share a part."""
+
+    folder: Path
+    salt: bytes
+
+    @property
+    def tree(self) -> Path:
+        """Where the result grows."""
+        return self.folder / "tree"
+
+    @property
+    def notes(self) -> Path:
+        """Where the plan is noted. Every process has it locked, shared, for as long as it lives."""
+        return self.folder / "plan"
 
 
 class Replayed(NamedTuple):
@@ -89,10 +104,10 @@ async def replay(
     publications = await logs.publications.size()
     size = await logs.events.size()
     try:
-        phases = _Phases(await asyncio.to_thread(_plan, folder, size), 5 * size, report)
+        phases = _Phases(await asyncio.to_thread(_plan, folder), 5 * size, report)
         try:
             slices = await _read(phases, logs.events)
-            prefixes = await workers.run(_Prefixes, slices, folder)
+            prefixes = await workers.run(_Prefixes, slices, folder / "events")
             run = await _collect(logs.publications, publications, prefixes, workers, wanted)
             if run.last is None:
                 return None
@@ -104,20 +119,20 @@ async def replay(
         raise
 
 
-def _plan(folder: Path, size: int) -> work.Plan:
+def _plan(folder: Path) -> _Plan:
     """The plan of an earlier run, or a new one in an empty folder."""
-    notes = work.Plan(folder, 0, b"").notes
+    notes = _Plan(folder, b"").notes
     if notes.exists():
         with notes.open("rb") as held:  # processes of a killed run may live on for a moment, and still write
             fcntl.flock(held, fcntl.LOCK_EX)
         for block in read_blocks(notes):
-            boot, partitions, salt = msgspec.msgpack.decode(block.data, type=tuple[str, int, bytes])
+            boot, salt = msgspec.msgpack.decode(block.data, type=tuple[str, bytes])
             if (block.task, boot) == (_FORMAT, _boot()):
-                return work.Plan(folder, partitions, salt)
+                return _Plan(folder, salt)
     shutil.rmtree(folder, ignore_errors=True)
-    (folder / "tree").mkdir(parents=True)
-    plan = work.Plan(folder, count_partitions(size), token_bytes(16))
-    append_block(notes, Block(_FORMAT, msgspec.msgpack.encode((_boot(), plan.partitions, plan.salt))))
+    plan = _Plan(folder, token_bytes(16))
+    plan.tree.mkdir(parents=True)
+    append_block(notes, Block(_FORMAT, msgspec.msgpack.encode((_boot(), plan.salt))))
     return plan
 
 
@@ -130,64 +145,46 @@ def _boot() -> str:
 
 
 class _Phases:
-    """Runs tasks in processes, a few more at a time than there are processes, and notes what is done."""
+    """Runs tasks in processes, and notes what is done."""
 
-    def __init__(self, plan: work.Plan, total: int, report: Report) -> None:
+    def __init__(self, plan: _Plan, total: int, report: Report) -> None:
         self.plan = plan
         self.total = total
-        self._processes = os.cpu_count() or 1
-        self._pool = ProcessPoolExecutor(self._processes, get_context("spawn"), work.start, (plan, os.getpid()))
+        self._processes = Processes(plan.notes)
         self._report = report
         self._done = 0
-
-    def begin(self, task: Callable[[], R]) -> "asyncio.Future[R]":
-        """Begin a task, in a new process maybe: Ctrl-C is for this one alone, and what is blocked is inherited."""
-        blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-        try:
-            return asyncio.get_running_loop().run_in_executor(self._pool, task)
-        finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
 
     def known(self, phase: str, kind: type[R]) -> list[R]:
         """The results of an earlier run."""
         notes = self._notes(phase)
         return [msgspec.msgpack.decode(block.data, type=kind) for block in read_blocks(notes)] if notes.exists() else []
 
-    async def run(self, phase: str, known: list[R], tasks: AsyncIterator[tuple[int, "asyncio.Future[R]"]]) -> list[R]:
-        """Run tasks, each given with its weight, and return their results with those known, in the order of tasks."""
-        pending: deque[tuple[int, asyncio.Future[R]]] = deque()
+    async def run(
+        self, phase: str, known: list[R], tasks: AsyncIterator[Callable[[], R]], weigh: Callable[[R], int]
+    ) -> list[R]:
+        """Run tasks, and return their results with those known, in the order of tasks; each weighs so much."""
         results = list(known)
-
-        async def finish() -> None:
-            weight, future = pending.popleft()
-            result = await future
-            block = Block(result.task, msgspec.msgpack.encode(result))
-            await asyncio.to_thread(append_block, self._notes(phase), block)
-            results.append(result)
-            self.advance(weight)
-
-        try:
-            async for each in tasks:
-                pending.append(each)
-                if len(pending) > 2 * self._processes:
-                    await finish()
-            while pending:
-                await finish()
-        finally:
-            for _, future in pending:
-                future.cancel()
+        self.advance(sum(map(weigh, known)))
+        async with aclosing(self._processes.in_order(tasks)) as done:
+            async for result in done:
+                block = Block(result.task, msgspec.msgpack.encode(result))
+                await asyncio.to_thread(append_block, self._notes(phase), block)
+                results.append(result)
+                self.advance(weigh(result))
         return sorted(results, key=lambda result: result.task)
 
-    async def partitions(
-        self, known: Sequence[R], weight: int, task: Callable[[int], Callable[[], R]]
-    ) -> AsyncIterator[tuple[int, "asyncio.Future[R]"]]:
-        """The same task for each partition that is not known."""
-        done = {each.task for each in known}
-        share = weight // self.plan.partitions
-        self.advance(share * len(done))
-        for index in range(self.plan.partitions):
-            if index not in done:
-                yield share, self.begin(task(index))
+    async def shares(
+        self, phase: str, known: list[R], weight: int, shares: int, task: Callable[[int], Callable[[], R]]
+    ) -> list[R]:
+        """Run the same task for each share of a phase's work that is not known, and return all results."""
+
+        async def tasks() -> AsyncIterator[Callable[[], R]]:
+            done = {each.task for each in known}
+            for number in range(shares):
+                if number not in done:
+                    yield task(number)
+
+        return await self.run(phase, known, tasks(), lambda _: weight // shares)
 
     def forget(self, phase: str) -> None:
         """Forget what an earlier run did in a phase."""
@@ -200,7 +197,7 @@ class _Phases:
 
     def close(self) -> None:
         """Wait for what runs, and end the processes."""
-        self._pool.shutdown(cancel_futures=True)
+        self._processes.close()
 
     def _notes(self, phase: str) -> Path:
         return self.plan.folder / f"{phase}.notes"
@@ -209,33 +206,24 @@ class _Phases:
 # --- the log ---------------------------------------------------------------------------------------------------------
 
 
-async def _read(phases: _Phases, events: Log) -> list[work.Slice]:
+async def _read(phases: _Phases, events: Log) -> list[Slice]:
     """The first phase: to the end of the log, from where an earlier run ended."""
-    known = await asyncio.to_thread(phases.known, "read", work.Slice)
+    known = await asyncio.to_thread(phases.known, "read", Slice)
     if known:
         await _check_known(events, known, phases.plan.folder)
+    plan = phases.plan
 
-    async def tasks() -> AsyncIterator[tuple[int, "asyncio.Future[work.Slice]"]]:
+    async def reading() -> AsyncIterator[Callable[[], Slice]]:
         start, number = (known[-1].end, len(known)) if known else (0, 0)
-        phases.advance(2 * start)
-        while values := await _read_slice(events, start):
-            yield 2 * len(values), phases.begin(partial(work.read_slice, number, start, values))
+        while values := await read_slice(events, start):
+            yield partial(tasks.read_slice, plan.folder / "events", plan.salt, number, start, values)
             start += len(values)
             number += 1
 
-    return await phases.run("read", known, tasks())
+    return await phases.run("read", known, reading(), lambda done: 2 * (done.end - done.start))
 
 
-async def _read_slice(events: Log, start: int) -> list[bytes | None]:
-    values: list[bytes | None] = []
-    length = 0
-    while length < SLICE_BYTES and (more := await events.read(start + len(values))):
-        values.extend(more)
-        length += sum(len(value) for value in more if value is not None)
-    return values
-
-
-async def _check_known(events: Log, known: Sequence[work.Slice], folder: Path) -> None:
+async def _check_known(events: Log, known: Sequence[Slice], folder: Path) -> None:
     """Make sure that an earlier run read this log.
 
     Raises:
@@ -255,7 +243,7 @@ async def _check_known(events: Log, known: Sequence[work.Slice], folder: Path) -
 class _Prefixes:
     """The prefixes of a log whose slices were read. Contract: `consumers.chain_reader.Prefixes`."""
 
-    def __init__(self, slices: Sequence[work.Slice], folder: Path) -> None:
+    def __init__(self, slices: Sequence[Slice], folder: Path) -> None:
         self._slices = slices
         self._folder = folder
         self.documents: list[tuple[int, Document]] = []
@@ -263,7 +251,7 @@ class _Prefixes:
         self._at = 0
         self._read: Reading | None = None
         for each in slices:
-            self.end, extension = self.end.advance(work.read_back(folder, each))
+            self.end, extension = self.end.advance(each.glance(folder))
             self.documents += [
                 (found.index, document) for found in extension.ceremonies for document in found.documents
             ]
@@ -279,7 +267,7 @@ class _Prefixes:
         while self._mark.size < size:
             each = self._slices[self._at]
             if self._read is None or self._read.start != each.start:
-                self._read = work.read_back(self._folder, each)
+                self._read = each.glance(self._folder)
             last = min(size, each.end)
             self._mark, _ = self._mark.advance(self._read.part(self._mark.size, last))
             self._at += last == each.end
@@ -327,22 +315,39 @@ class _Rendering:
         self._last = last
         self._prefixes = prefixes
         self._claim, self._authority = run.claims[-1]
-        self._layout = self._authority.layout
+        self._choice = Edition(run.claims, Prefix(), last.prefix, run.stamps).choice()
         self._tree = NewTree(phases.plan.tree)
         self._chosen = phases.plan.folder / "rendering"
 
-    async def render(self, slices: Sequence[work.Slice], source: Path | None) -> Replayed:
+    async def render(self, slices: Sequence[Slice], source: Path | None) -> Replayed:
         """Render it, and everything that clients reach from it."""
         await asyncio.to_thread(self._begin, source)
-        folded = await self._fold({each.task: each.writer for each in slices}, source)
-        writer = await asyncio.to_thread(self._list_projects, [each for some in folded for each in some.listings])
-        writers = {each.task: each.writer for each in folded} | writer
-        sealed = await self._seal(writers)
-        await asyncio.to_thread(self._finish, {name: entry for each in sealed for name, entry in each.entries.items()})
+        batch = self._batch([self._phases.plan.folder / "events" / each.name for each in slices], source)
+        folded = await self._fold(batch)
+        listings = [each for some in folded for each in some.listings]
+        name, pages = await asyncio.to_thread(self._list_projects, batch, listings)
+        sealed = await self._seal(batch, [*(each.name for each in folded), name])
+        entries = {name: entry for each in sealed for name, entry in each.entries.items()}
+        files = await asyncio.to_thread(self._finish, entries)
         # The tree is the caller's now, who may move it away: no later run may count on it.
         await asyncio.to_thread(self._chosen.unlink)
-        files = self._tree.count + sum(each.files for each in folded) + sum(each.files for each in sealed)
+        files += len(entries) + 2 * pages + sum(each.files for each in folded)
         return Replayed(self._claim, files, sorted(path for each in folded for path in each.missing))
+
+    def _batch(self, slices: Sequence[Path], source: Path | None) -> Batch:
+        # Before the first root no event is for an aggregate.
+        first = next((index + 1 for index, _ in self._prefixes.documents), 0)
+        return Batch(
+            folder=self._phases.plan.folder,
+            slices=slices,
+            first=first,
+            end=self._claim.size,
+            choice=self._choice._replace(stamps={}),
+            bin_parts=bin_parts(self._choice.layout.count, self._claim.size),
+            html=self._authority.settings.html_pages,
+            sink=self._tree,
+            source=source,
+        )
 
     def _begin(self, source: Path | None) -> None:
         """Throw away what was rendered of another publication, or with other files."""
@@ -359,68 +364,62 @@ class _Rendering:
         (folder / "tree").mkdir()
         chosen.write_bytes(wanted)
 
-    async def _fold(self, writers: dict[int, str], source: Path | None) -> list[work.FoldedPartition]:
-        known = await asyncio.to_thread(self._phases.known, "fold", work.FoldedPartition)
-        # Before the first root no event is for an aggregate.
-        first = next((index + 1 for index, _ in self._prefixes.documents), 0)
+    async def _fold(self, batch: Batch) -> list[FoldedPart]:
+        known = await asyncio.to_thread(self._phases.known, "fold", FoldedPart)
+        shares = count_partitions(self._claim.size)
 
-        def task(partition: int) -> Callable[[], work.FoldedPartition]:
-            return partial(
-                work.fold_projects,
-                partition,
-                writers=writers,
-                events=(first, self._claim.size),
-                layout=self._layout,
-                html=self._authority.settings.html_pages,
-                source=source,
-            )
+        def task(number: int) -> Callable[[], FoldedPart]:
+            return partial(tasks.fold_projects, batch, number, share(number, shares, EVENT_PARTS))
 
-        return await self._phases.run("fold", known, self._phases.partitions(known, 2 * self._phases.total // 5, task))
+        return await self._phases.shares("fold", known, 2 * self._phases.total // 5, shares, task)
 
-    def _list_projects(self, listings: list[Listing]) -> dict[int, str]:
-        """Render the list of all projects, as it was when it was last due."""
+    def _list_projects(self, batch: Batch, listings: list[Listing]) -> tuple[str, int]:
+        """Render the list of all projects, as it was when it was last due; gives the file of its targets, and how many
+        pages it has.
+        """
         projects = ProjectList(b"")
         projects.follow([(claim, authority.settings) for claim, authority in self._run.claims], listings)
         _, pages, changes = projects.finish(())
         for path, data in pages:
-            work.put_page(self._tree, path, data)
-        spill = work.target_spill(self._phases.plan, token_hex(8))
-        task = self._phases.plan.partitions
-        work.spill_targets(spill, task, changes, self._layout, self._phases.plan.partitions)
-        return {task: spill.writer}
+            tasks.put_page(self._tree, path, data)
+        name, targets = f"list.{token_hex(8)}", dict[int, list[TargetChange]]()
+        tasks.sort_targets(changes, batch, targets)
+        tasks.write_targets(batch, name, targets)
+        return name, len(pages)
 
-    async def _seal(self, writers: dict[int, str]) -> list[work.SealedPartition]:
-        known = await asyncio.to_thread(self._phases.known, "seal", work.SealedPartition)
-        run, layout, partitions = self._run, self._layout, self._phases.plan.partitions
+    async def _seal(self, batch: Batch, names: list[str]) -> list[SealedPart]:
+        known = await asyncio.to_thread(self._phases.known, "seal", SealedPart)
+        layout, choice = self._choice.layout, self._choice
+        sealer = CheckingSealer(self._authority.online, self._run.seals)
 
-        def task(partition: int) -> Callable[[], work.SealedPartition]:
-            names = {index: layout.name(index) for index in layout.bins_of(partition, partitions)}
-            return partial(
-                work.seal_bins,
-                partition,
-                writers=writers,
-                layout=layout,
-                stamps={index: run.stamps[name] for index, name in names.items() if name in run.stamps},
-                online=self._authority.online,
-                seals={name: run.seals[name] for name in names.values() if name in run.seals},
-            )
+        def task(part: int) -> Callable[[], SealedPart]:
+            bins = layout.bins_of(part, batch.bin_parts)
+            some = batch._replace(choice=choice.of(bins), slices=())
+            return partial(tasks.seal_bins, some, part, names, sealer.remote(map(layout.name, bins)))
 
-        return await self._phases.run("seal", known, self._phases.partitions(known, self._phases.total // 5, task))
+        return await self._phases.shares("seal", known, self._phases.total // 5, batch.bin_parts, task)
 
-    def _finish(self, entries: dict[str, RoleEntry]) -> None:
-        """The snapshot, which is compared with the log as bins were, the offline roles, the timestamp."""
+    def _finish(self, entries: dict[str, RoleEntry]) -> int:
+        """The snapshot, which is compared with the log as bins were, the offline roles, the timestamp; gives how many
+        files that is.
+        """
         table = SnapshotTable(entries)
-        retired = {name: stamp for name, stamp in self._run.stamps.items() if self._layout.index(name) is None}
+        retired = {name: stamp for name, stamp in self._run.stamps.items() if self._choice.layout.index(name) is None}
         table.update({name: RoleEntry(stamp.number, stamp.expires, 0, stamp.sha256) for name, stamp in retired.items()})
         digest64, length, packed = self._last.publication.snapshot
         sealer = CheckingSealer(self._authority.online, {SNAPSHOT: (digest64, packed)})
         snapshot = sealer.seal(SNAPSHOT, table.payload(self._claim, self._authority))
         if len(snapshot) != length:
             raise DivergenceError("the snapshot has another length than the publication says")
-        self._tree.put(f"metadata/{self._claim.number}.snapshot.json", snapshot)
+        timestamp = self._last.timestamp()
+        files = {
+            f"{self._claim.number}.snapshot.json": snapshot,
+            f"{self._claim.number}.timestamp.json": timestamp,
+            "timestamp.json": timestamp,
+        }
         for index, document in self._prefixes.documents:
             if index < self._claim.size:
-                self._tree.put(f"metadata/{document.version}.{document.role}.json", document.file)
-        timestamp = self._last.timestamp()
-        self._tree.put(f"metadata/{self._claim.number}.timestamp.json", timestamp)
-        self._tree.put("metadata/timestamp.json", timestamp)
+                files[f"{document.version}.{document.role}.json"] = document.file
+        for name, data in files.items():
+            self._tree.put(f"metadata/{name}", data)
+        return len(files)

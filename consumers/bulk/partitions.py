@@ -6,8 +6,9 @@ by what they are about, each of which fits in memory, and what is about one thin
 
 import shutil
 from collections.abc import Callable, Iterable, Iterator
+from io import BytesIO
 from pathlib import Path
-from typing import Generic, NamedTuple, TypeVar
+from typing import BinaryIO, Generic, NamedTuple, TypeVar
 from zlib import crc32
 
 import msgspec
@@ -36,12 +37,28 @@ def count_partitions(items: int) -> int:
     return max(1, min(MAX_PARTITIONS, -(-items // ITEMS_PER_PARTITION)))
 
 
+def pack_block(block: Block) -> bytes:
+    """A block as it stands in a file."""
+    numbers = (block.task, len(block.data), crc32(block.data))
+    return b"".join(number.to_bytes(4, "big") for number in numbers) + block.data
+
+
 def append_block(path: Path, block: Block) -> None:
     """Append a block to a file."""
-    numbers = (block.task, len(block.data), crc32(block.data))
-    header = b"".join(number.to_bytes(4, "big") for number in numbers)
     with path.open("ab") as file:
-        file.write(header + block.data)
+        file.write(pack_block(block))
+
+
+def unpack_blocks(data: bytes, path: Path) -> list[Block]:
+    """The blocks that a piece of a file holds.
+
+    Raises:
+        SpillError: they are not as they were written.
+    """
+    blocks = list(_blocks(BytesIO(data), path))
+    if sum(_HEADER_BYTES + len(block.data) for block in blocks) != len(data):
+        raise SpillError(f"{path} is not whole")
+    return blocks
 
 
 def read_blocks(path: Path) -> Iterator[Block]:
@@ -51,14 +68,18 @@ def read_blocks(path: Path) -> Iterator[Block]:
         SpillError: one is not as it was written.
     """
     with path.open("rb") as file:
-        while len(header := file.read(_HEADER_BYTES)) == _HEADER_BYTES:
-            task, length, checksum = (int.from_bytes(header[at : at + 4], "big") for at in (0, 4, 8))
-            data = file.read(length)
-            if len(data) < length:
-                return
-            if crc32(data) != checksum:
-                raise SpillError(f"{path} is damaged")
-            yield Block(task, data)
+        yield from _blocks(file, path)
+
+
+def _blocks(file: BinaryIO, path: Path) -> Iterator[Block]:
+    while len(header := file.read(_HEADER_BYTES)) == _HEADER_BYTES:
+        task, length, checksum = (int.from_bytes(header[at : at + 4], "big") for at in (0, 4, 8))
+        data = file.read(length)
+        if len(data) < length:
+            return
+        if crc32(data) != checksum:
+            raise SpillError(f"{path} is damaged")
+        yield Block(task, data)
 
 
 class Partitions(Generic[T]):

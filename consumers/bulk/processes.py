@@ -1,0 +1,103 @@
+"""Processes that compute: a task is a pure function of what it is given and of files, and writes files of its own.
+
+It takes a second to start them, so they are for long work. They end with the process that started them.
+"""
+
+import asyncio
+import fcntl
+import gc
+import os
+import signal
+import threading
+from collections import deque
+from collections.abc import AsyncGenerator, AsyncIterable, Callable
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from multiprocessing import get_context
+from pathlib import Path
+from time import sleep
+from typing import TypeVar
+
+R = TypeVar("R")
+
+WORTH_EVENTS = 50_000
+"""From so many events on, a batch is done in processes: it takes a second to start them."""
+
+
+class ProcessKilledError(Exception):
+    """A process was killed from outside. Its task was not done."""
+
+
+class Processes:
+    """A process for each core, started when they are first needed.
+
+    Args:
+        held: a file that every process has locked, shared, for as long as it lives: who finds it free knows that none
+            is left of those that a killed process started.
+    """
+
+    def __init__(self, held: Path | None = None) -> None:
+        self._held = held
+        self.count = len(os.sched_getaffinity(0))
+        self._pool: ProcessPoolExecutor | None = None
+
+    async def in_order(self, tasks: AsyncIterable[Callable[[], R]]) -> AsyncGenerator[R, None]:
+        """Run tasks, a few more at a time than there are processes, and give their results in the order of tasks.
+
+        When it ends in any way, none runs any more.
+
+        Raises:
+            ProcessKilledError: a process was killed from outside.
+        """
+        pending: deque[asyncio.Future[R]] = deque()
+        try:
+            async for task in tasks:
+                pending.append(self._begin(task))
+                if len(pending) > 2 * self.count:
+                    yield await pending.popleft()
+            while pending:
+                yield await pending.popleft()
+        except BrokenProcessPool as error:
+            self.close()
+            raise ProcessKilledError(
+                "a process that worked for this one was killed from outside. Is memory short? Try again"
+            ) from error
+        finally:
+            for future in pending:
+                future.cancel()
+            # What has begun cannot be cancelled, and what it still writes would lie in the way of what comes next.
+            await asyncio.gather(*pending, return_exceptions=True)
+
+    def close(self) -> None:
+        """Wait for what runs, and end the processes; they are started anew when they are needed again."""
+        if self._pool is not None:
+            self._pool.shutdown(cancel_futures=True)
+            self._pool = None
+
+    def _begin(self, task: Callable[[], R]) -> "asyncio.Future[R]":
+        """Begin a task, in a new process maybe: Ctrl-C is for this one alone, and what is blocked is inherited."""
+        blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            if self._pool is None:
+                self._pool = ProcessPoolExecutor(self.count, get_context("spawn"), start, (os.getpid(), self._held))
+            return asyncio.get_running_loop().run_in_executor(self._pool, task)
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
+
+
+def start(parent: int, held: Path | None = None) -> None:
+    """Prepare a process: it ends with its parent, which shares out the work and alone listens to Ctrl-C."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if held is not None:
+        fcntl.flock(os.open(held, os.O_RDONLY), fcntl.LOCK_SH)
+    if os.getppid() != parent:  # it was killed while we started
+        os._exit(1)
+    # A task makes a million objects that it needs to its end, and no cycles: looking for some is a fifth of the time.
+    gc.disable()
+    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+
+
+def _end_with(parent: int) -> None:
+    while os.getppid() == parent:
+        sleep(1)
+    os._exit(1)

@@ -1,0 +1,146 @@
+"""The two rounds of a publication of many events: on all cores, into one state.
+
+Projects and bins do not know each other, so processes fold them side by side. They read the state as it was before the
+publication; what it is to keep they write down, and this process, which alone writes to it, saves that as they go on.
+"""
+
+import asyncio
+import shutil
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import aclosing
+from functools import partial
+from secrets import token_hex
+
+import msgspec
+
+from consumers import rounds, state
+from consumers.bulk import tasks
+from consumers.bulk.partitions import Block, count_partitions, read_blocks
+from consumers.bulk.processes import Processes
+from consumers.bulk.tasks import EVENT_PARTS, Batch, FoldedPart, Kept, SealedPart, share
+from projections.bins import TargetChange, hashed_path
+from projections.project_list import Listing
+from projections.repository import RoleEntry
+
+_MAX_BINS_AT_ONCE = 64
+_decode_kept = msgspec.msgpack.Decoder(Kept).decode
+
+
+def bin_parts(bins: int, events: int) -> int:
+    """Into how many groups bins are divided: one has at most 64 of them, and a bounded number of targets."""
+    return min(bins, max(-(-bins // _MAX_BINS_AT_ONCE), count_partitions(3 * events)))
+
+
+class BulkRounds:
+    """The rounds in processes. Contract: `consumers.rounds.Rounds`."""
+
+    def __init__(self, job: rounds.Job, processes: Processes, remote: tasks.Sink) -> None:
+        self._store, self._workers, self._edition, self._tail, self._sealer, self._sink, spill = job
+        self._processes = processes
+        self._remote = remote
+        self._folder = spill / "bulk"
+        self._names: list[str] = []
+        self._choice = job.edition.choice()
+        self._batch: Batch | None = None
+
+    def close(self) -> None:
+        """Delete what was spilled."""
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    async def fold(self) -> list[Listing]:
+        """Fold the events."""
+        edition = self._edition
+        listings: list[Listing] = []
+        first = edition.before.size
+        async for extension in self._tail.extensions(edition.after.size, routed=False):
+            await rounds.keep_extension(self._store, extension, self._sink)
+            if edition.before.authority is None and first == edition.before.size and extension.ceremonies:
+                first = extension.ceremonies[0].index + 1  # before the first root no event is for an aggregate
+        batch = self._batch = Batch(
+            folder=self._folder / token_hex(8),
+            slices=await self._tail.files(edition.after.size),
+            first=first,
+            end=edition.after.size,
+            choice=self._choice._replace(stamps={}),
+            bin_parts=bin_parts(self._choice.layout.count, edition.size),
+            html=edition.authority.settings.html_pages,
+            sink=self._remote,
+            state=self._store.path if edition.before.size else None,
+            keeps=True,
+        )
+
+        async def folding() -> AsyncIterator[Callable[[], FoldedPart]]:
+            shares = count_partitions(edition.size)
+            for number in range(shares):
+                yield partial(tasks.fold_projects, batch, number, share(number, shares, EVENT_PARTS))
+
+        async with aclosing(self._processes.in_order(folding())) as folded:
+            async for done in folded:
+                await self._save(batch, done.kept)
+                for path, digest, token in done.pages:
+                    hashed = hashed_path(path, digest)
+                    self._sink.adopt(hashed, digest, token)
+                    self._sink.show(f"targets/{path}", hashed)
+                for path in done.hidden:
+                    self._sink.show(f"targets/{path}", None)
+                listings.extend(done.listings)
+                self._names.append(done.name)
+        return listings
+
+    async def add(self, pages: Sequence[tuple[str, bytes]], changes: Sequence[TargetChange]) -> None:
+        """Add pages and changes of targets."""
+        async with rounds.page_writer(self._workers, self._sink) as writer:
+            await writer.add(pages)
+            rounds.hide_pages(changes, self._sink)
+        name, targets = f"list.{token_hex(8)}", dict[int, list[TargetChange]]()
+        batch = self._folded()
+        tasks.sort_targets(changes, batch, targets)
+        await self._workers.run(tasks.write_targets, batch, name, targets)
+        self._names.append(name)
+
+    async def seal(self) -> dict[str, RoleEntry]:
+        """Render and seal bins."""
+        entries: dict[str, RoleEntry] = {}
+        batch = self._folded()
+        async with (
+            aclosing(self._processes.in_order(self._sealing(batch))) as sealed,
+            rounds.bin_sealer(self._workers, self._sealer, self._sink) as signing,
+        ):
+            async for done in sealed:
+                await signing.add(done.unsealed)
+                await self._save(batch, done.kept)
+                for name, entry in done.entries.items():
+                    self._sink.adopt(f"metadata/{entry.version}.{name}.json", entry.sha256, done.tokens[name])
+                for name, targets in done.stuffed.items():
+                    rounds.warn_of_stuffed(name, done.entries[name].length, targets)
+                entries.update(done.entries)
+        return entries | dict(signing.results)
+
+    async def _sealing(self, batch: Batch) -> AsyncIterator[Callable[[], SealedPart]]:
+        layout = self._choice.layout
+        for part in range(batch.bin_parts):
+            bins = layout.bins_of(part, batch.bin_parts)
+            some = batch._replace(choice=self._choice.of(bins), slices=())
+            yield partial(tasks.seal_bins, some, part, self._names, self._sealer.remote(map(layout.name, bins)))
+
+    def _folded(self) -> Batch:
+        if self._batch is None:
+            raise ValueError("nothing was folded yet")
+        return self._batch
+
+    async def _save(self, batch: Batch, name: str) -> None:
+        """Save what a task wrote down for the state."""
+        path = batch.folder / "kept" / name
+        if not await asyncio.to_thread(path.exists):
+            return
+        blocks = read_blocks(path)
+        while (kept := await self._workers.run(_next_kept, blocks)) is not None:
+            await state.save_changes(self._store, kept.changes)
+            await state.save_seen(self._store, kept.seen)
+            await state.save_judged(self._store, "events", kept.judged)
+        await asyncio.to_thread(path.unlink)
+
+
+def _next_kept(blocks: Iterator[Block]) -> Kept | None:
+    block = next(blocks, None)
+    return None if block is None else _decode_kept(block.data)

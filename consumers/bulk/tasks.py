@@ -1,0 +1,369 @@
+"""What processes do with a batch: read slices of the log, fold projects, render bins.
+
+    slices of the log ──read──▶ events by project ──fold──▶ targets by bin ──seal──▶ metadata
+
+Each function is one task. What it hands on to a later one is in a file of its own (`consumers.bulk.parts`), which
+counts when whoever shares out the work has its result: what others left behind, because they were killed, is passed
+over.
+"""
+
+import asyncio
+from collections.abc import Iterable, Mapping, Sequence
+from hashlib import blake2b, sha256
+from heapq import merge
+from operator import attrgetter
+from pathlib import Path
+from secrets import token_hex
+from typing import NamedTuple, Protocol, Self
+
+import msgspec
+
+from consumers import state
+from consumers.bulk.partitions import Block, SpillError, append_block
+from consumers.bulk.parts import Parts, read_parts, write_parts
+from consumers.edition import Choice
+from consumers.runs import Stamp
+from consumers.sealing import CheckingSealer
+from consumers.taking import take_file
+from ledger.storage import DirectoryStorage
+from ledger.store import Store
+from projections.bins import TargetChange, fold_bin, hashed_path
+from projections.chunks import Aggregate, Change
+from projections.fold import Folded, Seen, fold_events
+from projections.merkle import LEAF_BYTES
+from projections.outcomes import Judged
+from projections.pages import read_facts
+from projections.prefix import Other, Reading, Routed, read_records
+from projections.project_list import Listing
+from projections.repository import LENGTH_ABOVE_BYTES, RoleEntry, bin_payload
+from schemas.events import BaseEvent
+
+EVENT_PARTS = 1024
+"""Into how many parts a slice's events are divided. A task folds one of them, or some."""
+
+_LEAVES, _OTHERS = EVENT_PARTS, EVENT_PARTS + 1
+_PROJECTS_AT_ONCE = 128
+_BINS_AT_ONCE = 32
+
+_events = Parts(Routed)
+_targets = Parts(TargetChange)
+_decode_others = msgspec.msgpack.Decoder(list[Other]).decode
+_encode = msgspec.msgpack.Encoder().encode
+
+
+class Sink(Protocol):
+    """Where a process writes."""
+
+    def put(self, path: str, data: bytes) -> str:
+        """Write an immutable file; gives what whoever shares out the work needs to find it."""
+
+    def show(self, path: str, source: str) -> None:
+        """A plain page shows this immutable file, if they are where they belong already."""
+
+
+# --- reading ---------------------------------------------------------------------------------------------------------
+
+
+class Slice(NamedTuple):
+    """A slice of the log that was read into a file; `others` are the records that the prefix judges, without those that
+    nothing follows from.
+    """
+
+    task: int
+    start: int
+    end: int
+    name: str
+    last_digest: str
+    others: list[Other]
+
+    def glance(self, folder: Path) -> Reading:
+        """What the prefix needs of it."""
+        return Reading(self.start, self._leaves(folder), [], self.others, self.last_digest)
+
+    def whole(self, folder: Path, *, routed: bool = True) -> Reading:
+        """All of it, with the events for aggregates or without."""
+        others = [
+            other for data in read_parts(folder / self.name, _OTHERS, _OTHERS + 1) for other in _decode_others(data)
+        ]
+        parts = [_events.read([folder / self.name], part, part + 1) for part in range(EVENT_PARTS)] if routed else []
+        items = list(merge(*parts, key=attrgetter("index")))
+        return Reading(self.start, self._leaves(folder), items, others, self.last_digest)
+
+    def _leaves(self, folder: Path) -> bytes:
+        leaves = b"".join(read_parts(folder / self.name, _LEAVES, _LEAVES + 1))
+        if len(leaves) != LEAF_BYTES * (self.end - self.start):
+            raise SpillError(f"{folder / self.name} is not whole")
+        return leaves
+
+
+def read_slice(folder: Path, salt: bytes, task: int, first: int, values: Sequence[bytes | None]) -> Slice:
+    """Decode a slice of the log into a file in a folder."""
+    return write_slice(folder, salt, task, read_records(first, values))
+
+
+def write_slice(folder: Path, salt: bytes, task: int, reading: Reading) -> Slice:
+    """Write what records said.
+
+    Args:
+        folder: where to.
+        salt: decides which aggregates share a part: nobody shall be able to choose names that all fall into one.
+        task: the number of the slice.
+        reading: what its records said.
+    """
+    items: dict[int, list[Routed]] = {}
+    for item in reading.routed:
+        digest = blake2b(item.key.encode(), digest_size=4, key=salt).digest()
+        items.setdefault(int.from_bytes(digest, "big") % EVENT_PARTS, []).append(item)
+    name = f"{task}.{token_hex(8)}"
+    parts = _events.encode(items) | {_LEAVES: reading.leaves, _OTHERS: _encode(reading.others)}
+    write_parts(folder / name, parts, _OTHERS + 1)
+    others = [other for other in reading.others if isinstance(other.event, BaseEvent) or other.index == 0]
+    return Slice(task, reading.start, reading.end, name, reading.last_digest, others)
+
+
+def share(number: int, shares: int, parts: int) -> range:
+    """The parts that one of so many tasks takes."""
+    return range(number * parts // shares, (number + 1) * parts // shares)
+
+
+# --- folding ---------------------------------------------------------------------------------------------------------
+
+
+class Batch(NamedTuple):
+    """What the tasks of a batch share.
+
+    `slices` are files of events, of which those from `first` to `end` (exclusive) count. The state is that from before
+    the batch; without one, there is nothing before. `kept` is where a task writes what the state is to keep.
+    """
+
+    folder: Path
+    slices: Sequence[Path]
+    first: int
+    end: int
+    choice: Choice
+    bin_parts: int
+    html: bool
+    sink: Sink
+    state: Path | None = None
+    keeps: bool = False
+    source: Path | None = None
+
+
+class Kept(msgspec.Struct, array_like=True):
+    """What a state is to keep."""
+
+    changes: list[Change]
+    seen: list[Seen] = []
+    judged: list[Judged] = []
+
+
+class PutPage(NamedTuple):
+    """A page that a process wrote: its target path, its digest, and what the sink said."""
+
+    path: str
+    sha256: str
+    token: str
+
+
+class FoldedPart(NamedTuple):
+    """Projects and facts that were folded. `name` is that of the file of their targets by bins, `kept` that of what a
+    state is to keep. `files` says how many files were written, `pages` which pages are new, `hidden` which are gone;
+    `missing` are distribution files that were not there to be taken.
+    """
+
+    task: int
+    name: str
+    kept: str
+    listings: list[Listing]
+    files: int
+    pages: list[PutPage]
+    hidden: list[str]
+    missing: list[str]
+
+
+def fold_projects(batch: Batch, task: int, parts: range) -> FoldedPart:
+    """Fold the projects and facts of some parts: write their pages, and their targets by bins."""
+    name = f"{task}.{token_hex(8)}"
+    items = [
+        item for item in _events.read(batch.slices, parts.start, parts.stop) if batch.first <= item.index < batch.end
+    ]
+    done = FoldedPart(task, name, f"{name}.kept" if batch.keeps else "", [], 0, [], [], [])
+    files = 0
+    targets: dict[int, list[TargetChange]] = {}
+    with _States(batch.state) as states:
+        for keys, chosen in groups(items, _PROJECTS_AT_ONCE):
+            folded = fold_events(states.load(keys), states.seen(chosen), chosen, html=batch.html)
+            for path, data in folded.pages:
+                done.pages.append(put_page(batch.sink, path, data))
+            sort_targets(folded.targets, batch, targets)
+            done.hidden.extend(hidden_pages(folded.targets))
+            done.listings.extend(folded.listings)
+            if batch.source is not None:
+                taken, missing = _take_files(batch, batch.source, folded)
+                files += taken
+                done.missing.extend(missing)
+            if batch.keeps:
+                _keep(batch, done.kept, Kept(folded.changes, folded.seen, folded.judged))
+    write_targets(batch, name, targets)
+    files += 2 * len(done.pages)
+    # Who keeps nothing has the pages where they belong.
+    return done._replace(files=files, pages=done.pages if batch.keeps else [])
+
+
+def groups(items: Sequence[Routed], size: int) -> Iterable[tuple[list[str], list[Routed]]]:
+    """Events in groups of so many aggregates, with their keys."""
+    by_key: dict[str, list[Routed]] = {}
+    for item in items:
+        by_key.setdefault(item.key, []).append(item)
+    keys = sorted(by_key)
+    for start in range(0, len(keys), size):
+        group = keys[start : start + size]
+        yield group, [item for key in group for item in by_key[key]]
+
+
+def hidden_pages(changes: Iterable[TargetChange]) -> list[str]:
+    """Pages that are gone."""
+    return [
+        change.path
+        for change in changes
+        if change.entry is None and change.act == "set" and change.path.startswith("simple/")
+    ]
+
+
+def put_page(sink: Sink, path: str, data: bytes) -> PutPage:
+    """Write a page under its consistent-snapshot name, and show it under its plain one."""
+    digest = sha256(data).hexdigest()
+    hashed = hashed_path(path, digest)
+    token = sink.put(hashed, data)
+    sink.show(f"targets/{path}", hashed)
+    return PutPage(path, digest, token)
+
+
+def sort_targets(changes: Iterable[TargetChange], batch: Batch, targets: dict[int, list[TargetChange]]) -> None:
+    """Add changes of targets to those of the same group of bins."""
+    for change in changes:
+        part = batch.choice.layout.partition_of(change.path, batch.bin_parts)
+        targets.setdefault(part, []).append(change)
+
+
+def write_targets(batch: Batch, name: str, targets: Mapping[int, Sequence[TargetChange]]) -> None:
+    """Write changes of targets by groups of bins."""
+    write_parts(batch.folder / "targets" / name, _targets.encode(targets), batch.bin_parts)
+
+
+class _States:
+    """A state, read by a process; what the process that shares out the work writes meanwhile is not in it yet."""
+
+    def __init__(self, path: Path | None) -> None:
+        self._store = None if path is None else Store(path, read_only=True)
+        self._runner = asyncio.Runner()
+
+    def __enter__(self) -> Self:
+        if self._store is not None:
+            self._runner.run(self._store.open())
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._store is not None:
+            self._runner.run(self._store.close())
+        self._runner.close()
+
+    def load(self, keys: Sequence[str]) -> Mapping[str, Aggregate]:
+        """Stored aggregates by key."""
+        return {} if self._store is None else self._runner.run(state.load_aggregates(self._store, keys))
+
+    def seen(self, items: Sequence[Routed]) -> Mapping[tuple[str, str], str]:
+        """Digests of remembered events with the ids of these."""
+        return {} if self._store is None else self._runner.run(state.load_seen(self._store, items))
+
+
+def _take_files(batch: Batch, source: Path, folded: Folded) -> tuple[int, list[str]]:
+    storage = DirectoryStorage(batch.folder / "tree", batch.folder / "staging", durable=False)
+    taken = {
+        facts.path: take_file(storage, source, facts)
+        for change in folded.changes
+        if change.key.startswith("project:")
+        for chunk in change.put
+        for facts in read_facts(chunk)
+        if not facts.removed
+    }
+    return sum(taken.values()), [path for path, count in taken.items() if not count]
+
+
+def _keep(batch: Batch, name: str, kept: Kept) -> None:
+    path = batch.folder / "kept" / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    append_block(path, Block(0, _encode(kept)))
+
+
+# --- sealing ---------------------------------------------------------------------------------------------------------
+
+
+class Unsealed(NamedTuple):
+    """A bin that is to be signed: its name, its stamp, and its rendered targets."""
+
+    name: str
+    stamp: Stamp
+    targets: bytes
+
+
+class SealedPart(NamedTuple):
+    """Bins that were rendered: those that were sealed, with what the sink said of their files, and those that are for
+    the caller to sign. `stuffed` are the targets of bins that are very long.
+    """
+
+    task: int
+    kept: str
+    entries: dict[str, RoleEntry]
+    tokens: dict[str, str]
+    unsealed: list[Unsealed]
+    stuffed: dict[str, bytes]
+
+
+def seal_bins(batch: Batch, task: int, names: Sequence[str], sealer: CheckingSealer | None) -> SealedPart:
+    """Render the bins of one group; check what the log says of them, and write their files.
+
+    Args:
+        batch: the batch.
+        task: the group.
+        names: the files of targets, as `fold_projects` named them.
+        sealer: has what the log says; without one, the bins are for the caller to sign.
+
+    Raises:
+        DivergenceError: a bin has changed, and no publication signed it; or what was signed is something else.
+    """
+    layout = batch.choice.layout
+    changes: dict[int, list[TargetChange]] = {}
+    for change in _targets.read([batch.folder / "targets" / name for name in names], task, task + 1):
+        changes.setdefault(layout.index_of_target(change.path), []).append(change)
+    done = SealedPart(task, f"bins.{task}.{token_hex(8)}" if batch.keeps else "", {}, {}, [], {})
+    visited = batch.choice.visited(layout.bins_of(task, batch.bin_parts), changes)
+    with _States(batch.state) as states:
+        for start in range(0, len(visited), _BINS_AT_ONCE):
+            group = visited[start : start + _BINS_AT_ONCE]
+            stored = states.load([layout.key(index) for index in group])
+            kept: list[Change] = []
+            for index in group:
+                key = layout.key(index)
+                folded = fold_bin(stored.get(key, Aggregate(key)), changes.get(index, ()))
+                kept.append(folded.change)
+                stamp = batch.choice.stamp(index, differs=folded.differs)
+                if stamp is None:
+                    continue
+                bin_ = Unsealed(layout.name(index), stamp, folded.targets)
+                if sealer is None:
+                    done.unsealed.append(bin_)
+                else:
+                    _seal(bin_, sealer, batch.sink, done)
+            if batch.keeps:
+                _keep(batch, done.kept, Kept(kept))
+    return done
+
+
+def _seal(bin_: Unsealed, sealer: CheckingSealer, sink: Sink, done: SealedPart) -> None:
+    name, stamp, targets = bin_
+    file = sealer.seal(name, bin_payload(targets, stamp.number, stamp.expires))
+    done.tokens[name] = sink.put(f"metadata/{stamp.number}.{name}.json", file)
+    done.entries[name] = RoleEntry(stamp.number, stamp.expires, len(file), sha256(file).hexdigest())
+    if len(file) > LENGTH_ABOVE_BYTES:
+        done.stuffed[name] = targets

@@ -1,0 +1,286 @@
+"""The two rounds of a publication in this process: events to projects, changed targets to bins.
+
+Everything is loaded, folded, sealed and saved in groups of bounded size, so memory does not grow with the batch. While
+one group is signed and written, the next is read and folded.
+"""
+
+from collections import Counter
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from hashlib import sha256
+from pathlib import Path
+from secrets import token_hex
+from typing import NamedTuple, Protocol
+
+import orjson
+import structlog
+
+from consumers import state
+from consumers.bulk import tasks
+from consumers.bulk.partitions import Partitions
+from consumers.bulk.tasks import Unsealed, groups, hidden_pages
+from consumers.edition import Choice, Edition
+from consumers.sealing import CheckingSealer
+from consumers.tail import Tail
+from consumers.workers import Behind, Workers
+from ledger.store import Store
+from projections.bins import FoldedBin, TargetChange, bin_key, fold_bin, hashed_path, take_targets
+from projections.chunks import Aggregate
+from projections.documents import Document
+from projections.fold import Folded, fold_events
+from projections.names import split_filename
+from projections.prefix import Extension, Routed
+from projections.project_list import Listing
+from projections.repository import LENGTH_ABOVE_BYTES, RoleEntry, bin_payload
+
+BINS_PER_GROUP = 64
+PROJECTS_PER_GROUP = 128
+
+log = structlog.get_logger()
+
+
+class Sealer(Protocol):
+    """Turns payloads into metadata files. Called from several threads."""
+
+    def seal(self, name: str, payload: bytes) -> bytes:
+        """The file of a bin or of `snapshot`: the payload with its signatures.
+
+        Raises:
+            DivergenceError: the log has no such signatures, or others.
+            SignerError: a key does not sign.
+        """
+
+    def remote(self, names: Iterable[str]) -> CheckingSealer | None:
+        """What other processes seal these bins with; None: with nothing, they are for this one."""
+
+
+class Sink(Protocol):
+    """Where rendered files go. Paths are relative to what is served."""
+
+    def put(self, path: str, data: bytes) -> None:
+        """An immutable file. Called from several threads."""
+
+    def show(self, path: str, source: str | None) -> None:
+        """A plain page shows this immutable file from this publication on, or nothing."""
+
+    def put_document(self, document: Document) -> None:
+        """An offline role's document is in force from this publication on."""
+
+    def remote(self) -> tasks.Sink | None:
+        """Where other processes put files that are then adopted; None: all are to be put here."""
+
+    def adopt(self, path: str, digest: str, token: str) -> None:
+        """An immutable file with this SHA-256 was put there by another process, which was given this token."""
+
+
+class Job(NamedTuple):
+    """What both rounds work on. `spill` is a folder for what does not fit into memory."""
+
+    store: Store
+    workers: Workers
+    edition: Edition
+    tail: Tail
+    sealer: Sealer
+    sink: Sink
+    spill: Path
+
+
+class Rounds(Protocol):
+    """The two rounds of one publication: `fold`, then `add` what the list of projects makes, then `seal`."""
+
+    async def fold(self) -> list[Listing]:
+        """Fold the events; gives what they do to the list of all projects."""
+
+    async def add(self, pages: Sequence[tuple[str, bytes]], changes: Sequence[TargetChange]) -> None:
+        """Add pages by target path, and changes of targets."""
+
+    async def seal(self) -> dict[str, RoleEntry]:
+        """Render and seal bins; gives their entries, in the order of bins."""
+
+    def close(self) -> None:
+        """Delete what was spilled."""
+
+
+async def keep_extension(store: Store, extension: Extension, sink: Sink) -> None:
+    """Keep what a prefix has judged."""
+    await state.save_judged(store, "events", extension.judged)
+    await state.save_ceremonies(store, extension.ceremonies)
+    for ceremony in extension.ceremonies:
+        for document in ceremony.documents:
+            sink.put_document(document)
+
+
+def page_writer(workers: Workers, sink: Sink) -> Behind[tuple[str, bytes], None]:
+    """Writes pages, one group behind those who render them."""
+
+    def put(page: tuple[str, bytes]) -> None:
+        path, data = page
+        hashed = hashed_path(path, sha256(data).hexdigest())
+        sink.put(hashed, data)
+        sink.show(f"targets/{path}", hashed)
+
+    return Behind(workers, put)
+
+
+def bin_sealer(workers: Workers, sealer: Sealer, sink: Sink) -> Behind[Unsealed, tuple[str, RoleEntry]]:
+    """Seals and writes bins, one group behind those who render them."""
+
+    def seal(unsealed: Unsealed) -> tuple[str, RoleEntry]:
+        name, stamp, targets = unsealed
+        file = sealer.seal(name, bin_payload(targets, stamp.number, stamp.expires))
+        if len(file) > LENGTH_ABOVE_BYTES:
+            warn_of_stuffed(name, len(file), targets)
+        sink.put(f"metadata/{stamp.number}.{name}.json", file)
+        return name, RoleEntry(stamp.number, stamp.expires, len(file), sha256(file).hexdigest())
+
+    return Behind(workers, seal)
+
+
+def hide_pages(changes: Iterable[TargetChange], sink: Sink) -> None:
+    """Plain pages that are gone."""
+    for path in hidden_pages(changes):
+        sink.show(f"targets/{path}", None)
+
+
+def warn_of_stuffed(name: str, length: int, targets: bytes) -> None:
+    """Say which project fills a bin: names can be chosen so that they all fall into one (clients still download it, as
+    the snapshot gives its length).
+    """
+    names = (path.rpartition("/")[2] for path in orjson.loads(b"{" + targets + b"}"))
+    projects = Counter((split_filename(filename) or ("other targets", ""))[0] for filename in names)
+    (project, count), *_ = projects.most_common(1)
+    log.warning("a bin is very long", bin=name, bytes=length, targets=projects.total(), most=project, of_these=count)
+
+
+class OneProcess:
+    """The rounds in this process."""
+
+    def __init__(self, job: Job) -> None:
+        self._store, self._workers, self._edition, self._tail, self._sealer, self._sink, self._spill = job
+        self._targets: Partitions[TargetChange] | None = None
+
+    def close(self) -> None:
+        """Delete what was spilled."""
+        if self._targets is not None:
+            self._targets.close()
+
+    # --- events to projects --------------------------------------------------------------------------------------
+
+    async def fold(self) -> list[Listing]:
+        """Fold the events."""
+        await self._move_bins()
+        anew = self._edition.renders_all_pages
+        listings: list[Listing] = []
+        done: set[str] = set()
+        routed = Partitions(self._spill / "events", Routed, self._edition.size)
+        try:
+            async with page_writer(self._workers, self._sink) as pages:
+                await self._route(routed)
+                for index in range(routed.count):
+                    items = await self._workers.run(routed.take, index)
+                    for keys, chosen in groups(items, PROJECTS_PER_GROUP):
+                        listings.extend(await self._fold_group(keys, chosen, pages))
+                        if anew:
+                            done.update(keys)
+                if anew:
+                    async for keys in self._all_projects(done):
+                        await self._fold_group(keys, [], pages)
+        finally:
+            routed.close()
+        return listings
+
+    async def add(self, pages: Sequence[tuple[str, bytes]], changes: Sequence[TargetChange]) -> None:
+        """Add pages and changes of targets."""
+        async with page_writer(self._workers, self._sink) as writer:
+            await writer.add(pages)
+            hide_pages(changes, self._sink)
+        await self._distribute(changes)
+
+    async def _route(self, routed: Partitions[Routed]) -> None:
+        """Keep what the prefix has judged, and distribute events by the aggregate they are about."""
+        # What goes into which partition shapes nothing; nobody shall be able to choose names that all fall into one.
+        salt = token_hex(16)
+        async for extension in self._tail.extensions(self._edition.after.size):
+            await keep_extension(self._store, extension, self._sink)
+            await self._workers.run(routed.add, extension.routed, lambda item: hash(salt + item.key) % routed.count)
+
+    async def _fold_group(
+        self, keys: Sequence[str], items: Sequence[Routed], pages: Behind[tuple[str, bytes], None]
+    ) -> list[Listing]:
+        edition = self._edition
+        states = await state.load_aggregates(self._store, keys)
+        seen = await state.load_seen(self._store, items)
+        html, anew = edition.authority.settings.html_pages, edition.renders_all_pages
+        folded: Folded = await self._workers.run(fold_events, states, seen, items, html=html, render_anew=anew)
+        await pages.add(folded.pages)
+        hide_pages(folded.targets, self._sink)
+        await state.save_changes(self._store, folded.changes)
+        await state.save_seen(self._store, folded.seen)
+        await state.save_judged(self._store, "events", folded.judged)
+        await self._distribute(folded.targets)
+        return folded.listings
+
+    async def _all_projects(self, done: set[str]) -> AsyncIterator[list[str]]:
+        last = "project:"
+        while keys := await self._store.keys(last, "project;", PROJECTS_PER_GROUP):
+            last = keys[-1]
+            yield [key for key in keys if key not in done]
+
+    # --- targets to bins -----------------------------------------------------------------------------------------
+
+    async def _distribute(self, changes: Iterable[TargetChange]) -> None:
+        layout, targets = self._edition.authority.layout, await self._all_targets()
+        await self._workers.run(targets.add, changes, lambda change: layout.partition_of(change.path, targets.count))
+
+    async def _all_targets(self) -> Partitions[TargetChange]:
+        if self._targets is None:
+            expected, old = 3 * self._edition.size, self._edition.old_layout
+            if old is not None:
+                expected += 64 * await self._store.count_chunks(bin_key(old.bits, 0), f"bin:{old.bits:02};")
+            self._targets = Partitions(self._spill / "targets", TargetChange, expected)
+        return self._targets
+
+    async def _move_bins(self) -> None:
+        """Take all targets out of the old bins if there is another number of bins now, and add them to the new."""
+        old = self._edition.old_layout
+        if old is None:
+            return
+        for start in range(0, old.count, BINS_PER_GROUP):
+            keys = [old.key(index) for index in range(start, min(start + BINS_PER_GROUP, old.count))]
+            states = await state.load_aggregates(self._store, keys)
+            await self._distribute(await self._workers.run(take_targets, list(states.values())))
+        await self._store.delete_range(f"bin:{old.bits:02}:", f"bin:{old.bits:02};")
+
+    async def seal(self) -> dict[str, RoleEntry]:
+        """Render and seal bins."""
+        choice, targets = self._edition.choice(), await self._all_targets()
+        layout = choice.layout
+        async with bin_sealer(self._workers, self._sealer, self._sink) as sealing:
+            for partition in range(targets.count):
+                changes: dict[int, list[TargetChange]] = {}
+                for change in await self._workers.run(targets.take, partition):
+                    changes.setdefault(layout.index_of_target(change.path), []).append(change)
+                visited = choice.visited(layout.bins_of(partition, targets.count), changes)
+                for start in range(0, len(visited), BINS_PER_GROUP):
+                    await sealing.add(await self._fold_bins(visited[start : start + BINS_PER_GROUP], changes, choice))
+        return dict(sealing.results)
+
+    async def _fold_bins(
+        self, group: Sequence[int], changes: Mapping[int, list[TargetChange]], choice: Choice
+    ) -> list[Unsealed]:
+        """Fold changes into bins; gives those to be sealed."""
+        layout = choice.layout
+        keys = [layout.key(index) for index in group]
+        states = await state.load_aggregates(self._store, keys)
+
+        def fold_group() -> list[FoldedBin]:
+            pairs = zip(group, keys, strict=True)
+            return [fold_bin(states.get(key, Aggregate(key)), changes.get(index, ())) for index, key in pairs]
+
+        folded = await self._workers.run(fold_group)
+        await state.save_changes(self._store, [each.change for each in folded])
+        stamps = [choice.stamp(index, differs=each.differs) for index, each in zip(group, folded, strict=True)]
+        return [
+            Unsealed(layout.name(index), stamp, each.targets)
+            for index, stamp, each in zip(group, stamps, folded, strict=True)
+            if stamp is not None
+        ]

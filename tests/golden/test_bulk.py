@@ -1,0 +1,116 @@
+"""Followers that fold on all cores: the same state and the same files as with one process, whatever goes wrong."""
+
+import asyncio
+from collections.abc import Iterator
+from multiprocessing import active_children
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from consumers import renderer, tail
+from consumers.bulk import partitions
+from consumers.bulk.processes import ProcessKilledError
+from consumers.bulk.rounds import BulkRounds
+from consumers.context import Context
+from consumers.outlets import PublicOutlet
+from consumers.server import open_follower
+from tests.client.index import Index, silence, tree
+from tests.golden.positions import read_state, skip_from, step_all
+from tests.golden.records import load
+from tests.golden.replay import context_of
+
+
+@pytest.fixture(scope="module")
+def context(tmp_path_factory: pytest.TempPathFactory) -> Context:
+    silence()
+    golden = load()
+    return context_of(tmp_path_factory.mktemp("ledger"), golden.events, golden.publications)
+
+
+@pytest.fixture(scope="module")
+def stepped(context: Context, tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """States after each publication, made one by one in one process."""
+    folder = tmp_path_factory.mktemp("states") / "states"
+    return [folder / f"{number}.sqlite" for number in step_all(context, folder)]
+
+
+@pytest.fixture
+def bulk(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
+    """Every batch counts as long, and is cut into many pieces; the sizes of those that were done in processes."""
+    sizes: list[int] = []
+    fold = BulkRounds.fold
+
+    async def counting(self: BulkRounds) -> Any:
+        sizes.append(self._edition.size)
+        return await fold(self)
+
+    monkeypatch.setattr(BulkRounds, "fold", counting)
+    monkeypatch.setattr(renderer, "WORTH_EVENTS", 0)
+    monkeypatch.setattr(tail, "WORTH_EVENTS", 0)
+    monkeypatch.setattr(tail, "_LOOK_AFTER", 0)
+    monkeypatch.setattr(tail, "SLICE_BYTES", 10_000)
+    monkeypatch.setattr(partitions, "ITEMS_PER_PARTITION", 30)
+    yield sizes
+    assert sizes
+
+
+@pytest.mark.parametrize("place", [0, 6, 14])
+def test_a_state_is_what_one_process_makes_of_it(
+    context: Context, stepped: list[Path], bulk: list[int], place: int
+) -> None:
+    """What a root voids, or what moves to other bins, is for one process."""
+    assert skip_from(context, stepped[place]) == read_state(stepped[-1])
+    assert max(bulk) > 20
+
+
+def test_a_tree_is_what_one_process_makes_of_it(
+    context: Context, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> None:
+    def publish(name: str) -> dict[str, str]:
+        async def run() -> None:
+            storage = Context(context.folder, context.config).storage(name)
+            storage._root, storage._staging = tmp_path / name, tmp_path / f"{name}.staging"
+            async with open_follower(context, name, PublicOutlet(storage), storage) as opened:
+                while await opened.follower.skip() or await opened.follower.step():
+                    pass
+
+        asyncio.run(run())
+        return tree(tmp_path / name)
+
+    expected = publish("alone")
+    bulk: list[int] = request.getfixturevalue("bulk")
+    assert publish("together") == expected
+    assert bulk
+    assert not list((tmp_path / "together.staging").glob("*"))
+
+
+def test_a_signer_that_signs_much(bulk: list[int], tmp_path: Path) -> None:
+    index = Index.create(tmp_path / "index")
+    for name in ("one", "two", "three"):
+        index.upload(name)
+    index.publish_and_check()
+    index.upload("one", "2.0")
+    index.publish_and_check()
+    index.verify()
+    index.check_rebuilt(tmp_path / "rebuilt")
+    assert len(bulk) > 4
+
+
+def test_a_killed_process_is_said_and_nothing_is_kept(
+    context: Context, stepped: list[Path], bulk: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save = BulkRounds._save
+
+    async def kill(self: BulkRounds, *arguments: Any) -> None:
+        await save(self, *arguments)
+        for process in active_children():
+            process.kill()
+
+    with monkeypatch.context() as patched:
+        patched.setattr(BulkRounds, "_save", kill)
+        with pytest.raises(ProcessKilledError, match="memory"):
+            skip_from(context, stepped[0])
+    assert read_state(context.state / "skipping.sqlite") == read_state(stepped[0])
+    assert skip_from(context, stepped[0]) == read_state(stepped[-1])
+    assert bulk

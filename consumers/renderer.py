@@ -79,14 +79,18 @@ class Renderer:
         return OneProcess(job)
 
     async def _list_projects(self, edition: Edition, listings: list[Listing], rounds: Rounds) -> None:
-        projects = ProjectList(await self._store.load_header(project_list.KEY))
+        store = self._store
+        names = sorted({each.name for each in listings})
+        projects = ProjectList(await store.load_header(project_list.KEY), await state.load_waiting(store, names))
         projects.follow([(claim, authority.settings) for claim, authority in edition.claims], listings)
-        stored = Aggregate(project_list.KEY)
+        stored, waited = Aggregate(project_list.KEY), dict[str, bool]()
         if projects.is_rendered:
-            found = await state.load_aggregates(self._store, [project_list.KEY])
+            found = await state.load_aggregates(store, [project_list.KEY])
             stored = found.get(project_list.KEY, stored)
-        change, pages, changes = await self._workers.run(projects.finish, stored.chunks)
-        await state.save_changes(self._store, [change])
+            waited = await state.load_waiting(store)
+        change, pages, changes = await self._workers.run(projects.finish, stored.chunks, waited)
+        await state.save_waiting(store, projects.left, is_rendered=projects.is_rendered)
+        await state.save_changes(store, [change])
         await rounds.add(pages, changes)
 
     async def _retire(self, edition: Edition) -> dict[str, RoleEntry]:

@@ -49,6 +49,19 @@ async def save_seen(store: Store, seen: Iterable[Seen]) -> None:
     await store.save_seen([(each.key, each.id, each.digest) for each in seen])
 
 
+async def load_waiting(store: Store, names: Sequence[str] | None = None) -> dict[str, bool]:
+    """Those of these names, or of all, that wait for the list of projects: whether they came or went."""
+    return {name: bool(came) for name, came in await store.load_waiting(names)}
+
+
+async def save_waiting(store: Store, left: Mapping[str, bool | None], *, is_rendered: bool) -> None:
+    """Keep which names wait, as `ProjectList.left` says."""
+    if is_rendered:
+        await store.clear_waiting()
+    kept = [(name, int(came)) for name, came in left.items() if came is not None]
+    await store.save_waiting(kept, [name for name, came in left.items() if came is None])
+
+
 async def save_judged(store: Store, log: str, judged: Iterable[Judged]) -> None:
     """Remember the outcomes of records, except of those that were simply accepted."""
     await store.save_judged(

@@ -21,7 +21,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ledger.databases import complete, connect, disconnect
 
-FORMAT = 2
+FORMAT = 3
 """Another layout is another number; a file with another number is deleted and rebuilt."""
 
 # Durable enough for what can be rebuilt: a power failure may lose the last commits, never their order.
@@ -42,6 +42,7 @@ CREATE TABLE aggregates (key TEXT PRIMARY KEY, header BLOB NOT NULL, crc32 INTEG
 CREATE TABLE chunks (key TEXT NOT NULL, lower TEXT NOT NULL, facts BLOB NOT NULL, body BLOB NOT NULL,
     html BLOB NOT NULL, crc32 INTEGER NOT NULL, PRIMARY KEY (key, lower));
 CREATE TABLE seen (key TEXT NOT NULL, id TEXT NOT NULL, digest TEXT NOT NULL, PRIMARY KEY (key, id)) WITHOUT ROWID;
+CREATE TABLE waiting (name TEXT PRIMARY KEY, came INTEGER NOT NULL, crc32 INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE roles (name TEXT PRIMARY KEY, version INTEGER NOT NULL, expires TEXT NOT NULL, length INTEGER NOT NULL,
     sha256 TEXT NOT NULL, crc32 INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE publications (number INTEGER PRIMARY KEY, idx INTEGER NOT NULL, digest TEXT NOT NULL,
@@ -260,6 +261,22 @@ class Store:
     async def save_seen(self, rows: Sequence[tuple[str, str, str]]) -> None:
         """Remember ids."""
         await self._many("INSERT OR REPLACE INTO seen VALUES (?, ?, ?)", rows)
+
+    async def load_waiting(self, names: Sequence[str] | None) -> list[tuple[str, int]]:
+        """Which of these names, or of all, wait for the list of projects: `(name, whether it came)`."""
+        if names is None:
+            return self._checked(await self._rows("SELECT name, came, crc32 FROM waiting"))
+        statement = "SELECT w.name, w.came, w.crc32 FROM json_each(?) AS j CROSS JOIN waiting AS w ON w.name = j.value"
+        return self._checked(await self._rows(statement, json.dumps(list(names))))
+
+    async def save_waiting(self, rows: Sequence[tuple[str, int]], dropped: Sequence[str]) -> None:
+        """Put names that wait, and drop others."""
+        await self._many("DELETE FROM waiting WHERE name = ?", [(name,) for name in dropped])
+        await self._many("INSERT OR REPLACE INTO waiting VALUES (?, ?, ?)", _with_checksums(rows))
+
+    async def clear_waiting(self) -> None:
+        """No name waits any more."""
+        await self._execute("DELETE FROM waiting")
 
     # --- position, roles, publications ---------------------------------------------------------------------------
 

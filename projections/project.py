@@ -39,6 +39,8 @@ class Project:
         self._name = name
         self._html = html
         self._header = _header_decoder.decode(state.header) if state.header else ProjectHeader()
+        self._existed = self._header.exists
+        self._had_html = html
         self.listings: list[Listing] = []
         self._files = ChunkedMap(state.chunks, FileCodec(self._header, html=html))
         self._before: dict[str, FileFacts | None] = {}
@@ -65,7 +67,8 @@ class Project:
         return outcome
 
     def render_anew(self) -> None:
-        """Render every entry and page: settings in root that shape them have changed."""
+        """Render every entry and page: whether there are HTML pages has changed."""
+        self._had_html = not self._html
         self._files.touch_all()
         self._changed = True
 
@@ -77,15 +80,17 @@ class Project:
         targets = self._target_changes()
         put, drop = self._files.finish()
         change = Change(self._key, _header_encoder.encode(header), put, drop)
-        pages = []
-        if header.exists:
-            if self._html:
-                pages.append((HTML_PAGE.format(self._name), html_page(self._name, header, self._files.chunks)))
-            pages.append((JSON_PAGE.format(self._name), json_page(self._name, header, self._files.chunks)))
-        shown = dict(pages)
-        for pattern in (HTML_PAGE, JSON_PAGE):
-            path = pattern.format(self._name)
-            targets.append(page_target(path, shown.get(path)))
+        pages: list[tuple[str, bytes]] = []
+        for pattern, render, is_shown, was_shown in (
+            (HTML_PAGE, html_page, self._html, self._had_html),
+            (JSON_PAGE, json_page, True, True),
+        ):
+            path, page = pattern.format(self._name), None
+            if header.exists and is_shown:
+                page = render(self._name, header, self._files.chunks)
+                pages.append((path, page))
+            if page is not None or (self._existed and was_shown):
+                targets.append(page_target(path, page))
         return change, pages, targets
 
     def _target_changes(self) -> list[TargetChange]:

@@ -1,10 +1,11 @@
 """The list of all projects, `simple/index.json`: a target that is rendered at most so often.
 
 At PyPI's size it is 20 MB, so root says how long one rendering lasts (`project_list_seconds`). The chunks hold
-what was rendered; what changed since waits in the header. When it is rendered depends on nothing but claims and events.
+what was rendered; names that came or went since wait, each by itself, since after the import of an index they are as
+many as projects. When it is rendered depends on nothing but claims and events.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 import orjson
@@ -33,7 +34,7 @@ class _Header(msgspec.Struct, array_like=True):
     rendered_at: str = ""
     html: bool = False
     serial: int = 0
-    pending: dict[str, bool] = msgspec.field(default_factory=dict)
+    waiting: int = 0
 
 
 class _NameCodec:
@@ -48,12 +49,20 @@ class _NameCodec:
 class ProjectList:
     """The list while publications pass: for each in order `apply` and `advance`; after the last, `finish`.
 
-    Only `finish` needs the chunks, and only if `is_rendered`: most publications do not touch the list.
+    Only `finish` needs the chunks, and all names that wait, and only if `is_rendered`: most publications do not touch
+    the list.
+
+    Args:
+        header: as stored.
+        waiting: of the names that wait, at least those in the listings to come: whether they came or went.
     """
 
-    def __init__(self, header: bytes) -> None:
+    def __init__(self, header: bytes, waiting: Mapping[str, bool]) -> None:
         self._header = msgspec.msgpack.decode(header, type=_Header) if header else _Header()
+        self._waited = dict(waiting)
+        self._touched: set[str] = set()
         self._moved: dict[str, bool] = {}
+        self._left: dict[str, bool | None] = {}
         self.is_rendered = False
 
     def follow(self, claims: Iterable[tuple[Claim, Settings]], listings: Iterable[Listing]) -> None:
@@ -70,33 +79,50 @@ class ProjectList:
 
     def apply(self, listings: Iterable[Listing]) -> None:
         """Take in what a publication's events did, in the order of their indices for each project."""
-        pending = self._header.pending
         for listing in listings:
+            waits = self._left[listing.name] if listing.name in self._left else self._waited.get(listing.name)
             # A listing is a transition, so what was rendered follows without a look at the list.
-            was_rendered = not pending.get(listing.name, listing.exists)
-            if was_rendered == listing.exists:
-                pending.pop(listing.name, None)
-            else:
-                pending[listing.name] = listing.exists
+            was_rendered = not (listing.exists if waits is None else waits)
+            now = None if was_rendered == listing.exists else listing.exists
+            self._header.waiting += (now is not None) - (waits is not None)
+            self._left[listing.name] = now
 
     def advance(self, claim: Claim, settings: Settings) -> None:
         """Decide whether this publication renders the list."""
         header = self._header
         if header.rendered_at and header.html == settings.html_pages:
             due_at = expires_at(header.rendered_at, settings.project_list_seconds)
-            if not header.pending or claim.time < due_at:
+            if not header.waiting or claim.time < due_at:
                 return
-        self._moved.update(header.pending)
+        if not self.is_rendered:
+            self._touched = set(self._left)
+        self._moved.update({name: exists for name, exists in self._left.items() if exists is not None})
+        self._waited, self._left = {}, {}
         self._header = _Header(claim.time, settings.html_pages, claim.size - 1)
         self.is_rendered = True
 
-    def finish(self, chunks: Sequence[Chunk]) -> tuple[Change, list[tuple[str, bytes]], list[TargetChange]]:
-        """What to store, and if a publication rendered the list, pages by target path and changes of targets."""
-        header = _encode(self._header)
+    @property
+    def left(self) -> Mapping[str, bool | None]:
+        """What to store of names that wait: whether they came or went, None if they no longer wait. If the list is
+        rendered, that is all that waits; else the rest stays as it is.
+        """
+        return self._left
+
+    def finish(
+        self, chunks: Sequence[Chunk], waited: Mapping[str, bool]
+    ) -> tuple[Change, list[tuple[str, bytes]], list[TargetChange]]:
+        """What to store, and if a publication rendered the list, pages by target path and changes of targets.
+
+        Args:
+            chunks: as stored.
+            waited: all names that waited.
+        """
+        header = msgspec.msgpack.encode(self._header)
         if not self.is_rendered:
             return Change(KEY, header), [], []
         names = ChunkedMap(chunks, _NameCodec())
-        for name, exists in sorted(self._moved.items()):
+        moved = {name: exists for name, exists in waited.items() if name not in self._touched} | self._moved
+        for name, exists in sorted(moved.items()):
             if exists:
                 names.put(name, _entry(name))
             else:
@@ -115,11 +141,6 @@ def _render(chunks: Iterable[Chunk], header: _Header) -> list[tuple[str, bytes]]
         entries = orjson.loads(b"[" + names + b"]")
         pages.insert(0, (HTML_PATH, html_list((entry["name"] for entry in entries), header.serial)))
     return pages
-
-
-def _encode(header: _Header) -> bytes:
-    """The header in one form; msgspec's own sorting takes quadratic time."""
-    return msgspec.msgpack.encode(msgspec.structs.replace(header, pending=dict(sorted(header.pending.items()))))
 
 
 def _entry(name: str) -> bytes:

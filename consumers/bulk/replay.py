@@ -377,9 +377,9 @@ class _Rendering:
         """Render the list of all projects, as it was when it was last due; gives the file of its targets, and how many
         pages it has.
         """
-        projects = ProjectList(b"")
+        projects = ProjectList(b"", {})
         projects.follow([(claim, authority.settings) for claim, authority in self._run.claims], listings)
-        _, pages, changes = projects.finish(())
+        _, pages, changes = projects.finish((), {})
         for path, data in pages:
             tasks.put_page(self._tree, path, data)
         name, targets = f"list.{token_hex(8)}", dict[int, list[TargetChange]]()

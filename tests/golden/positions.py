@@ -51,7 +51,7 @@ def read_state(path: Path) -> State:
     """All of a state but its notes; of chunks, what they come to together."""
     connection = sqlite3.connect(path)
     try:
-        tables = ("position", "ceremonies", "aggregates", "seen", "roles", "publications", "judged")
+        tables = ("position", "ceremonies", "aggregates", "seen", "waiting", "roles", "publications", "judged")
         state: State = {name: sorted(connection.execute(f"SELECT * FROM {name}")) for name in tables}
         joined: dict[str, list[Any]] = {}
         for key, *fields in connection.execute("SELECT key, lower, facts, body, html FROM chunks ORDER BY key, lower"):

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+from array import array
 from multiprocessing import active_children, get_context
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from consumers.bulk import partitions, replay
 from consumers.bulk.partitions import SpillError
 from consumers.bulk.processes import ProcessKilledError, start
 from consumers.bulk.replay import Replayed
+from consumers.bulk.tasks import EVENT_PARTS
 from consumers.context import Context
 from consumers.rebuilding import At, rebuild
 from consumers.workers import ThreadWorkers
@@ -100,7 +102,8 @@ def test_what_is_damaged_is_thrown_away(golden: Golden, context: Context, tmp_pa
         replayed(context, tmp_path / "replay", number, stop_after=10)
     block = max((tmp_path / "replay/events").iterdir())
     data = bytearray(block.read_bytes())
-    data[-1] ^= 1
+    offsets = array("Q", bytes(data[: 8 * (EVENT_PARTS + 3)]))
+    data[offsets[EVENT_PARTS] + 20] ^= 1  # in the leaves, which are behind the parts of events
     block.write_bytes(data)
     with pytest.raises(SpillError):
         replayed(context, tmp_path / "replay", number)

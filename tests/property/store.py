@@ -41,6 +41,7 @@ class Store:
     outcomes: dict[int, Outcome] = field(default_factory=dict)
     kinds: dict[int, str] = field(default_factory=dict)
     pages: dict[str, bytes] = field(default_factory=dict)
+    waiting: dict[str, bool] = field(default_factory=dict)
     published: Authority | None = None
     number: int = 0
 
@@ -102,10 +103,15 @@ class Store:
 
     def _list(self, claim: Claim, authority: Authority, listings: list[Listing]) -> list[TargetChange]:
         state = self.aggregates.get(project_list.KEY, Aggregate(project_list.KEY))
-        projects = ProjectList(state.header)
+        projects = ProjectList(state.header, self.waiting)
         projects.apply(sorted(listings, key=lambda listing: listing.index))
         projects.advance(claim, authority.settings)
-        change, pages, changes = projects.finish(state.chunks)
+        change, pages, changes = projects.finish(state.chunks, self.waiting)
+        if projects.is_rendered:
+            self.waiting.clear()
+        self.waiting.update({name: came for name, came in projects.left.items() if came is not None})
+        for name in [name for name, came in projects.left.items() if came is None]:
+            self.waiting.pop(name, None)
         self._keep([change])
         self._show(pages, changes)
         return changes

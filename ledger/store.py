@@ -6,6 +6,7 @@ stack costs 0.3 ms. One transaction lasts from the first change of a publication
 crash in between leaves the state where it was.
 """
 
+import asyncio
 import fcntl
 import json
 import os
@@ -121,6 +122,7 @@ class Store:
         self.path = path
         self._read_only = read_only
         self._connection: AsyncConnection | None = None
+        self._replaced: AsyncConnection | None = None
         self._lock: int | None = None
 
     # --- opening and transactions --------------------------------------------------------------------------------
@@ -147,6 +149,7 @@ class Store:
         else:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self._acquire_lock()
+            self._new_path.unlink(missing_ok=True)  # it was never finished
         try:
             await self._connect()
             if await self._is_current():
@@ -159,6 +162,8 @@ class Store:
     async def close(self) -> None:
         """Close the file. What was not committed is gone."""
         await self._disconnect()
+        replaced, self._replaced = self._replaced, None
+        await disconnect(replaced)
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None
@@ -181,16 +186,34 @@ class Store:
         """Delete all state: to be rebuilt from the logs."""
         await self._replace()
 
-    async def begin(self) -> None:
-        """Begin the transaction of a publication."""
+    async def begin(self, *, anew: bool = False) -> None:
+        """Begin the transaction of a publication.
+
+        Args:
+            anew: there is no state yet, and very much will be written: it is written into a new file, which takes the
+                place of this one with the commit. SQLite needs no journal there, else it would write everything twice.
+        """
+        if anew:
+            await self._begin_anew()
         await self._execute("BEGIN IMMEDIATE")
 
     async def commit(self) -> None:
         """Commit it."""
         await self._execute("COMMIT")
+        if self._replaced is not None:
+            await self._disconnect()
+            replaced, self._replaced = self._replaced, None
+            await disconnect(replaced)
+            await asyncio.to_thread(self._take_place)
+            await self._connect()
 
     async def rollback(self) -> None:
         """Undo it. SQLite may have: it does where a statement fails for want of space, for instance."""
+        if self._replaced is not None:
+            await self._disconnect()
+            self._connection, self._replaced = self._replaced, None
+            self._new_path.unlink()
+            return
         try:
             await self._execute("ROLLBACK")
         except StateDamagedError as error:
@@ -464,12 +487,36 @@ class Store:
         for suffix in ("", "-wal", "-shm", "-journal"):
             self.path.with_name(self.path.name + suffix).unlink(missing_ok=True)
         await self._connect()
+        await self._create()
+
+    async def _create(self) -> None:
+        """Create the tables in an empty file."""
         await self._execute("BEGIN IMMEDIATE")
         for statement in _SCHEMA.split(";\n"):
             if statement.strip():
                 await self._execute(statement)
         await self._many("INSERT INTO format VALUES (?)", [(FORMAT,)])
         await self._execute("COMMIT")
+
+    async def _begin_anew(self) -> None:
+        notes = await self._rows("SELECT name, value FROM notes")
+        self._new_path.unlink(missing_ok=True)
+        new = await connect(self._new_path, "rwc", "journal_mode = OFF", "synchronous = OFF", "cache_size = -65536")
+        self._replaced, self._connection = self._connection, new
+        await self._create()
+        await self._many("INSERT INTO notes VALUES (?, ?)", notes)
+
+    def _take_place(self) -> None:
+        """Make the new file durable, and give it the place of the old one."""
+        with self._new_path.open("rb") as file:
+            os.fsync(file.fileno())
+        for suffix in ("-wal", "-shm"):  # they are the old one's
+            self.path.with_name(self.path.name + suffix).unlink(missing_ok=True)
+        self._new_path.replace(self.path)
+
+    @property
+    def _new_path(self) -> Path:
+        return self.path.with_name(self.path.name + ".new")
 
     @property
     def _lock_path(self) -> Path:

@@ -6,9 +6,7 @@
 Both get the same publications in turns: uploads to projects chosen evenly, each into two bins (a file and a page) that
 no other touches. The snapshot names every bin and so grows with their number, whatever is published: making it is left
 out, writing its file is not. With --ledger the large one is there already, made by benchmarks.generate, and the small
-one has so many events that its bins are as full: with 16,384 bins and ten million events, 78,125 in 128. New names wait
-for the next list of all projects, an hour apart in such a ledger, and cost every publication until then: how much waits
-is said.
+one has so many events that its bins are as full: with 16,384 bins and ten million events, 78,125 in 128.
 """
 
 import argparse
@@ -32,11 +30,9 @@ from consumers.context import Context
 from consumers.schedule import Schedule
 from consumers.server import Opened, publish_once
 from consumers.signer import Signer
-from projections import project_list
 from projections.bins import Layout
 
 LEFT_OUT = "snapshot"
-NAMES = ("small", "large")
 
 
 class Ledger(NamedTuple):
@@ -111,17 +107,12 @@ async def _measure(folder: Path, options: argparse.Namespace) -> None:
                     each.seconds.append(seconds - seconds_of(phases[-1])[LEFT_OUT])
                     each.phases.append(phases[-1])
                     each.floors.append(floor)
-        waiting = [len(await each.opened.store.load_header(project_list.KEY)) for each in both]
     _report(report, both)
-    report.note(
-        "what waits for the list of projects",
-        **{f"{name}_bytes": size for name, size in zip(NAMES, waiting, strict=True)},
-    )
     report.close()
 
 
 async def _make(folder: Path, events: int, bins: int, seed: int) -> Ledger:
-    context = await asyncio.to_thread(create, folder, bins, list_interval="0s")
+    context = await asyncio.to_thread(create, folder, bins)
     await fill(context, generate(seed, events), events)
     return Ledger(context, events, FIRST_EVENTS + events)
 
@@ -161,7 +152,7 @@ def _targets(name: str, record: bytes) -> tuple[str, str]:
 
 
 def _report(report: Report, both: list[Running]) -> None:
-    for name, each in zip(NAMES, both, strict=True):
+    for name, each in zip(("small", "large"), both, strict=True):
         report.add(
             f"a publication, {name}, without snapshot",
             each.seconds,

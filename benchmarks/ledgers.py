@@ -25,10 +25,10 @@ FIRST_EVENTS = 2
 """What `init` appends, before all that is generated: the ledger's creation and its offline roles."""
 
 
-def create(folder: Path, bins: int, log: str = "sqlite:log", list_interval: str = "1h") -> Context:
-    """A new ledger with development keys and JSON pages alone; `list_interval` is that of the list of all projects."""
-    arguments = ["init", str(folder), "--bins", str(bins), "--log", log, "--no-html", "--replication-factor", "1"]
-    result = CliRunner().invoke(command, [*arguments, "--project-list-interval", list_interval])
+def create(folder: Path, bins: int, log: str = "sqlite:log") -> Context:
+    """A new ledger with development keys, JSON pages alone, and an hour between lists of all projects."""
+    arguments = ["init", str(folder), "--bins", str(bins), "--log", log, "--no-html", "--project-list-interval", "1h"]
+    result = CliRunner().invoke(command, [*arguments, "--replication-factor", "1"])
     if result.exit_code != 0:
         raise SystemExit(result.output)
     return Context(folder)

@@ -5,6 +5,7 @@ opened and compared with the logs anew. What a person must decide ends the proce
 """
 
 import asyncio
+import gc
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -74,6 +75,8 @@ async def open_follower(
             await store.reset()
             await follower.start()
         await store.set_note(RUNNING_NOTE, "yes")
+        # What a follower keeps for ever, it need not look through again and again for what nobody needs.
+        gc.freeze()
         try:
             yield Opened(follower, logs, store, workers)
         finally:
@@ -199,13 +202,14 @@ async def run_signer(context: Context, schedule: Schedule, stop: asyncio.Event, 
         log.info("signer started", number=follower.head.number, size=follower.head.size, publishes=publishes)
         while not stop.is_set():
             if not await signer.step():
+                await opened.store.settle()
                 await opened.logs.events.wait(follower.tail.end.size, IDLE_SECONDS)
 
 
 async def run_publisher(context: Context, stop: asyncio.Event) -> None:
     """Place files until stopped."""
     storage = context.storage("publisher")
-    async with open_follower(context, "publisher", PublicOutlet(storage), storage) as (follower, logs, _, workers):
+    async with open_follower(context, "publisher", PublicOutlet(storage), storage) as (follower, logs, store, workers):
         await follower.skip(at_least=SKIP_FROM)
         log.info("publisher started", number=follower.head.number, size=follower.head.size)
         warned = False
@@ -217,6 +221,7 @@ async def run_publisher(context: Context, stop: asyncio.Event) -> None:
                 # Nothing is lowered meanwhile, and the signer refuses to go on below: a person will decide.
                 log.error("what is served is ahead of the log; waiting", served=ahead, number=follower.head.number)
                 warned = True
+            await store.settle()
             await logs.publications.wait(follower.next_record, IDLE_SECONDS)
 
 
@@ -238,6 +243,7 @@ async def run_verifier(context: Context, stop: asyncio.Event) -> None:
         log.info("verifier started", number=follower.head.number, size=follower.head.size)
         while not stop.is_set():
             if not await verifier.step(asyncio.get_running_loop().time()):
+                await store.settle()
                 await logs.publications.wait(follower.next_record, 1.0)
 
 

@@ -1,6 +1,7 @@
 """A tree of files that nobody sees before it is whole: each is written where it belongs, without staging or syncing."""
 
 import os
+from contextlib import suppress
 from pathlib import Path
 
 from ledger.storage import write_file
@@ -14,14 +15,17 @@ class NewTree:
 
     def __init__(self, root: Path) -> None:
         self._root = f"{root}/"
+        self._folder = ""
 
     def put(self, path: str, data: bytes) -> str:
         """Write a file; it needs no other name to be found."""
-        try:
-            write_file(self._root + path, data)
-        except FileNotFoundError:
-            os.makedirs(os.path.dirname(self._root + path), exist_ok=True)  # noqa: PTH103, PTH120  # a hot path
-            write_file(self._root + path, data)
+        folder = path.rpartition("/")[0]
+        if folder != self._folder:
+            # A page is the first in its folder, or one of the first.
+            with suppress(FileExistsError):
+                _make_folder(self._root + folder)
+            self._folder = folder
+        write_file(self._root + path, data)
         return ""
 
     def show(self, path: str, source: str) -> None:
@@ -31,3 +35,10 @@ class NewTree:
         except FileExistsError:
             os.unlink(self._root + path)  # noqa: PTH108
             os.link(self._root + source, self._root + path)
+
+
+def _make_folder(path: str) -> None:
+    try:
+        os.mkdir(path)  # noqa: PTH102  # a hot path
+    except FileNotFoundError:
+        os.makedirs(path, exist_ok=True)  # noqa: PTH103

@@ -102,9 +102,9 @@ class DirectoryStorage:
         self._root = root
         self._staging = staging
         self._durable = durable
-        self._staged: dict[str, Path] = {}
+        self._staged: dict[str, str] = {}
         self._numbers = itertools.count()
-        self._unsettled: set[Path] = set()
+        self._unsettled: set[str] = set()
 
     def stage(self, path: str, data: bytes) -> None:
         """Write an immutable file into the staging folder, buffered.
@@ -119,7 +119,7 @@ class DirectoryStorage:
 
     def adopt(self, path: str, name: str) -> None:
         """A file was staged by another process."""
-        self._staged[path] = self._staging / name
+        self._staged[path] = f"{self._staging}/{name}"
 
     def discard(self) -> None:
         """Empty the staging folder."""
@@ -130,18 +130,21 @@ class DirectoryStorage:
         """Move what is staged into place, and sync once."""
         alarms = []
         for path, source in self._staged.items():
-            target = self._root / path
-            present = self.digest(path)
-            if present is not None and present == _digest(source):
+            target = f"{self._root}/{path}"
+            present = _digest(Path(target)) if os.path.lexists(target) else None  # nearly always it is new
+            if present is not None and present == _digest(Path(source)):
                 # It is needed from now on, however old it is: a sweep that is about to delete it looks at its time.
-                with _writing(target):
+                with _writing(Path(target)):
                     os.utime(target)
-                source.unlink()
+                os.unlink(source)  # noqa: PTH108  # a hot path
                 continue
             if present is not None:
                 alarms.append(path)
             _rename(source, target)
-        self._sync([self._root / path for path in self._staged])
+        if len(self._staged) > MAX_SINGLE_SYNCS:
+            self._sync_all()
+        else:
+            self._sync([self._root / path for path in self._staged])
         self._staged = {}
         return alarms
 
@@ -149,8 +152,8 @@ class DirectoryStorage:
         """Write elsewhere, sync, and rename over it."""
         target = self._root / path
         temporary = self._write(data)
-        self._sync([temporary])
-        _rename(temporary, target)
+        self._sync([Path(temporary)])
+        _rename(temporary, str(target))
         self._sync([target])
 
     def copy(self, source: Path, path: str, digest: str) -> None:
@@ -167,27 +170,33 @@ class DirectoryStorage:
             if _digest(temporary) != digest:
                 raise StorageError(f"{source} changed while it was read; try again")
             self._sync([temporary])
-            _rename(temporary, target)
+            _rename(str(temporary), str(target))
             self._sync([target])
 
     def link(self, path: str, source: str) -> None:
         """A second name for the same bytes: distribution files and pages are stored once."""
-        target = self._root / path
-        with self._temporary(target) as temporary:
-            os.link(self._root / source, temporary)
-            # Renaming one link to a file over another does nothing, and leaves both.
-            _rename(temporary, target)
-        self._unsettled.add(target.parent)
+        target, original = f"{self._root}/{path}", f"{self._root}/{source}"
+        try:
+            os.link(original, target)
+        except OSError:  # it shows something else, nearly always
+            with self._temporary(Path(target)) as temporary:
+                os.link(original, temporary)
+                # Renaming one link to a file over another does nothing, and leaves both.
+                _rename(str(temporary), target)
+        self._unsettled.add(os.path.dirname(target))  # noqa: PTH120  # a hot path
 
     def delete(self, path: str) -> None:
         """Delete a file, if it exists."""
         with _writing(self._root / path):
             (self._root / path).unlink(missing_ok=True)
-        self._unsettled.add((self._root / path).parent)
+        self._unsettled.add(str((self._root / path).parent))
 
     def settle(self) -> None:
         """Sync the folders in which there were links and deletions."""
-        self._sync_folders(folder for folder in self._unsettled if folder.exists())
+        if len(self._unsettled) > MAX_SINGLE_SYNCS:
+            self._sync_all()
+        else:
+            self._sync_folders(folder for folder in map(Path, self._unsettled) if folder.exists())
         self._unsettled = set()
 
     @contextmanager
@@ -215,20 +224,19 @@ class DirectoryStorage:
         """All files, sorted, those in folders that are linked too."""
         return _walk(self._root)
 
-    def _new_name(self) -> Path:
-        """A path in the staging folder; several processes may use it."""
-        return self._staging / f"{os.getpid()}-{next(self._numbers)}"
-
-    def _write(self, data: bytes) -> Path:
-        path = self._new_name()
-        with _writing(path):
-            _within(path.parent, lambda: write_file(str(path), data))
+    def _write(self, data: bytes) -> str:
+        path = f"{self._staging}/{os.getpid()}-{next(self._numbers)}"
+        try:
+            write_file(path, data)
+        except OSError:
+            with _writing(Path(path)):
+                _within(self._staging, lambda: write_file(path, data))
         return path
 
     @contextmanager
     def _temporary(self, target: Path) -> Iterator[Path]:
         """A new path in the staging folder for what will be moved to a target; gone at the end."""
-        temporary = self._new_name()
+        temporary = self._staging / f"{os.getpid()}-{next(self._numbers)}"
         with _writing(target):
             _within(temporary.parent, lambda: os.stat(self._staging))  # noqa: PTH116  # a hot path
             try:
@@ -237,14 +245,8 @@ class DirectoryStorage:
                 temporary.unlink(missing_ok=True)
 
     def _sync(self, files: Iterable[Path]) -> None:
-        """Make files and the folders that name them durable.
-
-        One `sync` of the whole file system is cheaper than many of single files, but waits for what others write.
-        """
+        """Make files and the folders that name them durable."""
         paths = list(files) if self._durable else []
-        if len(paths) > MAX_SINGLE_SYNCS:
-            os.sync()
-            return
         for path in paths:
             with _writing(path), path.open("rb") as file:
                 os.fsync(file.fileno())
@@ -254,11 +256,13 @@ class DirectoryStorage:
         """Sync folders, and those above them up to the root."""
         below = set(folders) if self._durable else set()
         named = {folder for each in below for folder in (each, *each.parents) if self._contains(folder)}
-        if len(named) > MAX_SINGLE_SYNCS:
-            os.sync()
-            return
         for folder in sorted(named):
             _sync_folder(folder)
+
+    def _sync_all(self) -> None:
+        """One `sync` of the whole file system is cheaper than many of single files, but waits for what others write."""
+        if self._durable:
+            os.sync()
 
     def _contains(self, folder: Path) -> bool:
         return folder == self._root or self._root in folder.parents
@@ -305,9 +309,12 @@ def _open(path: Path) -> BufferedReader | None:
     return None
 
 
-def _rename(source: Path, target: Path) -> None:
-    with _writing(target):
-        _within(target.parent, lambda: os.replace(source, target))  # noqa: PTH105  # a hot path
+def _rename(source: str, target: str) -> None:
+    try:
+        os.replace(source, target)  # noqa: PTH105  # a hot path
+    except OSError:
+        with _writing(Path(target)):
+            _within(Path(target).parent, lambda: os.replace(source, target))  # noqa: PTH105
 
 
 def _within(folder: Path, act: Callable[[], object]) -> None:

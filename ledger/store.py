@@ -25,8 +25,9 @@ from ledger.databases import complete, connect, disconnect
 FORMAT = 3
 """Another layout is another number; a file with another number is deleted and rebuilt."""
 
-# Durable enough for what can be rebuilt: a power failure may lose the last commits, never their order.
-_PRAGMAS = ("journal_mode = WAL", "synchronous = NORMAL", "cache_size = -65536")
+# Durable enough for what can be rebuilt: a power failure may lose the last commits, never their order. What was
+# committed is moved from the write-ahead log to its place by `settle`, when there is time; else at 64 MiB.
+_PRAGMAS = ("journal_mode = WAL", "synchronous = NORMAL", "cache_size = -65536", "wal_autocheckpoint = 16384")
 
 _SCHEMA = """
 CREATE TABLE format (number INTEGER NOT NULL);
@@ -123,6 +124,7 @@ class Store:
         self._read_only = read_only
         self._connection: AsyncConnection | None = None
         self._replaced: AsyncConnection | None = None
+        self._is_unsettled = False
         self._lock: int | None = None
 
     # --- opening and transactions --------------------------------------------------------------------------------
@@ -200,12 +202,19 @@ class Store:
     async def commit(self) -> None:
         """Commit it."""
         await self._execute("COMMIT")
+        self._is_unsettled = True
         if self._replaced is not None:
             await self._disconnect()
             replaced, self._replaced = self._replaced, None
             await disconnect(replaced)
             await asyncio.to_thread(self._take_place)
             await self._connect()
+
+    async def settle(self) -> None:
+        """Move what was committed to its place. To be called when there is time: it waits for the disk."""
+        if self._is_unsettled:
+            await self._rows("PRAGMA wal_checkpoint(PASSIVE)")
+            self._is_unsettled = False
 
     async def rollback(self) -> None:
         """Undo it. SQLite may have: it does where a statement fails for want of space, for instance."""

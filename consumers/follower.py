@@ -107,8 +107,8 @@ class Follower:
                 f"{events.name} begins with another `ledger.created` than this state remembers: it is another ledger. "
                 f"Point at the right log, or delete {self._store.path} to start anew with this one"
             )
-        events.resume(position.size, position.events_token)
-        publications.resume(position.next_record, position.publications_token)
+        events.resume(position.size - 1, position.events_token)
+        publications.resume(position.next_record - 1, position.publications_token)
         for source, index, digest in (
             (events, position.size - 1, position.last_event),
             (publications, position.next_record - 1, position.digest),
@@ -289,9 +289,9 @@ class Follower:
                 claim.time,
                 claim.size,
                 edition.after.last_digest,
-                self._logs.events.token(claim.size),
+                self._logs.events.token(claim.size - 1),
                 last.record_index + 1,
-                self._logs.publications.token(last.record_index + 1),
+                self._logs.publications.token(last.record_index),
                 prefixes.save(edition.after),
             )
         )

@@ -69,7 +69,7 @@ async def open_events(context: Context) -> AsyncIterator[tuple[Log, Known | None
     await events.open()
     try:
         if known is not None:
-            events.resume(known.position.size, known.position.events_token)
+            events.resume(known.position.size - 1, known.position.events_token)
         yield events, known
     finally:
         await events.close()

@@ -16,6 +16,7 @@ from contextlib import AbstractContextManager, contextmanager
 from io import BufferedReader
 from pathlib import Path
 from secrets import token_hex
+from threading import Lock, Thread
 from typing import NamedTuple, Protocol
 
 
@@ -105,6 +106,7 @@ class DirectoryStorage:
         self._staged: dict[str, str] = {}
         self._numbers = itertools.count()
         self._unsettled: set[str] = set()
+        self._early = _EarlySync()
 
     def stage(self, path: str, data: bytes) -> None:
         """Write an immutable file into the staging folder, buffered.
@@ -112,6 +114,8 @@ class DirectoryStorage:
         That folder is flat: to make and remove a folder for each page costs more than to write it.
         """
         self._staged[path] = self._write(data)
+        if self._durable:
+            self._early.wrote(len(data))
 
     def stager(self) -> Stager:
         """What other processes stage files with."""
@@ -269,6 +273,26 @@ class DirectoryStorage:
 
 
 MAX_SINGLE_SYNCS = 64
+EARLY_SYNC_BYTES = 64 * 2**20
+
+
+class _EarlySync:
+    """Lets the disk begin while files are still being staged: else it would be idle first, and waited for then."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._bytes = 0
+        self._thread: Thread | None = None
+
+    def wrote(self, count: int) -> None:
+        """So many bytes were written. Safe to call from several threads."""
+        with self._lock:
+            self._bytes += count
+            if self._bytes < EARLY_SYNC_BYTES or (self._thread is not None and self._thread.is_alive()):
+                return
+            self._bytes = 0
+            self._thread = Thread(target=os.sync, name="early-sync", daemon=True)
+            self._thread.start()
 
 
 @contextmanager

@@ -77,7 +77,8 @@ class Position(NamedTuple):
     """Where a follower stands: its last publication, and what it remembers of the logs up to there.
 
     `digest` is that of the last publication's record, `last_event` that of the last event it covers; `next_record` is
-    the index of the first record of `publications` behind it; tokens are those of `ledger.logs.Log`.
+    the index of the first record of `publications` behind it. Tokens are those of `ledger.logs.Log`, for the records
+    that these digests are of: they are the first that a follower looks at when it starts.
     """
 
     number: int

@@ -1,0 +1,31 @@
+"""A follower that starts looks at the ends of its logs: it does not read them."""
+
+import asyncio
+import uuid
+from pathlib import Path
+
+import pytest
+
+from consumers.outlets import NoOutlet
+from consumers.schedule import Schedule
+from consumers.server import open_follower, publish_once
+from tests.broker import Broker
+from tests.client.index import Index
+from tests.factory import Make, encode
+
+EVENTS = 60_000
+
+
+async def test_a_start_reads_neither_log_from_the_beginning(broker: Broker, tmp_path: Path) -> None:
+    log = f"kafka://{broker.bootstrap_servers}/{uuid.uuid4().hex[:12]}"
+    options = ("--log", log, "--replication-factor", "1", "--bins", "16")
+    index = await asyncio.to_thread(Index.create, tmp_path / "index", *options)
+    make, logs = Make(), index.context.logs()
+    await logs.open()
+    await logs.events.append(encode([make.access("noted") for _ in range(EVENTS)]))
+    await logs.close()
+    assert (await publish_once(index.context, Schedule()))[0]
+    async with open_follower(index.context, "signer", NoOutlet()) as opened:
+        assert opened.follower.head.size > EVENTS
+        with pytest.raises(ValueError, match="was not read"):
+            opened.logs.events.token(EVENTS // 2)

@@ -24,8 +24,9 @@ from schemas.events import Event
 _NEVER = datetime(2100, 1, 1, tzinfo=UTC)
 
 
-def publication(files: Sequence[Path]) -> float:
-    """Sign, hash and write the files of a publication; in seconds."""
+def publication(files: Sequence[Path], pages: Sequence[Path] = ()) -> float:
+    """Sign, hash and write the files of a publication, and hash and write its pages; in seconds."""
+    unsigned = [path.read_bytes() for path in pages]
     payloads = [canonical.encode(json.loads(path.read_bytes())["signed"]) for path in files]
     signer = CryptoSigner.generate_ed25519()
     with tempfile.TemporaryDirectory(dir=files[0].parent.parent) as target:
@@ -39,6 +40,9 @@ def publication(files: Sequence[Path]) -> float:
             )
             hashlib.sha256(file).hexdigest()
             _write(os.path.join(target, str(index)), file)  # noqa: PTH118  # the fastest way
+        for index, page in enumerate(unsigned):
+            hashlib.sha256(page).hexdigest()
+            _write(os.path.join(target, f"page-{index}"), page)  # noqa: PTH118
         seconds = perf_counter() - started
     os.sync()  # else the next publication's sync would write these files too
     return seconds

@@ -74,6 +74,16 @@ async def reopen(folder: Path, seed: int, generated: int) -> tuple[Context, int]
     return context, size
 
 
+async def size_of(context: Context) -> int:
+    """How many events are on a ledger's log."""
+    logs = context.logs()
+    await logs.open()
+    try:
+        return await logs.events.size()
+    finally:
+        await logs.close()
+
+
 @asynccontextmanager
 async def running_signer(context: Context) -> AsyncIterator[tuple[Opened, Signer]]:
     """A signer that is also the publisher, in this process. It publishes when it is asked to."""

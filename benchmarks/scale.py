@@ -10,16 +10,18 @@ system's cache left out.
 
 import argparse
 import asyncio
+import json
 import os
 import shutil
 import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from itertools import islice
 from pathlib import Path
+from statistics import median
 from time import perf_counter, sleep
 from typing import Any
 
@@ -27,17 +29,32 @@ import structlog
 
 from benchmarks import floors
 from benchmarks.generator import generate, generate_more
-from benchmarks.ledgers import FIRST_EVENTS, create, fill, layout_of, publish, reopen, running_signer, signed_files
+from benchmarks.ledgers import (
+    FIRST_EVENTS,
+    create,
+    fill,
+    layout_of,
+    publish,
+    reopen,
+    running_signer,
+    signed_files,
+    size_of,
+)
 from benchmarks.report import Report
 from consumers.context import Context
-from consumers.outlets import TIMESTAMP, served_version
+from consumers.outlets import TIMESTAMP, PublicOutlet, served_version
+from consumers.schedule import Schedule
+from consumers.server import open_follower, publish_once
+from ledger.storage import DirectoryStorage
 
 SINGLE_UPLOADS = 30
 BATCHES = (10, 100, 1_000)
 REPETITIONS = 3
 FOLLOWING = 2 * SINGLE_UPLOADS + 2 * REPETITIONS * sum(BATCHES)
 """How many events are enough for the step `follow`."""
-STEPS = ("publish", "follow", "rotate", "rebuild", "verify")
+MISSED = 10
+"""A publisher that was stopped has missed one event in so many."""
+STEPS = ("publish", "follow", "rotate", "catch-up", "rebuild", "verify")
 
 
 def main() -> None:
@@ -101,6 +118,8 @@ def _measure(folder: Path, options: argparse.Namespace) -> None:
             memory=memory,
             bins_signed=len(files) - 1,
         )
+    if "catch-up" in options.steps:
+        asyncio.run(_catch_up(context, folder / "elsewhere", options.seed, events, report))
     if "rebuild" in options.steps:
         rebuilt = folder / "rebuilt"
         seconds, memory = _run("rebuild", "--ledger", ledger, "--to", rebuilt)
@@ -126,15 +145,48 @@ async def _follow(context: Context, records: Iterator[bytes], report: Report) ->
         singles = [await publish(opened, signer, list(islice(records, 1))) for _ in range(SINGLE_UPLOADS)]
         report.add("one event until served", singles, most=f"{max(singles) * 1000:.0f} ms")
         files: list[Path] = []
+        pages: list[Path] = []
         for count in BATCHES:
-            times, floor = [], []
+            times, floor, with_pages = [], [], []
             for _ in range(REPETITIONS):
-                times.append(await publish(opened, signer, list(islice(records, count))))
+                batch = list(islice(records, count))
+                times.append(await publish(opened, signer, batch))
                 files = signed_files(context, opened.follower.head.number)
+                pages = _pages(context, batch)
                 floor.append(floors.publication(files))
-            report.add(f"{count:,} events until served", times, floor=min(floor), bins=len(files) - 1)
+                with_pages.append(floors.publication(files, pages))
+            ratio = f"{median(times) / min(with_pages):.2f}"
+            facts: dict[str, Any] = {"bins": len(files) - 1, "pages": len(pages), "ratio_with_pages": ratio}
+            report.add(f"{count:,} events until served", times, floor=min(floor), **facts)
         bins = [path for path in files if ".bin-" in path.name]
         report.add("  these bins with python-tuf, one by one", [floors.afternoon(bins)])
+
+
+def _pages(context: Context, records: Sequence[bytes]) -> list[Path]:
+    """The pages of the projects that events are about."""
+    names = sorted({json.loads(record)["subject"] for record in records})
+    pages = (context.public / f"targets/simple/{name}/index.json" for name in names)
+    return [page for page in pages if page.exists()]
+
+
+async def _catch_up(context: Context, public: Path, seed: int, generated: int, report: Report) -> None:
+    """A publisher on another machine, as it were: from nothing, and after a long interruption."""
+
+    async def follow(name: str, events: int) -> None:
+        storage = DirectoryStorage(public, public.with_name(f"{public.name}.staging"))
+        started = perf_counter()
+        async with open_follower(context, "elsewhere", PublicOutlet(storage), storage) as opened:
+            while await opened.follower.skip() or await opened.follower.step():
+                pass
+            report.add(name, [perf_counter() - started], per=events, unit="events")
+
+    (context.state / "elsewhere.sqlite").unlink(missing_ok=True)
+    size = await size_of(context)
+    await follow("a publisher that has nothing", size)
+    missed = size // MISSED
+    await fill(context, generate_more(seed, generated, size, missed), missed)
+    await publish_once(context, Schedule())
+    await follow("a publisher that has missed a tenth", missed)
 
 
 def _run(*arguments: Any) -> tuple[float, str]:

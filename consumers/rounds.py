@@ -6,6 +6,7 @@ one group is signed and written, the next is read and folded.
 
 from collections import Counter
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from contextlib import aclosing
 from hashlib import sha256
 from pathlib import Path
 from secrets import token_hex
@@ -21,7 +22,7 @@ from consumers.bulk.tasks import Unsealed, groups, hidden_pages
 from consumers.edition import Choice, Edition
 from consumers.sealing import CheckingSealer
 from consumers.tail import Tail
-from consumers.workers import Behind, Workers
+from consumers.workers import Behind, Workers, each_with
 from ledger.store import Store
 from projections.bins import FoldedBin, TargetChange, bin_key, fold_bin, hashed_path, take_targets
 from projections.chunks import Aggregate
@@ -151,6 +152,13 @@ def warn_of_stuffed(name: str, length: int, targets: bytes) -> None:
     log.warning("a bin is very long", bin=name, bytes=length, targets=projects.total(), most=project, of_these=count)
 
 
+class _Stored(NamedTuple):
+    """What is stored of a group of aggregates, and which of its events were seen before."""
+
+    states: Mapping[str, Aggregate]
+    seen: Mapping[tuple[str, str], str]
+
+
 class OneProcess:
     """The rounds in this process."""
 
@@ -177,13 +185,15 @@ class OneProcess:
                 await self._route(routed)
                 for index in range(routed.count):
                     items = await self._workers.run(routed.take, index)
-                    for keys, chosen in groups(items, PROJECTS_PER_GROUP):
-                        listings.extend(await self._fold_group(keys, chosen, pages))
-                        if anew:
-                            done.update(keys)
+                    some = groups(items, PROJECTS_PER_GROUP)
+                    async with aclosing(each_with(self._workers, some, self._load_group)) as loaded:
+                        async for (keys, chosen), stored in loaded:
+                            listings.extend(await self._fold_group(stored, chosen, pages))
+                            if anew:
+                                done.update(keys)
                 if anew:
                     async for keys in self._all_projects(done):
-                        await self._fold_group(keys, [], pages)
+                        await self._fold_group(await self._load_group((keys, [])), [], pages)
         finally:
             routed.close()
         return listings
@@ -203,14 +213,16 @@ class OneProcess:
             await keep_extension(self._store, extension, self._sink)
             await self._workers.run(routed.add, extension.routed, lambda item: hash(salt + item.key) % routed.count)
 
+    async def _load_group(self, group: tuple[Sequence[str], Sequence[Routed]]) -> _Stored:
+        keys, items = group
+        return _Stored(await state.load_aggregates(self._store, keys), await state.load_seen(self._store, items))
+
     async def _fold_group(
-        self, keys: Sequence[str], items: Sequence[Routed], pages: Behind[tuple[str, bytes], None]
+        self, stored: _Stored, items: Sequence[Routed], pages: Behind[tuple[str, bytes], None]
     ) -> list[Listing]:
         edition = self._edition
-        states = await state.load_aggregates(self._store, keys)
-        seen = await state.load_seen(self._store, items)
         html, anew = edition.authority.settings.html_pages, edition.renders_all_pages
-        folded: Folded = await self._workers.run(fold_events, states, seen, items, html=html, render_anew=anew)
+        folded: Folded = await self._workers.run(fold_events, *stored, items, html=html, render_anew=anew)
         await pages.add(folded.pages)
         hide_pages(folded.targets, self._sink)
         await state.save_changes(self._store, folded.changes)
@@ -260,19 +272,28 @@ class OneProcess:
                 for change in await self._workers.run(targets.take, partition):
                     changes.setdefault(layout.index_of_target(change.path), []).append(change)
                 visited = choice.visited(layout.bins_of(partition, targets.count), changes)
-                for start in range(0, len(visited), BINS_PER_GROUP):
-                    await sealing.add(await self._fold_bins(visited[start : start + BINS_PER_GROUP], changes, choice))
+                some = (visited[start : start + BINS_PER_GROUP] for start in range(0, len(visited), BINS_PER_GROUP))
+                async with aclosing(each_with(self._workers, some, self._load_bins)) as loaded:
+                    async for group, states in loaded:
+                        await sealing.add(await self._fold_bins(states, group, changes, choice))
         return dict(sealing.results)
 
+    async def _load_bins(self, group: Sequence[int]) -> dict[str, Aggregate]:
+        layout = self._edition.authority.layout
+        return await state.load_aggregates(self._store, [layout.key(index) for index in group])
+
     async def _fold_bins(
-        self, group: Sequence[int], changes: Mapping[int, list[TargetChange]], choice: Choice
+        self,
+        states: Mapping[str, Aggregate],
+        group: Sequence[int],
+        changes: Mapping[int, list[TargetChange]],
+        choice: Choice,
     ) -> list[Unsealed]:
         """Fold changes into bins; gives those to be sealed."""
         layout = choice.layout
-        keys = [layout.key(index) for index in group]
-        states = await state.load_aggregates(self._store, keys)
 
         def fold_group() -> list[FoldedBin]:
+            keys = map(layout.key, group)
             pairs = zip(group, keys, strict=True)
             return [fold_bin(states.get(key, Aggregate(key)), changes.get(index, ())) for index, key in pairs]
 

@@ -6,10 +6,11 @@ release the interpreter's lock, so for those there is a thread for each core.
 
 import asyncio
 import os
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from threading import Event
-from typing import Generic, ParamSpec, Protocol, Self, TypeVar
+from typing import Any, Generic, ParamSpec, Protocol, Self, TypeVar
 
 from consumers.bulk.processes import Processes
 
@@ -29,6 +30,16 @@ class Running(Protocol[R_co]):
         """Give it up: when this returns, nothing runs any more."""
 
 
+class Begun(Protocol[R_co]):
+    """An operation that was begun, and goes on while its caller does. It must be waited for, or stopped."""
+
+    async def result(self) -> R_co:
+        """Wait for its result."""
+
+    async def stop(self) -> None:
+        """Give it up: when this returns, it does nothing any more."""
+
+
 class Workers(Protocol):
     """What runs blocking functions. `processes` are for long work; None: there are none."""
 
@@ -40,8 +51,32 @@ class Workers(Protocol):
     def begin(self, function: Callable[[T], R], items: Sequence[T]) -> Running[R]:
         """Begin to run a function that signs, hashes or writes for each item, on all cores."""
 
+    def ahead(self, operation: Coroutine[Any, Any, R]) -> Begun[R]:
+        """Begin an operation that waits for something else than us."""
+
     def close(self) -> None:
         """Stop the threads."""
+
+
+async def each_with(
+    workers: Workers, items: Iterable[T], load: Callable[[T], Coroutine[Any, Any, R]]
+) -> AsyncGenerator[tuple[T, R], None]:
+    """Items with what is loaded for them; the next one's is loaded while this one's is worked on. To be closed."""
+    begun: deque[tuple[T, Begun[R]]] = deque()
+    try:
+        for item in items:
+            begun.append((item, workers.ahead(load(item))))
+            if len(begun) > 1:
+                earlier, loading = begun[0]
+                loaded = await loading.result()
+                begun.popleft()
+                yield earlier, loaded
+        for item, loading in begun:
+            yield item, await loading.result()
+        begun.clear()
+    finally:
+        for _, loading in begun:
+            await loading.stop()
 
 
 async def run_each(workers: Workers, function: Callable[[T], R], items: Sequence[T]) -> Sequence[R]:
@@ -101,6 +136,10 @@ class ThreadWorkers:
         shares = [items[start :: self._cores] for start in range(min(self._cores, len(items)))]
         return _Shares([self._many.submit(_over, function, share, stop) for share in shares], len(items), stop)
 
+    def ahead(self, operation: Coroutine[Any, Any, R]) -> Begun[R]:
+        """Begin an operation in a task."""
+        return _Task(operation)
+
     def close(self) -> None:
         """Stop the threads and the processes."""
         if self.processes is not None:
@@ -116,6 +155,20 @@ def _over(function: Callable[[T], R], items: Sequence[T], stop: Event) -> list[R
             break
         results.append(function(item))
     return results
+
+
+class _Task(Generic[R]):
+    """An operation in a task."""
+
+    def __init__(self, operation: Coroutine[Any, Any, R]) -> None:
+        self._task = asyncio.create_task(operation)
+
+    async def result(self) -> R:
+        return await self._task
+
+    async def stop(self) -> None:
+        self._task.cancel()
+        await asyncio.wait({self._task})
 
 
 class _Shares(Generic[R]):

@@ -509,12 +509,15 @@ class Store:
         await self._execute("COMMIT")
 
     async def _begin_anew(self) -> None:
-        notes = await self._rows("SELECT name, value FROM notes")
         self._new_path.unlink(missing_ok=True)
         new = await connect(self._new_path, "rwc", "journal_mode = OFF", "synchronous = OFF", "cache_size = -65536")
         self._replaced, self._connection = self._connection, new
         await self._create()
-        await self._many("INSERT INTO notes VALUES (?, ?)", notes)
+        # What is known before the first publication.
+        await self._execute("ATTACH ? AS before", str(self.path.absolute()))
+        for table in ("judged", "notes"):
+            await self._execute(f"INSERT INTO {table} SELECT * FROM before.{table}")  # noqa: S608
+        await self._execute("DETACH before")
 
     def _take_place(self) -> None:
         """Make the new file durable, and give it the place of the old one."""

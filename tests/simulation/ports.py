@@ -12,7 +12,7 @@ Every call can fail or be the last one of the process, before and after its effe
 import random
 import sqlite3
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from datetime import datetime, timedelta
 from hashlib import sha256
@@ -42,6 +42,9 @@ class InlineWorkers:
     async def run(self, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
         return function(*args, **kwargs)
 
+    def ahead(self, operation: Coroutine[Any, Any, R]) -> "Later[R]":
+        return Later(operation)
+
     def begin(self, function: Callable[[T], R], items: Sequence[T]) -> "Done[R]":
         return Done([function(item) for item in items])
 
@@ -60,6 +63,19 @@ class Done(Generic[R]):
 
     def stop(self) -> None:
         pass
+
+
+class Later(Generic[R]):
+    """What is begun ahead is done when it is asked for. Contract: `consumers.workers.Begun`."""
+
+    def __init__(self, operation: Coroutine[Any, Any, R]) -> None:
+        self._operation = operation
+
+    async def result(self) -> R:
+        return await self._operation
+
+    async def stop(self) -> None:
+        self._operation.close()
 
 
 # --- logs --------------------------------------------------------------------------------------------------------

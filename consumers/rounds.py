@@ -24,7 +24,7 @@ from consumers.sealing import CheckingSealer
 from consumers.tail import Tail
 from consumers.workers import Behind, Workers, each_with
 from ledger.store import Store
-from projections.bins import FoldedBin, TargetChange, bin_key, fold_bin, hashed_path, take_targets
+from projections.bins import FoldedBin, Page, TargetChange, bin_key, fold_bin, take_targets
 from projections.chunks import Aggregate
 from projections.documents import Document
 from projections.fold import Folded, fold_events
@@ -91,8 +91,8 @@ class Rounds(Protocol):
     async def fold(self) -> list[Listing]:
         """Fold the events; gives what they do to the list of all projects."""
 
-    async def add(self, pages: Sequence[tuple[str, bytes]], changes: Sequence[TargetChange]) -> None:
-        """Add pages by target path, and changes of targets."""
+    async def add(self, pages: Sequence[Page], changes: Sequence[TargetChange]) -> None:
+        """Add pages, and changes of targets."""
 
     async def seal(self) -> dict[str, RoleEntry]:
         """Render and seal bins; gives their entries, in the order of bins."""
@@ -110,14 +110,12 @@ async def keep_extension(store: Store, extension: Extension, sink: Sink) -> None
             sink.put_document(document)
 
 
-def page_writer(workers: Workers, sink: Sink) -> Behind[tuple[str, bytes], None]:
+def page_writer(workers: Workers, sink: Sink) -> Behind[Page, None]:
     """Writes pages, one group behind those who render them."""
 
-    def put(page: tuple[str, bytes]) -> None:
-        path, data = page
-        hashed = hashed_path(path, sha256(data).hexdigest())
-        sink.put(hashed, data)
-        sink.show(f"targets/{path}", hashed)
+    def put(page: Page) -> None:
+        sink.put(page.hashed_path, page.data)
+        sink.show(f"targets/{page.path}", page.hashed_path)
 
     return Behind(workers, put)
 
@@ -198,7 +196,7 @@ class OneProcess:
             routed.close()
         return listings
 
-    async def add(self, pages: Sequence[tuple[str, bytes]], changes: Sequence[TargetChange]) -> None:
+    async def add(self, pages: Sequence[Page], changes: Sequence[TargetChange]) -> None:
         """Add pages and changes of targets."""
         async with page_writer(self._workers, self._sink) as writer:
             await writer.add(pages)
@@ -217,9 +215,7 @@ class OneProcess:
         keys, items = group
         return _Stored(await state.load_aggregates(self._store, keys), await state.load_seen(self._store, items))
 
-    async def _fold_group(
-        self, stored: _Stored, items: Sequence[Routed], pages: Behind[tuple[str, bytes], None]
-    ) -> list[Listing]:
+    async def _fold_group(self, stored: _Stored, items: Sequence[Routed], pages: Behind[Page, None]) -> list[Listing]:
         edition = self._edition
         html, anew = edition.authority.settings.html_pages, edition.renders_all_pages
         folded: Folded = await self._workers.run(fold_events, *stored, items, html=html, render_anew=anew)

@@ -100,9 +100,23 @@ def hashed_path(path: str, digest: str) -> str:
     return f"targets/{folder}{slash}{digest}.{name}"
 
 
-def page_target(path: str, page: bytes | None) -> TargetChange:
-    """The change of a target whose bytes we have rendered; None: it is no target any more."""
-    return TargetChange(path, None if page is None else target_entry(path, len(page), sha256(page).hexdigest()))
+class Page(NamedTuple):
+    """A target whose bytes we render: its path, its bytes, and their SHA-256."""
+
+    path: str
+    data: bytes
+    sha256: str
+
+    @property
+    def hashed_path(self) -> str:
+        """Where it is served under consistent snapshots."""
+        return hashed_path(self.path, self.sha256)
+
+
+def rendered_page(path: str, data: bytes) -> tuple[Page, TargetChange]:
+    """A page that was rendered, and the change of its target."""
+    page = Page(path, data, sha256(data).hexdigest())
+    return page, TargetChange(path, target_entry(path, len(data), page.sha256))
 
 
 class BinCodec:

@@ -11,7 +11,7 @@ from functools import partial
 
 import msgspec
 
-from projections.bins import TargetChange
+from projections.bins import Page, TargetChange
 from projections.chunks import Aggregate, Change
 from projections.facts import Facts
 from projections.operations import Act, Upload
@@ -35,7 +35,7 @@ class Folded(msgspec.Struct):
     changes: list[Change] = []
     seen: list[Seen] = []
     judged: list[Judged] = []
-    pages: list[tuple[str, bytes]] = []
+    pages: list[Page] = []
     targets: list[TargetChange] = []
     listings: list[Listing] = []
 

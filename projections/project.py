@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 import msgspec
 
-from projections.bins import TargetChange, page_target, target_entry
+from projections.bins import Page, TargetChange, rendered_page, target_entry
 from projections.chunks import Aggregate, Change, ChunkedMap
 from projections.names import check_filename, release_key
 from projections.operations import FileAct, Operation, ProjectAct, ReleaseAct, Upload, type_of
@@ -72,25 +72,26 @@ class Project:
         self._files.touch_all()
         self._changed = True
 
-    def finish(self) -> tuple[Change, list[tuple[str, bytes]], list[TargetChange]]:
-        """What to store, pages by target path (in the order of their paths), and changes of targets."""
+    def finish(self) -> tuple[Change, list[Page], list[TargetChange]]:
+        """What to store, pages (in the order of their paths), and changes of targets."""
         header = self._header
         if not self._changed:
             return Change(self._key, None), [], []
         targets = self._target_changes()
         put, drop = self._files.finish()
         change = Change(self._key, _header_encoder.encode(header), put, drop)
-        pages: list[tuple[str, bytes]] = []
+        pages: list[Page] = []
         for pattern, render, is_shown, was_shown in (
             (HTML_PAGE, html_page, self._html, self._had_html),
             (JSON_PAGE, json_page, True, True),
         ):
-            path, page = pattern.format(self._name), None
+            path = pattern.format(self._name)
             if header.exists and is_shown:
-                page = render(self._name, header, self._files.chunks)
-                pages.append((path, page))
-            if page is not None or (self._existed and was_shown):
-                targets.append(page_target(path, page))
+                page, target = rendered_page(path, render(self._name, header, self._files.chunks))
+                pages.append(page)
+                targets.append(target)
+            elif self._existed and was_shown:
+                targets.append(TargetChange(path, None))
         return change, pages, targets
 
     def _target_changes(self) -> list[TargetChange]:

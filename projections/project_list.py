@@ -11,7 +11,7 @@ import msgspec
 import orjson
 
 from projections.authority import Settings
-from projections.bins import TargetChange, page_target
+from projections.bins import Page, TargetChange, rendered_page
 from projections.chunks import Change, Chunk, ChunkedMap
 from projections.pages import html_list, json_list
 from projections.repository import expires_at
@@ -110,8 +110,8 @@ class ProjectList:
 
     def finish(
         self, chunks: Sequence[Chunk], waited: Mapping[str, bool]
-    ) -> tuple[Change, list[tuple[str, bytes]], list[TargetChange]]:
-        """What to store, and if a publication rendered the list, pages by target path and changes of targets.
+    ) -> tuple[Change, list[Page], list[TargetChange]]:
+        """What to store, and if a publication rendered the list, pages and changes of targets.
 
         Args:
             chunks: as stored.
@@ -129,17 +129,19 @@ class ProjectList:
                 names.delete(name)
         put, drop = names.finish()
         pages = _render(names.chunks, self._header)
-        shown = dict(pages)
-        targets = [page_target(path, shown.get(path)) for path in (HTML_PATH, JSON_PATH)]
-        return Change(KEY, header, put, drop), pages, targets
+        targets = [target for _, target in pages]
+        if not self._header.html:
+            targets.append(TargetChange(HTML_PATH, None))
+        return Change(KEY, header, put, drop), [page for page, _ in pages], targets
 
 
-def _render(chunks: Iterable[Chunk], header: _Header) -> list[tuple[str, bytes]]:
+def _render(chunks: Iterable[Chunk], header: _Header) -> list[tuple[Page, TargetChange]]:
     names = b",".join(chunk.body for chunk in chunks if chunk.body)
-    pages = [(JSON_PATH, json_list(names, header.serial))]
+    pages = [rendered_page(JSON_PATH, json_list(names, header.serial))]
     if header.html:
         entries = orjson.loads(b"[" + names + b"]")
-        pages.insert(0, (HTML_PATH, html_list((entry["name"] for entry in entries), header.serial)))
+        html = html_list((entry["name"] for entry in entries), header.serial)
+        pages.insert(0, rendered_page(HTML_PATH, html))
     return pages
 
 

@@ -380,8 +380,8 @@ class _Rendering:
         projects = ProjectList(b"", {})
         projects.follow([(claim, authority.settings) for claim, authority in self._run.claims], listings)
         _, pages, changes = projects.finish((), {})
-        for path, data in pages:
-            tasks.put_page(self._tree, path, data)
+        for page in pages:
+            tasks.put_page(self._tree, page)
         name, targets = f"list.{token_hex(8)}", dict[int, list[TargetChange]]()
         tasks.sort_targets(changes, batch, targets)
         tasks.write_targets(batch, name, targets)

@@ -18,7 +18,7 @@ from consumers.bulk import tasks
 from consumers.bulk.partitions import Block, count_partitions, read_blocks
 from consumers.bulk.processes import Processes
 from consumers.bulk.tasks import EVENT_PARTS, Batch, FoldedPart, Kept, SealedPart, share
-from projections.bins import TargetChange, hashed_path
+from projections.bins import Page, TargetChange, hashed_path
 from projections.project_list import Listing
 from projections.repository import RoleEntry
 
@@ -87,7 +87,7 @@ class BulkRounds:
                 self._names.append(done.name)
         return listings
 
-    async def add(self, pages: Sequence[tuple[str, bytes]], changes: Sequence[TargetChange]) -> None:
+    async def add(self, pages: Sequence[Page], changes: Sequence[TargetChange]) -> None:
         """Add pages and changes of targets."""
         async with rounds.page_writer(self._workers, self._sink) as writer:
             await writer.add(pages)

@@ -27,7 +27,7 @@ from consumers.sealing import CheckingSealer
 from consumers.taking import take_file
 from ledger.storage import DirectoryStorage
 from ledger.store import Store
-from projections.bins import TargetChange, fold_bin, hashed_path
+from projections.bins import Page, TargetChange, fold_bin
 from projections.chunks import Aggregate, Change
 from projections.fold import Folded, Seen, fold_events
 from projections.merkle import LEAF_BYTES
@@ -193,8 +193,7 @@ def fold_projects(batch: Batch, task: int, parts: range) -> FoldedPart:
     with _States(batch.state) as states:
         for keys, chosen in groups(items, _PROJECTS_AT_ONCE):
             folded = fold_events(states.load(keys), states.seen(chosen), chosen, html=batch.html)
-            for path, data in folded.pages:
-                done.pages.append(put_page(batch.sink, path, data))
+            done.pages.extend(put_page(batch.sink, page) for page in folded.pages)
             sort_targets(folded.targets, batch, targets)
             done.hidden.extend(hidden_pages(folded.targets))
             done.listings.extend(folded.listings)
@@ -230,13 +229,11 @@ def hidden_pages(changes: Iterable[TargetChange]) -> list[str]:
     ]
 
 
-def put_page(sink: Sink, path: str, data: bytes) -> PutPage:
+def put_page(sink: Sink, page: Page) -> PutPage:
     """Write a page under its consistent-snapshot name, and show it under its plain one."""
-    digest = sha256(data).hexdigest()
-    hashed = hashed_path(path, digest)
-    token = sink.put(hashed, data)
-    sink.show(f"targets/{path}", hashed)
-    return PutPage(path, digest, token)
+    token = sink.put(page.hashed_path, page.data)
+    sink.show(f"targets/{page.path}", page.hashed_path)
+    return PutPage(page.path, page.sha256, token)
 
 
 def sort_targets(changes: Iterable[TargetChange], batch: Batch, targets: dict[int, list[TargetChange]]) -> None:

@@ -10,7 +10,7 @@ import orjson
 
 from projections import project_list
 from projections.authority import Authority
-from projections.bins import Layout, TargetChange, fold_bin, take_targets
+from projections.bins import Layout, Page, TargetChange, fold_bin, take_targets
 from projections.chain import Head
 from projections.chunks import Aggregate, Change, Chunk
 from projections.fold import Folded, fold_events
@@ -116,8 +116,8 @@ class Store:
         self._show(pages, changes)
         return changes
 
-    def _show(self, pages: Iterable[tuple[str, bytes]], changes: Iterable[TargetChange]) -> None:
-        self.pages.update(dict(pages))
+    def _show(self, pages: Iterable[Page], changes: Iterable[TargetChange]) -> None:
+        self.pages.update({page.path: page.data for page in pages})
         for change in changes:
             if change.act == "set" and change.entry is None:
                 self.pages.pop(change.path, None)

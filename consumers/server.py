@@ -52,6 +52,11 @@ class Opened(NamedTuple):
     store: Store
     workers: ThreadWorkers
 
+    async def rest(self) -> None:
+        """There is nothing to do: a time for what else would make somebody wait."""
+        await self.store.settle()
+        await self.workers.rest()
+
 
 @asynccontextmanager
 async def open_follower(
@@ -202,14 +207,15 @@ async def run_signer(context: Context, schedule: Schedule, stop: asyncio.Event, 
         log.info("signer started", number=follower.head.number, size=follower.head.size, publishes=publishes)
         while not stop.is_set():
             if not await signer.step():
-                await opened.store.settle()
+                await opened.rest()
                 await opened.logs.events.wait(follower.tail.end.size, IDLE_SECONDS)
 
 
 async def run_publisher(context: Context, stop: asyncio.Event) -> None:
     """Place files until stopped."""
     storage = context.storage("publisher")
-    async with open_follower(context, "publisher", PublicOutlet(storage), storage) as (follower, logs, store, workers):
+    async with open_follower(context, "publisher", PublicOutlet(storage), storage) as opened:
+        follower, logs, _, workers = opened
         await follower.skip(at_least=SKIP_FROM)
         log.info("publisher started", number=follower.head.number, size=follower.head.size)
         warned = False
@@ -221,7 +227,7 @@ async def run_publisher(context: Context, stop: asyncio.Event) -> None:
                 # Nothing is lowered meanwhile, and the signer refuses to go on below: a person will decide.
                 log.error("what is served is ahead of the log; waiting", served=ahead, number=follower.head.number)
                 warned = True
-            await store.settle()
+            await opened.rest()
             await logs.publications.wait(follower.next_record, IDLE_SECONDS)
 
 
@@ -229,7 +235,8 @@ async def run_verifier(context: Context, stop: asyncio.Event) -> None:
     """Recompute every publication and compare it with what is served, until stopped."""
     config = context.config.verifier
     outlet = FileListOutlet()
-    async with open_follower(context, "verifier", outlet) as (follower, logs, store, workers):
+    async with open_follower(context, "verifier", outlet) as opened:
+        follower, logs, store, workers = opened
         served = context.served(config.served)
         verifier = Verifier(
             served,
@@ -243,7 +250,7 @@ async def run_verifier(context: Context, stop: asyncio.Event) -> None:
         log.info("verifier started", number=follower.head.number, size=follower.head.size)
         while not stop.is_set():
             if not await verifier.step(asyncio.get_running_loop().time()):
-                await store.settle()
+                await opened.rest()
                 await logs.publications.wait(follower.next_record, 1.0)
 
 

@@ -54,6 +54,9 @@ class Workers(Protocol):
     def ahead(self, operation: Coroutine[Any, Any, R]) -> Begun[R]:
         """Begin an operation that waits for something else than us."""
 
+    async def rest(self) -> None:
+        """There is nothing to do: give back what is kept for long work."""
+
     def close(self) -> None:
         """Stop the threads."""
 
@@ -139,6 +142,11 @@ class ThreadWorkers:
     def ahead(self, operation: Coroutine[Any, Any, R]) -> Begun[R]:
         """Begin an operation in a task."""
         return _Task(operation)
+
+    async def rest(self) -> None:
+        """Give back processes that were not needed for a while."""
+        if self.processes is not None:
+            await asyncio.to_thread(self.processes.close_if_idle)
 
     def close(self) -> None:
         """Stop the threads and the processes."""

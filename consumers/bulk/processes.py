@@ -15,13 +15,16 @@ from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import get_context
 from pathlib import Path
-from time import sleep
+from time import monotonic, sleep
 from typing import TypeVar
 
 R = TypeVar("R")
 
-WORTH_EVENTS = 50_000
-"""From so many events on, a batch is done in processes: it takes a second to start them."""
+WORTH_EVENTS = 10_000
+"""From so many events on, a batch is done in processes: it takes a second to start them, if they do not run yet."""
+
+IDLE_SECONDS = 60.0
+"""How long processes that nobody needs are kept: who has a long batch to do often has another."""
 
 
 class ProcessKilledError(Exception):
@@ -40,6 +43,7 @@ class Processes:
         self._held = held
         self.count = len(os.sched_getaffinity(0))
         self._pool: ProcessPoolExecutor | None = None
+        self._used_at = 0.0
 
     async def in_order(self, tasks: AsyncIterable[Callable[[], R]]) -> AsyncGenerator[R, None]:
         """Run tasks, a few more at a time than there are processes, and give their results in the order of tasks.
@@ -63,10 +67,16 @@ class Processes:
                 "a process that worked for this one was killed from outside. Is memory short? Try again"
             ) from error
         finally:
+            self._used_at = monotonic()
             for future in pending:
                 future.cancel()
             # What has begun cannot be cancelled, and what it still writes would lie in the way of what comes next.
             await asyncio.gather(*pending, return_exceptions=True)
+
+    def close_if_idle(self) -> None:
+        """End the processes if they were not needed for a while."""
+        if monotonic() - self._used_at > IDLE_SECONDS:
+            self.close()
 
     def close(self) -> None:
         """Wait for what runs, and end the processes; they are started anew when they are needed again."""

@@ -26,10 +26,10 @@ from typing import NamedTuple, TypeVar
 import msgspec
 
 from consumers.bulk import tasks
-from consumers.bulk.partitions import Block, SpillError, append_block, count_partitions, read_blocks
+from consumers.bulk.partitions import Block, SpillError, append_block, read_blocks
 from consumers.bulk.processes import Processes
 from consumers.bulk.rounds import bin_parts
-from consumers.bulk.tasks import EVENT_PARTS, Batch, FoldedPart, SealedPart, Slice, share
+from consumers.bulk.tasks import EVENT_PARTS, Batch, FoldedPart, SealedPart, Slice, count_shares, share
 from consumers.chain_reader import ChainReader, ReaderState, ValidPublication
 from consumers.edition import DivergenceError, Edition
 from consumers.runs import Run, collect
@@ -366,7 +366,7 @@ class _Rendering:
 
     async def _fold(self, batch: Batch) -> list[FoldedPart]:
         known = await asyncio.to_thread(self._phases.known, "fold", FoldedPart)
-        shares = count_partitions(self._claim.size)
+        shares = count_shares(self._claim.size)
 
         def task(number: int) -> Callable[[], FoldedPart]:
             return partial(tasks.fold_projects, batch, number, share(number, shares, EVENT_PARTS))

@@ -17,7 +17,7 @@ from consumers import rounds, state
 from consumers.bulk import tasks
 from consumers.bulk.partitions import Block, count_partitions, read_blocks
 from consumers.bulk.processes import Processes
-from consumers.bulk.tasks import EVENT_PARTS, Batch, FoldedPart, Kept, SealedPart, share
+from consumers.bulk.tasks import EVENT_PARTS, Batch, FoldedPart, Kept, SealedPart, count_shares, share
 from projections.bins import Page, TargetChange, hashed_path
 from projections.project_list import Listing
 from projections.repository import RoleEntry
@@ -70,7 +70,7 @@ class BulkRounds:
         )
 
         async def folding() -> AsyncIterator[Callable[[], FoldedPart]]:
-            shares = count_partitions(edition.size)
+            shares = count_shares(edition.size)
             for number in range(shares):
                 yield partial(tasks.fold_projects, batch, number, share(number, shares, EVENT_PARTS))
 

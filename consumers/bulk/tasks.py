@@ -19,7 +19,7 @@ from typing import NamedTuple, Protocol, Self
 import msgspec
 
 from consumers import state
-from consumers.bulk.partitions import Block, SpillError, append_block
+from consumers.bulk.partitions import Block, SpillError, append_block, count_partitions
 from consumers.bulk.parts import Parts, read_parts, write_parts
 from consumers.edition import Choice
 from consumers.runs import Stamp
@@ -119,6 +119,11 @@ def write_slice(folder: Path, salt: bytes, task: int, reading: Reading) -> Slice
     write_parts(folder / name, parts, _OTHERS + 1)
     others = [other for other in reading.others if isinstance(other.event, BaseEvent) or other.index == 0]
     return Slice(task, reading.start, reading.end, name, reading.last_digest, others)
+
+
+def count_shares(events: int) -> int:
+    """Into how many tasks so many events are divided: enough for several cores, and for each to fit into memory."""
+    return max(8, count_partitions(events))
 
 
 def share(number: int, shares: int, parts: int) -> range:

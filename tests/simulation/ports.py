@@ -42,6 +42,9 @@ class InlineWorkers:
     async def run(self, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
         return function(*args, **kwargs)
 
+    async def rest(self) -> None:
+        pass
+
     def ahead(self, operation: Coroutine[Any, Any, R]) -> "Later[R]":
         return Later(operation)
 

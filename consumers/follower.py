@@ -11,6 +11,7 @@ from typing import NamedTuple
 import structlog
 
 from consumers import state
+from consumers.bulk.effort import Report, nobody
 from consumers.chain_reader import ChainReader, ReaderState, ValidPublication
 from consumers.edition import DivergenceError, Edition
 from consumers.outlets import Outlet
@@ -56,12 +57,15 @@ class Proposal(NamedTuple):
 class Follower:
     """Follows both logs, which the caller has opened, as well as the store. Used by one task."""
 
-    def __init__(self, logs: Logs, store: Store, workers: Workers, outlet: Outlet, spill: Path) -> None:
+    def __init__(
+        self, logs: Logs, store: Store, workers: Workers, outlet: Outlet, spill: Path, *, report: Report = nobody
+    ) -> None:
         self._logs = logs
         self._store = store
         self._workers = workers
         self._outlet = outlet
         self._spill = spill
+        self._report = report
         self._unsaved: list[Judged] = []
         self._in_transaction = False
         self.proposal: Proposal | None = None
@@ -85,7 +89,7 @@ class Follower:
         if position is not None:
             base = await state.load_prefix(self._store, position.prefix)
             await self._compare(position, base, first)
-        self.tail = Tail(self._logs.events, self._workers, base, self._spill / "tail")
+        self.tail = Tail(self._logs.events, self._workers, base, self._spill / "tail", report=self._report)
         self.base = base
         genesis = base if base.ledger is not None else await self.tail.prefix_at(1)
         if genesis.ledger is None:
@@ -97,7 +101,9 @@ class Follower:
             reader_state = ReaderState(head, position.next_record)
         self.reader = ChainReader(self._logs.publications, self.tail, self._workers, self.ledger, reader_state)
         self.table = SnapshotTable(await state.load_roles(self._store))
-        self._renderer = Renderer(self._store, self._workers, self.table, self._spill, self.stopwatch)
+        self._renderer = Renderer(
+            self._store, self._workers, self.table, self._spill, stopwatch=self.stopwatch, report=self._report
+        )
 
     async def _compare(self, position: Position, base: Prefix, first: list[bytes | None]) -> None:
         """Compare what we remember with what the logs hold (docs/design.md, "A log can be rolled back")."""

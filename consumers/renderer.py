@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from consumers import state
+from consumers.bulk.effort import Report, nobody
 from consumers.bulk.processes import WORTH_EVENTS
 from consumers.bulk.rounds import BulkRounds
 from consumers.edition import Edition
@@ -36,8 +37,18 @@ class Rendered(NamedTuple):
 class Renderer:
     """Renders editions into a follower's state. The caller begins the transaction, and ends it."""
 
-    def __init__(self, store: Store, workers: Workers, table: SnapshotTable, spill: Path, stopwatch: Stopwatch) -> None:
+    def __init__(
+        self,
+        store: Store,
+        workers: Workers,
+        table: SnapshotTable,
+        spill: Path,
+        *,
+        stopwatch: Stopwatch,
+        report: Report = nobody,
+    ) -> None:
         self._stopwatch = stopwatch
+        self._report = report
         self._store = store
         self._workers = workers
         self._table = table
@@ -68,7 +79,7 @@ class Renderer:
         return Rendered(list(entries), entries, snapshot)
 
     def _rounds(self, edition: Edition, tail: Tail, sealer: Sealer, sink: Sink) -> Rounds:
-        job = Job(self._store, self._workers, edition, tail, sealer, sink, self._spill)
+        job = Job(self._store, self._workers, edition, tail, sealer, sink, self._spill, self._report)
         processes = self._workers.processes
         # What is about all projects or all bins is for one process: it is rare, and no matter of events.
         is_plain = edition.old_layout is None and not edition.renders_all_pages

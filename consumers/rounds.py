@@ -17,6 +17,7 @@ import structlog
 
 from consumers import state
 from consumers.bulk import tasks
+from consumers.bulk.effort import Report, nobody
 from consumers.bulk.partitions import Partitions
 from consumers.bulk.tasks import Unsealed, groups, hidden_pages
 from consumers.edition import Choice, Edition
@@ -74,7 +75,9 @@ class Sink(Protocol):
 
 
 class Job(NamedTuple):
-    """What both rounds work on. `spill` is a folder for what does not fit into memory."""
+    """What both rounds work on. `spill` is a folder for what does not fit into memory; `report` is told how far a long
+    batch has come.
+    """
 
     store: Store
     workers: Workers
@@ -83,6 +86,7 @@ class Job(NamedTuple):
     sealer: Sealer
     sink: Sink
     spill: Path
+    report: Report = nobody
 
 
 class Rounds(Protocol):
@@ -161,7 +165,7 @@ class OneProcess:
     """The rounds in this process."""
 
     def __init__(self, job: Job) -> None:
-        self._store, self._workers, self._edition, self._tail, self._sealer, self._sink, self._spill = job
+        self._store, self._workers, self._edition, self._tail, self._sealer, self._sink, self._spill, _ = job
         self._targets: Partitions[TargetChange] | None = None
 
     def close(self) -> None:

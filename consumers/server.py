@@ -11,10 +11,12 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
+from time import monotonic
 from typing import NamedTuple
 
 import structlog
 
+from consumers.bulk.effort import Report
 from consumers.bulk.processes import ProcessKilledError
 from consumers.context import Context
 from consumers.follower import SKIP_FROM, Follower
@@ -38,6 +40,7 @@ FIRST_PAUSE_SECONDS = 0.5
 LONGEST_PAUSE_SECONDS = 30.0
 IDLE_SECONDS = 0.25
 STOP_SECONDS = 30.0
+PROGRESS_SECONDS = 10.0
 RUNNING_NOTE = "running"
 _RESUMED = "resumed-above"
 
@@ -60,7 +63,7 @@ class Opened(NamedTuple):
 
 @asynccontextmanager
 async def open_follower(
-    context: Context, name: str, outlet: Outlet, storage: Storage | None = None
+    context: Context, name: str, outlet: Outlet, storage: Storage | None = None, *, report: Report | None = None
 ) -> AsyncIterator[Opened]:
     """A follower with everything it needs, started; closed again at the end.
 
@@ -69,12 +72,14 @@ async def open_follower(
         name: the name of its state file.
         outlet: where rendered files go.
         storage: where the outlet writes, if it does: after an unclean stop the last publication's files are checked.
+        report: is told how far a long batch has come; without, it is logged now and then.
     """
     logs, store, workers = context.logs(), context.store(name), ThreadWorkers()
     try:
         await logs.open()
         await store.open()
-        follower = Follower(logs, store, workers, outlet, context.state / f"{name}.spill")
+        spill = context.state / f"{name}.spill"
+        follower = Follower(logs, store, workers, outlet, spill, report=report or _LoggedProgress(name))
         await follower.start()
         if storage is not None and not await _may_go_on(follower, store, storage, workers, outlet):
             await store.reset()
@@ -131,14 +136,32 @@ async def _is_intact(follower: Follower, store: Store, storage: Storage, workers
     return True
 
 
-async def publish_once(context: Context, schedule: Schedule) -> tuple[bool, Follower]:
+class _LoggedProgress:
+    """Logs how far a long batch has come, every ten seconds."""
+
+    def __init__(self, consumer: str) -> None:
+        self._consumer = consumer
+        self._at = monotonic()
+
+    def __call__(self, done: int, total: int) -> None:
+        if monotonic() - self._at >= PROGRESS_SECONDS:
+            self._at = monotonic()
+            log.info("a long batch", consumer=self._consumer, percent=100 * done // max(1, total))
+
+
+async def publish_once(context: Context, schedule: Schedule, *, report: Report | None = None) -> tuple[bool, Follower]:
     """Make one publication, if there is anything to publish, and place its files.
+
+    Args:
+        context: the ledger.
+        schedule: the policy of the signer.
+        report: is told how far a long batch has come.
 
     Returns:
         Whether one was made, and the follower afterwards (closed; its `head` is the last publication).
     """
     storage = context.storage("signer")
-    async with open_follower(context, "signer", PublicOutlet(storage), storage) as opened:
+    async with open_follower(context, "signer", PublicOutlet(storage), storage, report=report) as opened:
         follower = opened.follower
         await follower.skip(at_least=SKIP_FROM)
         signer = await make_signer(context, opened, schedule)

@@ -14,6 +14,7 @@ from secrets import token_bytes
 from typing import NamedTuple
 
 from consumers.bulk import tasks
+from consumers.bulk.effort import READING, WHOLE, Report, nobody
 from consumers.bulk.processes import WORTH_EVENTS, Processes
 from consumers.workers import Workers
 from ledger.logs import Log, LogConflictError
@@ -55,7 +56,10 @@ class Tail:
     folder nothing is kept, and only the end can be asked for.
     """
 
-    def __init__(self, log: Log, workers: Workers, base: Prefix, spill: Path | None = None) -> None:
+    def __init__(
+        self, log: Log, workers: Workers, base: Prefix, spill: Path | None = None, *, report: Report = nobody
+    ) -> None:
+        self._report = report
         self._log = log
         self._workers = workers
         self._spill = spill
@@ -86,8 +90,9 @@ class Tail:
             if processes is None or self._spill is None or self._end.size - start < _LOOK_AFTER:
                 continue
             # It is not asked before, since nearly always there are a few.
-            if await self._log.size() - self._end.size >= WORTH_EVENTS:
-                await self._read_far(processes, self._spill)
+            far = await self._log.size() - self._end.size
+            if far >= WORTH_EVENTS:
+                await self._read_far(processes, self._spill, far)
             start = self._end.size
         return self._end
 
@@ -176,8 +181,9 @@ class Tail:
         self._slices.append(piece)
         return True
 
-    async def _read_far(self, processes: Processes, folder: Path) -> None:
-        """Read to the end of the log, which is far, on all cores."""
+    async def _read_far(self, processes: Processes, folder: Path, far: int) -> None:
+        """Read to the end of the log, which is about so far, on all cores."""
+        first = self._end.size
 
         async def reading() -> AsyncIterator[Callable[[], tasks.Slice]]:
             start = self._end.size
@@ -192,6 +198,7 @@ class Tail:
                 glance = await self._workers.run(file.glance, folder)
                 self._end, _ = await self._workers.run(before.advance, glance)
                 self._slices.append(_Slice(before, self._end, None, file, 0))
+                self._report(READING * min(self._end.size - first, far), WHOLE * far)
 
     async def _advance(self, at: Prefix, size: int, *, routed: bool = True) -> tuple[Prefix, Extension]:
         """From a prefix to the end of the slice that holds the next record, or to a size if that comes first."""

@@ -26,6 +26,7 @@ from typing import NamedTuple, TypeVar
 import msgspec
 
 from consumers.bulk import tasks
+from consumers.bulk.effort import FOLDING, READING, SEALING, WHOLE, Report
 from consumers.bulk.partitions import Block, SpillError, append_block, read_blocks
 from consumers.bulk.processes import Processes
 from consumers.bulk.rounds import bin_parts
@@ -50,8 +51,6 @@ from schemas.publications import Claim
 R = TypeVar("R", Slice, FoldedPart, SealedPart)
 
 _FORMAT = 2
-
-Report = Callable[[int, int], None]
 
 
 class _Plan(NamedTuple):
@@ -104,7 +103,7 @@ async def replay(
     publications = await logs.publications.size()
     size = await logs.events.size()
     try:
-        phases = _Phases(await asyncio.to_thread(_plan, folder), 5 * size, report)
+        phases = _Phases(await asyncio.to_thread(_plan, folder), WHOLE * size, report)
         try:
             slices = await _read(phases, logs.events)
             prefixes = await workers.run(_Prefixes, slices, folder / "events")
@@ -220,7 +219,7 @@ async def _read(phases: _Phases, events: Log) -> list[Slice]:
             start += len(values)
             number += 1
 
-    return await phases.run("read", known, reading(), lambda done: 2 * (done.end - done.start))
+    return await phases.run("read", known, reading(), lambda done: READING * (done.end - done.start))
 
 
 async def _check_known(events: Log, known: Sequence[Slice], folder: Path) -> None:
@@ -371,7 +370,7 @@ class _Rendering:
         def task(number: int) -> Callable[[], FoldedPart]:
             return partial(tasks.fold_projects, batch, number, share(number, shares, EVENT_PARTS))
 
-        return await self._phases.shares("fold", known, 2 * self._phases.total // 5, shares, task)
+        return await self._phases.shares("fold", known, FOLDING * self._phases.total // WHOLE, shares, task)
 
     def _list_projects(self, batch: Batch, listings: list[Listing]) -> tuple[str, int]:
         """Render the list of all projects, as it was when it was last due; gives the file of its targets, and how many
@@ -397,7 +396,7 @@ class _Rendering:
             some = batch._replace(choice=choice.of(bins), slices=())
             return partial(tasks.seal_bins, some, part, names, sealer.remote(map(layout.name, bins)))
 
-        return await self._phases.shares("seal", known, self._phases.total // 5, batch.bin_parts, task)
+        return await self._phases.shares("seal", known, SEALING * self._phases.total // WHOLE, batch.bin_parts, task)
 
     def _finish(self, entries: dict[str, RoleEntry]) -> int:
         """The snapshot, which is compared with the log as bins were, the offline roles, the timestamp; gives how many

@@ -15,6 +15,7 @@ import msgspec
 
 from consumers import rounds, state
 from consumers.bulk import tasks
+from consumers.bulk.effort import FOLDING, READING, SEALING, WHOLE
 from consumers.bulk.partitions import Block, count_partitions, read_blocks
 from consumers.bulk.processes import Processes
 from consumers.bulk.tasks import EVENT_PARTS, Batch, FoldedPart, Kept, SealedPart, count_shares, share
@@ -35,7 +36,7 @@ class BulkRounds:
     """The rounds in processes. Contract: `consumers.rounds.Rounds`."""
 
     def __init__(self, job: rounds.Job, processes: Processes, remote: tasks.Sink) -> None:
-        self._store, self._workers, self._edition, self._tail, self._sealer, self._sink, spill = job
+        self._store, self._workers, self._edition, self._tail, self._sealer, self._sink, spill, self._report = job
         self._processes = processes
         self._remote = remote
         self._folder = spill / "bulk"
@@ -85,6 +86,7 @@ class BulkRounds:
                     self._sink.show(f"targets/{path}", None)
                 listings.extend(done.listings)
                 self._names.append(done.name)
+                self._advance(READING, FOLDING, len(self._names), count_shares(edition.size))
         return listings
 
     async def add(self, pages: Sequence[Page], changes: Sequence[TargetChange]) -> None:
@@ -114,6 +116,7 @@ class BulkRounds:
                 for name, targets in done.stuffed.items():
                     rounds.warn_of_stuffed(name, done.entries[name].length, targets)
                 entries.update(done.entries)
+                self._advance(READING + FOLDING, SEALING, done.task + 1, batch.bin_parts)
         return entries | dict(signing.results)
 
     async def _sealing(self, batch: Batch) -> AsyncIterator[Callable[[], SealedPart]]:
@@ -122,6 +125,10 @@ class BulkRounds:
             bins = layout.bins_of(part, batch.bin_parts)
             some = batch._replace(choice=self._choice.of(bins), slices=())
             yield partial(tasks.seal_bins, some, part, self._names, self._sealer.remote(map(layout.name, bins)))
+
+    def _advance(self, before: int, phase: int, done: int, tasks_: int) -> None:
+        size = self._edition.size
+        self._report(size * before + size * phase * done // tasks_, size * WHOLE)
 
     def _folded(self) -> Batch:
         if self._batch is None:

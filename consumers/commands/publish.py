@@ -4,7 +4,15 @@ from pathlib import Path
 
 import click
 
-from consumers.cli import configure_logging, json_option, ledger_options, open_context, print_json, runs_async
+from consumers.cli import (
+    configure_logging,
+    json_option,
+    ledger_options,
+    open_context,
+    print_json,
+    progress,
+    runs_async,
+)
 from consumers.schedule import Schedule
 from consumers.server import publish_once
 
@@ -35,7 +43,8 @@ async def publish(*, folder: Path, log: str | None, clock_checked: bool, renew: 
         clock_checked=clock_checked,
         renew_now=renew,
     )
-    made, follower = await publish_once(context, schedule)
+    with progress("Publishing") as advance:
+        made, follower = await publish_once(context, schedule, report=advance)
     head = follower.head
     if as_json:
         print_json({"made": made, "number": head.number, "time": head.time, "size": head.size})

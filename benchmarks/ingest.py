@@ -120,7 +120,10 @@ async def _measure(folder: Path, log: str, options: argparse.Namespace) -> None:
     if not options.ledger:
         seconds = await fill(context, islice(records, options.background), options.background)
         report.add("append the background", [seconds], per=options.background, unit="events")
+    started = monotonic()
     await publish_once(context, Schedule())
+    if not options.ledger:
+        report.add("publish the background", [monotonic() - started], per=options.background, unit="events")
     process = _start(context)
     try:
         await _wait_until_started(context, process)

@@ -164,7 +164,7 @@ async def _follow(context: Context, records: Iterator[bytes], report: Report) ->
 
 def _pages(context: Context, records: Sequence[bytes]) -> list[Path]:
     """The pages of the projects that events are about."""
-    names = sorted({json.loads(record)["subject"] for record in records})
+    names = sorted({json.loads(record).get("subject", "") for record in records})
     pages = (context.public / f"targets/simple/{name}/index.json" for name in names)
     return [page for page in pages if page.exists()]
 

@@ -85,7 +85,7 @@ class Renderer:
         is_plain = edition.old_layout is None and not edition.renders_all_pages
         if processes is not None and is_plain and edition.size >= WORTH_EVENTS:
             remote = sink.remote()
-            if remote is not None:
+            if remote is not None and sealer.remote(()) is not None:
                 return BulkRounds(job, processes, remote)
         return OneProcess(job)
 

@@ -19,9 +19,9 @@ from consumers import state
 from consumers.bulk import tasks
 from consumers.bulk.effort import Report, nobody
 from consumers.bulk.partitions import Partitions
-from consumers.bulk.tasks import Unsealed, groups, hidden_pages
-from consumers.edition import Choice, Edition
-from consumers.sealing import CheckingSealer
+from consumers.bulk.tasks import groups, hidden_pages
+from consumers.edition import Edition
+from consumers.runs import Stamp
 from consumers.tail import Tail
 from consumers.workers import Behind, Workers, each_with
 from ledger.store import Store
@@ -41,7 +41,11 @@ log = structlog.get_logger()
 
 
 class Sealer(Protocol):
-    """Turns payloads into metadata files. Called from several threads."""
+    """Turns payloads into metadata files. Called from several threads. `packed` are the signatures that it made, by
+    role name, as a publication holds them.
+    """
+
+    packed: dict[str, tuple[str, ...]]
 
     def seal(self, name: str, payload: bytes) -> bytes:
         """The file of a bin or of `snapshot`: the payload with its signatures.
@@ -51,7 +55,7 @@ class Sealer(Protocol):
             SignerError: a key does not sign.
         """
 
-    def remote(self, names: Iterable[str]) -> CheckingSealer | None:
+    def remote(self, names: Iterable[str]) -> tasks.Sealer | None:
         """What other processes seal these bins with; None: with nothing, they are for this one."""
 
 
@@ -114,6 +118,14 @@ async def keep_extension(store: Store, extension: Extension, sink: Sink) -> None
             sink.put_document(document)
 
 
+class Unsealed(NamedTuple):
+    """A bin that is to be sealed: its name, its stamp, and its rendered targets."""
+
+    name: str
+    stamp: Stamp
+    targets: bytes
+
+
 def page_writer(workers: Workers, sink: Sink) -> Behind[Page, None]:
     """Writes pages, one group behind those who render them."""
 
@@ -154,6 +166,13 @@ def warn_of_stuffed(name: str, length: int, targets: bytes) -> None:
     log.warning("a bin is very long", bin=name, bytes=length, targets=projects.total(), most=project, of_these=count)
 
 
+class _Bins(NamedTuple):
+    """A group of bins, with the changes of their targets."""
+
+    indices: Sequence[int]
+    changes: Mapping[int, Sequence[TargetChange]]
+
+
 class _Stored(NamedTuple):
     """What is stored of a group of aggregates, and which of its events were seen before."""
 
@@ -166,6 +185,7 @@ class OneProcess:
 
     def __init__(self, job: Job) -> None:
         self._store, self._workers, self._edition, self._tail, self._sealer, self._sink, self._spill, _ = job
+        self._choice = job.edition.choice()
         self._targets: Partitions[TargetChange] | None = None
 
     def close(self) -> None:
@@ -185,14 +205,11 @@ class OneProcess:
         try:
             async with page_writer(self._workers, self._sink) as pages:
                 await self._route(routed)
-                for index in range(routed.count):
-                    items = await self._workers.run(routed.take, index)
-                    some = groups(items, PROJECTS_PER_GROUP)
-                    async with aclosing(each_with(self._workers, some, self._load_group)) as loaded:
-                        async for (keys, chosen), stored in loaded:
-                            listings.extend(await self._fold_group(stored, chosen, pages))
-                            if anew:
-                                done.update(keys)
+                async with aclosing(each_with(self._workers, self._groups(routed), self._load_group)) as loaded:
+                    async for (keys, items), stored in loaded:
+                        listings.extend(await self._fold_group(stored, items, pages))
+                        if anew:
+                            done.update(keys)
                 if anew:
                     async for keys in self._all_projects(done):
                         await self._fold_group(await self._load_group((keys, [])), [], pages)
@@ -214,6 +231,11 @@ class OneProcess:
         async for extension in self._tail.extensions(self._edition.after.size):
             await keep_extension(self._store, extension, self._sink)
             await self._workers.run(routed.add, extension.routed, lambda item: hash(salt + item.key) % routed.count)
+
+    async def _groups(self, routed: Partitions[Routed]) -> AsyncIterator[tuple[Sequence[str], Sequence[Routed]]]:
+        for index in range(routed.count):
+            for group in groups(await self._workers.run(routed.take, index), PROJECTS_PER_GROUP):
+                yield group
 
     async def _load_group(self, group: tuple[Sequence[str], Sequence[Routed]]) -> _Stored:
         keys, items = group
@@ -264,44 +286,41 @@ class OneProcess:
 
     async def seal(self) -> dict[str, RoleEntry]:
         """Render and seal bins."""
-        choice, targets = self._edition.choice(), await self._all_targets()
-        layout = choice.layout
-        async with bin_sealer(self._workers, self._sealer, self._sink) as sealing:
-            for partition in range(targets.count):
-                changes: dict[int, list[TargetChange]] = {}
-                for change in await self._workers.run(targets.take, partition):
-                    changes.setdefault(layout.index_of_target(change.path), []).append(change)
-                visited = choice.visited(layout.bins_of(partition, targets.count), changes)
-                some = (visited[start : start + BINS_PER_GROUP] for start in range(0, len(visited), BINS_PER_GROUP))
-                async with aclosing(each_with(self._workers, some, self._load_bins)) as loaded:
-                    async for group, states in loaded:
-                        await sealing.add(await self._fold_bins(states, group, changes, choice))
+        targets = await self._all_targets()
+        async with (
+            bin_sealer(self._workers, self._sealer, self._sink) as sealing,
+            aclosing(each_with(self._workers, self._groups_of_bins(targets), self._load_bins)) as loaded,
+        ):
+            async for bins, states in loaded:
+                await sealing.add(await self._fold_bins(bins, states))
         return dict(sealing.results)
 
-    async def _load_bins(self, group: Sequence[int]) -> dict[str, Aggregate]:
-        layout = self._edition.authority.layout
-        return await state.load_aggregates(self._store, [layout.key(index) for index in group])
+    async def _groups_of_bins(self, targets: Partitions[TargetChange]) -> AsyncIterator[_Bins]:
+        choice, layout = self._choice, self._choice.layout
+        for part in range(targets.count):
+            changes: dict[int, list[TargetChange]] = {}
+            for change in await self._workers.run(targets.take, part):
+                changes.setdefault(layout.index_of_target(change.path), []).append(change)
+            visited = choice.visited(layout.bins_of(part, targets.count), changes)
+            for start in range(0, len(visited), BINS_PER_GROUP):
+                yield _Bins(visited[start : start + BINS_PER_GROUP], changes)
 
-    async def _fold_bins(
-        self,
-        states: Mapping[str, Aggregate],
-        group: Sequence[int],
-        changes: Mapping[int, list[TargetChange]],
-        choice: Choice,
-    ) -> list[Unsealed]:
+    async def _load_bins(self, bins: _Bins) -> dict[str, Aggregate]:
+        return await state.load_aggregates(self._store, [self._choice.layout.key(index) for index in bins.indices])
+
+    async def _fold_bins(self, bins: _Bins, states: Mapping[str, Aggregate]) -> list[Unsealed]:
         """Fold changes into bins; gives those to be sealed."""
-        layout = choice.layout
+        choice, layout = self._choice, self._choice.layout
 
-        def fold_group() -> list[FoldedBin]:
-            keys = map(layout.key, group)
-            pairs = zip(group, keys, strict=True)
-            return [fold_bin(states.get(key, Aggregate(key)), changes.get(index, ())) for index, key in pairs]
+        def fold() -> list[FoldedBin]:
+            pairs = ((index, layout.key(index)) for index in bins.indices)
+            return [fold_bin(states.get(key, Aggregate(key)), bins.changes.get(index, ())) for index, key in pairs]
 
-        folded = await self._workers.run(fold_group)
+        folded = await self._workers.run(fold)
         await state.save_changes(self._store, [each.change for each in folded])
-        stamps = [choice.stamp(index, differs=each.differs) for index, each in zip(group, folded, strict=True)]
+        stamps = [choice.stamp(index, differs=each.differs) for index, each in zip(bins.indices, folded, strict=True)]
         return [
             Unsealed(layout.name(index), stamp, each.targets)
-            for index, stamp, each in zip(group, stamps, folded, strict=True)
+            for index, stamp, each in zip(bins.indices, stamps, folded, strict=True)
             if stamp is not None
         ]

@@ -5,11 +5,13 @@ files are the same bytes.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
+from pathlib import Path
 
 from securesystemslib.signer import Signer
 
 from consumers.edition import DivergenceError
-from ledger.signers import SignerError, sign
+from ledger.signers import Keyring, SignerError, sign
 from projections.keys import RoleKeys
 from projections.repository import pack_digest, pack_signatures, signed_file, unpack_signatures
 from schemas.publications import Publication
@@ -21,11 +23,18 @@ Seals = Mapping[str, tuple[str, Sequence[str]]]
 
 
 class SigningSealer:
-    """Signs with private keys. `packed` collects the signatures by role name, as a publication holds them."""
+    """Signs with private keys. `packed` collects the signatures by role name, as a publication holds them.
 
-    def __init__(self, online: RoleKeys, signers: Sequence[Signer]) -> None:
+    Args:
+        online: the keys in force.
+        signers: those that sign.
+        keyring: where other processes find them.
+    """
+
+    def __init__(self, online: RoleKeys, signers: Sequence[Signer], keyring: Keyring | None = None) -> None:
         self._online = online
         self._signers = signers
+        self._keyring = keyring
         self.packed: dict[str, tuple[str, ...]] = {}
 
     def seal(self, name: str, payload: bytes) -> bytes:
@@ -34,8 +43,11 @@ class SigningSealer:
         self.packed[name] = pack_signatures(self._online, signatures)
         return signed_file(payload, signatures)
 
-    def remote(self, _names: Iterable[str]) -> None:
-        """The keys are in this process."""
+    def remote(self, _names: Iterable[str]) -> "RemoteSealer | None":
+        """The same in another process, which opens the keys by itself."""
+        if self._keyring is None:
+            return None
+        return RemoteSealer(self._online, *self._keyring.places)
 
     def signatures(self, name: str, payload: bytes) -> dict[str, str]:
         """Signatures (hexadecimal, by key id) of all our keys.
@@ -49,12 +61,36 @@ class SigningSealer:
         return signatures
 
 
+class RemoteSealer:
+    """Signs in another process, with the keys that it finds in the same places. Can be pickled: it holds none."""
+
+    def __init__(self, online: RoleKeys, folder: Path | None, uris: Mapping[str, str]) -> None:
+        self._online = online
+        self._places = (folder, tuple(sorted(uris.items())))
+        self.packed: dict[str, tuple[str, ...]] = {}
+
+    def seal(self, name: str, payload: bytes) -> bytes:
+        """Sign a payload, as `SigningSealer.seal`."""
+        folder, uris = self._places
+        sealer = SigningSealer(self._online, _keyring(folder, uris).find(self._online.keys))
+        file = sealer.seal(name, payload)
+        self.packed.update(sealer.packed)
+        return file
+
+
+@cache
+def _keyring(folder: Path | None, uris: tuple[tuple[str, str], ...]) -> Keyring:
+    """A keyring of this process; it opens a key once."""
+    return Keyring(folder, dict(uris))
+
+
 class CheckingSealer:
-    """Takes the signatures from the log, and checks them and the file that they make."""
+    """Takes the signatures from the log, and checks them and the file that they make. Can be pickled."""
 
     def __init__(self, online: RoleKeys, seals: Seals) -> None:
         self._online = online
         self._seals = seals
+        self.packed: dict[str, tuple[str, ...]] = {}
 
     def seal(self, name: str, payload: bytes) -> bytes:
         """The file as it was published."""

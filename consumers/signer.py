@@ -202,7 +202,7 @@ class Signer:
             return
         if follower.proposal is None:
             edition = Edition([(open_claim.claim, prefix.authority)], follower.base, prefix)
-            sealer = SigningSealer(prefix.authority.online, self._signers(prefix.authority))
+            sealer = SigningSealer(prefix.authority.online, self._signers(prefix.authority), self._keyring)
             rendered = await follower.render(edition, sealer)
             follower.stopwatch.start()
             try:

@@ -7,7 +7,7 @@ release the interpreter's lock, so for those there is a thread for each core.
 import asyncio
 import os
 from collections import deque
-from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterable, Callable, Coroutine, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from threading import Event
 from typing import Any, Generic, ParamSpec, Protocol, Self, TypeVar
@@ -62,12 +62,12 @@ class Workers(Protocol):
 
 
 async def each_with(
-    workers: Workers, items: Iterable[T], load: Callable[[T], Coroutine[Any, Any, R]]
+    workers: Workers, items: AsyncIterable[T], load: Callable[[T], Coroutine[Any, Any, R]]
 ) -> AsyncGenerator[tuple[T, R], None]:
     """Items with what is loaded for them; the next one's is loaded while this one's is worked on. To be closed."""
     begun: deque[tuple[T, Begun[R]]] = deque()
     try:
-        for item in items:
+        async for item in items:
             begun.append((item, workers.ahead(load(item))))
             if len(begun) > 1:
                 earlier, loading = begun[0]

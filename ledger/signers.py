@@ -27,6 +27,11 @@ class Keyring:
         self._uris = dict(uris or {})
         self._signers: dict[str, Signer] = {}
 
+    @property
+    def places(self) -> tuple[Path | None, Mapping[str, str]]:
+        """The folder and the URIs: what another process needs to find the same signers."""
+        return self._folder, self._uris
+
     def find(self, keys: Iterable[SSlibKey]) -> list[Signer]:
         """The signers of those keys that we hold, in the order of the keys.
 

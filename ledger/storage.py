@@ -123,7 +123,9 @@ class DirectoryStorage:
 
     def adopt(self, path: str, name: str) -> None:
         """A file was staged by another process."""
-        self._staged[path] = f"{self._staging}/{name}"
+        source = self._staged[path] = f"{self._staging}/{name}"
+        if self._durable:
+            self._early.wrote(os.stat(source).st_size)  # noqa: PTH116  # a hot path
 
     def discard(self) -> None:
         """Empty the staging folder."""

@@ -102,29 +102,28 @@ class BulkRounds:
 
     async def seal(self) -> dict[str, RoleEntry]:
         """Render and seal bins."""
-        entries: dict[str, RoleEntry] = {}
         batch = self._folded()
-        async with (
-            aclosing(self._processes.in_order(self._sealing(batch))) as sealed,
-            rounds.bin_sealer(self._workers, self._sealer, self._sink) as signing,
-        ):
+        entries: dict[str, RoleEntry] = {}
+        async with aclosing(self._processes.in_order(self._sealing(batch))) as sealed:
             async for done in sealed:
-                await signing.add(done.unsealed)
                 await self._save(batch, done.kept)
                 for name, entry in done.entries.items():
                     self._sink.adopt(f"metadata/{entry.version}.{name}.json", entry.sha256, done.tokens[name])
                 for name, targets in done.stuffed.items():
                     rounds.warn_of_stuffed(name, done.entries[name].length, targets)
                 entries.update(done.entries)
+                self._sealer.packed.update(done.packed)
                 self._advance(READING + FOLDING, SEALING, done.task + 1, batch.bin_parts)
-        return entries | dict(signing.results)
+        return entries
 
     async def _sealing(self, batch: Batch) -> AsyncIterator[Callable[[], SealedPart]]:
         layout = self._choice.layout
         for part in range(batch.bin_parts):
             bins = layout.bins_of(part, batch.bin_parts)
             some = batch._replace(choice=self._choice.of(bins), slices=())
-            yield partial(tasks.seal_bins, some, part, self._names, self._sealer.remote(map(layout.name, bins)))
+            sealer = self._sealer.remote(map(layout.name, bins))
+            if sealer is not None:
+                yield partial(tasks.seal_bins, some, part, self._names, sealer)
 
     def _advance(self, before: int, phase: int, done: int, tasks_: int) -> None:
         size = self._edition.size

@@ -22,8 +22,6 @@ from consumers import state
 from consumers.bulk.partitions import Block, SpillError, append_block, count_partitions
 from consumers.bulk.parts import Parts, read_parts, write_parts
 from consumers.edition import Choice
-from consumers.runs import Stamp
-from consumers.sealing import CheckingSealer
 from consumers.taking import take_file
 from ledger.storage import DirectoryStorage
 from ledger.store import Store
@@ -59,6 +57,15 @@ class Sink(Protocol):
 
     def show(self, path: str, source: str) -> None:
         """A plain page shows this immutable file, if they are where they belong already."""
+
+
+class Sealer(Protocol):
+    """What a process seals with. It can be pickled; `packed` are the signatures that it made, by role name."""
+
+    packed: dict[str, tuple[str, ...]]
+
+    def seal(self, name: str, payload: bytes) -> bytes:
+        """As `consumers.rounds.Sealer.seal`."""
 
 
 # --- reading ---------------------------------------------------------------------------------------------------------
@@ -279,6 +286,11 @@ class _States:
         return {} if self._store is None else self._runner.run(state.load_seen(self._store, items))
 
 
+def read_targets(batch: Batch, names: Sequence[str], part: int) -> list[TargetChange]:
+    """What files of targets say of one group of bins."""
+    return _targets.read([batch.folder / "targets" / name for name in names], part, part + 1)
+
+
 def _take_files(batch: Batch, source: Path, folded: Folded) -> tuple[int, list[str]]:
     storage = DirectoryStorage(batch.folder / "tree", batch.folder / "staging", durable=False)
     taken = {
@@ -301,44 +313,37 @@ def _keep(batch: Batch, name: str, kept: Kept) -> None:
 # --- sealing ---------------------------------------------------------------------------------------------------------
 
 
-class Unsealed(NamedTuple):
-    """A bin that is to be signed: its name, its stamp, and its rendered targets."""
-
-    name: str
-    stamp: Stamp
-    targets: bytes
-
-
 class SealedPart(NamedTuple):
-    """Bins that were rendered: those that were sealed, with what the sink said of their files, and those that are for
-    the caller to sign. `stuffed` are the targets of bins that are very long.
+    """Bins that were rendered, with what the sink said of their files, and the signatures that were made. `stuffed` are
+    the targets of very long ones.
     """
 
     task: int
     kept: str
     entries: dict[str, RoleEntry]
     tokens: dict[str, str]
-    unsealed: list[Unsealed]
+    packed: dict[str, tuple[str, ...]]
     stuffed: dict[str, bytes]
 
 
-def seal_bins(batch: Batch, task: int, names: Sequence[str], sealer: CheckingSealer | None) -> SealedPart:
+def seal_bins(batch: Batch, task: int, names: Sequence[str], sealer: Sealer) -> SealedPart:
     """Render the bins of one group; check what the log says of them, and write their files.
 
     Args:
         batch: the batch.
         task: the group.
         names: the files of targets, as `fold_projects` named them.
-        sealer: has what the log says; without one, the bins are for the caller to sign.
+        sealer: signs, or has what the log says.
 
     Raises:
         DivergenceError: a bin has changed, and no publication signed it; or what was signed is something else.
+        SignerError: a key does not sign.
     """
     layout = batch.choice.layout
     changes: dict[int, list[TargetChange]] = {}
-    for change in _targets.read([batch.folder / "targets" / name for name in names], task, task + 1):
+    for change in read_targets(batch, names, task):
         changes.setdefault(layout.index_of_target(change.path), []).append(change)
-    done = SealedPart(task, f"bins.{task}.{token_hex(8)}" if batch.keeps else "", {}, {}, [], {})
+    done = SealedPart(task, f"bins.{task}.{token_hex(8)}" if batch.keeps else "", {}, {}, {}, {})
     visited = batch.choice.visited(layout.bins_of(task, batch.bin_parts), changes)
     with _States(batch.state) as states:
         for start in range(0, len(visited), _BINS_AT_ONCE):
@@ -352,20 +357,12 @@ def seal_bins(batch: Batch, task: int, names: Sequence[str], sealer: CheckingSea
                 stamp = batch.choice.stamp(index, differs=folded.differs)
                 if stamp is None:
                     continue
-                bin_ = Unsealed(layout.name(index), stamp, folded.targets)
-                if sealer is None:
-                    done.unsealed.append(bin_)
-                else:
-                    _seal(bin_, sealer, batch.sink, done)
+                name = layout.name(index)
+                file = sealer.seal(name, bin_payload(folded.targets, stamp.number, stamp.expires))
+                done.tokens[name] = batch.sink.put(f"metadata/{stamp.number}.{name}.json", file)
+                done.entries[name] = RoleEntry(stamp.number, stamp.expires, len(file), sha256(file).hexdigest())
+                if len(file) > LENGTH_ABOVE_BYTES:
+                    done.stuffed[name] = folded.targets
             if batch.keeps:
                 _keep(batch, done.kept, Kept(kept))
-    return done
-
-
-def _seal(bin_: Unsealed, sealer: CheckingSealer, sink: Sink, done: SealedPart) -> None:
-    name, stamp, targets = bin_
-    file = sealer.seal(name, bin_payload(targets, stamp.number, stamp.expires))
-    done.tokens[name] = sink.put(f"metadata/{stamp.number}.{name}.json", file)
-    done.entries[name] = RoleEntry(stamp.number, stamp.expires, len(file), sha256(file).hexdigest())
-    if len(file) > LENGTH_ABOVE_BYTES:
-        done.stuffed[name] = targets
+    return done._replace(packed=sealer.packed)

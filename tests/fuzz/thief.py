@@ -29,6 +29,7 @@ class CapturingSealer:
     def __init__(self, team: Team) -> None:
         self._team = team
         self.payloads: Payloads = {}
+        self.packed: dict[str, tuple[str, ...]] = {}
 
     def seal(self, name: str, payload: bytes) -> bytes:
         self.payloads[name] = payload

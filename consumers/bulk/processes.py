@@ -11,7 +11,7 @@ import signal
 import threading
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterable, Callable
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import get_context
 from pathlib import Path
@@ -53,14 +53,14 @@ class Processes:
         Raises:
             ProcessKilledError: a process was killed from outside.
         """
-        pending: deque[asyncio.Future[R]] = deque()
+        pending: deque[Future[R]] = deque()
         try:
             async for task in tasks:
                 pending.append(self._begin(task))
                 if len(pending) > 2 * self.count:
-                    yield await pending.popleft()
+                    yield await _first(pending)
             while pending:
-                yield await pending.popleft()
+                yield await _first(pending)
         except BrokenProcessPool as error:
             self.close()
             raise ProcessKilledError(
@@ -71,7 +71,8 @@ class Processes:
             for future in pending:
                 future.cancel()
             # What has begun cannot be cancelled, and what it still writes would lie in the way of what comes next.
-            await asyncio.gather(*pending, return_exceptions=True)
+            if pending:
+                await asyncio.to_thread(wait, list(pending))
 
     def close_if_idle(self) -> None:
         """End the processes if they were not needed for a while."""
@@ -84,15 +85,22 @@ class Processes:
             self._pool.shutdown(cancel_futures=True)
             self._pool = None
 
-    def _begin(self, task: Callable[[], R]) -> "asyncio.Future[R]":
+    def _begin(self, task: Callable[[], R]) -> "Future[R]":
         """Begin a task, in a new process maybe: Ctrl-C is for this one alone, and what is blocked is inherited."""
         blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         try:
             if self._pool is None:
                 self._pool = ProcessPoolExecutor(self.count, get_context("spawn"), start, (os.getpid(), self._held))
-            return asyncio.get_running_loop().run_in_executor(self._pool, task)
+            return self._pool.submit(task)
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
+
+
+async def _first(pending: "deque[Future[R]]") -> R:
+    """The result of the first; until it is there, the future stays where it is, to be waited for."""
+    result = await asyncio.shield(asyncio.wrap_future(pending[0]))
+    pending.popleft()
+    return result
 
 
 def start(parent: int, held: Path | None = None) -> None:

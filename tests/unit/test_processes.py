@@ -1,0 +1,79 @@
+"""Processes that compute: what they promise to whoever shares out the work."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import aclosing
+from functools import partial
+from pathlib import Path
+from time import sleep
+
+import pytest
+
+from consumers.bulk.processes import Processes
+
+
+def square(number: int) -> int:
+    sleep(0.05 * (3 - number % 3))
+    return number * number
+
+
+def write(folder: Path, number: int) -> None:
+    (folder / f"{number}.begun").touch()
+    sleep(0.5)
+    (folder / f"{number}.done").touch()
+
+
+def fail(number: int) -> int:
+    if number == 3:
+        raise ValueError(number)
+    return number
+
+
+async def each(task: Callable[[int], object], count: int) -> AsyncIterator[Callable[[], object]]:
+    for number in range(count):
+        yield partial(task, number)
+
+
+async def test_results_are_in_the_order_of_tasks() -> None:
+    processes = Processes()
+    async with aclosing(processes.in_order(each(square, 12))) as results:
+        assert [result async for result in results] == [number * number for number in range(12)]
+    processes.close()
+
+
+async def test_an_error_of_a_task_is_that_of_its_caller() -> None:
+    processes, seen = Processes(), []
+
+    async def run() -> None:
+        async with aclosing(processes.in_order(each(fail, 100))) as results:
+            async for result in results:
+                seen.append(result)
+
+    with pytest.raises(ValueError, match="3"):
+        await run()
+    assert seen == [0, 1, 2]
+    processes.close()
+
+
+async def test_nothing_runs_any_more_when_it_was_cancelled(tmp_path: Path) -> None:
+    """What was staged later would lie in the way of the next publication."""
+    processes = Processes()
+
+    async def run() -> None:
+        async with aclosing(processes.in_order(each(partial(write, tmp_path), 100))) as results:
+            async for _ in results:
+                pass
+
+    task = asyncio.create_task(run())
+    while not list(tmp_path.iterdir()):  # noqa: ASYNC110  # other processes make them
+        await asyncio.sleep(0.01)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    left = sorted(tmp_path.iterdir())
+    assert {path.stem for path in left if path.suffix == ".begun"} == {
+        path.stem for path in left if path.suffix == ".done"
+    }
+    await asyncio.sleep(1)
+    assert sorted(tmp_path.iterdir()) == left
+    processes.close()

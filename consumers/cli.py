@@ -9,7 +9,9 @@ import functools
 import json
 import logging
 import os
+import signal
 import sys
+import threading
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager, suppress
 from datetime import timedelta
@@ -141,9 +143,30 @@ def runs_async(function: Callable[P, Coroutine[Any, Any, None]]) -> Callable[P, 
     @functools.wraps(function)
     def command(*args: P.args, **kwargs: P.kwargs) -> None:
         with translated():
-            asyncio.run(function(*args, **kwargs))
+            asyncio.run(_until_terminated(function(*args, **kwargs)))
 
     return command
+
+
+async def _until_terminated(operation: Coroutine[Any, Any, None]) -> None:
+    """Let SIGTERM end a command as Ctrl-C does: what was begun is given up in order, and nobody is told of signals."""
+    loop, task = asyncio.get_running_loop(), asyncio.current_task()
+    was_terminated = False
+
+    def terminate() -> None:
+        nonlocal was_terminated
+        was_terminated = True
+        if task is not None:
+            task.cancel()
+
+    if threading.current_thread() is threading.main_thread():
+        loop.add_signal_handler(signal.SIGTERM, terminate)
+    try:
+        await operation
+    except asyncio.CancelledError:
+        if was_terminated:
+            sys.exit(128 + signal.SIGTERM)
+        raise
 
 
 @contextmanager

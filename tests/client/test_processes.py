@@ -135,6 +135,8 @@ def test_two_signers_on_one_log(index: Index, tmp_path: Path) -> None:
             start(tmp_path / "log-2", "run", "--ledger", second, env=env) as two,
         ):
             load.stop()
+            for signer in (one, two):  # all may be covered before they have come up, and then nobody obeys a signal
+                signer.wait_for("signer started")
             wait_until_covered(index, load, one)
             wait_until_covered(other, load, two)
             one.stop()

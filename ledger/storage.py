@@ -7,11 +7,10 @@ an object store has the same operations.
 import errno
 import fcntl
 import hashlib
-import itertools
 import os
 import shutil
 import stat
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from io import BufferedReader
 from pathlib import Path
@@ -81,11 +80,10 @@ class Stager(NamedTuple):
 
     def put(self, _path: str, data: bytes) -> str:
         """Write a file; gives the name to adopt it by."""
-        name = f"{os.getpid()}-{token_hex(8)}"
-        path = self.folder / name
+        path = _new_path(self.folder)
         with _writing(path):
             _within(self.folder, lambda: write_file(str(path), data))
-        return name
+        return path.name
 
     def show(self, _path: str, _source: str) -> None:
         """Nothing is shown before it is in place."""
@@ -104,7 +102,6 @@ class DirectoryStorage:
         self._staging = staging
         self._durable = durable
         self._staged: dict[str, str] = {}
-        self._numbers = itertools.count()
         self._unsettled: set[str] = set()
         self._early = _EarlySync()
 
@@ -114,8 +111,7 @@ class DirectoryStorage:
         That folder is flat: to make and remove a folder for each page costs more than to write it.
         """
         self._staged[path] = self._write(data)
-        if self._durable:
-            self._early.wrote(len(data))
+        self._wrote(len(data))
 
     def stager(self) -> Stager:
         """What other processes stage files with."""
@@ -124,8 +120,7 @@ class DirectoryStorage:
     def adopt(self, path: str, name: str) -> None:
         """A file was staged by another process."""
         source = self._staged[path] = f"{self._staging}/{name}"
-        if self._durable:
-            self._early.wrote(os.stat(source).st_size)  # noqa: PTH116  # a hot path
+        self._wrote(os.stat(source).st_size)  # noqa: PTH116  # a hot path
 
     def discard(self) -> None:
         """Empty the staging folder."""
@@ -147,19 +142,16 @@ class DirectoryStorage:
             if present is not None:
                 alarms.append(path)
             _rename(source, target)
-        if len(self._staged) > MAX_SINGLE_SYNCS:
-            self._sync_all()
-        else:
-            self._sync([self._root / path for path in self._staged])
+        self._sync([f"{self._root}/{path}" for path in self._staged])
         self._staged = {}
         return alarms
 
     def replace(self, path: str, data: bytes) -> None:
         """Write elsewhere, sync, and rename over it."""
-        target = self._root / path
+        target = f"{self._root}/{path}"
         temporary = self._write(data)
-        self._sync([Path(temporary)])
-        _rename(temporary, str(target))
+        self._sync([temporary])
+        _rename(temporary, target)
         self._sync([target])
 
     def copy(self, source: Path, path: str, digest: str) -> None:
@@ -175,9 +167,9 @@ class DirectoryStorage:
             shutil.copyfile(source, temporary)
             if _digest(temporary) != digest:
                 raise StorageError(f"{source} changed while it was read; try again")
-            self._sync([temporary])
+            self._sync([str(temporary)])
             _rename(str(temporary), str(target))
-            self._sync([target])
+            self._sync([str(target)])
 
     def link(self, path: str, source: str) -> None:
         """A second name for the same bytes: distribution files and pages are stored once."""
@@ -199,10 +191,7 @@ class DirectoryStorage:
 
     def settle(self) -> None:
         """Sync the folders in which there were links and deletions."""
-        if len(self._unsettled) > MAX_SINGLE_SYNCS:
-            self._sync_all()
-        else:
-            self._sync_folders(folder for folder in map(Path, self._unsettled) if folder.exists())
+        self._sync_folders(self._unsettled)
         self._unsettled = set()
 
     @contextmanager
@@ -231,18 +220,17 @@ class DirectoryStorage:
         return _walk(self._root)
 
     def _write(self, data: bytes) -> str:
-        path = f"{self._staging}/{os.getpid()}-{next(self._numbers)}"
-        try:
-            write_file(path, data)
-        except OSError:
-            with _writing(Path(path)):
-                _within(self._staging, lambda: write_file(path, data))
-        return path
+        return f"{self._staging}/{self.stager().put('', data)}"
+
+    def _wrote(self, count: int) -> None:
+        """So many bytes were staged."""
+        if self._durable:
+            self._early.wrote(count)
 
     @contextmanager
     def _temporary(self, target: Path) -> Iterator[Path]:
         """A new path in the staging folder for what will be moved to a target; gone at the end."""
-        temporary = self._staging / f"{os.getpid()}-{next(self._numbers)}"
+        temporary = _new_path(self._staging)
         with _writing(target):
             _within(temporary.parent, lambda: os.stat(self._staging))  # noqa: PTH116  # a hot path
             try:
@@ -250,25 +238,35 @@ class DirectoryStorage:
             finally:
                 temporary.unlink(missing_ok=True)
 
-    def _sync(self, files: Iterable[Path]) -> None:
-        """Make files and the folders that name them durable."""
-        paths = list(files) if self._durable else []
+    def _sync(self, files: Collection[str]) -> None:
+        """Make files and the folders that name them durable.
+
+        One `sync` of the whole file system is cheaper than many of single files, but waits for what others write.
+        """
+        if not self._durable:
+            return
+        if len(files) > MAX_SINGLE_SYNCS:
+            os.sync()
+            return
+        paths = [Path(file) for file in files]
         for path in paths:
             with _writing(path), path.open("rb") as file:
                 os.fsync(file.fileno())
-        self._sync_folders(path.parent for path in paths)
+        self._sync_folders({str(path.parent) for path in paths})
 
-    def _sync_folders(self, folders: Iterable[Path]) -> None:
-        """Sync folders, and those above them up to the root."""
-        below = set(folders) if self._durable else set()
-        named = {folder for each in below for folder in (each, *each.parents) if self._contains(folder)}
+    def _sync_folders(self, folders: Collection[str]) -> None:
+        """Sync folders, if they are still there, and those above them up to the root."""
+        if not self._durable:
+            return
+        named: set[Path] = set()
+        if len(folders) <= MAX_SINGLE_SYNCS:
+            below = [folder for folder in map(Path, folders) if folder.exists()]
+            named = {folder for each in below for folder in (each, *each.parents) if self._contains(folder)}
+        if max(len(folders), len(named)) > MAX_SINGLE_SYNCS:
+            os.sync()
+            return
         for folder in sorted(named):
             _sync_folder(folder)
-
-    def _sync_all(self) -> None:
-        """One `sync` of the whole file system is cheaper than many of single files, but waits for what others write."""
-        if self._durable:
-            os.sync()
 
     def _contains(self, folder: Path) -> bool:
         return folder == self._root or self._root in folder.parents
@@ -295,6 +293,11 @@ class _EarlySync:
             self._bytes = 0
             self._thread = Thread(target=os.sync, name="early-sync", daemon=True)
             self._thread.start()
+
+
+def _new_path(staging: Path) -> Path:
+    """A path in a staging folder; several processes and threads may use it."""
+    return staging / f"{os.getpid()}-{token_hex(8)}"
 
 
 @contextmanager
@@ -336,11 +339,9 @@ def _open(path: Path) -> BufferedReader | None:
 
 
 def _rename(source: str, target: str) -> None:
-    try:
-        os.replace(source, target)  # noqa: PTH105  # a hot path
-    except OSError:
-        with _writing(Path(target)):
-            _within(Path(target).parent, lambda: os.replace(source, target))  # noqa: PTH105
+    path = Path(target)
+    with _writing(path):
+        _within(path.parent, lambda: os.replace(source, target))  # noqa: PTH105  # a hot path
 
 
 def _within(folder: Path, act: Callable[[], object]) -> None:

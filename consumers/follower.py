@@ -260,7 +260,7 @@ class Follower:
     async def render(self, edition: Edition, sealer: Sealer) -> Rendered:
         """Render into a transaction that stays open until the publication is applied, or abandoned."""
         await self._workers.run(self._outlet.begin)
-        await self._store.begin(anew=self.base.size == 0 and self._workers.processes is not None)
+        await self._store.begin(anew=self.base.size == 0)
         self._in_transaction = True
         self.stopwatch.start()
         try:

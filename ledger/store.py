@@ -205,11 +205,7 @@ class Store:
         await self._execute("COMMIT")
         self._is_unsettled = True
         if self._replaced is not None:
-            await self._disconnect()
-            replaced, self._replaced = self._replaced, None
-            await disconnect(replaced)
-            await asyncio.to_thread(self._take_place)
-            await self._connect()
+            await complete(self._take_place())  # cut off, it would leave us without a connection
 
     async def settle(self) -> None:
         """Move what was committed to its place. To be called when there is time: it waits for the disk."""
@@ -247,7 +243,7 @@ class Store:
             " ON c.key = j.value",
             wanted,
         )
-        # To sort them there, SQLite would copy what they hold, which takes four times as long as to read it.
+        # To sort them there, SQLite would copy what they hold, which takes three times as long as to read it.
         return self._checked(headers), sorted(self._checked(chunks), key=itemgetter(0, 1))
 
     async def load_header(self, key: str) -> bytes:
@@ -519,13 +515,21 @@ class Store:
             await self._execute(f"INSERT INTO {table} SELECT * FROM before.{table}")  # noqa: S608
         await self._execute("DETACH before")
 
-    def _take_place(self) -> None:
+    async def _take_place(self) -> None:
         """Make the new file durable, and give it the place of the old one."""
-        with self._new_path.open("rb") as file:
-            os.fsync(file.fileno())
-        for suffix in ("-wal", "-shm"):  # they are the old one's
-            self.path.with_name(self.path.name + suffix).unlink(missing_ok=True)
-        self._new_path.replace(self.path)
+
+        def take_place() -> None:
+            with self._new_path.open("rb") as file:
+                os.fsync(file.fileno())
+            for suffix in ("-wal", "-shm"):  # they are the old one's
+                self.path.with_name(self.path.name + suffix).unlink(missing_ok=True)
+            self._new_path.replace(self.path)
+
+        await self._disconnect()
+        replaced, self._replaced = self._replaced, None
+        await disconnect(replaced)
+        await asyncio.to_thread(take_place)
+        await self._connect()
 
     @property
     def _new_path(self) -> Path:

@@ -258,6 +258,9 @@ class SimStore(Store):
         if self._disk.connection.in_transaction:
             self._disk.connection.execute("ROLLBACK")
 
+    async def _begin_anew(self) -> None:
+        """The simulated disk has one file: what is begun anew is begun in it."""
+
     async def _replace(self) -> None:
         self._process.enter("store.erase", StateDamagedError)
         self._disk.erase()

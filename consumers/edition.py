@@ -1,6 +1,6 @@
 """What a publication is to be rendered of, and which bins it seals."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from typing import NamedTuple
 
 from consumers.runs import Stamp
@@ -81,10 +81,9 @@ class Choice(NamedTuple):
         """As far as it concerns some bins."""
         return self._replace(stamps={index: self.stamps[index] for index in bins if index in self.stamps})
 
-    def visited(self, bins: range, changed: Iterable[int]) -> list[int]:
+    def visited(self, bins: range, changed: Container[int]) -> list[int]:
         """The bins to look at among some, in order, given those that changes are about."""
-        changes = set(changed)
-        return [index for index in bins if index in self.stamps or index in changes]
+        return [index for index in bins if index in self.stamps or index in changed]
 
     def stamp(self, index: int, *, differs: bool) -> Stamp | None:
         """Number and expiry of a bin if it is to be sealed, given whether its targets differ from before.

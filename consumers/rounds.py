@@ -7,7 +7,6 @@ one group is signed and written, the next is read and folded.
 from collections import Counter
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import aclosing
-from hashlib import sha256
 from pathlib import Path
 from secrets import token_hex
 from typing import NamedTuple, Protocol
@@ -19,20 +18,19 @@ from consumers import state
 from consumers.bulk import tasks
 from consumers.bulk.effort import Report, nobody
 from consumers.bulk.partitions import Partitions
-from consumers.bulk.tasks import groups, hidden_pages
+from consumers.bulk.tasks import Unsealed, by_bin, fold_bins, groups, hidden_pages, seal_bin
 from consumers.edition import Edition
-from consumers.runs import Stamp
 from consumers.tail import Tail
 from consumers.workers import Behind, Workers, each_with
 from ledger.store import Store
-from projections.bins import FoldedBin, Page, TargetChange, bin_key, fold_bin, take_targets
+from projections.bins import Page, TargetChange, bin_key, take_targets
 from projections.chunks import Aggregate
 from projections.documents import Document
 from projections.fold import Folded, fold_events
 from projections.names import split_filename
 from projections.prefix import Extension, Routed
 from projections.project_list import Listing
-from projections.repository import LENGTH_ABOVE_BYTES, RoleEntry, bin_payload
+from projections.repository import LENGTH_ABOVE_BYTES, RoleEntry
 
 BINS_PER_GROUP = 64
 PROJECTS_PER_GROUP = 128
@@ -40,20 +38,8 @@ PROJECTS_PER_GROUP = 128
 log = structlog.get_logger()
 
 
-class Sealer(Protocol):
-    """Turns payloads into metadata files. Called from several threads. `packed` are the signatures that it made, by
-    role name, as a publication holds them.
-    """
-
-    packed: dict[str, tuple[str, ...]]
-
-    def seal(self, name: str, payload: bytes) -> bytes:
-        """The file of a bin or of `snapshot`: the payload with its signatures.
-
-        Raises:
-            DivergenceError: the log has no such signatures, or others.
-            SignerError: a key does not sign.
-        """
+class Sealer(tasks.Sealer, Protocol):
+    """Turns payloads into metadata files. Called from several threads."""
 
     def remote(self, names: Iterable[str]) -> tasks.Sealer | None:
         """What other processes seal these bins with; None: with nothing, they are for this one."""
@@ -118,14 +104,6 @@ async def keep_extension(store: Store, extension: Extension, sink: Sink) -> None
             sink.put_document(document)
 
 
-class Unsealed(NamedTuple):
-    """A bin that is to be sealed: its name, its stamp, and its rendered targets."""
-
-    name: str
-    stamp: Stamp
-    targets: bytes
-
-
 def page_writer(workers: Workers, sink: Sink) -> Behind[Page, None]:
     """Writes pages, one group behind those who render them."""
 
@@ -140,12 +118,11 @@ def bin_sealer(workers: Workers, sealer: Sealer, sink: Sink) -> Behind[Unsealed,
     """Seals and writes bins, one group behind those who render them."""
 
     def seal(unsealed: Unsealed) -> tuple[str, RoleEntry]:
-        name, stamp, targets = unsealed
-        file = sealer.seal(name, bin_payload(targets, stamp.number, stamp.expires))
-        if len(file) > LENGTH_ABOVE_BYTES:
-            warn_of_stuffed(name, len(file), targets)
-        sink.put(f"metadata/{stamp.number}.{name}.json", file)
-        return name, RoleEntry(stamp.number, stamp.expires, len(file), sha256(file).hexdigest())
+        path, file, entry = seal_bin(sealer, unsealed)
+        if entry.length > LENGTH_ABOVE_BYTES:
+            warn_of_stuffed(unsealed.name, entry.length, unsealed.targets)
+        sink.put(path, file)
+        return unsealed.name, entry
 
     return Behind(workers, seal)
 
@@ -298,9 +275,7 @@ class OneProcess:
     async def _groups_of_bins(self, targets: Partitions[TargetChange]) -> AsyncIterator[_Bins]:
         choice, layout = self._choice, self._choice.layout
         for part in range(targets.count):
-            changes: dict[int, list[TargetChange]] = {}
-            for change in await self._workers.run(targets.take, part):
-                changes.setdefault(layout.index_of_target(change.path), []).append(change)
+            changes = by_bin(layout, await self._workers.run(targets.take, part))
             visited = choice.visited(layout.bins_of(part, targets.count), changes)
             for start in range(0, len(visited), BINS_PER_GROUP):
                 yield _Bins(visited[start : start + BINS_PER_GROUP], changes)
@@ -310,17 +285,6 @@ class OneProcess:
 
     async def _fold_bins(self, bins: _Bins, states: Mapping[str, Aggregate]) -> list[Unsealed]:
         """Fold changes into bins; gives those to be sealed."""
-        choice, layout = self._choice, self._choice.layout
-
-        def fold() -> list[FoldedBin]:
-            pairs = ((index, layout.key(index)) for index in bins.indices)
-            return [fold_bin(states.get(key, Aggregate(key)), bins.changes.get(index, ())) for index, key in pairs]
-
-        folded = await self._workers.run(fold)
-        await state.save_changes(self._store, [each.change for each in folded])
-        stamps = [choice.stamp(index, differs=each.differs) for index, each in zip(bins.indices, folded, strict=True)]
-        return [
-            Unsealed(layout.name(index), stamp, each.targets)
-            for index, stamp, each in zip(bins.indices, stamps, folded, strict=True)
-            if stamp is not None
-        ]
+        stored, unsealed = await self._workers.run(fold_bins, self._choice, bins.indices, states, bins.changes)
+        await state.save_changes(self._store, stored)
+        return unsealed

@@ -5,7 +5,7 @@ files are the same bytes.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 
 from securesystemslib.signer import Signer
@@ -67,15 +67,19 @@ class RemoteSealer:
     def __init__(self, online: RoleKeys, folder: Path | None, uris: Mapping[str, str]) -> None:
         self._online = online
         self._places = (folder, tuple(sorted(uris.items())))
-        self.packed: dict[str, tuple[str, ...]] = {}
+
+    @cached_property
+    def _sealer(self) -> SigningSealer:
+        return SigningSealer(self._online, _keyring(*self._places).find(self._online.keys))
+
+    @property
+    def packed(self) -> dict[str, tuple[str, ...]]:
+        """As `SigningSealer.packed`."""
+        return self._sealer.packed
 
     def seal(self, name: str, payload: bytes) -> bytes:
         """Sign a payload, as `SigningSealer.seal`."""
-        folder, uris = self._places
-        sealer = SigningSealer(self._online, _keyring(folder, uris).find(self._online.keys))
-        file = sealer.seal(name, payload)
-        self.packed.update(sealer.packed)
-        return file
+        return self._sealer.seal(name, payload)
 
 
 @cache

@@ -5,7 +5,6 @@ opened and compared with the logs anew. What a person must decide ends the proce
 """
 
 import asyncio
-import gc
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -85,8 +84,6 @@ async def open_follower(
             await store.reset()
             await follower.start()
         await store.set_note(RUNNING_NOTE, "yes")
-        # What a follower keeps for ever, it need not look through again and again for what nobody needs.
-        gc.freeze()
         try:
             yield Opened(follower, logs, store, workers)
         finally:

@@ -42,13 +42,14 @@ async def read_slice(log: Log, start: int) -> list[bytes | None]:
 
 
 class _Slice(NamedTuple):
-    """A slice of the log, in memory (what it extends, and what its records say) or in a file."""
+    """A slice of the log: what it adds and what its records say, in memory, or the file where that is. `length` is how
+    much of the memory it takes.
+    """
 
     before: Prefix
     after: Prefix
-    memory: tuple[Extension, Reading] | None
-    file: tasks.Slice | None
-    length: int
+    content: tuple[Extension, Reading] | tasks.Slice
+    length: int = 0
 
 
 class Tail:
@@ -68,7 +69,7 @@ class Tail:
         self._slices: list[_Slice] = []
         self._kept_bytes = 0
         self._written = 0
-        self._recent: tuple[int, Reading] | None = None
+        self._recent: Reading | None = None
         self._mark = base
         self._end = base
         if spill is not None:
@@ -137,9 +138,12 @@ class Tail:
         for place, piece in enumerate(self._slices):
             if piece.before.size >= size:
                 break
-            if piece.memory is not None:
-                self._slices[place] = await self._written_down(piece, piece.memory[1])
-            paths.append(self._path(self._slices[place]))
+            file = piece.content
+            if not isinstance(file, tasks.Slice):
+                file = await self._write(file[1])
+                self._slices[place] = piece._replace(content=file, length=0)
+                self._kept_bytes -= piece.length
+            paths.append(self._folder / file.name)
         return paths
 
     def advance(self, prefix: Prefix) -> None:
@@ -151,8 +155,8 @@ class Tail:
         self._slices = self._slices[len(passed) :]
         for piece in passed:
             self._kept_bytes -= piece.length
-            if piece.file is not None:
-                self._path(piece).unlink(missing_ok=True)
+            if isinstance(piece.content, tasks.Slice):
+                (self._folder / piece.content.name).unlink(missing_ok=True)
 
     async def _read_slice(self, wanted: int | None = None) -> bool:
         """Read on from the end; false if there is nothing. Up to the wanted size a root behind it does no harm."""
@@ -172,13 +176,11 @@ class Tail:
         self._end = after
         if self._spill is None:
             return True
-        piece = _Slice(before, after, (extension, reading), None, 0)
         if self._kept_bytes + length <= KEPT_BYTES:
             self._kept_bytes += length
-            piece = piece._replace(length=length)
+            self._slices.append(_Slice(before, after, (extension, reading), length))
         else:
-            piece = await self._written_down(piece, reading)
-        self._slices.append(piece)
+            self._slices.append(_Slice(before, after, await self._write(reading)))
         return True
 
     async def _read_far(self, processes: Processes, folder: Path, far: int) -> None:
@@ -197,42 +199,33 @@ class Tail:
                 before = self._end
                 glance = await self._workers.run(file.glance, folder)
                 self._end, _ = await self._workers.run(before.advance, glance)
-                self._slices.append(_Slice(before, self._end, None, file, 0))
+                self._slices.append(_Slice(before, self._end, file))
                 self._report(READING * min(self._end.size - first, far), WHOLE * far)
 
     async def _advance(self, at: Prefix, size: int, *, routed: bool = True) -> tuple[Prefix, Extension]:
         """From a prefix to the end of the slice that holds the next record, or to a size if that comes first."""
         piece = self._slices[bisect_right(self._slices, at.size, key=lambda piece: piece.before.size) - 1]
-        if piece.memory is not None:
-            extension, reading = piece.memory
+        if isinstance(piece.content, tasks.Slice):
+            reading = await self._workers.run(self._read, piece.content, routed=routed)
+        else:
+            extension, reading = piece.content
             if piece.before.size == at.size and piece.after.size <= size:
                 return piece.after, extension
-        else:
-            reading = await self._workers.run(self._read, piece, routed=routed)
         return await self._workers.run(at.advance, reading.part(at.size, min(size, piece.after.size)))
 
     # --- on disk -------------------------------------------------------------------------------------------------
 
-    async def _written_down(self, piece: _Slice, reading: Reading) -> _Slice:
-        """A slice that was in memory, in a file."""
+    async def _write(self, reading: Reading) -> tasks.Slice:
         self._written += 1
-        file = await self._workers.run(tasks.write_slice, self._folder, self._salt, self._written, reading)
-        return piece._replace(memory=None, file=file)
+        return await self._workers.run(tasks.write_slice, self._folder, self._salt, self._written, reading)
 
-    def _read(self, piece: _Slice, *, routed: bool) -> Reading:
-        if piece.file is None:
-            raise ValueError("it is in memory")
-        if self._recent is None or self._recent[0] != piece.before.size:
-            whole = piece.file.whole(self._folder, routed=routed)
-            if not routed:
-                return whole
-            self._recent = piece.before.size, whole
-        return self._recent[1]
-
-    def _path(self, piece: _Slice) -> Path:
-        if piece.file is None:
-            raise ValueError("it is in memory")
-        return self._folder / piece.file.name
+    def _read(self, file: tasks.Slice, *, routed: bool) -> Reading:
+        if self._recent is not None and self._recent.start == file.start:
+            return self._recent
+        reading = file.whole(self._folder, routed=routed)
+        if routed:
+            self._recent = reading
+        return reading
 
     @property
     def _folder(self) -> Path:

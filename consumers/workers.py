@@ -66,17 +66,20 @@ async def each_with(
 ) -> AsyncGenerator[tuple[T, R], None]:
     """Items with what is loaded for them; the next one's is loaded while this one's is worked on. To be closed."""
     begun: deque[tuple[T, Begun[R]]] = deque()
+
+    async def first() -> tuple[T, R]:
+        item, loading = begun[0]
+        loaded = await loading.result()
+        begun.popleft()
+        return item, loaded
+
     try:
         async for item in items:
             begun.append((item, workers.ahead(load(item))))
             if len(begun) > 1:
-                earlier, loading = begun[0]
-                loaded = await loading.result()
-                begun.popleft()
-                yield earlier, loaded
-        for item, loading in begun:
-            yield item, await loading.result()
-        begun.clear()
+                yield await first()
+        if begun:
+            yield await first()
     finally:
         for _, loading in begun:
             await loading.stop()
@@ -176,7 +179,7 @@ class _Task(Generic[R]):
 
     async def stop(self) -> None:
         self._task.cancel()
-        await asyncio.wait({self._task})
+        await asyncio.gather(self._task, return_exceptions=True)
 
 
 class _Shares(Generic[R]):

@@ -73,18 +73,17 @@ class ChunkedMap(Generic[Entry]):
 
     def get(self, key: str) -> Entry | None:
         """The entry of a key, or None."""
-        position = bisect_right(self._lowers, key) - 1
-        return (self._parsed.get(position) or self._at(position)).get(key)
+        return self._at(self._position(key)).get(key)
 
     def put(self, key: str, entry: Entry) -> None:
         """Set the entry of a key."""
-        position = bisect_right(self._lowers, key) - 1
+        position = self._position(key)
         self._at(position)[key] = entry
         self._dirty.add(position)
 
     def delete(self, key: str) -> None:
         """Delete the entry of a key, if there is one."""
-        position = bisect_right(self._lowers, key) - 1
+        position = self._position(key)
         if self._at(position).pop(key, None) is not None:
             self._dirty.add(position)
 
@@ -129,6 +128,9 @@ class ChunkedMap(Generic[Entry]):
         for start in range(0, max(len(ordered), 1), step):
             piece = ordered[start : start + step]
             yield self._codec.render(lower if start == 0 else piece[0][0], piece)
+
+    def _position(self, key: str) -> int:
+        return bisect_right(self._lowers, key) - 1
 
     def _at(self, position: int) -> dict[str, Entry]:
         entries = self._parsed.get(position)

@@ -40,7 +40,6 @@ from consumers.workers import Workers
 from ledger.logs import Log, Logs
 from ledger.new_tree import NewTree
 from projections import chain
-from projections.bins import TargetChange
 from projections.documents import Document
 from projections.merkle import record_digest
 from projections.prefix import Prefix, Reading
@@ -381,10 +380,7 @@ class _Rendering:
         _, pages, changes = projects.finish((), {})
         for page in pages:
             tasks.put_page(self._tree, page)
-        name, targets = f"list.{token_hex(8)}", dict[int, list[TargetChange]]()
-        tasks.sort_targets(changes, batch, targets)
-        tasks.write_targets(batch, name, targets)
-        return name, len(pages)
+        return tasks.write_targets(batch, "list", changes), len(pages)
 
     async def _seal(self, batch: Batch, names: list[str]) -> list[SealedPart]:
         known = await asyncio.to_thread(self._phases.known, "seal", SealedPart)

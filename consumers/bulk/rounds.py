@@ -94,11 +94,7 @@ class BulkRounds:
         async with rounds.page_writer(self._workers, self._sink) as writer:
             await writer.add(pages)
             rounds.hide_pages(changes, self._sink)
-        name, targets = f"list.{token_hex(8)}", dict[int, list[TargetChange]]()
-        batch = self._folded()
-        tasks.sort_targets(changes, batch, targets)
-        await self._workers.run(tasks.write_targets, batch, name, targets)
-        self._names.append(name)
+        self._names.append(await self._workers.run(tasks.write_targets, self._folded(), "list", changes))
 
     async def seal(self) -> dict[str, RoleEntry]:
         """Render and seal bins."""

@@ -22,10 +22,11 @@ from consumers import state
 from consumers.bulk.partitions import Block, SpillError, append_block, count_partitions
 from consumers.bulk.parts import Parts, read_parts, write_parts
 from consumers.edition import Choice
+from consumers.runs import Stamp
 from consumers.taking import take_file
 from ledger.storage import DirectoryStorage
 from ledger.store import Store
-from projections.bins import Page, TargetChange, fold_bin
+from projections.bins import Layout, Page, TargetChange, fold_bin
 from projections.chunks import Aggregate, Change
 from projections.fold import Folded, Seen, fold_events
 from projections.merkle import LEAF_BYTES
@@ -60,12 +61,19 @@ class Sink(Protocol):
 
 
 class Sealer(Protocol):
-    """What a process seals with. It can be pickled; `packed` are the signatures that it made, by role name."""
+    """Turns payloads into metadata files."""
 
-    packed: dict[str, tuple[str, ...]]
+    @property
+    def packed(self) -> dict[str, tuple[str, ...]]:
+        """The signatures that it made, by role name, as a publication holds them."""
 
     def seal(self, name: str, payload: bytes) -> bytes:
-        """As `consumers.rounds.Sealer.seal`."""
+        """The file of a bin or of `snapshot`: the payload with its signatures.
+
+        Raises:
+            DivergenceError: the log has no such signatures, or others.
+            SignerError: a key does not sign.
+        """
 
 
 # --- reading ---------------------------------------------------------------------------------------------------------
@@ -195,18 +203,17 @@ class FoldedPart(NamedTuple):
 
 def fold_projects(batch: Batch, task: int, parts: range) -> FoldedPart:
     """Fold the projects and facts of some parts: write their pages, and their targets by bins."""
-    name = f"{task}.{token_hex(8)}"
     items = [
         item for item in _events.read(batch.slices, parts.start, parts.stop) if batch.first <= item.index < batch.end
     ]
-    done = FoldedPart(task, name, f"{name}.kept" if batch.keeps else "", [], 0, [], [], [])
+    done = FoldedPart(task, "", f"{task}.{token_hex(8)}" if batch.keeps else "", [], 0, [], [], [])
     files = 0
-    targets: dict[int, list[TargetChange]] = {}
+    targets: list[TargetChange] = []
     with _States(batch.state) as states:
         for keys, chosen in groups(items, _PROJECTS_AT_ONCE):
             folded = fold_events(states.load(keys), states.seen(chosen), chosen, html=batch.html)
             done.pages.extend(put_page(batch.sink, page) for page in folded.pages)
-            sort_targets(folded.targets, batch, targets)
+            targets.extend(folded.targets)
             done.hidden.extend(hidden_pages(folded.targets))
             done.listings.extend(folded.listings)
             if batch.source is not None:
@@ -215,10 +222,10 @@ def fold_projects(batch: Batch, task: int, parts: range) -> FoldedPart:
                 done.missing.extend(missing)
             if batch.keeps:
                 _keep(batch, done.kept, Kept(folded.changes, folded.seen, folded.judged))
-    write_targets(batch, name, targets)
     files += 2 * len(done.pages)
     # Who keeps nothing has the pages where they belong.
-    return done._replace(files=files, pages=done.pages if batch.keeps else [])
+    pages = done.pages if batch.keeps else []
+    return done._replace(name=write_targets(batch, str(task), targets), files=files, pages=pages)
 
 
 def groups(items: Sequence[Routed], size: int) -> Iterable[tuple[list[str], list[Routed]]]:
@@ -248,16 +255,14 @@ def put_page(sink: Sink, page: Page) -> PutPage:
     return PutPage(page.path, page.sha256, token)
 
 
-def sort_targets(changes: Iterable[TargetChange], batch: Batch, targets: dict[int, list[TargetChange]]) -> None:
-    """Add changes of targets to those of the same group of bins."""
+def write_targets(batch: Batch, whose: str, changes: Iterable[TargetChange]) -> str:
+    """Write changes of targets by groups of bins; gives the name of the file."""
+    parts: dict[int, list[TargetChange]] = {}
     for change in changes:
-        part = batch.choice.layout.partition_of(change.path, batch.bin_parts)
-        targets.setdefault(part, []).append(change)
-
-
-def write_targets(batch: Batch, name: str, targets: Mapping[int, Sequence[TargetChange]]) -> None:
-    """Write changes of targets by groups of bins."""
-    write_parts(batch.folder / "targets" / name, _targets.encode(targets), batch.bin_parts)
+        parts.setdefault(batch.choice.layout.partition_of(change.path, batch.bin_parts), []).append(change)
+    name = f"{whose}.{token_hex(8)}"
+    write_parts(batch.folder / "targets" / name, _targets.encode(parts), batch.bin_parts)
+    return name
 
 
 class _States:
@@ -286,11 +291,6 @@ class _States:
         return {} if self._store is None else self._runner.run(state.load_seen(self._store, items))
 
 
-def read_targets(batch: Batch, names: Sequence[str], part: int) -> list[TargetChange]:
-    """What files of targets say of one group of bins."""
-    return _targets.read([batch.folder / "targets" / name for name in names], part, part + 1)
-
-
 def _take_files(batch: Batch, source: Path, folded: Folded) -> tuple[int, list[str]]:
     storage = DirectoryStorage(batch.folder / "tree", batch.folder / "staging", durable=False)
     taken = {
@@ -311,6 +311,62 @@ def _keep(batch: Batch, name: str, kept: Kept) -> None:
 
 
 # --- sealing ---------------------------------------------------------------------------------------------------------
+
+
+class Unsealed(NamedTuple):
+    """A bin that is to be sealed: its name, its stamp, and its rendered targets."""
+
+    name: str
+    stamp: Stamp
+    targets: bytes
+
+
+class SealedBin(NamedTuple):
+    """A bin that was sealed: its path and its file, and what a snapshot says of it."""
+
+    path: str
+    file: bytes
+    entry: RoleEntry
+
+
+def by_bin(layout: Layout, changes: Iterable[TargetChange]) -> dict[int, list[TargetChange]]:
+    """Changes of targets by the index of the bin that they are in."""
+    bins: dict[int, list[TargetChange]] = {}
+    for change in changes:
+        bins.setdefault(layout.index_of_target(change.path), []).append(change)
+    return bins
+
+
+def fold_bins(
+    choice: Choice,
+    indices: Sequence[int],
+    states: Mapping[str, Aggregate],
+    changes: Mapping[int, Sequence[TargetChange]],
+) -> tuple[list[Change], list[Unsealed]]:
+    """Fold changes into bins, whose states are given by key; gives what to store, and which are to be sealed.
+
+    Raises:
+        DivergenceError: a bin has changed, and no publication signed it.
+    """
+    layout = choice.layout
+    stored: list[Change] = []
+    unsealed: list[Unsealed] = []
+    for index in indices:
+        key = layout.key(index)
+        folded = fold_bin(states.get(key, Aggregate(key)), changes.get(index, ()))
+        stored.append(folded.change)
+        stamp = choice.stamp(index, differs=folded.differs)
+        if stamp is not None:
+            unsealed.append(Unsealed(layout.name(index), stamp, folded.targets))
+    return stored, unsealed
+
+
+def seal_bin(sealer: Sealer, unsealed: Unsealed) -> SealedBin:
+    """Seal a bin. Raises as the sealer does."""
+    name, stamp, targets = unsealed
+    file = sealer.seal(name, bin_payload(targets, stamp.number, stamp.expires))
+    entry = RoleEntry(stamp.number, stamp.expires, len(file), sha256(file).hexdigest())
+    return SealedBin(f"metadata/{stamp.number}.{name}.json", file, entry)
 
 
 class SealedPart(NamedTuple):
@@ -340,29 +396,21 @@ def seal_bins(batch: Batch, task: int, names: Sequence[str], sealer: Sealer) -> 
         SignerError: a key does not sign.
     """
     layout = batch.choice.layout
-    changes: dict[int, list[TargetChange]] = {}
-    for change in read_targets(batch, names, task):
-        changes.setdefault(layout.index_of_target(change.path), []).append(change)
+    paths = [batch.folder / "targets" / name for name in names]
+    changes = by_bin(layout, _targets.read(paths, task, task + 1))
     done = SealedPart(task, f"bins.{task}.{token_hex(8)}" if batch.keeps else "", {}, {}, {}, {})
     visited = batch.choice.visited(layout.bins_of(task, batch.bin_parts), changes)
     with _States(batch.state) as states:
         for start in range(0, len(visited), _BINS_AT_ONCE):
             group = visited[start : start + _BINS_AT_ONCE]
             stored = states.load([layout.key(index) for index in group])
-            kept: list[Change] = []
-            for index in group:
-                key = layout.key(index)
-                folded = fold_bin(stored.get(key, Aggregate(key)), changes.get(index, ()))
-                kept.append(folded.change)
-                stamp = batch.choice.stamp(index, differs=folded.differs)
-                if stamp is None:
-                    continue
-                name = layout.name(index)
-                file = sealer.seal(name, bin_payload(folded.targets, stamp.number, stamp.expires))
-                done.tokens[name] = batch.sink.put(f"metadata/{stamp.number}.{name}.json", file)
-                done.entries[name] = RoleEntry(stamp.number, stamp.expires, len(file), sha256(file).hexdigest())
-                if len(file) > LENGTH_ABOVE_BYTES:
-                    done.stuffed[name] = folded.targets
+            kept, unsealed = fold_bins(batch.choice, group, stored, changes)
+            for each in unsealed:
+                path, file, entry = seal_bin(sealer, each)
+                done.tokens[each.name] = batch.sink.put(path, file)
+                done.entries[each.name] = entry
+                if entry.length > LENGTH_ABOVE_BYTES:
+                    done.stuffed[each.name] = each.targets
             if batch.keeps:
                 _keep(batch, done.kept, Kept(kept))
     return done._replace(packed=sealer.packed)

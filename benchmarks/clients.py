@@ -89,7 +89,7 @@ def _bin(chance: Random, targets: int) -> bytes:
         if number % 24 == 0:  # as many targets are pages
             target = f"simple/{name.replace('_', '-')}/index.json"
         entries.append(target_entry(target, chance.randrange(1_000, 5_000_000), digest))
-    payload = bin_payload(b",".join(sorted(entries)), 123_456, "2026-11-28T10:00:00Z")
+    payload = bin_payload(sorted(entries), 123_456, "2026-11-28T10:00:00Z")
     return signed_file(payload, {sha256(b"key").hexdigest(): chance.randbytes(64).hex()})
 
 

@@ -133,11 +133,11 @@ def hide_pages(changes: Iterable[TargetChange], sink: Sink) -> None:
         sink.show(f"targets/{path}", None)
 
 
-def warn_of_stuffed(name: str, length: int, targets: bytes) -> None:
+def warn_of_stuffed(name: str, length: int, targets: Sequence[bytes]) -> None:
     """Say which project fills a bin: names can be chosen so that they all fall into one (clients still download it, as
     the snapshot gives its length).
     """
-    names = (path.rpartition("/")[2] for path in orjson.loads(b"{" + targets + b"}"))
+    names = (path.rpartition("/")[2] for path in orjson.loads(b"{%s}" % b",".join(targets)))
     projects = Counter((split_filename(filename) or ("other targets", ""))[0] for filename in names)
     (project, count), *_ = projects.most_common(1)
     log.warning("a bin is very long", bin=name, bytes=length, targets=projects.total(), most=project, of_these=count)

@@ -1,7 +1,10 @@
 """Sealers: who turns a payload into a metadata file.
 
-A signer signs and checks its own signature; everybody else takes the signatures from the log and checks them. The
-files are the same bytes.
+A signer signs; everybody else takes the signatures from the log and checks them. The files are the same bytes.
+
+What a key service signed is checked at once. A key in our own memory was compared with its public key when it was
+opened, and to check each of its signatures is a third of the time that a bin takes: there, the claim, the snapshot and
+the timestamp of every publication are checked, and bins by whoever follows.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -11,7 +14,7 @@ from pathlib import Path
 from securesystemslib.signer import Signer
 
 from consumers.edition import DivergenceError
-from ledger.signers import Keyring, SignerError, sign
+from ledger.signers import Keyring, SignerError, is_in_memory, sign
 from projections.keys import RoleKeys
 from projections.repository import pack_digest, pack_signatures, signed_file, unpack_signatures
 from schemas.publications import Publication
@@ -35,11 +38,13 @@ class SigningSealer:
         self._online = online
         self._signers = signers
         self._keyring = keyring
+        self._checks_all = not all(map(is_in_memory, signers))
         self.packed: dict[str, tuple[str, ...]] = {}
 
     def seal(self, name: str, payload: bytes) -> bytes:
-        """Sign a payload, make sure that the signatures verify, and return the file."""
-        signatures = self.signatures(name, payload)
+        """Sign a payload and return the file."""
+        checks = self._checks_all or name == SNAPSHOT
+        signatures = self.signatures(name, payload) if checks else self._sign(payload)
         self.packed[name] = pack_signatures(self._online, signatures)
         return signed_file(payload, signatures)
 
@@ -50,15 +55,18 @@ class SigningSealer:
         return RemoteSealer(self._online, *self._keyring.places)
 
     def signatures(self, name: str, payload: bytes) -> dict[str, str]:
-        """Signatures (hexadecimal, by key id) of all our keys.
+        """Signatures (hexadecimal, by key id) of all our keys, which verify.
 
         Raises:
             SignerError: a key does not sign, or what it signed does not verify.
         """
-        signatures = {signer.public_key.keyid: sign(signer, payload) for signer in self._signers}
+        signatures = self._sign(payload)
         if not self._online.accept_all(signatures, payload):
             raise SignerError(f"the signature of {name} does not verify: is a key service faulty?")
         return signatures
+
+    def _sign(self, payload: bytes) -> dict[str, str]:
+        return {signer.public_key.keyid: sign(signer, payload) for signer in self._signers}
 
 
 class RemoteSealer:

@@ -103,6 +103,11 @@ def load_key_files(folder: Path) -> list[CryptoSigner]:
     return signers
 
 
+def is_in_memory(signer: Signer) -> bool:
+    """Whether the private key is in this process, and was found to belong to its public key when it was opened."""
+    return type(signer) is CryptoSigner
+
+
 def sign(signer: Signer, payload: bytes) -> str:
     """A signature in hexadecimal.
 

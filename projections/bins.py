@@ -132,11 +132,11 @@ class BinCodec:
 
 
 class FoldedBin(NamedTuple):
-    """A bin after a batch: what to store, whether any entry changed, and all rendered entries."""
+    """A bin after a batch: what to store, whether any entry changed, and all rendered entries, several in a piece."""
 
     change: Change
     differs: bool
-    targets: bytes
+    targets: tuple[bytes, ...]
 
 
 _held_decoder = msgspec.msgpack.Decoder(dict[str, list[tuple[int, bytes]]])
@@ -163,7 +163,7 @@ def fold_bin(state: Aggregate, changes: Iterable[TargetChange]) -> FoldedBin:
     put, drop = entries.finish()
     header = _held_encoder.encode(dict(sorted(held.items()))) if held else b""
     stored = Change(state.key, header if header != state.header else None, put, drop)
-    return FoldedBin(stored, differs, join_targets(entries.chunks))
+    return FoldedBin(stored, differs, tuple(chunk.body for chunk in entries.chunks if chunk.body))
 
 
 def _held(state: Aggregate) -> dict[str, list[tuple[int, bytes]]]:
@@ -187,11 +187,6 @@ def _hold_or_release(held: dict[str, list[tuple[int, bytes]]], old: bytes | None
     if len(holders) > 1 or any(rank for rank, _ in holders):
         held[path] = holders
     return holders[0][1] if holders else None
-
-
-def join_targets(chunks: Iterable[Chunk]) -> bytes:
-    """All rendered entries of a bin."""
-    return b",".join(chunk.body for chunk in chunks if chunk.body)
 
 
 def take_targets(state: Iterable[Aggregate]) -> list[TargetChange]:

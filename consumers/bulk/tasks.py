@@ -318,7 +318,7 @@ class Unsealed(NamedTuple):
 
     name: str
     stamp: Stamp
-    targets: bytes
+    targets: tuple[bytes, ...]
 
 
 class SealedBin(NamedTuple):
@@ -379,7 +379,7 @@ class SealedPart(NamedTuple):
     entries: dict[str, RoleEntry]
     tokens: dict[str, str]
     packed: dict[str, tuple[str, ...]]
-    stuffed: dict[str, bytes]
+    stuffed: dict[str, tuple[bytes, ...]]
 
 
 def seal_bins(batch: Batch, task: int, names: Sequence[str], sealer: Sealer) -> SealedPart:

@@ -91,7 +91,7 @@ class Attacker:
         """Append the publication of a claim, with these targets in these bins."""
         authority, claim = authority_of(self._end()), open_claim.claim
         expires = expires_at(claim.time, authority.settings.bin_expiry_seconds)
-        payloads = {name: bin_payload(body, claim.number, expires) for name, body in targets.items()}
+        payloads = {name: bin_payload([body], claim.number, expires) for name, body in targets.items()}
         snapshot = SnapshotTable({}).payload(claim, authority)
         published = factory.publication(open_claim, authority, payloads, snapshot, self._team)
         value = encode_record(factory.seal_publication(published, open_claim, authority, self._team))

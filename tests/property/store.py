@@ -132,8 +132,9 @@ class Store:
             before = self._joined(key)
             folded = fold_bin(self.aggregates.get(key, Aggregate(key)), group)
             self._keep([folded.change])
-            assert folded.targets == self._joined(key), "the entries returned are not those to be stored"
-            assert folded.differs == (folded.targets != before), "`differs` says whether the bin must be signed"
+            targets = b",".join(folded.targets)
+            assert targets == self._joined(key), "the entries returned are not those to be stored"
+            assert folded.differs == (targets != before), "`differs` says whether the bin must be signed"
             if folded.differs:
                 differing.append(index)
         return differing

@@ -105,7 +105,7 @@ class Chain:
         """The publication that completes a claim, by the team of its size."""
         team = team or self.team
         authority = authority_of(self.prefixes[open_claim.claim.size])
-        payloads = {name: bin_payload(b"", open_claim.claim.number, factory.EXPIRES) for name in names}
+        payloads = {name: bin_payload((), open_claim.claim.number, factory.EXPIRES) for name in names}
         snapshot = SnapshotTable({}).payload(open_claim.claim, authority)
         published = factory.publication(open_claim, authority, payloads, snapshot, team)
         return factory.seal_publication(published, open_claim, authority, team)
@@ -468,7 +468,7 @@ def test_signatures_are_packed_in_the_order_of_key_ids() -> None:
     assert name == "bin-1"
     assert [bool(text) for text in packed] == [keyid != ONLINE[0].public_key.keyid for keyid in keys.keyids]
     signatures = unpack_signatures(keys, packed)
-    payload = bin_payload(b"", 1, factory.EXPIRES)
+    payload = bin_payload((), 1, factory.EXPIRES)
     assert keys.verified(signatures, payload) == 2
     assert list(keys.keyids) == sorted(keys.keyids)
 

@@ -66,7 +66,7 @@ versions = st.integers(1, 2**53)
 @given(st.dictionaries(paths, st.tuples(st.integers(0, 2**53), digests), max_size=20), versions, instants)
 def test_a_bin_is_canonical(targets: dict[str, tuple[int, str]], version: int, expires: str) -> None:
     """Canonical bytes equal securesystemslib's, and python-tuf reads the targets that went in."""
-    rendered = b",".join(target_entry(path, *target) for path, target in sorted(targets.items()))
+    rendered = [target_entry(path, *target) for path, target in sorted(targets.items())]
     signed = check_payload(bin_payload(rendered, version, expires), Targets)
     assert {path: (file.length, file.hashes["sha256"]) for path, file in signed.targets.items()} == targets
     assert signed.version == version
@@ -196,7 +196,7 @@ class Served:
         claim = factory.claim(self.store.prefix, Head(0, digest("x"), "", 0), number)
         expires = expires_at(claim.time, authority.settings.bin_expiry_seconds)
         for name in sorted(names):
-            payload = bin_payload(self.store.bin_targets(authority.layout.index(name) or 0), number, expires)
+            payload = bin_payload([self.store.bin_targets(authority.layout.index(name) or 0)], number, expires)
             self.files[name] = self._sign(payload)
         self.table.update({name: RoleEntry(number, expires) for name in names})
         self.files["snapshot"] = self._sign(self.table.payload(claim, authority))

@@ -42,6 +42,9 @@ _DIVERGED = "diverged"
 SKIP_FROM = 16
 """From so many unread publications on, a follower that may skip versions does."""
 
+ANEW_FROM = 8
+"""A batch of so many times the events that the state is of writes the state anew: that is less than to journal it."""
+
 
 def _any(_: Claim) -> bool:
     return True
@@ -260,7 +263,7 @@ class Follower:
     async def render(self, edition: Edition, sealer: Sealer) -> Rendered:
         """Render into a transaction that stays open until the publication is applied, or abandoned."""
         await self._workers.run(self._outlet.begin)
-        await self._store.begin(anew=self.base.size == 0)
+        await self._store.begin(anew=edition.size >= ANEW_FROM * self.base.size)
         self._in_transaction = True
         self.stopwatch.start()
         try:

@@ -193,7 +193,7 @@ class Store:
         """Begin the transaction of a publication.
 
         Args:
-            anew: there is no state yet, and very much will be written: it is written into a new file, which takes the
+            anew: very much will be written, and there is little yet: all is written into a new file, which takes the
                 place of this one with the commit. SQLite needs no journal there, else it would write everything twice.
         """
         if anew:
@@ -508,12 +508,16 @@ class Store:
         self._new_path.unlink(missing_ok=True)
         new = await connect(self._new_path, "rwc", "journal_mode = OFF", "synchronous = OFF", "cache_size = -65536")
         self._replaced, self._connection = self._connection, new
-        await self._create()
-        # What is known before the first publication.
-        await self._execute("ATTACH ? AS before", str(self.path.absolute()))
-        for table in ("judged", "notes"):
-            await self._execute(f"INSERT INTO {table} SELECT * FROM before.{table}")  # noqa: S608
-        await self._execute("DETACH before")
+        try:
+            await self._create()
+            await self._execute("ATTACH ? AS before", str(self.path.absolute()))
+            tables = await self._rows("SELECT name FROM before.sqlite_master WHERE type = 'table' AND name <> 'format'")
+            for (table,) in tables:
+                await self._execute(f"INSERT INTO {table} SELECT * FROM before.{table}")  # noqa: S608
+            await self._execute("DETACH before")
+        except BaseException:
+            await self.rollback()
+            raise
 
     async def _take_place(self) -> None:
         """Make the new file durable, and give it the place of the old one."""

@@ -54,10 +54,10 @@ def signs_all_bins(before: Authority | None, now: Authority) -> bool:
 
 def bin_payload(targets: Sequence[bytes], number: int, expires: str) -> bytes:
     """The signed part of a bin (TUF 1.0.34, section 4.5) from its rendered targets, some in each piece."""
-    head = b'{"_type":"targets","expires":"%s","spec_version":"%s","targets":{' % (expires.encode(), SPEC_VERSION.encode())
+    head = f'{{"_type":"targets","expires":"{expires}","spec_version":"{SPEC_VERSION}","targets":{{'
     # Joined once: it is long, and each copy of it takes as long as to hash it.
-    between = [piece for target in targets for piece in (b",", target)][1:]
-    return b"".join([head, *between, b'},"version":%d}' % number])
+    members = [piece for target in targets for piece in (b",", target)][1:]
+    return b"".join([head.encode(), *members, b'},"version":%d}' % number])
 
 
 class SnapshotTable:

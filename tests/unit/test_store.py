@@ -1,0 +1,74 @@
+"""The state that is written anew: into a new file, which takes the place of the old one, or does not."""
+
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from ledger.store import JudgedRow, StateDamagedError, Store
+
+CHUNK = ("bin:02:00000", "", b"facts", b"body", b"")
+
+
+def rows_of(path: Path) -> dict[str, list[tuple[object, ...]]]:
+    """All rows by table."""
+    with closing(sqlite3.connect(path)) as connection:
+        tables = [name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
+        return {name: sorted(connection.execute(f"SELECT * FROM {name}").fetchall()) for name in tables}
+
+
+async def opened(path: Path) -> Store:
+    """A store that has something in several tables."""
+    store = Store(path)
+    await store.open()
+    await store.begin()
+    await store.save([("project:a", b"header")], [CHUNK], [])
+    await store.save_judged([JudgedRow("events", 3, "digest", "kind", "rejected", "code", "detail")])
+    await store.save_waiting([("a", 1)], [])
+    await store.set_note("note", "value")
+    await store.commit()
+    return store
+
+
+async def test_what_was_there_is_there(tmp_path: Path) -> None:
+    """A state that is written anew has what it had, in every table, and what is new."""
+    store = await opened(tmp_path / "state.sqlite")
+    before = rows_of(store.path)
+    inode = store.path.stat().st_ino
+    await store.begin(anew=True)
+    await store.set_note("more", "value")
+    assert rows_of(store.path) == before, "whoever reads meanwhile sees the old state"
+    await store.commit()
+    assert store.path.stat().st_ino != inode
+    assert await store.load(["bin:02:00000", "project:a"]) == ([("project:a", b"header")], [CHUNK])
+    await store.close()
+    assert rows_of(store.path) == {**before, "notes": [("more", "value"), ("note", "value")]}
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["state.sqlite", "state.sqlite.lock"]
+
+
+async def test_undone_it_is_as_it_was(tmp_path: Path) -> None:
+    """Undone, nothing is left of the new file, and the old one can be written again."""
+    store = await opened(tmp_path / "state.sqlite")
+    before = rows_of(store.path)
+    await store.begin(anew=True)
+    await store.set_note("more", "value")
+    await store.rollback()
+    assert await store.note("more") is None
+    await store.begin()
+    await store.commit()
+    await store.close()
+    assert rows_of(store.path) == before
+    assert not (tmp_path / "state.sqlite.new").exists()
+
+
+async def test_a_state_that_cannot_be_copied_stays(tmp_path: Path) -> None:
+    """Where copying fails, the old state stays the state."""
+    store = await opened(tmp_path / "state.sqlite")
+    with closing(sqlite3.connect(store.path)) as connection:
+        connection.execute("ALTER TABLE waiting ADD COLUMN surplus")
+    with pytest.raises(StateDamagedError, match="waiting"):
+        await store.begin(anew=True)
+    assert not (tmp_path / "state.sqlite.new").exists()
+    assert await store.note("note") == "value"
+    await store.close()

@@ -91,36 +91,39 @@ async def run_each(workers: Workers, function: Callable[[T], R], items: Sequence
 
 
 class Behind(Generic[T, R]):
-    """Runs a function over groups of items, one group behind its caller, who prepares the next one meanwhile.
+    """Runs a function over groups of items, behind its caller, who prepares the next ones meanwhile.
 
-    A context: at its end everything has been done, or nothing runs any more.
+    Two groups are begun at a time, so that no thread waits at the end of one for the others. A context: at its end
+    everything has been done, or nothing runs any more.
     """
 
     def __init__(self, workers: Workers, function: Callable[[T], R]) -> None:
         self._workers = workers
         self._function = function
-        self._running: Running[R] | None = None
+        self._running: deque[Running[R]] = deque()
         self.results: list[R] = []
 
     async def add(self, items: Sequence[T]) -> None:
-        """Begin the next group, when the one before is done."""
-        await self._finish()
+        """Begin the next group, when all but one of those before are done."""
+        await self._finish(1)
         if items:
-            self._running = self._workers.begin(self._function, items)
+            self._running.append(self._workers.begin(self._function, items))
 
-    async def _finish(self) -> None:
-        running, self._running = self._running, None
-        if running is not None:
-            self.results.extend(await running.results())
+    async def _finish(self, left: int) -> None:
+        while len(self._running) > left:
+            self.results.extend(await self._running[0].results())
+            self._running.popleft()
 
     async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        if kind is None:
-            await self._finish()
-        elif self._running is not None:
-            self._running.stop()
+        try:
+            if kind is None:
+                await self._finish(0)
+        finally:
+            for running in self._running:
+                running.stop()
 
 
 class ThreadWorkers:

@@ -2,7 +2,7 @@
 
 import asyncio
 import sqlite3
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, TypeVar
 
@@ -72,6 +72,21 @@ async def disconnect(connection: AsyncConnection | None) -> None:
     if connection is not None:
         await connection.close()
         await connection.engine.dispose()
+
+
+async def fetch_all(connection: AsyncConnection, statement: str, parameters: Sequence[Any]) -> list[tuple[Any, ...]]:
+    """Execute one statement, and give the rows that it finds.
+
+    It goes to the driver: SQLAlchemy changes threads four times for a statement, and wraps each of its rows, which
+    took a third of the time that large aggregates took to read.
+
+    Raises:
+        sqlite3.DatabaseError: as SQLite.
+    """
+    driver = (await connection.get_raw_connection()).driver_connection
+    if driver is None:
+        raise RuntimeError("the connection is closed")
+    return list(await driver.execute_fetchall(statement, parameters))
 
 
 async def complete(operation: Coroutine[Any, Any, Answer]) -> Answer:

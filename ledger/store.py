@@ -10,17 +10,17 @@ import asyncio
 import fcntl
 import json
 import os
+import sqlite3
 from collections.abc import Iterable, Sequence
 from operator import itemgetter
 from pathlib import Path
 from typing import Any, NamedTuple
 from zlib import crc32
 
-from sqlalchemy.engine import CursorResult
 from sqlalchemy.exc import DatabaseError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from ledger.databases import complete, connect, disconnect
+from ledger.databases import complete, connect, disconnect, fetch_all
 
 FORMAT = 3
 """Another layout is another number; a file with another number is deleted and rebuilt."""
@@ -434,7 +434,7 @@ class Store:
         return Publication(*rows[0]) if rows else None
 
     async def _rows(self, statement: str, *parameters: Any) -> list[Any]:
-        return list((await self._run(statement, parameters)).fetchall())
+        return await self._run(statement, parameters)
 
     def _checked(self, rows: Sequence[Any]) -> list[Any]:
         """Rows without the checksum that is their last column.
@@ -442,13 +442,14 @@ class Store:
         Raises:
             StateDamagedError: one is not as it was written. A signer would sign what follows from it.
         """
-        for row in rows:
-            if _checksum(row[:-1]) != row[-1]:
+        checked = [row[:-1] for row in rows]
+        for row, known in zip(rows, checked, strict=True):
+            if _checksum(known) != row[-1]:
                 raise StateDamagedError(
                     f"{self.path} is damaged at {row[0]!r:.100}: stop that consumer and delete the file; it is rebuilt "
                     "from the logs"
                 )
-        return [tuple(row[:-1]) for row in rows]
+        return checked
 
     async def _execute(self, statement: str, *parameters: Any) -> None:
         await self._run(statement, parameters)
@@ -457,15 +458,20 @@ class Store:
         if rows:
             await self._run(statement, [tuple(row) for row in rows])
 
-    async def _run(self, statement: str, parameters: Any) -> CursorResult[Any]:
+    async def _run(self, statement: str, parameters: Sequence[Any]) -> list[Any]:
+        """Execute a statement; with a list of parameters, once for each."""
+        connection = self._open_connection()
         try:
-            return await complete(self._open_connection().exec_driver_sql(statement, parameters))
-        except (DatabaseError, UnicodeDecodeError) as error:  # the latter while SQLite's message is decoded
+            if not isinstance(parameters, list):
+                return await complete(fetch_all(connection, statement, parameters))
+            await complete(connection.exec_driver_sql(statement, parameters))
+        except (DatabaseError, sqlite3.Error, UnicodeDecodeError) as error:  # the last when SQLite's message is decoded
             why = getattr(error, "orig", error)
             raise StateDamagedError(
                 f"{self.path}: {why}. If the disk is not full, the file is damaged: stop that consumer and delete the "
                 "file; it is rebuilt from the logs"
             ) from error
+        return []
 
     def _open_connection(self) -> AsyncConnection:
         if self._connection is None:
@@ -566,6 +572,8 @@ def _checksum(row: Iterable[Any]) -> int:
     """CRC-32 of a row: a disk that spoils bits is what it is for, not an attacker, who could write the file anew."""
     value = 0
     for field in row:
-        data = field if isinstance(field, bytes) else f"{field}\0".encode(errors="surrogatepass")
-        value = crc32(data, value)
+        if type(field) is not bytes:
+            value = crc32(f"{field}\0".encode(errors="surrogatepass"), value)
+        elif field:
+            value = crc32(field, value)
     return value

@@ -7,25 +7,23 @@ counts when whoever shares out the work has its result: what others left behind,
 over.
 """
 
-import asyncio
 from collections.abc import Iterable, Mapping, Sequence
 from hashlib import blake2b, sha256
 from heapq import merge
 from operator import attrgetter
 from pathlib import Path
 from secrets import token_hex
-from typing import NamedTuple, Protocol, Self
+from typing import NamedTuple, Protocol
 
 import msgspec
 
-from consumers import state
 from consumers.bulk.partitions import Block, SpillError, append_block, count_partitions
 from consumers.bulk.parts import Parts, read_parts, write_parts
+from consumers.bulk.states import open_state
 from consumers.edition import Choice
 from consumers.runs import Stamp
 from consumers.taking import take_file
 from ledger.storage import DirectoryStorage
-from ledger.store import Store
 from projections.bins import Layout, Page, TargetChange, fold_bin
 from projections.chunks import Aggregate, Change
 from projections.fold import Folded, Seen, fold_events
@@ -42,7 +40,7 @@ EVENT_PARTS = 1024
 
 _LEAVES, _OTHERS = EVENT_PARTS, EVENT_PARTS + 1
 _PROJECTS_AT_ONCE = 128
-_BINS_AT_ONCE = 32
+_BINS_AT_ONCE = 16
 
 _events = Parts(Routed)
 _targets = Parts(TargetChange)
@@ -209,19 +207,19 @@ def fold_projects(batch: Batch, task: int, parts: range) -> FoldedPart:
     done = FoldedPart(task, "", f"{task}.{token_hex(8)}" if batch.keeps else "", [], 0, [], [], [])
     files = 0
     targets: list[TargetChange] = []
-    with _States(batch.state) as states:
-        for keys, chosen in groups(items, _PROJECTS_AT_ONCE):
-            folded = fold_events(states.load(keys), states.seen(chosen), chosen, html=batch.html)
-            done.pages.extend(put_page(batch.sink, page) for page in folded.pages)
-            targets.extend(folded.targets)
-            done.hidden.extend(hidden_pages(folded.targets))
-            done.listings.extend(folded.listings)
-            if batch.source is not None:
-                taken, missing = _take_files(batch, batch.source, folded)
-                files += taken
-                done.missing.extend(missing)
-            if batch.keeps:
-                _keep(batch, done.kept, Kept(folded.changes, folded.seen, folded.judged))
+    states = open_state(batch.state)
+    for keys, chosen in groups(items, _PROJECTS_AT_ONCE):
+        folded = fold_events(states.load(keys), states.seen(chosen), chosen, html=batch.html)
+        done.pages.extend(put_page(batch.sink, page) for page in folded.pages)
+        targets.extend(folded.targets)
+        done.hidden.extend(hidden_pages(folded.targets))
+        done.listings.extend(folded.listings)
+        if batch.source is not None:
+            taken, missing = _take_files(batch, batch.source, folded)
+            files += taken
+            done.missing.extend(missing)
+        if batch.keeps:
+            _keep(batch, done.kept, Kept(folded.changes, folded.seen, folded.judged))
     files += 2 * len(done.pages)
     # Who keeps nothing has the pages where they belong.
     pages = done.pages if batch.keeps else []
@@ -263,32 +261,6 @@ def write_targets(batch: Batch, whose: str, changes: Iterable[TargetChange]) -> 
     name = f"{whose}.{token_hex(8)}"
     write_parts(batch.folder / "targets" / name, _targets.encode(parts), batch.bin_parts)
     return name
-
-
-class _States:
-    """A state, read by a process; what the process that shares out the work writes meanwhile is not in it yet."""
-
-    def __init__(self, path: Path | None) -> None:
-        self._store = None if path is None else Store(path, read_only=True)
-        self._runner = asyncio.Runner()
-
-    def __enter__(self) -> Self:
-        if self._store is not None:
-            self._runner.run(self._store.open())
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._store is not None:
-            self._runner.run(self._store.close())
-        self._runner.close()
-
-    def load(self, keys: Sequence[str]) -> Mapping[str, Aggregate]:
-        """Stored aggregates by key."""
-        return {} if self._store is None else self._runner.run(state.load_aggregates(self._store, keys))
-
-    def seen(self, items: Sequence[Routed]) -> Mapping[tuple[str, str], str]:
-        """Digests of remembered events with the ids of these."""
-        return {} if self._store is None else self._runner.run(state.load_seen(self._store, items))
 
 
 def _take_files(batch: Batch, source: Path, folded: Folded) -> tuple[int, list[str]]:
@@ -400,17 +372,17 @@ def seal_bins(batch: Batch, task: int, names: Sequence[str], sealer: Sealer) -> 
     changes = by_bin(layout, _targets.read(paths, task, task + 1))
     done = SealedPart(task, f"bins.{task}.{token_hex(8)}" if batch.keeps else "", {}, {}, {}, {})
     visited = batch.choice.visited(layout.bins_of(task, batch.bin_parts), changes)
-    with _States(batch.state) as states:
-        for start in range(0, len(visited), _BINS_AT_ONCE):
-            group = visited[start : start + _BINS_AT_ONCE]
-            stored = states.load([layout.key(index) for index in group])
-            kept, unsealed = fold_bins(batch.choice, group, stored, changes)
-            for each in unsealed:
-                path, file, entry = seal_bin(sealer, each)
-                done.tokens[each.name] = batch.sink.put(path, file)
-                done.entries[each.name] = entry
-                if entry.length > LENGTH_ABOVE_BYTES:
-                    done.stuffed[each.name] = each.targets
-            if batch.keeps:
-                _keep(batch, done.kept, Kept(kept))
+    states = open_state(batch.state)
+    for start in range(0, len(visited), _BINS_AT_ONCE):
+        group = visited[start : start + _BINS_AT_ONCE]
+        stored = states.load([layout.key(index) for index in group])
+        kept, unsealed = fold_bins(batch.choice, group, stored, changes)
+        for each in unsealed:
+            path, file, entry = seal_bin(sealer, each)
+            done.tokens[each.name] = batch.sink.put(path, file)
+            done.entries[each.name] = entry
+            if entry.length > LENGTH_ABOVE_BYTES:
+                done.stuffed[each.name] = each.targets
+        if batch.keeps:
+            _keep(batch, done.kept, Kept(kept))
     return done._replace(packed=sealer.packed)

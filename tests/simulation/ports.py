@@ -17,11 +17,9 @@ from contextlib import AbstractContextManager, nullcontext
 from datetime import datetime, timedelta
 from hashlib import sha256
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any, Generic, Literal, ParamSpec, TypeVar, cast
+from typing import Any, Generic, Literal, ParamSpec, TypeVar
 
 from securesystemslib.signer import CryptoSigner, Signature, Signer, SSlibKey
-from sqlalchemy import CursorResult
 
 from consumers.bulk.processes import Processes
 from ledger.logs import LogConflictError, LogUnavailableError
@@ -267,7 +265,7 @@ class SimStore(Store):
         self._process.leave("store.erase", StateDamagedError)
         await super()._replace()
 
-    async def _run(self, statement: str, parameters: Any) -> CursorResult[Any]:
+    async def _run(self, statement: str, parameters: Sequence[Any]) -> list[Any]:
         rows = parameters if isinstance(parameters, list) else [parameters]
         label = f"store.{statement[:24]}"
         self._process.enter(label, StateDamagedError)
@@ -283,7 +281,7 @@ class SimStore(Store):
         else:
             self._disk.note_write(before)
         self._process.leave(label, StateDamagedError)
-        return cast("CursorResult[Any]", SimpleNamespace(fetchall=lambda: found))
+        return found
 
 
 # --- what is served ----------------------------------------------------------------------------------------------

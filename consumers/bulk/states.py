@@ -1,0 +1,72 @@
+"""A state as a process reads it that works for the one who writes it."""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from multiprocessing.util import Finalize
+from pathlib import Path
+from typing import NamedTuple
+
+from consumers import state
+from ledger.store import Store
+from projections.chunks import Aggregate
+from projections.prefix import Routed
+
+
+class _Opened(NamedTuple):
+    """A state that is open: which file it is, since another may have taken its place."""
+
+    path: Path
+    device: int
+    inode: int
+    store: Store
+    runner: asyncio.Runner
+
+
+class OpenState:
+    """What is stored, or nothing; what the writer does meanwhile is not in it yet."""
+
+    def __init__(self) -> None:
+        self._opened: _Opened | None = None
+
+    def open(self, path: Path | None) -> None:
+        """Open a state, or none, in place of the one before."""
+        file = None if path is None else (path, path.stat().st_dev, path.stat().st_ino)
+        if self._opened is not None and self._opened[:3] == file:
+            return
+        self.close()
+        if file is not None:
+            opened = self._opened = _Opened(*file, Store(file[0], read_only=True), asyncio.Runner())
+            try:
+                opened.runner.run(opened.store.open())
+            except BaseException:
+                self.close()
+                raise
+
+    def close(self) -> None:
+        """Close it."""
+        opened, self._opened = self._opened, None
+        if opened is not None:
+            opened.runner.run(opened.store.close())
+            opened.runner.close()
+
+    def load(self, keys: Sequence[str]) -> Mapping[str, Aggregate]:
+        """Stored aggregates by key."""
+        if self._opened is None:
+            return {}
+        return self._opened.runner.run(state.load_aggregates(self._opened.store, keys))
+
+    def seen(self, items: Sequence[Routed]) -> Mapping[tuple[str, str], str]:
+        """Digests of remembered events with the ids of these."""
+        if self._opened is None:
+            return {}
+        return self._opened.runner.run(state.load_seen(self._opened.store, items))
+
+
+_state = OpenState()
+Finalize(None, _state.close, exitpriority=1)  # its thread would keep this process from ending
+
+
+def open_state(path: Path | None) -> OpenState:
+    """A state, or none. It stays open from one task to the next: to open it takes as long as a task reads from it."""
+    _state.open(path)
+    return _state

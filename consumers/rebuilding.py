@@ -16,7 +16,7 @@ from typing import NamedTuple
 import structlog
 
 from consumers.bulk.partitions import SpillError
-from consumers.bulk.processes import WORTH_EVENTS
+from consumers.bulk.processes import WORTH_READING
 from consumers.bulk.replay import replay
 from consumers.cli import No
 from consumers.comparing import published_files
@@ -115,7 +115,7 @@ async def rebuild(
             await logs.open()
             rebuilt = None
             order = _Order(at, all_versions, files, report)
-            if not all_versions and await logs.events.size() >= WORTH_EVENTS:
+            if not all_versions and await logs.events.size() >= WORTH_READING:
                 rebuilt = await _replay(logs, workers, folder / "replay", order)
             if rebuilt is None:
                 rebuilt = await _step(logs, workers, folder / "steps", order)

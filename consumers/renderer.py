@@ -2,9 +2,9 @@
 
     events ──fold──▶ projects: pages, targets ──fold──▶ bins ──seal──▶ files, snapshot
 
-The two rounds run in this process (`consumers.rounds`), or for many events on all cores (`consumers.bulk.rounds`).
-What is the same for whoever renders is here; who *seals* the payloads (a signer with its keys, a follower with the
-signatures on the log) and where files go (`Sink`) is given.
+The two rounds run in this process (`consumers.rounds`), or for many events or bins on all cores
+(`consumers.bulk.rounds`). What is the same for whoever renders is here; who *seals* the payloads (a signer with its
+keys, a follower with the signatures on the log) and where files go (`Sink`) is given.
 """
 
 from pathlib import Path
@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from consumers import state
 from consumers.bulk.effort import Report, nobody
-from consumers.bulk.processes import WORTH_EVENTS
+from consumers.bulk.processes import WORTH_ROUNDS
 from consumers.bulk.rounds import BulkRounds
 from consumers.edition import Edition
 from consumers.rounds import Job, OneProcess, Rounds, Sealer, Sink
@@ -83,7 +83,7 @@ class Renderer:
         processes = self._workers.processes
         # What is about all projects or all bins is for one process: it is rare, and no matter of events.
         is_plain = edition.old_layout is None and not edition.renders_all_pages
-        if processes is not None and is_plain and edition.size >= WORTH_EVENTS:
+        if processes is not None and is_plain and max(edition.size, len(edition.choice().stamps)) >= WORTH_ROUNDS:
             remote = sink.remote()
             if remote is not None and sealer.remote(()) is not None:
                 return BulkRounds(job, processes, remote)

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from consumers.bulk import tasks
 from consumers.bulk.effort import READING, WHOLE, Report, nobody
-from consumers.bulk.processes import WORTH_EVENTS, Processes
+from consumers.bulk.processes import WORTH_READING, Processes
 from consumers.workers import Workers
 from ledger.logs import Log, LogConflictError
 from projections.authority import UpgradeNeededError
@@ -92,7 +92,7 @@ class Tail:
                 continue
             # It is not asked before, since nearly always there are a few.
             far = await self._log.size() - self._end.size
-            if far >= WORTH_EVENTS:
+            if far >= WORTH_READING:
                 await self._read_far(processes, self._spill, far)
             start = self._end.size
         return self._end

@@ -1,6 +1,7 @@
 """Processes that compute: a task is a pure function of what it is given and of files, and writes files of its own.
 
-It takes a second to start them, so they are for long work. They end with the process that started them.
+They are forked by a server that has imported what they need: to start it takes half a second, and from then on each of
+them a tenth of that. They end with the process that they work for.
 """
 
 import asyncio
@@ -13,15 +14,18 @@ from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterable, Callable
 from concurrent.futures import Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 from pathlib import Path
-from time import monotonic, sleep
+from time import monotonic
 from typing import TypeVar
 
 R = TypeVar("R")
 
-WORTH_EVENTS = 10_000
-"""From so many events on, a batch is done in processes: it takes a second to start them, if they do not run yet."""
+WORTH_READING = 10_000
+"""So many events of a log are worth to be read in processes."""
+
+WORTH_ROUNDS = 1_000
+"""So many events are worth to be folded in processes, and so many bins to be sealed."""
 
 IDLE_SECONDS = 60.0
 """How long processes that nobody needs are kept: who has a long batch to do often has another."""
@@ -90,7 +94,9 @@ class Processes:
         blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         try:
             if self._pool is None:
-                self._pool = ProcessPoolExecutor(self.count, get_context("spawn"), start, (os.getpid(), self._held))
+                context = get_context("forkserver")
+                context.set_forkserver_preload(["consumers.bulk.tasks"])
+                self._pool = ProcessPoolExecutor(self.count, context, start, (self._held,))
             return self._pool.submit(task)
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
@@ -103,19 +109,18 @@ async def _first(pending: "deque[Future[R]]") -> R:
     return result
 
 
-def start(parent: int, held: Path | None = None) -> None:
-    """Prepare a process: it ends with its parent, which shares out the work and alone listens to Ctrl-C."""
+def start(held: Path | None = None) -> None:
+    """Prepare a process: it ends with the one that shares out the work, and that alone listens to Ctrl-C."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if held is not None:
         fcntl.flock(os.open(held, os.O_RDONLY), fcntl.LOCK_SH)
-    if os.getppid() != parent:  # it was killed while we started
-        os._exit(1)
     # A task makes a million objects that it needs to its end, and no cycles: looking for some is a fifth of the time.
     gc.disable()
-    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+    threading.Thread(target=_end_with_parent, daemon=True).start()
 
 
-def _end_with(parent: int) -> None:
-    while os.getppid() == parent:
-        sleep(1)
-    os._exit(1)
+def _end_with_parent() -> None:
+    parent = parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)

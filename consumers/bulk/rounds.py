@@ -1,4 +1,4 @@
-"""The two rounds of a publication of many events: on all cores, into one state.
+"""The two rounds of a publication of many events, or bins: on all cores, into one state.
 
 Projects and bins do not know each other, so processes fold them side by side. They read the state as it was before the
 publication; what it is to keep they write down, and this process, which alone writes to it, saves that as they go on.

@@ -19,7 +19,7 @@ def filled(index: Index, monkeypatch: pytest.MonkeyPatch) -> Index:
     index.upload("one")
     index.upload("two")
     index.publish()
-    monkeypatch.setattr(rebuilding, "WORTH_EVENTS", 0)
+    monkeypatch.setattr(rebuilding, "WORTH_READING", 0)
     return index
 
 

@@ -46,8 +46,8 @@ def bulk(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
         return await fold(self)
 
     monkeypatch.setattr(BulkRounds, "fold", counting)
-    monkeypatch.setattr(renderer, "WORTH_EVENTS", 0)
-    monkeypatch.setattr(tail, "WORTH_EVENTS", 0)
+    monkeypatch.setattr(renderer, "WORTH_ROUNDS", 0)
+    monkeypatch.setattr(tail, "WORTH_READING", 0)
     monkeypatch.setattr(tail, "_LOOK_AFTER", 0)
     monkeypatch.setattr(tail, "SLICE_BYTES", 10_000)
     monkeypatch.setattr(partitions, "ITEMS_PER_PARTITION", 30)

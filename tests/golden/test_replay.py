@@ -151,7 +151,7 @@ def test_a_finished_tree_may_be_moved_away(golden: Golden, context: Context, tmp
 def test_a_killed_process_is_said(
     golden: Golden, context: Context, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(rebuilding, "WORTH_EVENTS", 0)
+    monkeypatch.setattr(rebuilding, "WORTH_READING", 0)
     number = numbers(golden)[12]
 
     def kill(*_: int) -> None:

@@ -341,7 +341,7 @@ class _Rendering:
             first=first,
             end=self._claim.size,
             choice=self._choice._replace(stamps={}),
-            bin_parts=bin_parts(self._choice.layout.count, self._claim.size),
+            bin_parts=bin_parts(self._choice, self._claim.size),
             html=self._authority.settings.html_pages,
             sink=self._tree,
             source=source,

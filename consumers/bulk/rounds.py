@@ -19,17 +19,23 @@ from consumers.bulk.effort import FOLDING, READING, SEALING, WHOLE
 from consumers.bulk.partitions import Block, count_partitions, read_blocks
 from consumers.bulk.processes import Processes
 from consumers.bulk.tasks import EVENT_PARTS, Batch, FoldedPart, Kept, SealedPart, count_shares, share
+from consumers.edition import Choice
 from projections.bins import Page, TargetChange, hashed_path
 from projections.project_list import Listing
 from projections.repository import RoleEntry
 
-_MAX_BINS_AT_ONCE = 64
+_BINS_PER_PART = 64
 _decode_kept = msgspec.msgpack.Decoder(Kept).decode
 
 
-def bin_parts(bins: int, events: int) -> int:
-    """Into how many groups bins are divided: one has at most 64 of them, and a bounded number of targets."""
-    return min(bins, max(-(-bins // _MAX_BINS_AT_ONCE), count_partitions(3 * events)))
+def bin_parts(choice: Choice, events: int) -> int:
+    """Into how many parts bins are divided: in one there are about 64 to look at, and a bounded number of changes.
+
+    An event changes at most three targets: its file, and both pages of its project.
+    """
+    bins = choice.layout.count
+    visited = min(bins, len(choice.stamps) + 3 * events)
+    return min(bins, max(-(-visited // _BINS_PER_PART), count_partitions(3 * events)))
 
 
 class BulkRounds:
@@ -63,7 +69,7 @@ class BulkRounds:
             first=first,
             end=edition.after.size,
             choice=self._choice._replace(stamps={}),
-            bin_parts=bin_parts(self._choice.layout.count, edition.size),
+            bin_parts=bin_parts(self._choice, edition.size),
             html=edition.authority.settings.html_pages,
             sink=self._remote,
             state=self._store.path if edition.before.size else None,

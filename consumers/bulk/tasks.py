@@ -135,8 +135,10 @@ def write_slice(folder: Path, salt: bytes, task: int, reading: Reading) -> Slice
 
 
 def count_shares(events: int) -> int:
-    """Into how many tasks so many events are divided: enough for several cores, and for each to fit into memory."""
-    return max(8, count_partitions(events))
+    """Into how many tasks so many events are divided: enough to keep several cores busy to the end, where one project
+    is a thousand times as large as another, and enough for each to fit into memory.
+    """
+    return max(32, count_partitions(events))
 
 
 def share(number: int, shares: int, parts: int) -> range:

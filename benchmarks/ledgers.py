@@ -94,7 +94,11 @@ async def running_signer(context: Context) -> AsyncIterator[tuple[Opened, Signer
 
 
 async def publish(opened: Opened, signer: Signer, records: Sequence[bytes]) -> float:
-    """Append records and publish them; the seconds from when they are on the log until they are served."""
+    """Append records and publish them; the seconds from when they are on the log until they are served.
+
+    What a signer does between publications comes before, and is not counted.
+    """
+    await opened.rest()
     await opened.logs.events.append(records)
     started = perf_counter()
     await signer.step(now=True)

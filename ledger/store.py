@@ -26,8 +26,16 @@ FORMAT = 3
 """Another layout is another number; a file with another number is deleted and rebuilt."""
 
 # Durable enough for what can be rebuilt: a power failure may lose the last commits, never their order. What was
-# committed is moved from the write-ahead log to its place by `settle`, when there is time; else at 64 MiB.
-_PRAGMAS = ("journal_mode = WAL", "synchronous = NORMAL", "cache_size = -65536", "wal_autocheckpoint = 16384")
+# committed is moved from the write-ahead log to its place by `settle`; who never calls that waits for it at 1 GiB.
+_PRAGMAS = (
+    "journal_mode = WAL",
+    "synchronous = NORMAL",
+    "cache_size = -65536",
+    "wal_autocheckpoint = 262144",
+    "journal_size_limit = 67108864",
+)
+_MANY_ROWS = 4096
+"""So many rows, most of some kilobytes, are worth to be moved to their place at once."""
 
 _SCHEMA = """
 CREATE TABLE format (number INTEGER NOT NULL);
@@ -125,7 +133,9 @@ class Store:
         self._read_only = read_only
         self._connection: AsyncConnection | None = None
         self._replaced: AsyncConnection | None = None
-        self._is_unsettled = False
+        self._settler: AsyncConnection | None = None
+        self._settling: asyncio.Task[None] | None = None
+        self._unsettled_rows = 0
         self._lock: int | None = None
 
     # --- opening and transactions --------------------------------------------------------------------------------
@@ -203,15 +213,30 @@ class Store:
     async def commit(self) -> None:
         """Commit it."""
         await self._execute("COMMIT")
-        self._is_unsettled = True
         if self._replaced is not None:
             await complete(self._take_place())  # cut off, it would leave us without a connection
+        elif self._unsettled_rows >= _MANY_ROWS and (self._settling is None or self._settling.done()):
+            await self._settled()
+            self._settling = asyncio.create_task(self._settle())
 
     async def settle(self) -> None:
         """Move what was committed to its place. To be called when there is time: it waits for the disk."""
-        if self._is_unsettled:
-            await self._rows("PRAGMA wal_checkpoint(PASSIVE)")
-            self._is_unsettled = False
+        await self._settled()
+        if self._unsettled_rows:
+            await self._settle()
+
+    async def _settle(self) -> None:
+        """As `settle`, on a connection of its own, so that the next transaction can go on meanwhile."""
+        self._unsettled_rows = 0
+        if self._settler is None:
+            self._settler = await connect(self.path, "rw")
+        await self._run_on(self._settler, "PRAGMA wal_checkpoint(PASSIVE)", ())
+
+    async def _settled(self) -> None:
+        """Wait for what was begun."""
+        if self._settling is not None:
+            await asyncio.shield(self._settling)
+            self._settling = None
 
     async def rollback(self) -> None:
         """Undo it. SQLite may have: it does where a statement fails for want of space, for instance."""
@@ -456,11 +481,14 @@ class Store:
 
     async def _many(self, statement: str, rows: Sequence[Any]) -> None:
         if rows:
+            self._unsettled_rows += len(rows)
             await self._run(statement, [tuple(row) for row in rows])
 
     async def _run(self, statement: str, parameters: Sequence[Any]) -> list[Any]:
         """Execute a statement; with a list of parameters, once for each."""
-        connection = self._open_connection()
+        return await self._run_on(self._open_connection(), statement, parameters)
+
+    async def _run_on(self, connection: AsyncConnection, statement: str, parameters: Sequence[Any]) -> list[Any]:
         try:
             if not isinstance(parameters, list):
                 return await complete(fetch_all(connection, statement, parameters))
@@ -485,8 +513,11 @@ class Store:
             self._connection = await connect(self.path, "rwc", *_PRAGMAS)
 
     async def _disconnect(self) -> None:
+        if self._settling is not None:
+            await asyncio.gather(self._settling, return_exceptions=True)
         await disconnect(self._connection)
-        self._connection = None
+        await disconnect(self._settler)
+        self._connection = self._settler = self._settling = None
 
     async def _is_current(self) -> bool:
         tables = await self._rows("SELECT name FROM sqlite_master WHERE name = 'format'")
@@ -535,6 +566,7 @@ class Store:
                 self.path.with_name(self.path.name + suffix).unlink(missing_ok=True)
             self._new_path.replace(self.path)
 
+        self._unsettled_rows = 0
         await self._disconnect()
         replaced, self._replaced = self._replaced, None
         await disconnect(replaced)

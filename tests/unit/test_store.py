@@ -72,3 +72,35 @@ async def test_a_state_that_cannot_be_copied_stays(tmp_path: Path) -> None:
     assert not (tmp_path / "state.sqlite.new").exists()
     assert await store.note("note") == "value"
     await store.close()
+
+
+async def test_much_is_settled_while_the_next_transaction_goes_on(tmp_path: Path) -> None:
+    """What was committed moves to its place beside what is written next, and nothing of either is lost."""
+    store = Store(tmp_path / "state.sqlite")
+    await store.open()
+    rounds, rows = 6, 5_000
+    for number in range(rounds):
+        await store.begin()
+        await store.save([(f"project:{number}-{row}", b"x" * 100) for row in range(rows)], [], [])
+        await store.commit()
+    # Each is moved while the next is written: what is left to be moved is the last at most.
+    await store.close()
+    wal = store.path.with_name("state.sqlite-wal")
+    assert not wal.exists()
+    assert len(rows_of(store.path)["aggregates"]) == rounds * rows
+
+
+async def test_a_kept_reader_sees_what_was_settled(tmp_path: Path) -> None:
+    """A process that keeps its connection reads what is committed after it was opened."""
+    store = await opened(tmp_path / "state.sqlite")
+    reader = Store(store.path, read_only=True)
+    await reader.open()
+    assert await reader.note("more") is None
+    await store.begin()
+    await store.set_note("more", "value")
+    assert await reader.note("more") is None
+    await store.commit()
+    await store.settle()
+    assert await reader.note("more") == "value"
+    await reader.close()
+    await store.close()

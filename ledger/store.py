@@ -68,6 +68,13 @@ CREATE INDEX files_unchecked ON files (number) WHERE checked = 0;
 CREATE TABLE notes (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 """
 
+# In its place: REPLACE would delete the row and add another at the end of the table, which writes the index twice and
+# scatters what is read together.
+_PUT_CHUNK = """
+INSERT INTO chunks VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (key, lower)
+DO UPDATE SET facts = excluded.facts, body = excluded.body, html = excluded.html, crc32 = excluded.crc32
+"""
+
 
 class StoreError(Exception):
     """The state cannot be used; the message says what to do."""
@@ -215,15 +222,20 @@ class Store:
         await self._execute("COMMIT")
         if self._replaced is not None:
             await complete(self._take_place())  # cut off, it would leave us without a connection
-        elif self._unsettled_rows >= _MANY_ROWS and (self._settling is None or self._settling.done()):
-            await self._settled()
-            self._settling = asyncio.create_task(self._settle())
+        elif self._unsettled_rows >= _MANY_ROWS:
+            await self._begin_to_settle()
 
     async def settle(self) -> None:
         """Move what was committed to its place. To be called when there is time: it waits for the disk."""
         await self._settled()
         if self._unsettled_rows:
             await self._settle()
+
+    async def _begin_to_settle(self) -> None:
+        """Settle meanwhile, if that is not going on."""
+        if self._settling is None or self._settling.done():
+            await self._settled()
+            self._settling = asyncio.create_task(self._settle())
 
     async def _settle(self) -> None:
         """As `settle`, on a connection of its own, so that the next transaction can go on meanwhile."""
@@ -285,7 +297,7 @@ class Store:
         """Put headers and chunks, and drop chunks by key and lower bound."""
         await self._many("DELETE FROM chunks WHERE key = ? AND lower = ?", dropped)
         await self._many("INSERT OR REPLACE INTO aggregates VALUES (?, ?, ?)", _with_checksums(headers))
-        await self._many("INSERT OR REPLACE INTO chunks VALUES (?, ?, ?, ?, ?, ?)", _with_checksums(chunks))
+        await self._many(_PUT_CHUNK, _with_checksums(chunks))
 
     async def keys(self, first: str, last: str, limit: int) -> list[str]:
         """Keys of aggregates from `first` (exclusive) to `last` (exclusive), in order, at most so many."""

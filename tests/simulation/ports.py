@@ -259,6 +259,14 @@ class SimStore(Store):
     async def _begin_anew(self) -> None:
         """The simulated disk has one file: what is begun anew is begun in it."""
 
+    async def _begin_to_settle(self) -> None:
+        """Nothing runs beside a simulated process."""
+        await self._settle()
+
+    async def _settle(self) -> None:
+        self._unsettled_rows = 0
+        await self._run("PRAGMA wal_checkpoint(PASSIVE)", ())
+
     async def _replace(self) -> None:
         self._process.enter("store.erase", StateDamagedError)
         self._disk.erase()

@@ -103,17 +103,17 @@ class PublicOutlet:
 
     def put(self, path: str, data: bytes) -> None:
         """Stage an immutable file."""
-        version = path.removeprefix("metadata/").partition(".")[0]
-        if not path.startswith("metadata/") or not self._is_kept(path, data, is_new=int(version) > self._kept_up_to):
+        if not (self._keeps and self._is_kept(path, sha256(data).hexdigest())):
             self._storage.stage(path, data)
 
     def remote(self) -> Stager | None:
-        """What is kept as it is served must be compared here."""
-        return None if self._keeps else self._storage.stager()
+        """Other processes stage files, too."""
+        return self._storage.stager()
 
-    def adopt(self, path: str, _digest: str, token: str) -> None:
+    def adopt(self, path: str, digest: str, token: str) -> None:
         """An immutable file was staged by another process."""
-        self._storage.adopt(path, token)
+        if not (self._keeps and self._is_kept(path, digest)):
+            self._storage.adopt(path, token)
 
     def show(self, path: str, source: str | None) -> None:
         """Remember what a plain page is to show."""
@@ -122,7 +122,7 @@ class PublicOutlet:
     def put_document(self, document: Document) -> None:
         """Stage an offline role; roots wait for the end."""
         path = f"metadata/{document.version}.{document.role}.json"
-        if self._is_kept(path, document.file, is_new=True):
+        if self._keeps and self._is_kept(path, sha256(document.file).hexdigest(), is_new=True):
             return
         if document.role == "root":
             self._edition.roots[document.version] = document.file
@@ -162,16 +162,19 @@ class PublicOutlet:
         self._visible = _Visible({}, {}, {})
         self._keeps, self._kept_up_to = False, 0
 
-    def _is_kept(self, path: str, data: bytes, *, is_new: bool) -> bool:
+    def _is_kept(self, path: str, digest: str, *, is_new: bool | None = None) -> bool:
         """Whether a file of metadata stays as it is served: with other bytes, or, if it is not new, not at all.
 
-        What is damaged is replaced.
+        What is damaged is replaced. What is new has a version above those up to which nothing becomes visible.
         """
-        if not self._keeps:
+        folder, _, name = path.rpartition("/")
+        if folder != "metadata":
             return False
+        if is_new is None:
+            is_new = int(name.partition(".")[0]) > self._kept_up_to
         found = self._storage.read(path)
-        stays = not is_new if found is None else found != data and served_version(found) > 0
-        name = path.rpartition("/")[2]
+        differs = found is not None and sha256(found).hexdigest() != digest
+        stays = not is_new if found is None else differs and served_version(found) > 0
         # Of a role, the last version counts; of root, all do.
         role = name if name.endswith(".root.json") else name.partition(".")[2]
         self._edition.kept[role] = path if stays else ""

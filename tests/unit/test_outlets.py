@@ -1,0 +1,91 @@
+"""What is served before we know it to be the log's stays as it is, whoever renders what would replace it."""
+
+import json
+from collections.abc import Callable
+from hashlib import sha256
+from pathlib import Path
+
+import pytest
+
+from consumers.outlets import TIMESTAMP, PublicOutlet
+from ledger.logs import LogConflictError
+from ledger.storage import DirectoryStorage
+
+KEPT_UP_TO = 5
+
+
+def role(version: int, note: str = "") -> bytes:
+    """A file of metadata, as far as an outlet looks at it."""
+    return json.dumps({"signed": {"version": version, "note": note}}).encode()
+
+
+def put(outlet: PublicOutlet, path: str, data: bytes) -> None:
+    """As who renders here."""
+    outlet.put(path, data)
+
+
+def adopt(outlet: PublicOutlet, path: str, data: bytes) -> None:
+    """As another process renders."""
+    remote = outlet.remote()
+    assert remote is not None
+    outlet.adopt(path, sha256(data).hexdigest(), remote.put(path, data))
+
+
+Put = Callable[[PublicOutlet, str, bytes], None]
+puts = pytest.mark.parametrize("put", [put, adopt], ids=["here", "in a process"])
+
+
+def outlet_over(tmp_path: Path, served: dict[str, bytes]) -> PublicOutlet:
+    """An outlet that keeps what is served."""
+    for path, data in served.items():
+        (tmp_path / "public" / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "public" / path).write_bytes(data)
+    outlet = PublicOutlet(DirectoryStorage(tmp_path / "public", tmp_path / "staging"))
+    outlet.keep(KEPT_UP_TO)
+    outlet.begin()
+    return outlet
+
+
+def served(tmp_path: Path) -> dict[str, bytes]:
+    """All that is served."""
+    public = tmp_path / "public"
+    return {str(path.relative_to(public)): path.read_bytes() for path in public.rglob("*") if path.is_file()}
+
+
+@puts
+def test_another_version_than_is_served_is_refused(tmp_path: Path, put: Put) -> None:
+    """A bin that clients may have seen is not replaced by other bytes."""
+    before = {TIMESTAMP: role(5), "metadata/6.bin-0.json": role(6, "seen by clients")}
+    outlet = outlet_over(tmp_path, before)
+    put(outlet, "metadata/6.bin-0.json", role(6))
+    with pytest.raises(LogConflictError, match=r"6\.bin-0\.json is not served as the log says"):
+        outlet.finish(6, role(6))
+    assert served(tmp_path) == before
+
+
+@puts
+def test_the_same_version_and_a_damaged_one_are_no_conflict(tmp_path: Path, put: Put) -> None:
+    """What is served with the same bytes, or is no metadata any more, is the log's."""
+    before = {TIMESTAMP: role(5), "metadata/6.bin-0.json": role(6), "metadata/6.bin-1.json": b"\0\0\0"}
+    outlet = outlet_over(tmp_path, before)
+    for name in ("bin-0", "bin-1"):
+        put(outlet, f"metadata/6.{name}.json", role(6))
+    put(outlet, "targets/page", b"page")
+    outlet.finish(6, role(6))
+    assert served(tmp_path) == {
+        TIMESTAMP: role(6),
+        "metadata/6.timestamp.json": role(6),
+        "metadata/6.bin-0.json": role(6),
+        "metadata/6.bin-1.json": role(6),
+        "targets/page": b"page",
+    }
+
+
+@puts
+def test_an_old_version_that_is_not_served_stays_away(tmp_path: Path, put: Put) -> None:
+    """Up to what was served nothing becomes visible; a client that looks for an old version finds what it found."""
+    outlet = outlet_over(tmp_path, {TIMESTAMP: role(5)})
+    put(outlet, "metadata/4.bin-0.json", role(4))
+    outlet.finish(4, role(4))
+    assert "metadata/4.bin-0.json" not in served(tmp_path)
+    assert served(tmp_path)[TIMESTAMP] == role(5)

@@ -3,7 +3,7 @@
 A signer signs; everybody else takes the signatures from the log and checks them. The files are the same bytes.
 
 What a key service signed is checked at once. A key in our own memory was compared with its public key when it was
-opened, and to check each of its signatures is a third of the time that a bin takes: there, the claim, the snapshot and
+opened, and to check each of its signatures would be a fifth of the time of a bin: there, the claim, the snapshot and
 the timestamp of every publication are checked, and bins by whoever follows.
 """
 

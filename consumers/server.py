@@ -90,9 +90,9 @@ async def open_follower(
             await follower.abandon()
         await store.set_note(RUNNING_NOTE, None)
     finally:
+        workers.close()  # processes read the state: only the last to close it, if it may write, moves all to its place
         await store.close()
         await logs.close()
-        workers.close()
 
 
 async def _may_go_on(

@@ -83,6 +83,7 @@ def test_a_tree_is_what_one_process_makes_of_it(
     assert publish("together") == expected
     assert bulk
     assert not list((tmp_path / "together.staging").glob("*"))
+    assert not (context.state / "together.sqlite-wal").exists(), "a state is one file when its consumer has stopped"
 
 
 def test_a_signer_that_signs_much(bulk: list[int], tmp_path: Path) -> None:

@@ -55,7 +55,7 @@ async def test_nothing_runs_any_more_when_it_was_cancelled() -> None:
     workers.close()
 
 
-async def test_one_group_runs_while_the_next_is_prepared() -> None:
+async def test_groups_run_while_the_next_is_prepared() -> None:
     workers, began, prepared = ThreadWorkers(), Event(), Event()
 
     def work(item: int) -> int:
@@ -68,8 +68,9 @@ async def test_one_group_runs_while_the_next_is_prepared() -> None:
         assert await asyncio.to_thread(began.wait, 10)
         prepared.set()
         await behind.add([4])
+        await behind.add([5])
         assert behind.results == [2, 4, 6]
-    assert behind.results == [2, 4, 6, 8]
+    assert behind.results == [2, 4, 6, 8, 10]
     workers.close()
 
 

@@ -32,8 +32,8 @@ from projections.prefix import Extension, Routed
 from projections.project_list import Listing
 from projections.repository import LENGTH_ABOVE_BYTES, RoleEntry
 
-BINS_PER_GROUP = 64
-PROJECTS_PER_GROUP = 128
+BINS_PER_GROUP = 16
+PROJECTS_PER_GROUP = 16
 
 log = structlog.get_logger()
 

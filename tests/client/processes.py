@@ -78,7 +78,8 @@ class Running:
         return until(find, lambda: f"{event} {fields} in\n{self.output()}", patience_seconds)
 
     def stop(self, number: signal.Signals = signal.SIGTERM, *, answer: int = 0) -> None:
-        """Send a signal, and wait for a clean end."""
+        """Send a signal, and wait for a clean end. Before it has come up, a signal would just kill it."""
+        until(lambda: any(str(each.get("event")).endswith(" started") for each in self.events()), self.output)
         self.process.send_signal(number)
         self.wait(answer)
 

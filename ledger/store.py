@@ -240,8 +240,10 @@ class Store:
     async def _settle(self) -> None:
         """As `settle`, on a connection of its own, so that the next transaction can go on meanwhile."""
         self._unsettled_rows = 0
-        if self._settler is None:
-            self._settler = await connect(self.path, "rw")
+        try:
+            self._settler = self._settler or await connect(self.path, "rw")
+        except DatabaseError as error:
+            raise StateDamagedError(f"{self.path} cannot be opened once more: {error.orig}") from error
         await self._run_on(self._settler, "PRAGMA wal_checkpoint(PASSIVE)", ())
 
     async def _settled(self) -> None:

@@ -33,9 +33,9 @@ from consumers.schedule import ClockError
 from consumers.served import ServedAheadError
 from ledger.config import Config, ConfigError, LedgerSection, LoggingSection, load_config
 from ledger.distributions import DistributionError
+from ledger.files import StorageError
 from ledger.logs import LogConflictError, LogError
 from ledger.signers import SignerError
-from ledger.storage import StorageError
 from ledger.store import StoreError
 from projections.authority import UpgradeNeededError
 from projections.chain import LogTooShortError

@@ -8,6 +8,7 @@ from typing import Literal, NamedTuple, Protocol
 import orjson
 
 from consumers import state
+from consumers.bins import LastBins
 from consumers.follower import Follower
 from consumers.outlets import TIMESTAMP
 from consumers.workers import Workers, run_each
@@ -77,21 +78,24 @@ async def reachable(follower: Follower, store: Store, *, files: bool) -> AsyncIt
     if authority is None:
         return
     layout = authority.layout
+    last = LastBins(store.kept, layout, follower.table.entries)
     for start in range(0, layout.count, BATCH):
-        keys = [layout.key(index) for index in range(start, min(start + BATCH, layout.count))]
-        expected = []
-        for aggregate in (await state.load_aggregates(store, keys)).values():
-            for chunk in aggregate.chunks:
-                targets = orjson.loads(b"{" + chunk.body + b"}")
-                for path, target in targets.items():
-                    is_page = path.startswith("simple/")
-                    if not (is_page or files):
-                        continue
-                    digest = target["hashes"]["sha256"]
-                    expected.append(Expected(hashed_path(path, digest), digest))
-                    if is_page or path.startswith("packages/"):
-                        expected.append(Expected(f"targets/{path}", digest))
-        yield expected
+        yield _targets(last, range(start, min(start + BATCH, layout.count)), files=files)
+
+
+def _targets(last: LastBins, bins: Iterable[int], *, files: bool) -> list[Expected]:
+    """What bins list."""
+    expected = []
+    for index in bins:
+        for path, target in orjson.loads(b"{%s}" % last.targets(index)).items():
+            is_page = path.startswith("simple/")
+            if not (is_page or files):
+                continue
+            digest = target["hashes"]["sha256"]
+            expected.append(Expected(hashed_path(path, digest), digest))
+            if is_page or path.startswith("packages/"):
+                expected.append(Expected(f"targets/{path}", digest))
+    return expected
 
 
 async def _metadata(follower: Follower, store: Store) -> list[Expected]:

@@ -7,6 +7,7 @@ FileListOutlet   digests of everything that was ever published, to compare with 
 
 import json
 from hashlib import sha256
+from pathlib import Path
 from typing import NamedTuple, Protocol
 
 import structlog
@@ -37,7 +38,7 @@ class Outlet(Sink, Protocol):
 class Nowhere:
     """What processes put is not written. Contract: `consumers.bulk.tasks.Sink`."""
 
-    def put(self, _path: str, _data: bytes) -> str:
+    def put(self, _path: str, _data: bytes, _copy_of: Path | None = None) -> str:
         """Nothing."""
         return ""
 
@@ -58,7 +59,7 @@ class NoOutlet:
     def begin(self) -> None:
         """Nothing to forget."""
 
-    def put(self, path: str, data: bytes) -> None:
+    def put(self, path: str, data: bytes, copy_of: Path | None = None) -> None:
         """Nothing."""
 
     def show(self, path: str, source: str | None) -> None:
@@ -101,10 +102,10 @@ class PublicOutlet:
         self._storage.discard()
         self._edition = _Visible({}, {}, {})
 
-    def put(self, path: str, data: bytes) -> None:
+    def put(self, path: str, data: bytes, copy_of: Path | None = None) -> None:
         """Stage an immutable file."""
         if not (self._keeps and self._is_kept(path, sha256(data).hexdigest())):
-            self._storage.stage(path, data)
+            self._storage.stage(path, data, copy_of)
 
     def remote(self) -> Stager | None:
         """Other processes stage files, too."""
@@ -223,7 +224,7 @@ class FileListOutlet:
         """Forget the files of an edition that was not finished."""
         self._edition = {}
 
-    def put(self, path: str, data: bytes) -> None:
+    def put(self, path: str, data: bytes, copy_of: Path | None = None) -> None:
         """List a file."""
         self._edition[path] = sha256(data).hexdigest()
 

@@ -26,8 +26,9 @@ from consumers.follower import Follower
 from consumers.outlets import PublicOutlet
 from consumers.taking import take_file
 from consumers.workers import ThreadWorkers, Workers
+from ledger.files import StorageError
 from ledger.logs import Logs
-from ledger.storage import DirectoryStorage, StorageError
+from ledger.storage import DirectoryStorage
 from ledger.store import Store
 from schemas.fields import is_instant
 from schemas.publications import Claim
@@ -184,7 +185,7 @@ async def _step(logs: Logs, workers: ThreadWorkers, folder: Path, order: _Order)
     """Follow the log, as every consumer does."""
     shutil.rmtree(folder, ignore_errors=True)
     (folder / "tree").mkdir(parents=True)
-    store = Store(folder / "state.sqlite")
+    store = Store(folder / "state.sqlite", durable=False)
     try:
         await store.open()
         storage = DirectoryStorage(folder / "tree", folder / "staging", durable=False)

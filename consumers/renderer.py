@@ -7,10 +7,12 @@ The two rounds run in this process (`consumers.rounds`), or for many events or b
 keys, a follower with the signatures on the log) and where files go (`Sink`) is given.
 """
 
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
 from consumers import state
+from consumers.bins import LastBins
 from consumers.bulk.effort import Report, nobody
 from consumers.bulk.processes import WORTH_ROUNDS
 from consumers.bulk.rounds import BulkRounds
@@ -19,7 +21,7 @@ from consumers.rounds import Job, OneProcess, Rounds, Sealer, Sink
 from consumers.stopwatch import Stopwatch
 from consumers.tail import Tail
 from consumers.workers import Workers
-from ledger.store import Store
+from ledger.store import Store, kept_name
 from projections import project_list
 from projections.chunks import Aggregate
 from projections.project_list import Listing, ProjectList
@@ -70,6 +72,7 @@ class Renderer:
         finally:
             rounds.close()
         retired = await self._retire(edition)
+        self._keep(entries, retired)
         self._table.update(entries | retired)
         payload = self._table.payload(edition.claim, edition.authority)
         snapshot = await self._workers.run(sealer.seal, "snapshot", payload)
@@ -79,7 +82,9 @@ class Renderer:
         return Rendered(list(entries), entries, snapshot)
 
     def _rounds(self, edition: Edition, tail: Tail, sealer: Sealer, sink: Sink) -> Rounds:
-        job = Job(self._store, self._workers, edition, tail, sealer, sink, self._spill, self._report)
+        was = edition.before.authority
+        last = LastBins(self._store.kept, None if was is None else was.layout, self._table.entries)
+        job = Job(self._store, self._workers, edition, tail, sealer, sink, self._spill, self._report, last)
         processes = self._workers.processes
         # What is about all projects or all bins is for one process: it is rare, and no matter of events.
         is_plain = edition.old_layout is None and not edition.renders_all_pages
@@ -89,10 +94,20 @@ class Renderer:
                 return BulkRounds(job, processes, remote)
         return OneProcess(job)
 
+    def _keep(self, entries: Mapping[str, RoleEntry], retired: Iterable[str]) -> None:
+        """Tell the store which files of bins it keeps from now on, and which it need not."""
+        before = self._table.entries
+        new = {kept_name(name, entry.version) for name, entry in entries.items()}
+        old = {kept_name(name, before[name].version) for name in (*entries, *retired) if name in before}
+        self._store.keep(new, old - new)
+
     async def _list_projects(self, edition: Edition, listings: list[Listing], rounds: Rounds) -> None:
         store = self._store
         names = sorted({each.name for each in listings})
-        projects = ProjectList(await store.load_header(project_list.KEY), await state.load_waiting(store, names))
+        projects = ProjectList(
+            dict(await store.load_headers([project_list.KEY])).get(project_list.KEY, b""),
+            await state.load_waiting(store, names),
+        )
         projects.follow([(claim, authority.settings) for claim, authority in edition.claims], listings)
         stored, waited = Aggregate(project_list.KEY), dict[str, bool]()
         if projects.is_rendered:

@@ -14,16 +14,17 @@ from typing import NamedTuple, Protocol
 import orjson
 import structlog
 
-from consumers import state
+from consumers import bins, state
+from consumers.bins import LastBins, Unsealed, by_bin, fold_bins, read_bins, seal_bin
 from consumers.bulk import tasks
-from consumers.bulk.effort import Report, nobody
+from consumers.bulk.effort import Report
 from consumers.bulk.partitions import Partitions
-from consumers.bulk.tasks import Unsealed, by_bin, fold_bins, groups, hidden_pages, seal_bin
+from consumers.bulk.tasks import groups, hidden_pages
 from consumers.edition import Edition
 from consumers.tail import Tail
 from consumers.workers import Behind, Workers, each_with
 from ledger.store import Store
-from projections.bins import Page, TargetChange, bin_key, take_targets
+from projections.bins import Layout, Page, StoredBin, TargetChange, take_targets
 from projections.chunks import Aggregate
 from projections.documents import Document
 from projections.fold import Folded, fold_events
@@ -34,22 +35,24 @@ from projections.repository import LENGTH_ABOVE_BYTES, RoleEntry
 
 BINS_PER_GROUP = 16
 PROJECTS_PER_GROUP = 16
+TARGET_BYTES = 128
+"""What an entry in a bin takes at least, nearly always."""
 
 log = structlog.get_logger()
 
 
-class Sealer(tasks.Sealer, Protocol):
+class Sealer(bins.Sealer, Protocol):
     """Turns payloads into metadata files. Called from several threads."""
 
-    def remote(self, names: Iterable[str]) -> tasks.Sealer | None:
+    def remote(self, names: Iterable[str]) -> bins.Sealer | None:
         """What other processes seal these bins with; None: with nothing, they are for this one."""
 
 
 class Sink(Protocol):
     """Where rendered files go. Paths are relative to what is served."""
 
-    def put(self, path: str, data: bytes) -> None:
-        """An immutable file. Called from several threads."""
+    def put(self, path: str, data: bytes, copy_of: Path | None = None) -> None:
+        """An immutable file, which may be a second name of another. Called from several threads."""
 
     def show(self, path: str, source: str | None) -> None:
         """A plain page shows this immutable file from this publication on, or nothing."""
@@ -66,7 +69,7 @@ class Sink(Protocol):
 
 class Job(NamedTuple):
     """What both rounds work on. `spill` is a folder for what does not fit into memory; `report` is told how far a long
-    batch has come.
+    batch has come; `last` are the bins as they were.
     """
 
     store: Store
@@ -76,7 +79,8 @@ class Job(NamedTuple):
     sealer: Sealer
     sink: Sink
     spill: Path
-    report: Report = nobody
+    report: Report
+    last: LastBins
 
 
 class Rounds(Protocol):
@@ -114,14 +118,14 @@ def page_writer(workers: Workers, sink: Sink) -> Behind[Page, None]:
     return Behind(workers, put)
 
 
-def bin_sealer(workers: Workers, sealer: Sealer, sink: Sink) -> Behind[Unsealed, tuple[str, RoleEntry]]:
+def bin_sealer(workers: Workers, sealer: Sealer, sink: Sink, last: LastBins) -> Behind[Unsealed, tuple[str, RoleEntry]]:
     """Seals and writes bins, one group behind those who render them."""
 
     def seal(unsealed: Unsealed) -> tuple[str, RoleEntry]:
         path, file, entry = seal_bin(sealer, unsealed)
         if entry.length > LENGTH_ABOVE_BYTES:
-            warn_of_stuffed(unsealed.name, entry.length, unsealed.targets)
-        sink.put(path, file)
+            warn_of_stuffed(unsealed.name, entry.length, b",".join(unsealed.targets))
+        sink.put(path, file, last.keep(unsealed.name, entry, file))
         return unsealed.name, entry
 
     return Behind(workers, seal)
@@ -133,11 +137,11 @@ def hide_pages(changes: Iterable[TargetChange], sink: Sink) -> None:
         sink.show(f"targets/{path}", None)
 
 
-def warn_of_stuffed(name: str, length: int, targets: Sequence[bytes]) -> None:
+def warn_of_stuffed(name: str, length: int, targets: bytes) -> None:
     """Say which project fills a bin: names can be chosen so that they all fall into one (clients still download it, as
     the snapshot gives its length).
     """
-    names = (path.rpartition("/")[2] for path in orjson.loads(b"{%s}" % b",".join(targets)))
+    names = (path.rpartition("/")[2] for path in orjson.loads(b"{%s}" % targets))
     projects = Counter((split_filename(filename) or ("other targets", ""))[0] for filename in names)
     (project, count), *_ = projects.most_common(1)
     log.warning("a bin is very long", bin=name, bytes=length, targets=projects.total(), most=project, of_these=count)
@@ -161,7 +165,8 @@ class OneProcess:
     """The rounds in this process."""
 
     def __init__(self, job: Job) -> None:
-        self._store, self._workers, self._edition, self._tail, self._sealer, self._sink, self._spill, _ = job
+        self._store, self._workers, self._edition, self._tail, self._sealer, self._sink, self._spill = job[:7]
+        self._last = job.last
         self._choice = job.edition.choice()
         self._targets: Partitions[TargetChange] | None = None
 
@@ -244,9 +249,9 @@ class OneProcess:
 
     async def _all_targets(self) -> Partitions[TargetChange]:
         if self._targets is None:
-            expected, old = 3 * self._edition.size, self._edition.old_layout
-            if old is not None:
-                expected += 64 * await self._store.count_chunks(bin_key(old.bits, 0), f"bin:{old.bits:02};")
+            expected = 3 * self._edition.size
+            if self._edition.old_layout is not None:
+                expected += sum(entry.length for entry in self._last.entries.values()) // TARGET_BYTES
             self._targets = Partitions(self._spill / "targets", TargetChange, expected)
         return self._targets
 
@@ -256,20 +261,20 @@ class OneProcess:
         if old is None:
             return
         for start in range(0, old.count, BINS_PER_GROUP):
-            keys = [old.key(index) for index in range(start, min(start + BINS_PER_GROUP, old.count))]
-            states = await state.load_aggregates(self._store, keys)
-            await self._distribute(await self._workers.run(take_targets, list(states.values())))
+            indices = range(start, min(start + BINS_PER_GROUP, old.count))
+            stored = await self._read(self._last, old, indices)
+            await self._distribute(await self._workers.run(take_targets, stored))
         await self._store.delete_range(f"bin:{old.bits:02}:", f"bin:{old.bits:02};")
 
     async def seal(self) -> dict[str, RoleEntry]:
         """Render and seal bins."""
         targets = await self._all_targets()
         async with (
-            bin_sealer(self._workers, self._sealer, self._sink) as sealing,
+            bin_sealer(self._workers, self._sealer, self._sink, self._last) as sealing,
             aclosing(each_with(self._workers, self._groups_of_bins(targets), self._load_bins)) as loaded,
         ):
-            async for bins, states in loaded:
-                await sealing.add(await self._fold_bins(bins, states))
+            async for group, stored in loaded:
+                await sealing.add(await self._fold_bins(group, stored))
         return dict(sealing.results)
 
     async def _groups_of_bins(self, targets: Partitions[TargetChange]) -> AsyncIterator[_Bins]:
@@ -280,11 +285,17 @@ class OneProcess:
             for start in range(0, len(visited), BINS_PER_GROUP):
                 yield _Bins(visited[start : start + BINS_PER_GROUP], changes)
 
-    async def _load_bins(self, bins: _Bins) -> dict[str, Aggregate]:
-        return await state.load_aggregates(self._store, [self._choice.layout.key(index) for index in bins.indices])
+    async def _load_bins(self, bins: _Bins) -> list[StoredBin]:
+        # Bins that move are made anew of what was taken out of the old ones.
+        last = self._last if self._edition.old_layout is None else None
+        return await self._read(last, self._choice.layout, bins.indices)
 
-    async def _fold_bins(self, bins: _Bins, states: Mapping[str, Aggregate]) -> list[Unsealed]:
+    async def _read(self, last: LastBins | None, layout: Layout, indices: Sequence[int]) -> list[StoredBin]:
+        headers = await self._store.load_headers([layout.key(index) for index in indices])
+        return await self._workers.run(read_bins, last, layout, indices, dict(headers))
+
+    async def _fold_bins(self, bins: _Bins, stored: Sequence[StoredBin]) -> list[Unsealed]:
         """Fold changes into bins; gives those to be sealed."""
-        stored, unsealed = await self._workers.run(fold_bins, self._choice, bins.indices, states, bins.changes)
-        await state.save_changes(self._store, stored)
+        kept, unsealed = await self._workers.run(fold_bins, self._choice, bins.indices, stored, bins.changes)
+        await state.save_changes(self._store, kept)
         return unsealed

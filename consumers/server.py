@@ -26,9 +26,10 @@ from consumers.signer import Signer
 from consumers.verifier import Limits, Verifier
 from consumers.workers import ThreadWorkers, run_each
 from ledger.clock import SystemClock
+from ledger.files import StorageError
 from ledger.logs import Logs, LogUnavailableError
 from ledger.signers import SignerError
-from ledger.storage import DirectoryStorage, Storage, StorageError
+from ledger.storage import DirectoryStorage, Storage
 from ledger.store import Store, StoreError
 
 log = structlog.get_logger()

@@ -20,7 +20,8 @@ from consumers.comparing import is_page
 from consumers.outlets import TIMESTAMP
 from ledger.clock import from_instant, to_instant
 from ledger.databases import complete, connect, disconnect
-from ledger.storage import DirectoryStorage, StorageError
+from ledger.files import StorageError
+from ledger.storage import DirectoryStorage
 from projections.bins import Layout, hashed_path
 
 BATCH = 500

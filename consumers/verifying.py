@@ -63,7 +63,7 @@ async def verify(context: Context, wanted: Wanted, report: Callable[[int, int], 
         DivergenceError, LogError …: as a follower; the log does not verify.
     """
     work = Path(await asyncio.to_thread(tempfile.mkdtemp, prefix="tuf-ledger-verify-"))
-    logs, store, workers = context.logs(), Store(work / "state.sqlite"), ThreadWorkers()
+    logs, store, workers = context.logs(), Store(work / "state.sqlite", durable=False), ThreadWorkers()
     outlet = FileListOutlet()
     try:
         await logs.open()

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 import httpx
 
-from ledger.storage import StorageError
+from ledger.files import StorageError
 
 TIMEOUT_SECONDS = 30.0
 MAX_READ_BYTES = 64 * 2**20

@@ -4,7 +4,7 @@ import os
 from contextlib import suppress
 from pathlib import Path
 
-from ledger.storage import write_file
+from ledger.files import write_file
 
 
 class NewTree:
@@ -17,7 +17,7 @@ class NewTree:
         self._root = f"{root}/"
         self._folder = ""
 
-    def put(self, path: str, data: bytes) -> str:
+    def put(self, path: str, data: bytes, _copy_of: Path | None = None) -> str:
         """Write a file; it needs no other name to be found."""
         folder = path.rpartition("/")[0]
         if folder != self._folder:

@@ -10,7 +10,7 @@ import hashlib
 import os
 import shutil
 import stat
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Collection, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from io import BufferedReader
 from pathlib import Path
@@ -18,9 +18,7 @@ from secrets import token_hex
 from threading import Lock, Thread
 from typing import NamedTuple, Protocol
 
-
-class StorageError(Exception):
-    """A file cannot be written or read; the message says which and why."""
+from ledger.files import MAX_SINGLE_SYNCS, StorageError, sync_file, sync_folder, within, write_file, writing
 
 
 class Storage(Protocol):
@@ -30,8 +28,14 @@ class Storage(Protocol):
     log. What is staged is private and may be lost at any time.
     """
 
-    def stage(self, path: str, data: bytes) -> None:
-        """Write an immutable file into the private folder. Safe to call from several threads."""
+    def stage(self, path: str, data: bytes, copy_of: Path | None = None) -> None:
+        """Write an immutable file into the private folder. Safe to call from several threads.
+
+        Args:
+            path: where it will be.
+            data: its bytes.
+            copy_of: a file that has the same bytes, and that nobody will change: a second name for it may do.
+        """
 
     def stager(self) -> "Stager | None":
         """What other processes stage files with; None: with nothing."""
@@ -78,11 +82,11 @@ class Stager(NamedTuple):
 
     folder: Path
 
-    def put(self, _path: str, data: bytes) -> str:
-        """Write a file; gives the name to adopt it by."""
+    def put(self, _path: str, data: bytes, copy_of: Path | None = None) -> str:
+        """Write a file, as `Storage.stage`; gives the name to adopt it by."""
         path = _new_path(self.folder)
-        with _writing(path):
-            _within(self.folder, lambda: write_file(str(path), data))
+        with writing(path):
+            within(self.folder, lambda: _link_or_write(str(path), data, copy_of))
         return path.name
 
     def show(self, _path: str, _source: str) -> None:
@@ -105,12 +109,12 @@ class DirectoryStorage:
         self._unsettled: set[str] = set()
         self._early = _EarlySync()
 
-    def stage(self, path: str, data: bytes) -> None:
+    def stage(self, path: str, data: bytes, copy_of: Path | None = None) -> None:
         """Write an immutable file into the staging folder, buffered.
 
         That folder is flat: to make and remove a folder for each page costs more than to write it.
         """
-        self._staged[path] = self._write(data)
+        self._staged[path] = self._write(data, copy_of)
         self._wrote(len(data))
 
     def stager(self) -> Stager:
@@ -135,7 +139,7 @@ class DirectoryStorage:
             present = _digest(Path(target)) if os.path.lexists(target) else None  # nearly always it is new
             if present is not None and present == _digest(Path(source)):
                 # It is needed from now on, however old it is: a sweep that is about to delete it looks at its time.
-                with _writing(Path(target)):
+                with writing(Path(target)):
                     os.utime(target)
                 os.unlink(source)  # noqa: PTH108  # a hot path
                 continue
@@ -185,7 +189,7 @@ class DirectoryStorage:
 
     def delete(self, path: str) -> None:
         """Delete a file, if it exists."""
-        with _writing(self._root / path):
+        with writing(self._root / path):
             (self._root / path).unlink(missing_ok=True)
         self._unsettled.add(str((self._root / path).parent))
 
@@ -197,7 +201,7 @@ class DirectoryStorage:
     @contextmanager
     def exclusive(self) -> Iterator[None]:
         """Lock the folder against other processes, for as long as it takes."""
-        with _writing(self._root):
+        with writing(self._root):
             self._root.mkdir(parents=True, exist_ok=True)
             lock = os.open(self._root, os.O_RDONLY)
         try:
@@ -219,8 +223,8 @@ class DirectoryStorage:
         """All files, sorted, those in folders that are linked too."""
         return _walk(self._root)
 
-    def _write(self, data: bytes) -> str:
-        return f"{self._staging}/{self.stager().put('', data)}"
+    def _write(self, data: bytes, copy_of: Path | None = None) -> str:
+        return f"{self._staging}/{self.stager().put('', data, copy_of)}"
 
     def _wrote(self, count: int) -> None:
         """So many bytes were staged."""
@@ -231,8 +235,8 @@ class DirectoryStorage:
     def _temporary(self, target: Path) -> Iterator[Path]:
         """A new path in the staging folder for what will be moved to a target; gone at the end."""
         temporary = _new_path(self._staging)
-        with _writing(target):
-            _within(temporary.parent, lambda: os.stat(self._staging))  # noqa: PTH116  # a hot path
+        with writing(target):
+            within(temporary.parent, lambda: os.stat(self._staging))  # noqa: PTH116  # a hot path
             try:
                 yield temporary
             finally:
@@ -250,8 +254,7 @@ class DirectoryStorage:
             return
         paths = [Path(file) for file in files]
         for path in paths:
-            with _writing(path), path.open("rb") as file:
-                os.fsync(file.fileno())
+            sync_file(path)
         self._sync_folders({str(path.parent) for path in paths})
 
     def _sync_folders(self, folders: Collection[str]) -> None:
@@ -266,13 +269,12 @@ class DirectoryStorage:
             os.sync()
             return
         for folder in sorted(named):
-            _sync_folder(folder)
+            sync_folder(folder)
 
     def _contains(self, folder: Path) -> bool:
         return folder == self._root or self._root in folder.parents
 
 
-MAX_SINGLE_SYNCS = 64
 EARLY_SYNC_BYTES = 64 * 2**20
 
 
@@ -298,14 +300,6 @@ class _EarlySync:
 def _new_path(staging: Path) -> Path:
     """A path in a staging folder; several processes and threads may use it."""
     return staging / f"{os.getpid()}-{token_hex(8)}"
-
-
-@contextmanager
-def _writing(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise StorageError(f"{path} cannot be written: {error.strerror}") from error
 
 
 @contextmanager
@@ -340,42 +334,27 @@ def _open(path: Path) -> BufferedReader | None:
 
 def _rename(source: str, target: str) -> None:
     path = Path(target)
-    with _writing(path):
-        _within(path.parent, lambda: os.replace(source, target))  # noqa: PTH105  # a hot path
+    with writing(path):
+        within(path.parent, lambda: os.replace(source, target))  # noqa: PTH105  # a hot path
 
 
-def _within(folder: Path, act: Callable[[], object]) -> None:
-    """Do something in a folder, which is only made if it turns out to be missing: nearly always it is there."""
-    try:
-        act()
-    except FileNotFoundError:
-        folder.mkdir(parents=True, exist_ok=True)
-        act()
-
-
-def write_file(path: str, data: bytes) -> None:
-    """Write a whole file, as fast as it goes."""
-    file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
-    try:
-        view = memoryview(data)
-        while view:
-            view = view[os.write(file, view) :]
-    finally:
-        os.close(file)
+def _link_or_write(path: str, data: bytes, copy_of: Path | None) -> None:
+    """A second name for a file where that is possible, or its bytes once more."""
+    if copy_of is not None:
+        try:
+            os.link(copy_of, path)
+        except FileNotFoundError:
+            raise  # the folder is missing
+        except OSError:  # it is on another file system, or on one without second names
+            pass
+        else:
+            return
+    write_file(path, data)
 
 
 def _digest(path: Path) -> str | None:
     with _reading(path) as file:
         return None if file is None else hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _sync_folder(folder: Path) -> None:
-    with _writing(folder):
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
 
 
 def _walk(root: Path) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""The state of one follower: bytes under keys in one SQLite file, and its position in the logs.
+"""The state of one follower: bytes under keys in one SQLite file, large values in files, and its position in the logs.
 
 State is disposable: it can be deleted and rebuilt from the logs at any time, and a file of another format is. It is
 not in memory either: what a publication needs is loaded and saved in batches, because one statement through the async
@@ -11,18 +11,23 @@ import fcntl
 import json
 import os
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from operator import itemgetter
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, ParamSpec, TypeVar
 from zlib import crc32
 
 from sqlalchemy.exc import DatabaseError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ledger.databases import complete, connect, disconnect, fetch_all
+from ledger.files import sync_file, sync_folder
+from ledger.kept_files import KeptFiles
 
-FORMAT = 3
+P = ParamSpec("P")
+Answer = TypeVar("Answer")
+
+FORMAT = 4
 """Another layout is another number; a file with another number is deleted and rebuilt."""
 
 # Durable enough for what can be rebuilt: a power failure may lose the last commits, never their order. What was
@@ -133,16 +138,24 @@ class JudgedRow(NamedTuple):
 
 
 class Store:
-    """The state file. One process writes (a lock file sees to it), any number read."""
+    """The state file, and the folder of its kept files. One process writes (a lock file sees to it), any number read.
 
-    def __init__(self, path: Path, *, read_only: bool = False) -> None:
+    Without `durable` files are not synced: for a state that is thrown away if anything happens.
+    """
+
+    def __init__(self, path: Path, *, read_only: bool = False, durable: bool = True) -> None:
         self.path = path
+        self._durable = durable
+        self.kept = KeptFiles(path.with_suffix(".kept"), path)
         self._read_only = read_only
         self._connection: AsyncConnection | None = None
         self._replaced: AsyncConnection | None = None
         self._settler: AsyncConnection | None = None
         self._settling: asyncio.Task[None] | None = None
         self._unsettled_rows = 0
+        self._new_files: list[str] = []
+        self._replaced_files: list[str] = []
+        self._unneeded_files: list[str] = []
         self._lock: int | None = None
 
     # --- opening and transactions --------------------------------------------------------------------------------
@@ -172,21 +185,27 @@ class Store:
             self._new_path.unlink(missing_ok=True)  # it was never finished
         try:
             await self._connect()
-            if await self._is_current():
-                return
+            is_current = await self._is_current()
         except (DatabaseError, StateDamagedError) as error:
             if self._read_only:
                 raise StoreError(f"{self.path} is not readable: {getattr(error, 'orig', error)}") from error
-        await self._replace()
+            is_current = False
+        if not is_current:
+            await self._replace()
+        elif not self._read_only:
+            await self._delete_leftover_files()
 
     async def close(self) -> None:
         """Close the file. What was not committed is gone."""
         await self._disconnect()
         replaced, self._replaced = self._replaced, None
         await disconnect(replaced)
-        if self._lock is not None:
-            os.close(self._lock)
-            self._lock = None
+        try:
+            await self._delete_unneeded_files()
+        finally:
+            if self._lock is not None:
+                os.close(self._lock)
+                self._lock = None
 
     def is_locked(self) -> bool:
         """Whether a process has the file open for writing."""
@@ -218,8 +237,12 @@ class Store:
         await self._execute("BEGIN IMMEDIATE")
 
     async def commit(self) -> None:
-        """Commit it."""
+        """Commit it. What was kept is durable before it is committed that it is there."""
+        if self._durable:
+            await self._in_thread(self.kept.sync, self._new_files)
         await self._execute("COMMIT")
+        self._unneeded_files += self._replaced_files
+        self._new_files, self._replaced_files = [], []
         if self._replaced is not None:
             await complete(self._take_place())  # cut off, it would leave us without a connection
         elif self._unsettled_rows >= _MANY_ROWS:
@@ -245,6 +268,7 @@ class Store:
         except DatabaseError as error:
             raise StateDamagedError(f"{self.path} cannot be opened once more: {error.orig}") from error
         await self._run_on(self._settler, "PRAGMA wal_checkpoint(PASSIVE)", ())
+        await self._delete_unneeded_files()
 
     async def _settled(self) -> None:
         """Wait for what was begun."""
@@ -254,6 +278,8 @@ class Store:
 
     async def rollback(self) -> None:
         """Undo it. SQLite may have: it does where a statement fails for want of space, for instance."""
+        new, self._new_files, self._replaced_files = self._new_files, [], []
+        await self._in_thread(self.kept.delete, new)
         if self._replaced is not None:
             await self._disconnect()
             self._connection, self._replaced = self._replaced, None
@@ -272,23 +298,22 @@ class Store:
         self, keys: Sequence[str]
     ) -> tuple[list[tuple[str, bytes]], list[tuple[str, str, bytes, bytes, bytes]]]:
         """Headers `(key, header)` of aggregates and their chunks `(key, lower, facts, body, html)`, sorted."""
-        wanted = json.dumps(list(keys))
-        headers = await self._rows(
-            "SELECT a.key, a.header, a.crc32 FROM json_each(?) AS j CROSS JOIN aggregates AS a ON a.key = j.value",
-            wanted,
-        )
         chunks = await self._rows(
             "SELECT c.key, c.lower, c.facts, c.body, c.html, c.crc32 FROM json_each(?) AS j CROSS JOIN chunks AS c"
             " ON c.key = j.value",
-            wanted,
+            json.dumps(list(keys)),
         )
         # To sort them there, SQLite would copy what they hold, which takes three times as long as to read it.
-        return self._checked(headers), sorted(self._checked(chunks), key=itemgetter(0, 1))
+        return await self.load_headers(keys), sorted(self._checked(chunks), key=itemgetter(0, 1))
 
-    async def load_header(self, key: str) -> bytes:
-        """The header of one aggregate, without its chunks; empty if there is none."""
-        rows = self._checked(await self._rows("SELECT key, header, crc32 FROM aggregates WHERE key = ?", key))
-        return rows[0][1] if rows else b""
+    async def load_headers(self, keys: Sequence[str]) -> list[tuple[str, bytes]]:
+        """Headers `(key, header)` of aggregates, without their chunks."""
+        return self._checked(
+            await self._rows(
+                "SELECT a.key, a.header, a.crc32 FROM json_each(?) AS j CROSS JOIN aggregates AS a ON a.key = j.value",
+                json.dumps(list(keys)),
+            )
+        )
 
     async def save(
         self,
@@ -308,15 +333,45 @@ class Store:
         )
         return [key for (key,) in rows]
 
-    async def count_chunks(self, first: str, last: str) -> int:
-        """How many chunks the aggregates from `first` (inclusive) to `last` (exclusive) have."""
-        rows = await self._rows("SELECT count(*) FROM chunks WHERE key >= ? AND key < ?", first, last)
-        return int(rows[0][0])
-
     async def delete_range(self, first: str, last: str) -> None:
         """Delete the aggregates from `first` (inclusive) to `last` (exclusive)."""
         await self._execute("DELETE FROM aggregates WHERE key >= ? AND key < ?", first, last)
         await self._execute("DELETE FROM chunks WHERE key >= ? AND key < ?", first, last)
+
+    # --- kept files ----------------------------------------------------------------------------------------------
+
+    def keep(self, new: Iterable[str], replaced: Iterable[str]) -> None:
+        """Count what was put into `kept` to this transaction. What it replaces is deleted when nothing needs it."""
+        self._new_files += new
+        self._replaced_files += replaced
+
+    async def _delete_unneeded_files(self) -> None:
+        """Delete what committed transactions replaced: not before they are durable, else a power failure might bring
+        back a state that needs it.
+        """
+        unneeded, self._unneeded_files = self._unneeded_files, []
+        if unneeded:
+            await self._in_thread(self._delete_durably, unneeded)
+
+    async def _delete_leftover_files(self) -> None:
+        """Delete what an earlier process kept and did not commit, or replaced and did not come to delete."""
+        found = await self._in_thread(self.kept.names)
+        if found:
+            needed = {kept_name(name, version) for name, version, *_ in await self.load_roles()}
+            await self._in_thread(self._delete_durably, [name for name in found if name not in needed])
+
+    def _delete_durably(self, names: Sequence[str]) -> None:
+        """Delete kept files when the state is durable that does not need them."""
+        if names and self._durable:
+            self._sync()
+        self.kept.delete(names)
+
+    def _sync(self) -> None:
+        """Make what was committed durable."""
+        for path in (self.path, self.path.with_name(f"{self.path.name}-wal")):
+            if path.exists():
+                sync_file(path)
+        sync_folder(self.path.parent)
 
     async def load_seen(self, pairs: Sequence[tuple[str, str]]) -> list[tuple[str, str, str]]:
         """Remembered ids `(key, id, digest)` among these pairs of key and id."""
@@ -515,6 +570,10 @@ class Store:
             ) from error
         return []
 
+    async def _in_thread(self, function: Callable[P, Answer], *args: P.args, **kwargs: P.kwargs) -> Answer:
+        """Run what blocks, to its end even when whoever waits for it is cancelled."""
+        return await complete(asyncio.to_thread(function, *args, **kwargs))
+
     def _open_connection(self) -> AsyncConnection:
         if self._connection is None:
             raise StoreError(f"{self.path} is not open")
@@ -543,6 +602,7 @@ class Store:
         await self._disconnect()
         for suffix in ("", "-wal", "-shm", "-journal"):
             self.path.with_name(self.path.name + suffix).unlink(missing_ok=True)
+        await self._in_thread(self.kept.clear)
         await self._connect()
         await self._create()
 
@@ -608,6 +668,11 @@ class Store:
         os.truncate(lock, 0)
         os.pwrite(lock, str(os.getpid()).encode(), 0)
         self._lock = lock
+
+
+def kept_name(role: str, version: int) -> str:
+    """The kept file that is a version of a role."""
+    return f"{version}.{role}.json"
 
 
 def _with_checksums(rows: Iterable[Sequence[Any]]) -> list[tuple[Any, ...]]:

@@ -1,19 +1,20 @@
 """Targets in hashed bins: which bin a target is in, and the bin's rendered entries.
 
 A target is in the bin that the leading bits of the SHA-256 of its path name (TAP 15; the same bins can be delegated by
-`path_hash_prefixes`, TUF 1.0.34 section 4.5). Bins are stored under their index and number of bits, not under
-their name: names return with another meaning when the number of bins changes.
+`path_hash_prefixes`, TUF 1.0.34 section 4.5).
+
+What is known of a bin are its rendered targets, which stand in its last file, and who holds what, which nearly always
+goes without saying. The latter is stored under the bin's index and number of bits, not under its name: names return
+with another meaning when the number of bins changes.
 """
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from hashlib import sha256
 from typing import Literal, NamedTuple
 
 import msgspec
 import orjson
-
-from projections.chunks import Aggregate, Change, Chunk, ChunkedMap
 
 
 # `gc=False`: there are millions, and texts and numbers make no cycles.
@@ -119,22 +120,98 @@ def rendered_page(path: str, data: bytes) -> tuple[Page, TargetChange]:
     return page, TargetChange(path, target_entry(path, len(data), page.sha256))
 
 
-class BinCodec:
-    """Targets of a bin in chunks: members of `targets`, joined by commas."""
+_MARK = b'":{"hashes":'
+_MANY = 32
+"""To look up so many targets takes as long as to read all of a bin."""
 
-    def parse(self, chunk: Chunk) -> dict[str, bytes]:
-        """The rendered entries of a chunk by target path."""
-        return {match[1].decode(): match[0] for match in _ENTRY.finditer(chunk.body)}
 
-    def render(self, lower: str, entries: Sequence[tuple[str, bytes]]) -> Chunk:
-        """A chunk of these entries."""
-        return Chunk(lower, body=b",".join([entry for _, entry in entries]))
+class RenderedTargets:
+    """The rendered entries of a bin, sorted by path and joined by commas, in which single ones are replaced."""
+
+    def __init__(self, rendered: bytes, lookups: int) -> None:
+        self._rendered = rendered
+        self._all: dict[str, bytes] | None = None
+        if lookups > _MANY or not rendered:
+            self._all = {match[1].decode(): match[0] for match in _ENTRY.finditer(rendered)}
+        self._places: dict[str, tuple[int, int]] = {}
+        self._changed: dict[str, bytes | None] = {}
+
+    def get(self, path: str) -> bytes | None:
+        """The entry of a target, or None."""
+        return self._changed[path] if path in self._changed else self._before(path)
+
+    def set(self, path: str, entry: bytes | None) -> None:
+        """Give a target this entry, or take it away."""
+        self._changed[path] = entry
+
+    def finish(self) -> tuple[bytes, ...] | None:
+        """All entries, several in a piece, in order; None: they are as before."""
+        changed = {path: entry for path, entry in self._changed.items() if entry != self._before(path)}
+        if not changed:
+            return None
+        return self._spliced(changed) if self._all is None else _sorted({**self._all, **changed})
+
+    def _before(self, path: str) -> bytes | None:
+        if self._all is not None:
+            return self._all.get(path)
+        start, end = self._place(path)
+        return self._rendered[start:end] or None
+
+    def _place(self, path: str) -> tuple[int, int]:
+        place = self._places.get(path)
+        if place is None:
+            place = self._places[path] = _find(self._rendered, path.encode())
+        return place
+
+    def _spliced(self, changed: Mapping[str, bytes | None]) -> tuple[bytes, ...]:
+        pieces: list[bytes] = []
+        copied = 0
+        for path in sorted(changed):
+            (start, end), entry = self._place(path), changed[path]
+            pieces.append(self._rendered[copied : max(start - 1, copied)])  # without the comma before
+            pieces.append(entry or b"")
+            copied = end + 1 if end > start else start
+        pieces.append(self._rendered[copied:])
+        return tuple(filter(None, pieces))
+
+
+def _find(rendered: bytes, path: bytes) -> tuple[int, int]:
+    """Where the entry of a target begins and ends, or twice where it would begin. No entry is parsed on the way."""
+    low, high = 0, len(rendered)
+    while low < high:
+        middle = (low + high) // 2
+        mark = rendered.rfind(_MARK, low, middle + len(_MARK))
+        if mark < 0:
+            mark = rendered.index(_MARK, low)
+        start = rendered.rindex(b'"', low, mark)
+        found = rendered[start + 1 : mark]
+        if found > path:
+            high = start
+            continue
+        end = rendered.index(b"}", rendered.index(b"}", mark) + 1) + 1
+        if found == path:
+            return start, end
+        low = end + 1
+    return low, low
+
+
+def _sorted(entries: Mapping[str, bytes | None]) -> tuple[bytes, ...]:
+    return (b",".join([entry for _, entry in sorted(entries.items()) if entry is not None]),)
+
+
+class StoredBin(NamedTuple):
+    """What is known of a bin: who holds what, unless that goes without saying, and its rendered targets."""
+
+    header: bytes = b""
+    targets: bytes = b""
 
 
 class FoldedBin(NamedTuple):
-    """A bin after a batch: what to store, whether any entry changed, and all rendered entries, several in a piece."""
+    """A bin after a batch: its header if that is to be stored, whether any entry changed, and all rendered entries,
+    several in a piece.
+    """
 
-    change: Change
+    header: bytes | None
     differs: bool
     targets: tuple[bytes, ...]
 
@@ -143,32 +220,26 @@ _held_decoder = msgspec.msgpack.Decoder(dict[str, list[tuple[int, bytes]]])
 _held_encoder = msgspec.msgpack.Encoder()
 
 
-def fold_bin(state: Aggregate, changes: Iterable[TargetChange]) -> FoldedBin:
+def fold_bin(stored: StoredBin, changes: Sequence[TargetChange]) -> FoldedBin:
     """Apply changes of targets to a bin. The result does not depend on the order of changes by different holders."""
-    held = _held(state)
-    entries = ChunkedMap(state.chunks, BinCodec())
-    before: dict[str, bytes | None] = {}
+    held = _held(stored)
+    entries = RenderedTargets(stored.targets, len(changes))
     for change in changes:
         path = change.path
         old = entries.get(path)
-        new = change.entry if change.act == "set" else _hold_or_release(held, old, change)
-        if new == old:
-            continue
-        before.setdefault(path, old)
-        if new is None:
-            entries.delete(path)
-        else:
-            entries.put(path, new)
-    differs = any(entries.get(path) != old for path, old in before.items())
-    put, drop = entries.finish()
+        entries.set(path, change.entry if change.act == "set" else _hold_or_release(held, old, change))
+    targets = entries.finish()
     header = _held_encoder.encode(dict(sorted(held.items()))) if held else b""
-    stored = Change(state.key, header if header != state.header else None, put, drop)
-    return FoldedBin(stored, differs, tuple(chunk.body for chunk in entries.chunks if chunk.body))
+    return FoldedBin(
+        header if header != stored.header else None,
+        targets is not None,
+        targets if targets is not None else (stored.targets,) if stored.targets else (),
+    )
 
 
-def _held(state: Aggregate) -> dict[str, list[tuple[int, bytes]]]:
+def _held(stored: StoredBin) -> dict[str, list[tuple[int, bytes]]]:
     """The holders, sorted by rank, of the targets that have any of a rank above 0."""
-    return _held_decoder.decode(state.header) if state.header else {}
+    return _held_decoder.decode(stored.header) if stored.header else {}
 
 
 def _hold_or_release(held: dict[str, list[tuple[int, bytes]]], old: bytes | None, change: TargetChange) -> bytes | None:
@@ -189,11 +260,12 @@ def _hold_or_release(held: dict[str, list[tuple[int, bytes]]], old: bytes | None
     return holders[0][1] if holders else None
 
 
-def take_targets(state: Iterable[Aggregate]) -> list[TargetChange]:
+def take_targets(bins: Iterable[StoredBin]) -> list[TargetChange]:
     """The targets of stored bins, as changes that add them to other bins."""
     changes: list[TargetChange] = []
-    for aggregate in state:
-        held = _held(aggregate)
-        for path, entry in ChunkedMap(aggregate.chunks, BinCodec()).items():
-            changes.extend(TargetChange(path, each, "hold", rank) for rank, each in held.get(path, [(0, entry)]))
+    for stored in bins:
+        held = _held(stored)
+        for match in _ENTRY.finditer(stored.targets):
+            path = match[1].decode()
+            changes.extend(TargetChange(path, each, "hold", rank) for rank, each in held.get(path, [(0, match[0])]))
     return changes

@@ -60,6 +60,12 @@ def bin_payload(targets: Sequence[bytes], number: int, expires: str) -> bytes:
     return b"".join([head.encode(), *members, b'},"version":%d}' % number])
 
 
+def bin_targets(file: bytes) -> bytes:
+    """The rendered targets of a bin, joined by commas: what its file was made of by `bin_payload` and `signed_file`."""
+    opening = b'"targets":{'
+    return file[file.index(opening) + len(opening) : file.rindex(b'},"version":')]
+
+
 class SnapshotTable:
     """The bins that a snapshot lists, rendered: 16,384 of them are joined anew for every publication.
 

@@ -12,7 +12,7 @@ from typing import Generic, TypeVar
 import msgspec
 
 from consumers.bulk.partitions import Block, SpillError, pack_block, unpack_blocks
-from ledger.storage import write_file
+from ledger.files import write_file
 
 T = TypeVar("T")
 

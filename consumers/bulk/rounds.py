@@ -42,7 +42,8 @@ class BulkRounds:
     """The rounds in processes. Contract: `consumers.rounds.Rounds`."""
 
     def __init__(self, job: rounds.Job, processes: Processes, remote: tasks.Sink) -> None:
-        self._store, self._workers, self._edition, self._tail, self._sealer, self._sink, spill, self._report = job
+        self._store, self._workers, self._edition, self._tail, self._sealer, self._sink, spill, self._report = job[:8]
+        self._last = job.last
         self._processes = processes
         self._remote = remote
         self._folder = spill / "bulk"
@@ -73,7 +74,7 @@ class BulkRounds:
             html=edition.authority.settings.html_pages,
             sink=self._remote,
             state=self._store.path if edition.before.size else None,
-            keeps=True,
+            last=self._last.of(range(0)),
         )
 
         async def folding() -> AsyncIterator[Callable[[], FoldedPart]]:
@@ -122,7 +123,7 @@ class BulkRounds:
         layout = self._choice.layout
         for part in range(batch.bin_parts):
             bins = layout.bins_of(part, batch.bin_parts)
-            some = batch._replace(choice=self._choice.of(bins), slices=())
+            some = batch._replace(choice=self._choice.of(bins), last=self._last.of(bins), slices=())
             sealer = self._sealer.remote(map(layout.name, bins))
             if sealer is not None:
                 yield partial(tasks.seal_bins, some, part, self._names, sealer)

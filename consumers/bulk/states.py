@@ -55,6 +55,12 @@ class OpenState:
             return {}
         return self._opened.runner.run(state.load_aggregates(self._opened.store, keys))
 
+    def headers(self, keys: Sequence[str]) -> Mapping[str, bytes]:
+        """Stored headers by key."""
+        if self._opened is None:
+            return {}
+        return dict(self._opened.runner.run(self._opened.store.load_headers(keys)))
+
     def seen(self, items: Sequence[Routed]) -> Mapping[tuple[str, str], str]:
         """Digests of remembered events with the ids of these."""
         if self._opened is None:

@@ -7,8 +7,8 @@ counts when whoever shares out the work has its result: what others left behind,
 over.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
-from hashlib import blake2b, sha256
+from collections.abc import Iterable, Sequence
+from hashlib import blake2b
 from heapq import merge
 from operator import attrgetter
 from pathlib import Path
@@ -17,22 +17,22 @@ from typing import NamedTuple, Protocol
 
 import msgspec
 
+from consumers.bins import LastBins, Sealer, by_bin, fold_bins, read_bins, seal_bin
 from consumers.bulk.partitions import Block, SpillError, append_block, count_partitions
 from consumers.bulk.parts import Parts, read_parts, write_parts
 from consumers.bulk.states import open_state
 from consumers.edition import Choice
-from consumers.runs import Stamp
 from consumers.taking import take_file
 from ledger.storage import DirectoryStorage
-from projections.bins import Layout, Page, TargetChange, fold_bin
-from projections.chunks import Aggregate, Change
+from projections.bins import Page, TargetChange
+from projections.chunks import Change
 from projections.fold import Folded, Seen, fold_events
 from projections.merkle import LEAF_BYTES
 from projections.outcomes import Judged
 from projections.pages import read_facts
 from projections.prefix import Other, Reading, Routed, read_records
 from projections.project_list import Listing
-from projections.repository import LENGTH_ABOVE_BYTES, RoleEntry, bin_payload
+from projections.repository import LENGTH_ABOVE_BYTES, RoleEntry
 from schemas.events import BaseEvent
 
 EVENT_PARTS = 1024
@@ -51,27 +51,13 @@ _encode = msgspec.msgpack.Encoder().encode
 class Sink(Protocol):
     """Where a process writes."""
 
-    def put(self, path: str, data: bytes) -> str:
-        """Write an immutable file; gives what whoever shares out the work needs to find it."""
+    def put(self, path: str, data: bytes, copy_of: Path | None = None) -> str:
+        """Write an immutable file, which may be a second name of another; gives what whoever shares out the work needs
+        to find it.
+        """
 
     def show(self, path: str, source: str) -> None:
         """A plain page shows this immutable file, if they are where they belong already."""
-
-
-class Sealer(Protocol):
-    """Turns payloads into metadata files."""
-
-    @property
-    def packed(self) -> dict[str, tuple[str, ...]]:
-        """The signatures that it made, by role name, as a publication holds them."""
-
-    def seal(self, name: str, payload: bytes) -> bytes:
-        """The file of a bin or of `snapshot`: the payload with its signatures.
-
-        Raises:
-            DivergenceError: the log has no such signatures, or others.
-            SignerError: a key does not sign.
-        """
 
 
 # --- reading ---------------------------------------------------------------------------------------------------------
@@ -153,7 +139,8 @@ class Batch(NamedTuple):
     """What the tasks of a batch share.
 
     `slices` are files of events, of which those from `first` to `end` (exclusive) count. The state is that from before
-    the batch; without one, there is nothing before. `kept` is where a task writes what the state is to keep.
+    the batch; without one, there is nothing before. `last` are its bins, those that a task needs; None: no state is to
+    keep anything.
     """
 
     folder: Path
@@ -165,8 +152,13 @@ class Batch(NamedTuple):
     html: bool
     sink: Sink
     state: Path | None = None
-    keeps: bool = False
+    last: LastBins | None = None
     source: Path | None = None
+
+    @property
+    def keeps(self) -> bool:
+        """Whether a state keeps what comes of it."""
+        return self.last is not None
 
 
 class Kept(msgspec.Struct, array_like=True):
@@ -287,62 +279,6 @@ def _keep(batch: Batch, name: str, kept: Kept) -> None:
 # --- sealing ---------------------------------------------------------------------------------------------------------
 
 
-class Unsealed(NamedTuple):
-    """A bin that is to be sealed: its name, its stamp, and its rendered targets."""
-
-    name: str
-    stamp: Stamp
-    targets: tuple[bytes, ...]
-
-
-class SealedBin(NamedTuple):
-    """A bin that was sealed: its path and its file, and what a snapshot says of it."""
-
-    path: str
-    file: bytes
-    entry: RoleEntry
-
-
-def by_bin(layout: Layout, changes: Iterable[TargetChange]) -> dict[int, list[TargetChange]]:
-    """Changes of targets by the index of the bin that they are in."""
-    bins: dict[int, list[TargetChange]] = {}
-    for change in changes:
-        bins.setdefault(layout.index_of_target(change.path), []).append(change)
-    return bins
-
-
-def fold_bins(
-    choice: Choice,
-    indices: Sequence[int],
-    states: Mapping[str, Aggregate],
-    changes: Mapping[int, Sequence[TargetChange]],
-) -> tuple[list[Change], list[Unsealed]]:
-    """Fold changes into bins, whose states are given by key; gives what to store, and which are to be sealed.
-
-    Raises:
-        DivergenceError: a bin has changed, and no publication signed it.
-    """
-    layout = choice.layout
-    stored: list[Change] = []
-    unsealed: list[Unsealed] = []
-    for index in indices:
-        key = layout.key(index)
-        folded = fold_bin(states.get(key, Aggregate(key)), changes.get(index, ()))
-        stored.append(folded.change)
-        stamp = choice.stamp(index, differs=folded.differs)
-        if stamp is not None:
-            unsealed.append(Unsealed(layout.name(index), stamp, folded.targets))
-    return stored, unsealed
-
-
-def seal_bin(sealer: Sealer, unsealed: Unsealed) -> SealedBin:
-    """Seal a bin. Raises as the sealer does."""
-    name, stamp, targets = unsealed
-    file = sealer.seal(name, bin_payload(targets, stamp.number, stamp.expires))
-    entry = RoleEntry(stamp.number, stamp.expires, len(file), sha256(file).hexdigest())
-    return SealedBin(f"metadata/{stamp.number}.{name}.json", file, entry)
-
-
 class SealedPart(NamedTuple):
     """Bins that were rendered, with what the sink said of their files, and the signatures that were made. `stuffed` are
     the targets of very long ones.
@@ -353,7 +289,7 @@ class SealedPart(NamedTuple):
     entries: dict[str, RoleEntry]
     tokens: dict[str, str]
     packed: dict[str, tuple[str, ...]]
-    stuffed: dict[str, tuple[bytes, ...]]
+    stuffed: dict[str, bytes]
 
 
 def seal_bins(batch: Batch, task: int, names: Sequence[str], sealer: Sealer) -> SealedPart:
@@ -374,17 +310,17 @@ def seal_bins(batch: Batch, task: int, names: Sequence[str], sealer: Sealer) -> 
     changes = by_bin(layout, _targets.read(paths, task, task + 1))
     done = SealedPart(task, f"bins.{task}.{token_hex(8)}" if batch.keeps else "", {}, {}, {}, {})
     visited = batch.choice.visited(layout.bins_of(task, batch.bin_parts), changes)
-    states = open_state(batch.state)
+    headers = open_state(batch.state).headers([layout.key(index) for index in visited])
     for start in range(0, len(visited), _BINS_AT_ONCE):
         group = visited[start : start + _BINS_AT_ONCE]
-        stored = states.load([layout.key(index) for index in group])
-        kept, unsealed = fold_bins(batch.choice, group, stored, changes)
+        kept, unsealed = fold_bins(batch.choice, group, read_bins(batch.last, layout, group, headers), changes)
         for each in unsealed:
             path, file, entry = seal_bin(sealer, each)
-            done.tokens[each.name] = batch.sink.put(path, file)
+            copy = None if batch.last is None else batch.last.keep(each.name, entry, file)
+            done.tokens[each.name] = batch.sink.put(path, file, copy)
             done.entries[each.name] = entry
             if entry.length > LENGTH_ABOVE_BYTES:
-                done.stuffed[each.name] = each.targets
-        if batch.keeps:
+                done.stuffed[each.name] = b",".join(each.targets)
+        if batch.keeps and kept:
             _keep(batch, done.kept, Kept(kept))
     return done._replace(packed=sealer.packed)

@@ -94,7 +94,7 @@ class MemoryStorage:
         self._folders: set[str] = set()
         self._staged: dict[str, bytes] = {}
 
-    def stage(self, path: str, data: bytes) -> None:
+    def stage(self, path: str, data: bytes, copy_of: Path | None = None) -> None:
         self._staged[self._checked(path)] = data
 
     def stager(self) -> None:

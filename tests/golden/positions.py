@@ -1,6 +1,8 @@
 """A follower's state as values that can be compared, whatever its chunks."""
 
 import asyncio
+import os
+import shutil
 import sqlite3
 from pathlib import Path
 from typing import Any
@@ -8,6 +10,8 @@ from typing import Any
 from consumers.context import Context
 from consumers.outlets import FileListOutlet
 from consumers.server import open_follower
+from ledger.kept_files import KeptFiles
+from ledger.store import kept_name
 from projections.chunks import Chunk
 from projections.pages import read_facts
 
@@ -42,6 +46,7 @@ def skip_from(context: Context, stored: Path) -> State:
     target = context.state / "skipping.sqlite"
     for path in context.state.glob("skipping.sqlite*"):
         path.unlink()
+    shutil.rmtree(context.state / "skipping.kept", ignore_errors=True)
     _copy(stored, target)
     asyncio.run(run())
     return read_state(target)
@@ -60,9 +65,15 @@ def read_state(path: Path) -> State:
             whole[0].extend(read_facts(chunk) if key.startswith("project:") else [chunk.facts] * bool(chunk.facts))
             whole[1].extend([chunk.body] * bool(chunk.body))
             whole[2].extend([chunk.html] * bool(chunk.html))
-        # Bins join their entries by commas, and so do pages as JSON.
+        # Pages join their entries as JSON by commas.
         state["chunks"] = {
             key: (facts, b",".join(bodies), b"".join(html)) for key, (facts, bodies, html) in sorted(joined.items())
+        }
+        kept = KeptFiles(path.with_suffix(".kept"), path)
+        state["kept"] = {
+            name: kept.read(kept_name(name, version), digest)
+            for name, version, _, length, digest, _ in state["roles"]
+            if length  # the others are retired
         }
         return state
     finally:
@@ -70,7 +81,8 @@ def read_state(path: Path) -> State:
 
 
 def _copy(source: Path, target: Path) -> None:
-    """Copy a database that a follower has open."""
+    """Copy a state that a follower has open."""
+    shutil.copytree(source.with_suffix(".kept"), target.with_suffix(".kept"), copy_function=os.link)
     reading, writing = sqlite3.connect(source), sqlite3.connect(target)
     try:
         reading.backup(writing)

@@ -72,6 +72,8 @@ def fingerprint() -> str:
             digest.update(f"{number} {outcome.verdict} {outcome.code}".encode())
         for key, state in sorted(store.aggregates.items()):
             digest.update(key.encode() + state.header + b"".join(part for chunk in state.chunks for part in chunk[1:]))
+        for key, stored in sorted(store.bins.items()):
+            digest.update(key.encode() + stored.header)
         digest.update(save(store.prefix))
     return digest.hexdigest()
 

@@ -10,7 +10,7 @@ import orjson
 
 from projections import project_list
 from projections.authority import Authority
-from projections.bins import Layout, Page, TargetChange, fold_bin, take_targets
+from projections.bins import Layout, Page, StoredBin, TargetChange, fold_bin, take_targets
 from projections.chain import Head
 from projections.chunks import Aggregate, Change, Chunk
 from projections.fold import Folded, fold_events
@@ -37,6 +37,7 @@ class Store:
 
     prefix: Prefix = field(default_factory=Prefix)
     aggregates: dict[str, Aggregate] = field(default_factory=dict)
+    bins: dict[str, StoredBin] = field(default_factory=dict)
     seen: dict[tuple[str, str], str] = field(default_factory=dict)
     outcomes: dict[int, Outcome] = field(default_factory=dict)
     kinds: dict[int, str] = field(default_factory=dict)
@@ -89,7 +90,7 @@ class Store:
         if before is None or before.layout.bits == layout.bits:
             return []
         keys = [before.layout.key(index) for index in range(before.layout.count)]
-        return take_targets([self.aggregates.pop(key) for key in keys if key in self.aggregates])
+        return take_targets([self.bins.pop(key) for key in keys if key in self.bins])
 
     def _fold(self, routed: Sequence[Routed], *, html: bool, anew: bool, keys: Iterable[str] = ()) -> Folded:
         wanted = {*keys, *(item.key for item in routed)}
@@ -128,13 +129,13 @@ class Store:
             by_bin.setdefault(layout.index_of_target(change.path), []).append(change)
         differing = []
         for index, group in sorted(by_bin.items()):
-            key = layout.key(index)
-            before = self._joined(key)
-            folded = fold_bin(self.aggregates.get(key, Aggregate(key)), group)
-            self._keep([folded.change])
+            stored = self.bins.get(layout.key(index), StoredBin())
+            folded = fold_bin(stored, group)
             targets = b",".join(folded.targets)
-            assert targets == self._joined(key), "the entries returned are not those to be stored"
-            assert folded.differs == (targets != before), "`differs` says whether the bin must be signed"
+            assert folded.differs == (targets != stored.targets), "`differs` says whether the bin must be signed"
+            assert folded.header != stored.header, "a header that is stored anew is another one"
+            header = stored.header if folded.header is None else folded.header
+            self.bins[layout.key(index)] = StoredBin(header, targets)
             if folded.differs:
                 differing.append(index)
         return differing
@@ -147,13 +148,9 @@ class Store:
             if header or chunks:
                 self.aggregates[change.key] = Aggregate(change.key, header, chunks)
 
-    def _joined(self, key: str) -> bytes:
-        state = self.aggregates.get(key, Aggregate(key))
-        return b",".join(chunk.body for chunk in state.chunks if chunk.body)
-
     def bin_targets(self, index: int) -> bytes:
         """The rendered entries of a bin."""
-        return self._joined(factory.authority_of(self.prefix).layout.key(index))
+        return self.bins.get(factory.authority_of(self.prefix).layout.key(index), StoredBin()).targets
 
 
 def apply_change(chunks: Sequence[Chunk], change: Change) -> tuple[Chunk, ...]:

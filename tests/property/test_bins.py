@@ -1,15 +1,20 @@
 """Bins: the same names and the same bins as python-tuf's."""
 
+import json
+
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 from tuf.api.metadata import DelegatedRole, SuccinctRoles
 
 from projections.authority import hash_prefixes
-from projections.bins import Layout, bin_key
+from projections.bins import Layout, RenderedTargets, bin_key, target_entry
+from projections.repository import bin_payload, bin_targets, signed_file
 
 bits_of_succinct = st.integers(1, 16)
 bits_of_prefixes = st.integers(1, 8)
+target_paths = st.from_regex(r"[a-z~{}@:,]{1,4}", fullmatch=True)
 paths = st.from_regex(r"[!-~ ]{1,40}", fullmatch=True)
 
 
@@ -85,3 +90,56 @@ def test_every_bin_is_in_one_partition_and_targets_are_with_their_bin(bits: int,
     assert layout.index_of_target(path) in layout.bins_of(layout.partition_of(path, partitions), partitions)
     borders = [layout.bins_of(partition, partitions) for partition in range(partitions)]
     assert [index for bins in borders for index in bins] == list(range(layout.count))
+
+
+class RenderedTargetsAreADict(RuleBasedStateMachine):
+    """Whatever is looked up and replaced in whichever way, entries are those of a dict, in its order."""
+
+    @initialize()
+    def begin(self) -> None:
+        self.plain: dict[str, bytes] = {}
+        self.rendered = b""
+
+    @rule(changes=st.dictionaries(target_paths, st.none() | st.integers(0, 2**53), max_size=80), parses=st.booleans())
+    def change(self, changes: dict[str, int | None], parses: bool) -> None:
+        before = dict(self.plain)
+        targets = RenderedTargets(self.rendered, lookups=1_000 if parses else 1)
+        for path, length in changes.items():
+            assert targets.get(path) == before.get(path)
+            entry = None if length is None else target_entry(path, length, f"{length:064x}")
+            targets.set(path, entry)
+            assert targets.get(path) == entry
+            if entry is None:
+                self.plain.pop(path, None)
+            else:
+                self.plain[path] = entry
+        pieces = targets.finish()
+        assert (pieces is None) == (self.plain == before)
+        if pieces is not None:
+            self.rendered = b",".join(pieces)
+
+    @rule(path=target_paths)
+    def put_and_take_away(self, path: str) -> None:
+        """What is as it was is no change."""
+        targets = RenderedTargets(self.rendered, lookups=2)
+        before = targets.get(path)
+        targets.set(path, b"something")
+        targets.set(path, before)
+        assert targets.finish() is None
+
+    @invariant()
+    def is_the_same(self) -> None:
+        assert self.rendered == b",".join(entry for _, entry in sorted(self.plain.items()))
+        assert list(json.loads(b"{%s}" % self.rendered)) == sorted(self.plain)
+
+
+TestRenderedTargets = RenderedTargetsAreADict.TestCase
+TestRenderedTargets.settings = settings(max_examples=100, stateful_step_count=12)
+
+
+@given(st.dictionaries(target_paths, st.integers(0, 2**53), max_size=80), st.integers(1, 2**53))
+def test_targets_return_from_the_file_of_their_bin(targets: dict[str, int], number: int) -> None:
+    rendered = [target_entry(path, length, f"{length:064x}") for path, length in sorted(targets.items())]
+    file = signed_file(bin_payload(rendered, number, "2030-01-01T00:00:00Z"), {"ab" * 32: "cd" * 64})
+    assert bin_targets(file) == b",".join(rendered)
+    assert json.loads(file)["signed"]["targets"].keys() == targets.keys()

@@ -1,13 +1,11 @@
 """Chunks: a sorted map whose borders never show."""
 
-import json
 from collections.abc import Sequence
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from projections.bins import BinCodec, target_entry
 from projections.chunks import Change, Chunk, ChunkedMap
 from projections.project_list import _NameCodec
 from tests.property.store import apply_change
@@ -150,25 +148,6 @@ def test_what_is_deleted_leaves_no_empty_chunks() -> None:
     entries.finish()
     assert joined(entries.chunks) == ""
     assert len(entries.chunks) == 1
-
-
-@given(
-    st.dictionaries(
-        st.from_regex(r"[a-z~{}@:,]{1,12}", fullmatch=True),
-        st.tuples(st.integers(0, 2**53), st.text("0123456789abcdef", min_size=64, max_size=64)),
-        max_size=30,
-    )
-)
-def test_entries_of_bins_return_from_their_bytes(targets: dict[str, tuple[int, str]]) -> None:
-    """A chunk holds rendered entries; parsed and rendered again they are the same bytes."""
-    codec = BinCodec()
-    entries = [(path, target_entry(path, *target)) for path, target in sorted(targets.items())]
-    chunk = codec.render("", entries)
-    assert sorted(codec.parse(chunk).items()) == entries
-    parsed = json.loads(b"{" + chunk.body + b"}")
-    assert parsed == {
-        path: {"length": length, "hashes": {"sha256": sha256}} for path, (length, sha256) in targets.items()
-    }
 
 
 @given(st.lists(st.from_regex(r"[a-z0-9](-?[a-z0-9]){0,9}", fullmatch=True), unique=True, max_size=30))

@@ -12,7 +12,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from projections.authority import Settings
-from projections.bins import Layout
+from projections.bins import Layout, StoredBin
 from tests import factory
 from tests.factory import Make, Team, digest
 from tests.property.histories import cuts, grouping, histories, narrow_histories
@@ -46,6 +46,7 @@ def state_of(store: Store) -> dict[str, Any]:
         html = b"".join(chunk.html for chunk in aggregate.chunks)
         if aggregate.header or facts or body or html:
             state[key] = aggregate.header, facts, body, html
+    state.update({key: stored for key, stored in store.bins.items() if stored != StoredBin()})
     return state
 
 
@@ -68,7 +69,7 @@ def same_state(first: Store, second: Store) -> None:
 
 
 def _holds_list(key: str, state: Any) -> bool:
-    return key.startswith("bin:") and any(f'"{path}"'.encode() in state[2] for path in LIST_PATHS)
+    return key.startswith("bin:") and any(f'"{path}"'.encode() in state.targets for path in LIST_PATHS)
 
 
 def names_in_list(store: Store) -> Any:
@@ -344,7 +345,7 @@ def test_a_file_whose_name_says_whose_it_is_is_believed_first(order: tuple[str, 
         store.publish(factory.encode([make.project_removed(project)]))
     assert SHARED_PATH not in targets_of(store)
     # Nothing is left behind, neither a target nor a memory of holders.
-    assert all(not each.header for key, each in store.aggregates.items() if key.startswith("bin:"))
+    assert not any(stored.header for stored in store.bins.values())
 
 
 def test_who_lets_go_and_takes_it_again_has_its_old_rank() -> None:

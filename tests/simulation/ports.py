@@ -2,6 +2,7 @@
 
     Records, Log     a log: a list of values
     Disk, SimStore   a state file: the real `Store` and its SQL, over a SQLite database in memory
+    SimKept          its kept files: a dict
     Tree, SimStorage what is served: a dict
     Keys, SimKeyring keys that note what they sign
     SimClock         the world's time, a little off
@@ -12,18 +13,19 @@ Every call can fail or be the last one of the process, before and after its effe
 import random
 import sqlite3
 from collections import deque
-from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Coroutine, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from datetime import datetime, timedelta
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, Generic, Literal, ParamSpec, TypeVar
+from typing import Any, Generic, Literal, ParamSpec, TypeVar, cast
 
 from securesystemslib.signer import CryptoSigner, Signature, Signer, SSlibKey
 
 from consumers.bulk.processes import Processes
+from ledger.files import StorageError
+from ledger.kept_files import KeptFileError, KeptFiles
 from ledger.logs import LogConflictError, LogUnavailableError
-from ledger.storage import StorageError
 from ledger.store import StateDamagedError, Store, StoreError
 from tests.simulation.processes import Process
 
@@ -176,6 +178,8 @@ class Disk:
     def __init__(self, *, keeps_images: bool = False) -> None:
         self.writes = 0
         self.owner: Process | None = None
+        self.kept: dict[str, bytes] = {}
+        self._unsynced: set[str] = set()
         self._keeps_images = keeps_images
         self.erase()
 
@@ -189,6 +193,25 @@ class Disk:
         self.writes += 1
         if self._keeps_images:
             self._images.append(_copy(self.connection))
+
+    def synced(self) -> None:
+        """What was committed is durable."""
+        while len(self._images) > 1:
+            self._images.popleft()
+
+    def keep(self, name: str, data: bytes | None) -> None:
+        """Write a kept file, or delete it."""
+        self.writes += 1
+        if data is None:
+            self.kept.pop(name, None)
+            self._unsynced.discard(name)
+        else:
+            self.kept[name] = data
+            self._unsynced.add(name)
+
+    def sync_kept(self, names: Iterable[str]) -> None:
+        """Kept files are durable."""
+        self._unsynced.difference_update(names)
 
     def execute(self, statement: str, rows: Sequence[Any]) -> list[Any]:
         """Run a statement for every row of parameters."""
@@ -208,8 +231,10 @@ class Disk:
             self.connection.execute("ROLLBACK")
 
     def lose_commits(self, chance: random.Random) -> None:
-        """The power fails: the last commits may be lost, never their order."""
+        """The power fails: the last commits may be lost, never their order; and kept files that were not synced."""
         self.crash()
+        for name in sorted(self._unsynced):
+            self.kept[name] = b""
         for _ in range(chance.randint(0, len(self._images) - 1)):
             self._images.pop()
         self.connection = _copy(self._images[-1])
@@ -228,6 +253,54 @@ def _copy(connection: sqlite3.Connection) -> sqlite3.Connection:
     return copied
 
 
+class SimKept:
+    """Kept files on a disk. Contract: `ledger.kept_files.KeptFiles`."""
+
+    def __init__(self, state: Path, disk: Disk, process: Process) -> None:
+        self.folder = state.with_suffix(".kept")
+        self.state = state
+        self._disk = disk
+        self._process = process
+
+    def put(self, name: str, data: bytes) -> Path:
+        self._enter("put")
+        self._disk.keep(name, data)
+        self._leave("put")
+        return self.folder / name
+
+    def read(self, name: str, digest: str) -> bytes:
+        self._enter("read")
+        data = self._disk.kept.get(name)
+        if data is None or sha256(data).hexdigest() != digest:
+            raise KeptFileError(f"{name} is missing or damaged")
+        self._leave("read")
+        return data
+
+    def names(self) -> list[str]:
+        self._enter("names")
+        return list(self._disk.kept)
+
+    def delete(self, names: Iterable[str]) -> None:
+        for name in names:
+            self._enter("delete")
+            self._disk.keep(name, None)
+            self._leave("delete")
+
+    def sync(self, names: Collection[str]) -> None:
+        self._enter("sync")
+        self._disk.sync_kept(names)
+        self._leave("sync")
+
+    def clear(self) -> None:
+        self.delete(list(self._disk.kept))
+
+    def _enter(self, call: str) -> None:
+        self._process.enter(f"kept.{call}", StorageError)
+
+    def _leave(self, call: str) -> None:
+        self._process.leave(f"kept.{call}", StorageError)
+
+
 class SimStore(Store):
     """The real store, each statement a port call. Only how it reaches SQLite is replaced."""
 
@@ -236,11 +309,20 @@ class SimStore(Store):
         self._disk = disk
         self._process = process
         self._committed = committed
+        self.kept = cast("KeptFiles", SimKept(path, disk, process))
 
     async def close(self) -> None:
         self._process.enter("store.close", StateDamagedError)
         self._disk.crash()
         self._process.leave("store.close", StateDamagedError)
+
+    async def _in_thread(self, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+        return function(*args, **kwargs)
+
+    def _sync(self) -> None:
+        self._process.enter("store.sync", StorageError)
+        self._disk.synced()
+        self._process.leave("store.sync", StorageError)
 
     def _acquire_lock(self) -> None:
         owner = self._disk.owner
@@ -266,6 +348,7 @@ class SimStore(Store):
     async def _settle(self) -> None:
         self._unsettled_rows = 0
         await self._run("PRAGMA wal_checkpoint(PASSIVE)", ())
+        await self._delete_unneeded_files()
 
     async def _replace(self) -> None:
         self._process.enter("store.erase", StateDamagedError)
@@ -347,7 +430,7 @@ class SimStorage:
     def _staged(self) -> dict[str, bytes]:
         return self._tree.staged.setdefault(self._staging, {})
 
-    def stage(self, path: str, data: bytes) -> None:
+    def stage(self, path: str, data: bytes, copy_of: Path | None = None) -> None:
         self._enter("stage")
         self._staged[path] = data
         self._leave("stage")

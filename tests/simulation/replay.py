@@ -59,7 +59,7 @@ class Recorder:
         self._files: dict[str, bytes] = {}
         self._pages: dict[str, str | None] = {}
 
-    def put(self, path: str, data: bytes) -> None:
+    def put(self, path: str, data: bytes, copy_of: Path | None = None) -> None:
         assert self._files.get(path, data) == data, f"{path} was put twice, with different bytes"
         self._files[path] = data
 

@@ -154,7 +154,7 @@ SMALL = scenario(300, length=1)
 
 def test_every_port_can_fail_on_both_sides_of_its_effect() -> None:
     points = points_of(scenario(301), Setup())
-    ports = ("log", "store", "storage", "clock", "signer")
+    ports = ("log", "store", "kept", "storage", "clock", "signer")
     assert {(point.port, point.when) for point in points} == set(product(ports, ("before", "after")))
     assert {trial.faults[0].how for trial in failures(points)} == {"error before", "error after", "late"}
     assert sum(len(trial.points) for trial in crashes(points)) == len(points)

@@ -1,0 +1,136 @@
+"""Bins between a state and files: read, folded, sealed; in this process or in one that works for it.
+
+A state has no targets of its own: those of a bin stand in its last file, which it keeps.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from hashlib import sha256
+from pathlib import Path
+from typing import NamedTuple, Protocol
+
+from consumers.edition import Choice
+from consumers.runs import Stamp
+from ledger.kept_files import KeptFileError, KeptFiles
+from ledger.store import StateDamagedError, kept_name
+from projections.bins import Layout, StoredBin, TargetChange, fold_bin
+from projections.chunks import Change
+from projections.repository import RoleEntry, bin_payload, bin_targets
+
+
+class Sealer(Protocol):
+    """Turns payloads into metadata files."""
+
+    @property
+    def packed(self) -> dict[str, tuple[str, ...]]:
+        """The signatures that it made, by role name, as a publication holds them."""
+
+    def seal(self, name: str, payload: bytes) -> bytes:
+        """The file of a bin or of `snapshot`: the payload with its signatures.
+
+        Raises:
+            DivergenceError: the log has no such signatures, or others.
+            SignerError: a key does not sign.
+        """
+
+
+class LastBins(NamedTuple):
+    """The last files of bins, as a state keeps them: under which layout, and what each is. No layout: there is none."""
+
+    kept: KeptFiles
+    layout: Layout | None
+    entries: Mapping[str, RoleEntry]
+
+    def of(self, bins: range) -> "LastBins":
+        """As far as it concerns some bins."""
+        if self.layout is None:
+            return self
+        names = map(self.layout.name, bins)
+        return self._replace(entries={name: self.entries[name] for name in names if name in self.entries})
+
+    def targets(self, index: int) -> bytes:
+        """The rendered targets of a bin.
+
+        Raises:
+            StateDamagedError: its file is not what was written. A signer would sign what follows from it.
+        """
+        name = "" if self.layout is None else self.layout.name(index)
+        entry = self.entries.get(name)
+        if entry is None:
+            return b""
+        try:
+            return bin_targets(self.kept.read(kept_name(name, entry.version), entry.sha256))
+        except KeptFileError as error:
+            raise StateDamagedError(
+                f"{error}. It may have a second name among what is served: was it changed there? Stop that consumer "
+                f"and delete the file {self.kept.state}; it is rebuilt from the logs"
+            ) from error
+
+    def keep(self, name: str, entry: RoleEntry, file: bytes) -> Path:
+        """Put a bin's next file beside them; it counts when the store is told (`Store.keep`)."""
+        return self.kept.put(kept_name(name, entry.version), file)
+
+
+class Unsealed(NamedTuple):
+    """A bin that is to be sealed: its name, its stamp, and its rendered targets, several in a piece."""
+
+    name: str
+    stamp: Stamp
+    targets: Sequence[bytes]
+
+
+class SealedBin(NamedTuple):
+    """A bin that was sealed: its path and its file, and what a snapshot says of it."""
+
+    path: str
+    file: bytes
+    entry: RoleEntry
+
+
+def by_bin(layout: Layout, changes: Iterable[TargetChange]) -> dict[int, list[TargetChange]]:
+    """Changes of targets by the index of the bin that they are in."""
+    bins: dict[int, list[TargetChange]] = {}
+    for change in changes:
+        bins.setdefault(layout.index_of_target(change.path), []).append(change)
+    return bins
+
+
+def read_bins(
+    last: LastBins | None, layout: Layout, indices: Sequence[int], headers: Mapping[str, bytes]
+) -> list[StoredBin]:
+    """What is known of bins, given the headers that are stored. Raises as `LastBins.targets`."""
+    return [
+        StoredBin(headers.get(layout.key(index), b""), b"" if last is None else last.targets(index))
+        for index in indices
+    ]
+
+
+def fold_bins(
+    choice: Choice,
+    indices: Sequence[int],
+    stored: Sequence[StoredBin],
+    changes: Mapping[int, Sequence[TargetChange]],
+) -> tuple[list[Change], list[Unsealed]]:
+    """Fold changes into bins; gives what to store, and which are to be sealed.
+
+    Raises:
+        DivergenceError: a bin has changed, and no publication signed it.
+    """
+    layout = choice.layout
+    kept: list[Change] = []
+    unsealed: list[Unsealed] = []
+    for index, each in zip(indices, stored, strict=True):
+        folded = fold_bin(each, changes.get(index, ()))
+        if folded.header is not None:
+            kept.append(Change(layout.key(index), folded.header))
+        stamp = choice.stamp(index, differs=folded.differs)
+        if stamp is not None:
+            unsealed.append(Unsealed(layout.name(index), stamp, folded.targets))
+    return kept, unsealed
+
+
+def seal_bin(sealer: Sealer, unsealed: Unsealed) -> SealedBin:
+    """Seal a bin. Raises as the sealer does."""
+    name, stamp, targets = unsealed
+    file = sealer.seal(name, bin_payload(targets, stamp.number, stamp.expires))
+    entry = RoleEntry(stamp.number, stamp.expires, len(file), sha256(file).hexdigest())
+    return SealedBin(f"metadata/{kept_name(name, stamp.number)}", file, entry)

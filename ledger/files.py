@@ -1,0 +1,58 @@
+"""Files and folders: written as fast as it goes, made durable, with errors that say which."""
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+MAX_SINGLE_SYNCS = 64
+"""To sync more files than these one by one takes longer than to sync the whole file system."""
+
+
+class StorageError(Exception):
+    """A file cannot be written or read; the message says which and why."""
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Say which file it was that could not be written."""
+    try:
+        yield
+    except OSError as error:
+        raise StorageError(f"{path} cannot be written: {error.strerror}") from error
+
+
+def within(folder: Path, act: Callable[[], object]) -> None:
+    """Do something in a folder, which is only made if it turns out to be missing: nearly always it is there."""
+    try:
+        act()
+    except FileNotFoundError:
+        folder.mkdir(parents=True, exist_ok=True)
+        act()
+
+
+def write_file(path: str, data: bytes) -> None:
+    """Write a whole file, as fast as it goes."""
+    file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
+    try:
+        view = memoryview(data)
+        while view:
+            view = view[os.write(file, view) :]
+    finally:
+        os.close(file)
+
+
+def sync_file(path: Path) -> None:
+    """Make a file's contents durable."""
+    with writing(path), path.open("rb") as file:
+        os.fsync(file.fileno())
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the names in a folder durable."""
+    with writing(folder):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

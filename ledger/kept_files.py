@@ -1,0 +1,82 @@
+"""The files of a state: large values that were rendered whole, each in a file of its own.
+
+A value that is published as a file stays that file: whoever serves it gives it a second name instead of writing it
+again. Files are never changed; who keeps them remembers their digests.
+"""
+
+import hashlib
+import os
+import shutil
+from collections.abc import Collection, Iterable
+from contextlib import suppress
+from pathlib import Path
+from typing import NamedTuple
+
+from ledger.files import MAX_SINGLE_SYNCS, sync_file, sync_folder, within, write_file, writing
+
+
+class KeptFileError(Exception):
+    """A file is missing, or is no longer what was written; the message says which."""
+
+
+class KeptFiles(NamedTuple):
+    """A flat folder of files, and the state that they belong to. Methods block; other processes may use it, too."""
+
+    folder: Path
+    state: Path
+
+    def put(self, name: str, data: bytes) -> Path:
+        """Write a file, buffered. One that has the name was left behind by somebody who did not finish.
+
+        Raises:
+            StorageError: it cannot be written.
+        """
+        path = self.folder / name
+        with writing(path):
+            # Not overwritten: it may have another name among what is served.
+            with suppress(FileNotFoundError):
+                path.unlink()
+            within(self.folder, lambda: write_file(str(path), data))
+        return path
+
+    def read(self, name: str, digest: str) -> bytes:
+        """The contents of a file that has this SHA-256.
+
+        Raises:
+            KeptFileError: it has another by now, or is gone.
+        """
+        path = self.folder / name
+        try:
+            data = path.read_bytes()
+        except OSError as error:
+            raise KeptFileError(f"{path} cannot be read: {error.strerror}") from error
+        if hashlib.sha256(data).hexdigest() != digest:
+            raise KeptFileError(f"{path} is not what was written there")
+        return data
+
+    def names(self) -> list[str]:
+        """All files."""
+        try:
+            return os.listdir(self.folder)  # noqa: PTH208  # names are all that is wanted
+        except FileNotFoundError:
+            return []
+
+    def delete(self, names: Iterable[str]) -> None:
+        """Delete files, those that are still there."""
+        for name in names:
+            path = f"{self.folder}/{name}"
+            with writing(Path(path)), suppress(FileNotFoundError):
+                os.unlink(path)  # noqa: PTH108  # a hot path
+
+    def sync(self, names: Collection[str]) -> None:
+        """Make files, and their names, durable."""
+        if len(names) > MAX_SINGLE_SYNCS:
+            os.sync()
+        elif names:
+            for name in names:
+                sync_file(self.folder / name)
+            sync_folder(self.folder)
+
+    def clear(self) -> None:
+        """Delete the folder."""
+        shutil.rmtree(self.folder, ignore_errors=True)

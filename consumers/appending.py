@@ -20,7 +20,8 @@ from consumers.cli import No
 from consumers.context import Context
 from ledger.clock import to_instant
 from ledger.logs import Log
-from ledger.store import Store, StoreError
+from ledger.state_errors import StoreError
+from ledger.store import Store
 from schemas import canonical
 from schemas.codec import Rejection, decode_event
 

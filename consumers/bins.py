@@ -10,10 +10,9 @@ from typing import NamedTuple, Protocol
 
 from consumers.edition import Choice
 from consumers.runs import Stamp
-from ledger.kept_files import KeptFileError, KeptFiles
-from ledger.store import StateDamagedError, kept_name
-from projections.bins import Layout, StoredBin, TargetChange, fold_bin
-from projections.chunks import Change
+from ledger.kept_files import KeptFiles
+from ledger.store import kept_name
+from projections.bins import Layout, Piece, Rendered, StoredBin, TargetChange, fold_bin
 from projections.repository import RoleEntry, bin_payload, bin_targets
 
 
@@ -47,7 +46,7 @@ class LastBins(NamedTuple):
         names = map(self.layout.name, bins)
         return self._replace(entries={name: self.entries[name] for name in names if name in self.entries})
 
-    def targets(self, index: int) -> bytes:
+    def targets(self, index: int) -> Rendered:
         """The rendered targets of a bin.
 
         Raises:
@@ -56,14 +55,8 @@ class LastBins(NamedTuple):
         name = "" if self.layout is None else self.layout.name(index)
         entry = self.entries.get(name)
         if entry is None:
-            return b""
-        try:
-            return bin_targets(self.kept.read(kept_name(name, entry.version), entry.sha256))
-        except KeptFileError as error:
-            raise StateDamagedError(
-                f"{error}. It may have a second name among what is served: was it changed there? Stop that consumer "
-                f"and delete the file {self.kept.state}; it is rebuilt from the logs"
-            ) from error
+            return Rendered()
+        return bin_targets(self.kept.read(kept_name(name, entry.version), entry.sha256))
 
     def keep(self, name: str, entry: RoleEntry, file: bytes) -> Path:
         """Put a bin's next file beside them; it counts when the store is told (`Store.keep`)."""
@@ -75,7 +68,7 @@ class Unsealed(NamedTuple):
 
     name: str
     stamp: Stamp
-    targets: Sequence[bytes]
+    targets: Sequence[Piece]
 
 
 class SealedBin(NamedTuple):
@@ -99,7 +92,7 @@ def read_bins(
 ) -> list[StoredBin]:
     """What is known of bins, given the headers that are stored. Raises as `LastBins.targets`."""
     return [
-        StoredBin(headers.get(layout.key(index), b""), b"" if last is None else last.targets(index))
+        StoredBin(headers.get(layout.key(index), b""), Rendered() if last is None else last.targets(index))
         for index in indices
     ]
 
@@ -109,23 +102,23 @@ def fold_bins(
     indices: Sequence[int],
     stored: Sequence[StoredBin],
     changes: Mapping[int, Sequence[TargetChange]],
-) -> tuple[list[Change], list[Unsealed]]:
-    """Fold changes into bins; gives what to store, and which are to be sealed.
+) -> tuple[list[tuple[str, bytes]], list[Unsealed]]:
+    """Fold changes into bins; gives the headers to store, by key, and which are to be sealed.
 
     Raises:
         DivergenceError: a bin has changed, and no publication signed it.
     """
     layout = choice.layout
-    kept: list[Change] = []
+    headers: list[tuple[str, bytes]] = []
     unsealed: list[Unsealed] = []
     for index, each in zip(indices, stored, strict=True):
         folded = fold_bin(each, changes.get(index, ()))
         if folded.header is not None:
-            kept.append(Change(layout.key(index), folded.header))
+            headers.append((layout.key(index), folded.header))
         stamp = choice.stamp(index, differs=folded.differs)
         if stamp is not None:
             unsealed.append(Unsealed(layout.name(index), stamp, folded.targets))
-    return kept, unsealed
+    return headers, unsealed
 
 
 def seal_bin(sealer: Sealer, unsealed: Unsealed) -> SealedBin:

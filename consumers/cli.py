@@ -36,7 +36,7 @@ from ledger.distributions import DistributionError
 from ledger.files import StorageError
 from ledger.logs import LogConflictError, LogError
 from ledger.signers import SignerError
-from ledger.store import StoreError
+from ledger.state_errors import StoreError
 from projections.authority import UpgradeNeededError
 from projections.chain import LogTooShortError
 from projections.prefix import NotALedgerError

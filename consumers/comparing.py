@@ -87,7 +87,7 @@ def _targets(last: LastBins, bins: Iterable[int], *, files: bool) -> list[Expect
     """What bins list."""
     expected = []
     for index in bins:
-        for path, target in orjson.loads(b"{%s}" % last.targets(index)).items():
+        for path, target in orjson.loads(b"{%s}" % last.targets(index).copy()).items():
             is_page = path.startswith("simple/")
             if not (is_page or files):
                 continue
@@ -135,7 +135,7 @@ async def published_files(store: Store) -> AsyncIterator[list[FileFacts]]:
     last = "project:"
     while keys := await store.keys(last, "project;", BATCH):
         last = keys[-1]
-        aggregates = await state.load_aggregates(store, keys)
+        aggregates = await state.load_facts(store, keys)
         yield [facts for each in aggregates.values() for chunk in each.chunks for facts in read_facts(chunk)]
 
 
@@ -178,7 +178,7 @@ async def known_files(store: Store) -> None:
     last = "target:"
     while keys := await store.keys(last, "target;", BATCH):
         last = keys[-1]
-        aggregates = await state.load_aggregates(store, keys)
+        aggregates = await state.load_facts(store, keys)
         facts_by_path = {key.removeprefix("target:"): read_target(each.header) for key, each in aggregates.items()}
         await store.save_files(
             [(hashed_path(path, facts.sha256), facts.sha256, 0) for path, facts in facts_by_path.items()]

@@ -12,7 +12,8 @@ from consumers.context import Context
 from consumers.tail import Tail
 from consumers.workers import ThreadWorkers
 from ledger.logs import Log
-from ledger.store import Position, StateDamagedError, StateMissingError, StoreError
+from ledger.state_errors import StateDamagedError, StateMissingError, StoreError
+from ledger.store import Position
 from projections.pages import FileFacts, ProjectHeader, read_facts
 from projections.prefix import Prefix
 
@@ -101,7 +102,7 @@ async def look_up(context: Context, names: list[str]) -> Lookup:
             position = await store.load_position()
             if position is None or position.number <= best.number:
                 continue
-            aggregates = await state.load_aggregates(store, [f"project:{each}" for each in names])
+            aggregates = await state.load_facts(store, [f"project:{each}" for each in names])
         except StateMissingError:
             continue
         except StoreError as error:

@@ -17,6 +17,7 @@ from consumers.bulk.effort import Report, nobody
 from consumers.bulk.processes import WORTH_ROUNDS
 from consumers.bulk.rounds import BulkRounds
 from consumers.edition import Edition
+from consumers.pages import KEPT_FROM_BYTES, KeptPages
 from consumers.rounds import Job, OneProcess, Rounds, Sealer, Sink
 from consumers.stopwatch import Stopwatch
 from consumers.tail import Tail
@@ -84,7 +85,8 @@ class Renderer:
     def _rounds(self, edition: Edition, tail: Tail, sealer: Sealer, sink: Sink) -> Rounds:
         was = edition.before.authority
         last = LastBins(self._store.kept, None if was is None else was.layout, self._table.entries)
-        job = Job(self._store, self._workers, edition, tail, sealer, sink, self._spill, self._report, last)
+        pages = KeptPages(self._store.kept, edition.claim.number, KEPT_FROM_BYTES)
+        job = Job(self._store, self._workers, edition, tail, sealer, sink, self._spill, self._report, last, pages)
         processes = self._workers.processes
         # What is about all projects or all bins is for one process: it is rare, and no matter of events.
         is_plain = edition.old_layout is None and not edition.renders_all_pages
@@ -112,11 +114,11 @@ class Renderer:
         stored, waited = Aggregate(project_list.KEY), dict[str, bool]()
         if projects.is_rendered:
             found = await state.load_aggregates(store, [project_list.KEY])
-            stored = found.get(project_list.KEY, stored)
+            stored = found.states.get(project_list.KEY, stored)
             waited = await state.load_waiting(store)
         change, pages, changes = await self._workers.run(projects.finish, stored.chunks, waited)
         await state.save_waiting(store, projects.left, is_rendered=projects.is_rendered)
-        await state.save_changes(store, [change])
+        await state.save_rows(store, state.rows_of([change]))
         await rounds.add(pages, changes)
 
     async def _retire(self, edition: Edition) -> dict[str, RoleEntry]:

@@ -19,13 +19,13 @@ from consumers.bins import LastBins, Unsealed, by_bin, fold_bins, read_bins, sea
 from consumers.bulk import tasks
 from consumers.bulk.effort import Report
 from consumers.bulk.partitions import Partitions
-from consumers.bulk.tasks import groups, hidden_pages
+from consumers.bulk.tasks import groups, hidden_pages, needed_files
 from consumers.edition import Edition
+from consumers.pages import KeptPages
 from consumers.tail import Tail
 from consumers.workers import Behind, Workers, each_with
-from ledger.store import Store
+from ledger.store import PageRow, Store
 from projections.bins import Layout, Page, StoredBin, TargetChange, take_targets
-from projections.chunks import Aggregate
 from projections.documents import Document
 from projections.fold import Folded, fold_events
 from projections.names import split_filename
@@ -37,6 +37,9 @@ BINS_PER_GROUP = 16
 PROJECTS_PER_GROUP = 16
 TARGET_BYTES = 128
 """What an entry in a bin takes at least, nearly always."""
+
+PageToWrite = tuple[Page, PageRow | None]
+"""A page, and its row if the state keeps it as a file."""
 
 log = structlog.get_logger()
 
@@ -69,7 +72,7 @@ class Sink(Protocol):
 
 class Job(NamedTuple):
     """What both rounds work on. `spill` is a folder for what does not fit into memory; `report` is told how far a long
-    batch has come; `last` are the bins as they were.
+    batch has come; `last` are the bins as they were, `pages` how pages are kept.
     """
 
     store: Store
@@ -81,6 +84,7 @@ class Job(NamedTuple):
     spill: Path
     report: Report
     last: LastBins
+    pages: KeptPages
 
 
 class Rounds(Protocol):
@@ -108,11 +112,12 @@ async def keep_extension(store: Store, extension: Extension, sink: Sink) -> None
             sink.put_document(document)
 
 
-def page_writer(workers: Workers, sink: Sink) -> Behind[Page, None]:
-    """Writes pages, one group behind those who render them."""
+def page_writer(workers: Workers, sink: Sink, pages: KeptPages) -> Behind[PageToWrite, None]:
+    """Writes pages, one group behind those who render them, and those with a row for the state, too."""
 
-    def put(page: Page) -> None:
-        sink.put(page.hashed_path, page.data)
+    def put(item: PageToWrite) -> None:
+        page, row = item
+        sink.put(page.hashed_path, page.data, None if row is None else pages.put(row, page))
         sink.show(f"targets/{page.path}", page.hashed_path)
 
     return Behind(workers, put)
@@ -157,7 +162,7 @@ class _Bins(NamedTuple):
 class _Stored(NamedTuple):
     """What is stored of a group of aggregates, and which of its events were seen before."""
 
-    states: Mapping[str, Aggregate]
+    loaded: state.Loaded
     seen: Mapping[tuple[str, str], str]
 
 
@@ -166,7 +171,7 @@ class OneProcess:
 
     def __init__(self, job: Job) -> None:
         self._store, self._workers, self._edition, self._tail, self._sealer, self._sink, self._spill = job[:7]
-        self._last = job.last
+        self._last, self._pages = job.last, job.pages
         self._choice = job.edition.choice()
         self._targets: Partitions[TargetChange] | None = None
 
@@ -185,7 +190,7 @@ class OneProcess:
         done: set[str] = set()
         routed = Partitions(self._spill / "events", Routed, self._edition.size)
         try:
-            async with page_writer(self._workers, self._sink) as pages:
+            async with page_writer(self._workers, self._sink, self._pages) as pages:
                 await self._route(routed)
                 async with aclosing(each_with(self._workers, self._groups(routed), self._load_group)) as loaded:
                     async for (keys, items), stored in loaded:
@@ -201,8 +206,8 @@ class OneProcess:
 
     async def add(self, pages: Sequence[Page], changes: Sequence[TargetChange]) -> None:
         """Add pages and changes of targets."""
-        async with page_writer(self._workers, self._sink) as writer:
-            await writer.add(pages)
+        async with page_writer(self._workers, self._sink, self._pages) as writer:
+            await writer.add([(page, None) for page in pages])
             hide_pages(changes, self._sink)
         await self._distribute(changes)
 
@@ -221,15 +226,22 @@ class OneProcess:
 
     async def _load_group(self, group: tuple[Sequence[str], Sequence[Routed]]) -> _Stored:
         keys, items = group
-        return _Stored(await state.load_aggregates(self._store, keys), await state.load_seen(self._store, items))
+        edition = self._edition
+        needed = needed_files(items, html=edition.authority.settings.html_pages or edition.renders_all_pages)
+        loaded = await state.load_aggregates(self._store, keys, needed)
+        return _Stored(loaded, await state.load_seen(self._store, items))
 
-    async def _fold_group(self, stored: _Stored, items: Sequence[Routed], pages: Behind[Page, None]) -> list[Listing]:
+    async def _fold_group(
+        self, stored: _Stored, items: Sequence[Routed], pages: Behind[PageToWrite, None]
+    ) -> list[Listing]:
         edition = self._edition
         html, anew = edition.authority.settings.html_pages, edition.renders_all_pages
-        folded: Folded = await self._workers.run(fold_events, *stored, items, html=html, render_anew=anew)
-        await pages.add(folded.pages)
+        loaded, seen = stored
+        folded: Folded = await self._workers.run(fold_events, loaded.states, seen, items, html=html, render_anew=anew)
+        rows = self._pages.choose(folded.pages, loaded.filed)
+        await pages.add([(page, rows.get(page.path)) for page in folded.pages])
         hide_pages(folded.targets, self._sink)
-        await state.save_changes(self._store, folded.changes)
+        await state.save_rows(self._store, state.rows_of(folded.changes, loaded, rows.values()))
         await state.save_seen(self._store, folded.seen)
         await state.save_judged(self._store, "events", folded.judged)
         await self._distribute(folded.targets)
@@ -296,6 +308,6 @@ class OneProcess:
 
     async def _fold_bins(self, bins: _Bins, stored: Sequence[StoredBin]) -> list[Unsealed]:
         """Fold changes into bins; gives those to be sealed."""
-        kept, unsealed = await self._workers.run(fold_bins, self._choice, bins.indices, stored, bins.changes)
-        await state.save_changes(self._store, kept)
+        headers, unsealed = await self._workers.run(fold_bins, self._choice, bins.indices, stored, bins.changes)
+        await self._store.save(headers)
         return unsealed

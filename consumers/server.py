@@ -29,8 +29,9 @@ from ledger.clock import SystemClock
 from ledger.files import StorageError
 from ledger.logs import Logs, LogUnavailableError
 from ledger.signers import SignerError
+from ledger.state_errors import StoreError
 from ledger.storage import DirectoryStorage, Storage
-from ledger.store import Store, StoreError
+from ledger.store import Store
 
 log = structlog.get_logger()
 

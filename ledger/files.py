@@ -31,9 +31,18 @@ def within(folder: Path, act: Callable[[], object]) -> None:
         act()
 
 
-def write_file(path: str, data: bytes) -> None:
-    """Write a whole file, as fast as it goes."""
-    file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
+def read_file(path: str) -> bytes:
+    """Read a whole file, which nobody writes to meanwhile, as fast as it goes."""
+    file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        return os.read(file, os.fstat(file).st_size)
+    finally:
+        os.close(file)
+
+
+def write_file(path: str, data: bytes, *, is_new: bool = False) -> None:
+    """Write a whole file, as fast as it goes: over one that is there, or, if it `is_new`, only if there is none."""
+    file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | (os.O_EXCL if is_new else os.O_TRUNC), 0o644)
     try:
         view = memoryview(data)
         while view:

@@ -12,11 +12,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from ledger.files import MAX_SINGLE_SYNCS, sync_file, sync_folder, within, write_file, writing
-
-
-class KeptFileError(Exception):
-    """A file is missing, or is no longer what was written; the message says which."""
+from ledger.files import MAX_SINGLE_SYNCS, read_file, sync_file, sync_folder, within, write_file, writing
+from ledger.state_errors import StateDamagedError
 
 
 class KeptFiles(NamedTuple):
@@ -33,26 +30,33 @@ class KeptFiles(NamedTuple):
         """
         path = self.folder / name
         with writing(path):
-            # Not overwritten: it may have another name among what is served.
-            with suppress(FileNotFoundError):
+            try:
+                within(self.folder, lambda: write_file(str(path), data, is_new=True))
+            except FileExistsError:  # not written over: it may have another name among what is served
                 path.unlink()
-            within(self.folder, lambda: write_file(str(path), data))
+                write_file(str(path), data, is_new=True)
         return path
 
     def read(self, name: str, digest: str) -> bytes:
         """The contents of a file that has this SHA-256.
 
         Raises:
-            KeptFileError: it has another by now, or is gone.
+            StateDamagedError: it has another by now, or is gone. A signer would sign what follows from it.
         """
-        path = self.folder / name
+        path = f"{self.folder}/{name}"
         try:
-            data = path.read_bytes()
+            data = read_file(path)
         except OSError as error:
-            raise KeptFileError(f"{path} cannot be read: {error.strerror}") from error
+            raise self._damaged(f"{path} cannot be read: {error.strerror}") from error
         if hashlib.sha256(data).hexdigest() != digest:
-            raise KeptFileError(f"{path} is not what was written there")
+            raise self._damaged(f"{path} is not what was written there")
         return data
+
+    def _damaged(self, what: str) -> StateDamagedError:
+        return StateDamagedError(
+            f"{what}. It may have a second name among what is served: was it changed there? Stop that consumer and "
+            f"delete the file {self.state}; it is rebuilt from the logs"
+        )
 
     def names(self) -> list[str]:
         """All files."""

@@ -40,8 +40,8 @@ class Storage(Protocol):
     def stager(self) -> "Stager | None":
         """What other processes stage files with; None: with nothing."""
 
-    def adopt(self, path: str, name: str) -> None:
-        """An immutable file was staged by another process, under this name."""
+    def adopt(self, path: str, source: str) -> None:
+        """An immutable file was staged by another process; this is what its stager said."""
 
     def discard(self) -> None:
         """Forget everything that is staged."""
@@ -78,16 +78,25 @@ class Storage(Protocol):
 
 
 class Stager(NamedTuple):
-    """Writes files into a staging folder, in any process; whoever shares out the work adopts them."""
+    """Writes files into a staging folder, in any process; whoever shares out the work adopts them. `device` is the file
+    system that it is on.
+    """
 
     folder: Path
+    device: int
 
     def put(self, _path: str, data: bytes, copy_of: Path | None = None) -> str:
-        """Write a file, as `Storage.stage`; gives the name to adopt it by."""
+        """Write a file, as `Storage.stage`; gives the path to adopt it by: that of the other, if it can have another
+        name where it is to be.
+        """
+        if copy_of is not None:
+            with writing(copy_of):
+                if os.stat(copy_of).st_dev == self.device:  # noqa: PTH116  # a hot path
+                    return str(copy_of)
         path = _new_path(self.folder)
-        with writing(path):
-            within(self.folder, lambda: _link_or_write(str(path), data, copy_of))
-        return path.name
+        with writing(Path(path)):
+            within(self.folder, lambda: write_file(path, data))
+        return path
 
     def show(self, _path: str, _source: str) -> None:
         """Nothing is shown before it is in place."""
@@ -106,6 +115,7 @@ class DirectoryStorage:
         self._staging = staging
         self._durable = durable
         self._staged: dict[str, str] = {}
+        self._stager: Stager | None = None
         self._unsettled: set[str] = set()
         self._early = _EarlySync()
 
@@ -114,16 +124,20 @@ class DirectoryStorage:
 
         That folder is flat: to make and remove a folder for each page costs more than to write it.
         """
-        self._staged[path] = self._write(data, copy_of)
+        self._staged[path] = self.stager().put(path, data, copy_of)
         self._wrote(len(data))
 
     def stager(self) -> Stager:
         """What other processes stage files with."""
-        return Stager(self._staging)
+        if self._stager is None:
+            with writing(self._staging):
+                self._staging.mkdir(parents=True, exist_ok=True)
+                self._stager = Stager(self._staging, self._staging.stat().st_dev)
+        return self._stager
 
-    def adopt(self, path: str, name: str) -> None:
+    def adopt(self, path: str, source: str) -> None:
         """A file was staged by another process."""
-        source = self._staged[path] = f"{self._staging}/{name}"
+        self._staged[path] = source
         self._wrote(os.stat(source).st_size)  # noqa: PTH116  # a hot path
 
     def discard(self) -> None:
@@ -141,11 +155,12 @@ class DirectoryStorage:
                 # It is needed from now on, however old it is: a sweep that is about to delete it looks at its time.
                 with writing(Path(target)):
                     os.utime(target)
-                os.unlink(source)  # noqa: PTH108  # a hot path
+                if self._is_ours(source):
+                    os.unlink(source)  # noqa: PTH108  # a hot path
                 continue
             if present is not None:
                 alarms.append(path)
-            _rename(source, target)
+            self._move(source, target)
         self._sync([f"{self._root}/{path}" for path in self._staged])
         self._staged = {}
         return alarms
@@ -153,7 +168,7 @@ class DirectoryStorage:
     def replace(self, path: str, data: bytes) -> None:
         """Write elsewhere, sync, and rename over it."""
         target = f"{self._root}/{path}"
-        temporary = self._write(data)
+        temporary = self.stager().put(path, data)
         self._sync([temporary])
         _rename(temporary, target)
         self._sync([target])
@@ -177,14 +192,8 @@ class DirectoryStorage:
 
     def link(self, path: str, source: str) -> None:
         """A second name for the same bytes: distribution files and pages are stored once."""
-        target, original = f"{self._root}/{path}", f"{self._root}/{source}"
-        try:
-            os.link(original, target)
-        except OSError:  # it shows something else, nearly always
-            with self._temporary(Path(target)) as temporary:
-                os.link(original, temporary)
-                # Renaming one link to a file over another does nothing, and leaves both.
-                _rename(str(temporary), target)
+        target = f"{self._root}/{path}"
+        self._name(f"{self._root}/{source}", target)
         self._unsettled.add(os.path.dirname(target))  # noqa: PTH120  # a hot path
 
     def delete(self, path: str) -> None:
@@ -223,8 +232,30 @@ class DirectoryStorage:
         """All files, sorted, those in folders that are linked too."""
         return _walk(self._root)
 
-    def _write(self, data: bytes, copy_of: Path | None = None) -> str:
-        return f"{self._staging}/{self.stager().put('', data, copy_of)}"
+    def _move(self, source: str, target: str) -> None:
+        """Move a staged file into place; what somebody else keeps gets a second name there."""
+        if not self._is_ours(source):
+            try:
+                self._name(source, target)
+            except StorageError:  # one file system can be two, for links
+                source = self.stager().put("", Path(source).read_bytes())
+            else:
+                return
+        _rename(source, target)
+
+    def _is_ours(self, source: str) -> bool:
+        """Whether a file is staged, or is another's who keeps it."""
+        return source.startswith(f"{self._staging}/")
+
+    def _name(self, source: str, target: str) -> None:
+        """Give a file a second name, in place of what may be there."""
+        try:
+            os.link(source, target)
+        except OSError:  # there is another file, nearly always; or there is no folder yet
+            with self._temporary(Path(target)) as temporary:
+                os.link(source, temporary)
+                # Renaming one link to a file over another does nothing, and leaves both.
+                _rename(str(temporary), target)
 
     def _wrote(self, count: int) -> None:
         """So many bytes were staged."""
@@ -234,7 +265,7 @@ class DirectoryStorage:
     @contextmanager
     def _temporary(self, target: Path) -> Iterator[Path]:
         """A new path in the staging folder for what will be moved to a target; gone at the end."""
-        temporary = _new_path(self._staging)
+        temporary = Path(_new_path(self._staging))
         with writing(target):
             within(temporary.parent, lambda: os.stat(self._staging))  # noqa: PTH116  # a hot path
             try:
@@ -297,9 +328,9 @@ class _EarlySync:
             self._thread.start()
 
 
-def _new_path(staging: Path) -> Path:
+def _new_path(staging: Path) -> str:
     """A path in a staging folder; several processes and threads may use it."""
-    return staging / f"{os.getpid()}-{token_hex(8)}"
+    return f"{staging}/{os.getpid()}-{token_hex(8)}"
 
 
 @contextmanager
@@ -336,20 +367,6 @@ def _rename(source: str, target: str) -> None:
     path = Path(target)
     with writing(path):
         within(path.parent, lambda: os.replace(source, target))  # noqa: PTH105  # a hot path
-
-
-def _link_or_write(path: str, data: bytes, copy_of: Path | None) -> None:
-    """A second name for a file where that is possible, or its bytes once more."""
-    if copy_of is not None:
-        try:
-            os.link(copy_of, path)
-        except FileNotFoundError:
-            raise  # the folder is missing
-        except OSError:  # it is on another file system, or on one without second names
-            pass
-        else:
-            return
-    write_file(path, data)
 
 
 def _digest(path: Path) -> str | None:

@@ -11,8 +11,7 @@ import fcntl
 import json
 import os
 import sqlite3
-from collections.abc import Callable, Iterable, Sequence
-from operator import itemgetter
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, ParamSpec, TypeVar
 from zlib import crc32
@@ -20,9 +19,10 @@ from zlib import crc32
 from sqlalchemy.exc import DatabaseError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from ledger.databases import complete, connect, disconnect, fetch_all
+from ledger.databases import BUSY_TIMEOUT_SECONDS, complete, connect, disconnect, fetch_all
 from ledger.files import sync_file, sync_folder
 from ledger.kept_files import KeptFiles
+from ledger.state_errors import StateDamagedError, StateMissingError, StoreError
 
 P = ParamSpec("P")
 Answer = TypeVar("Answer")
@@ -30,13 +30,17 @@ Answer = TypeVar("Answer")
 FORMAT = 4
 """Another layout is another number; a file with another number is deleted and rebuilt."""
 
+_PAGE_SIZE = "page_size = 16384"
+"""Most of what is stored is in rows of twenty to sixty kilobytes: four times fewer reads for each of them."""
+
 # Durable enough for what can be rebuilt: a power failure may lose the last commits, never their order. What was
 # committed is moved from the write-ahead log to its place by `settle`; who never calls that waits for it at 1 GiB.
 _PRAGMAS = (
+    _PAGE_SIZE,
     "journal_mode = WAL",
     "synchronous = NORMAL",
     "cache_size = -65536",
-    "wal_autocheckpoint = 262144",
+    "wal_autocheckpoint = 65536",
     "journal_size_limit = 67108864",
 )
 _MANY_ROWS = 4096
@@ -56,6 +60,8 @@ CREATE TABLE ceremonies (idx INTEGER NOT NULL, role TEXT NOT NULL, version INTEG
 CREATE TABLE aggregates (key TEXT PRIMARY KEY, header BLOB NOT NULL, crc32 INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE chunks (key TEXT NOT NULL, lower TEXT NOT NULL, facts BLOB NOT NULL, body BLOB NOT NULL,
     html BLOB NOT NULL, crc32 INTEGER NOT NULL, PRIMARY KEY (key, lower));
+CREATE TABLE pages (key TEXT PRIMARY KEY, file TEXT NOT NULL, sha256 TEXT NOT NULL, chunks BLOB NOT NULL,
+    crc32 INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE seen (key TEXT NOT NULL, id TEXT NOT NULL, digest TEXT NOT NULL, PRIMARY KEY (key, id)) WITHOUT ROWID;
 CREATE TABLE waiting (name TEXT PRIMARY KEY, came INTEGER NOT NULL, crc32 INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE roles (name TEXT PRIMARY KEY, version INTEGER NOT NULL, expires TEXT NOT NULL, length INTEGER NOT NULL,
@@ -81,16 +87,8 @@ DO UPDATE SET facts = excluded.facts, body = excluded.body, html = excluded.html
 """
 
 
-class StoreError(Exception):
-    """The state cannot be used; the message says what to do."""
-
-
-class StateMissingError(StoreError):
-    """There is no such file: that consumer has not run here."""
-
-
-class StateDamagedError(StoreError):
-    """The file is no longer what was written: it is to be deleted, and is rebuilt."""
+_ERRORS = (DatabaseError, sqlite3.Error, UnicodeDecodeError)
+"""What SQLite fails with; the last when its message is decoded."""
 
 
 class Position(NamedTuple):
@@ -110,6 +108,25 @@ class Position(NamedTuple):
     next_record: int
     publications_token: int
     prefix: bytes
+
+
+class ChunkRow(NamedTuple):
+    """A chunk of an aggregate. Where its body stands in a page that is kept, it is not stored once more."""
+
+    key: str
+    lower: str
+    facts: bytes | None
+    body: bytes
+    html: bytes
+
+
+class PageRow(NamedTuple):
+    """The kept file that is an aggregate's page, and where in it the bodies of chunks are."""
+
+    key: str
+    file: str
+    sha256: str
+    chunks: bytes
 
 
 class Publication(NamedTuple):
@@ -240,9 +257,10 @@ class Store:
         """Commit it. What was kept is durable before it is committed that it is there."""
         if self._durable:
             await self._in_thread(self.kept.sync, self._new_files)
+        # Whether a commit that fails took place nobody knows: the next start will find what is left over.
+        replaced, self._replaced_files, self._new_files = self._replaced_files, [], []
         await self._execute("COMMIT")
-        self._unneeded_files += self._replaced_files
-        self._new_files, self._replaced_files = [], []
+        self._unneeded_files += replaced
         if self._replaced is not None:
             await complete(self._take_place())  # cut off, it would leave us without a connection
         elif self._unsettled_rows >= _MANY_ROWS:
@@ -294,17 +312,44 @@ class Store:
 
     # --- aggregates ----------------------------------------------------------------------------------------------
 
-    async def load(
-        self, keys: Sequence[str]
-    ) -> tuple[list[tuple[str, bytes]], list[tuple[str, str, bytes, bytes, bytes]]]:
-        """Headers `(key, header)` of aggregates and their chunks `(key, lower, facts, body, html)`, sorted."""
-        chunks = await self._rows(
-            "SELECT c.key, c.lower, c.facts, c.body, c.html, c.crc32 FROM json_each(?) AS j CROSS JOIN chunks AS c"
-            " ON c.key = j.value",
+    async def load_chunks(self, keys: Sequence[str]) -> list[ChunkRow]:
+        """All chunks of aggregates, those of one together."""
+        return self._chunk_rows(
+            await self._rows(
+                "SELECT c.key, c.lower, c.facts, c.body, c.html, c.crc32"
+                " FROM json_each(?) AS j CROSS JOIN chunks AS c ON c.key = j.value",
+                json.dumps(list(keys)),
+            )
+        )
+
+    async def load_some_chunks(self, pairs: Sequence[tuple[str, str]]) -> list[ChunkRow]:
+        """Chunks, given by key and lower bound."""
+        return self._chunk_rows(
+            await self._rows(
+                "SELECT c.key, c.lower, c.facts, c.body, c.html, c.crc32 FROM json_each(?) AS j CROSS JOIN chunks AS c"
+                " ON c.key = json_extract(j.value, '$[0]') AND c.lower = json_extract(j.value, '$[1]')",
+                json.dumps(list(pairs)),
+            )
+            if pairs
+            else []
+        )
+
+    def _chunk_rows(self, rows: Sequence[Any]) -> list[ChunkRow]:
+        return [ChunkRow(*row) for row in self._checked(rows)]
+
+    async def load_pages(self, keys: Sequence[str]) -> list[PageRow]:
+        """The kept files that are pages of aggregates."""
+        rows = await self._rows(
+            "SELECT p.key, p.file, p.sha256, p.chunks, p.crc32 FROM json_each(?) AS j CROSS JOIN pages AS p"
+            " ON p.key = j.value",
             json.dumps(list(keys)),
         )
-        # To sort them there, SQLite would copy what they hold, which takes three times as long as to read it.
-        return await self.load_headers(keys), sorted(self._checked(chunks), key=itemgetter(0, 1))
+        return [PageRow(*row) for row in self._checked(rows)]
+
+    async def save_pages(self, pages: Sequence[PageRow], dropped: Sequence[str]) -> None:
+        """Put pages, and drop those with these keys."""
+        await self._many("DELETE FROM pages WHERE key = ?", [(key,) for key in dropped])
+        await self._many("INSERT OR REPLACE INTO pages VALUES (?, ?, ?, ?, ?)", _with_checksums(pages))
 
     async def load_headers(self, keys: Sequence[str]) -> list[tuple[str, bytes]]:
         """Headers `(key, header)` of aggregates, without their chunks."""
@@ -317,9 +362,9 @@ class Store:
 
     async def save(
         self,
-        headers: Sequence[tuple[str, bytes]],
-        chunks: Sequence[tuple[str, str, bytes, bytes, bytes]],
-        dropped: Sequence[tuple[str, str]],
+        headers: Sequence[tuple[str, bytes]] = (),
+        chunks: Sequence[ChunkRow] = (),
+        dropped: Sequence[tuple[str, str]] = (),
     ) -> None:
         """Put headers and chunks, and drop chunks by key and lower bound."""
         await self._many("DELETE FROM chunks WHERE key = ? AND lower = ?", dropped)
@@ -334,9 +379,8 @@ class Store:
         return [key for (key,) in rows]
 
     async def delete_range(self, first: str, last: str) -> None:
-        """Delete the aggregates from `first` (inclusive) to `last` (exclusive)."""
+        """Delete the aggregates from `first` (inclusive) to `last` (exclusive), which have nothing but headers."""
         await self._execute("DELETE FROM aggregates WHERE key >= ? AND key < ?", first, last)
-        await self._execute("DELETE FROM chunks WHERE key >= ? AND key < ?", first, last)
 
     # --- kept files ----------------------------------------------------------------------------------------------
 
@@ -344,6 +388,14 @@ class Store:
         """Count what was put into `kept` to this transaction. What it replaces is deleted when nothing needs it."""
         self._new_files += new
         self._replaced_files += replaced
+
+    async def read_kept(self, files: Sequence[tuple[str, str]]) -> list[bytes]:
+        """The contents of kept files, given by name and SHA-256.
+
+        Raises:
+            StateDamagedError: one is not what was written.
+        """
+        return await self._in_thread(lambda: [self.kept.read(name, digest) for name, digest in files])
 
     async def _delete_unneeded_files(self) -> None:
         """Delete what committed transactions replaced: not before they are durable, else a power failure might bring
@@ -358,6 +410,8 @@ class Store:
         found = await self._in_thread(self.kept.names)
         if found:
             needed = {kept_name(name, version) for name, version, *_ in await self.load_roles()}
+            pages = await self._rows("SELECT key, file, sha256, chunks, crc32 FROM pages")
+            needed.update(file for _, file, *_ in self._checked(pages))
             await self._in_thread(self._delete_durably, [name for name in found if name not in needed])
 
     def _delete_durably(self, names: Sequence[str]) -> None:
@@ -562,13 +616,15 @@ class Store:
             if not isinstance(parameters, list):
                 return await complete(fetch_all(connection, statement, parameters))
             await complete(connection.exec_driver_sql(statement, parameters))
-        except (DatabaseError, sqlite3.Error, UnicodeDecodeError) as error:  # the last when SQLite's message is decoded
-            why = getattr(error, "orig", error)
-            raise StateDamagedError(
-                f"{self.path}: {why}. If the disk is not full, the file is damaged: stop that consumer and delete the "
-                "file; it is rebuilt from the logs"
-            ) from error
+        except _ERRORS as error:
+            raise self._damaged(error) from error
         return []
+
+    def _damaged(self, error: BaseException) -> StateDamagedError:
+        return StateDamagedError(
+            f"{self.path}: {getattr(error, 'orig', error)}. If the disk is not full, the file is damaged: stop that "
+            "consumer and delete the file; it is rebuilt from the logs"
+        )
 
     async def _in_thread(self, function: Callable[P, Answer], *args: P.args, **kwargs: P.kwargs) -> Answer:
         """Run what blocks, to its end even when whoever waits for it is cancelled."""
@@ -617,7 +673,9 @@ class Store:
 
     async def _begin_anew(self) -> None:
         self._new_path.unlink(missing_ok=True)
-        new = await connect(self._new_path, "rwc", "journal_mode = OFF", "synchronous = OFF", "cache_size = -65536")
+        new = await connect(
+            self._new_path, "rwc", _PAGE_SIZE, "journal_mode = OFF", "synchronous = OFF", "cache_size = -65536"
+        )
         self._replaced, self._connection = self._connection, new
         try:
             await self._create()
@@ -668,6 +726,50 @@ class Store:
         os.truncate(lock, 0)
         os.pwrite(lock, str(os.getpid()).encode(), 0)
         self._lock = lock
+
+
+class ReadingStore(Store):
+    """A state for somebody who only reads, and has nothing else to do meanwhile: nothing is handed to a thread, which
+    takes as long as to read. Its methods never wait, so they can be run without an event loop (`finish`).
+    """
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path, read_only=True)
+        self._database: sqlite3.Connection | None = None
+
+    async def _connect(self) -> None:
+        uri = f"{self.path.absolute().as_uri()}?mode=ro"
+        try:
+            self._database = sqlite3.connect(uri, uri=True, timeout=BUSY_TIMEOUT_SECONDS)
+        except sqlite3.Error as error:
+            raise self._damaged(error) from error
+
+    async def _disconnect(self) -> None:
+        database, self._database = self._database, None
+        if database is not None:
+            database.close()
+
+    async def _run(self, statement: str, parameters: Sequence[Any]) -> list[Any]:
+        if self._database is None:
+            raise StoreError(f"{self.path} is not open")
+        try:
+            return self._database.execute(statement, parameters).fetchall()
+        except _ERRORS as error:
+            raise self._damaged(error) from error
+
+    async def _in_thread(self, function: Callable[P, Answer], *args: P.args, **kwargs: P.kwargs) -> Answer:
+        return function(*args, **kwargs)
+
+
+def finish(operation: Coroutine[Any, Any, Answer]) -> Answer:
+    """Run an operation that never waits."""
+    try:
+        operation.send(None)
+    except StopIteration as end:
+        answer: Answer = end.value
+        return answer
+    operation.close()
+    raise RuntimeError("this was to be done at once, and waits")
 
 
 def kept_name(role: str, version: int) -> str:

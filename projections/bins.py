@@ -9,7 +9,7 @@ with another meaning when the number of bins changes.
 """
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from hashlib import sha256
 from typing import Literal, NamedTuple
 
@@ -120,19 +120,34 @@ def rendered_page(path: str, data: bytes) -> tuple[Page, TargetChange]:
     return page, TargetChange(path, target_entry(path, len(data), page.sha256))
 
 
+Piece = bytes | memoryview
+"""Some rendered entries, joined by commas."""
+
 _MARK = b'":{"hashes":'
 _MANY = 32
 """To look up so many targets takes as long as to read all of a bin."""
 
 
+class Rendered(NamedTuple):
+    """Rendered entries where they stand, in the file of their bin: to copy them takes as long as to find one."""
+
+    data: bytes = b""
+    start: int = 0
+    end: int = 0
+
+    def copy(self) -> bytes:
+        """The entries, joined by commas."""
+        return self.data[self.start : self.end]
+
+
 class RenderedTargets:
     """The rendered entries of a bin, sorted by path and joined by commas, in which single ones are replaced."""
 
-    def __init__(self, rendered: bytes, lookups: int) -> None:
+    def __init__(self, rendered: Rendered, lookups: int) -> None:
         self._rendered = rendered
         self._all: dict[str, bytes] | None = None
-        if lookups > _MANY or not rendered:
-            self._all = {match[1].decode(): match[0] for match in _ENTRY.finditer(rendered)}
+        if lookups > _MANY or rendered.start == rendered.end:
+            self._all = {match[1].decode(): match[0] for match in _entries(rendered)}
         self._places: dict[str, tuple[int, int]] = {}
         self._changed: dict[str, bytes | None] = {}
 
@@ -144,7 +159,7 @@ class RenderedTargets:
         """Give a target this entry, or take it away."""
         self._changed[path] = entry
 
-    def finish(self) -> tuple[bytes, ...] | None:
+    def finish(self) -> tuple[Piece, ...] | None:
         """All entries, several in a piece, in order; None: they are as before."""
         changed = {path: entry for path, entry in self._changed.items() if entry != self._before(path)}
         if not changed:
@@ -155,40 +170,44 @@ class RenderedTargets:
         if self._all is not None:
             return self._all.get(path)
         start, end = self._place(path)
-        return self._rendered[start:end] or None
+        return self._rendered.data[start:end] or None
 
     def _place(self, path: str) -> tuple[int, int]:
         place = self._places.get(path)
         if place is None:
-            place = self._places[path] = _find(self._rendered, path.encode())
+            place = self._places[path] = _find(*self._rendered, path.encode())
         return place
 
-    def _spliced(self, changed: Mapping[str, bytes | None]) -> tuple[bytes, ...]:
-        pieces: list[bytes] = []
-        copied = 0
+    def _spliced(self, changed: Mapping[str, bytes | None]) -> tuple[Piece, ...]:
+        data, copied, last = self._rendered
+        view = memoryview(data)
+        pieces: list[Piece] = []
         for path in sorted(changed):
             (start, end), entry = self._place(path), changed[path]
-            pieces.append(self._rendered[copied : max(start - 1, copied)])  # without the comma before
+            pieces.append(view[copied : max(start - 1, copied)])  # without the comma before
             pieces.append(entry or b"")
             copied = end + 1 if end > start else start
-        pieces.append(self._rendered[copied:])
-        return tuple(filter(None, pieces))
+        pieces.append(view[copied : max(last, copied)])
+        return tuple(piece for piece in pieces if piece)
 
 
-def _find(rendered: bytes, path: bytes) -> tuple[int, int]:
+def _entries(rendered: Rendered) -> "Iterator[re.Match[bytes]]":
+    return _ENTRY.finditer(*rendered)
+
+
+def _find(data: bytes, low: int, high: int, path: bytes) -> tuple[int, int]:
     """Where the entry of a target begins and ends, or twice where it would begin. No entry is parsed on the way."""
-    low, high = 0, len(rendered)
     while low < high:
         middle = (low + high) // 2
-        mark = rendered.rfind(_MARK, low, middle + len(_MARK))
+        mark = data.rfind(_MARK, low, middle + len(_MARK))
         if mark < 0:
-            mark = rendered.index(_MARK, low)
-        start = rendered.rindex(b'"', low, mark)
-        found = rendered[start + 1 : mark]
+            mark = data.index(_MARK, low)
+        start = data.rindex(b'"', low, mark)
+        found = data[start + 1 : mark]
         if found > path:
             high = start
             continue
-        end = rendered.index(b"}", rendered.index(b"}", mark) + 1) + 1
+        end = data.index(b"}", data.index(b"}", mark) + 1) + 1
         if found == path:
             return start, end
         low = end + 1
@@ -203,7 +222,7 @@ class StoredBin(NamedTuple):
     """What is known of a bin: who holds what, unless that goes without saying, and its rendered targets."""
 
     header: bytes = b""
-    targets: bytes = b""
+    targets: Rendered = Rendered()
 
 
 class FoldedBin(NamedTuple):
@@ -213,7 +232,7 @@ class FoldedBin(NamedTuple):
 
     header: bytes | None
     differs: bool
-    targets: tuple[bytes, ...]
+    targets: tuple[Piece, ...]
 
 
 _held_decoder = msgspec.msgpack.Decoder(dict[str, list[tuple[int, bytes]]])
@@ -228,13 +247,12 @@ def fold_bin(stored: StoredBin, changes: Sequence[TargetChange]) -> FoldedBin:
         path = change.path
         old = entries.get(path)
         entries.set(path, change.entry if change.act == "set" else _hold_or_release(held, old, change))
-    targets = entries.finish()
+    targets, differs = entries.finish(), True
+    if targets is None:
+        data, start, end = stored.targets
+        targets, differs = (memoryview(data)[start:end],) if data else (), False
     header = _held_encoder.encode(dict(sorted(held.items()))) if held else b""
-    return FoldedBin(
-        header if header != stored.header else None,
-        targets is not None,
-        targets if targets is not None else (stored.targets,) if stored.targets else (),
-    )
+    return FoldedBin(header if header != stored.header else None, differs, targets)
 
 
 def _held(stored: StoredBin) -> dict[str, list[tuple[int, bytes]]]:
@@ -265,7 +283,7 @@ def take_targets(bins: Iterable[StoredBin]) -> list[TargetChange]:
     changes: list[TargetChange] = []
     for stored in bins:
         held = _held(stored)
-        for match in _ENTRY.finditer(stored.targets):
+        for match in _entries(stored.targets):
             path = match[1].decode()
             changes.extend(TargetChange(path, each, "hold", rank) for rank, each in held.get(path, [(0, match[0])]))
     return changes

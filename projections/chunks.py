@@ -17,12 +17,13 @@ class Chunk(NamedTuple):
     """Entries from `lower` (inclusive) to the next chunk's lower bound.
 
     `facts` is what rendering needs to know and the rendered bytes do not say; `body` and `html` are rendered entries.
-    The first chunk of an aggregate has the lower bound `""`.
+    The first chunk of an aggregate has the lower bound `""`. A stored body may be part of something longer. Facts that
+    nobody will ask for need not be loaded: then they are None.
     """
 
     lower: str
-    facts: bytes = b""
-    body: bytes = b""
+    facts: bytes | None = b""
+    body: bytes | memoryview = b""
     html: bytes = b""
 
 

@@ -4,6 +4,7 @@ An event has up to 64 KB, most of which nobody folds (commitments, notes, who ac
 aggregate by the million, spilled to disk. An operation takes a few hundred bytes, and never more than 5,000.
 """
 
+from collections.abc import Iterable
 from typing import Any, ClassVar
 
 import msgspec
@@ -86,6 +87,16 @@ Operation = Upload | Act
 def project_key(name: str) -> str:
     """The key of a project's aggregate."""
     return f"project:{name}"
+
+
+def filenames_of(operations: Iterable[Operation]) -> set[str] | None:
+    """The files of a project that operations are about; None: any."""
+    names = set()
+    for operation in operations:
+        if not isinstance(operation, Upload | FileAct):
+            return None
+        names.add(operation.filename)
+    return names
 
 
 def upload_of(event: events.FileUploaded | PlainUpload) -> Upload:

@@ -16,6 +16,7 @@ from projections.chunks import Chunk
 
 API_VERSION = "1.4"
 _SORTED = orjson.OPT_SORT_KEYS
+_OPENING = b'{"files":['
 
 
 # `gc=False`: there are millions, and texts and numbers make no cycles.
@@ -89,7 +90,13 @@ _facts_encoder = msgspec.msgpack.Encoder()
 
 
 def read_facts(chunk: Chunk) -> list[FileFacts]:
-    """The files of a stored chunk of a project, removed ones too."""
+    """The files of a stored chunk of a project, removed ones too.
+
+    Raises:
+        ValueError: they were not loaded.
+    """
+    if chunk.facts is None:
+        raise ValueError(f"the files from {chunk.lower!r} on were not loaded")
     return _facts_decoder.decode(chunk.facts) if chunk.facts else []
 
 
@@ -128,8 +135,23 @@ def json_page(name: str, header: ProjectHeader, chunks: Iterable[Chunk]) -> byte
         "versions": sorted(release.version for release in header.releases.values() if release.files),
     }
     files = b",".join([chunk.body for chunk in chunks if chunk.body])
-    opening = b'{"files":['
-    return b"".join([opening, files, orjson.dumps(frame, option=_SORTED)[len(opening) :]])
+    return b"".join([_OPENING, files, orjson.dumps(frame, option=_SORTED)[len(_OPENING) :]])
+
+
+def page_bodies(page: bytes, lengths: Sequence[int]) -> list[memoryview]:
+    """The bodies of a project's chunks as they stand in its page, in order, given how long they are.
+
+    Raises:
+        ValueError: the page is not one that was made of such chunks.
+    """
+    at, bodies = len(_OPENING), []
+    for length in lengths:
+        bodies.append(memoryview(page)[at : at + length])
+        at += length + 1 if length else 0
+    end = at - 1 if any(lengths) else at
+    if page[: len(_OPENING)] != _OPENING or page[end : end + 1] != b"]":
+        raise ValueError("the page is not made of these chunks")
+    return bodies
 
 
 def html_page(name: str, header: ProjectHeader, chunks: Iterable[Chunk]) -> bytes:

@@ -12,6 +12,7 @@ from hashlib import sha256
 import msgspec
 
 from projections.authority import Authority
+from projections.bins import Piece, Rendered
 from projections.keys import RoleKeys
 from schemas.codec import encode_signed
 from schemas.publications import Claim, Publication
@@ -52,18 +53,18 @@ def signs_all_bins(before: Authority | None, now: Authority) -> bool:
     )
 
 
-def bin_payload(targets: Sequence[bytes], number: int, expires: str) -> bytes:
+def bin_payload(targets: Sequence[Piece], number: int, expires: str) -> bytes:
     """The signed part of a bin (TUF 1.0.34, section 4.5) from its rendered targets, some in each piece."""
     head = f'{{"_type":"targets","expires":"{expires}","spec_version":"{SPEC_VERSION}","targets":{{'
     # Joined once: it is long, and each copy of it takes as long as to hash it.
-    members = [piece for target in targets for piece in (b",", target)][1:]
+    members: list[Piece] = [piece for target in targets for piece in (b",", target)][1:]
     return b"".join([head.encode(), *members, b'},"version":%d}' % number])
 
 
-def bin_targets(file: bytes) -> bytes:
-    """The rendered targets of a bin, joined by commas: what its file was made of by `bin_payload` and `signed_file`."""
+def bin_targets(file: bytes) -> Rendered:
+    """The rendered targets of a bin in its file, which was made by `bin_payload` and `signed_file`."""
     opening = b'"targets":{'
-    return file[file.index(opening) + len(opening) : file.rindex(b'},"version":')]
+    return Rendered(file, file.index(opening) + len(opening), file.rindex(b'},"version":'))
 
 
 class SnapshotTable:

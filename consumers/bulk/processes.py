@@ -11,10 +11,12 @@ import os
 import signal
 import threading
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterable, Callable
+from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from multiprocessing import get_context, parent_process
+from contextlib import contextmanager
+from multiprocessing import forkserver, get_context, parent_process
+from multiprocessing.context import ForkServerContext
 from pathlib import Path
 from time import monotonic
 from typing import TypeVar
@@ -91,15 +93,33 @@ class Processes:
 
     def _begin(self, task: Callable[[], R]) -> "Future[R]":
         """Begin a task, in a new process maybe: Ctrl-C is for this one alone, and what is blocked is inherited."""
-        blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-        try:
+        with _without_ctrl_c():
             if self._pool is None:
-                context = get_context("forkserver")
-                context.set_forkserver_preload(["consumers.bulk.tasks"])
-                self._pool = ProcessPoolExecutor(self.count, context, start, (self._held,))
+                self._pool = ProcessPoolExecutor(self.count, _context(), start, (self._held,))
             return self._pool.submit(task)
-        finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
+
+
+def start_server() -> None:
+    """Begin to start the server, by somebody who knows that processes will be needed, and has something else to do."""
+    with _without_ctrl_c():
+        _context()
+        forkserver.ensure_running()
+
+
+def _context() -> ForkServerContext:
+    context = get_context("forkserver")
+    context.set_forkserver_preload(["consumers.bulk.tasks"])
+    return context
+
+
+@contextmanager
+def _without_ctrl_c() -> Iterator[None]:
+    """Whoever is started meanwhile inherits that Ctrl-C is blocked."""
+    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
 
 
 async def _first(pending: "deque[Future[R]]") -> R:

@@ -6,9 +6,10 @@ publication; what it is to keep they write down, and this process, which alone w
 
 import asyncio
 import shutil
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import aclosing
 from functools import partial
+from pathlib import Path
 from secrets import token_hex
 
 import msgspec
@@ -16,9 +17,9 @@ import msgspec
 from consumers import rounds, state
 from consumers.bulk import tasks
 from consumers.bulk.effort import FOLDING, READING, SEALING, WHOLE
-from consumers.bulk.partitions import Block, count_partitions, read_blocks
+from consumers.bulk.partitions import count_partitions, read_blocks
 from consumers.bulk.processes import Processes
-from consumers.bulk.tasks import EVENT_PARTS, Batch, FoldedPart, Kept, SealedPart, count_shares, share
+from consumers.bulk.tasks import EVENT_PARTS, Batch, FoldedPart, Kept, SealedPart, ToKeep, count_shares, share
 from consumers.edition import Choice
 from projections.bins import Page, TargetChange, hashed_path
 from projections.project_list import Listing
@@ -43,7 +44,7 @@ class BulkRounds:
 
     def __init__(self, job: rounds.Job, processes: Processes, remote: tasks.Sink) -> None:
         self._store, self._workers, self._edition, self._tail, self._sealer, self._sink, spill, self._report = job[:8]
-        self._last = job.last
+        self._last, self._pages = job.last, job.pages
         self._processes = processes
         self._remote = remote
         self._folder = spill / "bulk"
@@ -75,6 +76,7 @@ class BulkRounds:
             sink=self._remote,
             state=self._store.path if edition.before.size else None,
             last=self._last.of(range(0)),
+            pages=self._pages,
         )
 
         async def folding() -> AsyncIterator[Callable[[], FoldedPart]]:
@@ -84,7 +86,7 @@ class BulkRounds:
 
         async with aclosing(self._processes.in_order(folding())) as folded:
             async for done in folded:
-                await self._save(batch, done.kept)
+                await self._save(done.kept)
                 for path, digest, token in done.pages:
                     hashed = hashed_path(path, digest)
                     self._sink.adopt(hashed, digest, token)
@@ -98,8 +100,8 @@ class BulkRounds:
 
     async def add(self, pages: Sequence[Page], changes: Sequence[TargetChange]) -> None:
         """Add pages and changes of targets."""
-        async with rounds.page_writer(self._workers, self._sink) as writer:
-            await writer.add(pages)
+        async with rounds.page_writer(self._workers, self._sink, self._pages) as writer:
+            await writer.add([(page, None) for page in pages])
             rounds.hide_pages(changes, self._sink)
         self._names.append(await self._workers.run(tasks.write_targets, self._folded(), "list", changes))
 
@@ -109,7 +111,7 @@ class BulkRounds:
         entries: dict[str, RoleEntry] = {}
         async with aclosing(self._processes.in_order(self._sealing(batch))) as sealed:
             async for done in sealed:
-                await self._save(batch, done.kept)
+                await self._store.save(done.headers)
                 for name, entry in done.entries.items():
                     self._sink.adopt(f"metadata/{entry.version}.{name}.json", entry.sha256, done.tokens[name])
                 for name, targets in done.stuffed.items():
@@ -137,19 +139,19 @@ class BulkRounds:
             raise ValueError("nothing was folded yet")
         return self._batch
 
-    async def _save(self, batch: Batch, name: str) -> None:
-        """Save what a task wrote down for the state."""
-        path = batch.folder / "kept" / name
-        if not await asyncio.to_thread(path.exists):
-            return
-        blocks = read_blocks(path)
-        while (kept := await self._workers.run(_next_kept, blocks)) is not None:
-            await state.save_changes(self._store, kept.changes)
-            await state.save_seen(self._store, kept.seen)
-            await state.save_judged(self._store, "events", kept.judged)
-        await asyncio.to_thread(path.unlink)
+    async def _save(self, kept: ToKeep) -> None:
+        """Save what a task made for the state."""
+        if kept.file:
+            path = Path(kept.file)
+            blocks = read_blocks(path)
+            while (block := await self._workers.run(next, blocks, None)) is not None:
+                await self._save_block(block.data)
+            await asyncio.to_thread(path.unlink)
+        for data in kept.blocks:
+            await self._save_block(data)
 
-
-def _next_kept(blocks: Iterator[Block]) -> Kept | None:
-    block = next(blocks, None)
-    return None if block is None else _decode_kept(block.data)
+    async def _save_block(self, data: bytes) -> None:
+        kept = await self._workers.run(_decode_kept, data)
+        await state.save_rows(self._store, kept.rows)
+        await state.save_seen(self._store, kept.seen)
+        await state.save_judged(self._store, "events", kept.judged)

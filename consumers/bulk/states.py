@@ -1,14 +1,13 @@
 """A state as a process reads it that works for the one who writes it."""
 
-import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from multiprocessing.util import Finalize
 from pathlib import Path
 from typing import NamedTuple
 
 from consumers import state
-from ledger.store import Store
-from projections.chunks import Aggregate
+from consumers.state import Loaded
+from ledger.store import ReadingStore, finish
 from projections.prefix import Routed
 
 
@@ -18,8 +17,7 @@ class _Opened(NamedTuple):
     path: Path
     device: int
     inode: int
-    store: Store
-    runner: asyncio.Runner
+    store: ReadingStore
 
 
 class OpenState:
@@ -35,9 +33,9 @@ class OpenState:
             return
         self.close()
         if file is not None:
-            opened = self._opened = _Opened(*file, Store(file[0], read_only=True), asyncio.Runner())
+            opened = self._opened = _Opened(*file, ReadingStore(file[0]))
             try:
-                opened.runner.run(opened.store.open())
+                finish(opened.store.open())
             except BaseException:
                 self.close()
                 raise
@@ -46,30 +44,29 @@ class OpenState:
         """Close it."""
         opened, self._opened = self._opened, None
         if opened is not None:
-            opened.runner.run(opened.store.close())
-            opened.runner.close()
+            finish(opened.store.close())
 
-    def load(self, keys: Sequence[str]) -> Mapping[str, Aggregate]:
-        """Stored aggregates by key."""
+    def load(self, keys: Sequence[str], filenames: Mapping[str, Collection[str]]) -> Loaded:
+        """Stored aggregates, as `consumers.state.load_aggregates`."""
         if self._opened is None:
-            return {}
-        return self._opened.runner.run(state.load_aggregates(self._opened.store, keys))
+            return Loaded({}, {})
+        return finish(state.load_aggregates(self._opened.store, keys, filenames))
 
     def headers(self, keys: Sequence[str]) -> Mapping[str, bytes]:
         """Stored headers by key."""
         if self._opened is None:
             return {}
-        return dict(self._opened.runner.run(self._opened.store.load_headers(keys)))
+        return dict(finish(self._opened.store.load_headers(keys)))
 
     def seen(self, items: Sequence[Routed]) -> Mapping[tuple[str, str], str]:
         """Digests of remembered events with the ids of these."""
         if self._opened is None:
             return {}
-        return self._opened.runner.run(state.load_seen(self._opened.store, items))
+        return finish(state.load_seen(self._opened.store, items))
 
 
 _state = OpenState()
-Finalize(None, _state.close, exitpriority=1)  # its thread would keep this process from ending
+Finalize(None, _state.close, exitpriority=1)
 
 
 def open_state(path: Path | None) -> OpenState:

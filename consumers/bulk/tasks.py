@@ -22,12 +22,15 @@ from consumers.bulk.partitions import Block, SpillError, append_block, count_par
 from consumers.bulk.parts import Parts, read_parts, write_parts
 from consumers.bulk.states import open_state
 from consumers.edition import Choice
+from consumers.pages import KeptPages
+from consumers.state import Rows, rows_of
 from consumers.taking import take_file
 from ledger.storage import DirectoryStorage
+from ledger.store import PageRow
 from projections.bins import Page, TargetChange
-from projections.chunks import Change
 from projections.fold import Folded, Seen, fold_events
 from projections.merkle import LEAF_BYTES
+from projections.operations import Operation, filenames_of
 from projections.outcomes import Judged
 from projections.pages import read_facts
 from projections.prefix import Other, Reading, Routed, read_records
@@ -41,6 +44,8 @@ EVENT_PARTS = 1024
 _LEAVES, _OTHERS = EVENT_PARTS, EVENT_PARTS + 1
 _PROJECTS_AT_ONCE = 128
 _BINS_AT_ONCE = 16
+_SENT_BYTES = 2**20
+"""So much of what a state is to keep is sent with the result of a task; more is written into a file."""
 
 _events = Parts(Routed)
 _targets = Parts(TargetChange)
@@ -139,8 +144,8 @@ class Batch(NamedTuple):
     """What the tasks of a batch share.
 
     `slices` are files of events, of which those from `first` to `end` (exclusive) count. The state is that from before
-    the batch; without one, there is nothing before. `last` are its bins, those that a task needs; None: no state is to
-    keep anything.
+    the batch; without one, there is nothing before. `last` are its bins, those that a task needs, and `pages` is how
+    pages are kept; None: no state is to keep anything.
     """
 
     folder: Path
@@ -153,6 +158,7 @@ class Batch(NamedTuple):
     sink: Sink
     state: Path | None = None
     last: LastBins | None = None
+    pages: KeptPages | None = None
     source: Path | None = None
 
     @property
@@ -164,7 +170,7 @@ class Batch(NamedTuple):
 class Kept(msgspec.Struct, array_like=True):
     """What a state is to keep."""
 
-    changes: list[Change]
+    rows: Rows
     seen: list[Seen] = []
     judged: list[Judged] = []
 
@@ -178,14 +184,14 @@ class PutPage(NamedTuple):
 
 
 class FoldedPart(NamedTuple):
-    """Projects and facts that were folded. `name` is that of the file of their targets by bins, `kept` that of what a
+    """Projects and facts that were folded. `name` is that of the file of their targets by bins, `kept` is what a
     state is to keep. `files` says how many files were written, `pages` which pages are new, `hidden` which are gone;
     `missing` are distribution files that were not there to be taken.
     """
 
     task: int
     name: str
-    kept: str
+    kept: "ToKeep"
     listings: list[Listing]
     files: int
     pages: list[PutPage]
@@ -198,13 +204,16 @@ def fold_projects(batch: Batch, task: int, parts: range) -> FoldedPart:
     items = [
         item for item in _events.read(batch.slices, parts.start, parts.stop) if batch.first <= item.index < batch.end
     ]
-    done = FoldedPart(task, "", f"{task}.{token_hex(8)}" if batch.keeps else "", [], 0, [], [], [])
+    done = FoldedPart(task, "", ToKeep(), [], 0, [], [], [])
+    keeping = _Keeping(batch.folder / "kept" / f"{task}.{token_hex(8)}")
     files = 0
     targets: list[TargetChange] = []
     states = open_state(batch.state)
     for keys, chosen in groups(items, _PROJECTS_AT_ONCE):
-        folded = fold_events(states.load(keys), states.seen(chosen), chosen, html=batch.html)
-        done.pages.extend(put_page(batch.sink, page) for page in folded.pages)
+        loaded = states.load(keys, needed_files(chosen, html=batch.html))
+        folded = fold_events(loaded.states, states.seen(chosen), chosen, html=batch.html)
+        rows = {} if batch.pages is None else batch.pages.choose(folded.pages, loaded.filed)
+        done.pages.extend(put_page(batch.sink, page, batch.pages, rows.get(page.path)) for page in folded.pages)
         targets.extend(folded.targets)
         done.hidden.extend(hidden_pages(folded.targets))
         done.listings.extend(folded.listings)
@@ -213,11 +222,12 @@ def fold_projects(batch: Batch, task: int, parts: range) -> FoldedPart:
             files += taken
             done.missing.extend(missing)
         if batch.keeps:
-            _keep(batch, done.kept, Kept(folded.changes, folded.seen, folded.judged))
+            keeping.add(Kept(rows_of(folded.changes, loaded, rows.values()), folded.seen, folded.judged))
     files += 2 * len(done.pages)
     # Who keeps nothing has the pages where they belong.
     pages = done.pages if batch.keeps else []
-    return done._replace(name=write_targets(batch, str(task), targets), files=files, pages=pages)
+    name = write_targets(batch, str(task), targets)
+    return done._replace(name=name, kept=keeping.finish(), files=files, pages=pages)
 
 
 def groups(items: Sequence[Routed], size: int) -> Iterable[tuple[list[str], list[Routed]]]:
@@ -231,6 +241,17 @@ def groups(items: Sequence[Routed], size: int) -> Iterable[tuple[list[str], list
         yield group, [item for key in group for item in by_key[key]]
 
 
+def needed_files(items: Sequence[Routed], *, html: bool) -> dict[str, set[str]]:
+    """The files whose facts are needed to fold events, of those projects of which not all are: nearly always those that
+    were uploaded. With `html`, or to render a page anew, all are needed.
+    """
+    by_key: dict[str, list[Operation]] = {}
+    for item in () if html else items:
+        by_key.setdefault(item.key, []).append(item.operation)
+    found = {key: filenames_of(operations) for key, operations in by_key.items()}
+    return {key: names for key, names in found.items() if names is not None}
+
+
 def hidden_pages(changes: Iterable[TargetChange]) -> list[str]:
     """Pages that are gone."""
     return [
@@ -240,9 +261,12 @@ def hidden_pages(changes: Iterable[TargetChange]) -> list[str]:
     ]
 
 
-def put_page(sink: Sink, page: Page) -> PutPage:
-    """Write a page under its consistent-snapshot name, and show it under its plain one."""
-    token = sink.put(page.hashed_path, page.data)
+def put_page(sink: Sink, page: Page, pages: KeptPages | None = None, row: PageRow | None = None) -> PutPage:
+    """Write a page under its consistent-snapshot name, and show it under its plain one; one with a row also for the
+    state.
+    """
+    copy = None if pages is None or row is None else pages.put(row, page)
+    token = sink.put(page.hashed_path, page.data, copy)
     sink.show(f"targets/{page.path}", page.hashed_path)
     return PutPage(page.path, page.sha256, token)
 
@@ -270,22 +294,47 @@ def _take_files(batch: Batch, source: Path, folded: Folded) -> tuple[int, list[s
     return sum(taken.values()), [path for path, count in taken.items() if not count]
 
 
-def _keep(batch: Batch, name: str, kept: Kept) -> None:
-    path = batch.folder / "kept" / name
-    path.parent.mkdir(parents=True, exist_ok=True)
-    append_block(path, Block(0, _encode(kept)))
+class ToKeep(NamedTuple):
+    """What a state is to keep: encoded here, or if it is much, in the blocks of a file."""
+
+    blocks: tuple[bytes, ...] = ()
+    file: str = ""
+
+
+class _Keeping:
+    """Collects what a state is to keep, on disk if it is much."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._blocks: list[bytes] = []
+        self._bytes = 0
+
+    def add(self, kept: Kept) -> None:
+        data = _encode(kept)
+        self._blocks.append(data)
+        self._bytes += len(data)
+        if self._bytes > _SENT_BYTES:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            for block in self._blocks:
+                append_block(self._path, Block(0, block))
+            self._blocks = []
+
+    def finish(self) -> ToKeep:
+        if self._bytes <= _SENT_BYTES:
+            return ToKeep(tuple(self._blocks))
+        return ToKeep(file=str(self._path))
 
 
 # --- sealing ---------------------------------------------------------------------------------------------------------
 
 
 class SealedPart(NamedTuple):
-    """Bins that were rendered, with what the sink said of their files, and the signatures that were made. `stuffed` are
-    the targets of very long ones.
+    """Bins that were rendered, with what the sink said of their files, and the signatures that were made. `headers`
+    are what a state is to store of them, `stuffed` the targets of very long ones.
     """
 
     task: int
-    kept: str
+    headers: list[tuple[str, bytes]]
     entries: dict[str, RoleEntry]
     tokens: dict[str, str]
     packed: dict[str, tuple[str, ...]]
@@ -308,12 +357,12 @@ def seal_bins(batch: Batch, task: int, names: Sequence[str], sealer: Sealer) -> 
     layout = batch.choice.layout
     paths = [batch.folder / "targets" / name for name in names]
     changes = by_bin(layout, _targets.read(paths, task, task + 1))
-    done = SealedPart(task, f"bins.{task}.{token_hex(8)}" if batch.keeps else "", {}, {}, {}, {})
+    done = SealedPart(task, [], {}, {}, {}, {})
     visited = batch.choice.visited(layout.bins_of(task, batch.bin_parts), changes)
-    headers = open_state(batch.state).headers([layout.key(index) for index in visited])
+    stored = open_state(batch.state).headers([layout.key(index) for index in visited])
     for start in range(0, len(visited), _BINS_AT_ONCE):
         group = visited[start : start + _BINS_AT_ONCE]
-        kept, unsealed = fold_bins(batch.choice, group, read_bins(batch.last, layout, group, headers), changes)
+        kept, unsealed = fold_bins(batch.choice, group, read_bins(batch.last, layout, group, stored), changes)
         for each in unsealed:
             path, file, entry = seal_bin(sealer, each)
             copy = None if batch.last is None else batch.last.keep(each.name, entry, file)
@@ -321,6 +370,5 @@ def seal_bins(batch: Batch, task: int, names: Sequence[str], sealer: Sealer) -> 
             done.entries[each.name] = entry
             if entry.length > LENGTH_ABOVE_BYTES:
                 done.stuffed[each.name] = b",".join(each.targets)
-        if batch.keeps and kept:
-            _keep(batch, done.kept, Kept(kept))
+        done.headers.extend(kept)
     return done._replace(packed=sealer.packed)

@@ -9,6 +9,7 @@ import msgspec
 from securesystemslib.signer import SSlibKey
 
 from consumers.appending import Appended, append_in_batches, wait_for
+from consumers.bulk.processes import WORTH_ROUNDS, start_server
 from consumers.ceremony import DevelopmentKeys, make_plan, roles_signed, sign_plan
 from consumers.cli import (
     Duration,
@@ -90,6 +91,8 @@ async def ceremony(
     step = _Step(context, end.authority, renew=renew, as_json=as_json)
     layout = _layout(end.authority.layout, bins, delegation)
     settings = _settings(end.authority.settings, changes)
+    if (rotate_online or replace_online) and layout.count >= WORTH_ROUNDS:
+        start_server()  # all bins will be signed; until then there are documents to be signed and read
     old = end.authority.online.keys
     if not rotate_online and not replace_online:
         await step.sign(old, layout, settings, voided, "new offline roles")

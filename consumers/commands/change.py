@@ -22,7 +22,7 @@ from consumers.context import Context
 from consumers.lookup import KnownProject, look_up, open_events
 from consumers.reporting import report_answers, wait_options
 from ledger.clock import SystemClock
-from ledger.store import StoreError
+from ledger.state_errors import StoreError
 from projections.names import normalise, release_key, split_filename
 
 P = ParamSpec("P")

@@ -15,7 +15,8 @@ from consumers.server import RUNNING_NOTE, resumed_above
 from consumers.verifier import DIFFERENCES_NOTE
 from ledger.clock import SystemClock, from_instant
 from ledger.logs import LogError
-from ledger.store import Store, StoreError
+from ledger.state_errors import StoreError
+from ledger.store import Store
 from projections.authority import Authority, UpgradeNeededError
 from projections.prefix import NotALedgerError, Prefix
 from projections.repository import expires_at

@@ -6,7 +6,8 @@ import click
 
 from consumers.appending import STATES
 from consumers.cli import No, configure_logging, json_option, ledger_options, open_context, print_json, runs_async
-from ledger.store import JudgedRow, StateMissingError, Store, StoreError
+from ledger.state_errors import StateMissingError, StoreError
+from ledger.store import JudgedRow, Store
 
 PAGE = 1000
 

@@ -13,7 +13,8 @@ from securesystemslib.signer import CryptoSigner
 from consumers.context import Context
 from consumers.lookup import prefix_at_end
 from ledger.signers import load_key_files
-from ledger.store import Store, StoreError
+from ledger.state_errors import StoreError
+from ledger.store import Store
 from projections.chain import Head, OpenClaim, first_head
 from projections.prefix import Prefix
 from projections.repository import SnapshotTable, bin_payload, expires_at, signed_file

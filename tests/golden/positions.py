@@ -10,9 +10,9 @@ from typing import Any
 from consumers.context import Context
 from consumers.outlets import FileListOutlet
 from consumers.server import open_follower
-from ledger.kept_files import KeptFiles
-from ledger.store import kept_name
-from projections.chunks import Chunk
+from consumers.state import load_aggregates
+from ledger.store import Store, kept_name
+from projections.chunks import Aggregate
 from projections.pages import read_facts
 
 State = dict[str, Any]
@@ -53,31 +53,37 @@ def skip_from(context: Context, stored: Path) -> State:
 
 
 def read_state(path: Path) -> State:
-    """All of a state but its notes; of chunks, what they come to together."""
+    """All of a state but its notes; of aggregates, what they come to; and the kept files of bins."""
     connection = sqlite3.connect(path)
     try:
         tables = ("position", "ceremonies", "aggregates", "seen", "waiting", "roles", "publications", "judged")
         state: State = {name: sorted(connection.execute(f"SELECT * FROM {name}")) for name in tables}
-        joined: dict[str, list[Any]] = {}
-        for key, *fields in connection.execute("SELECT key, lower, facts, body, html FROM chunks ORDER BY key, lower"):
-            chunk = Chunk(*fields)
-            whole = joined.setdefault(key, [[], [], []])
-            whole[0].extend(read_facts(chunk) if key.startswith("project:") else [chunk.facts] * bool(chunk.facts))
-            whole[1].extend([chunk.body] * bool(chunk.body))
-            whole[2].extend([chunk.html] * bool(chunk.html))
-        # Pages join their entries as JSON by commas.
-        state["chunks"] = {
-            key: (facts, b",".join(bodies), b"".join(html)) for key, (facts, bodies, html) in sorted(joined.items())
-        }
-        kept = KeptFiles(path.with_suffix(".kept"), path)
-        state["kept"] = {
-            name: kept.read(kept_name(name, version), digest)
-            for name, version, _, length, digest, _ in state["roles"]
-            if length  # the others are retired
-        }
-        return state
     finally:
         connection.close()
+    store = Store(path, read_only=True)
+    keys = [key for key, *_ in state["aggregates"]]
+    state["chunks"] = {key: _joined(each) for key, each in asyncio.run(_load(store, keys)).items()}
+    state["kept"] = {
+        name: store.kept.read(kept_name(name, version), digest)
+        for name, version, _, length, digest, _ in state["roles"]
+        if length  # the others are retired
+    }
+    return state
+
+
+async def _load(store: Store, keys: list[str]) -> dict[str, Aggregate]:
+    await store.open()
+    try:
+        return (await load_aggregates(store, keys)).states
+    finally:
+        await store.close()
+
+
+def _joined(each: Aggregate) -> Any:
+    facts = [read_facts(chunk) if each.key.startswith("project:") else [chunk.facts] for chunk in each.chunks]
+    # Pages join their entries as JSON by commas.
+    body = b",".join([chunk.body for chunk in each.chunks if chunk.body])
+    return [fact for some in facts for fact in some], body, b"".join([chunk.html for chunk in each.chunks])
 
 
 def _copy(source: Path, target: Path) -> None:

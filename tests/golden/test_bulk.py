@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from consumers import renderer, tail
-from consumers.bulk import partitions
+from consumers.bulk import partitions, tasks
 from consumers.bulk.processes import ProcessKilledError
 from consumers.bulk.rounds import BulkRounds
 from consumers.context import Context
@@ -37,7 +37,9 @@ def stepped(context: Context, tmp_path_factory: pytest.TempPathFactory) -> list[
 
 @pytest.fixture
 def bulk(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
-    """Every batch counts as long, and is cut into many pieces; the sizes of those that were done in processes."""
+    """Every batch counts as long, and is cut into many pieces, and nearly every page is kept as a file; the sizes of
+    batches that were done in processes.
+    """
     sizes: list[int] = []
     fold = BulkRounds.fold
 
@@ -47,6 +49,8 @@ def bulk(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
 
     monkeypatch.setattr(BulkRounds, "fold", counting)
     monkeypatch.setattr(renderer, "WORTH_ROUNDS", 0)
+    monkeypatch.setattr(renderer, "KEPT_FROM_BYTES", 600)
+    monkeypatch.setattr(tasks, "_SENT_BYTES", 1_000)
     monkeypatch.setattr(tail, "WORTH_READING", 0)
     monkeypatch.setattr(tail, "_LOOK_AFTER", 0)
     monkeypatch.setattr(tail, "SLICE_BYTES", 10_000)

@@ -11,6 +11,7 @@ from typing import Any, NoReturn
 
 import pytest
 
+from consumers import renderer
 from consumers.context import Context
 from ledger.clock import SystemClock, from_instant
 from projections.authority import Authority
@@ -160,8 +161,13 @@ def _is_mutable(path: str) -> bool:
 
 
 @pytest.mark.usefixtures("_no_clock")
-def test_skipping_from_every_position_equals_stepping(context: Context, tmp_path: Path) -> None:
+@pytest.mark.parametrize("kept_from", [None, 0, 900], ids=["usual", "all pages in files", "some pages in files"])
+def test_skipping_from_every_position_equals_stepping(
+    context: Context, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kept_from: int | None
+) -> None:
     numbers = step_all(context, tmp_path / "positions")
+    if kept_from is not None:
+        monkeypatch.setattr(renderer, "KEPT_FROM_BYTES", kept_from)
     expected = read_state(tmp_path / f"positions/{numbers[-1]}.sqlite")
     for number in numbers:
         found = skip_from(context, tmp_path / f"positions/{number}.sqlite")

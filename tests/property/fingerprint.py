@@ -71,7 +71,9 @@ def fingerprint() -> str:
         for number, outcome in sorted(store.outcomes.items()):
             digest.update(f"{number} {outcome.verdict} {outcome.code}".encode())
         for key, state in sorted(store.aggregates.items()):
-            digest.update(key.encode() + state.header + b"".join(part for chunk in state.chunks for part in chunk[1:]))
+            digest.update(
+                key.encode() + state.header + b"".join(part or b"" for chunk in state.chunks for part in chunk[1:])
+            )
         for key, stored in sorted(store.bins.items()):
             digest.update(key.encode() + stored.header)
         digest.update(save(store.prefix))

@@ -10,7 +10,7 @@ import orjson
 
 from projections import project_list
 from projections.authority import Authority
-from projections.bins import Layout, Page, StoredBin, TargetChange, fold_bin, take_targets
+from projections.bins import Layout, Page, Rendered, StoredBin, TargetChange, fold_bin, take_targets
 from projections.chain import Head
 from projections.chunks import Aggregate, Change, Chunk
 from projections.fold import Folded, fold_events
@@ -132,10 +132,10 @@ class Store:
             stored = self.bins.get(layout.key(index), StoredBin())
             folded = fold_bin(stored, group)
             targets = b",".join(folded.targets)
-            assert folded.differs == (targets != stored.targets), "`differs` says whether the bin must be signed"
+            assert folded.differs == (targets != stored.targets.copy()), "`differs` says whether the bin must be signed"
             assert folded.header != stored.header, "a header that is stored anew is another one"
             header = stored.header if folded.header is None else folded.header
-            self.bins[layout.key(index)] = StoredBin(header, targets)
+            self.bins[layout.key(index)] = StoredBin(header, Rendered(b"{%s}" % targets, 1, 1 + len(targets)))
             if folded.differs:
                 differing.append(index)
         return differing
@@ -150,7 +150,7 @@ class Store:
 
     def bin_targets(self, index: int) -> bytes:
         """The rendered entries of a bin."""
-        return self.bins.get(factory.authority_of(self.prefix).layout.key(index), StoredBin()).targets
+        return self.bins.get(factory.authority_of(self.prefix).layout.key(index), StoredBin()).targets.copy()
 
 
 def apply_change(chunks: Sequence[Chunk], change: Change) -> tuple[Chunk, ...]:

@@ -9,7 +9,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from tuf.api.metadata import DelegatedRole, SuccinctRoles
 
 from projections.authority import hash_prefixes
-from projections.bins import Layout, RenderedTargets, bin_key, target_entry
+from projections.bins import Layout, Rendered, RenderedTargets, bin_key, target_entry
 from projections.repository import bin_payload, bin_targets, signed_file
 
 bits_of_succinct = st.integers(1, 16)
@@ -100,10 +100,15 @@ class RenderedTargetsAreADict(RuleBasedStateMachine):
         self.plain: dict[str, bytes] = {}
         self.rendered = b""
 
+    def stored(self) -> Rendered:
+        """As they stand in a file: in the middle of what looks like them."""
+        others = b'"a":{"hashes":{},"length":1}'
+        return Rendered(others + self.rendered + others, len(others), len(others) + len(self.rendered))
+
     @rule(changes=st.dictionaries(target_paths, st.none() | st.integers(0, 2**53), max_size=80), parses=st.booleans())
     def change(self, changes: dict[str, int | None], parses: bool) -> None:
         before = dict(self.plain)
-        targets = RenderedTargets(self.rendered, lookups=1_000 if parses else 1)
+        targets = RenderedTargets(self.stored(), lookups=1_000 if parses else 1)
         for path, length in changes.items():
             assert targets.get(path) == before.get(path)
             entry = None if length is None else target_entry(path, length, f"{length:064x}")
@@ -121,7 +126,7 @@ class RenderedTargetsAreADict(RuleBasedStateMachine):
     @rule(path=target_paths)
     def put_and_take_away(self, path: str) -> None:
         """What is as it was is no change."""
-        targets = RenderedTargets(self.rendered, lookups=2)
+        targets = RenderedTargets(self.stored(), lookups=2)
         before = targets.get(path)
         targets.set(path, b"something")
         targets.set(path, before)
@@ -141,5 +146,5 @@ TestRenderedTargets.settings = settings(max_examples=100, stateful_step_count=12
 def test_targets_return_from_the_file_of_their_bin(targets: dict[str, int], number: int) -> None:
     rendered = [target_entry(path, length, f"{length:064x}") for path, length in sorted(targets.items())]
     file = signed_file(bin_payload(rendered, number, "2030-01-01T00:00:00Z"), {"ab" * 32: "cd" * 64})
-    assert bin_targets(file) == b",".join(rendered)
+    assert bin_targets(file).copy() == b",".join(rendered)
     assert json.loads(file)["signed"]["targets"].keys() == targets.keys()

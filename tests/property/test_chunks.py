@@ -2,11 +2,13 @@
 
 from collections.abc import Sequence
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from projections.chunks import Change, Chunk, ChunkedMap
+from projections.pages import ProjectHeader, Release, json_page, page_bodies
 from projections.project_list import _NameCodec
 from tests.property.store import apply_change
 
@@ -22,7 +24,7 @@ class PlainCodec:
 
     def parse(self, chunk: Chunk) -> dict[str, str]:
         self.parsed += 1
-        return dict(line.split("=") for line in chunk.body.decode().splitlines())
+        return dict(line.split("=") for line in bytes(chunk.body).decode().splitlines())
 
     def render(self, lower: str, entries: Sequence[tuple[str, str]]) -> Chunk:
         self.rendered += 1
@@ -155,3 +157,14 @@ def test_entries_of_the_list_return_from_their_bytes(names: list[str]) -> None:
     codec = _NameCodec()
     entries = [(name, b'{"name":"%s"}' % name.encode()) for name in sorted(names)]
     assert sorted(codec.parse(codec.render("", entries)).items()) == entries
+
+
+@given(st.lists(st.sampled_from(["", '{"a":1}', '{"a":"]"},{"b":[]}', '{"a":",{}"}'])))
+def test_bodies_return_from_the_page_that_was_made_of_them(bodies: list[str]) -> None:
+    header = ProjectHeader(status="active", releases={"1": Release("1", 1)})
+    page = json_page("a", header, [Chunk(str(number), body=body.encode()) for number, body in enumerate(bodies)])
+    lengths = [len(body) for body in bodies]
+    assert [bytes(body).decode() for body in page_bodies(page, lengths)] == bodies
+    if any(lengths):
+        with pytest.raises(ValueError, match="not made of"):
+            page_bodies(page, [*lengths, 1])

@@ -12,7 +12,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from projections.authority import Settings
-from projections.bins import Layout, StoredBin
+from projections.bins import Layout
 from tests import factory
 from tests.factory import Make, Team, digest
 from tests.property.histories import cuts, grouping, histories, narrow_histories
@@ -46,7 +46,7 @@ def state_of(store: Store) -> dict[str, Any]:
         html = b"".join(chunk.html for chunk in aggregate.chunks)
         if aggregate.header or facts or body or html:
             state[key] = aggregate.header, facts, body, html
-    state.update({key: stored for key, stored in store.bins.items() if stored != StoredBin()})
+    state.update({key: stored for key, stored in store.bins.items() if stored.header or stored.targets.copy()})
     return state
 
 
@@ -69,7 +69,7 @@ def same_state(first: Store, second: Store) -> None:
 
 
 def _holds_list(key: str, state: Any) -> bool:
-    return key.startswith("bin:") and any(f'"{path}"'.encode() in state.targets for path in LIST_PATHS)
+    return key.startswith("bin:") and any(f'"{path}"'.encode() in state.targets.copy() for path in LIST_PATHS)
 
 
 def names_in_list(store: Store) -> Any:
@@ -390,7 +390,7 @@ def test_a_project_of_many_files(data: st.DataObject) -> None:
     chunks = store.aggregates["project:a"].chunks
     assert [chunk.lower for chunk in chunks] == sorted({chunk.lower for chunk in chunks})
     assert chunks[0].lower == ""
-    assert all(len(msgspec.msgpack.decode(chunk.facts)) <= 64 for chunk in chunks)
+    assert all(len(msgspec.msgpack.decode(chunk.facts or b"")) <= 64 for chunk in chunks)
 
 
 # --- the list of all projects ------------------------------------------------------------------------------------

@@ -24,9 +24,10 @@ from securesystemslib.signer import CryptoSigner, Signature, Signer, SSlibKey
 
 from consumers.bulk.processes import Processes
 from ledger.files import StorageError
-from ledger.kept_files import KeptFileError, KeptFiles
+from ledger.kept_files import KeptFiles
 from ledger.logs import LogConflictError, LogUnavailableError
-from ledger.store import StateDamagedError, Store, StoreError
+from ledger.state_errors import StateDamagedError, StoreError
+from ledger.store import Store
 from tests.simulation.processes import Process
 
 P = ParamSpec("P")
@@ -272,7 +273,7 @@ class SimKept:
         self._enter("read")
         data = self._disk.kept.get(name)
         if data is None or sha256(data).hexdigest() != digest:
-            raise KeptFileError(f"{name} is missing or damaged")
+            raise StateDamagedError(f"{name} is missing or damaged")
         self._leave("read")
         return data
 

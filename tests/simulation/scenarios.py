@@ -77,11 +77,12 @@ class Sizes:
     read_records: int = 1000
     max_entries: int = 64
     skip_from: int = 16
+    page_bytes: int = 32 * 2**10
     length_above: int = 2_000_000
     """Except this one, which is part of the ruleset: smaller, it brings lengths into snapshots."""
 
 
-SMALL = Sizes(3, 1, 2, 2, 3000, 3, 2, 3)
+SMALL = Sizes(3, 1, 2, 2, 3000, 3, 2, 3, 800)
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from consumers.schedule import Schedule
 from consumers.sealing import SigningSealer
 from ledger.clock import SystemClock
 from ledger.logs import Logs
-from ledger.store import StateDamagedError
+from ledger.state_errors import StateDamagedError
 from projections import authority, keys
 from tests import factory
 from tests.simulation.client import Client
@@ -390,6 +390,7 @@ class World:
             "consumers.bulk.partitions._BUFFERED_ITEMS": sizes.buffered_items,
             "consumers.rounds.BINS_PER_GROUP": sizes.bins_per_group,
             "consumers.rounds.PROJECTS_PER_GROUP": sizes.projects_per_group,
+            "consumers.renderer.KEPT_FROM_BYTES": sizes.page_bytes,
             "consumers.tail.KEPT_BYTES": sizes.kept_bytes,
             "projections.chunks.MAX_ENTRIES": sizes.max_entries,
             "consumers.rounds.token_hex": lambda _: "",

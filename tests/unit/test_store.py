@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from ledger.store import JudgedRow, StateDamagedError, Store
+from ledger.state_errors import StateDamagedError
+from ledger.store import ChunkRow, JudgedRow, Store
 
-CHUNK = ("bin:02:00000", "", b"facts", b"body", b"")
+CHUNK = ChunkRow("project:a", "", b"facts", b"body", b"")
 
 
 def rows_of(path: Path) -> dict[str, list[tuple[object, ...]]]:
@@ -41,7 +42,8 @@ async def test_what_was_there_is_there(tmp_path: Path) -> None:
     assert rows_of(store.path) == before, "whoever reads meanwhile sees the old state"
     await store.commit()
     assert store.path.stat().st_ino != inode
-    assert await store.load(["bin:02:00000", "project:a"]) == ([("project:a", b"header")], [CHUNK])
+    assert await store.load_headers(["project:a"]) == [("project:a", b"header")]
+    assert await store.load_chunks(["project:a"]) == [CHUNK]
     await store.close()
     assert rows_of(store.path) == {**before, "notes": [("more", "value"), ("note", "value")]}
     assert sorted(path.name for path in tmp_path.iterdir()) == ["state.sqlite", "state.sqlite.lock"]

@@ -1,0 +1,36 @@
+"""Pages between a state and files: of a long page a state keeps the file, and not what it was made of."""
+
+from collections.abc import Container, Iterable
+from pathlib import Path
+from typing import NamedTuple
+
+from ledger.kept_files import KeptFiles
+from ledger.store import PageRow
+from projections.bins import Page
+
+KEPT_FROM_BYTES = 32 * 2**10
+"""A shorter page stands in the state once more: to read it from there is faster than to open a file."""
+
+
+class KeptPages(NamedTuple):
+    """How a publication's pages are kept: where, the publication's number, and from which length on."""
+
+    kept: KeptFiles
+    number: int
+    least_bytes: int
+
+    def choose(self, pages: Iterable[Page], filed: Container[str]) -> dict[str, PageRow]:
+        """Which pages are kept as files, by their path. Those that were (`filed`, by key) still are: what is stored of
+        their chunks counts on it.
+        """
+        rows = {}
+        for page in pages:
+            folder, _, name = page.path.rpartition("/")
+            key = f"project:{folder.removeprefix('simple/')}"
+            if name == "index.json" and (key in filed or len(page.data) >= self.least_bytes):
+                rows[page.path] = PageRow(key, f"{self.number}.{page.sha256}.page", page.sha256, b"")
+        return rows
+
+    def put(self, row: PageRow, page: Page) -> Path:
+        """Put a page beside the others; it counts when the store is told (`Store.keep`)."""
+        return self.kept.put(row.file, page.data)

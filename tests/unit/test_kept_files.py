@@ -1,0 +1,237 @@
+"""The files of a state: there when a commit says so, gone when nothing needs them, and never other bytes."""
+
+import asyncio
+import errno
+import os
+from collections.abc import Callable, Sequence
+from hashlib import sha256
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from consumers.state import load_aggregates
+from ledger.state_errors import StateDamagedError
+from ledger.storage import DirectoryStorage
+from ledger.store import ChunkRow, PageRow, ReadingStore, Store, finish, kept_name
+from projections.pages import read_facts
+
+
+async def opened(tmp_path: Path) -> Store:
+    store = Store(tmp_path / "state.sqlite")
+    await store.open()
+    return store
+
+
+async def keep(store: Store, version: int, data: bytes = b"a bin") -> None:
+    """A publication of one bin."""
+    await store.begin()
+    store.kept.put(kept_name("bin-0", version), data)
+    store.keep([kept_name("bin-0", version)], [kept_name("bin-0", version - 1)] if version > 1 else [])
+    await store.save_roles([("bin-0", version, "", len(data), sha256(data).hexdigest())])
+
+
+def names(store: Store) -> list[str]:
+    return sorted(store.kept.names())
+
+
+async def test_what_is_replaced_stays_until_the_commit_is_durable(tmp_path: Path) -> None:
+    store = await opened(tmp_path)
+    await keep(store, 1)
+    await store.commit()
+    await keep(store, 2)
+    assert names(store) == ["1.bin-0.json", "2.bin-0.json"]
+    await store.commit()
+    assert names(store) == ["1.bin-0.json", "2.bin-0.json"], "a power failure might bring back the state before"
+    await store.settle()
+    assert names(store) == ["2.bin-0.json"]
+    await keep(store, 3)
+    await store.commit()
+    await store.close()
+    assert names(store) == ["3.bin-0.json"]
+
+
+async def test_what_was_not_committed_is_deleted(tmp_path: Path) -> None:
+    store = await opened(tmp_path)
+    await keep(store, 1)
+    await store.commit()
+    await keep(store, 2)
+    await store.rollback()
+    assert names(store) == ["1.bin-0.json"]
+    await store.close()
+    assert names(store) == ["1.bin-0.json"]
+
+
+async def test_what_a_killed_process_left_is_deleted(tmp_path: Path) -> None:
+    store = await opened(tmp_path)
+    await keep(store, 1)
+    await store.commit()
+    await store.close()
+    store.kept.put("2.bin-0.json", b"never committed")
+    store.kept.put("2.0123.page", b"never committed")
+    await store.open()
+    assert names(store) == ["1.bin-0.json"]
+    await store.close()
+
+
+async def test_another_format_takes_its_files_with_it(tmp_path: Path) -> None:
+    store = await opened(tmp_path)
+    await keep(store, 1)
+    await store.commit()
+    await store.reset()
+    assert names(store) == []
+    await store.close()
+
+
+async def test_a_file_that_is_left_over_is_not_written_into(tmp_path: Path) -> None:
+    """It may be one of those that are served."""
+    store = await opened(tmp_path)
+    path = store.kept.put("1.bin-0.json", b"served")
+    (tmp_path / "served").hardlink_to(path)
+    store.kept.put("1.bin-0.json", b"other")
+    assert (tmp_path / "served").read_bytes() == b"served"
+    assert path.read_bytes() == b"other"
+    await store.close()
+
+
+@pytest.mark.parametrize("spoil", [lambda path: path.write_bytes(b"b bin"), lambda path: path.unlink()])
+async def test_other_bytes_are_never_read(tmp_path: Path, spoil: Callable[[Path], object]) -> None:
+    store = await opened(tmp_path)
+    path = store.kept.put("1.bin-0.json", b"a bin")
+    digest = sha256(b"a bin").hexdigest()
+    assert await store.read_kept([("1.bin-0.json", digest)]) == [b"a bin"]
+    spoil(path)
+    with pytest.raises(StateDamagedError, match=r"delete the file .*state\.sqlite"):
+        await store.read_kept([("1.bin-0.json", digest)])
+    await store.close()
+
+
+# --- pages -----------------------------------------------------------------------------------------------------------
+
+PAGE = b'{"files":[{"a":1},{"b":2},{"c":3}],"meta":{}}'
+CHUNKS = [("", 7), ("b", 7), ("bb", 0), ("c", 7)]
+
+
+async def page(store: Store, data: bytes = PAGE, chunks: Sequence[tuple[str, int]] = CHUNKS) -> None:
+    """An aggregate of four chunks, whose bodies stand in its page."""
+    await store.begin()
+    store.kept.put("7.page", data)
+    store.keep(["7.page"], [])
+    rows = [ChunkRow("project:a", lower, lower.encode(), b"not this", b"") for lower, _ in CHUNKS]
+    await store.save([("project:a", b"header")], rows)
+    row = PageRow("project:a", "7.page", sha256(data).hexdigest(), msgspec.msgpack.encode(chunks))
+    await store.save_pages([row], [])
+    await store.commit()
+
+
+async def test_bodies_are_read_from_the_page(tmp_path: Path) -> None:
+    store = await opened(tmp_path)
+    await page(store)
+    loaded = await load_aggregates(store, ["project:a", "project:b"])
+    assert [(each.lower, each.facts, bytes(each.body)) for each in loaded.states["project:a"].chunks] == [
+        ("", b"", b'{"a":1}'),
+        ("b", b"b", b'{"b":2}'),
+        ("bb", b"bb", b""),
+        ("c", b"c", b'{"c":3}'),
+    ]
+    assert loaded.filed == {"project:a": "7.page"}
+    assert list(loaded.states) == ["project:a"]
+    reading = ReadingStore(store.path)
+    finish(reading.open())
+    assert finish(load_aggregates(reading, ["project:a", "project:b"])) == loaded
+    finish(reading.close())
+    await store.close()
+
+
+@pytest.mark.parametrize(
+    ("names", "known"), [(["a"], [""]), (["b"], ["b"]), (["ba", "bb", "z"], ["b", "bb", "c"]), ([], [])]
+)
+async def test_facts_are_read_of_the_chunks_that_files_are_in(
+    tmp_path: Path, names: list[str], known: list[str]
+) -> None:
+    store = await opened(tmp_path)
+    await page(store)
+    loaded = await load_aggregates(store, ["project:a"], {"project:a": names})
+    chunks = loaded.states["project:a"].chunks
+    assert [each.lower for each in chunks if each.facts is not None] == known
+    assert [len(each.body) for each in chunks] == [length for _, length in CHUNKS]
+    for each in chunks:
+        if each.facts is None:
+            with pytest.raises(ValueError, match="not loaded"):
+                read_facts(each)
+    await store.close()
+
+
+@pytest.mark.parametrize(
+    ("data", "chunks"), [(b"{}", CHUNKS), (PAGE.replace(b',{"c":3}', b""), CHUNKS), (PAGE, [*CHUNKS, ("d", 0)])]
+)
+async def test_a_page_that_is_not_made_of_its_chunks_is_damage(
+    tmp_path: Path, data: bytes, chunks: list[tuple[str, int]]
+) -> None:
+    store = await opened(tmp_path)
+    await page(store, data, chunks)
+    with pytest.raises(StateDamagedError, match="page"):
+        await load_aggregates(store, ["project:a"])
+    await store.close()
+
+
+def test_what_waits_is_not_for_those_without_a_loop() -> None:
+    with pytest.raises(RuntimeError, match="waits"):
+        finish(asyncio.sleep(0))
+
+
+# --- what is served --------------------------------------------------------------------------------------------------
+
+
+def stage(tmp_path: Path, *, elsewhere: bool = False) -> DirectoryStorage:
+    """A storage with one file staged that somebody else keeps."""
+    kept = tmp_path / "kept"
+    kept.write_bytes(b"data")
+    storage = DirectoryStorage(tmp_path / "public", tmp_path / "staging")
+    stager = storage.stager()
+    stager = stager._replace(device=stager.device + 1) if elsewhere else stager
+    storage.adopt("metadata/1.bin-0.json", stager.put("", b"data", kept))
+    return storage
+
+
+def test_a_kept_file_gets_a_second_name(tmp_path: Path) -> None:
+    storage = stage(tmp_path)
+    assert storage.place() == []
+    assert (tmp_path / "public/metadata/1.bin-0.json").samefile(tmp_path / "kept")
+    assert not list((tmp_path / "staging").iterdir())
+
+
+def test_on_another_file_system_it_is_written_again(tmp_path: Path) -> None:
+    storage = stage(tmp_path, elsewhere=True)
+    assert storage.place() == []
+    assert (tmp_path / "public/metadata/1.bin-0.json").read_bytes() == b"data"
+    assert not (tmp_path / "public/metadata/1.bin-0.json").samefile(tmp_path / "kept")
+
+
+def test_where_a_file_can_have_one_name_it_is_written_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two mounts of one file system, for instance."""
+
+    def refuse(*_: object) -> None:
+        raise OSError(errno.EXDEV, "Invalid cross-device link")
+
+    storage = stage(tmp_path)
+    monkeypatch.setattr(os, "link", refuse)
+    assert storage.place() == []
+    assert (tmp_path / "public/metadata/1.bin-0.json").read_bytes() == b"data"
+    assert (tmp_path / "kept").read_bytes() == b"data"
+
+
+def test_a_damaged_file_is_replaced_by_the_kept_one(tmp_path: Path) -> None:
+    storage = stage(tmp_path)
+    (tmp_path / "public/metadata").mkdir(parents=True)
+    (tmp_path / "public/metadata/1.bin-0.json").write_bytes(b"damaged")
+    assert storage.place() == ["metadata/1.bin-0.json"]
+    assert (tmp_path / "public/metadata/1.bin-0.json").samefile(tmp_path / "kept")
+
+
+def test_one_that_is_there_already_stays(tmp_path: Path) -> None:
+    storage = stage(tmp_path)
+    (tmp_path / "public/metadata").mkdir(parents=True)
+    (tmp_path / "public/metadata/1.bin-0.json").write_bytes(b"data")
+    assert storage.place() == []
+    assert (tmp_path / "kept").exists(), "it is not ours to delete"

@@ -170,7 +170,8 @@ class OneProcess:
     """The rounds in this process."""
 
     def __init__(self, job: Job) -> None:
-        self._store, self._workers, self._edition, self._tail, self._sealer, self._sink, self._spill = job[:7]
+        self._store, self._workers, self._edition, self._tail = job.store, job.workers, job.edition, job.tail
+        self._sealer, self._sink, self._spill = job.sealer, job.sink, job.spill
         self._last, self._pages = job.last, job.pages
         self._choice = job.edition.choice()
         self._targets: Partitions[TargetChange] | None = None

@@ -43,11 +43,12 @@ class BulkRounds:
     """The rounds in processes. Contract: `consumers.rounds.Rounds`."""
 
     def __init__(self, job: rounds.Job, processes: Processes, remote: tasks.Sink) -> None:
-        self._store, self._workers, self._edition, self._tail, self._sealer, self._sink, spill, self._report = job[:8]
+        self._store, self._workers, self._edition, self._tail = job.store, job.workers, job.edition, job.tail
+        self._sealer, self._sink, self._report = job.sealer, job.sink, job.report
         self._last, self._pages = job.last, job.pages
         self._processes = processes
         self._remote = remote
-        self._folder = spill / "bulk"
+        self._folder = job.spill / "bulk"
         self._names: list[str] = []
         self._choice = job.edition.choice()
         self._batch: Batch | None = None

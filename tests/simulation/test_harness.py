@@ -15,6 +15,7 @@ from consumers.outlets import TIMESTAMP, PublicOutlet
 from consumers.served import ServedAheadError, check_not_ahead
 from consumers.signer import Signer
 from ledger.logs import LogUnavailableError
+from ledger.state_errors import StateDamagedError
 from ledger.store import Store
 from projections.chain import OpenClaim
 from schemas.codec import decode_publication_record
@@ -58,6 +59,7 @@ class Mistake(NamedTuple):
 
 
 _append = Signer._append
+_commit = Store.commit
 _finish = PublicOutlet.finish
 _sync = SimStorage._sync
 
@@ -102,6 +104,13 @@ def _sync_timestamps(storage: Any, paths: set[str]) -> None:
         _sync(storage, paths)
 
 
+async def _commit_and_delete(store: Any) -> None:
+    """What a commit replaces is deleted before it is durable."""
+    await _commit(store)
+    unneeded, store._unneeded_files = store._unneeded_files, []
+    store.kept.delete(unneeded)
+
+
 MISTAKES = {
     "a signer signs before it reads its claim back": Mistake(
         {"consumers.signer.Signer._append": _append_and_believe}, TWO_SIGNERS["at once"], "was signed twice"
@@ -126,6 +135,15 @@ MISTAKES = {
     ),
     "a storage loses unsynced files": Mistake(
         {"tests.simulation.ports.SimStorage._sync": _sync_timestamps}, ONE_SIGNER["power"], "is reachable, and missing"
+    ),
+    "a state deletes what a power failure may bring back": Mistake(
+        {"ledger.store.Store.commit": _commit_and_delete}, ONE_SIGNER["power"], "missing or damaged", StateDamagedError
+    ),
+    "a state names files that are not on the disk": Mistake(
+        {"tests.simulation.ports.SimKept.sync": lambda *_: None},
+        ONE_SIGNER["power"],
+        "missing or damaged",
+        StateDamagedError,
     ),
     "a state keeps what was not published": Mistake(
         {"ledger.store.Store.rollback": Store.commit},

@@ -58,8 +58,8 @@ async def _collect(context: Context) -> dict[str, Any]:
             consumer, prefix = await _consumer(store, sizes)
             facts["consumers"][name] = consumer
             if prefix is not None and consumer["number"] > furthest:
-                furthest = consumer["number"]
                 facts |= await _ledger(store, prefix, consumer)
+                furthest = consumer["number"]
         except StoreError:
             continue
         finally:

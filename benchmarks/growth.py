@@ -156,7 +156,7 @@ def _report(report: Report, both: list[Running]) -> None:
         report.add(
             f"a publication, {name}, without snapshot",
             each.seconds,
-            floor=median(each.floors),
+            floor=each.floors,
             bins_signed=max(phases["signed"] for phases in each.phases),
         )
         laps = [seconds_of(phases) for phases in each.phases]

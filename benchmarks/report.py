@@ -30,7 +30,7 @@ class Report:
         name: str,
         seconds: Sequence[float],
         *,
-        floor: float = 0.0,
+        floor: float | Sequence[float] = 0.0,
         per: int = 0,
         unit: str = "",
         **more: Any,
@@ -40,7 +40,7 @@ class Report:
         Args:
             name: what was measured.
             seconds: of each repetition; printed as the median, with least and most.
-            floor: seconds of the floor in the same run, if there is one.
+            floor: seconds of the floor in the same run, if there is one; or of each repetition, measured right after it.
             per: of how many.
             unit: what these are.
             more: what else is to be known of it.
@@ -51,8 +51,10 @@ class Report:
         if len(seconds) > 1:
             line += f" ({_duration(min(seconds))} to {_duration(max(seconds))}, {len(seconds)} times)"
         if floor:
-            figure |= {"floor": round(floor, 5), "ratio": round(middle / floor, 3)}
-            line += f", floor {_duration(floor)}, ratio {middle / floor:.2f}"
+            pairs = floor if isinstance(floor, Sequence) else [floor] * len(seconds)
+            least, ratio = median(pairs), ratio_of(seconds, pairs)
+            figure |= {"floor": round(least, 5), "ratio": round(ratio, 3)}
+            line += f", floor {_duration(least)}, ratio {ratio:.2f}"
         if per:
             figure |= {"per": per, "unit": unit}
             line += f", {per / middle:,.0f} {unit} a second"
@@ -70,6 +72,11 @@ class Report:
         """Append everything as one line of JSON to `benchmark-results.jsonl` in the working directory."""
         with RESULTS.open("a", encoding="utf-8") as file:
             file.write(json.dumps(self._facts) + "\n")
+
+
+def ratio_of(seconds: Sequence[float], floors: Sequence[float]) -> float:
+    """How many times its floor each repetition took: the median. A machine that others share is slow for both."""
+    return median(each / floor for each, floor in zip(seconds, floors, strict=True))
 
 
 def _named(figures: Mapping[str, Any]) -> str:

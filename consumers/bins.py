@@ -39,12 +39,18 @@ class LastBins(NamedTuple):
     layout: Layout | None
     entries: Mapping[str, RoleEntry]
 
-    def of(self, bins: range) -> "LastBins":
+    def of(self, bins: Iterable[int]) -> "LastBins":
         """As far as it concerns some bins."""
         if self.layout is None:
             return self
         names = map(self.layout.name, bins)
         return self._replace(entries={name: self.entries[name] for name in names if name in self.entries})
+
+    def prefetch(self, bins: Iterable[int]) -> None:
+        """Let the disk begin to read some."""
+        if self.layout is not None:
+            names = map(self.layout.name, bins)
+            self.kept.prefetch(kept_name(name, self.entries[name].version) for name in names if name in self.entries)
 
     def targets(self, index: int) -> Rendered:
         """The rendered targets of a bin.

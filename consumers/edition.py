@@ -1,6 +1,6 @@
 """What a publication is to be rendered of, and which bins it seals."""
 
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from consumers.runs import Stamp
@@ -77,11 +77,11 @@ class Choice(NamedTuple):
     stamps: Mapping[int, Stamp]
     differing: Stamp | None = None
 
-    def of(self, bins: range) -> "Choice":
+    def of(self, bins: Iterable[int]) -> "Choice":
         """As far as it concerns some bins."""
         return self._replace(stamps={index: self.stamps[index] for index in bins if index in self.stamps})
 
-    def visited(self, bins: range, changed: Container[int]) -> list[int]:
+    def visited(self, bins: Iterable[int], changed: Container[int]) -> list[int]:
         """The bins to look at among some, in order, given those that changes are about."""
         return [index for index in bins if index in self.stamps or index in changed]
 

@@ -14,7 +14,6 @@ from typing import NamedTuple
 from consumers import state
 from consumers.bins import LastBins
 from consumers.bulk.effort import Report, nobody
-from consumers.bulk.processes import WORTH_ROUNDS
 from consumers.bulk.rounds import BulkRounds
 from consumers.edition import Edition
 from consumers.pages import KEPT_FROM_BYTES, KeptPages
@@ -71,14 +70,18 @@ class Renderer:
             entries = await rounds.seal()
             self._stopwatch.lap("bins")
         finally:
-            rounds.close()
+            await rounds.close()
         retired = await self._retire(edition)
         self._keep(entries, retired)
         self._table.update(entries | retired)
-        payload = self._table.payload(edition.claim, edition.authority)
-        snapshot = await self._workers.run(sealer.seal, "snapshot", payload)
-        sink.put(f"metadata/{edition.claim.number}.snapshot.json", snapshot)
-        await state.save_roles(self._store, entries | retired)
+        saving = self._workers.ahead(state.save_roles(self._store, entries | retired))
+        try:
+            payload = self._table.payload(edition.claim, edition.authority)
+            snapshot = await self._workers.run(sealer.seal, "snapshot", payload)
+            sink.put(f"metadata/{edition.claim.number}.snapshot.json", snapshot)
+            await saving.result()
+        finally:
+            await saving.stop()
         self._stopwatch.lap("snapshot")
         return Rendered(list(entries), entries, snapshot)
 
@@ -90,7 +93,7 @@ class Renderer:
         processes = self._workers.processes
         # What is about all projects or all bins is for one process: it is rare, and no matter of events.
         is_plain = edition.old_layout is None and not edition.renders_all_pages
-        if processes is not None and is_plain and max(edition.size, len(edition.choice().stamps)) >= WORTH_ROUNDS:
+        if processes is not None and is_plain and processes.are_worth(max(edition.size, len(edition.choice().stamps))):
             remote = sink.remote()
             if remote is not None and sealer.remote(()) is not None:
                 return BulkRounds(job, processes, remote)

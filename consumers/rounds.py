@@ -99,8 +99,8 @@ class Rounds(Protocol):
     async def seal(self) -> dict[str, RoleEntry]:
         """Render and seal bins; gives their entries, in the order of bins."""
 
-    def close(self) -> None:
-        """Delete what was spilled."""
+    async def close(self) -> None:
+        """Nothing runs any more; delete what was spilled."""
 
 
 async def keep_extension(store: Store, extension: Extension, sink: Sink) -> None:
@@ -176,7 +176,7 @@ class OneProcess:
         self._choice = job.edition.choice()
         self._targets: Partitions[TargetChange] | None = None
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """Delete what was spilled."""
         if self._targets is not None:
             self._targets.close()

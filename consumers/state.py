@@ -111,6 +111,15 @@ class Rows(msgspec.Struct, array_like=True):
     unfiled: list[str] = []
     replaced: list[str] = []
 
+    def add(self, other: "Rows") -> None:
+        """Add what is about other aggregates."""
+        self.headers += other.headers
+        self.chunks += other.chunks
+        self.dropped += other.dropped
+        self.pages += other.pages
+        self.unfiled += other.unfiled
+        self.replaced += other.replaced
+
 
 def rows_of(changes: Iterable[Change], loaded: Loaded | None = None, pages: Iterable[PageRow] = ()) -> Rows:
     """What to store of changes.

@@ -130,6 +130,10 @@ class Tail:
             at, extension = await self._advance(at, size, routed=routed or at.authority is None)
             yield extension
 
+    def has_in_memory(self, size: int) -> bool:
+        """Whether the events from the position up to a size are all in memory."""
+        return not any(isinstance(each.content, tasks.Slice) for each in self._slices if each.before.size < size)
+
     async def files(self, size: int) -> list[Path]:
         """Files that have the events from the position up to a size (`consumers.bulk.tasks`); what else they have lies
         before it, or behind.

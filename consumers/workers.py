@@ -55,7 +55,7 @@ class Workers(Protocol):
         """Begin an operation that waits for something else than us."""
 
     async def rest(self) -> None:
-        """There is nothing to do: give back what is kept for long work."""
+        """There is nothing to do: a time to start what was missed, and to give back what nobody needs."""
 
     def close(self) -> None:
         """Stop the threads."""
@@ -150,9 +150,9 @@ class ThreadWorkers:
         return _Task(operation)
 
     async def rest(self) -> None:
-        """Give back processes that were not needed for a while."""
+        """Start processes that were missed, or end them if they were not needed for a while."""
         if self.processes is not None:
-            await asyncio.to_thread(self.processes.close_if_idle)
+            await asyncio.to_thread(self.processes.rest)
 
     def close(self) -> None:
         """Stop the threads and the processes."""

@@ -83,10 +83,24 @@ async def fetch_all(connection: AsyncConnection, statement: str, parameters: Seq
     Raises:
         sqlite3.DatabaseError: as SQLite.
     """
+    return list(await (await _driver(connection)).execute_fetchall(statement, parameters))
+
+
+async def execute_many(connection: AsyncConnection, statement: str, rows: Sequence[Sequence[Any]]) -> None:
+    """Execute one statement for each row of parameters; by the driver, as `fetch_all`.
+
+    Raises:
+        sqlite3.DatabaseError: as SQLite.
+    """
+    async with (await _driver(connection)).executemany(statement, rows):
+        pass
+
+
+async def _driver(connection: AsyncConnection) -> Any:
     driver = (await connection.get_raw_connection()).driver_connection
     if driver is None:
         raise RuntimeError("the connection is closed")
-    return list(await driver.execute_fetchall(statement, parameters))
+    return driver
 
 
 async def complete(operation: Coroutine[Any, Any, Answer]) -> Answer:

@@ -4,6 +4,7 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from threading import Lock
 
 MAX_SINGLE_SYNCS = 64
 """To sync more files than these one by one takes longer than to sync the whole file system."""
@@ -49,6 +50,38 @@ def write_file(path: str, data: bytes, *, is_new: bool = False) -> None:
             view = view[os.write(file, view) :]
     finally:
         os.close(file)
+
+
+class _Syncs:
+    """Counts what `sync_all` did: its calls are numbered as they begin."""
+
+    def __init__(self) -> None:
+        self.lock = Lock()
+        self.begun = 0
+        self.done = 0
+
+
+_syncs = _Syncs()
+
+
+def sync_all() -> None:
+    """Make everything durable that was written before, on all file systems."""
+    with _syncs.lock:
+        _syncs.begun += 1
+        number = _syncs.begun
+    os.sync()
+    with _syncs.lock:
+        _syncs.done = max(_syncs.done, number)
+
+
+def now_written() -> int:
+    """A mark for everything that was written before now, by any process: see `is_durable`."""
+    return _syncs.begun
+
+
+def is_durable(mark: int) -> bool:
+    """Whether this process has synced everything since a mark, to the end."""
+    return _syncs.done > mark
 
 
 def sync_file(path: Path) -> None:

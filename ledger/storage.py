@@ -11,6 +11,7 @@ import os
 import shutil
 import stat
 from collections.abc import Collection, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
 from io import BufferedReader
 from pathlib import Path
@@ -18,7 +19,7 @@ from secrets import token_hex
 from threading import Lock, Thread
 from typing import NamedTuple, Protocol
 
-from ledger.files import MAX_SINGLE_SYNCS, StorageError, sync_file, sync_folder, within, write_file, writing
+from ledger.files import MAX_SINGLE_SYNCS, StorageError, sync_all, sync_file, sync_folder, within, write_file, writing
 
 
 class Storage(Protocol):
@@ -148,22 +149,39 @@ class DirectoryStorage:
     def place(self) -> list[str]:
         """Move what is staged into place, and sync once."""
         alarms = []
+        present = self._compare()
         for path, source in self._staged.items():
             target = f"{self._root}/{path}"
-            present = _digest(Path(target)) if os.path.lexists(target) else None  # nearly always it is new
-            if present is not None and present == _digest(Path(source)):
+            if present.get(path):
                 # It is needed from now on, however old it is: a sweep that is about to delete it looks at its time.
                 with writing(Path(target)):
                     os.utime(target)
                 if self._is_ours(source):
                     os.unlink(source)  # noqa: PTH108  # a hot path
                 continue
-            if present is not None:
+            if path in present:
                 alarms.append(path)
             self._move(source, target)
         self._sync([f"{self._root}/{path}" for path in self._staged])
         self._staged = {}
         return alarms
+
+    def _compare(self) -> dict[str, bool]:
+        """Whether what is staged has the same bytes as what is there already; nearly always there is nothing.
+
+        Whoever has lost a state writes everything anew, and compares all of it: the disk is asked for several at once.
+        """
+
+        def is_same(path: str) -> bool | None:
+            found = _digest(Path(f"{self._root}/{path}"))
+            return None if found is None else found == _digest(Path(self._staged[path]))
+
+        there = [path for path in self._staged if os.path.lexists(f"{self._root}/{path}")]
+        if not there:
+            return {}
+        with ThreadPoolExecutor(_COMPARED_AT_ONCE) as threads:
+            found = zip(there, threads.map(is_same, there), strict=True)
+            return {path: same for path, same in found if same is not None}
 
     def replace(self, path: str, data: bytes) -> None:
         """Write elsewhere, sync, and rename over it."""
@@ -281,7 +299,7 @@ class DirectoryStorage:
         if not self._durable:
             return
         if len(files) > MAX_SINGLE_SYNCS:
-            os.sync()
+            sync_all()
             return
         paths = [Path(file) for file in files]
         for path in paths:
@@ -297,7 +315,7 @@ class DirectoryStorage:
             below = [folder for folder in map(Path, folders) if folder.exists()]
             named = {folder for each in below for folder in (each, *each.parents) if self._contains(folder)}
         if max(len(folders), len(named)) > MAX_SINGLE_SYNCS:
-            os.sync()
+            sync_all()
             return
         for folder in sorted(named):
             sync_folder(folder)
@@ -305,6 +323,8 @@ class DirectoryStorage:
     def _contains(self, folder: Path) -> bool:
         return folder == self._root or self._root in folder.parents
 
+
+_COMPARED_AT_ONCE = 8
 
 EARLY_SYNC_BYTES = 64 * 2**20
 
@@ -324,7 +344,7 @@ class _EarlySync:
             if self._bytes < EARLY_SYNC_BYTES or (self._thread is not None and self._thread.is_alive()):
                 return
             self._bytes = 0
-            self._thread = Thread(target=os.sync, name="early-sync", daemon=True)
+            self._thread = Thread(target=sync_all, name="early-sync", daemon=True)
             self._thread.start()
 
 

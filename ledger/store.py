@@ -19,15 +19,15 @@ from zlib import crc32
 from sqlalchemy.exc import DatabaseError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from ledger.databases import BUSY_TIMEOUT_SECONDS, complete, connect, disconnect, fetch_all
-from ledger.files import sync_file, sync_folder
+from ledger.databases import BUSY_TIMEOUT_SECONDS, complete, connect, disconnect, execute_many, fetch_all
+from ledger.files import is_durable, now_written, sync_file, sync_folder
 from ledger.kept_files import KeptFiles
 from ledger.state_errors import StateDamagedError, StateMissingError, StoreError
 
 P = ParamSpec("P")
 Answer = TypeVar("Answer")
 
-FORMAT = 4
+FORMAT = 5
 """Another layout is another number; a file with another number is deleted and rebuilt."""
 
 _PAGE_SIZE = "page_size = 16384"
@@ -171,6 +171,7 @@ class Store:
         self._settling: asyncio.Task[None] | None = None
         self._unsettled_rows = 0
         self._new_files: list[str] = []
+        self._written = 0
         self._replaced_files: list[str] = []
         self._unneeded_files: list[str] = []
         self._lock: int | None = None
@@ -255,7 +256,7 @@ class Store:
 
     async def commit(self) -> None:
         """Commit it. What was kept is durable before it is committed that it is there."""
-        if self._durable:
+        if self._durable and not is_durable(self._written):  # who published them may have synced everything since
             await self._in_thread(self.kept.sync, self._new_files)
         # Whether a commit that fails took place nobody knows: the next start will find what is left over.
         replaced, self._replaced_files, self._new_files = self._replaced_files, [], []
@@ -388,6 +389,7 @@ class Store:
         """Count what was put into `kept` to this transaction. What it replaces is deleted when nothing needs it."""
         self._new_files += new
         self._replaced_files += replaced
+        self._written = now_written()
 
     async def read_kept(self, files: Sequence[tuple[str, str]]) -> list[bytes]:
         """The contents of kept files, given by name and SHA-256.
@@ -395,7 +397,12 @@ class Store:
         Raises:
             StateDamagedError: one is not what was written.
         """
-        return await self._in_thread(lambda: [self.kept.read(name, digest) for name, digest in files])
+
+        def read() -> list[bytes]:
+            self.kept.prefetch(name for name, _ in files)
+            return [self.kept.read(name, digest) for name, digest in files]
+
+        return await self._in_thread(read)
 
     async def _delete_unneeded_files(self) -> None:
         """Delete what committed transactions replaced: not before they are durable, else a power failure might bring
@@ -615,7 +622,7 @@ class Store:
         try:
             if not isinstance(parameters, list):
                 return await complete(fetch_all(connection, statement, parameters))
-            await complete(connection.exec_driver_sql(statement, parameters))
+            await complete(execute_many(connection, statement, parameters))
         except _ERRORS as error:
             raise self._damaged(error) from error
         return []

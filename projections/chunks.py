@@ -1,16 +1,14 @@
 """Large aggregates as sorted chunks of rendered entries.
 
-A bin of 700 targets or a page of 40,000 files changes in one entry at a time. Its entries are kept in chunks of at most
-64, each with the bytes that it contributes to the rendered file: to change one entry is to render one chunk and to join
-the others. Where chunks begin and end never shapes the result.
+A page of 40,000 files changes in one entry at a time. Its entries are kept in small chunks, each with the bytes that it
+contributes to the rendered file: to change one entry is to render one chunk and to join the others. Where chunks begin
+and end never shapes the result.
 """
 
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from operator import itemgetter
-from typing import Generic, NamedTuple, Protocol, TypeVar
-
-MAX_ENTRIES = 64
+from typing import ClassVar, Generic, NamedTuple, Protocol, TypeVar
 
 
 class Chunk(NamedTuple):
@@ -49,7 +47,13 @@ _KEY = itemgetter(0)
 
 
 class EntryCodec(Protocol[Entry]):
-    """How the entries of one kind of aggregate are read from a chunk and rendered into one."""
+    """How the entries of one kind of aggregate are read from a chunk and rendered into one.
+
+    A chunk has at most `max_entries`, which shapes nothing: with few, there is little to render and to store when one
+    changes; with many, there are few to load when all are needed.
+    """
+
+    max_entries: ClassVar[int]
 
     def parse(self, chunk: Chunk) -> dict[str, Entry]:
         """The entries of a chunk by key."""
@@ -123,7 +127,7 @@ class ChunkedMap(Generic[Entry]):
         ordered = sorted(entries.items(), key=_KEY)
         if not ordered and lower:
             return
-        pieces = max(1, -(-len(ordered) // MAX_ENTRIES))
+        pieces = max(1, -(-len(ordered) // self._codec.max_entries))
         # Halves rather than a full chunk and a remainder, so that the next insertion does not split again.
         step = -(-len(ordered) // pieces) or 1
         for start in range(0, max(len(ordered), 1), step):

@@ -7,7 +7,7 @@ code point, and `_last-serial` is the index of the last event that changed the p
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from html import escape
-from typing import Any
+from typing import Any, ClassVar
 
 import msgspec
 import orjson
@@ -102,6 +102,8 @@ def read_facts(chunk: Chunk) -> list[FileFacts]:
 
 class FileCodec:
     """Files of a project in chunks: facts as MessagePack, entries of the pages as JSON and HTML."""
+
+    max_entries: ClassVar[int] = 16
 
     def __init__(self, header: ProjectHeader, *, html: bool) -> None:
         self._header = header

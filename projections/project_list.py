@@ -6,6 +6,7 @@ many as projects. When it is rendered depends on nothing but claims and events.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import ClassVar
 
 import msgspec
 import orjson
@@ -38,6 +39,8 @@ class _Header(msgspec.Struct, array_like=True):
 
 
 class _NameCodec:
+    max_entries: ClassVar[int] = 64
+
     def parse(self, chunk: Chunk) -> dict[str, bytes]:
         entries = orjson.loads(b"[" + chunk.body + b"]")
         return {entry["name"]: _entry(entry["name"]) for entry in entries}

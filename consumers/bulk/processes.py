@@ -11,7 +11,7 @@ import os
 import signal
 import threading
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
@@ -27,7 +27,10 @@ WORTH_READING = 10_000
 """So many events of a log are worth to be read in processes."""
 
 WORTH_ROUNDS = 1_000
-"""So many events are worth to be folded in processes, and so many bins to be sealed."""
+"""So many events are worth to be folded in processes, and so many bins to be sealed, even if they must be started."""
+
+WORTH_RUNNING = 32
+"""So many are, if they run already."""
 
 IDLE_SECONDS = 60.0
 """How long processes that nobody needs are kept: who has a long batch to do often has another."""
@@ -50,8 +53,35 @@ class Processes:
         self.count = len(os.sched_getaffinity(0))
         self._pool: ProcessPoolExecutor | None = None
         self._used_at = 0.0
+        self._are_missed = False
+        self._starting: threading.Thread | None = None
 
-    async def in_order(self, tasks: AsyncIterable[Callable[[], R]]) -> AsyncGenerator[R, None]:
+    def are_worth(self, count: int) -> bool:
+        """Whether so many events are to be folded here, or so many bins sealed. If they only would be if processes ran,
+        `rest` starts them: who has some at once may have so many again.
+        """
+        if count >= WORTH_ROUNDS:
+            return True
+        are_ready = self._pool is not None and (self._starting is None or not self._starting.is_alive())
+        self._are_missed = self._are_missed or (count >= WORTH_RUNNING and not are_ready)
+        return count >= WORTH_RUNNING and are_ready
+
+    def rest(self) -> None:
+        """There is nothing to do: begin to start the processes if they were missed, end them if nobody needs them."""
+        if self._are_missed and self._pool is None:
+            self._used_at = monotonic()
+            self._starting = threading.Thread(target=self._warm_up, name="start-processes", daemon=True)
+            self._starting.start()
+        elif monotonic() - self._used_at > IDLE_SECONDS:
+            self.close()
+        self._are_missed = False
+
+    def _warm_up(self) -> None:
+        wait([self._begin(_nothing) for _ in range(self.count)])
+
+    async def in_order(
+        self, tasks: AsyncIterable[Callable[[], R]] | Iterable[Callable[[], R]]
+    ) -> AsyncGenerator[R, None]:
         """Run tasks, a few more at a time than there are processes, and give their results in the order of tasks.
 
         When it ends in any way, none runs any more.
@@ -60,8 +90,10 @@ class Processes:
             ProcessKilledError: a process was killed from outside.
         """
         pending: deque[Future[R]] = deque()
+        if self._starting is not None:
+            await asyncio.to_thread(self._starting.join)
         try:
-            async for task in tasks:
+            async for task in tasks if isinstance(tasks, AsyncIterable) else _each(tasks):
                 pending.append(self._begin(task))
                 if len(pending) > 2 * self.count:
                     yield await _first(pending)
@@ -80,13 +112,11 @@ class Processes:
             if pending:
                 await asyncio.to_thread(wait, list(pending))
 
-    def close_if_idle(self) -> None:
-        """End the processes if they were not needed for a while."""
-        if monotonic() - self._used_at > IDLE_SECONDS:
-            self.close()
-
     def close(self) -> None:
         """Wait for what runs, and end the processes; they are started anew when they are needed again."""
+        if self._starting is not None:
+            self._starting.join()
+            self._starting = None
         if self._pool is not None:
             self._pool.shutdown(cancel_futures=True)
             self._pool = None
@@ -120,6 +150,15 @@ def _without_ctrl_c() -> Iterator[None]:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
+
+
+def _nothing() -> None:
+    """What a process does that is only to be there."""
+
+
+async def _each(tasks: Iterable[R]) -> AsyncIterator[R]:
+    for task in tasks:
+        yield task
 
 
 async def _first(pending: "deque[Future[R]]") -> R:

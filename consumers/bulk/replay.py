@@ -26,10 +26,10 @@ from typing import NamedTuple, TypeVar
 import msgspec
 
 from consumers.bulk import tasks
+from consumers.bulk.carriers import bin_parts
 from consumers.bulk.effort import FOLDING, READING, SEALING, WHOLE, Report
 from consumers.bulk.partitions import Block, SpillError, append_block, read_blocks
 from consumers.bulk.processes import Processes
-from consumers.bulk.rounds import bin_parts
 from consumers.bulk.tasks import EVENT_PARTS, Batch, FoldedPart, SealedPart, Slice, count_shares, share
 from consumers.chain_reader import ChainReader, ReaderState, ValidPublication
 from consumers.edition import DivergenceError, Edition
@@ -49,7 +49,7 @@ from schemas.publications import Claim
 
 R = TypeVar("R", Slice, FoldedPart, SealedPart)
 
-_FORMAT = 2
+_FORMAT = 3
 
 
 class _Plan(NamedTuple):

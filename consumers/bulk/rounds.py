@@ -6,9 +6,8 @@ publication; what it is to keep they write down, and this process, which alone w
 
 import asyncio
 import shutil
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import aclosing
-from functools import partial
 from pathlib import Path
 from secrets import token_hex
 
@@ -16,27 +15,20 @@ import msgspec
 
 from consumers import rounds, state
 from consumers.bulk import tasks
+from consumers.bulk.carriers import Carrier, Files, Sent
 from consumers.bulk.effort import FOLDING, READING, SEALING, WHOLE
-from consumers.bulk.partitions import count_partitions, read_blocks
+from consumers.bulk.partitions import read_blocks
 from consumers.bulk.processes import Processes
-from consumers.bulk.tasks import EVENT_PARTS, Batch, FoldedPart, Kept, SealedPart, ToKeep, count_shares, share
-from consumers.edition import Choice
+from consumers.bulk.tasks import Batch, Kept, SealedPart, ToKeep
+from consumers.state import Rows
+from consumers.workers import Begun
 from projections.bins import Page, TargetChange, hashed_path
+from projections.prefix import Routed
 from projections.project_list import Listing
 from projections.repository import RoleEntry
 
-_BINS_PER_PART = 64
+_SAVED_AT_ONCE_BYTES = 8 * 2**20
 _decode_kept = msgspec.msgpack.Decoder(Kept).decode
-
-
-def bin_parts(choice: Choice, events: int) -> int:
-    """Into how many parts bins are divided: in one there are about 64 to look at, and a bounded number of changes.
-
-    An event changes at most three targets: its file, and both pages of its project.
-    """
-    bins = choice.layout.count
-    visited = min(bins, len(choice.stamps) + 3 * events)
-    return min(bins, max(-(-visited // _BINS_PER_PART), count_partitions(3 * events)))
 
 
 class BulkRounds:
@@ -49,45 +41,25 @@ class BulkRounds:
         self._processes = processes
         self._remote = remote
         self._folder = job.spill / "bulk"
-        self._names: list[str] = []
         self._choice = job.edition.choice()
-        self._batch: Batch | None = None
+        self._rendering: tuple[Batch, Carrier] | None = None
+        self._unsaved: list[ToKeep] = []
+        self._saving: Begun[None] | None = None
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """Delete what was spilled."""
-        shutil.rmtree(self._folder, ignore_errors=True)
+        if self._saving is not None:
+            await self._saving.stop()
+        if self._folder.exists():
+            await self._workers.run(shutil.rmtree, self._folder, ignore_errors=True)
 
     async def fold(self) -> list[Listing]:
         """Fold the events."""
-        edition = self._edition
         listings: list[Listing] = []
-        first = edition.before.size
-        async for extension in self._tail.extensions(edition.after.size, routed=False):
-            await rounds.keep_extension(self._store, extension, self._sink)
-            if edition.before.authority is None and first == edition.before.size and extension.ceremonies:
-                first = extension.ceremonies[0].index + 1  # before the first root no event is for an aggregate
-        batch = self._batch = Batch(
-            folder=self._folder / token_hex(8),
-            slices=await self._tail.files(edition.after.size),
-            first=first,
-            end=edition.after.size,
-            choice=self._choice._replace(stamps={}),
-            bin_parts=bin_parts(self._choice, edition.size),
-            html=edition.authority.settings.html_pages,
-            sink=self._remote,
-            state=self._store.path if edition.before.size else None,
-            last=self._last.of(range(0)),
-            pages=self._pages,
-        )
-
-        async def folding() -> AsyncIterator[Callable[[], FoldedPart]]:
-            shares = count_shares(edition.size)
-            for number in range(shares):
-                yield partial(tasks.fold_projects, batch, number, share(number, shares, EVENT_PARTS))
-
-        async with aclosing(self._processes.in_order(folding())) as folded:
+        batch, carrier = self._rendering = await self._begin()
+        async with aclosing(self._processes.in_order(carrier.folding(batch))) as folded:
             async for done in folded:
-                await self._save(done.kept)
+                await self._save_behind(done.kept)
                 for path, digest, token in done.pages:
                     hashed = hashed_path(path, digest)
                     self._sink.adopt(hashed, digest, token)
@@ -95,64 +67,120 @@ class BulkRounds:
                 for path in done.hidden:
                     self._sink.show(f"targets/{path}", None)
                 listings.extend(done.listings)
-                self._names.append(done.name)
-                self._advance(READING, FOLDING, len(self._names), count_shares(edition.size))
+                carrier.take(done)
+                self._advance(READING, FOLDING, done.task + 1, carrier.shares)
         return listings
+
+    async def _begin(self) -> tuple[Batch, Carrier]:
+        """What the tasks share, and how they get at what is theirs."""
+        edition, choice = self._edition, self._choice
+        batch = Batch(
+            folder=self._folder / token_hex(8),
+            choice=choice._replace(stamps={}),
+            html=edition.authority.settings.html_pages,
+            sink=self._remote,
+            state=self._store.path if edition.before.size else None,
+            last=self._last.of(()),
+            pages=self._pages,
+        )
+        is_short = self._tail.has_in_memory(edition.after.size)
+        routed: list[Routed] = []
+        first = edition.before.size
+        async for extension in self._tail.extensions(edition.after.size, routed=is_short):
+            await rounds.keep_extension(self._store, extension, self._sink)
+            routed += extension.routed
+            if edition.before.authority is None and first == edition.before.size and extension.ceremonies:
+                first = extension.ceremonies[0].index + 1  # before the first root no event is for an aggregate
+        if is_short:
+            return batch, Sent(choice, routed)
+        files = Files(choice, edition.size)
+        slices = await self._tail.files(edition.after.size)
+        return batch._replace(slices=slices, first=first, end=edition.after.size, bin_parts=files.bin_parts), files
 
     async def add(self, pages: Sequence[Page], changes: Sequence[TargetChange]) -> None:
         """Add pages and changes of targets."""
+        batch, carrier = self._folded()
         async with rounds.page_writer(self._workers, self._sink, self._pages) as writer:
             await writer.add([(page, None) for page in pages])
             rounds.hide_pages(changes, self._sink)
-        self._names.append(await self._workers.run(tasks.write_targets, self._folded(), "list", changes))
+        await self._workers.run(carrier.add, batch, changes)
 
     async def seal(self) -> dict[str, RoleEntry]:
         """Render and seal bins."""
-        batch = self._folded()
+        batch, carrier = self._folded()
         entries: dict[str, RoleEntry] = {}
-        async with aclosing(self._processes.in_order(self._sealing(batch))) as sealed:
+        headers: list[tuple[str, bytes]] = []
+        groups = carrier.groups()
+        await self._begin_to_save()
+        async with aclosing(self._processes.in_order(self._sealing(batch, carrier, groups))) as sealed:
             async for done in sealed:
-                await self._store.save(done.headers)
+                headers.extend(done.headers)
                 for name, entry in done.entries.items():
                     self._sink.adopt(f"metadata/{entry.version}.{name}.json", entry.sha256, done.tokens[name])
                 for name, targets in done.stuffed.items():
                     rounds.warn_of_stuffed(name, done.entries[name].length, targets)
                 entries.update(done.entries)
                 self._sealer.packed.update(done.packed)
-                self._advance(READING + FOLDING, SEALING, done.task + 1, batch.bin_parts)
+                self._advance(READING + FOLDING, SEALING, done.task + 1, len(groups))
+        await self._saved()
+        await self._store.save(headers)
         return entries
 
-    async def _sealing(self, batch: Batch) -> AsyncIterator[Callable[[], SealedPart]]:
+    def _sealing(
+        self, batch: Batch, carrier: Carrier, groups: Sequence[Iterable[int]]
+    ) -> Iterator[Callable[[], SealedPart]]:
         layout = self._choice.layout
-        for part in range(batch.bin_parts):
-            bins = layout.bins_of(part, batch.bin_parts)
+        for number, bins in enumerate(groups):
             some = batch._replace(choice=self._choice.of(bins), last=self._last.of(bins), slices=())
             sealer = self._sealer.remote(map(layout.name, bins))
             if sealer is not None:
-                yield partial(tasks.seal_bins, some, part, self._names, sealer)
+                yield carrier.sealing(some, number, sealer)
 
     def _advance(self, before: int, phase: int, done: int, tasks_: int) -> None:
         size = self._edition.size
         self._report(size * before + size * phase * done // tasks_, size * WHOLE)
 
-    def _folded(self) -> Batch:
-        if self._batch is None:
+    def _folded(self) -> tuple[Batch, Carrier]:
+        if self._rendering is None:
             raise ValueError("nothing was folded yet")
-        return self._batch
+        return self._rendering
 
-    async def _save(self, kept: ToKeep) -> None:
-        """Save what a task made for the state."""
-        if kept.file:
-            path = Path(kept.file)
+    async def _save_behind(self, kept: ToKeep) -> None:
+        """Save what a task made for the state, some time: if it is little, with that of others."""
+        self._unsaved.append(kept)
+        if kept.file or sum(len(block) for each in self._unsaved for block in each.blocks) >= _SAVED_AT_ONCE_BYTES:
+            await self._begin_to_save()
+
+    async def _begin_to_save(self) -> None:
+        """Begin to save what is to be saved, when what was begun before is done."""
+        await self._saved()
+        unsaved, self._unsaved = self._unsaved, []
+        self._saving = self._workers.ahead(self._save(unsaved))
+
+    async def _saved(self) -> None:
+        """Wait for what was begun."""
+        if self._saving is not None:
+            await self._saving.result()
+            self._saving = None
+
+    async def _save(self, parts: Sequence[ToKeep]) -> None:
+        """Save what tasks made for the state."""
+        for path in (Path(kept.file) for kept in parts if kept.file):
             blocks = read_blocks(path)
             while (block := await self._workers.run(next, blocks, None)) is not None:
-                await self._save_block(block.data)
+                await self._save_blocks([block.data])
             await asyncio.to_thread(path.unlink)
-        for data in kept.blocks:
-            await self._save_block(data)
+        await self._save_blocks([block for kept in parts for block in kept.blocks])
 
-    async def _save_block(self, data: bytes) -> None:
-        kept = await self._workers.run(_decode_kept, data)
+    async def _save_blocks(self, blocks: Sequence[bytes]) -> None:
+        kept = await self._workers.run(_joined, blocks)
         await state.save_rows(self._store, kept.rows)
         await state.save_seen(self._store, kept.seen)
         await state.save_judged(self._store, "events", kept.judged)
+
+
+def _joined(blocks: Iterable[bytes]) -> Kept:
+    whole = Kept(Rows([]))
+    for block in blocks:
+        whole.add(_decode_kept(block))
+    return whole

@@ -2,12 +2,12 @@
 
     slices of the log ──read──▶ events by project ──fold──▶ targets by bin ──seal──▶ metadata
 
-Each function is one task. What it hands on to a later one is in a file of its own (`consumers.bulk.parts`), which
-counts when whoever shares out the work has its result: what others left behind, because they were killed, is passed
-over.
+Each function is one task. In a long batch, what it hands on to a later one is in a file of its own
+(`consumers.bulk.parts`), which counts when whoever shares out the work has its result: what others left behind, because
+they were killed, is passed over. In a short batch events and targets are sent with the tasks and their results.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from hashlib import blake2b
 from heapq import merge
 from operator import attrgetter
@@ -49,6 +49,8 @@ _SENT_BYTES = 2**20
 
 _events = Parts(Routed)
 _targets = Parts(TargetChange)
+_decode_events = msgspec.msgpack.Decoder(list[Routed]).decode
+_decode_targets = msgspec.msgpack.Decoder(list[TargetChange]).decode
 _decode_others = msgspec.msgpack.Decoder(list[Other]).decode
 _encode = msgspec.msgpack.Encoder().encode
 
@@ -143,19 +145,21 @@ def share(number: int, shares: int, parts: int) -> range:
 class Batch(NamedTuple):
     """What the tasks of a batch share.
 
-    `slices` are files of events, of which those from `first` to `end` (exclusive) count. The state is that from before
-    the batch; without one, there is nothing before. `last` are its bins, those that a task needs, and `pages` is how
-    pages are kept; None: no state is to keep anything.
+    The state is that from before the batch; without one, there is nothing before. `last` are its bins, those that a
+    task needs, and `pages` is how pages are kept; None: no state is to keep anything.
+
+    Of a long batch, `slices` are files of events, of which those from `first` to `end` (exclusive) count, and
+    `bin_parts` says into how many groups bins are divided. A short one has neither.
     """
 
     folder: Path
-    slices: Sequence[Path]
-    first: int
-    end: int
     choice: Choice
-    bin_parts: int
     html: bool
     sink: Sink
+    slices: Sequence[Path] = ()
+    first: int = 0
+    end: int = 0
+    bin_parts: int = 0
     state: Path | None = None
     last: LastBins | None = None
     pages: KeptPages | None = None
@@ -174,6 +178,12 @@ class Kept(msgspec.Struct, array_like=True):
     seen: list[Seen] = []
     judged: list[Judged] = []
 
+    def add(self, other: "Kept") -> None:
+        """Add what another task made."""
+        self.rows.add(other.rows)
+        self.seen += other.seen
+        self.judged += other.judged
+
 
 class PutPage(NamedTuple):
     """A page that a process wrote: its target path, its digest, and what the sink said."""
@@ -184,13 +194,14 @@ class PutPage(NamedTuple):
 
 
 class FoldedPart(NamedTuple):
-    """Projects and facts that were folded. `name` is that of the file of their targets by bins, `kept` is what a
-    state is to keep. `files` says how many files were written, `pages` which pages are new, `hidden` which are gone;
-    `missing` are distribution files that were not there to be taken.
+    """Projects and facts that were folded. `name` is that of the file of their targets by bins; in a short batch,
+    `targets` are these themselves. `kept` is what a state is to keep. `files` says how many files were written, `pages`
+    which pages are new, `hidden` which are gone; `missing` are distribution files that were not there to be taken.
     """
 
     task: int
     name: str
+    targets: dict[int, bytes]
     kept: "ToKeep"
     listings: list[Listing]
     files: int
@@ -201,10 +212,29 @@ class FoldedPart(NamedTuple):
 
 def fold_projects(batch: Batch, task: int, parts: range) -> FoldedPart:
     """Fold the projects and facts of some parts: write their pages, and their targets by bins."""
-    items = [
-        item for item in _events.read(batch.slices, parts.start, parts.stop) if batch.first <= item.index < batch.end
-    ]
-    done = FoldedPart(task, "", ToKeep(), [], 0, [], [], [])
+    read = _events.read(batch.slices, parts.start, parts.stop)
+    done, targets = _fold(batch, task, [item for item in read if batch.first <= item.index < batch.end])
+    return done._replace(name=write_targets(batch, str(task), targets))
+
+
+def fold_sent(batch: Batch, task: int, items: bytes) -> FoldedPart:
+    """As `fold_projects`, in a short batch: the events of some aggregates, as `pack_events` gives them."""
+    done, targets = _fold(batch, task, _decode_events(items))
+    return done._replace(targets=pack_targets(batch.choice, targets))
+
+
+def pack_events(items: Sequence[Routed]) -> bytes:
+    """Events as they are sent."""
+    return _encode(items)
+
+
+def pack_targets(choice: Choice, changes: Iterable[TargetChange]) -> dict[int, bytes]:
+    """Changes of targets as they are sent, by bin."""
+    return {index: _encode(some) for index, some in by_bin(choice.layout, changes).items()}
+
+
+def _fold(batch: Batch, task: int, items: Sequence[Routed]) -> tuple[FoldedPart, list[TargetChange]]:
+    done = FoldedPart(task, "", {}, ToKeep(), [], 0, [], [], [])
     keeping = _Keeping(batch.folder / "kept" / f"{task}.{token_hex(8)}")
     files = 0
     targets: list[TargetChange] = []
@@ -226,8 +256,7 @@ def fold_projects(batch: Batch, task: int, parts: range) -> FoldedPart:
     files += 2 * len(done.pages)
     # Who keeps nothing has the pages where they belong.
     pages = done.pages if batch.keeps else []
-    name = write_targets(batch, str(task), targets)
-    return done._replace(name=name, kept=keeping.finish(), files=files, pages=pages)
+    return done._replace(kept=keeping.finish(), files=files, pages=pages), targets
 
 
 def groups(items: Sequence[Routed], size: int) -> Iterable[tuple[list[str], list[Routed]]]:
@@ -342,7 +371,7 @@ class SealedPart(NamedTuple):
 
 
 def seal_bins(batch: Batch, task: int, names: Sequence[str], sealer: Sealer) -> SealedPart:
-    """Render the bins of one group; check what the log says of them, and write their files.
+    """Render the bins of one group; sign them or check what the log says of them, and write their files.
 
     Args:
         batch: the batch.
@@ -357,8 +386,23 @@ def seal_bins(batch: Batch, task: int, names: Sequence[str], sealer: Sealer) -> 
     layout = batch.choice.layout
     paths = [batch.folder / "targets" / name for name in names]
     changes = by_bin(layout, _targets.read(paths, task, task + 1))
-    done = SealedPart(task, [], {}, {}, {}, {})
     visited = batch.choice.visited(layout.bins_of(task, batch.bin_parts), changes)
+    return _seal(batch, task, visited, changes, sealer)
+
+
+def seal_sent(batch: Batch, task: int, targets: Mapping[int, Sequence[bytes]], sealer: Sealer) -> SealedPart:
+    """As `seal_bins`, in a short batch: bins with the changes of their targets, as `pack_targets` gives them."""
+    changes = {index: [change for data in some for change in _decode_targets(data)] for index, some in targets.items()}
+    return _seal(batch, task, sorted(targets), changes, sealer)
+
+
+def _seal(
+    batch: Batch, task: int, visited: Sequence[int], changes: Mapping[int, Sequence[TargetChange]], sealer: Sealer
+) -> SealedPart:
+    layout = batch.choice.layout
+    done = SealedPart(task, [], {}, {}, {}, {})
+    if batch.last is not None:
+        batch.last.prefetch(visited)
     stored = open_state(batch.state).headers([layout.key(index) for index in visited])
     for start in range(0, len(visited), _BINS_AT_ONCE):
         group = visited[start : start + _BINS_AT_ONCE]

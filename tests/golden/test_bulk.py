@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from consumers import renderer, tail
-from consumers.bulk import partitions, tasks
+from consumers.bulk import partitions, processes, tasks
 from consumers.bulk.processes import ProcessKilledError
 from consumers.bulk.rounds import BulkRounds
 from consumers.context import Context
@@ -35,28 +35,45 @@ def stepped(context: Context, tmp_path_factory: pytest.TempPathFactory) -> list[
     return [folder / f"{number}.sqlite" for number in step_all(context, folder)]
 
 
+@pytest.fixture(params=["files", "sent"])
+def way(request: pytest.FixtureRequest) -> str:
+    """How what tasks hand on gets from one to another."""
+    return str(request.param)
+
+
 @pytest.fixture
-def bulk(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
-    """Every batch counts as long, and is cut into many pieces, and nearly every page is kept as a file; the sizes of
-    batches that were done in processes.
+def bulk(monkeypatch: pytest.MonkeyPatch, way: str) -> Iterator[list[int]]:
+    """Every batch is done in processes, and cut into many pieces, and nearly every page is kept as a file. Gives the
+    sizes of these batches.
     """
     sizes: list[int] = []
+    ways: set[str] = set()
+    begin = BulkRounds._begin
     fold = BulkRounds.fold
 
     async def counting(self: BulkRounds) -> Any:
         sizes.append(self._edition.size)
         return await fold(self)
 
+    async def noting(self: BulkRounds) -> Any:
+        batch, carrier = await begin(self)
+        ways.add(type(carrier).__name__.lower())
+        return batch, carrier
+
     monkeypatch.setattr(BulkRounds, "fold", counting)
-    monkeypatch.setattr(renderer, "WORTH_ROUNDS", 0)
+    monkeypatch.setattr(BulkRounds, "_begin", noting)
+    monkeypatch.setattr(processes, "WORTH_ROUNDS", 0)
     monkeypatch.setattr(renderer, "KEPT_FROM_BYTES", 600)
     monkeypatch.setattr(tasks, "_SENT_BYTES", 1_000)
-    monkeypatch.setattr(tail, "WORTH_READING", 0)
-    monkeypatch.setattr(tail, "_LOOK_AFTER", 0)
-    monkeypatch.setattr(tail, "SLICE_BYTES", 10_000)
-    monkeypatch.setattr(partitions, "ITEMS_PER_PARTITION", 30)
+    if way == "files":
+        monkeypatch.setattr(tail, "WORTH_READING", 0)
+        monkeypatch.setattr(tail, "KEPT_BYTES", 0)
+        monkeypatch.setattr(tail, "_LOOK_AFTER", 0)
+        monkeypatch.setattr(tail, "SLICE_BYTES", 10_000)
+        monkeypatch.setattr(partitions, "ITEMS_PER_PARTITION", 30)
     yield sizes
     assert sizes
+    assert ways == {way}
 
 
 @pytest.mark.parametrize("place", [0, 6, 14])
@@ -69,7 +86,7 @@ def test_a_state_is_what_one_process_makes_of_it(
 
 
 def test_a_tree_is_what_one_process_makes_of_it(
-    context: Context, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+    context: Context, tmp_path: Path, way: str, request: pytest.FixtureRequest
 ) -> None:
     def publish(name: str) -> dict[str, str]:
         async def run() -> None:
@@ -85,7 +102,7 @@ def test_a_tree_is_what_one_process_makes_of_it(
     expected = publish("alone")
     bulk: list[int] = request.getfixturevalue("bulk")
     assert publish("together") == expected
-    assert bulk
+    assert bulk, way
     assert not list((tmp_path / "together.staging").glob("*"))
     assert not (context.state / "together.sqlite-wal").exists(), "a state is one file when its consumer has stopped"
 

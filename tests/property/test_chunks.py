@@ -1,6 +1,7 @@
 """Chunks: a sorted map whose borders never show."""
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 import pytest
 from hypothesis import given, settings
@@ -12,11 +13,13 @@ from projections.pages import ProjectHeader, Release, json_page, page_bodies
 from projections.project_list import _NameCodec
 from tests.property.store import apply_change
 
-MAX_ENTRIES = 64  # docs/design.md: sorted chunks of 32 to 64 entries
+MAX_ENTRIES = 64
 
 
 class PlainCodec:
     """Entries as `key=value` lines, counting what is parsed and rendered."""
+
+    max_entries: ClassVar[int] = MAX_ENTRIES
 
     def __init__(self) -> None:
         self.parsed = 0

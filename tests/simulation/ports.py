@@ -277,6 +277,9 @@ class SimKept:
         self._leave("read")
         return data
 
+    def prefetch(self, names: Iterable[str]) -> None:
+        pass
+
     def names(self) -> list[str]:
         self._enter("names")
         return list(self._disk.kept)

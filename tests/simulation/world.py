@@ -392,7 +392,8 @@ class World:
             "consumers.rounds.PROJECTS_PER_GROUP": sizes.projects_per_group,
             "consumers.renderer.KEPT_FROM_BYTES": sizes.page_bytes,
             "consumers.tail.KEPT_BYTES": sizes.kept_bytes,
-            "projections.chunks.MAX_ENTRIES": sizes.max_entries,
+            "projections.pages.FileCodec.max_entries": sizes.max_entries,
+            "projections.project_list._NameCodec.max_entries": sizes.max_entries,
             "consumers.rounds.token_hex": lambda _: "",
             "consumers.rounds.hash": lambda key: crc32(key.encode()),
         }

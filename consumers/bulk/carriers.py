@@ -1,0 +1,143 @@
+"""How events get to the tasks that fold them, and changed targets from there to those that seal bins.
+
+Files    through files, whatever their number
+Sent     with the tasks and their results: a short batch has nothing to write and to read again
+"""
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
+from typing import Protocol
+
+from consumers.bins import Sealer
+from consumers.bulk import tasks
+from consumers.bulk.partitions import count_partitions
+from consumers.bulk.tasks import EVENT_PARTS, Batch, FoldedPart, SealedPart, count_shares, share
+from consumers.edition import Choice
+from projections.bins import TargetChange
+from projections.prefix import Routed
+
+_BINS_PER_TASK = 64
+_LEAST_BINS_PER_TASK = 8
+_EVENTS_PER_TASK = 32
+_LEAST_EVENTS_PER_TASK = 4
+_TASKS_PER_CORE = 4
+"""Some take longer than others: with so many, no core waits long for another at the end."""
+
+
+class Carrier(Protocol):
+    """Makes the tasks of one batch, whose events and bins it shares out."""
+
+    shares: int
+    """Into how many tasks of folding the events are divided."""
+
+    def folding(self, batch: Batch) -> Iterator[Callable[[], FoldedPart]]:
+        """The tasks of folding."""
+
+    def take(self, done: FoldedPart) -> None:
+        """One of them was done."""
+
+    def add(self, batch: Batch, changes: Sequence[TargetChange]) -> None:
+        """Add changes of targets that come from elsewhere."""
+
+    def groups(self) -> list[Iterable[int]]:
+        """Groups of bins, each for one task of sealing, when all that changes them is known."""
+
+    def sealing(self, batch: Batch, group: int, sealer: Sealer) -> Callable[[], SealedPart]:
+        """The task that seals one of these groups."""
+
+
+def bin_parts(choice: Choice, events: int) -> int:
+    """Into how many parts bins are divided: in one there are about 64 to look at, and a bounded number of changes.
+
+    An event changes at most three targets: its file, and both pages of its project.
+    """
+    bins = choice.layout.count
+    visited = min(bins, len(choice.stamps) + 3 * events)
+    return min(bins, max(-(-visited // _BINS_PER_TASK), count_partitions(3 * events)))
+
+
+class Files:
+    """Through files: those of the batch's slices hold its events."""
+
+    def __init__(self, choice: Choice, events: int) -> None:
+        self._choice = choice
+        self._names: list[str] = []
+        self.shares = count_shares(events)
+        self.bin_parts = bin_parts(choice, events)
+
+    def folding(self, batch: Batch) -> Iterator[Callable[[], FoldedPart]]:
+        """The tasks of folding."""
+        for number in range(self.shares):
+            yield partial(tasks.fold_projects, batch, number, share(number, self.shares, EVENT_PARTS))
+
+    def take(self, done: FoldedPart) -> None:
+        """One of them was done."""
+        self._names.append(done.name)
+
+    def add(self, batch: Batch, changes: Sequence[TargetChange]) -> None:
+        """Add changes of targets that come from elsewhere."""
+        self._names.append(tasks.write_targets(batch, "list", changes))
+
+    def groups(self) -> list[Iterable[int]]:
+        """Neighbouring bins, whether anything changes them or not."""
+        return [self._choice.layout.bins_of(part, self.bin_parts) for part in range(self.bin_parts)]
+
+    def sealing(self, batch: Batch, group: int, sealer: Sealer) -> Callable[[], SealedPart]:
+        """The task that seals one of these groups."""
+        return partial(tasks.seal_bins, batch, group, self._names, sealer)
+
+
+class Sent:
+    """With the tasks and their results."""
+
+    def __init__(self, choice: Choice, events: Sequence[Routed]) -> None:
+        self._choice = choice
+        self._targets: dict[int, list[bytes]] = {}
+        self._events = _shared(events)
+        self._groups: list[Sequence[int]] = []
+        self.shares = len(self._events)
+
+    def folding(self, batch: Batch) -> Iterator[Callable[[], FoldedPart]]:
+        """The tasks of folding."""
+        for number, items in enumerate(self._events):
+            yield partial(tasks.fold_sent, batch, number, tasks.pack_events(items))
+
+    def take(self, done: FoldedPart) -> None:
+        """One of them was done."""
+        for index, data in done.targets.items():
+            self._targets.setdefault(index, []).append(data)
+
+    def add(self, batch: Batch, changes: Sequence[TargetChange]) -> None:
+        """Add changes of targets that come from elsewhere."""
+        for index, data in tasks.pack_targets(batch.choice, changes).items():
+            self._targets.setdefault(index, []).append(data)
+
+    def groups(self) -> list[Iterable[int]]:
+        """The bins that are to be looked at."""
+        visited = sorted({*self._choice.stamps, *self._targets})
+        size = _in_a_task(len(visited), _LEAST_BINS_PER_TASK, _BINS_PER_TASK)
+        self._groups = [visited[start : start + size] for start in range(0, len(visited), size)]
+        return list(self._groups)
+
+    def sealing(self, batch: Batch, group: int, sealer: Sealer) -> Callable[[], SealedPart]:
+        """The task that seals one of these groups."""
+        targets = {index: self._targets.get(index, ()) for index in self._groups[group]}
+        return partial(tasks.seal_sent, batch, group, targets, sealer)
+
+
+def _in_a_task(count: int, least: int, most: int) -> int:
+    """How many of so many things one task takes."""
+    return min(max(-(-count // (_TASKS_PER_CORE * len(os.sched_getaffinity(0)))), least), most)
+
+
+def _shared(events: Sequence[Routed]) -> list[list[Routed]]:
+    """Events in about as many shares as they are worth; those of an aggregate stay together and in order."""
+    by_key: dict[str, list[Routed]] = {}
+    for item in events:
+        by_key.setdefault(item.key, []).append(item)
+    count = -(-len(events) // _in_a_task(len(events), _LEAST_EVENTS_PER_TASK, _EVENTS_PER_TASK))
+    shares: list[list[Routed]] = [[] for _ in range(min(count, len(by_key)))]
+    for place, items in enumerate(sorted(by_key.values(), key=len, reverse=True)):
+        shares[place % len(shares)].extend(items)
+    return shares

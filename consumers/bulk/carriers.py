@@ -23,6 +23,7 @@ _EVENTS_PER_TASK = 32
 _LEAST_EVENTS_PER_TASK = 4
 _TASKS_PER_CORE = 4
 """Some take longer than others: with so many, no core waits long for another at the end."""
+_MOST_SHARES = 64
 
 
 class Carrier(Protocol):
@@ -137,7 +138,7 @@ def _shared(events: Sequence[Routed]) -> list[list[Routed]]:
     for item in events:
         by_key.setdefault(item.key, []).append(item)
     count = -(-len(events) // _in_a_task(len(events), _LEAST_EVENTS_PER_TASK, _EVENTS_PER_TASK))
-    shares: list[list[Routed]] = [[] for _ in range(min(count, len(by_key)))]
+    shares: list[list[Routed]] = [[] for _ in range(min(count, len(by_key), _MOST_SHARES))]
     for place, items in enumerate(sorted(by_key.values(), key=len, reverse=True)):
         shares[place % len(shares)].extend(items)
     return shares

@@ -40,7 +40,7 @@ class Report:
         Args:
             name: what was measured.
             seconds: of each repetition; printed as the median, with least and most.
-            floor: seconds of the floor in the same run, if there is one; or of each repetition, measured right after it.
+            floor: seconds of the floor in the same run, if there is one; or one for each repetition, measured with it.
             per: of how many.
             unit: what these are.
             more: what else is to be known of it.

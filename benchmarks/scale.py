@@ -21,7 +21,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from itertools import islice
 from pathlib import Path
-from statistics import median
 from time import perf_counter, sleep
 from typing import Any
 
@@ -50,8 +49,9 @@ from ledger.storage import DirectoryStorage
 SINGLE_UPLOADS = 30
 BATCHES = (10, 100, 1_000)
 REPETITIONS = 5
-"""So often each batch is measured, after a first time that does not count: it may start processes."""
-FOLLOWING = 2 * SINGLE_UPLOADS + 2 * (REPETITIONS + 1) * sum(BATCHES)
+WARM_UPS = 2
+"""So often each batch is published before it is measured: the first misses processes, which start in the second."""
+FOLLOWING = 2 * SINGLE_UPLOADS + 2 * (REPETITIONS + WARM_UPS) * sum(BATCHES)
 """How many events are enough for the step `follow`."""
 MISSED = 10
 """A publisher that was stopped has missed one event in so many."""
@@ -149,12 +149,12 @@ async def _follow(context: Context, records: Iterator[bytes], report: Report) ->
         pages: list[Path] = []
         for count in BATCHES:
             times, floor, with_pages = [], [], []
-            for repetition in range(REPETITIONS + 1):
+            for repetition in range(REPETITIONS + WARM_UPS):
                 batch = list(islice(records, count))
                 seconds = await publish(opened, signer, batch)
                 files = signed_files(context, opened.follower.head.number)
                 pages = _pages(context, batch)
-                if repetition:
+                if repetition >= WARM_UPS:
                     times.append(seconds)
                     floor.append(await asyncio.to_thread(floors.publication, files))
                     with_pages.append(await asyncio.to_thread(floors.publication, files, pages))

@@ -93,9 +93,9 @@ class Renderer:
         processes = self._workers.processes
         # What is about all projects or all bins is for one process: it is rare, and no matter of events.
         is_plain = edition.old_layout is None and not edition.renders_all_pages
-        if processes is not None and is_plain and processes.are_worth(max(edition.size, len(edition.choice().stamps))):
+        if processes is not None and is_plain and sealer.remote(()) is not None:
             remote = sink.remote()
-            if remote is not None and sealer.remote(()) is not None:
+            if remote is not None and processes.are_worth(max(edition.size, len(edition.choice().stamps))):
                 return BulkRounds(job, processes, remote)
         return OneProcess(job)
 

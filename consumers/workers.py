@@ -41,7 +41,7 @@ class Begun(Protocol[R_co]):
 
 
 class Workers(Protocol):
-    """What runs blocking functions. `processes` are for long work; None: there are none."""
+    """What runs blocking functions. `processes` are for many events or bins; None: there are none."""
 
     processes: Processes | None
 
@@ -150,9 +150,11 @@ class ThreadWorkers:
         return _Task(operation)
 
     async def rest(self) -> None:
-        """Start processes that were missed, or end them if they were not needed for a while."""
+        """Begin to start processes that were missed, or end them if they were not needed for a while."""
         if self.processes is not None:
-            await asyncio.to_thread(self.processes.rest)
+            self.processes.rest()
+            if self.processes.are_idle:
+                await asyncio.to_thread(self.processes.close)
 
     def close(self) -> None:
         """Stop the threads and the processes."""

@@ -177,11 +177,14 @@ class DirectoryStorage:
             return None if found is None else found == _digest(Path(self._staged[path]))
 
         there = [path for path in self._staged if os.path.lexists(f"{self._root}/{path}")]
-        if not there:
-            return {}
-        with ThreadPoolExecutor(_COMPARED_AT_ONCE) as threads:
-            found = zip(there, threads.map(is_same, there), strict=True)
-            return {path: same for path, same in found if same is not None}
+        present: dict[str, bool] = {}
+        if there:
+            with ThreadPoolExecutor(_COMPARED_AT_ONCE) as threads:
+                for start in range(0, len(there), _COMPARED_IN_A_ROW):  # what waits for a thread takes memory
+                    some = there[start : start + _COMPARED_IN_A_ROW]
+                    found = zip(some, threads.map(is_same, some), strict=True)
+                    present.update((path, same) for path, same in found if same is not None)
+        return present
 
     def replace(self, path: str, data: bytes) -> None:
         """Write elsewhere, sync, and rename over it."""
@@ -325,6 +328,7 @@ class DirectoryStorage:
 
 
 _COMPARED_AT_ONCE = 8
+_COMPARED_IN_A_ROW = 1024
 
 EARLY_SYNC_BYTES = 64 * 2**20
 

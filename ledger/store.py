@@ -28,10 +28,10 @@ P = ParamSpec("P")
 Answer = TypeVar("Answer")
 
 FORMAT = 5
-"""Another layout is another number; a file with another number is deleted and rebuilt."""
+"""Another layout, or other sizes of what is in it, is another number; a file with another is deleted and rebuilt."""
 
 _PAGE_SIZE = "page_size = 16384"
-"""Most of what is stored is in rows of twenty to sixty kilobytes: four times fewer reads for each of them."""
+"""Most of what is stored is in rows of five to ten kilobytes: one read for each of them, where it would be three."""
 
 # Durable enough for what can be rebuilt: a power failure may lose the last commits, never their order. What was
 # committed is moved from the write-ahead log to its place by `settle`; who never calls that waits for it at 1 GiB.
@@ -386,7 +386,10 @@ class Store:
     # --- kept files ----------------------------------------------------------------------------------------------
 
     def keep(self, new: Iterable[str], replaced: Iterable[str]) -> None:
-        """Count what was put into `kept` to this transaction. What it replaces is deleted when nothing needs it."""
+        """Count what was put into `kept` to this transaction. What it replaces is deleted when nothing needs it.
+
+        The last call of a transaction comes when all of its files are written: what is synced from then on is durable.
+        """
         self._new_files += new
         self._replaced_files += replaced
         self._written = now_written()

@@ -1,11 +1,11 @@
 """How events get to the tasks that fold them, and changed targets from there to those that seal bins.
 
 Files    through files, whatever their number
-Sent     with the tasks and their results: a short batch has nothing to write and to read again
+Sent     with the tasks and their results: what fits into memory need not be written and read again
 """
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Protocol
 
@@ -14,7 +14,7 @@ from consumers.bulk import tasks
 from consumers.bulk.partitions import count_partitions
 from consumers.bulk.tasks import EVENT_PARTS, Batch, FoldedPart, SealedPart, count_shares, share
 from consumers.edition import Choice
-from projections.bins import TargetChange
+from projections.bins import Layout, TargetChange
 from projections.prefix import Routed
 
 _BINS_PER_TASK = 64
@@ -27,7 +27,7 @@ _MOST_SHARES = 64
 
 
 class Carrier(Protocol):
-    """Makes the tasks of one batch, whose events and bins it shares out."""
+    """Makes the tasks of one batch, whose events and bins it shares out. Methods that take the batch may block."""
 
     shares: int
     """Into how many tasks of folding the events are divided."""
@@ -41,17 +41,19 @@ class Carrier(Protocol):
     def add(self, batch: Batch, changes: Sequence[TargetChange]) -> None:
         """Add changes of targets that come from elsewhere."""
 
-    def groups(self) -> list[Iterable[int]]:
-        """Groups of bins, each for one task of sealing, when all that changes them is known."""
+    def groups(self, batch: Batch) -> list[Sequence[int]]:
+        """The bins that are to be looked at, or more, in order, in groups for a task of sealing each; when all that
+        changes them is known.
+        """
 
-    def sealing(self, batch: Batch, group: int, sealer: Sealer) -> Callable[[], SealedPart]:
+    def sealing(self, batch: Batch, group: int, bins: Sequence[int], sealer: Sealer) -> Callable[[], SealedPart]:
         """The task that seals one of these groups."""
 
 
 def bin_parts(choice: Choice, events: int) -> int:
     """Into how many parts bins are divided: in one there are about 64 to look at, and a bounded number of changes.
 
-    An event changes at most three targets: its file, and both pages of its project.
+    An upload changes at most three targets: its file, and both pages of its project.
     """
     bins = choice.layout.count
     visited = min(bins, len(choice.stamps) + 3 * events)
@@ -61,11 +63,11 @@ def bin_parts(choice: Choice, events: int) -> int:
 class Files:
     """Through files: those of the batch's slices hold its events."""
 
-    def __init__(self, choice: Choice, events: int) -> None:
-        self._choice = choice
+    def __init__(self, layout: Layout, parts: int, events: int) -> None:
+        self._layout = layout
         self._names: list[str] = []
+        self._parts = parts
         self.shares = count_shares(events)
-        self.bin_parts = bin_parts(choice, events)
 
     def folding(self, batch: Batch) -> Iterator[Callable[[], FoldedPart]]:
         """The tasks of folding."""
@@ -76,27 +78,30 @@ class Files:
         """One of them was done."""
         self._names.append(done.name)
 
-    def add(self, batch: Batch, changes: Sequence[TargetChange]) -> None:
+    def add(self, batch: Batch, changes: Iterable[TargetChange]) -> None:
         """Add changes of targets that come from elsewhere."""
-        self._names.append(tasks.write_targets(batch, "list", changes))
+        self._names.append(tasks.write_targets(batch, "more", changes))
 
-    def groups(self) -> list[Iterable[int]]:
+    def groups(self, _batch: Batch) -> list[Sequence[int]]:
         """Neighbouring bins, whether anything changes them or not."""
-        return [self._choice.layout.bins_of(part, self.bin_parts) for part in range(self.bin_parts)]
+        return [self._layout.bins_of(part, self._parts) for part in range(self._parts)]
 
-    def sealing(self, batch: Batch, group: int, sealer: Sealer) -> Callable[[], SealedPart]:
+    def sealing(self, batch: Batch, group: int, _bins: Sequence[int], sealer: Sealer) -> Callable[[], SealedPart]:
         """The task that seals one of these groups."""
         return partial(tasks.seal_bins, batch, group, self._names, sealer)
 
 
 class Sent:
-    """With the tasks and their results."""
+    """With the tasks and their results. A few events may change very many targets (that a project was removed is one);
+    then the rest of the way is through files.
+    """
 
-    def __init__(self, choice: Choice, events: Sequence[Routed]) -> None:
+    def __init__(self, choice: Choice, parts: int, events: Sequence[Routed]) -> None:
         self._choice = choice
         self._targets: dict[int, list[bytes]] = {}
         self._events = _shared(events)
-        self._groups: list[Sequence[int]] = []
+        self._files = Files(choice.layout, parts, len(events))
+        self._are_many = False
         self.shares = len(self._events)
 
     def folding(self, batch: Batch) -> Iterator[Callable[[], FoldedPart]]:
@@ -106,25 +111,34 @@ class Sent:
 
     def take(self, done: FoldedPart) -> None:
         """One of them was done."""
-        for index, data in done.targets.items():
-            self._targets.setdefault(index, []).append(data)
+        if done.name:
+            self._are_many = True
+            self._files.take(done)
+        self._take(done.targets)
 
     def add(self, batch: Batch, changes: Sequence[TargetChange]) -> None:
         """Add changes of targets that come from elsewhere."""
-        for index, data in tasks.pack_targets(batch.choice, changes).items():
-            self._targets.setdefault(index, []).append(data)
+        self._take(tasks.pack_targets(batch.choice, changes))
 
-    def groups(self) -> list[Iterable[int]]:
+    def groups(self, batch: Batch) -> list[Sequence[int]]:
         """The bins that are to be looked at."""
+        if self._are_many:
+            self._files.add(batch, tasks.unpack_targets(data for some in self._targets.values() for data in some))
+            self._targets = {}
+            return self._files.groups(batch)
         visited = sorted({*self._choice.stamps, *self._targets})
         size = _in_a_task(len(visited), _LEAST_BINS_PER_TASK, _BINS_PER_TASK)
-        self._groups = [visited[start : start + size] for start in range(0, len(visited), size)]
-        return list(self._groups)
+        return [visited[start : start + size] for start in range(0, len(visited), size)]
 
-    def sealing(self, batch: Batch, group: int, sealer: Sealer) -> Callable[[], SealedPart]:
+    def sealing(self, batch: Batch, group: int, bins: Sequence[int], sealer: Sealer) -> Callable[[], SealedPart]:
         """The task that seals one of these groups."""
-        targets = {index: self._targets.get(index, ()) for index in self._groups[group]}
-        return partial(tasks.seal_sent, batch, group, targets, sealer)
+        if self._are_many:
+            return self._files.sealing(batch, group, bins, sealer)
+        return partial(tasks.seal_sent, batch, group, {index: self._targets.get(index, ()) for index in bins}, sealer)
+
+    def _take(self, targets: Mapping[int, bytes]) -> None:
+        for index, data in targets.items():
+            self._targets.setdefault(index, []).append(data)
 
 
 def _in_a_task(count: int, least: int, most: int) -> int:

@@ -21,7 +21,11 @@ from pathlib import Path
 from time import monotonic
 from typing import TypeVar
 
+import structlog
+
 R = TypeVar("R")
+
+log = structlog.get_logger()
 
 WORTH_READING = 10_000
 """So many events of a log are worth to be read in processes."""
@@ -67,17 +71,27 @@ class Processes:
         return count >= WORTH_RUNNING and are_ready
 
     def rest(self) -> None:
-        """There is nothing to do: begin to start the processes if they were missed, end them if nobody needs them."""
+        """There is nothing to do: begin to start the processes, if they were missed."""
         if self._are_missed and self._pool is None:
             self._used_at = monotonic()
-            self._starting = threading.Thread(target=self._warm_up, name="start-processes", daemon=True)
-            self._starting.start()
-        elif monotonic() - self._used_at > IDLE_SECONDS:
-            self.close()
+            starting = threading.Thread(target=self._warm_up, name="start-processes", daemon=True)
+            starting.start()
+            self._starting = starting
         self._are_missed = False
 
+    @property
+    def are_idle(self) -> bool:
+        """Whether they run, and were not needed for a while."""
+        return self._pool is not None and monotonic() - self._used_at > IDLE_SECONDS
+
     def _warm_up(self) -> None:
-        wait([self._begin(_nothing) for _ in range(self.count)])
+        try:
+            wait([self._begin(_nothing) for _ in range(self.count)])
+        except (OSError, BrokenProcessPool) as error:  # then it goes on without
+            log.warning("processes cannot be started", why=str(error))
+            pool, self._pool = self._pool, None
+            if pool is not None:
+                pool.shutdown(cancel_futures=True)
 
     async def in_order(
         self, tasks: AsyncIterable[Callable[[], R]] | Iterable[Callable[[], R]]

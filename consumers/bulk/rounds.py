@@ -15,7 +15,7 @@ import msgspec
 
 from consumers import rounds, state
 from consumers.bulk import tasks
-from consumers.bulk.carriers import Carrier, Files, Sent
+from consumers.bulk.carriers import Carrier, Files, Sent, bin_parts
 from consumers.bulk.effort import FOLDING, READING, SEALING, WHOLE
 from consumers.bulk.partitions import read_blocks
 from consumers.bulk.processes import Processes
@@ -74,28 +74,32 @@ class BulkRounds:
     async def _begin(self) -> tuple[Batch, Carrier]:
         """What the tasks share, and how they get at what is theirs."""
         edition, choice = self._edition, self._choice
+        size = edition.after.size
         batch = Batch(
             folder=self._folder / token_hex(8),
             choice=choice._replace(stamps={}),
             html=edition.authority.settings.html_pages,
             sink=self._remote,
+            bin_parts=bin_parts(choice, edition.size),
             state=self._store.path if edition.before.size else None,
             last=self._last.of(()),
             pages=self._pages,
+            sent_bytes=tasks.SENT_BYTES,
         )
-        is_short = self._tail.has_in_memory(edition.after.size)
+        in_memory = self._tail.has_in_memory(size)
         routed: list[Routed] = []
         first = edition.before.size
-        async for extension in self._tail.extensions(edition.after.size, routed=is_short):
+        async for extension in self._tail.extensions(size, routed=in_memory):
             await rounds.keep_extension(self._store, extension, self._sink)
-            routed += extension.routed
+            if in_memory:
+                routed += extension.routed
             if edition.before.authority is None and first == edition.before.size and extension.ceremonies:
                 first = extension.ceremonies[0].index + 1  # before the first root no event is for an aggregate
-        if is_short:
-            return batch, Sent(choice, routed)
-        files = Files(choice, edition.size)
-        slices = await self._tail.files(edition.after.size)
-        return batch._replace(slices=slices, first=first, end=edition.after.size, bin_parts=files.bin_parts), files
+        if in_memory:
+            return batch, Sent(choice, batch.bin_parts, routed)
+        slices = await self._tail.files(size)
+        files = Files(choice.layout, batch.bin_parts, edition.size)
+        return batch._replace(slices=slices, first=first, end=size), files
 
     async def add(self, pages: Sequence[Page], changes: Sequence[TargetChange]) -> None:
         """Add pages and changes of targets."""
@@ -109,12 +113,13 @@ class BulkRounds:
         """Render and seal bins."""
         batch, carrier = self._folded()
         entries: dict[str, RoleEntry] = {}
-        headers: list[tuple[str, bytes]] = []
-        groups = carrier.groups()
+        groups = await self._workers.run(carrier.groups, batch)
         await self._begin_to_save()
         async with aclosing(self._processes.in_order(self._sealing(batch, carrier, groups))) as sealed:
             async for done in sealed:
-                headers.extend(done.headers)
+                if done.headers:
+                    await self._saved()
+                    await self._store.save(done.headers)
                 for name, entry in done.entries.items():
                     self._sink.adopt(f"metadata/{entry.version}.{name}.json", entry.sha256, done.tokens[name])
                 for name, targets in done.stuffed.items():
@@ -123,18 +128,17 @@ class BulkRounds:
                 self._sealer.packed.update(done.packed)
                 self._advance(READING + FOLDING, SEALING, done.task + 1, len(groups))
         await self._saved()
-        await self._store.save(headers)
         return entries
 
     def _sealing(
-        self, batch: Batch, carrier: Carrier, groups: Sequence[Iterable[int]]
+        self, batch: Batch, carrier: Carrier, groups: Sequence[Sequence[int]]
     ) -> Iterator[Callable[[], SealedPart]]:
         layout = self._choice.layout
         for number, bins in enumerate(groups):
             some = batch._replace(choice=self._choice.of(bins), last=self._last.of(bins), slices=())
             sealer = self._sealer.remote(map(layout.name, bins))
             if sealer is not None:
-                yield carrier.sealing(some, number, sealer)
+                yield carrier.sealing(some, number, bins, sealer)
 
     def _advance(self, before: int, phase: int, done: int, tasks_: int) -> None:
         size = self._edition.size

@@ -2,9 +2,9 @@
 
     slices of the log ──read──▶ events by project ──fold──▶ targets by bin ──seal──▶ metadata
 
-Each function is one task. In a long batch, what it hands on to a later one is in a file of its own
-(`consumers.bulk.parts`), which counts when whoever shares out the work has its result: what others left behind, because
-they were killed, is passed over. In a short batch events and targets are sent with the tasks and their results.
+Each function is one task. What it hands on to a later one is in a file of its own (`consumers.bulk.parts`), which
+counts when whoever shares out the work has its result: what others left behind, because they were killed, is passed
+over. Where all events fit into memory, they are sent with the tasks, and targets with their results.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -44,8 +44,10 @@ EVENT_PARTS = 1024
 _LEAVES, _OTHERS = EVENT_PARTS, EVENT_PARTS + 1
 _PROJECTS_AT_ONCE = 128
 _BINS_AT_ONCE = 16
-_SENT_BYTES = 2**20
-"""So much of what a state is to keep is sent with the result of a task; more is written into a file."""
+SENT_BYTES = 2**20
+"""So much of what a state is to keep is sent with the result of a task, and so much of targets; more is written into a
+file.
+"""
 
 _events = Parts(Routed)
 _targets = Parts(TargetChange)
@@ -148,18 +150,19 @@ class Batch(NamedTuple):
     The state is that from before the batch; without one, there is nothing before. `last` are its bins, those that a
     task needs, and `pages` is how pages are kept; None: no state is to keep anything.
 
-    Of a long batch, `slices` are files of events, of which those from `first` to `end` (exclusive) count, and
-    `bin_parts` says into how many groups bins are divided. A short one has neither.
+    `bin_parts` says into how many groups bins are divided where their targets are in files. `slices` are files of
+    events, of which those from `first` to `end` (exclusive) count; none, if they are sent.
     """
 
     folder: Path
     choice: Choice
     html: bool
     sink: Sink
+    bin_parts: int
     slices: Sequence[Path] = ()
     first: int = 0
     end: int = 0
-    bin_parts: int = 0
+    sent_bytes: int = SENT_BYTES
     state: Path | None = None
     last: LastBins | None = None
     pages: KeptPages | None = None
@@ -194,8 +197,8 @@ class PutPage(NamedTuple):
 
 
 class FoldedPart(NamedTuple):
-    """Projects and facts that were folded. `name` is that of the file of their targets by bins; in a short batch,
-    `targets` are these themselves. `kept` is what a state is to keep. `files` says how many files were written, `pages`
+    """Projects and facts that were folded. `name` is that of the file of their targets by bins, or `targets` are these
+    themselves, by bin. `kept` is what a state is to keep. `files` says how many files were written, `pages`
     which pages are new, `hidden` which are gone; `missing` are distribution files that were not there to be taken.
     """
 
@@ -218,9 +221,12 @@ def fold_projects(batch: Batch, task: int, parts: range) -> FoldedPart:
 
 
 def fold_sent(batch: Batch, task: int, items: bytes) -> FoldedPart:
-    """As `fold_projects`, in a short batch: the events of some aggregates, as `pack_events` gives them."""
+    """As `fold_projects`, for events that were sent, as `pack_events` gives them."""
     done, targets = _fold(batch, task, _decode_events(items))
-    return done._replace(targets=pack_targets(batch.choice, targets))
+    packed = pack_targets(batch.choice, targets)
+    if sum(map(len, packed.values())) > batch.sent_bytes:
+        return done._replace(name=write_targets(batch, str(task), targets))
+    return done._replace(targets=packed)
 
 
 def pack_events(items: Sequence[Routed]) -> bytes:
@@ -233,9 +239,14 @@ def pack_targets(choice: Choice, changes: Iterable[TargetChange]) -> dict[int, b
     return {index: _encode(some) for index, some in by_bin(choice.layout, changes).items()}
 
 
+def unpack_targets(packed: Iterable[bytes]) -> list[TargetChange]:
+    """The changes that `pack_targets` gave, for some bins."""
+    return [change for data in packed for change in _decode_targets(data)]
+
+
 def _fold(batch: Batch, task: int, items: Sequence[Routed]) -> tuple[FoldedPart, list[TargetChange]]:
     done = FoldedPart(task, "", {}, ToKeep(), [], 0, [], [], [])
-    keeping = _Keeping(batch.folder / "kept" / f"{task}.{token_hex(8)}")
+    keeping = _Keeping(batch.folder / "kept" / f"{task}.{token_hex(8)}", batch.sent_bytes)
     files = 0
     targets: list[TargetChange] = []
     states = open_state(batch.state)
@@ -333,8 +344,9 @@ class ToKeep(NamedTuple):
 class _Keeping:
     """Collects what a state is to keep, on disk if it is much."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, sent_bytes: int) -> None:
         self._path = path
+        self._sent_bytes = sent_bytes
         self._blocks: list[bytes] = []
         self._bytes = 0
 
@@ -342,14 +354,14 @@ class _Keeping:
         data = _encode(kept)
         self._blocks.append(data)
         self._bytes += len(data)
-        if self._bytes > _SENT_BYTES:
+        if self._bytes > self._sent_bytes:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             for block in self._blocks:
                 append_block(self._path, Block(0, block))
             self._blocks = []
 
     def finish(self) -> ToKeep:
-        if self._bytes <= _SENT_BYTES:
+        if self._bytes <= self._sent_bytes:
             return ToKeep(tuple(self._blocks))
         return ToKeep(file=str(self._path))
 
@@ -391,8 +403,8 @@ def seal_bins(batch: Batch, task: int, names: Sequence[str], sealer: Sealer) -> 
 
 
 def seal_sent(batch: Batch, task: int, targets: Mapping[int, Sequence[bytes]], sealer: Sealer) -> SealedPart:
-    """As `seal_bins`, in a short batch: bins with the changes of their targets, as `pack_targets` gives them."""
-    changes = {index: [change for data in some for change in _decode_targets(data)] for index, some in targets.items()}
+    """As `seal_bins`, for bins whose changes of targets were sent, as `pack_targets` gives them."""
+    changes = {index: unpack_targets(some) for index, some in targets.items()}
     return _seal(batch, task, sorted(targets), changes, sealer)
 
 

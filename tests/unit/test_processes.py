@@ -9,7 +9,8 @@ from time import sleep
 
 import pytest
 
-from consumers.bulk.processes import Processes
+from consumers.bulk import processes as module
+from consumers.bulk.processes import WORTH_ROUNDS, WORTH_RUNNING, Processes
 
 
 def square(number: int) -> int:
@@ -77,3 +78,71 @@ async def test_nothing_runs_any_more_when_it_was_cancelled(tmp_path: Path) -> No
     await asyncio.sleep(1)
     assert sorted(tmp_path.iterdir()) == left
     processes.close()
+
+
+async def started(processes: Processes) -> None:
+    """Wait until processes that were begun are there."""
+    for _ in range(500):
+        if processes.are_worth(WORTH_RUNNING):
+            return
+        await asyncio.sleep(0.02)
+    pytest.fail("they were never started")
+
+
+async def test_processes_that_were_missed_start_when_there_is_time() -> None:
+    processes = Processes()
+    assert processes.are_worth(WORTH_ROUNDS), "so much that they are started for it"
+    assert not processes.are_worth(WORTH_RUNNING - 1)
+    processes.rest()
+    assert not processes.are_worth(WORTH_RUNNING), "nobody had missed them"
+    processes.rest()
+    await started(processes)
+    assert not processes.are_worth(WORTH_RUNNING - 1)
+    async with aclosing(processes.in_order(each(square, 3))) as results:
+        assert [result async for result in results] == [0, 1, 4]
+    assert not processes.are_idle
+    processes.close()
+    assert not processes.are_worth(WORTH_RUNNING)
+
+
+async def test_who_needs_processes_waits_for_those_that_are_starting() -> None:
+    processes = Processes()
+    processes.are_worth(WORTH_RUNNING)
+    processes.rest()
+    async with aclosing(processes.in_order(each(square, 3))) as results:
+        assert [result async for result in results] == [0, 1, 4]
+    processes.close()
+
+
+def test_processes_can_be_closed_while_they_are_starting() -> None:
+    processes = Processes()
+    processes.are_worth(WORTH_RUNNING)
+    processes.rest()
+    processes.close()
+    assert not processes.are_worth(WORTH_RUNNING)
+
+
+async def test_processes_that_cannot_be_started_are_not_counted_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    processes = Processes()
+
+    def refuse(_: Callable[[], object]) -> None:
+        raise BlockingIOError(11, "Resource temporarily unavailable")
+
+    monkeypatch.setattr(processes, "_begin", refuse)
+    processes.are_worth(WORTH_RUNNING)
+    processes.rest()
+    assert processes._starting is not None
+    processes._starting.join()
+    assert not processes.are_worth(WORTH_RUNNING)
+    processes.close()
+
+
+async def test_processes_that_nobody_needs_are_idle(monkeypatch: pytest.MonkeyPatch) -> None:
+    processes = Processes()
+    async with aclosing(processes.in_order(each(square, 1))) as results:
+        assert [result async for result in results] == [0]
+    assert not processes.are_idle
+    monkeypatch.setattr(module, "IDLE_SECONDS", 0.0)
+    assert processes.are_idle
+    processes.close()
+    assert not processes.are_idle

@@ -1,0 +1,67 @@
+"""Whoever has synced everything need not sync some of it again: when that is so, and when it is not."""
+
+import asyncio
+import os
+from collections.abc import Collection
+from pathlib import Path
+from threading import Event, Thread
+
+import pytest
+
+from ledger.files import is_durable, now_written, sync_all
+from ledger.kept_files import KeptFiles
+from ledger.store import Store
+
+
+def test_what_is_written_before_a_sync_is_durable_after_it() -> None:
+    mark = now_written()
+    assert not is_durable(mark)
+    sync_all()
+    assert is_durable(mark)
+    assert not is_durable(now_written())
+
+
+def test_a_sync_that_had_begun_before_does_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    begun, go_on = Event(), Event()
+
+    def slow() -> None:
+        begun.set()
+        go_on.wait(10)
+
+    monkeypatch.setattr(os, "sync", slow)
+    earlier = now_written()
+    thread = Thread(target=sync_all)
+    thread.start()
+    begun.wait(10)
+    mark = now_written()
+    assert not is_durable(earlier), "it has not ended"
+    go_on.set()
+    thread.join()
+    assert is_durable(earlier)
+    assert not is_durable(mark), "it may have passed over what was written meanwhile"
+
+
+@pytest.mark.parametrize(
+    ("order", "syncs"), [("keep, sync", 0), ("sync, keep", 1), ("keep, sync, keep", 1), ("keep", 1)]
+)
+def test_a_commit_syncs_what_it_keeps_unless_everything_was_synced_since(
+    order: str, syncs: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[Collection[str]] = []
+    monkeypatch.setattr(KeptFiles, "sync", lambda _, names: seen.append(list(names)) if names else None)
+
+    async def run() -> None:
+        store = Store(tmp_path / "state.sqlite")
+        await store.open()
+        await store.begin()
+        for number, step in enumerate(order.split(", ")):
+            if step == "sync":
+                sync_all()
+            else:
+                store.kept.put(f"{number}.file", b"kept")
+                store.keep([f"{number}.file"], [])
+        await store.commit()
+        await store.close()
+
+    asyncio.run(run())
+    assert len(seen) == syncs

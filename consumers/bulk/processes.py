@@ -66,13 +66,13 @@ class Processes:
         """
         if count >= WORTH_ROUNDS:
             return True
-        are_ready = self._pool is not None and (self._starting is None or not self._starting.is_alive())
+        are_ready = self._pool is not None and not self._is_starting
         self._are_missed = self._are_missed or (count >= WORTH_RUNNING and not are_ready)
         return count >= WORTH_RUNNING and are_ready
 
     def rest(self) -> None:
         """There is nothing to do: begin to start the processes, if they were missed."""
-        if self._are_missed and self._pool is None:
+        if self._are_missed and self._pool is None and not self._is_starting:
             self._used_at = monotonic()
             starting = threading.Thread(target=self._warm_up, name="start-processes", daemon=True)
             starting.start()
@@ -83,6 +83,14 @@ class Processes:
     def are_idle(self) -> bool:
         """Whether they run, and were not needed for a while."""
         return self._pool is not None and monotonic() - self._used_at > IDLE_SECONDS
+
+    @property
+    def _is_starting(self) -> bool:
+        return self._starting is not None and self._starting.is_alive()
+
+    def _wait_until_started(self) -> None:
+        if self._starting is not None:
+            self._starting.join()
 
     def _warm_up(self) -> None:
         try:
@@ -104,8 +112,8 @@ class Processes:
             ProcessKilledError: a process was killed from outside.
         """
         pending: deque[Future[R]] = deque()
-        if self._starting is not None:
-            await asyncio.to_thread(self._starting.join)
+        if self._is_starting:
+            await asyncio.to_thread(self._wait_until_started)
         try:
             async for task in tasks if isinstance(tasks, AsyncIterable) else _each(tasks):
                 pending.append(self._begin(task))
@@ -128,9 +136,7 @@ class Processes:
 
     def close(self) -> None:
         """Wait for what runs, and end the processes; they are started anew when they are needed again."""
-        if self._starting is not None:
-            self._starting.join()
-            self._starting = None
+        self._wait_until_started()
         if self._pool is not None:
             self._pool.shutdown(cancel_futures=True)
             self._pool = None

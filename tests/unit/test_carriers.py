@@ -1,0 +1,84 @@
+"""How a batch is shared out: nothing is lost, and what is about one aggregate stays together and in order."""
+
+from pathlib import Path
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from consumers.bulk import carriers, tasks
+from consumers.bulk.carriers import Sent
+from consumers.bulk.tasks import Batch, FoldedPart, ToKeep, pack_targets, unpack_targets, write_targets
+from consumers.edition import Choice
+from consumers.outlets import Nowhere
+from consumers.runs import Stamp
+from projections.bins import Layout, TargetChange
+from projections.operations import ProjectAct
+from projections.prefix import Routed
+
+LAYOUT = Layout(6)
+PARTS = 4
+
+
+def routed(keys: list[int]) -> list[Routed]:
+    act = ProjectAct("project.created.v1", "id")
+    return [Routed(f"project:{key}", index, "", act) for index, key in enumerate(keys)]
+
+
+def changes(first: int, last: int) -> list[TargetChange]:
+    return [TargetChange(f"packages/{number}", b"entry") for number in range(first, last)]
+
+
+def folded(task: int, name: str, targets: dict[int, bytes]) -> FoldedPart:
+    return FoldedPart(task, name, targets, ToKeep(), [], 0, [], [], [])
+
+
+@given(st.lists(st.integers(0, 40), max_size=600))
+def test_events_are_shared_out(keys: list[int]) -> None:
+    events = routed(keys)
+    shares = carriers._shared(events)
+    assert all(shares), "no task has nothing to do"
+    assert len(shares) <= carriers._MOST_SHARES
+    assert sorted((item for share in shares for item in share), key=lambda item: item.index) == events
+    for key in {item.key for item in events}:
+        (whose,) = [share for share in shares if any(item.key == key for item in share)]
+        assert [item for item in whose if item.key == key] == [item for item in events if item.key == key]
+
+
+@given(st.sets(st.integers(0, 63)), st.integers(0, 100))
+def test_bins_are_those_with_a_stamp_and_those_that_change(stamped: set[int], count: int) -> None:
+    stamp = Stamp(7, "2027-01-01T00:00:00Z")
+    choice = Choice(LAYOUT, dict.fromkeys(stamped, stamp), stamp)
+    carrier = Sent(choice, PARTS, [])
+    batch = Batch(Path("unused"), choice, html=False, sink=Nowhere(), bin_parts=PARTS)
+    some = changes(0, count)
+    carrier.take(folded(0, "", pack_targets(choice, some[::2])))
+    carrier.add(batch, some[1::2])
+    groups = carrier.groups(batch)
+    expected = stamped.union(LAYOUT.index_of_target(change.path) for change in some)
+    assert [index for group in groups for index in group] == sorted(expected)
+
+
+def test_what_is_much_goes_on_through_files_with_all_that_was_sent_before(tmp_path: Path) -> None:
+    choice = Choice(LAYOUT, {})
+    batch = Batch(tmp_path, choice, html=False, sink=Nowhere(), bin_parts=PARTS)
+    carrier = Sent(choice, PARTS, [])
+    carrier.take(folded(0, "", pack_targets(choice, changes(0, 50))))
+    carrier.take(folded(1, write_targets(batch, "1", changes(50, 100)), {}))
+    carrier.add(batch, changes(100, 120))
+    assert len(carrier.groups(batch)) == PARTS
+    found = [
+        change
+        for part in range(PARTS)
+        for change in tasks._targets.read(
+            [tmp_path / "targets" / name for name in carrier._files._names], part, part + 1
+        )
+    ]
+    assert sorted(change.path for change in found) == sorted(change.path for change in changes(0, 120))
+
+
+def test_targets_that_are_sent_are_the_same_when_they_arrive() -> None:
+    packed = pack_targets(Choice(LAYOUT, {}), changes(0, 30))
+    assert set(packed) == {LAYOUT.index_of_target(change.path) for change in changes(0, 30)}
+    assert sorted(change.path for change in unpack_targets(packed.values())) == sorted(
+        change.path for change in changes(0, 30)
+    )

@@ -7,12 +7,12 @@ files, plain pages and the timestamp are never touched; everything else can be r
 """
 
 import asyncio
-import json
 from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import orjson
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from consumers.cli import No
@@ -148,8 +148,8 @@ def _signed(storage: DirectoryStorage, path: str) -> Any:
     """
     data = storage.read(path)
     try:
-        return json.loads(data or b"")["signed"]
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        return orjson.loads(data or b"")["signed"]
+    except (ValueError, KeyError, TypeError) as error:
         raise No(f"{path} is missing or cannot be read, so nothing is swept: `tuf-ledger verify --served`") from error
 
 

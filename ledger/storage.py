@@ -409,17 +409,19 @@ def _walk(root: Path) -> Iterator[str]:
     top = root.resolve()
     followed: set[Path] = set()
     for folder, folders, files in os.walk(root, followlinks=True, onerror=_refuse):
-        here = Path(folder)
         for name in sorted(folders):
-            if (here / name).is_symlink():
-                to = (here / name).resolve()
+            path = f"{folder}/{name}"
+            if os.path.islink(path):  # noqa: PTH114  # a hot path: an index has a folder for each project
+                to = Path(path).resolve()
                 if to in followed or to.is_relative_to(top):
                     folders.remove(name)
                     files.append(name)
                 followed.add(to)
         folders.sort()
-        for name in sorted(files):
-            yield (here / name).relative_to(root).as_posix()
+        if files:
+            below = Path(folder).relative_to(root).as_posix()
+            prefix = "" if below == "." else f"{below}/"
+            yield from (prefix + name for name in sorted(files))
 
 
 def _refuse(error: OSError) -> None:

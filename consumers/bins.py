@@ -48,9 +48,7 @@ class LastBins(NamedTuple):
 
     def prefetch(self, bins: Iterable[int]) -> None:
         """Let the disk begin to read some."""
-        if self.layout is not None:
-            names = map(self.layout.name, bins)
-            self.kept.prefetch(kept_name(name, self.entries[name].version) for name in names if name in self.entries)
+        self.kept.prefetch(kept_name(name, entry.version) for name, entry in self.of(bins).entries.items())
 
     def targets(self, index: int) -> Rendered:
         """The rendered targets of a bin.

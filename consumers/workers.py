@@ -5,14 +5,13 @@ release the interpreter's lock, so for those there is a thread for each core.
 """
 
 import asyncio
-import os
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterable, Callable, Coroutine, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from threading import Event
 from typing import Any, Generic, ParamSpec, Protocol, Self, TypeVar
 
-from consumers.bulk.processes import Processes
+from consumers.bulk.processes import Processes, count_cores
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -132,7 +131,7 @@ class ThreadWorkers:
     def __init__(self) -> None:
         self.processes: Processes | None = Processes()
         self._single = ThreadPoolExecutor(1, thread_name_prefix="fold")
-        self._cores = len(os.sched_getaffinity(0))
+        self._cores = count_cores()
         self._many = ThreadPoolExecutor(self._cores, thread_name_prefix="sign")
 
     async def run(self, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:

@@ -402,7 +402,7 @@ class Store:
         """
 
         def read() -> list[bytes]:
-            self.kept.prefetch(name for name, _ in files)
+            self.kept.prefetch(name for name, _ in files[1:])  # the first is read at once
             return [self.kept.read(name, digest) for name, digest in files]
 
         return await self._in_thread(read)

@@ -4,7 +4,6 @@ Files    through files, whatever their number
 Sent     with the tasks and their results: what fits into memory need not be written and read again
 """
 
-import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Protocol
@@ -12,7 +11,8 @@ from typing import Protocol
 from consumers.bins import Sealer
 from consumers.bulk import tasks
 from consumers.bulk.partitions import count_partitions
-from consumers.bulk.tasks import EVENT_PARTS, Batch, FoldedPart, SealedPart, count_shares, share
+from consumers.bulk.processes import count_cores
+from consumers.bulk.tasks import EVENT_PARTS, Batch, FoldedPart, SealedPart, by_key, count_shares, share
 from consumers.edition import Choice
 from projections.bins import Layout, TargetChange
 from projections.prefix import Routed
@@ -143,16 +143,14 @@ class Sent:
 
 def _in_a_task(count: int, least: int, most: int) -> int:
     """How many of so many things one task takes."""
-    return min(max(-(-count // (_TASKS_PER_CORE * len(os.sched_getaffinity(0)))), least), most)
+    return min(max(-(-count // (_TASKS_PER_CORE * count_cores())), least), most)
 
 
 def _shared(events: Sequence[Routed]) -> list[list[Routed]]:
     """Events in about as many shares as they are worth; those of an aggregate stay together and in order."""
-    by_key: dict[str, list[Routed]] = {}
-    for item in events:
-        by_key.setdefault(item.key, []).append(item)
+    of_keys = by_key(events)
     count = -(-len(events) // _in_a_task(len(events), _LEAST_EVENTS_PER_TASK, _EVENTS_PER_TASK))
-    shares: list[list[Routed]] = [[] for _ in range(min(count, len(by_key), _MOST_SHARES))]
-    for place, items in enumerate(sorted(by_key.values(), key=len, reverse=True)):
+    shares: list[list[Routed]] = [[] for _ in range(min(count, len(of_keys), _MOST_SHARES))]
+    for place, items in enumerate(sorted(of_keys.values(), key=len, reverse=True)):
         shares[place % len(shares)].extend(items)
     return shares

@@ -25,6 +25,9 @@ import structlog
 
 R = TypeVar("R")
 
+Tasks = AsyncIterable[Callable[[], R]] | Iterable[Callable[[], R]]
+"""Tasks, made as they are taken; asynchronously, where what they are to do is read first."""
+
 log = structlog.get_logger()
 
 WORTH_READING = 10_000
@@ -38,6 +41,11 @@ WORTH_RUNNING = 32
 
 IDLE_SECONDS = 60.0
 """How long processes that nobody needs are kept: who has a long batch to do often has another."""
+
+
+def count_cores() -> int:
+    """How many cores this process may use."""
+    return len(os.sched_getaffinity(0))
 
 
 class ProcessKilledError(Exception):
@@ -54,7 +62,7 @@ class Processes:
 
     def __init__(self, held: Path | None = None) -> None:
         self._held = held
-        self.count = len(os.sched_getaffinity(0))
+        self.count = count_cores()
         self._pool: ProcessPoolExecutor | None = None
         self._used_at = 0.0
         self._are_missed = False
@@ -94,16 +102,13 @@ class Processes:
 
     def _warm_up(self) -> None:
         try:
-            wait([self._begin(_nothing) for _ in range(self.count)])
+            for begun in [self._begin(_nothing) for _ in range(self.count)]:
+                begun.result()
         except (OSError, BrokenProcessPool) as error:  # then it goes on without
             log.warning("processes cannot be started", why=str(error))
-            pool, self._pool = self._pool, None
-            if pool is not None:
-                pool.shutdown(cancel_futures=True)
+            self._end()
 
-    async def in_order(
-        self, tasks: AsyncIterable[Callable[[], R]] | Iterable[Callable[[], R]]
-    ) -> AsyncGenerator[R, None]:
+    async def in_order(self, tasks: Tasks[R]) -> AsyncGenerator[R, None]:
         """Run tasks, a few more at a time than there are processes, and give their results in the order of tasks.
 
         When it ends in any way, none runs any more.
@@ -137,6 +142,9 @@ class Processes:
     def close(self) -> None:
         """Wait for what runs, and end the processes; they are started anew when they are needed again."""
         self._wait_until_started()
+        self._end()
+
+    def _end(self) -> None:
         if self._pool is not None:
             self._pool.shutdown(cancel_futures=True)
             self._pool = None

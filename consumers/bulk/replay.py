@@ -29,7 +29,7 @@ from consumers.bulk import tasks
 from consumers.bulk.carriers import bin_parts
 from consumers.bulk.effort import FOLDING, READING, SEALING, WHOLE, Report
 from consumers.bulk.partitions import Block, SpillError, append_block, read_blocks
-from consumers.bulk.processes import Processes
+from consumers.bulk.processes import Processes, Tasks
 from consumers.bulk.tasks import EVENT_PARTS, Batch, FoldedPart, SealedPart, Slice, count_shares, share
 from consumers.chain_reader import ChainReader, ReaderState, ValidPublication
 from consumers.edition import DivergenceError, Edition
@@ -157,9 +157,7 @@ class _Phases:
         notes = self._notes(phase)
         return [msgspec.msgpack.decode(block.data, type=kind) for block in read_blocks(notes)] if notes.exists() else []
 
-    async def run(
-        self, phase: str, known: list[R], tasks: AsyncIterator[Callable[[], R]], weigh: Callable[[R], int]
-    ) -> list[R]:
+    async def run(self, phase: str, known: list[R], tasks: Tasks[R], weigh: Callable[[R], int]) -> list[R]:
         """Run tasks, and return their results with those known, in the order of tasks; each weighs so much."""
         results = list(known)
         self.advance(sum(map(weigh, known)))
@@ -175,14 +173,9 @@ class _Phases:
         self, phase: str, known: list[R], weight: int, shares: int, task: Callable[[int], Callable[[], R]]
     ) -> list[R]:
         """Run the same task for each share of a phase's work that is not known, and return all results."""
-
-        async def tasks() -> AsyncIterator[Callable[[], R]]:
-            done = {each.task for each in known}
-            for number in range(shares):
-                if number not in done:
-                    yield task(number)
-
-        return await self.run(phase, known, tasks(), lambda _: weight // shares)
+        done = {each.task for each in known}
+        left = (task(number) for number in range(shares) if number not in done)
+        return await self.run(phase, known, left, lambda _: weight // shares)
 
     def forget(self, phase: str) -> None:
         """Forget what an earlier run did in a phase."""

@@ -30,7 +30,7 @@ from ledger.store import PageRow
 from projections.bins import Page, TargetChange
 from projections.fold import Folded, Seen, fold_events
 from projections.merkle import LEAF_BYTES
-from projections.operations import Operation, filenames_of
+from projections.operations import filenames_of
 from projections.outcomes import Judged
 from projections.pages import read_facts
 from projections.prefix import Other, Reading, Routed, read_records
@@ -270,25 +270,29 @@ def _fold(batch: Batch, task: int, items: Sequence[Routed]) -> tuple[FoldedPart,
     return done._replace(kept=keeping.finish(), files=files, pages=pages), targets
 
 
+def by_key(items: Iterable[Routed]) -> dict[str, list[Routed]]:
+    """Events by the aggregates that they are for, in their order."""
+    of_keys: dict[str, list[Routed]] = {}
+    for item in items:
+        of_keys.setdefault(item.key, []).append(item)
+    return of_keys
+
+
 def groups(items: Sequence[Routed], size: int) -> Iterable[tuple[list[str], list[Routed]]]:
     """Events in groups of so many aggregates, with their keys."""
-    by_key: dict[str, list[Routed]] = {}
-    for item in items:
-        by_key.setdefault(item.key, []).append(item)
-    keys = sorted(by_key)
+    of_keys = by_key(items)
+    keys = sorted(of_keys)
     for start in range(0, len(keys), size):
         group = keys[start : start + size]
-        yield group, [item for key in group for item in by_key[key]]
+        yield group, [item for key in group for item in of_keys[key]]
 
 
 def needed_files(items: Sequence[Routed], *, html: bool) -> dict[str, set[str]]:
     """The files whose facts are needed to fold events, of those projects of which not all are: nearly always those that
     were uploaded. With `html`, or to render a page anew, all are needed.
     """
-    by_key: dict[str, list[Operation]] = {}
-    for item in () if html else items:
-        by_key.setdefault(item.key, []).append(item.operation)
-    found = {key: filenames_of(operations) for key, operations in by_key.items()}
+    of_keys = {} if html else by_key(items)
+    found = {key: filenames_of(item.operation for item in some) for key, some in of_keys.items()}
     return {key: names for key, names in found.items() if names is not None}
 
 

@@ -137,6 +137,16 @@ async def test_processes_that_cannot_be_started_are_not_counted_on(monkeypatch: 
     processes.close()
 
 
+def test_processes_that_die_while_they_start_are_not_counted_on(tmp_path: Path) -> None:
+    processes = Processes(tmp_path / "gone")  # each wants to lock it first
+    processes.are_worth(WORTH_RUNNING)
+    processes.rest()
+    assert processes._starting is not None
+    processes._starting.join()
+    assert not processes.are_worth(WORTH_RUNNING)
+    processes.close()
+
+
 async def test_processes_that_nobody_needs_are_idle(monkeypatch: pytest.MonkeyPatch) -> None:
     processes = Processes()
     async with aclosing(processes.in_order(each(square, 1))) as results:

@@ -4,22 +4,26 @@ snapshots": mark and sweep).
 What the served timestamp does not lead to is *marked* with the time it was first found so. What is still marked when
 the grace period is over, and was not published again meanwhile, is deleted by a later sweep. Roots, distribution
 files, plain pages and the timestamp are never touched; everything else can be rebuilt from the log.
+
+A page is named by one bin, so what has become unreachable is found in the versions of the bins that changed since the
+last sweep. A first one, and one that is asked to, looks at every folder instead: there are as many as projects.
 """
 
 import asyncio
-from collections.abc import Callable, Iterator, Mapping
+import re
+from collections.abc import Callable, Collection, Iterator, Mapping
 from datetime import datetime, timedelta
+from os import stat, unlink
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import orjson
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from consumers.cli import No
 from consumers.comparing import is_page
+from consumers.marks import Marks, Memory, SweptBin
 from consumers.outlets import TIMESTAMP
 from ledger.clock import from_instant, to_instant
-from ledger.databases import complete, connect, disconnect
 from ledger.files import StorageError
 from ledger.storage import DirectoryStorage
 from projections.bins import Layout, hashed_path
@@ -29,49 +33,42 @@ BATCH = 500
 
 Report = Callable[[int, int], None]
 
+_PAGES = b"simple/"
+# As `projections.bins.target_entry` renders them, sorted by path.
+_TARGET = re.compile(rb'"([^"\\]+)":\{"hashes":')
+_PAGE = re.compile(rb'"(simple/[^"\\]+)":\{"hashes":\{"sha256":"([0-9a-f]{64})"\}')
+_END_BYTES = 8 * 2**10
+_VERSIONED = re.compile(r"metadata/([0-9]+)\.([^/]+)\.json", re.ASCII)
+
 
 class Swept(NamedTuple):
-    """What a sweep found and did: paths that were deleted (or would be), how many bytes, and what it left for later."""
+    """What a sweep found and did: paths that were deleted (or would be), how many bytes, what it left for later, and
+    whether it looked at every folder.
+    """
 
     deleted: list[str]
     bytes: int
     marked: int
     kept: int
+    whole: bool
 
 
-class Marks:
-    """Since when files have been unreachable: a small file beside the states, which may be lost at any time."""
+class _Found(NamedTuple):
+    """What is unreachable, and the bins that are served."""
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._connection: AsyncConnection | None = None
+    unreachable: set[str]
+    bins: dict[str, SweptBin]
+    reachable: int
+    whole: bool
 
-    async def __aenter__(self) -> "Marks":
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        self._connection = await connect(self._path, "rwc", "journal_mode = WAL", "synchronous = NORMAL")
-        await self._execute("CREATE TABLE IF NOT EXISTS marks (path TEXT PRIMARY KEY, since TEXT) WITHOUT ROWID")
-        return self
 
-    async def __aexit__(self, *_: object) -> None:
-        await disconnect(self._connection)
+class _Deleted(NamedTuple):
+    """What was deleted, how many bytes; what somebody else had deleted; and what was published again."""
 
-    async def load(self) -> dict[str, str]:
-        """Since when, by path."""
-        assert self._connection is not None  # noqa: S101
-        result = await complete(self._connection.exec_driver_sql("SELECT path, since FROM marks"))
-        return {row.path: row.since for row in result.fetchall()}
-
-    async def replace(self, marks: Mapping[str, str]) -> None:
-        """Forget all marks, and set these."""
-        await self._execute("BEGIN IMMEDIATE")
-        await self._execute("DELETE FROM marks")
-        if marks:
-            await self._execute("INSERT INTO marks VALUES (?, ?)", sorted(marks.items()))
-        await self._execute("COMMIT")
-
-    async def _execute(self, statement: str, rows: Any = None) -> None:
-        assert self._connection is not None  # noqa: S101
-        await complete(self._connection.exec_driver_sql(statement, rows))
+    paths: list[str]
+    bytes: int
+    missing: list[str]
+    again: set[str]
 
 
 async def sweep(
@@ -82,6 +79,7 @@ async def sweep(
     now: datetime,
     grace: timedelta,
     dry_run: bool,
+    whole: bool,
     report: Report,
 ) -> Swept:
     """Mark what is unreachable, and delete what was marked long ago.
@@ -93,43 +91,110 @@ async def sweep(
         now: the time.
         grace: how long a file is kept after it was first found unreachable.
         dry_run: delete and mark nothing.
-        report: is told how many of the reachable bins were read, and how many there are.
+        whole: look at every folder, whatever earlier sweeps found.
+        report: is told how many bins were read, of how many.
 
     Raises:
         No: what is served cannot be followed from its timestamp: nothing is deleted.
         StorageError: a file cannot be read or deleted.
     """
-    reachable = await asyncio.to_thread(_reachable, storage, report)
-    known = await marks.load()
-    unreachable = await asyncio.to_thread(lambda: [path for path in _candidates(public) if path not in reachable])
-    due = [path for path in unreachable if path in known and now - from_instant(known[path]) >= grace]
-    deleted, size = await asyncio.to_thread(_delete, public, storage, {path: known[path] for path in due}, dry_run)
-    again = set(due).difference(deleted)  # published again since they were marked: marked anew
-    left = {path: known[path] if path in known and path not in again else to_instant(now) for path in unreachable}
-    for path in deleted:
-        del left[path]
+    memory = await marks.load()
+    found = await asyncio.to_thread(_find, public, storage, memory, whole, report)
+    since = memory.since
+    due = {path: since[path] for path in found.unreachable if path in since}
+    due = {path: moment for path, moment in due.items() if now - from_instant(moment) >= grace}
+    done = await asyncio.to_thread(_delete, public, storage, due, dry_run)
+    marked = (found.unreachable - since.keys()) | done.again
+    left = found.unreachable.difference(done.paths, done.missing)
     if not dry_run:
-        await marks.replace(left)
-    return Swept(deleted, size, sum(path not in known or path in again for path in left), len(reachable))
+        instant = to_instant(now)
+        after = {path: instant if path in marked else since[path] for path in left}
+        await marks.save(memory, Memory(after, found.bins))
+    return Swept(done.paths, done.bytes, len(marked), found.reachable, found.whole)
 
 
-def _reachable(storage: DirectoryStorage, report: Report) -> set[str]:
-    """All metadata and pages that the served timestamp leads to."""
+# --- what is reachable -----------------------------------------------------------------------------------------------
+
+
+class _Served(NamedTuple):
+    """Metadata that the served timestamp leads to: paths of what is no bin, and versions of bins by role name."""
+
+    others: set[str]
+    bins: dict[str, int]
+
+    def metadata(self) -> set[str]:
+        """All paths."""
+        return self.others.union(_path(name, version) for name, version in self.bins.items())
+
+
+def _path(name: str, version: int) -> str:
+    return f"metadata/{version}.{name}.json"
+
+
+def _find(public: Path, storage: DirectoryStorage, memory: Memory, whole: bool, report: Report) -> _Found:
+    served = _served(storage)
+    reachable = served.metadata()
+    metadata = set(_candidates(public, "metadata"))
+    for path in sorted(reachable - metadata):
+        raise _unreadable(path)
+    found = None if whole else _changes(storage, served, metadata, memory, report)
+    if found is None:
+        whole, pages, bins = True, set[str](), {}
+        for count, (name, version) in enumerate(served.bins.items(), 1):
+            some = _pages(storage, _path(name, version))
+            pages |= some
+            bins[name] = SweptBin(version, len(some))
+            report(count, len(served.bins))
+        unreachable = {path for path in _candidates(public, "targets/simple") if path not in pages}
+    else:
+        unreachable, bins = found
+    unreachable |= metadata - reachable
+    return _Found(unreachable, bins, len(reachable) + sum(each.pages for each in bins.values()), whole)
+
+
+def _changes(
+    storage: DirectoryStorage, served: _Served, metadata: Collection[str], memory: Memory, report: Report
+) -> tuple[set[str], dict[str, SweptBin]] | None:
+    """The pages that are unreachable, and the bins that are served, going by what the last sweep found; None: that is
+    not enough.
+    """
+    if memory.bins.keys() != served.bins.keys():
+        return None
+    changed = [name for name, version in served.bins.items() if memory.bins[name].version != version]
+    versions: dict[str, list[int]] = {name: [] for name in changed}
+    for path in metadata:
+        versioned = _VERSIONED.fullmatch(path)
+        if versioned is not None and versioned[2] in versions:
+            versions[versioned[2]].append(int(versioned[1]))
+    unreachable = {path for path in memory.since if is_page(path)}
+    bins = dict(memory.bins)
+    for count, name in enumerate(changed, 1):
+        first, last = memory.bins[name].version, served.bins[name]
+        if first > last or first not in versions[name]:
+            return None  # something else was served before, or is gone: the versions between may be, too
+        for version in versions[name]:
+            if first <= version < last:
+                unreachable |= _pages(storage, _path(name, version))
+        some = _pages(storage, _path(name, last))
+        unreachable -= some
+        bins[name] = SweptBin(last, len(some))
+        report(count, len(changed))
+    return unreachable, bins
+
+
+def _served(storage: DirectoryStorage) -> _Served:
     timestamp = _signed(storage, TIMESTAMP)
     number = timestamp["meta"]["snapshot.json"]["version"]
-    found = {f"metadata/{timestamp['version']}.timestamp.json", f"metadata/{number}.snapshot.json"}
-    meta = _signed(storage, f"metadata/{number}.snapshot.json")["meta"]
-    bins = f"metadata/{meta['bins.json']['version']}.bins.json"
-    found |= {bins, f"metadata/{meta['targets.json']['version']}.targets.json"}
-    names = _names(_signed(storage, bins)["delegations"])
-    for index, name in enumerate(names):
-        path = f"metadata/{meta[f'{name}.json']['version']}.{name}.json"
-        found.add(path)
-        for target, facts in _signed(storage, path)["targets"].items():
-            if target.startswith("simple/"):
-                found.add(hashed_path(target, facts["hashes"]["sha256"]))
-        report(index + 1, len(names))
-    return found
+    meta = _signed(storage, _path("snapshot", number))["meta"]
+    delegations = _path("bins", meta["bins.json"]["version"])
+    others = {
+        _path("timestamp", timestamp["version"]),
+        _path("snapshot", number),
+        _path("targets", meta["targets.json"]["version"]),
+        delegations,
+    }
+    names = _names(_signed(storage, delegations)["delegations"])
+    return _Served(others, {name: meta[f"{name}.json"]["version"] for name in names})
 
 
 def _names(delegations: Any) -> list[str]:
@@ -138,6 +203,28 @@ def _names(delegations: Any) -> list[str]:
         return [role["name"] for role in delegations["roles"]]
     layout = Layout(succinct["bit_length"], succinct["name_prefix"])
     return [layout.name(index) for index in range(layout.count)]
+
+
+def _pages(storage: DirectoryStorage, path: str) -> set[str]:
+    """The pages that a bin names, as they are served: the last of its targets, and few, so the rest is not read."""
+    length = _END_BYTES
+    while True:
+        data = storage.read(path, last=length) or b""
+        if not data.endswith(b"}"):
+            raise _unreadable(path)
+        first = _TARGET.search(data)
+        if len(data) < length or (first is not None and first[1] < _PAGES):
+            break
+        length *= 4
+    found = _PAGE.findall(data)
+    if len(found) == data.count(b'"%s' % _PAGES):
+        return {hashed_path(target.decode(), digest.decode()) for target, digest in found}
+    targets = _signed(storage, path)["targets"]
+    return {
+        hashed_path(target, facts["hashes"]["sha256"])
+        for target, facts in targets.items()
+        if target.startswith(_PAGES.decode())
+    }
 
 
 def _signed(storage: DirectoryStorage, path: str) -> Any:
@@ -150,16 +237,19 @@ def _signed(storage: DirectoryStorage, path: str) -> Any:
     try:
         return orjson.loads(data or b"")["signed"]
     except (ValueError, KeyError, TypeError) as error:
-        raise No(f"{path} is missing or cannot be read, so nothing is swept: `tuf-ledger verify --served`") from error
+        raise _unreadable(path) from error
 
 
-def _candidates(public: Path) -> Iterator[str]:
-    """The files that a sweep may delete, if they are unreachable."""
-    for folder in ("metadata", "targets/simple"):
-        for name in DirectoryStorage(public / folder, public).paths():
-            path = f"{folder}/{name}"
-            if not path.endswith(".root.json") and _is_versioned(path):
-                yield path
+def _unreadable(path: str) -> No:
+    return No(f"{path} is missing or cannot be read, so nothing is swept: `tuf-ledger verify --served`")
+
+
+def _candidates(public: Path, folder: str) -> Iterator[str]:
+    """The files of a folder that a sweep may delete, if they are unreachable."""
+    for name in DirectoryStorage(public / folder, public).paths():
+        path = f"{folder}/{name}"
+        if not path.endswith(".root.json") and _is_versioned(path):
+            yield path
 
 
 def _is_versioned(path: str) -> bool:
@@ -168,23 +258,29 @@ def _is_versioned(path: str) -> bool:
     return is_page(path) or (path.startswith("metadata/") and first.isascii() and first.isdigit())
 
 
-def _delete(public: Path, storage: DirectoryStorage, due: Mapping[str, str], dry_run: bool) -> tuple[list[str], int]:
+# --- what is deleted -------------------------------------------------------------------------------------------------
+
+
+def _delete(public: Path, storage: DirectoryStorage, due: Mapping[str, str], dry_run: bool) -> _Deleted:
     """Delete files that were not published again since they were marked."""
-    deleted, size, paths = [], 0, sorted(due)
+    done, size, paths = _Deleted([], 0, [], set()), 0, sorted(due)
     for start in range(0, len(paths), BATCH):
         # A publisher that needs one of these again touches it, or writes it anew, while it has the lock.
         with storage.exclusive():
             for path in paths[start : start + BATCH]:
+                file = f"{public}/{path}"
                 try:
-                    status = (public / path).stat()
+                    status = stat(file)  # noqa: PTH116  # a hot path
                     if status.st_mtime >= from_instant(due[path]).timestamp():
+                        done.again.add(path)
                         continue
                     if not dry_run:
-                        (public / path).unlink()
+                        unlink(file)  # noqa: PTH108  # a hot path
                 except FileNotFoundError:
-                    continue  # another sweep was faster
+                    done.missing.append(path)
+                    continue
                 except OSError as error:
                     raise StorageError(f"{path} cannot be deleted: {error.strerror}") from error
-                deleted.append(path)
+                done.paths.append(path)
                 size += status.st_size if status.st_nlink == 1 else 0
-    return deleted, size
+    return done._replace(bytes=size)

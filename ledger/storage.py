@@ -240,10 +240,14 @@ class DirectoryStorage:
         finally:
             os.close(lock)
 
-    def read(self, path: str) -> bytes | None:
-        """The contents of a file."""
+    def read(self, path: str, *, last: int | None = None) -> bytes | None:
+        """The contents of a file, or so many bytes at its end."""
         with _reading(self._root / path) as file:
-            return None if file is None else file.read()
+            if file is None:
+                return None
+            if last is not None:
+                file.seek(max(0, os.fstat(file.fileno()).st_size - last))
+            return file.read()
 
     def digest(self, path: str) -> str | None:
         """The SHA-256 of a file."""

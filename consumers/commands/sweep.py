@@ -16,7 +16,7 @@ from consumers.cli import (
     runs_async,
     say,
 )
-from consumers.sweeping import Marks
+from consumers.marks import Marks
 from consumers.sweeping import sweep as sweep_tree
 from ledger.clock import SystemClock
 
@@ -30,20 +30,26 @@ from ledger.clock import SystemClock
     show_default=True,
     help="How long files are kept after a sweep first found that no client can reach them.",
 )
+@click.option(
+    "--full",
+    is_flag=True,
+    help="Look at every folder, not only at what has changed since the last sweep: finds what was left behind, too.",
+)
 @ledger_options
 @json_option
 @runs_async
-async def sweep(*, dry_run: bool, grace: timedelta, folder: Path, log: str | None, as_json: bool) -> None:
+async def sweep(*, dry_run: bool, grace: timedelta, full: bool, folder: Path, log: str | None, as_json: bool) -> None:
     """Delete versions of metadata and pages that the served timestamp does not lead to (PEP 458, mark and sweep).
 
     A sweep marks what it finds unreachable; a later one deletes what has been marked for the grace period, which must
-    be longer than the slowest client and any cache between take. Run it once a day. Roots and distribution files are
-    never deleted, and everything that is can be rebuilt from the log.
+    be longer than the slowest client and any cache between take. Run it once a day, and now and then with --full.
+    Roots and distribution files are never deleted, and everything that is can be rebuilt from the log.
 
     \b
     Example:
       tuf-ledger sweep --dry-run
       tuf-ledger sweep --grace 3d
+      tuf-ledger sweep --full
     """
     context = open_context(folder, log)
     configure_logging(context.config.logging, default_level="warning")
@@ -56,6 +62,7 @@ async def sweep(*, dry_run: bool, grace: timedelta, folder: Path, log: str | Non
                 now=SystemClock().now(),
                 grace=grace,
                 dry_run=dry_run,
+                whole=full,
                 report=advance,
             )
     if as_json:

@@ -3,13 +3,19 @@
 import json
 import os
 import shutil
+import sqlite3
+from contextlib import closing
 from datetime import UTC, datetime
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
 
-from consumers.sweeping import _delete
+from consumers.sweeping import _delete, _pages
 from ledger.clock import to_instant
+from ledger.storage import DirectoryStorage
+from projections.bins import hashed_path, target_entry
+from projections.repository import bin_payload, signed_file
 from tests.client.index import Index, tree
 
 
@@ -127,4 +133,84 @@ def test_what_another_sweep_deleted_is_passed_over(filled: Index) -> None:
     }
     old.unlink()
     storage = filled.context.storage("sweep")
-    assert _delete(filled.public, storage, due, dry_run=False) == ([], 0)
+    done = _delete(filled.public, storage, due, dry_run=False)
+    assert done == ([], 0, ["metadata/1.snapshot.json"], {"metadata/2.snapshot.json"})
+
+
+def test_a_later_sweep_goes_by_what_changed(index: Index, tmp_path: Path) -> None:
+    """And finds all that one finds that looks at every folder: what was replaced twice between sweeps, too."""
+    for number in range(8):
+        index.upload(f"project-{number}")
+    index.publish()
+    assert sweep(index)["whole"]
+    for number in range(8):
+        for act in ("yank", "unyank")[: 1 + number % 2]:
+            index.run(act, f"project-{number}==1.0")
+            index.publish()
+        assert not sweep(index)["whole"]
+        whole = sweep(index, "--dry-run", "--full")
+        assert (whole["whole"], whole["marked"]) == (True, 0)
+    age(index)
+    assert sweep(index, "--grace", "0s")["deleted"]
+    assert tree(index.public) == index.rebuild(tmp_path / "current", "--files", index.public)
+    assert sweep(index, "--full")["marked"] == 0
+
+
+def test_what_nothing_led_to_is_found_in_full(filled: Index) -> None:
+    """A publisher was killed while it placed files, and then skipped that publication."""
+    sweep(filled)
+    page = next((filled.public / "targets/simple/one").glob("*.index.json"))
+    page.with_name(f"{'0' * 64}.index.json").write_bytes(b"{}")
+    assert sweep(filled)["marked"] == 0
+    assert sweep(filled, "--full")["marked"] == 1
+
+
+@pytest.mark.parametrize("change", ["the bins", "a bin is gone", "an older one is served"])
+def test_where_changes_do_not_tell_every_folder_is_looked_at(filled: Index, change: str) -> None:
+    sweep(filled)
+    if change == "the bins":
+        filled.run("ceremony", "--bins", "8")
+    else:
+        filled.upload("two")
+    filled.publish_and_check()
+    if change == "a bin is gone":
+        number = filled.info()["last"]["number"]
+        changed = [path.name.partition(".")[2] for path in filled.public.glob(f"metadata/{number}.bin-*.json")]
+        for path in filled.public.glob("metadata/*.bin-*.json"):
+            if path.name.partition(".")[2] in changed and not path.name.startswith(f"{number}."):
+                path.unlink()
+    elif change == "an older one is served":
+        sweep(filled)
+        older = sorted(
+            filled.public.glob("metadata/*.timestamp.json"), key=lambda path: int(path.name.partition(".")[0])
+        )
+        (filled.public / "metadata/timestamp.json").write_bytes(older[-2].read_bytes())
+    assert sweep(filled)["whole"]
+
+
+def test_one_sweep_at_a_time(filled: Index, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ledger.databases.BUSY_TIMEOUT_SECONDS", 0)
+    sweep(filled)
+    with closing(sqlite3.connect(filled.folder / "state/sweep.sqlite", isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        assert "another sweep is at work" in filled.run("sweep", answer=1)
+
+
+@pytest.mark.parametrize("pages", [0, 1, 60, 90, 500])
+@pytest.mark.parametrize("files", [0, 1, 100])
+def test_the_pages_of_a_bin_are_found_at_its_end(tmp_path: Path, pages: int, files: int) -> None:
+    targets = [f"packages/{number:03}/a.whl" for number in range(files)]
+    targets += [f"simple/project-{number:03}/index.json" for number in range(pages)]
+    entries = [target_entry(target, 1, sha256(target.encode()).hexdigest()) for target in targets]
+    (tmp_path / "bin").write_bytes(signed_file(bin_payload(entries, 1, "2026-01-01T00:00:00Z"), {}))
+    storage = DirectoryStorage(tmp_path, tmp_path / "staging")
+    wanted = {hashed_path(target, sha256(target.encode()).hexdigest()) for target in targets[files:]}
+    assert _pages(storage, "bin") == wanted
+
+
+def test_pages_that_are_described_otherwise_are_found(tmp_path: Path) -> None:
+    hashes = {"blake2b-256": "1" * 64, "sha256": "2" * 64}
+    targets = {"simple/one/index.json": {"hashes": hashes, "length": 1}}
+    (tmp_path / "bin").write_text(json.dumps({"signed": {"targets": targets}}), encoding="utf-8")
+    storage = DirectoryStorage(tmp_path, tmp_path / "staging")
+    assert _pages(storage, "bin") == {f"targets/simple/one/{'2' * 64}.index.json"}

@@ -154,11 +154,11 @@ class PublicOutlet:
         for version, root in sorted(self._visible.roots.items()):
             self._storage.replace(f"metadata/{version}.root.json", root)
         self._storage.replace(TIMESTAMP, timestamp)
-        for path, source in sorted(self._visible.pages.items()):
+        pages = sorted(self._visible.pages.items())
+        self._storage.link_all({path: source for path, source in pages if source is not None})
+        for path, source in pages:
             if source is None:
                 self._storage.delete(path)
-            else:
-                self._storage.link(path, source)
         self._storage.settle()
         self._visible = _Visible({}, {}, {})
         self._keeps, self._kept_up_to = False, 0

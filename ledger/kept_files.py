@@ -12,12 +12,28 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from ledger.files import MAX_SINGLE_SYNCS, read_file, sync_all, sync_file, sync_folder, within, write_file, writing
+from ledger.files import (
+    MAX_SINGLE_SYNCS,
+    WORTH_SYNCS,
+    each,
+    read_file,
+    spread,
+    sync_all,
+    sync_file,
+    sync_folder,
+    write_file,
+    writing,
+)
 from ledger.state_errors import StateDamagedError
+
+SHELVES = 32
+"""Into so many folders files go in turns, by the publication that their names begin with (`ledger.files.spread`)."""
 
 
 class KeptFiles(NamedTuple):
-    """A flat folder of files, and the state that they belong to. Methods block; other processes may use it, too."""
+    """A folder of files, and the state that they belong to. Names begin with a number. Methods block; other processes
+    may use it, too.
+    """
 
     folder: Path
     state: Path
@@ -28,14 +44,18 @@ class KeptFiles(NamedTuple):
         Raises:
             StorageError: it cannot be written.
         """
-        path = self.folder / name
+        path = self._path(name)
         with writing(path):
             try:
-                within(self.folder, lambda: write_file(str(path), data, is_new=True))
+                write_file(path, data, is_new=True)
+            except FileNotFoundError:
+                spread(self.folder)
+                Path(path).parent.mkdir(exist_ok=True)
+                write_file(path, data, is_new=True)
             except FileExistsError:  # not written over: it may have another name among what is served
-                path.unlink()
-                write_file(str(path), data, is_new=True)
-        return path
+                os.unlink(path)  # noqa: PTH108  # as the rest
+                write_file(path, data, is_new=True)
+        return Path(path)
 
     def read(self, name: str, digest: str) -> bytes:
         """The contents of a file that has this SHA-256.
@@ -43,7 +63,7 @@ class KeptFiles(NamedTuple):
         Raises:
             StateDamagedError: it has another by now, or is gone. A signer would sign what follows from it.
         """
-        path = f"{self.folder}/{name}"
+        path = self._path(name)
         try:
             data = read_file(path)
         except OSError as error:
@@ -56,11 +76,14 @@ class KeptFiles(NamedTuple):
         """Let the disk begin to read files that will be read, those that the system does not have in its cache."""
         for name in names:
             with suppress(OSError):
-                file = os.open(f"{self.folder}/{name}", os.O_RDONLY | os.O_CLOEXEC)
+                file = os.open(self._path(name), os.O_RDONLY | os.O_CLOEXEC)
                 try:
                     os.posix_fadvise(file, 0, 0, os.POSIX_FADV_WILLNEED)
                 finally:
                     os.close(file)
+
+    def _path(self, name: str) -> str:
+        return f"{self.folder}/{int(name.partition('.')[0]) % SHELVES:02}/{name}"
 
     def _damaged(self, what: str) -> StateDamagedError:
         return StateDamagedError(
@@ -69,17 +92,19 @@ class KeptFiles(NamedTuple):
         )
 
     def names(self) -> list[str]:
-        """All files."""
+        """All files; not what is no kept file, or not where it belongs."""
         try:
-            return os.listdir(self.folder)  # noqa: PTH208  # names are all that is wanted
+            shelves = [entry.path for entry in os.scandir(self.folder) if entry.is_dir()]
         except FileNotFoundError:
             return []
+        found = [(shelf, name) for shelf in shelves for name in os.listdir(shelf)]  # noqa: PTH208  # names will do
+        return [name for shelf, name in found if _has_number(name) and self._path(name) == f"{shelf}/{name}"]
 
     def delete(self, names: Iterable[str]) -> None:
         """Delete files, those that are still there."""
         for name in names:
-            path = f"{self.folder}/{name}"
-            with writing(Path(path)), suppress(FileNotFoundError):
+            path = self._path(name)
+            with writing(path), suppress(FileNotFoundError):
                 os.unlink(path)  # noqa: PTH108  # a hot path
 
     def sync(self, names: Collection[str]) -> None:
@@ -87,10 +112,16 @@ class KeptFiles(NamedTuple):
         if len(names) > MAX_SINGLE_SYNCS:
             sync_all()
         elif names:
-            for name in names:
-                sync_file(self.folder / name)
-            sync_folder(self.folder)
+            paths = [Path(self._path(name)) for name in names]
+            each(sync_file, paths, worth=WORTH_SYNCS)
+            for folder in sorted({self.folder, *(path.parent for path in paths)}):
+                sync_folder(folder)
 
     def clear(self) -> None:
         """Delete the folder."""
         shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def _has_number(name: str) -> bool:
+    number = name.partition(".")[0]
+    return number.isascii() and number.isdecimal()

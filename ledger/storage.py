@@ -10,16 +10,28 @@ import hashlib
 import os
 import shutil
 import stat
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from io import BufferedReader
 from pathlib import Path
 from secrets import token_hex
 from threading import Lock, Thread
 from typing import NamedTuple, Protocol
 
-from ledger.files import MAX_SINGLE_SYNCS, StorageError, sync_all, sync_file, sync_folder, within, write_file, writing
+from ledger.files import (
+    MAX_SINGLE_SYNCS,
+    WORTH_SYNCS,
+    StorageError,
+    each,
+    spread,
+    sync_all,
+    sync_file,
+    sync_folder,
+    within,
+    write_file,
+    writing,
+)
 
 
 class Storage(Protocol):
@@ -56,8 +68,8 @@ class Storage(Protocol):
     def replace(self, path: str, data: bytes) -> None:
         """Replace a mutable file, atomically and durably."""
 
-    def link(self, path: str, source: str) -> None:
-        """Make a mutable path show what an immutable one holds, atomically; durable after `settle`."""
+    def link_all(self, links: Mapping[str, str]) -> None:
+        """Make each of these mutable paths show what an immutable one holds, atomically; durable after `settle`."""
 
     def delete(self, path: str) -> None:
         """Delete a mutable file, if it exists; durable after `settle`."""
@@ -129,11 +141,13 @@ class DirectoryStorage:
         self._wrote(len(data))
 
     def stager(self) -> Stager:
-        """What other processes stage files with."""
+        """What other processes stage files with: a folder of its own for each edition (`ledger.files.spread`)."""
         if self._stager is None:
-            with writing(self._staging):
-                self._staging.mkdir(parents=True, exist_ok=True)
-                self._stager = Stager(self._staging, self._staging.stat().st_dev)
+            folder = Path(_new_path(self._staging))
+            with writing(folder):
+                spread(self._staging)
+                folder.mkdir()
+                self._stager = Stager(folder, folder.stat().st_dev)
         return self._stager
 
     def adopt(self, path: str, source: str) -> None:
@@ -145,46 +159,72 @@ class DirectoryStorage:
         """Empty the staging folder."""
         shutil.rmtree(self._staging, ignore_errors=True)
         self._staged = {}
+        self._stager = None
 
     def place(self) -> list[str]:
         """Move what is staged into place, and sync once."""
-        alarms = []
-        present = self._compare()
-        for path, source in self._staged.items():
-            target = f"{self._root}/{path}"
-            if present.get(path):
-                # It is needed from now on, however old it is: a sweep that is about to delete it looks at its time.
-                with writing(Path(target)):
-                    os.utime(target)
-                if self._is_ours(source):
-                    os.unlink(source)  # noqa: PTH108  # a hot path
-                continue
-            if path in present:
-                alarms.append(path)
-            self._move(source, target)
+        there: list[str] = []
+
+        def put(path: str) -> None:
+            if not self._put_new(path):
+                there.append(path)
+
+        each(put, list(self._staged), worth=_WORTH_THREADS)
+        alarms = self._put_again(sorted(there))
         self._sync([f"{self._root}/{path}" for path in self._staged])
         self._staged = {}
+        self._early.begin()
         return alarms
 
-    def _compare(self) -> dict[str, bool]:
-        """Whether what is staged has the same bytes as what is there already; nearly always there is nothing.
+    def _put_new(self, path: str) -> bool:
+        """Put what is staged where nothing is yet; False: there is something. Called from several threads."""
+        source, target = self._staged[path], f"{self._root}/{path}"
+        if self._is_ours(source):
+            if os.path.lexists(target):
+                return False
+            _rename(source, target)
+            return True
+        try:
+            os.link(source, target)
+        except FileExistsError:
+            return False
+        except OSError:  # there is no folder yet, or one file system is two, for links
+            self._move(source, target)
+        return True
+
+    def _put_again(self, paths: Sequence[str]) -> list[str]:
+        """Put what is staged where something is already, if that is something else; gives where it was."""
+        alarms = []
+        for path, is_same in self._compare(paths).items():
+            source, target = self._staged[path], f"{self._root}/{path}"
+            if not is_same:
+                alarms.append(path)
+                self._move(source, target)
+                continue
+            # It is needed from now on, however old it is: a sweep that is about to delete it looks at its time.
+            with writing(target):
+                os.utime(target)
+            if self._is_ours(source):
+                os.unlink(source)  # noqa: PTH108  # a hot path
+        return alarms
+
+    def _compare(self, paths: Sequence[str]) -> dict[str, bool]:
+        """Whether what is staged has the same bytes as what is there already.
 
         Whoever has lost a state writes everything anew, and compares all of it: the disk is asked for several at once.
         """
 
-        def is_same(path: str) -> bool | None:
+        def is_same(path: str) -> bool:
             found = _digest(Path(f"{self._root}/{path}"))
-            return None if found is None else found == _digest(Path(self._staged[path]))
+            return found is not None and found == _digest(Path(self._staged[path]))
 
-        there = [path for path in self._staged if os.path.lexists(f"{self._root}/{path}")]
-        present: dict[str, bool] = {}
-        if there:
+        same: dict[str, bool] = {}
+        if paths:
             with ThreadPoolExecutor(_COMPARED_AT_ONCE) as threads:
-                for start in range(0, len(there), _COMPARED_IN_A_ROW):  # what waits for a thread takes memory
-                    some = there[start : start + _COMPARED_IN_A_ROW]
-                    found = zip(some, threads.map(is_same, some), strict=True)
-                    present.update((path, same) for path, same in found if same is not None)
-        return present
+                for start in range(0, len(paths), _COMPARED_IN_A_ROW):  # what waits for a thread takes memory
+                    some = paths[start : start + _COMPARED_IN_A_ROW]
+                    same.update(zip(some, threads.map(is_same, some), strict=True))
+        return same
 
     def replace(self, path: str, data: bytes) -> None:
         """Write elsewhere, sync, and rename over it."""
@@ -213,9 +253,13 @@ class DirectoryStorage:
 
     def link(self, path: str, source: str) -> None:
         """A second name for the same bytes: distribution files and pages are stored once."""
-        target = f"{self._root}/{path}"
-        self._name(f"{self._root}/{source}", target)
-        self._unsettled.add(os.path.dirname(target))  # noqa: PTH120  # a hot path
+        self.link_all({path: source})
+
+    def link_all(self, links: Mapping[str, str]) -> None:
+        """Second names for many."""
+        names = [(f"{self._root}/{source}", f"{self._root}/{path}") for path, source in links.items()]
+        each(lambda name: self._name(*name), names, worth=_WORTH_THREADS)
+        self._unsettled.update(f"{self._root}/{path.rpartition('/')[0]}" for path in links)
 
     def delete(self, path: str) -> None:
         """Delete a file, if it exists."""
@@ -258,7 +302,9 @@ class DirectoryStorage:
         return _walk(self._root)
 
     def _move(self, source: str, target: str) -> None:
-        """Move a staged file into place; what somebody else keeps gets a second name there."""
+        """Move a staged file into place, whatever is there; what somebody else keeps gets a second name. Called from
+        several threads.
+        """
         if not self._is_ours(source):
             try:
                 self._name(source, target)
@@ -273,14 +319,16 @@ class DirectoryStorage:
         return source.startswith(f"{self._staging}/")
 
     def _name(self, source: str, target: str) -> None:
-        """Give a file a second name, in place of what may be there."""
-        try:
-            os.link(source, target)
-        except OSError:  # there is another file, nearly always; or there is no folder yet
-            with self._temporary(Path(target)) as temporary:
-                os.link(source, temporary)
-                # Renaming one link to a file over another does nothing, and leaves both.
-                _rename(str(temporary), target)
+        """Give a file a second name, in place of what may be there. Called from several threads."""
+        temporary = _new_path(self._staging)
+        with writing(target):
+            within(self._staging, lambda: os.link(source, temporary))
+            try:
+                _rename(temporary, target)
+            finally:
+                # Renaming one name of a file over another does nothing, and leaves both.
+                with suppress(FileNotFoundError):
+                    os.unlink(temporary)  # noqa: PTH108  # a hot path
 
     def _wrote(self, count: int) -> None:
         """So many bytes were staged."""
@@ -309,8 +357,7 @@ class DirectoryStorage:
             sync_all()
             return
         paths = [Path(file) for file in files]
-        for path in paths:
-            sync_file(path)
+        each(sync_file, paths, worth=WORTH_SYNCS)
         self._sync_folders({str(path.parent) for path in paths})
 
     def _sync_folders(self, folders: Collection[str]) -> None:
@@ -324,36 +371,47 @@ class DirectoryStorage:
         if max(len(folders), len(named)) > MAX_SINGLE_SYNCS:
             sync_all()
             return
-        for folder in sorted(named):
-            sync_folder(folder)
+        each(sync_folder, sorted(named), worth=WORTH_SYNCS)
 
     def _contains(self, folder: Path) -> bool:
         return folder == self._root or self._root in folder.parents
 
 
+_WORTH_THREADS = 256
+"""So many files are worth to be moved or linked by several threads: in different folders that goes on side by side.
+"""
+
 _COMPARED_AT_ONCE = 8
 _COMPARED_IN_A_ROW = 1024
 
-EARLY_SYNC_BYTES = 64 * 2**20
+_FIRST_SYNC_BYTES = 16 * 2**20
+_EARLY_SYNC_BYTES = 64 * 2**20
 
 
 class _EarlySync:
-    """Lets the disk begin while files are still being staged: else it would be idle first, and waited for then."""
+    """Lets the disk begin while files are still being staged: else it would be idle first, and waited for then. After
+    the first ones, and then not so often: who makes files meanwhile is held up.
+    """
 
     def __init__(self) -> None:
         self._lock = Lock()
-        self._bytes = 0
+        self._left = _FIRST_SYNC_BYTES
         self._thread: Thread | None = None
 
     def wrote(self, count: int) -> None:
         """So many bytes were written. Safe to call from several threads."""
         with self._lock:
-            self._bytes += count
-            if self._bytes < EARLY_SYNC_BYTES or (self._thread is not None and self._thread.is_alive()):
+            self._left -= count
+            if self._left > 0 or (self._thread is not None and self._thread.is_alive()):
                 return
-            self._bytes = 0
+            self._left = _EARLY_SYNC_BYTES
             self._thread = Thread(target=sync_all, name="early-sync", daemon=True)
             self._thread.start()
+
+    def begin(self) -> None:
+        """What is written from now on are the first ones."""
+        with self._lock:
+            self._left = _FIRST_SYNC_BYTES
 
 
 def _new_path(staging: Path) -> str:
@@ -392,9 +450,15 @@ def _open(path: Path) -> BufferedReader | None:
 
 
 def _rename(source: str, target: str) -> None:
-    path = Path(target)
-    with writing(path):
-        within(path.parent, lambda: os.replace(source, target))  # noqa: PTH105  # a hot path
+    try:
+        os.replace(source, target)  # noqa: PTH105  # a hot path
+    except FileNotFoundError:
+        path = Path(target)
+        with writing(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            os.replace(source, target)  # noqa: PTH105
+    except OSError as error:
+        raise StorageError(f"{target} cannot be written: {error.strerror}") from error
 
 
 def _digest(path: Path) -> str | None:

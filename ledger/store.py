@@ -27,7 +27,7 @@ from ledger.state_errors import StateDamagedError, StateMissingError, StoreError
 P = ParamSpec("P")
 Answer = TypeVar("Answer")
 
-FORMAT = 5
+FORMAT = 6
 """Another layout, or other sizes of what is in it, is another number; a file with another is deleted and rebuilt."""
 
 _PAGE_SIZE = "page_size = 16384"

@@ -115,8 +115,8 @@ class MemoryStorage:
     def replace(self, path: str, data: bytes) -> None:
         self.files[self._checked(path)] = data
 
-    def link(self, path: str, source: str) -> None:
-        self.files[self._checked(path)] = self.files[source]
+    def link_all(self, links: Mapping[str, str]) -> None:
+        self.files.update({self._checked(path): self.files[source] for path, source in links.items()})
 
     def delete(self, path: str) -> None:
         self.files.pop(path, None)

@@ -13,7 +13,7 @@ Every call can fail or be the last one of the process, before and after its effe
 import random
 import sqlite3
 from collections import deque
-from collections.abc import Callable, Collection, Coroutine, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Coroutine, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from datetime import datetime, timedelta
 from hashlib import sha256
@@ -465,11 +465,12 @@ class SimStorage:
         self._leave("replace")
         self._sync({path})
 
-    def link(self, path: str, source: str) -> None:
-        self._enter("link")
-        assert source in self._tree.files, f"{path} is to show {source}, which is not there"
-        self._tree.set(path, self._tree.files[source], "link")
-        self._leave("link")
+    def link_all(self, links: Mapping[str, str]) -> None:
+        for path, source in links.items():
+            self._enter("link")
+            assert source in self._tree.files, f"{path} is to show {source}, which is not there"
+            self._tree.set(path, self._tree.files[source], "link")
+            self._leave("link")
 
     def delete(self, path: str) -> None:
         self._enter("delete")

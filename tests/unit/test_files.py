@@ -1,6 +1,7 @@
-"""Whoever has synced everything need not sync some of it again: when that is so, and when it is not."""
+"""Files: what is durable already, what is done for many at once, and where folders are made."""
 
 import asyncio
+import errno
 import os
 from collections.abc import Collection
 from pathlib import Path
@@ -8,7 +9,7 @@ from threading import Event, Thread
 
 import pytest
 
-from ledger.files import is_durable, now_written, sync_all
+from ledger.files import StorageError, each, is_durable, now_written, spread, sync_all
 from ledger.kept_files import KeptFiles
 from ledger.store import Store
 
@@ -65,3 +66,29 @@ def test_a_commit_syncs_what_it_keeps_unless_everything_was_synced_since(
 
     asyncio.run(run())
     assert len(seen) == syncs
+
+
+@pytest.mark.parametrize("count", [0, 1, 3, 100])
+def test_each_does_all(count: int) -> None:
+    done: list[int] = []
+    each(done.append, range(count), worth=3)
+    assert sorted(done) == list(range(count))
+
+
+def test_what_one_of_many_raises_is_told() -> None:
+    def act(number: int) -> None:
+        if number == 50:
+            raise StorageError("the fiftieth")
+
+    with pytest.raises(StorageError, match="the fiftieth"):
+        each(act, range(100), worth=3)
+
+
+def test_where_folders_cannot_be_spread_they_are_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOTTY, "Inappropriate ioctl for device")
+
+    monkeypatch.setattr("fcntl.ioctl", refuse)
+    spread(tmp_path / "one/two")
+    spread(tmp_path / "one/two")
+    assert (tmp_path / "one/two").is_dir()

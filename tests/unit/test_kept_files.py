@@ -11,6 +11,7 @@ import msgspec
 import pytest
 
 from consumers.state import load_aggregates
+from ledger.kept_files import SHELVES, KeptFiles
 from ledger.state_errors import StateDamagedError
 from ledger.storage import DirectoryStorage
 from ledger.store import ChunkRow, PageRow, ReadingStore, Store, finish, kept_name
@@ -180,6 +181,26 @@ def test_what_waits_is_not_for_those_without_a_loop() -> None:
         finish(asyncio.sleep(0))
 
 
+def test_publications_use_shelves_in_turns(tmp_path: Path) -> None:
+    """So that files are made elsewhere than where some were deleted (ledger.files.spread)."""
+    kept = KeptFiles(tmp_path / "kept", tmp_path / "state")
+    shelves = {kept.put(f"{number}.bin-0.json", b"").parent for number in range(3 * SHELVES)}
+    assert len(shelves) == SHELVES
+    assert len(kept.names()) == 3 * SHELVES
+    kept.sync(kept.names())
+    kept.delete(kept.names())
+    assert not kept.names()
+
+
+def test_what_is_no_kept_file_is_nobodys(tmp_path: Path) -> None:
+    """It is not listed, so nobody deletes it as left over."""
+    kept = KeptFiles(tmp_path / "kept", tmp_path / "state")
+    path = kept.put("1.bin-0.json", b"")
+    for stranger in (path.with_name("notes"), path.with_name("2.bin-0.json"), path.parent.with_name("x")):
+        stranger.write_bytes(b"")
+    assert kept.names() == ["1.bin-0.json"]
+
+
 # --- what is served --------------------------------------------------------------------------------------------------
 
 
@@ -198,7 +219,7 @@ def test_a_kept_file_gets_a_second_name(tmp_path: Path) -> None:
     storage = stage(tmp_path)
     assert storage.place() == []
     assert (tmp_path / "public/metadata/1.bin-0.json").samefile(tmp_path / "kept")
-    assert not list((tmp_path / "staging").iterdir())
+    assert not list((tmp_path / "staging").rglob("*-*-*")), "only the folder of the edition is left"
 
 
 def test_on_another_file_system_it_is_written_again(tmp_path: Path) -> None:

@@ -41,6 +41,7 @@ TICK_SECONDS = 0.1
 LOOK_SECONDS = 0.02
 MEMORY_SECONDS = 2.0
 QUARTERS = 4
+GIVE_UP_SECONDS = 600.0
 _SIZE = re.compile(rb'"size":([0-9]+)\}')
 
 Moments = list[tuple[int, float]]
@@ -161,6 +162,8 @@ async def _run(
             while seen.covered[-1][0] < size:
                 if process.poll() is not None:
                     raise SystemExit("the signer has stopped")
+                if monotonic() - seen.covered[-1][1] > GIVE_UP_SECONDS:
+                    raise SystemExit("nothing was published for ten minutes: is the disk full, or the broker gone?")
                 await asyncio.sleep(TICK_SECONDS)
     finally:
         await logs.close()

@@ -1,16 +1,26 @@
 """What sweeps remember between each other: a small file beside the states, which may be lost at any time."""
 
-from collections.abc import Iterable, Mapping
+import sqlite3
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DatabaseError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from consumers.cli import No
 from ledger.databases import complete, connect, disconnect, execute_many, fetch_all
+from ledger.state_errors import StoreError
 
 Value = TypeVar("Value")
+
+_PRAGMAS = ("busy_timeout = 1000", "journal_mode = WAL", "synchronous = NORMAL")
+_TABLES = (
+    "marks (path TEXT PRIMARY KEY, since TEXT)",
+    "bins (name TEXT PRIMARY KEY, version INTEGER, pages INTEGER)",
+)
+_BUSY = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
 
 
 class SweptBin(NamedTuple):
@@ -28,10 +38,11 @@ class Memory(NamedTuple):
 
 
 class Marks:
-    """Remembers. A context, and one transaction: what is not saved is as before, and another sweep waits meanwhile.
+    """Remembers. A context, and one transaction: what is not saved is as before, and there is one sweep at a time.
 
     Raises:
         No: another sweep is at work.
+        StoreError: the file cannot be used.
     """
 
     def __init__(self, path: Path) -> None:
@@ -39,17 +50,16 @@ class Marks:
         self._connection: AsyncConnection | None = None
 
     async def __aenter__(self) -> "Marks":
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        self._connection = await connect(self._path, "rwc", "journal_mode = WAL", "synchronous = NORMAL")
         try:
-            await self._execute("BEGIN IMMEDIATE")
-            await self._execute("CREATE TABLE IF NOT EXISTS marks (path TEXT PRIMARY KEY, since TEXT) WITHOUT ROWID")
-            await self._execute(
-                "CREATE TABLE IF NOT EXISTS bins (name TEXT PRIMARY KEY, version INTEGER, pages INTEGER) WITHOUT ROWID"
-            )
-        except OperationalError as error:
+            with self._explained():
+                self._path.parent.mkdir(parents=True, exist_ok=True)
+                self._connection = await connect(self._path, "rwc", *_PRAGMAS)
+                await self._execute("BEGIN IMMEDIATE")
+                for table in _TABLES:
+                    await self._execute(f"CREATE TABLE IF NOT EXISTS {table} WITHOUT ROWID")
+        except BaseException:
             await disconnect(self._connection)
-            raise No("another sweep is at work here: wait until it is done") from error
+            raise
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -57,29 +67,50 @@ class Marks:
 
     async def load(self) -> Memory:
         """What is remembered."""
-        assert self._connection is not None  # noqa: S101
-        since = await complete(fetch_all(self._connection, "SELECT path, since FROM marks", ()))
-        bins = await complete(fetch_all(self._connection, "SELECT name, version, pages FROM bins", ()))
+        with self._explained():
+            since = await self._fetch("SELECT path, since FROM marks")
+            bins = await self._fetch("SELECT name, version, pages FROM bins")
         return Memory(dict(since), {name: SweptBin(version, pages) for name, version, pages in bins})
 
     async def save(self, before: Memory, after: Memory) -> None:
         """Remember this instead of what was loaded."""
         gone = [(path,) for path in before.since.keys() - after.since.keys()]
-        await self._change("DELETE FROM marks WHERE path = ?", gone)
-        await self._change("INSERT OR REPLACE INTO marks VALUES (?, ?)", _differing(before.since, after.since))
         retired = [(name,) for name in before.bins.keys() - after.bins.keys()]
-        await self._change("DELETE FROM bins WHERE name = ?", retired)
         bins = [(name, swept.version, swept.pages) for name, swept in _differing(before.bins, after.bins)]
-        await self._change("INSERT OR REPLACE INTO bins VALUES (?, ?, ?)", bins)
-        await self._execute("COMMIT")
+        with self._explained():
+            await self._change("DELETE FROM marks WHERE path = ?", gone)
+            await self._change("INSERT OR REPLACE INTO marks VALUES (?, ?)", _differing(before.since, after.since))
+            await self._change("DELETE FROM bins WHERE name = ?", retired)
+            await self._change("INSERT OR REPLACE INTO bins VALUES (?, ?, ?)", bins)
+            await self._execute("COMMIT")
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        """Say what can be done about what SQLite does not do."""
+        try:
+            yield
+        except (DatabaseError, sqlite3.Error) as error:
+            cause = error.orig if isinstance(error, DatabaseError) else error
+            if isinstance(cause, sqlite3.OperationalError) and cause.sqlite_errorcode in _BUSY:
+                raise No("another sweep is at work here: wait until it is done") from error
+            raise StoreError(
+                f"{self._path} cannot be used: {cause}. It only remembers what earlier sweeps found: if it is damaged, "
+                "delete it, and the next sweep looks at every folder"
+            ) from error
+
+    async def _fetch(self, statement: str) -> list[tuple[Any, ...]]:
+        return await complete(fetch_all(self._open(), statement, ()))
 
     async def _execute(self, statement: str) -> None:
-        assert self._connection is not None  # noqa: S101
-        await complete(self._connection.exec_driver_sql(statement))
+        await complete(self._open().exec_driver_sql(statement))
 
     async def _change(self, statement: str, rows: Iterable[tuple[object, ...]]) -> None:
-        assert self._connection is not None  # noqa: S101
-        await complete(execute_many(self._connection, statement, sorted(rows)))
+        await complete(execute_many(self._open(), statement, sorted(rows)))
+
+    def _open(self) -> AsyncConnection:
+        if self._connection is None:
+            raise RuntimeError("these marks are not open")
+        return self._connection
 
 
 def _differing(before: Mapping[str, Value], after: Mapping[str, Value]) -> list[tuple[str, Value]]:

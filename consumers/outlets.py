@@ -83,11 +83,11 @@ class PublicOutlet:
     """
 
     def __init__(self, storage: Storage) -> None:
-        self._storage = storage
+        self._storage = storage  # untouched until an edition begins: others may stage there until we have the state
         self._visible = _Visible({}, {}, {})
+        self._edition = _Visible({}, {}, {})
         self._keeps = False
         self._kept_up_to = 0
-        self.begin()
 
     def keep(self, version: int) -> None:
         """Replace no metadata that is served, since it is not known to be the log's: clients may have seen it.

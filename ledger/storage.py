@@ -309,7 +309,8 @@ class DirectoryStorage:
             try:
                 self._name(source, target)
             except StorageError:  # one file system can be two, for links
-                source = self.stager().put("", Path(source).read_bytes())
+                with writing(target):
+                    source = self.stager().put("", Path(source).read_bytes())
             else:
                 return
         _rename(source, target)

@@ -2,8 +2,10 @@
 
 import json
 import os
+import re
 import shutil
 import sqlite3
+from collections.abc import Iterable
 from contextlib import closing
 from datetime import UTC, datetime
 from hashlib import sha256
@@ -11,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from consumers.cli import No
 from consumers.sweeping import _delete, _pages
 from ledger.clock import to_instant
 from ledger.storage import DirectoryStorage
@@ -188,29 +191,122 @@ def test_where_changes_do_not_tell_every_folder_is_looked_at(filled: Index, chan
     assert sweep(filled)["whole"]
 
 
-def test_one_sweep_at_a_time(filled: Index, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ledger.databases.BUSY_TIMEOUT_SECONDS", 0)
+@pytest.mark.parametrize("bins", [[8, 4], [16, 4]])
+def test_bins_that_came_and_went_between_sweeps(filled: Index, bins: list[int]) -> None:
+    """A page moved from one bin to another and back: what was another bin's is not unreachable."""
+    for number in range(8):
+        filled.upload(f"project-{number}")
+    filled.publish()
+    filled.run("ceremony", "--bins", "4")
+    sweep(filled)
+    for count in bins:
+        filled.run("ceremony", "--bins", count)
+    age(filled)
+    for _ in range(2):
+        sweep(filled, "--grace", "0s")
+        age(filled)
+    filled.run("verify", "--served", filled.public)
+    filled.check()
+    assert sweep(filled, "--full", "--dry-run")["marked"] == 0
+
+
+def test_what_comes_back_is_found(filled: Index, tmp_path: Path) -> None:
+    """Old versions that were swept, and are placed again by a publisher that has lost its state."""
+    for _ in range(2):
+        sweep(filled, "--grace", "0s")
+        age(filled)
+    swept = tree(filled.public)
+    shutil.copytree(filled.folder / "state", tmp_path / "state")
+    (filled.folder / "state/signer.sqlite").unlink()
+    filled.run("publish", "--renew")
+    assert len(tree(filled.public)) > len(swept)
+    assert not sweep(filled)["whole"]
+    assert sweep(filled, "--full", "--dry-run")["marked"] == 0
+
+
+def test_an_old_version_that_cannot_be_read_stops_nothing(filled: Index) -> None:
+    """A power failure left it empty, and nothing leads to it."""
+    sweep(filled)
+    filled.upload("one", "2.0")
+    filled.publish()
+    number = filled.info()["last"]["number"]
+    bins = [path.name.partition(".")[2] for path in filled.public.glob(f"metadata/{number}.bin-*.json")]
+    for path in filled.public.glob("metadata/*.bin-*.json"):
+        if path.name.partition(".")[2] in bins and not path.name.startswith(f"{number}."):
+            path.write_bytes(b"")
+    assert sweep(filled)["whole"]
+    assert not sweep(filled)["whole"]
+
+
+def test_a_mark_of_what_is_served_deletes_nothing(filled: Index) -> None:
+    """Whatever was remembered wrongly: the bin is asked."""
+    sweep(filled)
+    shown = (filled.public / "targets/simple/one/index.json").read_bytes()
+    newest = f"targets/simple/one/{sha256(shown).hexdigest()}.index.json"
+    with closing(sqlite3.connect(filled.folder / "state/sweep.sqlite")) as memory, memory:
+        memory.execute("INSERT OR REPLACE INTO marks VALUES (?, '2020-01-01T00:00:00Z')", (newest,))
+    age(filled)
+    assert newest not in str(sweep(filled, "--grace", "0s")["deleted"])
+    assert (filled.public / newest).exists()
+
+
+@pytest.mark.parametrize("damage", ["all of it", "a row"])
+def test_a_damaged_memory_is_named(filled: Index, damage: str) -> None:
+    sweep(filled)
+    path = filled.folder / "state/sweep.sqlite"
+    data = bytearray(path.read_bytes())
+    data[:] = b"x" * len(data) if damage == "all of it" else data[:4096] + b"x" * (len(data) - 4096)
+    path.write_bytes(data)
+    path.with_name("sweep.sqlite-wal").unlink(missing_ok=True)
+    said = filled.run("sweep", answer=2)
+    assert "delete it, and the next sweep looks at every folder" in " ".join(said.split())
+    path.unlink()
+    assert sweep(filled)["whole"]
+
+
+def test_one_sweep_at_a_time(filled: Index) -> None:
     sweep(filled)
     with closing(sqlite3.connect(filled.folder / "state/sweep.sqlite", isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
         assert "another sweep is at work" in filled.run("sweep", answer=1)
 
 
+def render(targets: Iterable[str], version: int = 1) -> bytes:
+    """The file of a bin."""
+    entries = [target_entry(target, 1, sha256(target.encode()).hexdigest()) for target in sorted(targets)]
+    return signed_file(bin_payload(entries, version, "2026-01-01T00:00:00Z"), {})
+
+
+def pages_of(tmp_path: Path, file: bytes) -> set[str]:
+    """What a sweep finds in it."""
+    (tmp_path / "metadata").mkdir(exist_ok=True)
+    (tmp_path / "metadata/1.bin-0.json").write_bytes(file)
+    return _pages(DirectoryStorage(tmp_path, tmp_path / "staging"), "bin-0", 1)
+
+
 @pytest.mark.parametrize("pages", [0, 1, 60, 90, 500])
 @pytest.mark.parametrize("files", [0, 1, 100])
-def test_the_pages_of_a_bin_are_found_at_its_end(tmp_path: Path, pages: int, files: int) -> None:
+@pytest.mark.parametrize("more", [[], ["simple", "simple0/x", "simplf", "zz/y"]])
+def test_the_pages_of_a_bin_are_found_at_its_end(tmp_path: Path, pages: int, files: int, more: list[str]) -> None:
     targets = [f"packages/{number:03}/a.whl" for number in range(files)]
-    targets += [f"simple/project-{number:03}/index.json" for number in range(pages)]
-    entries = [target_entry(target, 1, sha256(target.encode()).hexdigest()) for target in targets]
-    (tmp_path / "bin").write_bytes(signed_file(bin_payload(entries, 1, "2026-01-01T00:00:00Z"), {}))
-    storage = DirectoryStorage(tmp_path, tmp_path / "staging")
-    wanted = {hashed_path(target, sha256(target.encode()).hexdigest()) for target in targets[files:]}
-    assert _pages(storage, "bin") == wanted
+    names = [f"simple/project-{number:03}/index.json" for number in range(pages)]
+    wanted = {hashed_path(target, sha256(target.encode()).hexdigest()) for target in names}
+    assert pages_of(tmp_path, render([*targets, *names, *more])) == wanted
 
 
-def test_pages_that_are_described_otherwise_are_found(tmp_path: Path) -> None:
-    hashes = {"blake2b-256": "1" * 64, "sha256": "2" * 64}
-    targets = {"simple/one/index.json": {"hashes": hashes, "length": 1}}
-    (tmp_path / "bin").write_text(json.dumps({"signed": {"targets": targets}}), encoding="utf-8")
-    storage = DirectoryStorage(tmp_path, tmp_path / "staging")
-    assert _pages(storage, "bin") == {f"targets/simple/one/{'2' * 64}.index.json"}
+def test_a_bin_that_is_not_as_it_was_rendered_is_refused(tmp_path: Path) -> None:
+    """Wherever a byte, or all that follows, is missing or another: but where that only makes another path."""
+    file = render([f"simple/project-{number}/index.json" for number in range(3)])
+    whole = pages_of(tmp_path, file)
+    free = {at for match in re.finditer(rb'"(simple/[^"]+)"', file) for at in range(*match.span(1))}
+    start = file.index(b'"targets":{') + len(b'"targets":{')
+    for at in range(start, len(file)):
+        with pytest.raises(No):
+            pages_of(tmp_path, file[:at])
+        for damaged in (file[:at] + file[at + 1 :], file[:at] + b"\xff" + file[at + 1 :]):
+            try:
+                assert pages_of(tmp_path, damaged) == whole or at in free, damaged
+            except No:
+                continue
+    with pytest.raises(No):
+        pages_of(tmp_path, render(["simple/one/index.json"], version=2))

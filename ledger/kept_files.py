@@ -16,27 +16,48 @@ from ledger.files import (
     MAX_SINGLE_SYNCS,
     WORTH_SYNCS,
     each,
+    new_path,
+    nursery,
     read_file,
-    spread,
     sync_all,
     sync_file,
     sync_folder,
+    within,
     write_file,
     writing,
 )
 from ledger.state_errors import StateDamagedError
 
-SHELVES = 32
-"""Into so many folders files go in turns, by the publication that their names begin with (`ledger.files.spread`)."""
-
 
 class KeptFiles(NamedTuple):
-    """A folder of files, and the state that they belong to. Names begin with a number. Methods block; other processes
-    may use it, too.
+    """A flat folder of files, and the state that they belong to. Methods block; other processes may use it, too.
+
+    Files are made in the `nursery`, if there is one: a folder beside it where that is fast (`ledger.files.nursery`).
     """
 
     folder: Path
     state: Path
+    nursery: Path | None = None
+
+    @property
+    def nurseries(self) -> Path:
+        """Where nurseries are."""
+        return self.folder.with_name(f"{self.folder.name}.new")
+
+    def begin(self) -> "KeptFiles":
+        """The same, with a new nursery.
+
+        Raises:
+            StorageError: there cannot be one.
+        """
+        kept = self.end()
+        with writing(self.nurseries):
+            return kept._replace(nursery=nursery(self.nurseries))
+
+    def end(self) -> "KeptFiles":
+        """The same, without a nursery: the last one is deleted, and what was left in it."""
+        shutil.rmtree(self.nurseries, ignore_errors=True)
+        return self._replace(nursery=None)
 
     def put(self, name: str, data: bytes) -> Path:
         """Write a file, buffered. One that has the name was left behind by somebody who did not finish.
@@ -44,18 +65,13 @@ class KeptFiles(NamedTuple):
         Raises:
             StorageError: it cannot be written.
         """
-        path = self._path(name)
+        path = self.folder / name
+        made = new_path(self.folder if self.nursery is None else self.nursery)
         with writing(path):
-            try:
-                write_file(path, data, is_new=True)
-            except FileNotFoundError:
-                spread(self.folder)
-                Path(path).parent.mkdir(exist_ok=True)
-                write_file(path, data, is_new=True)
-            except FileExistsError:  # not written over: it may have another name among what is served
-                os.unlink(path)  # noqa: PTH108  # as the rest
-                write_file(path, data, is_new=True)
-        return Path(path)
+            within(Path(made).parent, lambda: write_file(made, data, is_new=True))
+            # In the place of one that was there, which may have another name among what is served, and keeps that.
+            within(self.folder, lambda: os.rename(made, path))  # noqa: PTH104  # a hot path
+        return path
 
     def read(self, name: str, digest: str) -> bytes:
         """The contents of a file that has this SHA-256.
@@ -63,7 +79,7 @@ class KeptFiles(NamedTuple):
         Raises:
             StateDamagedError: it has another by now, or is gone. A signer would sign what follows from it.
         """
-        path = self._path(name)
+        path = f"{self.folder}/{name}"
         try:
             data = read_file(path)
         except OSError as error:
@@ -76,14 +92,11 @@ class KeptFiles(NamedTuple):
         """Let the disk begin to read files that will be read, those that the system does not have in its cache."""
         for name in names:
             with suppress(OSError):
-                file = os.open(self._path(name), os.O_RDONLY | os.O_CLOEXEC)
+                file = os.open(f"{self.folder}/{name}", os.O_RDONLY | os.O_CLOEXEC)
                 try:
                     os.posix_fadvise(file, 0, 0, os.POSIX_FADV_WILLNEED)
                 finally:
                     os.close(file)
-
-    def _path(self, name: str) -> str:
-        return f"{self.folder}/{int(name.partition('.')[0]) % SHELVES:02}/{name}"
 
     def _damaged(self, what: str) -> StateDamagedError:
         return StateDamagedError(
@@ -92,18 +105,16 @@ class KeptFiles(NamedTuple):
         )
 
     def names(self) -> list[str]:
-        """All files; not what is no kept file, or not where it belongs."""
+        """All files."""
         try:
-            shelves = [entry.path for entry in os.scandir(self.folder) if entry.is_dir()]
+            return os.listdir(self.folder)  # noqa: PTH208  # names are all that is wanted
         except FileNotFoundError:
             return []
-        found = [(shelf, name) for shelf in shelves for name in os.listdir(shelf)]  # noqa: PTH208  # names will do
-        return [name for shelf, name in found if _has_number(name) and self._path(name) == f"{shelf}/{name}"]
 
     def delete(self, names: Iterable[str]) -> None:
         """Delete files, those that are still there."""
         for name in names:
-            path = self._path(name)
+            path = f"{self.folder}/{name}"
             with writing(path), suppress(FileNotFoundError):
                 os.unlink(path)  # noqa: PTH108  # a hot path
 
@@ -112,16 +123,9 @@ class KeptFiles(NamedTuple):
         if len(names) > MAX_SINGLE_SYNCS:
             sync_all()
         elif names:
-            paths = [Path(self._path(name)) for name in names]
-            each(sync_file, paths, worth=WORTH_SYNCS)
-            for folder in sorted({self.folder, *(path.parent for path in paths)}):
-                sync_folder(folder)
+            each(sync_file, [self.folder / name for name in names], worth=WORTH_SYNCS)
+            sync_folder(self.folder)
 
     def clear(self) -> None:
         """Delete the folder."""
         shutil.rmtree(self.folder, ignore_errors=True)
-
-
-def _has_number(name: str) -> bool:
-    number = name.partition(".")[0]
-    return number.isascii() and number.isdecimal()

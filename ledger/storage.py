@@ -15,7 +15,6 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, suppress
 from io import BufferedReader
 from pathlib import Path
-from secrets import token_hex
 from threading import Lock, Thread
 from typing import NamedTuple, Protocol
 
@@ -24,7 +23,8 @@ from ledger.files import (
     WORTH_SYNCS,
     StorageError,
     each,
-    spread,
+    new_path,
+    nursery,
     sync_all,
     sync_file,
     sync_folder,
@@ -106,7 +106,7 @@ class Stager(NamedTuple):
             with writing(copy_of):
                 if os.stat(copy_of).st_dev == self.device:  # noqa: PTH116  # a hot path
                     return str(copy_of)
-        path = _new_path(self.folder)
+        path = new_path(self.folder)
         with writing(Path(path)):
             within(self.folder, lambda: write_file(path, data))
         return path
@@ -141,12 +141,10 @@ class DirectoryStorage:
         self._wrote(len(data))
 
     def stager(self) -> Stager:
-        """What other processes stage files with: a folder of its own for each edition (`ledger.files.spread`)."""
+        """What other processes stage files with: a folder of its own for each edition (`ledger.files.nursery`)."""
         if self._stager is None:
-            folder = Path(_new_path(self._staging))
-            with writing(folder):
-                spread(self._staging)
-                folder.mkdir()
+            with writing(self._staging):
+                folder = nursery(self._staging)
                 self._stager = Stager(folder, folder.stat().st_dev)
         return self._stager
 
@@ -321,7 +319,7 @@ class DirectoryStorage:
 
     def _name(self, source: str, target: str) -> None:
         """Give a file a second name, in place of what may be there. Called from several threads."""
-        temporary = _new_path(self._staging)
+        temporary = new_path(self._staging)
         with writing(target):
             within(self._staging, lambda: os.link(source, temporary))
             try:
@@ -339,7 +337,7 @@ class DirectoryStorage:
     @contextmanager
     def _temporary(self, target: Path) -> Iterator[Path]:
         """A new path in the staging folder for what will be moved to a target; gone at the end."""
-        temporary = Path(_new_path(self._staging))
+        temporary = Path(new_path(self._staging))
         with writing(target):
             within(temporary.parent, lambda: os.stat(self._staging))  # noqa: PTH116  # a hot path
             try:
@@ -413,11 +411,6 @@ class _EarlySync:
         """What is written from now on are the first ones."""
         with self._lock:
             self._left = _FIRST_SYNC_BYTES
-
-
-def _new_path(staging: Path) -> str:
-    """A path in a staging folder; several processes and threads may use it."""
-    return f"{staging}/{os.getpid()}-{token_hex(8)}"
 
 
 @contextmanager

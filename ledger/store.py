@@ -27,7 +27,7 @@ from ledger.state_errors import StateDamagedError, StateMissingError, StoreError
 P = ParamSpec("P")
 Answer = TypeVar("Answer")
 
-FORMAT = 6
+FORMAT = 5
 """Another layout, or other sizes of what is in it, is another number; a file with another is deleted and rebuilt."""
 
 _PAGE_SIZE = "page_size = 16384"
@@ -220,6 +220,8 @@ class Store:
         await disconnect(replaced)
         try:
             await self._delete_unneeded_files()
+            if self._lock is not None:
+                self.kept = await self._in_thread(self.kept.end)
         finally:
             if self._lock is not None:
                 os.close(self._lock)
@@ -250,6 +252,7 @@ class Store:
             anew: very much will be written, and there is little yet: all is written into a new file, which takes the
                 place of this one with the commit. SQLite needs no journal there, else it would write everything twice.
         """
+        self.kept = await self._in_thread(self.kept.begin)
         if anew:
             await self._begin_anew()
         await self._execute("BEGIN IMMEDIATE")

@@ -53,7 +53,7 @@ async def sweep(*, dry_run: bool, grace: timedelta, full: bool, folder: Path, lo
     """
     context = open_context(folder, log)
     configure_logging(context.config.logging, default_level="warning")
-    with progress("Reading what is served") as advance:
+    with progress("Sweeping") as advance:
         async with Marks(context.state / "sweep.sqlite") as marks:
             swept = await sweep_tree(
                 context.public,

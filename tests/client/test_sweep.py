@@ -1,5 +1,6 @@
 """Old metadata and pages are deleted; whatever a client may need stays."""
 
+import asyncio
 import json
 import os
 import re
@@ -7,14 +8,19 @@ import shutil
 import sqlite3
 from collections.abc import Iterable
 from contextlib import closing
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from pathlib import Path
+from threading import Event
+from time import sleep
 
 import pytest
 
+from consumers import sweeping
 from consumers.cli import No
-from consumers.sweeping import _delete, _pages
+from consumers.marks import Marks
+from consumers.public_tree import pages_of
+from consumers.sweeping import _delete
 from ledger.clock import to_instant
 from ledger.storage import DirectoryStorage
 from projections.bins import hashed_path, target_entry
@@ -136,7 +142,7 @@ def test_what_another_sweep_deleted_is_passed_over(filled: Index) -> None:
     }
     old.unlink()
     storage = filled.context.storage("sweep")
-    done = _delete(filled.public, storage, due, dry_run=False)
+    done = _delete(filled.public, storage, due, dry_run=False, report=lambda _done, _of: None)
     assert done == ([], 0, ["metadata/1.snapshot.json"], {"metadata/2.snapshot.json"})
 
 
@@ -264,6 +270,46 @@ def test_a_damaged_memory_is_named(filled: Index, damage: str) -> None:
     assert sweep(filled)["whole"]
 
 
+def test_a_sweep_that_is_stopped_goes_on_later(filled: Index, monkeypatch: pytest.MonkeyPatch) -> None:
+    sweep(filled)
+    age(filled)
+    before, begun = len(tree(filled.public)), Event()
+    monkeypatch.setattr(sweeping, "BATCH", 1)
+
+    def report(done: int, _of: int) -> None:
+        if done == 2:
+            begun.set()
+            sleep(0.2)
+
+    async def stopped() -> None:
+        now = datetime.now(UTC) + timedelta(days=1)
+        async with Marks(filled.context.state / "sweep.sqlite") as marks:
+            running = asyncio.create_task(
+                sweeping.sweep(
+                    filled.public,
+                    filled.context.storage("sweep"),
+                    marks,
+                    now=now,
+                    grace=timedelta(0),
+                    dry_run=False,
+                    whole=False,
+                    report=report,
+                )
+            )
+            await asyncio.to_thread(begun.wait)
+            running.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await running
+
+    asyncio.run(stopped())
+    left = len(tree(filled.public))
+    assert before - 4 <= left < before
+    swept = sweep(filled, "--grace", "0s")
+    assert swept["deleted"]
+    assert sweep(filled, "--full", "--dry-run", "--grace", "0s")["deleted"] == []
+    filled.check()
+
+
 def test_one_sweep_at_a_time(filled: Index) -> None:
     sweep(filled)
     with closing(sqlite3.connect(filled.folder / "state/sweep.sqlite", isolation_level=None)) as other:
@@ -277,11 +323,11 @@ def render(targets: Iterable[str], version: int = 1) -> bytes:
     return signed_file(bin_payload(entries, version, "2026-01-01T00:00:00Z"), {})
 
 
-def pages_of(tmp_path: Path, file: bytes) -> set[str]:
+def found_in(tmp_path: Path, file: bytes) -> set[str]:
     """What a sweep finds in it."""
     (tmp_path / "metadata").mkdir(exist_ok=True)
     (tmp_path / "metadata/1.bin-0.json").write_bytes(file)
-    return _pages(DirectoryStorage(tmp_path, tmp_path / "staging"), "bin-0", 1)
+    return pages_of(DirectoryStorage(tmp_path, tmp_path / "staging"), "bin-0", 1)
 
 
 @pytest.mark.parametrize("pages", [0, 1, 60, 90, 500])
@@ -291,22 +337,22 @@ def test_the_pages_of_a_bin_are_found_at_its_end(tmp_path: Path, pages: int, fil
     targets = [f"packages/{number:03}/a.whl" for number in range(files)]
     names = [f"simple/project-{number:03}/index.json" for number in range(pages)]
     wanted = {hashed_path(target, sha256(target.encode()).hexdigest()) for target in names}
-    assert pages_of(tmp_path, render([*targets, *names, *more])) == wanted
+    assert found_in(tmp_path, render([*targets, *names, *more])) == wanted
 
 
 def test_a_bin_that_is_not_as_it_was_rendered_is_refused(tmp_path: Path) -> None:
     """Wherever a byte, or all that follows, is missing or another: but where that only makes another path."""
     file = render([f"simple/project-{number}/index.json" for number in range(3)])
-    whole = pages_of(tmp_path, file)
+    whole = found_in(tmp_path, file)
     free = {at for match in re.finditer(rb'"(simple/[^"]+)"', file) for at in range(*match.span(1))}
     start = file.index(b'"targets":{') + len(b'"targets":{')
     for at in range(start, len(file)):
         with pytest.raises(No):
-            pages_of(tmp_path, file[:at])
+            found_in(tmp_path, file[:at])
         for damaged in (file[:at] + file[at + 1 :], file[:at] + b"\xff" + file[at + 1 :]):
             try:
-                assert pages_of(tmp_path, damaged) == whole or at in free, damaged
+                assert found_in(tmp_path, damaged) == whole or at in free, damaged
             except No:
                 continue
     with pytest.raises(No):
-        pages_of(tmp_path, render(["simple/one/index.json"], version=2))
+        found_in(tmp_path, render(["simple/one/index.json"], version=2))

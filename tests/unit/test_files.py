@@ -9,7 +9,7 @@ from threading import Event, Thread
 
 import pytest
 
-from ledger.files import StorageError, each, is_durable, now_written, spread, sync_all
+from ledger.files import StorageError, each, is_durable, now_written, nursery, sync_all
 from ledger.kept_files import KeptFiles
 from ledger.store import Store
 
@@ -89,6 +89,18 @@ def test_where_folders_cannot_be_spread_they_are_made(tmp_path: Path, monkeypatc
         raise OSError(errno.ENOTTY, "Inappropriate ioctl for device")
 
     monkeypatch.setattr("fcntl.ioctl", refuse)
-    spread(tmp_path / "one/two")
-    spread(tmp_path / "one/two")
-    assert (tmp_path / "one/two").is_dir()
+    assert nursery(tmp_path / "one/two").is_dir()
+    assert nursery(tmp_path / "one/two").is_dir()
+
+
+def test_of_slow_folders_the_fastest_is_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And where all are slow, it is not looked for long."""
+    tried: dict[str, float] = {}
+
+    def try_(folder: str) -> float:
+        return tried.setdefault(folder, 1.0 if len(tried) % 3 else 0.5)
+
+    monkeypatch.setattr("ledger.files._try", try_)
+    found = nursery(tmp_path)
+    assert list(tmp_path.iterdir()) == [found]
+    assert tried[str(found)] == min(tried.values())

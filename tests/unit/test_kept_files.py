@@ -11,7 +11,7 @@ import msgspec
 import pytest
 
 from consumers.state import load_aggregates
-from ledger.kept_files import SHELVES, KeptFiles
+from ledger.kept_files import KeptFiles
 from ledger.state_errors import StateDamagedError
 from ledger.storage import DirectoryStorage
 from ledger.store import ChunkRow, PageRow, ReadingStore, Store, finish, kept_name
@@ -181,24 +181,34 @@ def test_what_waits_is_not_for_those_without_a_loop() -> None:
         finish(asyncio.sleep(0))
 
 
-def test_publications_use_shelves_in_turns(tmp_path: Path) -> None:
-    """So that files are made elsewhere than where some were deleted (ledger.files.spread)."""
-    kept = KeptFiles(tmp_path / "kept", tmp_path / "state")
-    shelves = {kept.put(f"{number}.bin-0.json", b"").parent for number in range(3 * SHELVES)}
-    assert len(shelves) == SHELVES
-    assert len(kept.names()) == 3 * SHELVES
-    kept.sync(kept.names())
-    kept.delete(kept.names())
-    assert not kept.names()
+def test_files_are_made_in_a_nursery(tmp_path: Path) -> None:
+    kept = KeptFiles(tmp_path / "kept", tmp_path / "state").begin()
+    assert kept.nursery is not None
+    assert kept.nursery.is_dir()
+    path = kept.put("1.bin-0.json", b"data")
+    assert path.read_bytes() == b"data"
+    assert not list(kept.nursery.iterdir())
+    (kept.nursery / "left").write_bytes(b"by a process that was killed")
+    another = kept.begin()
+    assert another.nursery != kept.nursery
+    assert not kept.nursery.exists()
+    another.end()
+    assert sorted(tmp_path.iterdir()) == [tmp_path / "kept"]
 
 
-def test_what_is_no_kept_file_is_nobodys(tmp_path: Path) -> None:
-    """It is not listed, so nobody deletes it as left over."""
-    kept = KeptFiles(tmp_path / "kept", tmp_path / "state")
-    path = kept.put("1.bin-0.json", b"")
-    for stranger in (path.with_name("notes"), path.with_name("2.bin-0.json"), path.parent.with_name("x")):
-        stranger.write_bytes(b"")
-    assert kept.names() == ["1.bin-0.json"]
+def test_who_reads_a_state_leaves_the_nursery_alone(tmp_path: Path) -> None:
+    async def run() -> None:
+        store = await opened(tmp_path)
+        await store.begin()
+        reading = Store(tmp_path / "state.sqlite", read_only=True)
+        await reading.open()
+        await reading.close()
+        assert store.kept.nursery is not None
+        assert store.kept.nursery.exists()
+        await store.close()
+        assert not store.kept.nurseries.exists()
+
+    asyncio.run(run())
 
 
 # --- what is served --------------------------------------------------------------------------------------------------

@@ -1,5 +1,6 @@
 """Files and folders: written as fast as it goes, made durable, with errors that say which."""
 
+import errno
 import fcntl
 import os
 import struct
@@ -22,6 +23,8 @@ _AT_ONCE = 4
 
 # FS_IOC_GETFLAGS, FS_IOC_SETFLAGS and FS_TOPDIR_FL of <linux/fs.h>, where a long has 8 bytes.
 _GET_FLAGS, _SET_FLAGS, _TOP_OF_HIERARCHIES = 0x80086601, 0x40086602, 0x00020000
+_FILES_IN_A_NURSERY = 512
+_ATTEMPTS = 5
 _FAST_SECONDS = 60e-6
 _TRYING_SECONDS = 2e-3
 
@@ -50,13 +53,62 @@ def within(folder: Path, act: Callable[[], object]) -> None:
         act()
 
 
-def nursery(parent: Path) -> Path:
-    """A new folder in which files are made fast, to be moved from there.
+class _Nurseries:
+    """The folders in which this process makes files at present, by where they are, and how many more it makes there."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._present: dict[Path, tuple[str, int]] = {}
+        self._before: dict[Path, str] = {}
+
+    def next(self, parent: Path) -> str:
+        """The folder for the next file."""
+        with self._lock:
+            folder, left = self._present.get(parent, ("", 0))
+            if not left:
+                # Not yet the last one: another thread may be about to make a file there.
+                before, self._before[parent] = self._before.get(parent, ""), folder
+                with suppress(OSError):
+                    os.rmdir(before)  # noqa: PTH106
+                folder, left = _nursery(parent), _FILES_IN_A_NURSERY
+            self._present[parent] = (folder, left - 1)
+            return folder
+
+    def forget(self, parent: Path, folder: str) -> None:
+        """This one is gone."""
+        with self._lock:
+            if self._present.get(parent, ("", 0))[0] == folder:
+                del self._present[parent]
+
+
+_nurseries = _Nurseries()
+
+
+def make_file(parent: Path, data: bytes) -> str:
+    """Write a new file somewhere below a folder, to be moved from there; as fast as it goes. Gives its path.
 
     ext4 gives out no inode that was freed in the last minutes, and for each file looks at all of those near its folder:
-    0.3 ms instead of 0.015 where some thousands were deleted, as by a sweep. So it is asked to place the folders within
-    `parent` far from each other (chattr +T), and a few are tried.
+    0.3 ms instead of 0.015 where some thousands were deleted, as by a sweep. So files are made in *nurseries*: folders
+    that it is asked to place far from each other (chattr +T); some are tried, and now and then another one is taken.
+
+    Whoever empties `parent` may do so at any time.
+
+    Raises:
+        OSError: it cannot be written.
     """
+    for _ in range(_ATTEMPTS):
+        folder = ""
+        with suppress(FileNotFoundError):
+            folder = _nurseries.next(parent)
+            path = new_path(folder)
+            write_file(path, data, is_new=True)
+            return path
+        _nurseries.forget(parent, folder)
+    raise FileNotFoundError(errno.ENOENT, "somebody deletes what is made there", str(parent))
+
+
+def _nursery(parent: Path) -> str:
+    """A new folder in which it is fast to make files; if none of those tried is, the fastest."""
     parent.mkdir(parents=True, exist_ok=True)
     _spread(parent)
     best, least, begun = "", float("inf"), perf_counter()
@@ -69,7 +121,7 @@ def nursery(parent: Path) -> Path:
         if folder:
             os.rmdir(folder)  # noqa: PTH106
         if least < _FAST_SECONDS or perf_counter() - begun > _TRYING_SECONDS:
-            return Path(best)
+            return best
 
 
 def _try(folder: str) -> float:
@@ -92,7 +144,7 @@ def _spread(folder: Path) -> None:
             os.close(file)
 
 
-def new_path(folder: Path) -> str:
+def new_path(folder: Path | str) -> str:
     """A path in a folder; several processes and threads may use it."""
     return f"{folder}/{os.getpid()}-{token_hex(8)}"
 

@@ -16,48 +16,27 @@ from ledger.files import (
     MAX_SINGLE_SYNCS,
     WORTH_SYNCS,
     each,
-    new_path,
-    nursery,
+    make_file,
     read_file,
     sync_all,
     sync_file,
     sync_folder,
     within,
-    write_file,
     writing,
 )
 from ledger.state_errors import StateDamagedError
 
 
 class KeptFiles(NamedTuple):
-    """A flat folder of files, and the state that they belong to. Methods block; other processes may use it, too.
-
-    Files are made in the `nursery`, if there is one: a folder beside it where that is fast (`ledger.files.nursery`).
-    """
+    """A flat folder of files, and the state that they belong to. Methods block; other processes may use it, too."""
 
     folder: Path
     state: Path
-    nursery: Path | None = None
 
     @property
-    def nurseries(self) -> Path:
-        """Where nurseries are."""
+    def unfinished(self) -> Path:
+        """Where files are while they are written."""
         return self.folder.with_name(f"{self.folder.name}.new")
-
-    def begin(self) -> "KeptFiles":
-        """The same, with a new nursery.
-
-        Raises:
-            StorageError: there cannot be one.
-        """
-        kept = self.end()
-        with writing(self.nurseries):
-            return kept._replace(nursery=nursery(self.nurseries))
-
-    def end(self) -> "KeptFiles":
-        """The same, without a nursery: the last one is deleted, and what was left in it."""
-        shutil.rmtree(self.nurseries, ignore_errors=True)
-        return self._replace(nursery=None)
 
     def put(self, name: str, data: bytes) -> Path:
         """Write a file, buffered. One that has the name was left behind by somebody who did not finish.
@@ -66,9 +45,8 @@ class KeptFiles(NamedTuple):
             StorageError: it cannot be written.
         """
         path = self.folder / name
-        made = new_path(self.folder if self.nursery is None else self.nursery)
         with writing(path):
-            within(Path(made).parent, lambda: write_file(made, data, is_new=True))
+            made = make_file(self.unfinished, data)
             # In the place of one that was there, which may have another name among what is served, and keeps that.
             within(self.folder, lambda: os.rename(made, path))  # noqa: PTH104  # a hot path
         return path
@@ -126,6 +104,11 @@ class KeptFiles(NamedTuple):
             each(sync_file, [self.folder / name for name in names], worth=WORTH_SYNCS)
             sync_folder(self.folder)
 
+    def tidy(self) -> None:
+        """Nobody writes now: delete what was not finished."""
+        shutil.rmtree(self.unfinished, ignore_errors=True)
+
     def clear(self) -> None:
-        """Delete the folder."""
+        """Delete everything."""
+        self.tidy()
         shutil.rmtree(self.folder, ignore_errors=True)

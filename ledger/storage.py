@@ -23,13 +23,12 @@ from ledger.files import (
     WORTH_SYNCS,
     StorageError,
     each,
+    make_file,
     new_path,
-    nursery,
     sync_all,
     sync_file,
     sync_folder,
     within,
-    write_file,
     writing,
 )
 
@@ -106,10 +105,8 @@ class Stager(NamedTuple):
             with writing(copy_of):
                 if os.stat(copy_of).st_dev == self.device:  # noqa: PTH116  # a hot path
                     return str(copy_of)
-        path = new_path(self.folder)
-        with writing(Path(path)):
-            within(self.folder, lambda: write_file(path, data))
-        return path
+        with writing(self.folder):
+            return make_file(self.folder, data)
 
     def show(self, _path: str, _source: str) -> None:
         """Nothing is shown before it is in place."""
@@ -141,11 +138,11 @@ class DirectoryStorage:
         self._wrote(len(data))
 
     def stager(self) -> Stager:
-        """What other processes stage files with: a folder of its own for each edition (`ledger.files.nursery`)."""
+        """What other processes stage files with."""
         if self._stager is None:
             with writing(self._staging):
-                folder = nursery(self._staging)
-                self._stager = Stager(folder, folder.stat().st_dev)
+                self._staging.mkdir(parents=True, exist_ok=True)
+                self._stager = Stager(self._staging, self._staging.stat().st_dev)
         return self._stager
 
     def adopt(self, path: str, source: str) -> None:
@@ -157,7 +154,6 @@ class DirectoryStorage:
         """Empty the staging folder."""
         shutil.rmtree(self._staging, ignore_errors=True)
         self._staged = {}
-        self._stager = None
 
     def place(self) -> list[str]:
         """Move what is staged into place, and sync once."""

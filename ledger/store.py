@@ -221,7 +221,7 @@ class Store:
         try:
             await self._delete_unneeded_files()
             if self._lock is not None:
-                self.kept = await self._in_thread(self.kept.end)
+                await self._in_thread(self.kept.tidy)
         finally:
             if self._lock is not None:
                 os.close(self._lock)
@@ -252,7 +252,6 @@ class Store:
             anew: very much will be written, and there is little yet: all is written into a new file, which takes the
                 place of this one with the commit. SQLite needs no journal there, else it would write everything twice.
         """
-        self.kept = await self._in_thread(self.kept.begin)
         if anew:
             await self._begin_anew()
         await self._execute("BEGIN IMMEDIATE")
@@ -420,6 +419,7 @@ class Store:
 
     async def _delete_leftover_files(self) -> None:
         """Delete what an earlier process kept and did not commit, or replaced and did not come to delete."""
+        await self._in_thread(self.kept.tidy)
         found = await self._in_thread(self.kept.names)
         if found:
             needed = {kept_name(name, version) for name, version, *_ in await self.load_roles()}

@@ -18,7 +18,7 @@ from contextlib import AbstractContextManager, nullcontext
 from datetime import datetime, timedelta
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, Generic, Literal, ParamSpec, Self, TypeVar, cast
+from typing import Any, Generic, Literal, ParamSpec, TypeVar, cast
 
 from securesystemslib.signer import CryptoSigner, Signature, Signer, SSlibKey
 
@@ -263,11 +263,8 @@ class SimKept:
         self._disk = disk
         self._process = process
 
-    def begin(self) -> Self:
-        return self
-
-    def end(self) -> Self:
-        return self
+    def tidy(self) -> None:
+        pass
 
     def put(self, name: str, data: bytes) -> Path:
         self._enter("put")

@@ -3,13 +3,14 @@
 import asyncio
 import errno
 import os
+import shutil
 from collections.abc import Collection
 from pathlib import Path
 from threading import Event, Thread
 
 import pytest
 
-from ledger.files import StorageError, each, is_durable, now_written, nursery, sync_all
+from ledger.files import StorageError, each, is_durable, make_file, now_written, sync_all
 from ledger.kept_files import KeptFiles
 from ledger.store import Store
 
@@ -84,13 +85,45 @@ def test_what_one_of_many_raises_is_told() -> None:
         each(act, range(100), worth=3)
 
 
-def test_where_folders_cannot_be_spread_they_are_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_files_are_made_wherever_folders_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where they cannot be spread, and when somebody has emptied the parent."""
+
     def refuse(*_: object) -> None:
         raise OSError(errno.ENOTTY, "Inappropriate ioctl for device")
 
     monkeypatch.setattr("fcntl.ioctl", refuse)
-    assert nursery(tmp_path / "one/two").is_dir()
-    assert nursery(tmp_path / "one/two").is_dir()
+    parent = tmp_path / "one/two"
+    for _ in range(3):
+        assert Path(make_file(parent, b"data")).read_bytes() == b"data"
+        assert Path(make_file(parent, b"more")).read_bytes() == b"more"
+        assert len(list(parent.iterdir())) == 1
+        shutil.rmtree(parent)
+
+
+def test_another_folder_is_taken_now_and_then(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ledger.files._FILES_IN_A_NURSERY", 2)
+    folders = []
+    for _ in range(6):
+        made = Path(make_file(tmp_path, b""))
+        folders.append(made.parent)
+        made.unlink()
+    assert len(set(folders)) == 3
+    assert set(tmp_path.iterdir()) == {folders[-3], folders[-1]}, "those before are gone"
+
+
+def test_many_threads_make_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where a folder is given up while another thread is about to use it."""
+    monkeypatch.setattr("ledger.files._FILES_IN_A_NURSERY", 4)
+    made: list[str] = []
+
+    def act(number: int) -> None:
+        path = make_file(tmp_path, b"%d" % number)
+        made.append(f"{path}.moved")
+        Path(path).rename(tmp_path / str(number))
+
+    each(act, range(200), worth=1)
+    assert len(set(made)) == 200
+    assert sorted(int(path.read_bytes()) for path in tmp_path.iterdir() if path.is_file()) == list(range(200))
 
 
 def test_of_slow_folders_the_fastest_is_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -101,6 +134,6 @@ def test_of_slow_folders_the_fastest_is_taken(tmp_path: Path, monkeypatch: pytes
         return tried.setdefault(folder, 1.0 if len(tried) % 3 else 0.5)
 
     monkeypatch.setattr("ledger.files._try", try_)
-    found = nursery(tmp_path)
-    assert list(tmp_path.iterdir()) == [found]
-    assert tried[str(found)] == min(tried.values())
+    folder = Path(make_file(tmp_path, b"")).parent
+    assert list(tmp_path.iterdir()) == [folder]
+    assert tried[str(folder)] == min(tried.values())

@@ -11,7 +11,6 @@ import msgspec
 import pytest
 
 from consumers.state import load_aggregates
-from ledger.kept_files import KeptFiles
 from ledger.state_errors import StateDamagedError
 from ledger.storage import DirectoryStorage
 from ledger.store import ChunkRow, PageRow, ReadingStore, Store, finish, kept_name
@@ -181,32 +180,20 @@ def test_what_waits_is_not_for_those_without_a_loop() -> None:
         finish(asyncio.sleep(0))
 
 
-def test_files_are_made_in_a_nursery(tmp_path: Path) -> None:
-    kept = KeptFiles(tmp_path / "kept", tmp_path / "state").begin()
-    assert kept.nursery is not None
-    assert kept.nursery.is_dir()
-    path = kept.put("1.bin-0.json", b"data")
-    assert path.read_bytes() == b"data"
-    assert not list(kept.nursery.iterdir())
-    (kept.nursery / "left").write_bytes(b"by a process that was killed")
-    another = kept.begin()
-    assert another.nursery != kept.nursery
-    assert not kept.nursery.exists()
-    another.end()
-    assert sorted(tmp_path.iterdir()) == [tmp_path / "kept"]
-
-
-def test_who_reads_a_state_leaves_the_nursery_alone(tmp_path: Path) -> None:
+def test_what_was_not_finished_goes_when_nobody_writes(tmp_path: Path) -> None:
     async def run() -> None:
         store = await opened(tmp_path)
-        await store.begin()
+        await keep(store, 1)
+        (store.kept.unfinished / "left").write_bytes(b"by a process that was killed")
         reading = Store(tmp_path / "state.sqlite", read_only=True)
         await reading.open()
         await reading.close()
-        assert store.kept.nursery is not None
-        assert store.kept.nursery.exists()
+        assert store.kept.unfinished.exists(), "who reads a state leaves it alone"
         await store.close()
-        assert not store.kept.nurseries.exists()
+        assert not store.kept.unfinished.exists()
+        store = await opened(tmp_path)
+        await keep(store, 2)
+        await store.close()
 
     asyncio.run(run())
 

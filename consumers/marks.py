@@ -10,6 +10,7 @@ from sqlalchemy.exc import DatabaseError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from consumers.cli import No
+from ledger.clock import from_instant
 from ledger.databases import complete, connect, disconnect, execute_many, fetch_all
 from ledger.state_errors import StoreError
 
@@ -21,6 +22,8 @@ _TABLES = (
     "bins (name TEXT PRIMARY KEY, version INTEGER, pages INTEGER)",
 )
 _BUSY = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
+_PRIMARY = 0xFF
+"""Of an error's code: the rest is one of its kinds."""
 
 
 class SweptBin(NamedTuple):
@@ -68,9 +71,14 @@ class Marks:
     async def load(self) -> Memory:
         """What is remembered."""
         with self._explained():
-            since = await self._fetch("SELECT path, since FROM marks")
-            bins = await self._fetch("SELECT name, version, pages FROM bins")
-        return Memory(dict(since), {name: SweptBin(version, pages) for name, version, pages in bins})
+            since = dict(await self._fetch("SELECT path, since FROM marks"))
+            bins = {name: SweptBin(*rest) for name, *rest in await self._fetch("SELECT name, version, pages FROM bins")}
+            if not (
+                all(map(_is_instant, set(since.values())))
+                and all(type(field) is int for swept in bins.values() for field in swept)
+            ):
+                raise sqlite3.DatabaseError("a row is not what was written")
+        return Memory(since, bins)
 
     async def save(self, before: Memory, after: Memory) -> None:
         """Remember this instead of what was loaded."""
@@ -89,9 +97,9 @@ class Marks:
         """Say what can be done about what SQLite does not do."""
         try:
             yield
-        except (DatabaseError, sqlite3.Error) as error:
+        except (DatabaseError, sqlite3.Error, UnicodeDecodeError) as error:  # the last when a message is decoded
             cause = error.orig if isinstance(error, DatabaseError) else error
-            if isinstance(cause, sqlite3.OperationalError) and cause.sqlite_errorcode in _BUSY:
+            if getattr(cause, "sqlite_errorcode", 0) & _PRIMARY in _BUSY:
                 raise No("another sweep is at work here: wait until it is done") from error
             raise StoreError(
                 f"{self._path} cannot be used: {cause}. It only remembers what earlier sweeps found: if it is damaged, "
@@ -115,3 +123,10 @@ class Marks:
 
 def _differing(before: Mapping[str, Value], after: Mapping[str, Value]) -> list[tuple[str, Value]]:
     return [(key, value) for key, value in after.items() if before.get(key) != value]
+
+
+def _is_instant(moment: object) -> bool:
+    try:
+        return isinstance(moment, str) and from_instant(moment).tzinfo is not None
+    except ValueError:
+        return False

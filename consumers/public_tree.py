@@ -15,9 +15,9 @@ from projections.bins import Layout, hashed_path
 _PAGES = b"simple/"
 _TARGETS = b'"targets":{'
 # As `projections.bins.target_entry` and `projections.repository.bin_payload` render them, sorted by path.
-_ENTRY = re.compile(rb'"([!#-\[\]-~]+)":\{"hashes":\{"sha256":"([0-9a-f]{64})"\},"length":[0-9]+\}')
+_ENTRY = re.compile(rb'"([ !#-\[\]-~]+)":\{"hashes":\{"sha256":"([0-9a-f]{64})"\},"length":[0-9]+\}')
 _END = re.compile(
-    rb'(?:"[!#-\[\]-~]+":\{"hashes":\{"sha256":"[0-9a-f]{64}"\},"length":[0-9]+\},?)*\},"version":([0-9]+)\}\}'
+    rb'(?:"[ !#-\[\]-~]+":\{"hashes":\{"sha256":"[0-9a-f]{64}"\},"length":[0-9]+\},?)*\},"version":([0-9]+)\}\}'
 )
 _VERSIONED = re.compile(r"metadata/(0|[1-9][0-9]*)\.([^/]+)\.json")
 _END_BYTES = 8 * 2**10
@@ -121,6 +121,7 @@ def versioned_metadata(public: Path) -> dict[str, tuple[str, int]]:
 
 
 def files_below(public: Path, folder: str) -> Iterator[str]:
-    """All files in a folder of what is served."""
+    """The files in a folder of what is served, but those whose names are no ASCII: they are none of ours."""
     for name in DirectoryStorage(public / folder, public).paths():
-        yield f"{folder}/{name}"
+        if name.isascii():
+            yield f"{folder}/{name}"

@@ -42,6 +42,7 @@ PAUSE_SECONDS = 0.001
 
 Report = Callable[[int, int], None]
 
+_WALKED_AT_ONCE = 4096
 _NO_BINS = {"timestamp", "snapshot", "targets", "bins"}
 
 
@@ -120,7 +121,7 @@ async def sweep(
         found = await asyncio.to_thread(_find, public, storage, memory, whole, advance)
         due = {path: since[path] for path in found.unreachable if path in since}
         due = {path: moment for path, moment in due.items() if now - from_instant(moment) >= grace}
-        needed = await asyncio.to_thread(_needed, storage, found.served, due)
+        needed = await asyncio.to_thread(_needed, storage, found.served, due, advance)
         due = {path: moment for path, moment in due.items() if path not in needed}
         done = await asyncio.to_thread(_delete, public, storage, due, dry_run, advance)
     except asyncio.CancelledError:
@@ -148,10 +149,11 @@ def _find(public: Path, storage: DirectoryStorage, memory: Memory, whole: bool, 
     for path in sorted(reachable - metadata.keys()):
         raise unreadable(path)
     # What is being published now will be reachable.
+    numbered = {"timestamp", "snapshot", *served.bins}
     old = {
         path: (name, version)
         for path, (name, version) in metadata.items()
-        if path not in reachable and not (name in served.bins and version > served.number)
+        if path not in reachable and not (name in numbered and version > served.number)
     }
     found = None if whole else _changes(storage, served, old, memory, report)
     if found is not None:
@@ -163,7 +165,12 @@ def _find(public: Path, storage: DirectoryStorage, memory: Memory, whole: bool, 
         pages |= some
         bins[name] = SweptBin(version, len(some))
         report(count, len(served.bins))
-    unreachable = {path for path in files_below(public, "targets/simple") if is_page(path) and path not in pages}
+    unreachable: set[str] = set()
+    for count, path in enumerate(files_below(public, "targets/simple")):
+        if is_page(path) and path not in pages:
+            unreachable.add(path)
+        if count % _WALKED_AT_ONCE == 0:
+            report(len(bins), len(bins))
     return _Found(served, unreachable | old.keys(), bins, whole=True)
 
 
@@ -207,7 +214,7 @@ def _changes(
     return unreachable, bins
 
 
-def _needed(storage: DirectoryStorage, served: Served, due: Iterable[str]) -> set[str]:
+def _needed(storage: DirectoryStorage, served: Served, due: Iterable[str], report: Report) -> set[str]:
     """Of pages that are to be deleted those that the bin names that they belong to. There should be none: whatever was
     remembered wrongly, nothing that is served is deleted.
     """
@@ -217,7 +224,8 @@ def _needed(storage: DirectoryStorage, served: Served, due: Iterable[str]) -> se
         target = f"{folder}/{name.partition('.')[2]}"
         of_bins.setdefault(served.layout.index_of_target(target), []).append(path)
     needed: set[str] = set()
-    for index, paths in of_bins.items():
+    for count, (index, paths) in enumerate(of_bins.items()):
+        report(count, len(of_bins))
         name = served.layout.name(index)
         needed |= pages_of(storage, name, served.bins[name]).intersection(paths)
     return needed

@@ -77,7 +77,7 @@ class _Nurseries:
     def forget(self, parent: Path, folder: str) -> None:
         """This one is gone."""
         with self._lock:
-            if self._present.get(parent, ("", 0))[0] == folder:
+            if folder and self._present.get(parent, ("", 0))[0] == folder:
                 del self._present[parent]
 
 
@@ -91,7 +91,7 @@ def make_file(parent: Path, data: bytes) -> str:
     0.3 ms instead of 0.015 where some thousands were deleted, as by a sweep. So files are made in *nurseries*: folders
     that it is asked to place far from each other (chattr +T); some are tried, and now and then another one is taken.
 
-    Whoever empties `parent` may do so at any time.
+    Whoever empties `parent` may do so meanwhile.
 
     Raises:
         OSError: it cannot be written.

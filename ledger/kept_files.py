@@ -26,6 +26,8 @@ from ledger.files import (
 )
 from ledger.state_errors import StateDamagedError
 
+_UNFINISHED = ".new"
+
 
 class KeptFiles(NamedTuple):
     """A flat folder of files, and the state that they belong to. Methods block; other processes may use it, too."""
@@ -36,7 +38,7 @@ class KeptFiles(NamedTuple):
     @property
     def unfinished(self) -> Path:
         """Where files are while they are written."""
-        return self.folder.with_name(f"{self.folder.name}.new")
+        return self.folder / _UNFINISHED
 
     def put(self, name: str, data: bytes) -> Path:
         """Write a file, buffered. One that has the name was left behind by somebody who did not finish.
@@ -85,9 +87,10 @@ class KeptFiles(NamedTuple):
     def names(self) -> list[str]:
         """All files."""
         try:
-            return os.listdir(self.folder)  # noqa: PTH208  # names are all that is wanted
+            found = os.listdir(self.folder)  # noqa: PTH208  # names are all that is wanted
         except FileNotFoundError:
             return []
+        return [name for name in found if name != _UNFINISHED]
 
     def delete(self, names: Iterable[str]) -> None:
         """Delete files, those that are still there."""

@@ -29,6 +29,7 @@ from ledger.files import (
     sync_file,
     sync_folder,
     within,
+    write_file,
     writing,
 )
 
@@ -223,7 +224,9 @@ class DirectoryStorage:
     def replace(self, path: str, data: bytes) -> None:
         """Write elsewhere, sync, and rename over it."""
         target = f"{self._root}/{path}"
-        temporary = self.stager().put(path, data)
+        temporary = new_path(self._staging)  # no nursery, which whoever does only this would leave behind
+        with writing(target):
+            within(self._staging, lambda: write_file(temporary, data, is_new=True))
         self._sync([temporary])
         _rename(temporary, target)
         self._sync([target])

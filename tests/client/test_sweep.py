@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
+from itertools import count
 from pathlib import Path
 from threading import Event
 from time import sleep
@@ -25,7 +26,8 @@ from ledger.clock import to_instant
 from ledger.storage import DirectoryStorage
 from projections.bins import hashed_path, target_entry
 from projections.repository import bin_payload, signed_file
-from tests.client.index import Index, tree
+from tests.client.index import Index, lines, tree
+from tests.factory import Make
 
 
 @pytest.fixture
@@ -205,8 +207,8 @@ def test_bins_that_came_and_went_between_sweeps(filled: Index, bins: list[int]) 
     filled.publish()
     filled.run("ceremony", "--bins", "4")
     sweep(filled)
-    for count in bins:
-        filled.run("ceremony", "--bins", count)
+    for number in bins:
+        filled.run("ceremony", "--bins", number)
     age(filled)
     for _ in range(2):
         sweep(filled, "--grace", "0s")
@@ -256,30 +258,59 @@ def test_a_mark_of_what_is_served_deletes_nothing(filled: Index) -> None:
     assert (filled.public / newest).exists()
 
 
-@pytest.mark.parametrize("damage", ["all of it", "a row"])
+@pytest.mark.parametrize("damage", ["all of it", "a page", "a time", "no time", "a version", "no text"])
 def test_a_damaged_memory_is_named(filled: Index, damage: str) -> None:
     sweep(filled)
     path = filled.folder / "state/sweep.sqlite"
-    data = bytearray(path.read_bytes())
-    data[:] = b"x" * len(data) if damage == "all of it" else data[:4096] + b"x" * (len(data) - 4096)
-    path.write_bytes(data)
-    path.with_name("sweep.sqlite-wal").unlink(missing_ok=True)
+    statements = {
+        "a time": "UPDATE marks SET since = '2020-01-41T00:00:00Z'",
+        "no time": "UPDATE marks SET since = NULL",
+        "a version": "UPDATE bins SET version = 'x'",
+        "no text": "UPDATE marks SET since = CAST(x'ff' AS TEXT)",
+    }
+    if damage in statements:
+        with closing(sqlite3.connect(path)) as memory, memory:
+            memory.execute(statements[damage])
+    else:
+        data = path.read_bytes()
+        path.write_bytes(b"x" * len(data) if damage == "all of it" else data[:4096] + b"x" * (len(data) - 4096))
+        path.with_name("sweep.sqlite-wal").unlink(missing_ok=True)
     said = filled.run("sweep", answer=2)
     assert "delete it, and the next sweep looks at every folder" in " ".join(said.split())
     path.unlink()
     assert sweep(filled)["whole"]
 
 
+def test_what_is_none_of_ours_stays(filled: Index) -> None:
+    """Even if its name is no text."""
+    stranger = os.fsencode(filled.public / "metadata") + b"/1.\xff.json"
+    with open(stranger, "wb"):  # noqa: PTH123
+        pass
+    for _ in range(2):
+        sweep(filled, "--grace", "0s")
+        age(filled)
+    assert os.path.exists(stranger)  # noqa: PTH110
+
+
+def test_a_target_with_a_space_in_its_path(filled: Index) -> None:
+    filled.run("append", stdin=lines([Make().target_added("tools/a b/c d.bin", "content", 7)]))
+    filled.publish()
+    assert sweep(filled)["whole"]
+    assert sweep(filled)["kept"]
+
+
 def test_a_sweep_that_is_stopped_goes_on_later(filled: Index, monkeypatch: pytest.MonkeyPatch) -> None:
     sweep(filled)
     age(filled)
-    before, begun = len(tree(filled.public)), Event()
+    before, begun, batches = len(tree(filled.public)), Event(), count()
     monkeypatch.setattr(sweeping, "BATCH", 1)
 
-    def report(done: int, _of: int) -> None:
-        if done == 2:
+    def pause(_: float) -> None:
+        if next(batches) == 2:
             begun.set()
             sleep(0.2)
+
+    monkeypatch.setattr(sweeping, "sleep", pause)
 
     async def stopped() -> None:
         now = datetime.now(UTC) + timedelta(days=1)
@@ -293,7 +324,7 @@ def test_a_sweep_that_is_stopped_goes_on_later(filled: Index, monkeypatch: pytes
                     grace=timedelta(0),
                     dry_run=False,
                     whole=False,
-                    report=report,
+                    report=lambda _done, _of: None,
                 )
             )
             await asyncio.to_thread(begun.wait)
@@ -332,7 +363,7 @@ def found_in(tmp_path: Path, file: bytes) -> set[str]:
 
 @pytest.mark.parametrize("pages", [0, 1, 60, 90, 500])
 @pytest.mark.parametrize("files", [0, 1, 100])
-@pytest.mark.parametrize("more", [[], ["simple", "simple0/x", "simplf", "zz/y"]])
+@pytest.mark.parametrize("more", [[], ["simple", "simple0/x", "simplf", "zz/y"], ["a b/c d.bin", "zeta x/y z"]])
 def test_the_pages_of_a_bin_are_found_at_its_end(tmp_path: Path, pages: int, files: int, more: list[str]) -> None:
     targets = [f"packages/{number:03}/a.whl" for number in range(files)]
     names = [f"simple/project-{number:03}/index.json" for number in range(pages)]

@@ -18,6 +18,7 @@ from consumers.outlets import PublicOutlet
 from consumers.schedule import Schedule
 from consumers.server import Opened, make_signer, open_follower
 from consumers.signer import Signer
+from projections.authority import read_bins_layout
 from projections.bins import Layout
 
 BATCH = 20_000
@@ -114,5 +115,4 @@ def signed_files(context: Context, number: int) -> list[Path]:
 def layout_of(context: Context) -> Layout:
     """The bins that are served."""
     newest = max((context.public / "metadata").glob("*.bins.json"), key=lambda path: int(path.name.partition(".")[0]))
-    roles = json.loads(newest.read_bytes())["signed"]["delegations"]["succinct_roles"]
-    return Layout(roles["bit_length"], roles["name_prefix"])
+    return read_bins_layout(json.loads(newest.read_bytes()))

@@ -13,7 +13,7 @@ from consumers.runs import Stamp
 from ledger.kept_files import KeptFiles
 from ledger.store import kept_name
 from projections.bins import Layout, Piece, Rendered, StoredBin, TargetChange, fold_bin
-from projections.repository import RoleEntry, bin_payload, bin_targets
+from projections.repository import RoleEntry, bin_payload, bin_targets, metadata_path
 
 
 class Sealer(Protocol):
@@ -130,4 +130,4 @@ def seal_bin(sealer: Sealer, unsealed: Unsealed) -> SealedBin:
     name, stamp, targets = unsealed
     file = sealer.seal(name, bin_payload(targets, stamp.number, stamp.expires))
     entry = RoleEntry(stamp.number, stamp.expires, len(file), sha256(file).hexdigest())
-    return SealedBin(f"metadata/{kept_name(name, stamp.number)}", file, entry)
+    return SealedBin(metadata_path(name, stamp.number), file, entry)

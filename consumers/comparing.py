@@ -16,6 +16,7 @@ from ledger.store import Store
 from projections.bins import hashed_path
 from projections.facts import read_target
 from projections.pages import FileFacts, read_facts
+from projections.repository import metadata_path
 
 BATCH = 512
 FEW = 64
@@ -105,13 +106,13 @@ async def _metadata(follower: Follower, store: Store) -> list[Expected]:
         return []
     expected = [
         Expected(TIMESTAMP, published.timestamp_sha256),
-        Expected(f"metadata/{head.number}.snapshot.json", published.snapshot_sha256),
+        Expected(metadata_path("snapshot", head.number), published.snapshot_sha256),
     ]
     for _, role, version, file in await store.load_ceremonies():
         if role == "root" or version == {"targets": authority.targets, "bins": authority.bins}[role].version:
-            expected.append(Expected(f"metadata/{version}.{role}.json", _sha256(file)))
+            expected.append(Expected(metadata_path(role, version), _sha256(file)))
     expected.extend(
-        Expected(f"metadata/{entry.version}.{name}.json", entry.sha256)
+        Expected(metadata_path(name, entry.version), entry.sha256)
         for name, entry in follower.table.entries.items()
         if authority.layout.index(name) is not None
     )

@@ -17,6 +17,7 @@ from consumers.rounds import Sink
 from ledger.logs import LogConflictError
 from ledger.storage import Stager, Storage
 from projections.documents import Document
+from projections.repository import metadata_path
 
 log = structlog.get_logger()
 
@@ -122,7 +123,7 @@ class PublicOutlet:
 
     def put_document(self, document: Document) -> None:
         """Stage an offline role; roots wait for the end."""
-        path = f"metadata/{document.version}.{document.role}.json"
+        path = metadata_path(document.role, document.version)
         if self._keeps and self._is_kept(path, sha256(document.file).hexdigest(), is_new=True):
             return
         if document.role == "root":
@@ -140,7 +141,7 @@ class PublicOutlet:
             self._finish(number, timestamp)
 
     def _finish(self, number: int, timestamp: bytes) -> None:
-        self.put(f"metadata/{number}.timestamp.json", timestamp)
+        self.put(metadata_path("timestamp", number), timestamp)
         self._visible.kept.update(self._edition.kept)
         if number > self._kept_up_to:
             self._refuse_kept()
@@ -152,7 +153,7 @@ class PublicOutlet:
             log.debug("what is served is newer", number=number)
             return
         for version, root in sorted(self._visible.roots.items()):
-            self._storage.replace(f"metadata/{version}.root.json", root)
+            self._storage.replace(metadata_path("root", version), root)
         self._storage.replace(TIMESTAMP, timestamp)
         pages = sorted(self._visible.pages.items())
         self._storage.link_all({path: source for path, source in pages if source is not None})
@@ -242,11 +243,11 @@ class FileListOutlet:
 
     def put_document(self, document: Document) -> None:
         """List an offline role's file."""
-        self.put(f"metadata/{document.version}.{document.role}.json", document.file)
+        self.put(metadata_path(document.role, document.version), document.file)
 
     def finish(self, number: int, timestamp: bytes) -> None:
         """The edition's files are published."""
-        self.put(f"metadata/{number}.timestamp.json", timestamp)
+        self.put(metadata_path("timestamp", number), timestamp)
         self._finished.extend((path, digest, number) for path, digest in self._edition.items())
         self._edition = {}
 

@@ -10,7 +10,10 @@ import orjson
 from consumers.cli import No
 from consumers.outlets import TIMESTAMP
 from ledger.storage import DirectoryStorage
+from projections.authority import read_bins_layout
 from projections.bins import Layout, hashed_path
+from projections.documents import DocumentError
+from projections.repository import metadata_path
 
 _PAGES = b"simple/"
 _TARGETS = b'"targets":{'
@@ -38,11 +41,6 @@ class Served(NamedTuple):
         return self.others.union(metadata_path(name, version) for name, version in self.bins.items())
 
 
-def metadata_path(name: str, version: int) -> str:
-    """Where a version of a role is (TUF 1.0.34, section 6.2)."""
-    return f"metadata/{version}.{name}.json"
-
-
 def unreadable(path: str) -> No:
     """What is said of a file that is not what it should be."""
     return No(f"{path} is missing or cannot be read, so nothing is swept: `tuf-ledger verify --served`")
@@ -56,35 +54,23 @@ def read_served(storage: DirectoryStorage) -> Served:
     """
     path = TIMESTAMP
     try:
-        timestamp = _signed(storage, path)
+        timestamp = _read(storage, path)["signed"]
         number = timestamp["meta"]["snapshot.json"]["version"]
         others = {metadata_path("timestamp", timestamp["version"])}
         path = metadata_path("snapshot", number)
-        meta = _signed(storage, path)["meta"]
+        meta = _read(storage, path)["signed"]["meta"]
         others |= {path, metadata_path("targets", meta["targets.json"]["version"])}
         path = metadata_path("bins", meta["bins.json"]["version"])
-        layout = _layout(_signed(storage, path)["delegations"])
+        layout = read_bins_layout(_read(storage, path))
         bins = {name: meta[f"{name}.json"]["version"] for name in map(layout.name, range(layout.count))}
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, DocumentError) as error:
         raise unreadable(path) from error
     return Served(number, others | {path}, layout, bins)
 
 
-def _signed(storage: DirectoryStorage, path: str) -> Any:
-    """The signed part of a served file. Raises ValueError, KeyError or TypeError if it is not there, or none."""
-    return orjson.loads(storage.read(path) or b"")["signed"]
-
-
-def _layout(delegations: Any) -> Layout:
-    """Raises ValueError: they are not such bins as we delegate."""
-    succinct = delegations.get("succinct_roles")
-    if succinct is not None:
-        return Layout(succinct["bit_length"], succinct["name_prefix"])
-    names = [role["name"] for role in delegations["roles"]]
-    layout = Layout((len(names) - 1).bit_length(), names[0].rpartition("-")[0], succinct=False)
-    if names != [layout.name(index) for index in range(layout.count)]:
-        raise ValueError("these roles are no bins")
-    return layout
+def _read(storage: DirectoryStorage, path: str) -> Any:
+    """What a served file holds. Raises ValueError if it is not there, or not JSON."""
+    return orjson.loads(storage.read(path) or b"")
 
 
 def pages_of(storage: DirectoryStorage, name: str, version: int) -> set[str]:

@@ -25,7 +25,7 @@ from ledger.store import Store, kept_name
 from projections import project_list
 from projections.chunks import Aggregate
 from projections.project_list import Listing, ProjectList
-from projections.repository import RoleEntry, SnapshotTable
+from projections.repository import RoleEntry, SnapshotTable, metadata_path
 
 
 class Rendered(NamedTuple):
@@ -78,7 +78,7 @@ class Renderer:
         try:
             payload = self._table.payload(edition.claim, edition.authority)
             snapshot = await self._workers.run(sealer.seal, "snapshot", payload)
-            sink.put(f"metadata/{edition.claim.number}.snapshot.json", snapshot)
+            sink.put(metadata_path("snapshot", edition.claim.number), snapshot)
             await saving.result()
         finally:
             await saving.stop()

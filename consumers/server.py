@@ -32,6 +32,7 @@ from ledger.signers import SignerError
 from ledger.state_errors import StoreError
 from ledger.storage import DirectoryStorage, Storage
 from ledger.store import Store
+from projections.repository import metadata_path
 
 log = structlog.get_logger()
 
@@ -119,11 +120,11 @@ async def _is_intact(follower: Follower, store: Store, storage: Storage, workers
     if served_version(await workers.run(storage.read, TIMESTAMP)) < published.number:
         log.warning("the last publication's timestamp is not served: writing all files anew", number=published.number)
         return False
-    expected = [(f"metadata/{published.number}.timestamp.json", published.timestamp_sha256)]
+    expected = [(metadata_path("timestamp", published.number), published.timestamp_sha256)]
     if await store.note(RUNNING_NOTE) is not None:
-        expected.append((f"metadata/{published.number}.snapshot.json", published.snapshot_sha256))
+        expected.append((metadata_path("snapshot", published.number), published.snapshot_sha256))
         expected.extend(
-            (f"metadata/{entry.version}.{name}.json", entry.sha256)
+            (metadata_path(name, entry.version), entry.sha256)
             for name, entry in follower.table.entries.items()
             if entry.version == published.number
         )

@@ -25,7 +25,6 @@ from consumers.marks import Marks, Memory, SweptBin
 from consumers.public_tree import (
     Served,
     files_below,
-    metadata_path,
     pages_of,
     read_served,
     unreadable,
@@ -34,6 +33,7 @@ from consumers.public_tree import (
 from ledger.clock import from_instant, to_instant
 from ledger.files import StorageError
 from ledger.storage import DirectoryStorage
+from projections.repository import metadata_path
 
 BATCH = 100
 """Files that are deleted while publishers wait."""

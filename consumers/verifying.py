@@ -23,6 +23,7 @@ from consumers.follower import Follower
 from consumers.outlets import TIMESTAMP, FileListOutlet, served_version
 from consumers.workers import ThreadWorkers, Workers, run_each
 from ledger.store import Store
+from projections.repository import metadata_path
 
 
 class Verified(NamedTuple):
@@ -131,7 +132,7 @@ class _Verification:
             if version is not None and number > version:
                 if is_plain_page(path):
                     self._newer.setdefault(path, set()).add(digest or None)
-                elif path == f"metadata/{number}.timestamp.json":
+                elif path == metadata_path("timestamp", number):
                     self._newer.setdefault(TIMESTAMP, set()).add(digest)
         return True
 

@@ -19,8 +19,6 @@ MAX_SINGLE_SYNCS = 16
 WORTH_SYNCS = 8
 """So many files are worth to be synced by several threads: the disk is told once to write what it holds for several."""
 
-_AT_ONCE = 4
-
 # FS_IOC_GETFLAGS, FS_IOC_SETFLAGS and FS_TOPDIR_FL of <linux/fs.h>, where a long has 8 bytes.
 _GET_FLAGS, _SET_FLAGS, _TOP_OF_HIERARCHIES = 0x80086601, 0x40086602, 0x00020000
 _FILES_IN_A_NURSERY = 512
@@ -169,7 +167,7 @@ def write_file(path: str, data: bytes, *, is_new: bool = False) -> None:
         os.close(file)
 
 
-def each(act: Callable[[T], object], items: Sequence[T], *, worth: int) -> None:
+def each(act: Callable[[T], object], items: Sequence[T], *, worth: int, threads: int = 4) -> None:
     """Do something for each item; if there are so many that it is worth it, for several at once: the system does, too.
 
     Raises what one of them raised; then the others are done, too, or not begun.
@@ -180,11 +178,11 @@ def each(act: Callable[[T], object], items: Sequence[T], *, worth: int) -> None:
         return
 
     def some(start: int) -> None:
-        for item in items[start::_AT_ONCE]:
+        for item in items[start::threads]:
             act(item)
 
-    with ThreadPoolExecutor(_AT_ONCE) as threads:
-        for begun in [threads.submit(some, start) for start in range(_AT_ONCE)]:
+    with ThreadPoolExecutor(threads) as pool:
+        for begun in [pool.submit(some, start) for start in range(threads)]:
             begun.result()
 
 

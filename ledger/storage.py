@@ -11,7 +11,6 @@ import os
 import shutil
 import stat
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, suppress
 from io import BufferedReader
 from pathlib import Path
@@ -165,7 +164,7 @@ class DirectoryStorage:
                 there.append(path)
 
         each(put, list(self._staged), worth=_WORTH_THREADS)
-        alarms = self._put_again(sorted(there))
+        alarms = self._put_again(there)
         self._sync([f"{self._root}/{path}" for path in self._staged])
         self._staged = {}
         self._early.begin()
@@ -188,38 +187,27 @@ class DirectoryStorage:
         return True
 
     def _put_again(self, paths: Sequence[str]) -> list[str]:
-        """Put what is staged where something is already, if that is something else; gives where it was."""
-        alarms = []
-        for path, is_same in self._compare(paths).items():
+        """Put what is staged where something is already, if that has other bytes; gives where it had.
+
+        Whoever has lost a state writes everything anew, and compares all of it: the disk is asked for several at once.
+        """
+        alarms: list[str] = []
+
+        def put(path: str) -> None:
             source, target = self._staged[path], f"{self._root}/{path}"
-            if not is_same:
+            found = _digest(Path(target))
+            if found is None or found != _digest(Path(source)):
                 alarms.append(path)
                 self._move(source, target)
-                continue
+                return
             # It is needed from now on, however old it is: a sweep that is about to delete it looks at its time.
             with writing(target):
                 os.utime(target)
             if self._is_ours(source):
                 os.unlink(source)  # noqa: PTH108  # a hot path
-        return alarms
 
-    def _compare(self, paths: Sequence[str]) -> dict[str, bool]:
-        """Whether what is staged has the same bytes as what is there already.
-
-        Whoever has lost a state writes everything anew, and compares all of it: the disk is asked for several at once.
-        """
-
-        def is_same(path: str) -> bool:
-            found = _digest(Path(f"{self._root}/{path}"))
-            return found is not None and found == _digest(Path(self._staged[path]))
-
-        same: dict[str, bool] = {}
-        if paths:
-            with ThreadPoolExecutor(_COMPARED_AT_ONCE) as threads:
-                for start in range(0, len(paths), _COMPARED_IN_A_ROW):  # what waits for a thread takes memory
-                    some = paths[start : start + _COMPARED_IN_A_ROW]
-                    same.update(zip(some, threads.map(is_same, some), strict=True))
-        return same
+        each(put, paths, worth=2, threads=_COMPARED_AT_ONCE)
+        return sorted(alarms)
 
     def replace(self, path: str, data: bytes) -> None:
         """Write elsewhere, sync, and rename over it."""
@@ -380,7 +368,6 @@ _WORTH_THREADS = 256
 """
 
 _COMPARED_AT_ONCE = 8
-_COMPARED_IN_A_ROW = 1024
 
 _FIRST_SYNC_BYTES = 16 * 2**20
 _EARLY_SYNC_BYTES = 64 * 2**20

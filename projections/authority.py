@@ -268,6 +268,15 @@ def _read_delegation(document: Document, *, to_bins: bool) -> tuple[RoleKeys, La
     return _read_role(document, RoleDocument(first[0].keyids, first[0].threshold), keys), layout
 
 
+def read_bins_layout(value: dict[str, Any]) -> Layout:
+    """How the metadata file of `bins` delegates the bins.
+
+    Raises:
+        DocumentError: it is malformed, or delegates otherwise than bins may.
+    """
+    return _read_delegation(read_document("bins", value), to_bins=False)[1]
+
+
 def hash_prefixes(layout: Layout, index: int) -> tuple[str, ...]:
     """The hexadecimal path hash prefixes of a bin: as short as they can be, in order (TUF 1.0.34, section 4.5)."""
     digits = -(-layout.bits // 4)

@@ -36,6 +36,11 @@ class RoleEntry(msgspec.Struct, frozen=True, array_like=True):
     sha256: str = ""
 
 
+def metadata_path(role: str, version: int) -> str:
+    """Where a version of a role is served (TUF 1.0.34, section 6.2)."""
+    return f"metadata/{version}.{role}.json"
+
+
 def expires_at(time: str, seconds: int) -> str:
     """An instant so many seconds later."""
     return (datetime.fromisoformat(time[:-1]) + timedelta(seconds=seconds)).isoformat() + "Z"

@@ -25,7 +25,7 @@ from consumers.workers import Begun
 from projections.bins import Page, TargetChange, hashed_path
 from projections.prefix import Routed
 from projections.project_list import Listing
-from projections.repository import RoleEntry
+from projections.repository import RoleEntry, metadata_path
 
 _SAVED_AT_ONCE_BYTES = 8 * 2**20
 _decode_kept = msgspec.msgpack.Decoder(Kept).decode
@@ -121,7 +121,7 @@ class BulkRounds:
                     await self._saved()
                     await self._store.save(done.headers)
                 for name, entry in done.entries.items():
-                    self._sink.adopt(f"metadata/{entry.version}.{name}.json", entry.sha256, done.tokens[name])
+                    self._sink.adopt(metadata_path(name, entry.version), entry.sha256, done.tokens[name])
                 for name, targets in done.stuffed.items():
                     rounds.warn_of_stuffed(name, done.entries[name].length, targets)
                 entries.update(done.entries)

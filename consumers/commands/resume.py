@@ -11,6 +11,7 @@ from consumers.outlets import TIMESTAMP, NoOutlet, served_version
 from consumers.server import note_resumed, open_follower
 from projections.authority import Authority
 from projections.chain import MAX_GAP
+from projections.repository import metadata_path
 
 
 @click.command()
@@ -66,11 +67,9 @@ def _refuse_lost(served: Served, version: int, authority: Authority) -> None:
         No: it lost a ceremony.
     """
     lost = (
-        [f"root {authority.root.version + 1}"]
-        if served.read(f"metadata/{authority.root.version + 1}.root.json")
-        else []
+        [f"root {authority.root.version + 1}"] if served.read(metadata_path("root", authority.root.version + 1)) else []
     )
-    snapshot = served.read(f"metadata/{version}.snapshot.json")
+    snapshot = served.read(metadata_path("snapshot", version))
     for document in (authority.targets, authority.bins):
         shown = _listed(snapshot, document.role)
         if shown > document.version:

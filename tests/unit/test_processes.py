@@ -122,6 +122,16 @@ def test_processes_can_be_closed_while_they_are_starting() -> None:
     assert not processes.are_worth(WORTH_RUNNING)
 
 
+def check_not_counted_on(processes: Processes) -> None:
+    """They are missed, begin to start, and do not."""
+    processes.are_worth(WORTH_RUNNING)
+    processes.rest()
+    assert processes._starting is not None
+    processes._starting.join()
+    assert not processes.are_worth(WORTH_RUNNING)
+    processes.close()
+
+
 async def test_processes_that_cannot_be_started_are_not_counted_on(monkeypatch: pytest.MonkeyPatch) -> None:
     processes = Processes()
 
@@ -129,22 +139,12 @@ async def test_processes_that_cannot_be_started_are_not_counted_on(monkeypatch: 
         raise BlockingIOError(11, "Resource temporarily unavailable")
 
     monkeypatch.setattr(processes, "_begin", refuse)
-    processes.are_worth(WORTH_RUNNING)
-    processes.rest()
-    assert processes._starting is not None
-    processes._starting.join()
-    assert not processes.are_worth(WORTH_RUNNING)
-    processes.close()
+    check_not_counted_on(processes)
 
 
 def test_processes_that_die_while_they_start_are_not_counted_on(tmp_path: Path) -> None:
     processes = Processes(tmp_path / "gone")  # each wants to lock it first
-    processes.are_worth(WORTH_RUNNING)
-    processes.rest()
-    assert processes._starting is not None
-    processes._starting.join()
-    assert not processes.are_worth(WORTH_RUNNING)
-    processes.close()
+    check_not_counted_on(processes)
 
 
 async def test_processes_that_nobody_needs_are_idle(monkeypatch: pytest.MonkeyPatch) -> None:

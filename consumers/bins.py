@@ -5,7 +5,6 @@ A state has no targets of its own: those of a bin stand in its last file, which 
 
 from collections.abc import Iterable, Mapping, Sequence
 from hashlib import sha256
-from pathlib import Path
 from typing import NamedTuple, Protocol
 
 from consumers.edition import Choice
@@ -32,6 +31,26 @@ class Sealer(Protocol):
         """
 
 
+class SealedBin(NamedTuple):
+    """A bin that was sealed: its file, and what a snapshot says of it."""
+
+    name: str
+    file: bytes
+    entry: RoleEntry
+
+    @property
+    def path(self) -> str:
+        """Where it is served."""
+        return metadata_path(self.name, self.entry.version)
+
+
+class KeptBin(NamedTuple):
+    """What a state remembers of a bin that was sealed: what a snapshot says of it, and the mark of its kept file."""
+
+    entry: RoleEntry
+    mark: bytes = b""
+
+
 class LastBins(NamedTuple):
     """The last files of bins, as a state keeps them: under which layout, and what each is. No layout: there is none."""
 
@@ -43,15 +62,18 @@ class LastBins(NamedTuple):
         """As far as it concerns some bins."""
         if self.layout is None:
             return self
-        names = map(self.layout.name, bins)
-        return self._replace(entries={name: self.entries[name] for name in names if name in self.entries})
+        return self._replace(entries={name: self.entries[name] for name in self.names(bins)})
 
     def prefetch(self, bins: Iterable[int]) -> None:
         """Let the disk begin to read some."""
         self.kept.prefetch(kept_name(name, entry.version) for name, entry in self.of(bins).entries.items())
 
-    def targets(self, index: int) -> Rendered:
-        """The rendered targets of a bin.
+    def names(self, bins: Iterable[int]) -> list[str]:
+        """The names of those among some bins that there are."""
+        return [] if self.layout is None else [name for name in map(self.layout.name, bins) if name in self.entries]
+
+    def targets(self, index: int, marks: Mapping[str, bytes]) -> Rendered:
+        """The rendered targets of a bin, given the marks of files by role name (`Store.load_marks`).
 
         Raises:
             StateDamagedError: its file is not what was written. A signer would sign what follows from it.
@@ -60,11 +82,14 @@ class LastBins(NamedTuple):
         entry = self.entries.get(name)
         if entry is None:
             return Rendered()
-        return bin_targets(self.kept.read(kept_name(name, entry.version), entry.sha256))
+        return bin_targets(self.kept.read(kept_name(name, entry.version), marks.get(name, b"")))
 
-    def keep(self, name: str, entry: RoleEntry, file: bytes) -> Path:
-        """Put a bin's next file beside them; it counts when the store is told (`Store.keep`)."""
-        return self.kept.put(kept_name(name, entry.version), file)
+    def keep(self, sealed: SealedBin) -> tuple[str, KeptBin]:
+        """Put a bin's next file beside them, and mark it; gives its path, too. It counts when the store is told
+        (`Store.keep`).
+        """
+        path = self.kept.put(kept_name(sealed.name, sealed.entry.version), sealed.file)
+        return path, KeptBin(sealed.entry, self.kept.mark(sealed.file))
 
 
 class Unsealed(NamedTuple):
@@ -73,14 +98,6 @@ class Unsealed(NamedTuple):
     name: str
     stamp: Stamp
     targets: Sequence[Piece]
-
-
-class SealedBin(NamedTuple):
-    """A bin that was sealed: its path and its file, and what a snapshot says of it."""
-
-    path: str
-    file: bytes
-    entry: RoleEntry
 
 
 def by_bin(layout: Layout, changes: Iterable[TargetChange]) -> dict[int, list[TargetChange]]:
@@ -92,11 +109,15 @@ def by_bin(layout: Layout, changes: Iterable[TargetChange]) -> dict[int, list[Ta
 
 
 def read_bins(
-    last: LastBins | None, layout: Layout, indices: Sequence[int], headers: Mapping[str, bytes]
+    last: LastBins | None,
+    layout: Layout,
+    indices: Sequence[int],
+    headers: Mapping[str, bytes],
+    marks: Mapping[str, bytes],
 ) -> list[StoredBin]:
-    """What is known of bins, given the headers that are stored. Raises as `LastBins.targets`."""
+    """What is known of bins, given the headers and marks that are stored. Raises as `LastBins.targets`."""
     return [
-        StoredBin(headers.get(layout.key(index), b""), Rendered() if last is None else last.targets(index))
+        StoredBin(headers.get(layout.key(index), b""), Rendered() if last is None else last.targets(index, marks))
         for index in indices
     ]
 
@@ -130,4 +151,4 @@ def seal_bin(sealer: Sealer, unsealed: Unsealed) -> SealedBin:
     name, stamp, targets = unsealed
     file = sealer.seal(name, bin_payload(targets, stamp.number, stamp.expires))
     entry = RoleEntry(stamp.number, stamp.expires, len(file), sha256(file).hexdigest())
-    return SealedBin(metadata_path(name, stamp.number), file, entry)
+    return SealedBin(name, file, entry)

@@ -1,6 +1,6 @@
 """What is served, compared with what the log says: file by file, by digest."""
 
-from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from hashlib import sha256
 from itertools import islice
 from typing import Literal, NamedTuple, Protocol
@@ -81,14 +81,16 @@ async def reachable(follower: Follower, store: Store, *, files: bool) -> AsyncIt
     layout = authority.layout
     last = LastBins(store.kept, layout, follower.table.entries)
     for start in range(0, layout.count, BATCH):
-        yield _targets(last, range(start, min(start + BATCH, layout.count)), files=files)
+        bins = range(start, min(start + BATCH, layout.count))
+        marks = await store.load_marks(last.names(bins))
+        yield _targets(last, bins, dict(marks), files=files)
 
 
-def _targets(last: LastBins, bins: Iterable[int], *, files: bool) -> list[Expected]:
+def _targets(last: LastBins, bins: Iterable[int], marks: Mapping[str, bytes], *, files: bool) -> list[Expected]:
     """What bins list."""
     expected = []
     for index in bins:
-        for path, target in orjson.loads(b"{%s}" % last.targets(index).copy()).items():
+        for path, target in orjson.loads(b"{%s}" % last.targets(index, marks).copy()).items():
             is_page = path.startswith("simple/")
             if not (is_page or files):
                 continue

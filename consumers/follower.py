@@ -21,7 +21,7 @@ from consumers.runs import collect, publication_row
 from consumers.sealing import SNAPSHOT, CheckingSealer, Seals, seals_of
 from consumers.stopwatch import Stopwatch
 from consumers.tail import Tail
-from consumers.workers import Workers
+from consumers.workers import Begun, Workers
 from ledger.logs import LogConflictError, Logs, LogSettingsError
 from ledger.store import Position, Store
 from ledger.store import Publication as PublicationRow
@@ -70,6 +70,7 @@ class Follower:
         self._spill = spill
         self._report = report
         self._unsaved: list[Judged] = []
+        self._saving: Begun[None] | None = None
         self._in_transaction = False
         self.proposal: Proposal | None = None
         self.stopwatch = Stopwatch()
@@ -267,10 +268,12 @@ class Follower:
         self._in_transaction = True
         self.stopwatch.start()
         try:
-            return await self._renderer.render(edition, self.tail, sealer, self._outlet)
+            rendered = await self._renderer.render(edition, self.tail, sealer, self._outlet)
         except BaseException:
             await self.abandon()
             raise
+        self._saving = rendered.saving
+        return rendered
 
     async def abandon(self) -> None:
         """Undo what was rendered and not applied."""
@@ -278,6 +281,9 @@ class Follower:
         if not self._in_transaction:
             return
         self._in_transaction = False
+        saving, self._saving = self._saving, None
+        if saving is not None:
+            await saving.stop()
         await self._store.rollback()
         self.table.reset(await state.load_roles(self._store))
         await self._workers.run(self._outlet.begin)
@@ -289,6 +295,9 @@ class Follower:
         self.stopwatch.start()
         await self._workers.run(self._outlet.finish, claim.number, last.timestamp())
         self.stopwatch.lap("place")
+        if self._saving is not None:
+            await self._saving.result()
+            self._saving = None
         await state.save_judged(self._store, "publications", self._unsaved)
         await self._store.save_publications(rows)
         await self._store.save_position(

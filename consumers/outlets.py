@@ -7,7 +7,6 @@ FileListOutlet   digests of everything that was ever published, to compare with 
 
 import json
 from hashlib import sha256
-from pathlib import Path
 from typing import NamedTuple, Protocol
 
 import structlog
@@ -39,7 +38,7 @@ class Outlet(Sink, Protocol):
 class Nowhere:
     """What processes put is not written. Contract: `consumers.bulk.tasks.Sink`."""
 
-    def put(self, _path: str, _data: bytes, _copy_of: Path | None = None) -> str:
+    def put(self, _path: str, _data: bytes, _copy_of: str | None = None) -> str:
         """Nothing."""
         return ""
 
@@ -54,13 +53,13 @@ class NoOutlet:
         """Nothing is written there either."""
         return Nowhere()
 
-    def adopt(self, path: str, digest: str, token: str) -> None:
+    def adopt(self, path: str, length: int, digest: str, token: str) -> None:
         """Nothing."""
 
     def begin(self) -> None:
         """Nothing to forget."""
 
-    def put(self, path: str, data: bytes, copy_of: Path | None = None) -> None:
+    def put(self, path: str, data: bytes, copy_of: str | None = None) -> None:
         """Nothing."""
 
     def show(self, path: str, source: str | None) -> None:
@@ -103,7 +102,7 @@ class PublicOutlet:
         self._storage.discard()
         self._edition = _Visible({}, {}, {})
 
-    def put(self, path: str, data: bytes, copy_of: Path | None = None) -> None:
+    def put(self, path: str, data: bytes, copy_of: str | None = None) -> None:
         """Stage an immutable file."""
         if not (self._keeps and self._is_kept(path, sha256(data).hexdigest())):
             self._storage.stage(path, data, copy_of)
@@ -112,10 +111,10 @@ class PublicOutlet:
         """Other processes stage files, too."""
         return self._storage.stager()
 
-    def adopt(self, path: str, digest: str, token: str) -> None:
+    def adopt(self, path: str, length: int, digest: str, token: str) -> None:
         """An immutable file was staged by another process."""
         if not (self._keeps and self._is_kept(path, digest)):
-            self._storage.adopt(path, token)
+            self._storage.adopt(path, length, token)
 
     def show(self, path: str, source: str | None) -> None:
         """Remember what a plain page is to show."""
@@ -225,7 +224,7 @@ class FileListOutlet:
         """Forget the files of an edition that was not finished."""
         self._edition = {}
 
-    def put(self, path: str, data: bytes, copy_of: Path | None = None) -> None:
+    def put(self, path: str, data: bytes, copy_of: str | None = None) -> None:
         """List a file."""
         self._edition[path] = sha256(data).hexdigest()
 
@@ -233,7 +232,7 @@ class FileListOutlet:
         """Digests are all that is needed."""
         return Nowhere()
 
-    def adopt(self, path: str, digest: str, _token: str) -> None:
+    def adopt(self, path: str, _length: int, digest: str, _token: str) -> None:
         """List a file."""
         self._edition[path] = digest
 

@@ -1,7 +1,6 @@
 """Pages between a state and files: of a long page a state keeps the file, and not what it was made of."""
 
 from collections.abc import Container, Iterable
-from pathlib import Path
 from typing import NamedTuple
 
 from ledger.kept_files import KeptFiles
@@ -28,9 +27,10 @@ class KeptPages(NamedTuple):
             folder, _, name = page.path.rpartition("/")
             key = f"project:{folder.removeprefix('simple/')}"
             if name == "index.json" and (key in filed or len(page.data) >= self.least_bytes):
-                rows[page.path] = PageRow(key, f"{self.number}.{page.sha256}.page", page.sha256, b"")
+                file = f"{self.number}.{page.sha256}.page"
+                rows[page.path] = PageRow(key, file, self.kept.mark(page.data), b"")
         return rows
 
-    def put(self, row: PageRow, page: Page) -> Path:
-        """Put a page beside the others; it counts when the store is told (`Store.keep`)."""
+    def put(self, row: PageRow, page: Page) -> str:
+        """Put a page beside the others; gives its path. It counts when the store is told (`Store.keep`)."""
         return self.kept.put(row.file, page.data)

@@ -20,7 +20,7 @@ from consumers.pages import KEPT_FROM_BYTES, KeptPages
 from consumers.rounds import Job, OneProcess, Rounds, Sealer, Sink
 from consumers.stopwatch import Stopwatch
 from consumers.tail import Tail
-from consumers.workers import Workers
+from consumers.workers import Begun, Workers
 from ledger.store import Store, kept_name
 from projections import project_list
 from projections.chunks import Aggregate
@@ -29,11 +29,14 @@ from projections.repository import RoleEntry, SnapshotTable, metadata_path
 
 
 class Rendered(NamedTuple):
-    """What was rendered: the names of the bins that were sealed, in order, their entries, and the snapshot's file."""
+    """What was rendered: the names of the bins that were sealed, in order, their entries, and the snapshot's file. What
+    of it is to be stored is still being saved.
+    """
 
     names: list[str]
     entries: dict[str, RoleEntry]
     snapshot: bytes
+    saving: Begun[None]
 
 
 class Renderer:
@@ -67,23 +70,29 @@ class Renderer:
             listings = await rounds.fold()
             await self._list_projects(edition, listings, rounds)
             self._stopwatch.lap("fold")
-            entries = await rounds.seal()
+            bins = await rounds.seal()
             self._stopwatch.lap("bins")
         finally:
             await rounds.close()
+        entries = {name: kept.entry for name, kept in bins.items()}
         retired = await self._retire(edition)
         self._keep(entries, retired)
         self._table.update(entries | retired)
-        saving = self._workers.ahead(state.save_roles(self._store, entries | retired))
+        marks = {name: kept.mark for name, kept in bins.items()}
+        saving = self._workers.ahead(self._save(rounds, entries | retired, marks))
         try:
             payload = self._table.payload(edition.claim, edition.authority)
             snapshot = await self._workers.run(sealer.seal, "snapshot", payload)
             sink.put(metadata_path("snapshot", edition.claim.number), snapshot)
-            await saving.result()
-        finally:
+        except BaseException:
             await saving.stop()
+            raise
         self._stopwatch.lap("snapshot")
-        return Rendered(list(entries), entries, snapshot)
+        return Rendered(list(entries), entries, snapshot, saving)
+
+    async def _save(self, rounds: Rounds, entries: Mapping[str, RoleEntry], marks: Mapping[str, bytes]) -> None:
+        await rounds.save()
+        await state.save_roles(self._store, entries, marks)
 
     def _rounds(self, edition: Edition, tail: Tail, sealer: Sealer, sink: Sink) -> Rounds:
         was = edition.before.authority
@@ -105,6 +114,7 @@ class Renderer:
         new = {kept_name(name, entry.version) for name, entry in entries.items()}
         old = {kept_name(name, before[name].version) for name in (*entries, *retired) if name in before}
         self._store.keep(new, old - new)
+        self._store.all_written()
 
     async def _list_projects(self, edition: Edition, listings: list[Listing], rounds: Rounds) -> None:
         store = self._store

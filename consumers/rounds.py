@@ -15,7 +15,7 @@ import orjson
 import structlog
 
 from consumers import bins, state
-from consumers.bins import LastBins, Unsealed, by_bin, fold_bins, read_bins, seal_bin
+from consumers.bins import KeptBin, LastBins, Unsealed, by_bin, fold_bins, read_bins, seal_bin
 from consumers.bulk import tasks
 from consumers.bulk.effort import Report
 from consumers.bulk.partitions import Partitions
@@ -31,7 +31,7 @@ from projections.fold import Folded, fold_events
 from projections.names import split_filename
 from projections.prefix import Extension, Routed
 from projections.project_list import Listing
-from projections.repository import LENGTH_ABOVE_BYTES, RoleEntry
+from projections.repository import LENGTH_ABOVE_BYTES
 
 BINS_PER_GROUP = 16
 PROJECTS_PER_GROUP = 16
@@ -54,7 +54,7 @@ class Sealer(bins.Sealer, Protocol):
 class Sink(Protocol):
     """Where rendered files go. Paths are relative to what is served."""
 
-    def put(self, path: str, data: bytes, copy_of: Path | None = None) -> None:
+    def put(self, path: str, data: bytes, copy_of: str | None = None) -> None:
         """An immutable file, which may be a second name of another. Called from several threads."""
 
     def show(self, path: str, source: str | None) -> None:
@@ -66,8 +66,10 @@ class Sink(Protocol):
     def remote(self) -> tasks.Sink | None:
         """Where other processes put files that are then adopted; None: all are to be put here."""
 
-    def adopt(self, path: str, digest: str, token: str) -> None:
-        """An immutable file with this SHA-256 was put there by another process, which was given this token."""
+    def adopt(self, path: str, length: int, digest: str, token: str) -> None:
+        """An immutable file of so many bytes, with this SHA-256, was put there by another process, which was given this
+        token.
+        """
 
 
 class Job(NamedTuple):
@@ -96,11 +98,14 @@ class Rounds(Protocol):
     async def add(self, pages: Sequence[Page], changes: Sequence[TargetChange]) -> None:
         """Add pages, and changes of targets."""
 
-    async def seal(self) -> dict[str, RoleEntry]:
-        """Render and seal bins; gives their entries, in the order of bins."""
+    async def seal(self) -> dict[str, KeptBin]:
+        """Render and seal bins; gives them by role name, in the order of bins."""
 
     async def close(self) -> None:
         """Nothing runs any more; delete what was spilled."""
+
+    async def save(self) -> None:
+        """Save what is not saved yet, after `close`: it is less than a few megabytes, and the files need not wait."""
 
 
 async def keep_extension(store: Store, extension: Extension, sink: Sink) -> None:
@@ -123,15 +128,16 @@ def page_writer(workers: Workers, sink: Sink, pages: KeptPages) -> Behind[PageTo
     return Behind(workers, put)
 
 
-def bin_sealer(workers: Workers, sealer: Sealer, sink: Sink, last: LastBins) -> Behind[Unsealed, tuple[str, RoleEntry]]:
+def bin_sealer(workers: Workers, sealer: Sealer, sink: Sink, last: LastBins) -> Behind[Unsealed, tuple[str, KeptBin]]:
     """Seals and writes bins, one group behind those who render them."""
 
-    def seal(unsealed: Unsealed) -> tuple[str, RoleEntry]:
-        path, file, entry = seal_bin(sealer, unsealed)
-        if entry.length > LENGTH_ABOVE_BYTES:
-            warn_of_stuffed(unsealed.name, entry.length, b",".join(unsealed.targets))
-        sink.put(path, file, last.keep(unsealed.name, entry, file))
-        return unsealed.name, entry
+    def seal(unsealed: Unsealed) -> tuple[str, KeptBin]:
+        sealed = seal_bin(sealer, unsealed)
+        if sealed.entry.length > LENGTH_ABOVE_BYTES:
+            warn_of_stuffed(sealed.name, sealed.entry.length, b",".join(unsealed.targets))
+        path, kept = last.keep(sealed)
+        sink.put(sealed.path, sealed.file, path)
+        return sealed.name, kept
 
     return Behind(workers, seal)
 
@@ -180,6 +186,9 @@ class OneProcess:
         """Delete what was spilled."""
         if self._targets is not None:
             self._targets.close()
+
+    async def save(self) -> None:
+        """All is saved as it comes."""
 
     # --- events to projects --------------------------------------------------------------------------------------
 
@@ -279,7 +288,7 @@ class OneProcess:
             await self._distribute(await self._workers.run(take_targets, stored))
         await self._store.delete_range(f"bin:{old.bits:02}:", f"bin:{old.bits:02};")
 
-    async def seal(self) -> dict[str, RoleEntry]:
+    async def seal(self) -> dict[str, KeptBin]:
         """Render and seal bins."""
         targets = await self._all_targets()
         async with (
@@ -305,7 +314,8 @@ class OneProcess:
 
     async def _read(self, last: LastBins | None, layout: Layout, indices: Sequence[int]) -> list[StoredBin]:
         headers = await self._store.load_headers([layout.key(index) for index in indices])
-        return await self._workers.run(read_bins, last, layout, indices, dict(headers))
+        marks = [] if last is None else await self._store.load_marks(last.names(indices))
+        return await self._workers.run(read_bins, last, layout, indices, dict(headers), dict(marks))
 
     async def _fold_bins(self, bins: _Bins, stored: Sequence[StoredBin]) -> list[Unsealed]:
         """Fold changes into bins; gives those to be sealed."""

@@ -51,7 +51,7 @@ async def load_aggregates(
     rows += await store.load_some_chunks(
         sorted({(key, _lower_of(indexes[key], name)) for key, names in some.items() for name in names})
     )
-    files = await store.read_kept([(page.file, page.sha256) for page in pages.values()]) if pages else []
+    files = await store.read_kept([(page.file, page.mark) for page in pages.values()]) if pages else []
     data = dict(zip(pages, files, strict=True))
     chunks = {key: {row.lower: row for row in group} for key, group in groupby(rows, key=attrgetter("key"))}
     states = {}
@@ -227,8 +227,11 @@ async def load_roles(store: Store) -> dict[str, RoleEntry]:
     return {name: RoleEntry(version, expires, length, sha256) for name, version, expires, length, sha256 in rows}
 
 
-async def save_roles(store: Store, entries: Mapping[str, RoleEntry]) -> None:
-    """Put the last versions of bins."""
+async def save_roles(store: Store, entries: Mapping[str, RoleEntry], marks: Mapping[str, bytes]) -> None:
+    """Put the last versions of bins, and the marks of those whose files are kept."""
     await store.save_roles(
-        [(name, entry.version, entry.expires, entry.length, entry.sha256) for name, entry in entries.items()]
+        [
+            (name, entry.version, entry.expires, entry.length, entry.sha256, marks.get(name, b""))
+            for name, entry in entries.items()
+        ]
     )

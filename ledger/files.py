@@ -56,10 +56,10 @@ class _Nurseries:
 
     def __init__(self) -> None:
         self._lock = Lock()
-        self._present: dict[Path, tuple[str, int]] = {}
-        self._before: dict[Path, str] = {}
+        self._present: dict[str, tuple[str, int]] = {}
+        self._before: dict[str, str] = {}
 
-    def next(self, parent: Path) -> str:
+    def next(self, parent: str) -> str:
         """The folder for the next file."""
         with self._lock:
             folder, left = self._present.get(parent, ("", 0))
@@ -72,7 +72,7 @@ class _Nurseries:
             self._present[parent] = (folder, left - 1)
             return folder
 
-    def forget(self, parent: Path, folder: str) -> None:
+    def forget(self, parent: str, folder: str) -> None:
         """This one is gone."""
         with self._lock:
             if folder and self._present.get(parent, ("", 0))[0] == folder:
@@ -82,7 +82,7 @@ class _Nurseries:
 _nurseries = _Nurseries()
 
 
-def make_file(parent: Path, data: bytes) -> str:
+def make_file(parent: str, data: bytes) -> str:
     """Write a new file somewhere below a folder, to be moved from there; as fast as it goes. Gives its path.
 
     ext4 gives out no inode that was freed in the last minutes, and for each file looks at all of those near its folder:
@@ -102,12 +102,12 @@ def make_file(parent: Path, data: bytes) -> str:
             write_file(path, data, is_new=True)
             return path
         _nurseries.forget(parent, folder)
-    raise FileNotFoundError(errno.ENOENT, "somebody deletes what is made there", str(parent))
+    raise FileNotFoundError(errno.ENOENT, "somebody deletes what is made there", parent)
 
 
-def _nursery(parent: Path) -> str:
+def _nursery(parent: str) -> str:
     """A new folder in which it is fast to make files; if none of those tried is, the fastest."""
-    parent.mkdir(parents=True, exist_ok=True)
+    Path(parent).mkdir(parents=True, exist_ok=True)
     _spread(parent)
     best, least, begun = "", float("inf"), perf_counter()
     while True:
@@ -131,7 +131,7 @@ def _try(folder: str) -> float:
     return seconds
 
 
-def _spread(folder: Path) -> None:
+def _spread(folder: str) -> None:
     """Ask for folders within this one to be placed far from each other; where that cannot be, they are not."""
     with suppress(OSError):
         file = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)

@@ -17,7 +17,7 @@ class NewTree:
         self._root = f"{root}/"
         self._folder = ""
 
-    def put(self, path: str, data: bytes, _copy_of: Path | None = None) -> str:
+    def put(self, path: str, data: bytes, _copy_of: str | None = None) -> str:
         """Write a file; it needs no other name to be found."""
         folder = path.rpartition("/")[0]
         if folder != self._folder:

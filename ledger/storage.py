@@ -40,20 +40,20 @@ class Storage(Protocol):
     log. What is staged is private and may be lost at any time.
     """
 
-    def stage(self, path: str, data: bytes, copy_of: Path | None = None) -> None:
+    def stage(self, path: str, data: bytes, copy_of: str | None = None) -> None:
         """Write an immutable file into the private folder. Safe to call from several threads.
 
         Args:
             path: where it will be.
             data: its bytes.
-            copy_of: a file that has the same bytes, and that nobody will change: a second name for it may do.
+            copy_of: where a file is that has the same bytes, and that nobody will change: a second name for it may do.
         """
 
     def stager(self) -> "Stager | None":
         """What other processes stage files with; None: with nothing."""
 
-    def adopt(self, path: str, source: str) -> None:
-        """An immutable file was staged by another process; this is what its stager said."""
+    def adopt(self, path: str, length: int, source: str) -> None:
+        """An immutable file of so many bytes was staged by another process; this is what its stager said."""
 
     def discard(self) -> None:
         """Forget everything that is staged."""
@@ -97,16 +97,16 @@ class Stager(NamedTuple):
     folder: Path
     device: int
 
-    def put(self, _path: str, data: bytes, copy_of: Path | None = None) -> str:
+    def put(self, _path: str, data: bytes, copy_of: str | None = None) -> str:
         """Write a file, as `Storage.stage`; gives the path to adopt it by: that of the other, if it can have another
         name where it is to be.
         """
         if copy_of is not None:
             with writing(copy_of):
                 if os.stat(copy_of).st_dev == self.device:  # noqa: PTH116  # a hot path
-                    return str(copy_of)
+                    return copy_of
         with writing(self.folder):
-            return make_file(self.folder, data)
+            return make_file(str(self.folder), data)
 
     def show(self, _path: str, _source: str) -> None:
         """Nothing is shown before it is in place."""
@@ -129,7 +129,7 @@ class DirectoryStorage:
         self._unsettled: set[str] = set()
         self._early = _EarlySync()
 
-    def stage(self, path: str, data: bytes, copy_of: Path | None = None) -> None:
+    def stage(self, path: str, data: bytes, copy_of: str | None = None) -> None:
         """Write an immutable file into the staging folder, buffered.
 
         That folder is flat: to make and remove a folder for each page costs more than to write it.
@@ -145,10 +145,10 @@ class DirectoryStorage:
                 self._stager = Stager(self._staging, self._staging.stat().st_dev)
         return self._stager
 
-    def adopt(self, path: str, source: str) -> None:
+    def adopt(self, path: str, length: int, source: str) -> None:
         """A file was staged by another process."""
         self._staged[path] = source
-        self._wrote(os.stat(source).st_size)  # noqa: PTH116  # a hot path
+        self._wrote(length)
 
     def discard(self) -> None:
         """Empty the staging folder."""

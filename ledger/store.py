@@ -27,7 +27,7 @@ from ledger.state_errors import StateDamagedError, StateMissingError, StoreError
 P = ParamSpec("P")
 Answer = TypeVar("Answer")
 
-FORMAT = 5
+FORMAT = 6
 """Another layout, or other sizes of what is in it, is another number; a file with another is deleted and rebuilt."""
 
 _PAGE_SIZE = "page_size = 16384"
@@ -60,12 +60,12 @@ CREATE TABLE ceremonies (idx INTEGER NOT NULL, role TEXT NOT NULL, version INTEG
 CREATE TABLE aggregates (key TEXT PRIMARY KEY, header BLOB NOT NULL, crc32 INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE chunks (key TEXT NOT NULL, lower TEXT NOT NULL, facts BLOB NOT NULL, body BLOB NOT NULL,
     html BLOB NOT NULL, crc32 INTEGER NOT NULL, PRIMARY KEY (key, lower));
-CREATE TABLE pages (key TEXT PRIMARY KEY, file TEXT NOT NULL, sha256 TEXT NOT NULL, chunks BLOB NOT NULL,
+CREATE TABLE pages (key TEXT PRIMARY KEY, file TEXT NOT NULL, mark BLOB NOT NULL, chunks BLOB NOT NULL,
     crc32 INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE seen (key TEXT NOT NULL, id TEXT NOT NULL, digest TEXT NOT NULL, PRIMARY KEY (key, id)) WITHOUT ROWID;
 CREATE TABLE waiting (name TEXT PRIMARY KEY, came INTEGER NOT NULL, crc32 INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE roles (name TEXT PRIMARY KEY, version INTEGER NOT NULL, expires TEXT NOT NULL, length INTEGER NOT NULL,
-    sha256 TEXT NOT NULL, crc32 INTEGER NOT NULL) WITHOUT ROWID;
+    sha256 TEXT NOT NULL, mark BLOB NOT NULL, crc32 INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE publications (number INTEGER PRIMARY KEY, idx INTEGER NOT NULL, digest TEXT NOT NULL,
     time TEXT NOT NULL, size INTEGER NOT NULL, signed INTEGER NOT NULL, snapshot_sha256 TEXT NOT NULL,
     timestamp_sha256 TEXT NOT NULL);
@@ -121,11 +121,11 @@ class ChunkRow(NamedTuple):
 
 
 class PageRow(NamedTuple):
-    """The kept file that is an aggregate's page, and where in it the bodies of chunks are."""
+    """The kept file that is an aggregate's page, its mark, and where in it the bodies of chunks are."""
 
     key: str
     file: str
-    sha256: str
+    mark: bytes
     chunks: bytes
 
 
@@ -171,7 +171,8 @@ class Store:
         self._settling: asyncio.Task[None] | None = None
         self._unsettled_rows = 0
         self._new_files: list[str] = []
-        self._written = 0
+        self._written: int | None = None
+        self._uncommitted = 0
         self._replaced_files: list[str] = []
         self._unneeded_files: list[str] = []
         self._lock: int | None = None
@@ -203,6 +204,7 @@ class Store:
             self._new_path.unlink(missing_ok=True)  # it was never finished
         try:
             await self._connect()
+            self.kept = self.kept.opened()
             is_current = await self._is_current()
         except (DatabaseError, StateDamagedError) as error:
             if self._read_only:
@@ -220,7 +222,7 @@ class Store:
         await disconnect(replaced)
         try:
             await self._delete_unneeded_files()
-            if self._lock is not None:
+            if self._lock is not None and not self._uncommitted:  # else the next start looks for what they left
                 await self._in_thread(self.kept.tidy)
         finally:
             if self._lock is not None:
@@ -252,17 +254,21 @@ class Store:
             anew: very much will be written, and there is little yet: all is written into a new file, which takes the
                 place of this one with the commit. SQLite needs no journal there, else it would write everything twice.
         """
+        self._written = None
         if anew:
             await self._begin_anew()
         await self._execute("BEGIN IMMEDIATE")
+        self._uncommitted += 1
 
     async def commit(self) -> None:
         """Commit it. What was kept is durable before it is committed that it is there."""
-        if self._durable and not is_durable(self._written):  # who published them may have synced everything since
+        # Who published them may have synced everything since.
+        if self._durable and (self._written is None or not is_durable(self._written)):
             await self._in_thread(self.kept.sync, self._new_files)
         # Whether a commit that fails took place nobody knows: the next start will find what is left over.
         replaced, self._replaced_files, self._new_files = self._replaced_files, [], []
         await self._execute("COMMIT")
+        self._uncommitted -= 1
         self._unneeded_files += replaced
         if self._replaced is not None:
             await complete(self._take_place())  # cut off, it would leave us without a connection
@@ -343,11 +349,18 @@ class Store:
     async def load_pages(self, keys: Sequence[str]) -> list[PageRow]:
         """The kept files that are pages of aggregates."""
         rows = await self._rows(
-            "SELECT p.key, p.file, p.sha256, p.chunks, p.crc32 FROM json_each(?) AS j CROSS JOIN pages AS p"
+            "SELECT p.key, p.file, p.mark, p.chunks, p.crc32 FROM json_each(?) AS j CROSS JOIN pages AS p"
             " ON p.key = j.value",
             json.dumps(list(keys)),
         )
         return [PageRow(*row) for row in self._checked(rows)]
+
+    async def load_page_sizes(self, keys: Sequence[str]) -> list[tuple[str, int]]:
+        """How large the kept files are that are pages of aggregates: what their indexes take, in bytes."""
+        return await self._rows(
+            "SELECT p.key, length(p.chunks) FROM json_each(?) AS j CROSS JOIN pages AS p ON p.key = j.value",
+            json.dumps(list(keys)),
+        )
 
     async def save_pages(self, pages: Sequence[PageRow], dropped: Sequence[str]) -> None:
         """Put pages, and drop those with these keys."""
@@ -388,16 +401,16 @@ class Store:
     # --- kept files ----------------------------------------------------------------------------------------------
 
     def keep(self, new: Iterable[str], replaced: Iterable[str]) -> None:
-        """Count what was put into `kept` to this transaction. What it replaces is deleted when nothing needs it.
-
-        The last call of a transaction comes when all of its files are written: what is synced from then on is durable.
-        """
+        """Count what was put into `kept` to this transaction. What it replaces is deleted when nothing needs it."""
         self._new_files += new
         self._replaced_files += replaced
+
+    def all_written(self) -> None:
+        """All files of this transaction are written, told of or not: once everything is synced, they are durable."""
         self._written = now_written()
 
-    async def read_kept(self, files: Sequence[tuple[str, str]]) -> list[bytes]:
-        """The contents of kept files, given by name and SHA-256.
+    async def read_kept(self, files: Sequence[tuple[str, bytes]]) -> list[bytes]:
+        """The contents of kept files, given by name and mark.
 
         Raises:
             StateDamagedError: one is not what was written.
@@ -405,7 +418,7 @@ class Store:
 
         def read() -> list[bytes]:
             self.kept.prefetch(name for name, _ in files[1:])  # the first is read at once
-            return [self.kept.read(name, digest) for name, digest in files]
+            return [self.kept.read(name, mark) for name, mark in files]
 
         return await self._in_thread(read)
 
@@ -418,14 +431,18 @@ class Store:
             await self._in_thread(self._delete_durably, unneeded)
 
     async def _delete_leftover_files(self) -> None:
-        """Delete what an earlier process kept and did not commit, or replaced and did not come to delete."""
-        await self._in_thread(self.kept.tidy)
+        """Delete what an earlier process kept and did not commit, or replaced and did not come to delete. It left its
+        unfinished files, too.
+        """
+        if await self._in_thread(self.kept.is_tidy):
+            return
         found = await self._in_thread(self.kept.names)
         if found:
             needed = {kept_name(name, version) for name, version, *_ in await self.load_roles()}
-            pages = await self._rows("SELECT key, file, sha256, chunks, crc32 FROM pages")
+            pages = await self._rows("SELECT key, file, mark, chunks, crc32 FROM pages")
             needed.update(file for _, file, *_ in self._checked(pages))
             await self._in_thread(self._delete_durably, [name for name in found if name not in needed])
+        await self._in_thread(self.kept.tidy)
 
     def _delete_durably(self, names: Sequence[str]) -> None:
         """Delete kept files when the state is durable that does not need them."""
@@ -493,13 +510,21 @@ class Store:
 
     async def load_roles(self) -> list[tuple[str, int, str, int, str]]:
         """All bins ever signed: `(name, version, expires, length, sha256)`."""
-        return self._checked(
-            await self._rows("SELECT name, version, expires, length, sha256, crc32 FROM roles ORDER BY name")
-        )
+        rows = await self._rows("SELECT name, version, expires, length, sha256, mark, crc32 FROM roles ORDER BY name")
+        return [row[:-1] for row in self._checked(rows)]
 
-    async def save_roles(self, rows: Sequence[tuple[str, int, str, int, str]]) -> None:
-        """Put versions of bins."""
-        await self._many("INSERT OR REPLACE INTO roles VALUES (?, ?, ?, ?, ?, ?)", _with_checksums(rows))
+    async def load_marks(self, names: Sequence[str]) -> list[tuple[str, bytes]]:
+        """The marks `(name, mark)` of the kept files of bins."""
+        rows = await self._rows(
+            "SELECT r.name, r.version, r.expires, r.length, r.sha256, r.mark, r.crc32"
+            " FROM json_each(?) AS j CROSS JOIN roles AS r ON r.name = j.value",
+            json.dumps(list(names)),
+        )
+        return [(row[0], row[-1]) for row in self._checked(rows)]
+
+    async def save_roles(self, rows: Sequence[tuple[str, int, str, int, str, bytes]]) -> None:
+        """Put versions of bins: as `load_roles` gives them, and the mark of the kept file (empty: there is none)."""
+        await self._many("INSERT OR REPLACE INTO roles VALUES (?, ?, ?, ?, ?, ?, ?)", _with_checksums(rows))
 
     async def save_publications(self, publications: Sequence[Publication]) -> None:
         """Add applied publications."""
@@ -662,6 +687,8 @@ class Store:
         self._connection = self._settler = self._settling = None
 
     async def _is_current(self) -> bool:
+        if not self.kept.key and not self._read_only:
+            return False  # nothing that is kept can be known again
         tables = await self._rows("SELECT name FROM sqlite_master WHERE name = 'format'")
         return bool(tables) and [number for (number,) in await self._rows("SELECT number FROM format")] == [FORMAT]
 
@@ -671,7 +698,8 @@ class Store:
         await self._disconnect()
         for suffix in ("", "-wal", "-shm", "-journal"):
             self.path.with_name(self.path.name + suffix).unlink(missing_ok=True)
-        await self._in_thread(self.kept.clear)
+        self.kept = await self._in_thread(self.kept.create)
+        self._uncommitted = 0
         await self._connect()
         await self._create()
 

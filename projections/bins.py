@@ -78,7 +78,7 @@ class Layout(msgspec.Struct, frozen=True):
 
     @property
     def _digits(self) -> int:
-        return len(f"{self.count - 1:x}")
+        return max(1, -(-self.bits // 4))
 
 
 def bin_key(bits: int, index: int) -> str:

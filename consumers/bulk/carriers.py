@@ -6,6 +6,7 @@ Sent     with the tasks and their results: what fits into memory need not be wri
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
+from heapq import heappop, heappush
 from typing import Protocol
 
 from consumers.bins import Sealer
@@ -24,6 +25,8 @@ _LEAST_EVENTS_PER_TASK = 4
 _TASKS_PER_CORE = 4
 """Some take longer than others: with so many, no core waits long for another at the end."""
 _MOST_SHARES = 64
+_EVENT_WORK = 1024
+"""An event takes as long as to read and write a page whose index has so many bytes."""
 
 
 class Carrier(Protocol):
@@ -96,10 +99,10 @@ class Sent:
     then the rest of the way is through files.
     """
 
-    def __init__(self, choice: Choice, parts: int, events: Sequence[Routed]) -> None:
+    def __init__(self, choice: Choice, parts: int, events: Sequence[Routed], sizes: Mapping[str, int]) -> None:
         self._choice = choice
         self._targets: dict[int, list[bytes]] = {}
-        self._events = _shared(events)
+        self._events = _shared(events, sizes)
         self._files = Files(choice.layout, parts, len(events))
         self._are_many = False
         self.shares = len(self._events)
@@ -146,11 +149,22 @@ def _in_a_task(count: int, least: int, most: int) -> int:
     return min(max(-(-count // (_TASKS_PER_CORE * count_cores())), least), most)
 
 
-def _shared(events: Sequence[Routed]) -> list[list[Routed]]:
-    """Events in about as many shares as they are worth; those of an aggregate stay together and in order."""
+def _shared(events: Sequence[Routed], sizes: Mapping[str, int]) -> list[list[Routed]]:
+    """Events in about as many shares as they are worth; those of an aggregate stay together and in order.
+
+    One page can take as long as all others: the longest is begun first, and what else there is shared out around it.
+
+    Args:
+        events: the events.
+        sizes: how large pages are, by the aggregates that they are of, as `Store.load_page_sizes` says.
+    """
     of_keys = by_key(events)
+    work = {key: _EVENT_WORK * len(items) + sizes.get(key, 0) for key, items in of_keys.items()}
     count = -(-len(events) // _in_a_task(len(events), _LEAST_EVENTS_PER_TASK, _EVENTS_PER_TASK))
     shares: list[list[Routed]] = [[] for _ in range(min(count, len(of_keys), _MOST_SHARES))]
-    for place, items in enumerate(sorted(of_keys.values(), key=len, reverse=True)):
-        shares[place % len(shares)].extend(items)
-    return shares
+    loads = [(0, number) for number in range(len(shares))]
+    for key in sorted(of_keys, key=work.__getitem__, reverse=True):
+        load, number = heappop(loads)
+        shares[number].extend(of_keys[key])
+        heappush(loads, (load + work[key], number))
+    return [shares[number] for _, number in sorted(loads, reverse=True)]

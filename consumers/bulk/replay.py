@@ -318,7 +318,7 @@ class _Rendering:
         listings = [each for some in folded for each in some.listings]
         name, pages = await asyncio.to_thread(self._list_projects, batch, listings)
         sealed = await self._seal(batch, [*(each.name for each in folded), name])
-        entries = {name: entry for each in sealed for name, entry in each.entries.items()}
+        entries = {name: kept.entry for each in sealed for name, kept in each.bins.items()}
         files = await asyncio.to_thread(self._finish, entries)
         # The tree is the caller's now, who may move it away: no later run may count on it.
         await asyncio.to_thread(self._chosen.unlink)

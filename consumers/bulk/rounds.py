@@ -14,6 +14,7 @@ from secrets import token_hex
 import msgspec
 
 from consumers import rounds, state
+from consumers.bins import KeptBin
 from consumers.bulk import tasks
 from consumers.bulk.carriers import Carrier, Files, Sent, bin_parts
 from consumers.bulk.effort import FOLDING, READING, SEALING, WHOLE
@@ -25,7 +26,7 @@ from consumers.workers import Begun
 from projections.bins import Page, TargetChange, hashed_path
 from projections.prefix import Routed
 from projections.project_list import Listing
-from projections.repository import RoleEntry, metadata_path
+from projections.repository import metadata_path
 
 _SAVED_AT_ONCE_BYTES = 8 * 2**20
 _decode_kept = msgspec.msgpack.Decoder(Kept).decode
@@ -50,6 +51,7 @@ class BulkRounds:
         """Delete what was spilled."""
         if self._saving is not None:
             await self._saving.stop()
+            self._saving = None
         if self._folder.exists():
             await self._workers.run(shutil.rmtree, self._folder, ignore_errors=True)
 
@@ -60,9 +62,9 @@ class BulkRounds:
         async with aclosing(self._processes.in_order(carrier.folding(batch))) as folded:
             async for done in folded:
                 await self._save_behind(done.kept)
-                for path, digest, token in done.pages:
+                for path, length, digest, token in done.pages:
                     hashed = hashed_path(path, digest)
-                    self._sink.adopt(hashed, digest, token)
+                    self._sink.adopt(hashed, length, digest, token)
                     self._sink.show(f"targets/{path}", hashed)
                 for path in done.hidden:
                     self._sink.show(f"targets/{path}", None)
@@ -96,7 +98,8 @@ class BulkRounds:
             if edition.before.authority is None and first == edition.before.size and extension.ceremonies:
                 first = extension.ceremonies[0].index + 1  # before the first root no event is for an aggregate
         if in_memory:
-            return batch, Sent(choice, batch.bin_parts, routed)
+            sizes = dict(await self._store.load_page_sizes(sorted({item.key for item in routed})))
+            return batch, Sent(choice, batch.bin_parts, routed, sizes)
         slices = await self._tail.files(size)
         files = Files(choice.layout, batch.bin_parts, edition.size)
         return batch._replace(slices=slices, first=first, end=size), files
@@ -109,26 +112,31 @@ class BulkRounds:
             rounds.hide_pages(changes, self._sink)
         await self._workers.run(carrier.add, batch, changes)
 
-    async def seal(self) -> dict[str, RoleEntry]:
+    async def seal(self) -> dict[str, KeptBin]:
         """Render and seal bins."""
         batch, carrier = self._folded()
-        entries: dict[str, RoleEntry] = {}
+        bins: dict[str, KeptBin] = {}
         groups = await self._workers.run(carrier.groups, batch)
-        await self._begin_to_save()
         async with aclosing(self._processes.in_order(self._sealing(batch, carrier, groups))) as sealed:
             async for done in sealed:
                 if done.headers:
                     await self._saved()
                     await self._store.save(done.headers)
-                for name, entry in done.entries.items():
-                    self._sink.adopt(metadata_path(name, entry.version), entry.sha256, done.tokens[name])
+                for name, (entry, _) in done.bins.items():
+                    path = metadata_path(name, entry.version)
+                    self._sink.adopt(path, entry.length, entry.sha256, done.tokens[name])
                 for name, targets in done.stuffed.items():
-                    rounds.warn_of_stuffed(name, done.entries[name].length, targets)
-                entries.update(done.entries)
+                    rounds.warn_of_stuffed(name, done.bins[name].entry.length, targets)
+                bins.update(done.bins)
                 self._sealer.packed.update(done.packed)
                 self._advance(READING + FOLDING, SEALING, done.task + 1, len(groups))
         await self._saved()
-        return entries
+        return bins
+
+    async def save(self) -> None:
+        """Save what is not saved yet."""
+        unsaved, self._unsaved = self._unsaved, []
+        await self._save(unsaved)
 
     def _sealing(
         self, batch: Batch, carrier: Carrier, groups: Sequence[Sequence[int]]
@@ -150,7 +158,9 @@ class BulkRounds:
         return self._rendering
 
     async def _save_behind(self, kept: ToKeep) -> None:
-        """Save what a task made for the state, some time: if it is little, with that of others."""
+        """Save what a task made for the state, some time: if it is little, with that of others, and while files are
+        placed, when cores are idle.
+        """
         self._unsaved.append(kept)
         if kept.file or sum(len(block) for each in self._unsaved for block in each.blocks) >= _SAVED_AT_ONCE_BYTES:
             await self._begin_to_save()

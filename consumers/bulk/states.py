@@ -58,6 +58,12 @@ class OpenState:
             return {}
         return dict(finish(self._opened.store.load_headers(keys)))
 
+    def marks(self, names: Sequence[str]) -> Mapping[str, bytes]:
+        """Stored marks of the kept files of bins, by role name."""
+        if self._opened is None:
+            return {}
+        return dict(finish(self._opened.store.load_marks(names)))
+
     def seen(self, items: Sequence[Routed]) -> Mapping[tuple[str, str], str]:
         """Digests of remembered events with the ids of these."""
         if self._opened is None:

@@ -17,7 +17,7 @@ from typing import NamedTuple, Protocol
 
 import msgspec
 
-from consumers.bins import LastBins, Sealer, by_bin, fold_bins, read_bins, seal_bin
+from consumers.bins import KeptBin, LastBins, Sealer, by_bin, fold_bins, read_bins, seal_bin
 from consumers.bulk.partitions import Block, SpillError, append_block, count_partitions
 from consumers.bulk.parts import Parts, read_parts, write_parts
 from consumers.bulk.states import open_state
@@ -35,7 +35,7 @@ from projections.outcomes import Judged
 from projections.pages import read_facts
 from projections.prefix import Other, Reading, Routed, read_records
 from projections.project_list import Listing
-from projections.repository import LENGTH_ABOVE_BYTES, RoleEntry
+from projections.repository import LENGTH_ABOVE_BYTES
 from schemas.events import BaseEvent
 
 EVENT_PARTS = 1024
@@ -60,7 +60,7 @@ _encode = msgspec.msgpack.Encoder().encode
 class Sink(Protocol):
     """Where a process writes."""
 
-    def put(self, path: str, data: bytes, copy_of: Path | None = None) -> str:
+    def put(self, path: str, data: bytes, copy_of: str | None = None) -> str:
         """Write an immutable file, which may be a second name of another; gives what whoever shares out the work needs
         to find it.
         """
@@ -189,9 +189,10 @@ class Kept(msgspec.Struct, array_like=True):
 
 
 class PutPage(NamedTuple):
-    """A page that a process wrote: its target path, its digest, and what the sink said."""
+    """A page that a process wrote: its target path, its length and digest, and what the sink said."""
 
     path: str
+    length: int
     sha256: str
     token: str
 
@@ -312,7 +313,7 @@ def put_page(sink: Sink, page: Page, pages: KeptPages | None = None, row: PageRo
     copy = None if pages is None or row is None else pages.put(row, page)
     token = sink.put(page.hashed_path, page.data, copy)
     sink.show(f"targets/{page.path}", page.hashed_path)
-    return PutPage(page.path, page.sha256, token)
+    return PutPage(page.path, len(page.data), page.sha256, token)
 
 
 def write_targets(batch: Batch, whose: str, changes: Iterable[TargetChange]) -> str:
@@ -380,7 +381,7 @@ class SealedPart(NamedTuple):
 
     task: int
     headers: list[tuple[str, bytes]]
-    entries: dict[str, RoleEntry]
+    bins: dict[str, KeptBin]
     tokens: dict[str, str]
     packed: dict[str, tuple[str, ...]]
     stuffed: dict[str, bytes]
@@ -419,16 +420,18 @@ def _seal(
     done = SealedPart(task, [], {}, {}, {}, {})
     if batch.last is not None:
         batch.last.prefetch(visited)
-    stored = open_state(batch.state).headers([layout.key(index) for index in visited])
+    state = open_state(batch.state)
+    headers = state.headers([layout.key(index) for index in visited])
+    marks = {} if batch.last is None else state.marks(batch.last.names(visited))
     for start in range(0, len(visited), _BINS_AT_ONCE):
         group = visited[start : start + _BINS_AT_ONCE]
-        kept, unsealed = fold_bins(batch.choice, group, read_bins(batch.last, layout, group, stored), changes)
+        folded, unsealed = fold_bins(batch.choice, group, read_bins(batch.last, layout, group, headers, marks), changes)
         for each in unsealed:
-            path, file, entry = seal_bin(sealer, each)
-            copy = None if batch.last is None else batch.last.keep(each.name, entry, file)
-            done.tokens[each.name] = batch.sink.put(path, file, copy)
-            done.entries[each.name] = entry
-            if entry.length > LENGTH_ABOVE_BYTES:
+            sealed = seal_bin(sealer, each)
+            path, kept = (None, KeptBin(sealed.entry)) if batch.last is None else batch.last.keep(sealed)
+            done.bins[sealed.name] = kept
+            done.tokens[each.name] = batch.sink.put(sealed.path, sealed.file, path)
+            if sealed.entry.length > LENGTH_ABOVE_BYTES:
                 done.stuffed[each.name] = b",".join(each.targets)
-        done.headers.extend(kept)
+        done.headers.extend(folded)
     return done._replace(packed=sealer.packed)

@@ -94,13 +94,13 @@ class MemoryStorage:
         self._folders: set[str] = set()
         self._staged: dict[str, bytes] = {}
 
-    def stage(self, path: str, data: bytes, copy_of: Path | None = None) -> None:
+    def stage(self, path: str, data: bytes, copy_of: str | None = None) -> None:
         self._staged[self._checked(path)] = data
 
     def stager(self) -> None:
         """Everything is staged here."""
 
-    def adopt(self, path: str, name: str) -> None:
+    def adopt(self, path: str, length: int, name: str) -> None:
         """Nothing is staged elsewhere."""
 
     def discard(self) -> None:

@@ -56,25 +56,26 @@ def read_state(path: Path) -> State:
     """All of a state but its notes; of aggregates, what they come to; and the kept files of bins."""
     connection = sqlite3.connect(path)
     try:
-        tables = ("position", "ceremonies", "aggregates", "seen", "waiting", "roles", "publications", "judged")
+        tables = ("position", "ceremonies", "aggregates", "seen", "waiting", "publications", "judged")
         state: State = {name: sorted(connection.execute(f"SELECT * FROM {name}")) for name in tables}
     finally:
         connection.close()
+    return state | asyncio.run(_load(path, [key for key, *_ in state["aggregates"]]))
+
+
+async def _load(path: Path, keys: list[str]) -> State:
     store = Store(path, read_only=True)
-    keys = [key for key, *_ in state["aggregates"]]
-    state["chunks"] = {key: _joined(each) for key, each in asyncio.run(_load(store, keys)).items()}
-    state["kept"] = {
-        name: store.kept.read(kept_name(name, version), digest)
-        for name, version, _, length, digest, _ in state["roles"]
-        if length  # the others are retired
-    }
-    return state
-
-
-async def _load(store: Store, keys: list[str]) -> dict[str, Aggregate]:
     await store.open()
     try:
-        return (await load_aggregates(store, keys)).states
+        aggregates = (await load_aggregates(store, keys)).states
+        roles = await store.load_roles()
+        kept = [(name, version) for name, version, _, length, _ in roles if length]  # the others are retired
+        marks = dict(await store.load_marks([name for name, _ in kept]))
+        return {
+            "roles": roles,  # without their marks, which no two states share
+            "chunks": {key: _joined(each) for key, each in aggregates.items()},
+            "kept": {name: store.kept.read(kept_name(name, version), marks[name]) for name, version in kept},
+        }
     finally:
         await store.close()
 

@@ -128,7 +128,7 @@ def test_a_signer_that_signs_much(bulk: list[int], tmp_path: Path) -> None:
 def test_a_killed_process_is_said_and_nothing_is_kept(
     context: Context, stepped: list[Path], bulk: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    save = BulkRounds._save
+    save = BulkRounds._save_behind
 
     async def kill(self: BulkRounds, *arguments: Any) -> None:
         await save(self, *arguments)
@@ -136,7 +136,7 @@ def test_a_killed_process_is_said_and_nothing_is_kept(
             process.kill()
 
     with monkeypatch.context() as patched:
-        patched.setattr(BulkRounds, "_save", kill)
+        patched.setattr(BulkRounds, "_save_behind", kill)
         with pytest.raises(ProcessKilledError, match="memory"):
             skip_from(context, stepped[0])
     assert read_state(context.state / "skipping.sqlite") == read_state(stepped[0])

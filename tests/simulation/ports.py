@@ -263,19 +263,34 @@ class SimKept:
         self._disk = disk
         self._process = process
 
+        self.key = b"held by the disk"
+
+    def opened(self) -> "SimKept":
+        return self
+
+    def create(self) -> "SimKept":
+        self.delete(list(self._disk.kept))
+        return self
+
+    def is_tidy(self) -> bool:
+        return False
+
     def tidy(self) -> None:
         pass
 
-    def put(self, name: str, data: bytes) -> Path:
+    def mark(self, data: bytes) -> bytes:
+        return sha256(data).digest()
+
+    def put(self, name: str, data: bytes) -> str:
         self._enter("put")
         self._disk.keep(name, data)
         self._leave("put")
-        return self.folder / name
+        return f"{self.folder}/{name}"
 
-    def read(self, name: str, digest: str) -> bytes:
+    def read(self, name: str, mark: bytes) -> bytes:
         self._enter("read")
         data = self._disk.kept.get(name)
-        if data is None or sha256(data).hexdigest() != digest:
+        if data is None or self.mark(data) != mark:
             raise StateDamagedError(f"{name} is missing or damaged")
         self._leave("read")
         return data
@@ -297,9 +312,6 @@ class SimKept:
         self._enter("sync")
         self._disk.sync_kept(names)
         self._leave("sync")
-
-    def clear(self) -> None:
-        self.delete(list(self._disk.kept))
 
     def _enter(self, call: str) -> None:
         self._process.enter(f"kept.{call}", StorageError)
@@ -437,7 +449,7 @@ class SimStorage:
     def _staged(self) -> dict[str, bytes]:
         return self._tree.staged.setdefault(self._staging, {})
 
-    def stage(self, path: str, data: bytes, copy_of: Path | None = None) -> None:
+    def stage(self, path: str, data: bytes, copy_of: str | None = None) -> None:
         self._enter("stage")
         self._staged[path] = data
         self._leave("stage")

@@ -59,14 +59,14 @@ class Recorder:
         self._files: dict[str, bytes] = {}
         self._pages: dict[str, str | None] = {}
 
-    def put(self, path: str, data: bytes, copy_of: Path | None = None) -> None:
+    def put(self, path: str, data: bytes, copy_of: str | None = None) -> None:
         assert self._files.get(path, data) == data, f"{path} was put twice, with different bytes"
         self._files[path] = data
 
     def remote(self) -> None:
         """Everything is put here."""
 
-    def adopt(self, path: str, digest: str, token: str) -> None:
+    def adopt(self, path: str, length: int, digest: str, token: str) -> None:
         """Nothing is put elsewhere."""
 
     def show(self, path: str, source: str | None) -> None:

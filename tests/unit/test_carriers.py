@@ -32,10 +32,10 @@ def folded(task: int, name: str, targets: dict[int, bytes]) -> FoldedPart:
     return FoldedPart(task, name, targets, ToKeep(), [], 0, [], [], [])
 
 
-@given(st.lists(st.integers(0, 40), max_size=600))
-def test_events_are_shared_out(keys: list[int]) -> None:
+@given(st.lists(st.integers(0, 40), max_size=600), st.dictionaries(st.integers(0, 40), st.integers(0, 10**6)))
+def test_events_are_shared_out(keys: list[int], sizes: dict[int, int]) -> None:
     events = routed(keys)
-    shares = carriers._shared(events)
+    shares = carriers._shared(events, {f"project:{key}": size for key, size in sizes.items()})
     assert all(shares), "no task has nothing to do"
     assert len(shares) <= carriers._MOST_SHARES
     assert sorted((item for share in shares for item in share), key=lambda item: item.index) == events
@@ -44,11 +44,18 @@ def test_events_are_shared_out(keys: list[int]) -> None:
         assert [item for item in whose if item.key == key] == [item for item in events if item.key == key]
 
 
+def test_the_longest_page_is_begun_first_and_has_a_share_of_its_own() -> None:
+    events = routed([*range(100), 7])
+    first, *others = carriers._shared(events, {"project:55": 100_000, "project:3": 2_000})
+    assert [item.key for item in first] == ["project:55"]
+    assert max(map(len, others)) - min(map(len, others)) <= 3
+
+
 @given(st.sets(st.integers(0, 63)), st.integers(0, 100))
 def test_bins_are_those_with_a_stamp_and_those_that_change(stamped: set[int], count: int) -> None:
     stamp = Stamp(7, "2027-01-01T00:00:00Z")
     choice = Choice(LAYOUT, dict.fromkeys(stamped, stamp), stamp)
-    carrier = Sent(choice, PARTS, [])
+    carrier = Sent(choice, PARTS, [], {})
     batch = Batch(Path("unused"), choice, html=False, sink=Nowhere(), bin_parts=PARTS)
     some = changes(0, count)
     carrier.take(folded(0, "", pack_targets(choice, some[::2])))
@@ -61,7 +68,7 @@ def test_bins_are_those_with_a_stamp_and_those_that_change(stamped: set[int], co
 def test_what_is_much_goes_on_through_files_with_all_that_was_sent_before(tmp_path: Path) -> None:
     choice = Choice(LAYOUT, {})
     batch = Batch(tmp_path, choice, html=False, sink=Nowhere(), bin_parts=PARTS)
-    carrier = Sent(choice, PARTS, [])
+    carrier = Sent(choice, PARTS, [], {})
     carrier.take(folded(0, "", pack_targets(choice, changes(0, 50))))
     carrier.take(folded(1, write_targets(batch, "1", changes(50, 100)), {}))
     carrier.add(batch, changes(100, 120))

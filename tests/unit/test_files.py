@@ -62,11 +62,43 @@ def test_a_commit_syncs_what_it_keeps_unless_everything_was_synced_since(
             else:
                 store.kept.put(f"{number}.file", b"kept")
                 store.keep([f"{number}.file"], [])
+                store.all_written()
         await store.commit()
         await store.close()
 
     asyncio.run(run())
     assert len(seen) == syncs
+
+
+@pytest.mark.parametrize("told", ["before it is written", "when it was synced"])
+def test_what_is_counted_to_a_commit_may_be_told_late(
+    told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a state is to keep is saved while files are placed, and synced."""
+    seen: list[Collection[str]] = []
+    monkeypatch.setattr(KeptFiles, "sync", lambda _, names: seen.append(list(names)))
+
+    async def run() -> None:
+        store = Store(tmp_path / "state.sqlite")
+        await store.open()
+        await store.begin()
+        if told == "before it is written":
+            store.keep(["file"], [])
+        store.kept.put("file", b"kept")
+        store.all_written()
+        sync_all()
+        if told == "when it was synced":
+            store.keep(["file"], [])
+        await store.commit()
+        assert seen == []
+        await store.begin()
+        store.kept.put("other", b"kept")
+        store.keep(["other"], [])
+        await store.commit()
+        assert seen == [["other"]], "nobody said that it was written before anything was synced"
+        await store.close()
+
+    asyncio.run(run())
 
 
 @pytest.mark.parametrize("count", [0, 1, 3, 100])
@@ -94,8 +126,8 @@ def test_files_are_made_wherever_folders_are(tmp_path: Path, monkeypatch: pytest
     monkeypatch.setattr("fcntl.ioctl", refuse)
     parent = tmp_path / "one/two"
     for _ in range(3):
-        assert Path(make_file(parent, b"data")).read_bytes() == b"data"
-        assert Path(make_file(parent, b"more")).read_bytes() == b"more"
+        assert Path(make_file(str(parent), b"data")).read_bytes() == b"data"
+        assert Path(make_file(str(parent), b"more")).read_bytes() == b"more"
         assert len(list(parent.iterdir())) == 1
         shutil.rmtree(parent)
 
@@ -104,7 +136,7 @@ def test_another_folder_is_taken_now_and_then(tmp_path: Path, monkeypatch: pytes
     monkeypatch.setattr("ledger.files._FILES_IN_A_NURSERY", 2)
     folders = []
     for _ in range(6):
-        made = Path(make_file(tmp_path, b""))
+        made = Path(make_file(str(tmp_path), b""))
         folders.append(made.parent)
         made.unlink()
     assert len(set(folders)) == 3
@@ -117,7 +149,7 @@ def test_many_threads_make_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     made: list[str] = []
 
     def act(number: int) -> None:
-        path = make_file(tmp_path, b"%d" % number)
+        path = make_file(str(tmp_path), b"%d" % number)
         made.append(f"{path}.moved")
         Path(path).rename(tmp_path / str(number))
 
@@ -134,6 +166,6 @@ def test_of_slow_folders_the_fastest_is_taken(tmp_path: Path, monkeypatch: pytes
         return tried.setdefault(folder, 1.0 if len(tried) % 3 else 0.5)
 
     monkeypatch.setattr("ledger.files._try", try_)
-    folder = Path(make_file(tmp_path, b"")).parent
+    folder = Path(make_file(str(tmp_path), b"")).parent
     assert list(tmp_path.iterdir()) == [folder]
     assert tried[str(folder)] == min(tried.values())

@@ -4,7 +4,6 @@ import asyncio
 import errno
 import os
 from collections.abc import Callable, Sequence
-from hashlib import sha256
 from pathlib import Path
 
 import msgspec
@@ -28,7 +27,7 @@ async def keep(store: Store, version: int, data: bytes = b"a bin") -> None:
     await store.begin()
     store.kept.put(kept_name("bin-0", version), data)
     store.keep([kept_name("bin-0", version)], [kept_name("bin-0", version - 1)] if version > 1 else [])
-    await store.save_roles([("bin-0", version, "", len(data), sha256(data).hexdigest())])
+    await store.save_roles([("bin-0", version, "", len(data), "", store.kept.mark(data))])
 
 
 def names(store: Store) -> list[str]:
@@ -62,6 +61,25 @@ async def test_what_was_not_committed_is_deleted(tmp_path: Path) -> None:
     assert names(store) == ["1.bin-0.json"]
 
 
+async def test_what_was_kept_and_nobody_told_of_is_deleted_by_the_next_start(tmp_path: Path) -> None:
+    """A process put it, and its task failed: it is in no transaction."""
+    store = await opened(tmp_path)
+    await store.begin()
+    store.kept.put("1.bin-0.json", b"of a task that failed")
+    await store.rollback()
+    await keep(store, 1)
+    await store.commit()
+    store.kept.put("2.bin-0.json", b"of another")
+    await store.begin()
+    await store.rollback()
+    await store.close()
+    assert names(store) == ["1.bin-0.json", "2.bin-0.json"]
+    await store.open()
+    assert names(store) == ["1.bin-0.json"]
+    await store.close()
+    assert store.kept.is_tidy()
+
+
 async def test_what_a_killed_process_left_is_deleted(tmp_path: Path) -> None:
     store = await opened(tmp_path)
     await keep(store, 1)
@@ -86,7 +104,7 @@ async def test_another_format_takes_its_files_with_it(tmp_path: Path) -> None:
 async def test_a_file_that_is_left_over_is_not_written_into(tmp_path: Path) -> None:
     """It may be one of those that are served."""
     store = await opened(tmp_path)
-    path = store.kept.put("1.bin-0.json", b"served")
+    path = Path(store.kept.put("1.bin-0.json", b"served"))
     (tmp_path / "served").hardlink_to(path)
     store.kept.put("1.bin-0.json", b"other")
     assert (tmp_path / "served").read_bytes() == b"served"
@@ -97,12 +115,50 @@ async def test_a_file_that_is_left_over_is_not_written_into(tmp_path: Path) -> N
 @pytest.mark.parametrize("spoil", [lambda path: path.write_bytes(b"b bin"), lambda path: path.unlink()])
 async def test_other_bytes_are_never_read(tmp_path: Path, spoil: Callable[[Path], object]) -> None:
     store = await opened(tmp_path)
-    path = store.kept.put("1.bin-0.json", b"a bin")
-    digest = sha256(b"a bin").hexdigest()
-    assert await store.read_kept([("1.bin-0.json", digest)]) == [b"a bin"]
+    path = Path(store.kept.put("1.bin-0.json", b"a bin"))
+    mark = store.kept.mark(b"a bin")
+    assert await store.read_kept([("1.bin-0.json", mark)]) == [b"a bin"]
     spoil(path)
     with pytest.raises(StateDamagedError, match=r"delete the file .*state\.sqlite"):
-        await store.read_kept([("1.bin-0.json", digest)])
+        await store.read_kept([("1.bin-0.json", mark)])
+    await store.close()
+
+
+async def test_only_its_user_can_write_a_file_that_has_a_mark(tmp_path: Path) -> None:
+    store = await opened(tmp_path)
+    key = tmp_path / "state.kept/.key"
+    assert key.stat().st_mode & 0o077 == 0
+    mark = store.kept.mark(b"a bin")
+    assert mark != store.kept.mark(b"a bin"), "each has a nonce of its own"
+    store.kept.put("1.bin-0.json", b"a bin")
+    store.kept.put("2.bin-0.json", b"b bin")
+    for other in (store.kept._replace(key=bytes(16)), store.kept._replace(key=b"")):
+        with pytest.raises(StateDamagedError):
+            other.read("1.bin-0.json", mark)
+    for wrong in (b"", mark[:-1], mark[:12], bytes(12) + mark[12:], store.kept.mark(b"b bin")):
+        with pytest.raises(StateDamagedError):
+            store.kept.read("1.bin-0.json", wrong)
+    with pytest.raises(StateDamagedError):
+        store.kept.read("2.bin-0.json", mark)
+    assert store.kept.read("1.bin-0.json", mark) == b"a bin"
+    await store.close()
+
+
+@pytest.mark.parametrize("spoil", [lambda key: key.unlink(), lambda key: key.write_bytes(b"")])
+async def test_without_its_key_a_state_is_begun_anew(tmp_path: Path, spoil: Callable[[Path], object]) -> None:
+    store = await opened(tmp_path)
+    await keep(store, 1)
+    await store.commit()
+    await store.close()
+    spoil(tmp_path / "state.kept/.key")
+    reading = Store(tmp_path / "state.sqlite", read_only=True)
+    await reading.open()
+    assert len(await reading.load_roles()) == 1, "who only reads rows needs no key"
+    await reading.close()
+    await store.open()
+    assert names(store) == []
+    assert await store.load_roles() == []
+    assert len(store.kept.key) == 16
     await store.close()
 
 
@@ -119,7 +175,7 @@ async def page(store: Store, data: bytes = PAGE, chunks: Sequence[tuple[str, int
     store.keep(["7.page"], [])
     rows = [ChunkRow("project:a", lower, lower.encode(), b"not this", b"") for lower, _ in CHUNKS]
     await store.save([("project:a", b"header")], rows)
-    row = PageRow("project:a", "7.page", sha256(data).hexdigest(), msgspec.msgpack.encode(chunks))
+    row = PageRow("project:a", "7.page", store.kept.mark(data), msgspec.msgpack.encode(chunks))
     await store.save_pages([row], [])
     await store.commit()
 
@@ -189,10 +245,15 @@ def test_what_was_not_finished_goes_when_nobody_writes(tmp_path: Path) -> None:
         await reading.open()
         await reading.close()
         assert store.kept.unfinished.exists(), "who reads a state leaves it alone"
+        await store.commit()
         await store.close()
         assert not store.kept.unfinished.exists()
         store = await opened(tmp_path)
         await keep(store, 2)
+        await store.close()
+        assert names(store) == ["1.bin-0.json", "2.bin-0.json"]
+        await store.open()
+        assert names(store) == ["1.bin-0.json"], "the second was never committed"
         await store.close()
 
     asyncio.run(run())
@@ -208,7 +269,7 @@ def stage(tmp_path: Path, *, elsewhere: bool = False) -> DirectoryStorage:
     storage = DirectoryStorage(tmp_path / "public", tmp_path / "staging")
     stager = storage.stager()
     stager = stager._replace(device=stager.device + 1) if elsewhere else stager
-    storage.adopt("metadata/1.bin-0.json", stager.put("", b"data", kept))
+    storage.adopt("metadata/1.bin-0.json", 4, stager.put("", b"data", str(kept)))
     return storage
 
 

@@ -28,7 +28,7 @@ def adopt(outlet: PublicOutlet, path: str, data: bytes) -> None:
     """As another process renders."""
     remote = outlet.remote()
     assert remote is not None
-    outlet.adopt(path, sha256(data).hexdigest(), remote.put(path, data))
+    outlet.adopt(path, len(data), sha256(data).hexdigest(), remote.put(path, data))
 
 
 Put = Callable[[PublicOutlet, str, bytes], None]

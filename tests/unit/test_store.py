@@ -46,7 +46,7 @@ async def test_what_was_there_is_there(tmp_path: Path) -> None:
     assert await store.load_chunks(["project:a"]) == [CHUNK]
     await store.close()
     assert rows_of(store.path) == {**before, "notes": [("more", "value"), ("note", "value")]}
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["state.sqlite", "state.sqlite.lock"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["state.kept", "state.sqlite", "state.sqlite.lock"]
 
 
 async def test_undone_it_is_as_it_was(tmp_path: Path) -> None:

@@ -191,7 +191,10 @@ async def _step(logs: Logs, workers: ThreadWorkers, folder: Path, order: _Order)
         storage = DirectoryStorage(folder / "tree", folder / "staging", durable=False)
         follower = Follower(logs, store, workers, PublicOutlet(storage), folder / "spill")
         await follower.start()
-        await _follow(follower, order)
+        try:
+            await _follow(follower, order)
+        finally:
+            await follower.abandon()
         head = follower.head
         missing = await _take_files(store, storage, order) if head.number else []
         count = sum(1 for _ in storage.paths())

@@ -70,8 +70,11 @@ async def verify(context: Context, wanted: Wanted, report: Callable[[int, int], 
         await logs.open()
         await store.open()
         follower = Follower(logs, store, workers, outlet, work / "spill")
-        await follower.start()
-        return await _Verification(follower, store, workers, outlet, wanted).run(report)
+        try:
+            await follower.start()
+            return await _Verification(follower, store, workers, outlet, wanted).run(report)
+        finally:
+            await follower.abandon()
     finally:
         await store.close()
         await logs.close()

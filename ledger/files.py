@@ -156,9 +156,9 @@ def read_file(path: str) -> bytes:
         os.close(file)
 
 
-def write_file(path: str, data: bytes, *, is_new: bool = False) -> None:
+def write_file(path: str, data: bytes, *, is_new: bool = False, mode: int = 0o644) -> None:
     """Write a whole file, as fast as it goes: over one that is there, or, if it `is_new`, only if there is none."""
-    file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | (os.O_EXCL if is_new else os.O_TRUNC), 0o644)
+    file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | (os.O_EXCL if is_new else os.O_TRUNC), mode)
     try:
         view = memoryview(data)
         while view:

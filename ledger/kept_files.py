@@ -20,12 +20,14 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from ledger.files import (
     MAX_SINGLE_SYNCS,
     WORTH_SYNCS,
+    StorageError,
     each,
     make_file,
     read_file,
     sync_all,
     sync_file,
     sync_folder,
+    write_file,
     writing,
 )
 from ledger.state_errors import StateDamagedError
@@ -56,26 +58,47 @@ class KeptFiles(NamedTuple):
     state: Path
     key: bytes = b""
 
+    def __repr__(self) -> str:
+        """Without the key."""
+        return f"KeptFiles({self.folder})"
+
     def opened(self) -> "KeptFiles":
-        """The same with its key. It has none where nothing can be kept yet, nor for those who may not read it."""
-        try:
-            key = (self.folder / _KEY).read_bytes()
-        except OSError:
-            key = b""
-        return self._replace(key=key if len(key) == _KEY_BYTES else b"")
+        """The same with its key.
 
-    def create(self) -> "KeptFiles":
-        """Begin with nothing, and a new key.
-
-        A power failure may lose the key. Then the state is begun anew, which is what would be done without it.
+        Raises:
+            StateDamagedError: it is gone, so no file can be known again.
+            StorageError: it cannot be read.
         """
-        self.clear()
+        path = self.folder / _KEY
+        try:
+            key = path.read_bytes()
+        except FileNotFoundError:
+            key = b""
+        except OSError as error:
+            raise StorageError(f"{path} cannot be read: {error.strerror}") from error
+        if len(key) != _KEY_BYTES:
+            raise self._damaged(f"{path} is not the key that was written there: was the folder copied without it?")
+        return self._replace(key=key)
+
+    def create(self, *, durable: bool) -> "KeptFiles":
+        """Begin with nothing, and a new key."""
         path = self.folder / _KEY
         with writing(path):
-            self.folder.mkdir(parents=True)
-            os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
-            path.write_bytes(os.urandom(_KEY_BYTES))
+            self.folder.mkdir(parents=True, exist_ok=True)
+            self._clear()
+            write_file(str(path), os.urandom(_KEY_BYTES), is_new=True, mode=0o600)
+            if durable:  # the state must not come back without it
+                sync_file(path)
+                sync_folder(self.folder)
         return self.opened()
+
+    def _clear(self) -> None:
+        """Delete all there is. The folder itself stays: it may be on a file system of its own."""
+        for entry in list(os.scandir(self.folder)):
+            if entry.is_dir(follow_symlinks=False):
+                shutil.rmtree(entry.path)
+            else:
+                os.unlink(entry.path)  # noqa: PTH108  # a hot path
 
     def mark(self, data: bytes) -> bytes:
         """What is to be remembered of a file, to know it again: a nonce and the tag."""
@@ -113,7 +136,7 @@ class KeptFiles(NamedTuple):
             raise self._damaged(f"{path} cannot be read: {error.strerror}") from error
         try:
             _cipher(self.key).decrypt(mark[:_NONCE_BYTES], mark[_NONCE_BYTES:], data)
-        except (InvalidTag, ValueError):  # or there is no key, or no mark
+        except (InvalidTag, ValueError):  # or there is no mark
             raise self._damaged(f"{path} is not what was written there") from None
         return data
 
@@ -164,7 +187,3 @@ class KeptFiles(NamedTuple):
     def tidy(self) -> None:
         """Nobody writes now, and there is no file that nothing needs: delete what was not finished."""
         shutil.rmtree(self.unfinished, ignore_errors=True)
-
-    def clear(self) -> None:
-        """Delete the folder."""
-        shutil.rmtree(self.folder, ignore_errors=True)

@@ -172,7 +172,8 @@ class Store:
         self._unsettled_rows = 0
         self._new_files: list[str] = []
         self._written: int | None = None
-        self._uncommitted = 0
+        self._unended = 0
+        """How many things were begun that may leave kept files behind, and did not come to their end."""
         self._replaced_files: list[str] = []
         self._unneeded_files: list[str] = []
         self._lock: int | None = None
@@ -201,10 +202,10 @@ class Store:
         else:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self._acquire_lock()
+            self._unended += 1
             self._new_path.unlink(missing_ok=True)  # it was never finished
         try:
             await self._connect()
-            self.kept = self.kept.opened()
             is_current = await self._is_current()
         except (DatabaseError, StateDamagedError) as error:
             if self._read_only:
@@ -213,7 +214,10 @@ class Store:
         if not is_current:
             await self._replace()
         elif not self._read_only:
+            self.kept = await self._in_thread(self.kept.opened)
             await self._delete_leftover_files()
+        if not self._read_only:
+            self._unended -= 1
 
     async def close(self) -> None:
         """Close the file. What was not committed is gone."""
@@ -222,7 +226,7 @@ class Store:
         await disconnect(replaced)
         try:
             await self._delete_unneeded_files()
-            if self._lock is not None and not self._uncommitted:  # else the next start looks for what they left
+            if self._lock is not None and not self._unended:  # else the next start looks for what was left
                 await self._in_thread(self.kept.tidy)
         finally:
             if self._lock is not None:
@@ -258,7 +262,7 @@ class Store:
         if anew:
             await self._begin_anew()
         await self._execute("BEGIN IMMEDIATE")
-        self._uncommitted += 1
+        self._unended += 1
 
     async def commit(self) -> None:
         """Commit it. What was kept is durable before it is committed that it is there."""
@@ -268,11 +272,11 @@ class Store:
         # Whether a commit that fails took place nobody knows: the next start will find what is left over.
         replaced, self._replaced_files, self._new_files = self._replaced_files, [], []
         await self._execute("COMMIT")
-        self._uncommitted -= 1
-        self._unneeded_files += replaced
         if self._replaced is not None:
             await complete(self._take_place())  # cut off, it would leave us without a connection
-        elif self._unsettled_rows >= _MANY_ROWS:
+        self._unended -= 1
+        self._unneeded_files += replaced
+        if self._unsettled_rows >= _MANY_ROWS:
             await self._begin_to_settle()
 
     async def settle(self) -> None:
@@ -417,6 +421,8 @@ class Store:
         """
 
         def read() -> list[bytes]:
+            if not self.kept.key:  # who only reads rows need not be allowed to read it
+                self.kept = self.kept.opened()
             self.kept.prefetch(name for name, _ in files[1:])  # the first is read at once
             return [self.kept.read(name, mark) for name, mark in files]
 
@@ -428,7 +434,9 @@ class Store:
         """
         unneeded, self._unneeded_files = self._unneeded_files, []
         if unneeded:
+            self._unended += 1
             await self._in_thread(self._delete_durably, unneeded)
+            self._unended -= 1
 
     async def _delete_leftover_files(self) -> None:
         """Delete what an earlier process kept and did not commit, or replaced and did not come to delete. It left its
@@ -687,8 +695,6 @@ class Store:
         self._connection = self._settler = self._settling = None
 
     async def _is_current(self) -> bool:
-        if not self.kept.key and not self._read_only:
-            return False  # nothing that is kept can be known again
         tables = await self._rows("SELECT name FROM sqlite_master WHERE name = 'format'")
         return bool(tables) and [number for (number,) in await self._rows("SELECT number FROM format")] == [FORMAT]
 
@@ -698,8 +704,7 @@ class Store:
         await self._disconnect()
         for suffix in ("", "-wal", "-shm", "-journal"):
             self.path.with_name(self.path.name + suffix).unlink(missing_ok=True)
-        self.kept = await self._in_thread(self.kept.create)
-        self._uncommitted = 0
+        self.kept = await self._in_thread(self.kept.create, durable=self._durable)
         await self._connect()
         await self._create()
 

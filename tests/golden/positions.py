@@ -70,11 +70,12 @@ async def _load(path: Path, keys: list[str]) -> State:
         aggregates = (await load_aggregates(store, keys)).states
         roles = await store.load_roles()
         kept = [(name, version) for name, version, _, length, _ in roles if length]  # the others are retired
+        files = store.kept.opened()
         marks = dict(await store.load_marks([name for name, _ in kept]))
         return {
             "roles": roles,  # without their marks, which no two states share
             "chunks": {key: _joined(each) for key, each in aggregates.items()},
-            "kept": {name: store.kept.read(kept_name(name, version), marks[name]) for name, version in kept},
+            "kept": {name: files.read(kept_name(name, version), marks[name]) for name, version in kept},
         }
     finally:
         await store.close()

@@ -268,7 +268,7 @@ class SimKept:
     def opened(self) -> "SimKept":
         return self
 
-    def create(self) -> "SimKept":
+    def create(self, *, durable: bool) -> "SimKept":
         self.delete(list(self._disk.kept))
         return self
 

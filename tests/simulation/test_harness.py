@@ -148,8 +148,8 @@ MISTAKES = {
     "a state keeps what was not published": Mistake(
         {"ledger.store.Store.rollback": Store.commit},
         TWO_SIGNERS["at once"],
-        "lists other records than a replay|is not what its events make",
-        (AssertionError, DivergenceError),  # whichever comes first
+        "lists other records than a replay|is not what its events make|missing or damaged",
+        (AssertionError, DivergenceError, StateDamagedError),  # whichever comes first
     ),
 }
 

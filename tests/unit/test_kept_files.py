@@ -10,6 +10,8 @@ import msgspec
 import pytest
 
 from consumers.state import load_aggregates
+from ledger.files import StorageError
+from ledger.kept_files import KeptFiles
 from ledger.state_errors import StateDamagedError
 from ledger.storage import DirectoryStorage
 from ledger.store import ChunkRow, PageRow, ReadingStore, Store, finish, kept_name
@@ -129,12 +131,12 @@ async def test_only_its_user_can_write_a_file_that_has_a_mark(tmp_path: Path) ->
     key = tmp_path / "state.kept/.key"
     assert key.stat().st_mode & 0o077 == 0
     mark = store.kept.mark(b"a bin")
+    assert repr(store.kept.key) not in repr(store.kept)
     assert mark != store.kept.mark(b"a bin"), "each has a nonce of its own"
     store.kept.put("1.bin-0.json", b"a bin")
     store.kept.put("2.bin-0.json", b"b bin")
-    for other in (store.kept._replace(key=bytes(16)), store.kept._replace(key=b"")):
-        with pytest.raises(StateDamagedError):
-            other.read("1.bin-0.json", mark)
+    with pytest.raises(StateDamagedError):
+        store.kept._replace(key=bytes(16)).read("1.bin-0.json", mark)
     for wrong in (b"", mark[:-1], mark[:12], bytes(12) + mark[12:], store.kept.mark(b"b bin")):
         with pytest.raises(StateDamagedError):
             store.kept.read("1.bin-0.json", wrong)
@@ -145,7 +147,8 @@ async def test_only_its_user_can_write_a_file_that_has_a_mark(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("spoil", [lambda key: key.unlink(), lambda key: key.write_bytes(b"")])
-async def test_without_its_key_a_state_is_begun_anew(tmp_path: Path, spoil: Callable[[Path], object]) -> None:
+async def test_a_state_that_was_copied_without_its_key_says_so(tmp_path: Path, spoil: Callable[[Path], object]) -> None:
+    """It remembers how far the logs were, so nobody but a person throws it away."""
     store = await opened(tmp_path)
     await keep(store, 1)
     await store.commit()
@@ -154,12 +157,108 @@ async def test_without_its_key_a_state_is_begun_anew(tmp_path: Path, spoil: Call
     reading = Store(tmp_path / "state.sqlite", read_only=True)
     await reading.open()
     assert len(await reading.load_roles()) == 1, "who only reads rows needs no key"
+    with pytest.raises(StateDamagedError, match="without it"):
+        await reading.read_kept([("1.bin-0.json", b"mark")])
     await reading.close()
+    with pytest.raises(StateDamagedError, match=r"without it.* delete the file .*state\.sqlite"):
+        await store.open()
+    assert names(store) == ["1.bin-0.json"]
+    (tmp_path / "state.sqlite").unlink()
     await store.open()
     assert names(store) == []
-    assert await store.load_roles() == []
     assert len(store.kept.key) == 16
     await store.close()
+
+
+async def test_a_key_that_cannot_be_read_is_no_reason_to_begin_anew(tmp_path: Path) -> None:
+    store = await opened(tmp_path)
+    await keep(store, 1)
+    await store.commit()
+    await store.close()
+    key = tmp_path / "state.kept/.key"
+    key.rename(tmp_path / "key")
+    key.mkdir()
+    with pytest.raises(StorageError, match="Is a directory"):
+        await store.open()
+    key.rmdir()
+    (tmp_path / "key").rename(key)
+    await store.open()
+    assert len(await store.load_roles()) == 1
+    await store.close()
+
+
+async def test_kept_files_may_be_elsewhere(tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere/left").mkdir()
+    (tmp_path / "elsewhere/1.bin-0.json").write_bytes(b"left")
+    (tmp_path / "state.kept").symlink_to(tmp_path / "elsewhere")
+    store = await opened(tmp_path)
+    assert names(store) == []
+    await keep(store, 1)
+    await store.commit()
+    await store.close()
+    assert sorted(path.name for path in (tmp_path / "elsewhere").iterdir()) == [".key", "1.bin-0.json"]
+
+
+async def test_a_start_that_was_cut_off_leaves_what_it_looked_for_to_the_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = await opened(tmp_path)
+    await keep(store, 1)
+    await store.commit()
+    await store.close()
+    store.kept.put("2.bin-0.json", b"never committed")
+    with monkeypatch.context() as patched:
+        patched.setattr(KeptFiles, "delete", _refuse)
+        with pytest.raises(OSError, match="Input/output"):
+            await store._open()
+        await store.close()
+    await store.open()
+    assert names(store) == ["1.bin-0.json"]
+    await store.close()
+
+
+async def test_what_could_not_be_deleted_is_looked_for_at_the_next_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = await opened(tmp_path)
+    await keep(store, 1)
+    await store.commit()
+    await keep(store, 2)
+    await store.commit()
+    with monkeypatch.context() as patched:
+        patched.setattr(KeptFiles, "delete", _refuse)
+        with pytest.raises(OSError, match="Input/output"):
+            await store.settle()
+    await store.close()
+    await store.open()
+    assert names(store) == ["2.bin-0.json"]
+    await store.close()
+
+
+async def test_where_a_new_state_cannot_take_its_place_the_old_one_keeps_its_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = await opened(tmp_path)
+    await keep(store, 1)
+    await store.commit()
+    await store.begin(anew=True)
+    store.kept.put("2.bin-0.json", b"b bin")
+    store.keep(["2.bin-0.json"], ["1.bin-0.json"])
+    await store.save_roles([("bin-0", 2, "", 5, "", store.kept.mark(b"b bin"))])
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "replace", _refuse)
+        with pytest.raises(OSError, match="Input/output"):
+            await store.commit()
+    await store.close()
+    await store.open()
+    assert names(store) == ["1.bin-0.json"]
+    assert [(name, version) for name, version, *_ in await store.load_roles()] == [("bin-0", 1)]
+    await store.close()
+
+
+def _refuse(*_: object) -> None:
+    raise OSError(errno.EIO, "Input/output error")
 
 
 # --- pages -----------------------------------------------------------------------------------------------------------

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from ledger.state_errors import StateDamagedError
+from ledger.store import Store
 from schemas.codec import encode_event
 from tests.client.attacker import append
 from tests.client.index import FakeClock, Index, invoke, tree
@@ -338,6 +340,26 @@ def test_verifying_a_part(filled: Index) -> None:
     filled.run("verify", "--to", 99, answer=1)
     filled.run("verify", "--root", filled.folder / "ledger.toml", answer=1)
     invoke("verify", "--ledger", filled.folder, "--served", filled.folder / "nowhere", answer=2)
+
+
+@pytest.mark.parametrize("call", ["save_roles", "save_position", "commit"])
+def test_a_state_that_cannot_be_saved_takes_nothing_with_it(
+    filled: Index, call: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is saved while files are placed, so the publication may be served already: the next start finds it."""
+
+    async def fail(*_: object) -> None:
+        raise StateDamagedError("the disk is full")
+
+    filled.upload("four")
+    with monkeypatch.context() as patched:
+        patched.setattr(Store, call, fail)
+        assert "the disk is full" in filled.run("publish", answer=2)
+    filled.publish()
+    assert len(filled.check().projects) == 4
+    filled.upload("five")
+    assert len(filled.publish_and_check().projects) == 5
+    filled.verify()
 
 
 @pytest.mark.parametrize("where", ["state/signer.kept", "public/metadata"])

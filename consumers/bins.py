@@ -45,7 +45,7 @@ class SealedBin(NamedTuple):
 
 
 class KeptBin(NamedTuple):
-    """What a state remembers of a bin that was sealed: what a snapshot says of it, and the mark of its kept file."""
+    """What a state remembers of a bin: what a snapshot says of it, and the mark of its file if that is kept."""
 
     entry: RoleEntry
     mark: bytes = b""

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from consumers import state
-from consumers.bins import LastBins
+from consumers.bins import KeptBin, LastBins
 from consumers.bulk.effort import Report, nobody
 from consumers.bulk.rounds import BulkRounds
 from consumers.edition import Edition
@@ -78,8 +78,7 @@ class Renderer:
         retired = await self._retire(edition)
         self._keep(entries, retired)
         self._table.update(entries | retired)
-        marks = {name: kept.mark for name, kept in bins.items()}
-        saving = self._workers.ahead(self._save(rounds, entries | retired, marks))
+        saving = self._workers.ahead(self._save(rounds, bins, retired))
         try:
             payload = self._table.payload(edition.claim, edition.authority)
             snapshot = await self._workers.run(sealer.seal, "snapshot", payload)
@@ -90,9 +89,9 @@ class Renderer:
         self._stopwatch.lap("snapshot")
         return Rendered(list(entries), entries, snapshot, saving)
 
-    async def _save(self, rounds: Rounds, entries: Mapping[str, RoleEntry], marks: Mapping[str, bytes]) -> None:
+    async def _save(self, rounds: Rounds, bins: Mapping[str, KeptBin], retired: Mapping[str, RoleEntry]) -> None:
         await rounds.save()
-        await state.save_roles(self._store, entries, marks)
+        await state.save_roles(self._store, {**bins, **{name: KeptBin(entry) for name, entry in retired.items()}})
 
     def _rounds(self, edition: Edition, tail: Tail, sealer: Sealer, sink: Sink) -> Rounds:
         was = edition.before.authority

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from consumers.bins import KeptBin
 from ledger.state_errors import StateDamagedError
 from ledger.store import ChunkRow, JudgedRow, PageRow, Store
 from projections import prefix as prefixes
@@ -227,11 +228,8 @@ async def load_roles(store: Store) -> dict[str, RoleEntry]:
     return {name: RoleEntry(version, expires, length, sha256) for name, version, expires, length, sha256 in rows}
 
 
-async def save_roles(store: Store, entries: Mapping[str, RoleEntry], marks: Mapping[str, bytes]) -> None:
-    """Put the last versions of bins, and the marks of those whose files are kept."""
+async def save_roles(store: Store, bins: Mapping[str, KeptBin]) -> None:
+    """Put the last versions of bins."""
     await store.save_roles(
-        [
-            (name, entry.version, entry.expires, entry.length, entry.sha256, marks.get(name, b""))
-            for name, entry in entries.items()
-        ]
+        [(name, entry.version, entry.expires, entry.length, entry.sha256, mark) for name, (entry, mark) in bins.items()]
     )

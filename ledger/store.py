@@ -202,7 +202,7 @@ class Store:
         else:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self._acquire_lock()
-            self._unended += 1
+            self._unended = 1
             self._new_path.unlink(missing_ok=True)  # it was never finished
         try:
             await self._connect()
@@ -216,8 +216,7 @@ class Store:
         elif not self._read_only:
             self.kept = await self._in_thread(self.kept.opened)
             await self._delete_leftover_files()
-        if not self._read_only:
-            self._unended -= 1
+        self._unended = 0  # whatever was left is gone
 
     async def close(self) -> None:
         """Close the file. What was not committed is gone."""

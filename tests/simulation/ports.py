@@ -262,7 +262,6 @@ class SimKept:
         self.state = state
         self._disk = disk
         self._process = process
-
         self.key = b"held by the disk"
 
     def opened(self) -> "SimKept":

@@ -32,30 +32,33 @@ async def keep(store: Store, version: int, data: bytes = b"a bin") -> None:
     await store.save_roles([("bin-0", version, "", len(data), "", store.kept.mark(data))])
 
 
+async def publish(store: Store, version: int) -> None:
+    """The same, committed."""
+    await keep(store, version)
+    await store.commit()
+
+
 def names(store: Store) -> list[str]:
     return sorted(store.kept.names())
 
 
 async def test_what_is_replaced_stays_until_the_commit_is_durable(tmp_path: Path) -> None:
     store = await opened(tmp_path)
-    await keep(store, 1)
-    await store.commit()
+    await publish(store, 1)
     await keep(store, 2)
     assert names(store) == ["1.bin-0.json", "2.bin-0.json"]
     await store.commit()
     assert names(store) == ["1.bin-0.json", "2.bin-0.json"], "a power failure might bring back the state before"
     await store.settle()
     assert names(store) == ["2.bin-0.json"]
-    await keep(store, 3)
-    await store.commit()
+    await publish(store, 3)
     await store.close()
     assert names(store) == ["3.bin-0.json"]
 
 
 async def test_what_was_not_committed_is_deleted(tmp_path: Path) -> None:
     store = await opened(tmp_path)
-    await keep(store, 1)
-    await store.commit()
+    await publish(store, 1)
     await keep(store, 2)
     await store.rollback()
     assert names(store) == ["1.bin-0.json"]
@@ -69,8 +72,7 @@ async def test_what_was_kept_and_nobody_told_of_is_deleted_by_the_next_start(tmp
     await store.begin()
     store.kept.put("1.bin-0.json", b"of a task that failed")
     await store.rollback()
-    await keep(store, 1)
-    await store.commit()
+    await publish(store, 1)
     store.kept.put("2.bin-0.json", b"of another")
     await store.begin()
     await store.rollback()
@@ -84,8 +86,7 @@ async def test_what_was_kept_and_nobody_told_of_is_deleted_by_the_next_start(tmp
 
 async def test_what_a_killed_process_left_is_deleted(tmp_path: Path) -> None:
     store = await opened(tmp_path)
-    await keep(store, 1)
-    await store.commit()
+    await publish(store, 1)
     await store.close()
     store.kept.put("2.bin-0.json", b"never committed")
     store.kept.put("2.0123.page", b"never committed")
@@ -96,8 +97,7 @@ async def test_what_a_killed_process_left_is_deleted(tmp_path: Path) -> None:
 
 async def test_another_format_takes_its_files_with_it(tmp_path: Path) -> None:
     store = await opened(tmp_path)
-    await keep(store, 1)
-    await store.commit()
+    await publish(store, 1)
     await store.reset()
     assert names(store) == []
     await store.close()
@@ -150,8 +150,7 @@ async def test_only_its_user_can_write_a_file_that_has_a_mark(tmp_path: Path) ->
 async def test_a_state_that_was_copied_without_its_key_says_so(tmp_path: Path, spoil: Callable[[Path], object]) -> None:
     """It remembers how far the logs were, so nobody but a person throws it away."""
     store = await opened(tmp_path)
-    await keep(store, 1)
-    await store.commit()
+    await publish(store, 1)
     await store.close()
     spoil(tmp_path / "state.kept/.key")
     reading = Store(tmp_path / "state.sqlite", read_only=True)
@@ -172,8 +171,7 @@ async def test_a_state_that_was_copied_without_its_key_says_so(tmp_path: Path, s
 
 async def test_a_key_that_cannot_be_read_is_no_reason_to_begin_anew(tmp_path: Path) -> None:
     store = await opened(tmp_path)
-    await keep(store, 1)
-    await store.commit()
+    await publish(store, 1)
     await store.close()
     key = tmp_path / "state.kept/.key"
     key.rename(tmp_path / "key")
@@ -194,8 +192,7 @@ async def test_kept_files_may_be_elsewhere(tmp_path: Path) -> None:
     (tmp_path / "state.kept").symlink_to(tmp_path / "elsewhere")
     store = await opened(tmp_path)
     assert names(store) == []
-    await keep(store, 1)
-    await store.commit()
+    await publish(store, 1)
     await store.close()
     assert sorted(path.name for path in (tmp_path / "elsewhere").iterdir()) == [".key", "1.bin-0.json"]
 
@@ -204,8 +201,7 @@ async def test_a_start_that_was_cut_off_leaves_what_it_looked_for_to_the_next(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store = await opened(tmp_path)
-    await keep(store, 1)
-    await store.commit()
+    await publish(store, 1)
     await store.close()
     store.kept.put("2.bin-0.json", b"never committed")
     with monkeypatch.context() as patched:
@@ -222,10 +218,8 @@ async def test_what_could_not_be_deleted_is_looked_for_at_the_next_start(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store = await opened(tmp_path)
-    await keep(store, 1)
-    await store.commit()
-    await keep(store, 2)
-    await store.commit()
+    await publish(store, 1)
+    await publish(store, 2)
     with monkeypatch.context() as patched:
         patched.setattr(KeptFiles, "delete", _refuse)
         with pytest.raises(OSError, match="Input/output"):
@@ -240,8 +234,7 @@ async def test_where_a_new_state_cannot_take_its_place_the_old_one_keeps_its_fil
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store = await opened(tmp_path)
-    await keep(store, 1)
-    await store.commit()
+    await publish(store, 1)
     await store.begin(anew=True)
     store.kept.put("2.bin-0.json", b"b bin")
     store.keep(["2.bin-0.json"], ["1.bin-0.json"])

@@ -34,6 +34,7 @@ from ledger.state_errors import StateDamagedError
 
 _UNFINISHED, _KEY = ".new", ".key"
 _KEY_BYTES, _NONCE_BYTES = 16, 12
+_CHANGED = "It may have a second name among what is served: was it changed there?"
 
 # One key serves for less than 2^32 marks, each with a random nonce: a thousand million publications of a bin and more.
 _cipher = lru_cache(maxsize=8)(AESGCM)
@@ -77,7 +78,7 @@ class KeptFiles(NamedTuple):
         except OSError as error:
             raise StorageError(f"{path} cannot be read: {error.strerror}") from error
         if len(key) != _KEY_BYTES:
-            raise self._damaged(f"{path} is not the key that was written there: was the folder copied without it?")
+            raise self._damaged(f"{path} is gone, or cut off", "Was the folder copied without it?")
         return self._replace(key=key)
 
     def create(self, *, durable: bool) -> "KeptFiles":
@@ -133,11 +134,11 @@ class KeptFiles(NamedTuple):
         try:
             data = read_file(path)
         except OSError as error:
-            raise self._damaged(f"{path} cannot be read: {error.strerror}") from error
+            raise self._damaged(f"{path} cannot be read: {error.strerror}", _CHANGED) from error
         try:
             _cipher(self.key).decrypt(mark[:_NONCE_BYTES], mark[_NONCE_BYTES:], data)
         except (InvalidTag, ValueError):  # or there is no mark
-            raise self._damaged(f"{path} is not what was written there") from None
+            raise self._damaged(f"{path} is not what was written there", _CHANGED) from None
         return data
 
     def prefetch(self, names: Iterable[str]) -> None:
@@ -151,10 +152,9 @@ class KeptFiles(NamedTuple):
                 finally:
                     os.close(file)
 
-    def _damaged(self, what: str) -> StateDamagedError:
+    def _damaged(self, what: str, why: str) -> StateDamagedError:
         return StateDamagedError(
-            f"{what}. It may have a second name among what is served: was it changed there? Stop that consumer and "
-            f"delete the file {self.state}; it is rebuilt from the logs"
+            f"{what}. {why} Stop that consumer and delete the file {self.state}; it is rebuilt from the logs"
         )
 
     def names(self) -> list[str]:

@@ -27,10 +27,10 @@ from benchmarks.ledgers import FIRST_EVENTS, create, fill, layout_of, publish, r
 from benchmarks.phases import Phases, collect, seconds_of
 from benchmarks.report import Report
 from consumers.context import Context
-from consumers.schedule import Schedule
-from consumers.server import Opened, publish_once
-from consumers.signer import Signer
-from projections.bins import Layout
+from consumers.service.run import Opened, publish_once
+from consumers.sign.schedule import Schedule
+from consumers.sign.signer import Signer
+from projections.metadata.bins import Layout
 
 LEFT_OUT = "snapshot"
 

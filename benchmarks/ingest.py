@@ -33,8 +33,8 @@ from benchmarks.ledgers import create, fill, layout_of, reopen
 from benchmarks.report import Report
 from benchmarks.scale import memory_of
 from consumers.context import Context
-from consumers.schedule import Schedule
-from consumers.server import publish_once
+from consumers.service.run import publish_once
+from consumers.sign.schedule import Schedule
 from tests.broker import running_broker
 
 TICK_SECONDS = 0.1
@@ -186,7 +186,16 @@ async def _meanwhile(*loops: Any) -> AsyncIterator[None]:
 
 def _start(context: Context) -> "subprocess.Popen[bytes]":
     environment = {**os.environ, "TUF_LEDGER_LOGGING_LEVEL": "warning"}
-    command = [sys.executable, "-m", "consumers.main", "run", "--ledger", str(context.folder), "signer", "publisher"]
+    command = [
+        sys.executable,
+        "-m",
+        "consumers.cli.main",
+        "run",
+        "--ledger",
+        str(context.folder),
+        "signer",
+        "publisher",
+    ]
     return subprocess.Popen(command, env=environment)
 
 
@@ -210,7 +219,7 @@ async def _watch(look: Callable[[], int], pause_seconds: float, seen: Moments) -
 
 async def _sweep(context: Context, interval_seconds: float, swept: list[Swept]) -> None:
     """What an operator's timer does."""
-    command = [sys.executable, "-m", "consumers.main", "sweep", "--ledger", str(context.folder), "--json"]
+    command = [sys.executable, "-m", "consumers.cli.main", "sweep", "--ledger", str(context.folder), "--json"]
     while True:
         await asyncio.sleep(interval_seconds)
         started = monotonic()

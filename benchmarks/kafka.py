@@ -20,9 +20,11 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
 from benchmarks.generator import generate
 from benchmarks.report import Report
-from ledger.logs import kafka, kafka_clients, kafka_reader
-from ledger.logs.kafka import KafkaLog
-from ledger.logs.kafka_topics import create_topics
+from ledger.logs.kafka import clients as kafka_clients
+from ledger.logs.kafka import log as kafka
+from ledger.logs.kafka import reader as kafka_reader
+from ledger.logs.kafka.log import KafkaLog
+from ledger.logs.kafka.topics import create_topics
 from tests.broker import running_broker
 
 KIB = 2**10

@@ -12,14 +12,14 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from benchmarks.generator import generate
+from consumers.cli.main import main as command
 from consumers.context import Context
-from consumers.main import main as command
-from consumers.outlets import PublicOutlet
-from consumers.schedule import Schedule
-from consumers.server import Opened, make_signer, open_follower
-from consumers.signer import Signer
-from projections.authority import read_bins_layout
-from projections.bins import Layout
+from consumers.render.outlets import PublicOutlet
+from consumers.service.run import Opened, make_signer, open_follower
+from consumers.sign.schedule import Schedule
+from consumers.sign.signer import Signer
+from projections.metadata.bins import Layout
+from projections.roles.authority import read_bins_layout
 
 BATCH = 20_000
 FIRST_EVENTS = 2

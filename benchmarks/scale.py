@@ -42,10 +42,10 @@ from benchmarks.ledgers import (
 )
 from benchmarks.report import Report, ratio_of
 from consumers.context import Context
-from consumers.outlets import TIMESTAMP, PublicOutlet, served_version
-from consumers.schedule import Schedule
-from consumers.server import open_follower, publish_once
-from ledger.storage import DirectoryStorage
+from consumers.render.outlets import TIMESTAMP, PublicOutlet, served_version
+from consumers.service.run import open_follower, publish_once
+from consumers.sign.schedule import Schedule
+from ledger.storage.directory import DirectoryStorage
 
 SINGLE_UPLOADS = 300
 BATCHES = (10, 100, 1_000)
@@ -198,7 +198,7 @@ def _run(*arguments: Any) -> tuple[float, str]:
     """Run a command; seconds, and the most memory that it and its processes had at one time."""
     started = perf_counter()
     process = subprocess.Popen(
-        [sys.executable, "-m", "consumers.main", *map(str, arguments)],
+        [sys.executable, "-m", "consumers.cli.main", *map(str, arguments)],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
     )

@@ -16,8 +16,8 @@ from rich.console import Console
 from rich.progress import track
 
 from benchmarks.report import Report
-from ledger.new_tree import NewTree
-from ledger.storage import DirectoryStorage
+from ledger.disk.tree import NewTree
+from ledger.storage.directory import DirectoryStorage
 
 FILES = 1_000
 DATA = b"x" * 10_000

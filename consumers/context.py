@@ -5,14 +5,14 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ledger.config import Config, ConfigError, KafkaSection, load_config
-from ledger.http import HttpStorage
+from ledger.http.fetching import HttpStorage
+from ledger.keys.keyring import Keyring
 from ledger.logs import Logs
-from ledger.logs.kafka import KafkaLog
-from ledger.logs.kafka_topics import EVENTS_MAX_BYTES, PUBLICATIONS_MAX_BYTES, create_topics
+from ledger.logs.kafka.log import KafkaLog
+from ledger.logs.kafka.topics import EVENTS_MAX_BYTES, PUBLICATIONS_MAX_BYTES, create_topics
 from ledger.logs.sqlite import SqliteLog
-from ledger.signers import Keyring
-from ledger.storage import DirectoryStorage
-from ledger.store import Store
+from ledger.state.store import Store
+from ledger.storage.directory import DirectoryStorage
 
 KAFKA_SCHEME = "kafka://"
 SQLITE_SCHEME = "sqlite:"

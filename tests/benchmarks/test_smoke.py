@@ -54,7 +54,7 @@ def test_a_ledger_can_be_measured_again_and_goes_on_with_new_events(tmp_path: Pa
     for _ in range(2):
         _run(tmp_path, "benchmarks.ingest", *ledger, *INGEST)
     _run(tmp_path, "benchmarks.growth", *ledger, "--background", "1000", "--bins", "16", *GROWTH)
-    rejected, _ = _run(tmp_path, "consumers.main", "rejected", *ledger)
+    rejected, _ = _run(tmp_path, "consumers.cli.main", "rejected", *ledger)
     accepted = len(list(generate(1, 1_000))) + 2 * 400
     assert len(rejected.splitlines()) < accepted // 50
 

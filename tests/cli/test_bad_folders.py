@@ -11,7 +11,7 @@ from pathlib import Path
 import click.testing
 import pytest
 
-from consumers.main import main
+from consumers.cli.main import main
 from ledger.logs import LogSettingsError
 from tests.client.index import Index, check_output, invoke, silence
 from tests.distributions import build_wheel
@@ -244,7 +244,7 @@ def damage(path: Path, kind: str, chance: random.Random) -> None:
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("name", FILES)
 def test_garbage_in_a_file(index: Index, monkeypatch: pytest.MonkeyPatch, name: str, kind: str) -> None:
-    monkeypatch.setattr("consumers.commands.ceremony.WAIT_SECONDS", 0.5)
+    monkeypatch.setattr("consumers.cli.commands.ceremony.WAIT_SECONDS", 0.5)
     damage(min(index.folder.glob(name)), kind, random.Random(name + kind))
     run_all(index)
 
@@ -257,7 +257,7 @@ FOLDERS = ("log", "state", "public", "keys", "keys/online", "public/metadata", "
 def test_a_folder_that_is_missing_or_a_file(
     index: Index, monkeypatch: pytest.MonkeyPatch, name: str, kind: str
 ) -> None:
-    monkeypatch.setattr("consumers.commands.ceremony.WAIT_SECONDS", 0.5)
+    monkeypatch.setattr("consumers.cli.commands.ceremony.WAIT_SECONDS", 0.5)
     shutil.rmtree(index.folder / name)
     if kind == "a file":
         (index.folder / name).write_bytes(b"")

@@ -9,7 +9,7 @@ import click
 import msgspec
 import pytest
 
-from consumers.main import COMMANDS, main
+from consumers.cli.main import COMMANDS, main
 from ledger import config
 from tests.client.index import Index, invoke
 from tests.client.processes import execute

@@ -6,7 +6,7 @@ import signal
 
 import pytest
 
-from consumers.cli import runs_async
+from consumers.cli.shared import runs_async
 
 
 def test_sigterm_ends_a_command_in_order() -> None:

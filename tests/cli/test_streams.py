@@ -45,7 +45,7 @@ def test_a_reader_that_has_enough(index: Index, arguments: tuple[str, ...]) -> N
 
 def test_no_output_at_all(index: Index) -> None:
     for closed in (">&-", "2>&-", "<&-", ">&- 2>&- <&-"):
-        line = f'"{sys.executable}" -m consumers.main publish --renew --ledger "$1" {closed}'
+        line = f'"{sys.executable}" -m consumers.cli.main publish --renew --ledger "$1" {closed}'
         done = subprocess.run(
             ["sh", "-c", line, "sh", str(index.folder)], capture_output=True, env=environment(), text=True, check=False
         )

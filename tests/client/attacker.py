@@ -11,13 +11,13 @@ from typing import Any, Protocol
 from securesystemslib.signer import CryptoSigner
 
 from consumers.context import Context
-from consumers.lookup import prefix_at_end
-from ledger.signers import load_key_files
-from ledger.state_errors import StoreError
-from ledger.store import Store
-from projections.chain import Head, OpenClaim, first_head
-from projections.prefix import Prefix
-from projections.repository import SnapshotTable, bin_payload, expires_at, signed_file
+from consumers.produce.lookup import prefix_at_end
+from ledger.keys.keyring import load_key_files
+from ledger.state.errors import StoreError
+from ledger.state.store import Store
+from projections.log.prefix import Prefix
+from projections.metadata.repository import SnapshotTable, bin_payload, expires_at, signed_file
+from projections.publications import Head, OpenClaim, first_head
 from schemas import canonical
 from schemas.codec import encode_record
 from schemas.publications import Record

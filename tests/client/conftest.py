@@ -19,7 +19,7 @@ def _silent() -> Iterator[None]:
 @pytest.fixture(autouse=True)
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """No signer runs beside a command in this process: there is nothing to wait ten minutes for."""
-    monkeypatch.setattr("consumers.commands.ceremony.WAIT_SECONDS", 1.0)
+    monkeypatch.setattr("consumers.cli.commands.ceremony.WAIT_SECONDS", 1.0)
 
 
 @pytest.fixture

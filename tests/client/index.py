@@ -10,8 +10,8 @@ from typing import Any
 import click.testing
 import structlog
 
+from consumers.cli.main import main
 from consumers.context import Context
-from consumers.main import main
 from schemas.codec import encode_event
 from schemas.events import BaseEvent
 from tests.distributions import build_sdist, build_wheel

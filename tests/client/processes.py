@@ -22,7 +22,7 @@ PATIENCE_SECONDS = 60.0
 
 def command(*arguments: object) -> list[str]:
     """The words of a command line."""
-    return [sys.executable, "-m", "consumers.main", *map(str, arguments)]
+    return [sys.executable, "-m", "consumers.cli.main", *map(str, arguments)]
 
 
 def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from consumers import rebuilding
-from consumers.bulk.replay import replay
-from consumers.rebuilding import At, rebuild
-from consumers.workers import ThreadWorkers
+from consumers.rebuild import rebuilding
+from consumers.rebuild.rebuilding import At, rebuild
+from consumers.rebuild.replay import replay
+from consumers.work.workers import ThreadWorkers
 from tests.client.index import Index, invoke, tree
 
 
@@ -59,7 +59,7 @@ def test_an_interrupted_one_may_go_on_with_other_files(
         return asyncio.run(run())
 
     with monkeypatch.context() as patched:
-        patched.setattr("consumers.bulk.replay._Rendering._finish", _interrupt)
+        patched.setattr("consumers.rebuild.replay._Rendering._finish", _interrupt)
         with pytest.raises(InterruptedError):
             missing(tmp_path / "empty")
     assert missing(filled.public) == []

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from ledger.state_errors import StateDamagedError
-from ledger.store import Store
+from ledger.state.errors import StateDamagedError
+from ledger.state.store import Store
 from schemas.codec import encode_event
 from tests.client.attacker import append
 from tests.client.index import FakeClock, Index, invoke, tree

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 from tuf.api.exceptions import ExpiredMetadataError
 
-from consumers.outlets import PublicOutlet
-from consumers.schedule import Schedule
-from consumers.server import open_follower
-from consumers.signer import Signer
+from consumers.render.outlets import PublicOutlet
+from consumers.service.run import open_follower
+from consumers.sign.schedule import Schedule
+from consumers.sign.signer import Signer
 from schemas.codec import Rejection, decode_publication_record
 from schemas.publications import Claim
 from tests.client.index import FakeClock, Index

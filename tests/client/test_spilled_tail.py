@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from consumers import tail as tails
-from consumers.bulk.partitions import SpillError
-from consumers.cli import translated
-from consumers.tail import Tail
-from consumers.workers import ThreadWorkers
-from projections.prefix import Prefix
+from consumers.cli.shared import translated
+from consumers.reading import tail as tails
+from consumers.reading.tail import Tail
+from consumers.work.spill import SpillError
+from consumers.work.workers import ThreadWorkers
+from projections.log.prefix import Prefix
 from tests.client.index import Index
 from tests.factory import Make
 

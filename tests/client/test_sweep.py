@@ -17,15 +17,15 @@ from time import sleep
 
 import pytest
 
-from consumers import sweeping
-from consumers.cli import No
-from consumers.marks import Marks
-from consumers.public_tree import pages_of
-from consumers.sweeping import _delete
+from consumers.cli.shared import No
+from consumers.sweep import sweeping
+from consumers.sweep.marks import Marks
+from consumers.sweep.public_tree import pages_of
+from consumers.sweep.sweeping import _delete
 from ledger.clock import to_instant
-from ledger.storage import DirectoryStorage
-from projections.bins import hashed_path, target_entry
-from projections.repository import bin_payload, signed_file
+from ledger.storage.directory import DirectoryStorage
+from projections.metadata.bins import hashed_path, target_entry
+from projections.metadata.repository import bin_payload, signed_file
 from tests.client.index import Index, lines, tree
 from tests.factory import Make
 

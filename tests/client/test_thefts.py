@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from projections.chain import MAX_GAP
+from projections.publications import MAX_GAP
 from tests.client.attacker import Attacker
 from tests.client.index import FakeClock, Index, invoke
 

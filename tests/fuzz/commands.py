@@ -4,8 +4,8 @@ import tempfile
 from pathlib import Path
 
 from consumers.context import Context
-from consumers.rebuilding import At, Rebuilt, rebuild
-from consumers.verifying import Verified, Wanted, verify
+from consumers.rebuild.rebuilding import At, Rebuilt, rebuild
+from consumers.verify.verifying import Verified, Wanted, verify
 from ledger.config import Config
 from ledger.logs import Logs
 from tests.fuzz.world import World

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from random import Random
 from typing import Any
 
-from projections.authority import Authority
+from projections.roles.authority import Authority
 from schemas import events
 from tests import factory
 from tests.factory import Files, Make, Team, digest, ed25519_signer

@@ -12,9 +12,9 @@ from typing import Any, NamedTuple
 from tuf.api.exceptions import DownloadHTTPError
 from tuf.ngclient import FetcherInterface, Updater
 
-from consumers.comparing import reachable
-from consumers.follower import Follower
-from ledger.store import JudgedRow, Store
+from consumers.follow.follower import Follower
+from consumers.verify.comparing import reachable
+from ledger.state.store import JudgedRow, Store
 from schemas.codec import EVENT_TYPES
 from tests.fuzz.facts import Facts
 from tests.fuzz.world import MemoryStorage, World, following

@@ -9,8 +9,8 @@ from typing import Any
 import msgspec
 from securesystemslib.signer import CryptoSigner
 
-from projections.prefix import Prefix
-from projections.repository import pack_digest
+from projections.log.prefix import Prefix
+from projections.metadata.repository import pack_digest
 from schemas import canonical
 from schemas.codec import Rejection, decode_publication_record, encode_record, encode_signed
 from schemas.publications import Claim, Publication, Record, Seal

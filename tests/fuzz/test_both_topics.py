@@ -7,9 +7,9 @@ from random import Random
 import msgspec
 import pytest
 
-from ledger.store import JudgedRow
-from projections.authority import Settings
-from projections.bins import Layout
+from ledger.state.store import JudgedRow
+from projections.metadata.bins import Layout
+from projections.roles.authority import Settings
 from tests import factory
 from tests.factory import Team, ecdsa_signer, ed25519_signer
 from tests.fuzz import oracle

@@ -10,10 +10,10 @@ import msgspec
 import pytest
 
 from ledger.clock import from_instant
-from projections import chain
-from projections.authority import Void
-from projections.chain import Head
-from projections.prefix import Prefix, read_records
+from projections import publications as chain
+from projections.log.prefix import Prefix, read_records
+from projections.publications import Head
+from projections.roles.authority import Void
 from schemas.codec import encode_record
 from schemas.publications import Claim, Record, Seal
 from tests import factory

@@ -16,11 +16,11 @@ from typing import Any
 import msgspec
 import pytest
 
-from consumers.bulk import partitions
-from projections.chunks import ChunkedMap
-from projections.names import check_filename, release_key
+from consumers.work import spill as partitions
+from projections.index.chunks import ChunkedMap
+from projections.index.names import check_filename, release_key
+from projections.log.prefix import Prefix, Routed, save
 from projections.outcomes import rejected
-from projections.prefix import Prefix, Routed, save
 from schemas.codec import Rejection, decode_event, decode_publication_record
 from schemas.events import MAX_EVENT_BYTES, ProjectStatus
 from tests import factory

@@ -12,15 +12,15 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from consumers.comparing import is_plain_page
-from consumers.outlets import FileListOutlet, served_version
-from consumers.rebuilding import At, rebuild
-from consumers.verifier import Limits, Verifier
+from consumers.rebuild.rebuilding import At, rebuild
+from consumers.render.outlets import FileListOutlet, served_version
+from consumers.verify.comparing import is_plain_page
+from consumers.verify.verifier import Limits, Verifier
 from ledger.logs import Logs
 from ledger.logs.sqlite import SqliteLog
-from ledger.storage import DirectoryStorage
-from projections.bins import hashed_path
-from projections.names import check_filename
+from ledger.storage.directory import DirectoryStorage
+from projections.index.names import check_filename
+from projections.metadata.bins import hashed_path
 from schemas.codec import Rejection, decode_event
 from schemas.events import Hashes
 from schemas.fields import FILENAME_PATTERN, PROJECT_PATTERN, TARGET_PATTERN

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from projections.authority import judge_ceremony
-from projections.prefix import Prefix
+from projections.log.prefix import Prefix
+from projections.roles.authority import judge_ceremony
 from schemas.codec import EVENT_TYPES, Rejection, decode_event, decode_publication_record, encode_record
 from schemas.events import BaseEvent
 from tests import factory

@@ -7,8 +7,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from consumers.edition import DivergenceError
-from consumers.follower import SKIP_FROM
+from consumers.follow.follower import SKIP_FROM
+from consumers.render.edition import DivergenceError
 from tests.fuzz.commands import rebuilt, verified
 from tests.fuzz.thief import Signed, digest_of, draft
 from tests.fuzz.world import World, following

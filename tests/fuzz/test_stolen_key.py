@@ -12,8 +12,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from consumers.edition import DivergenceError
-from projections.authority import Void
+from consumers.render.edition import DivergenceError
+from projections.roles.authority import Void
 from schemas.publications import Publication
 from tests.factory import digest, ed25519_signer
 from tests.fuzz import oracle

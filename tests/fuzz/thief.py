@@ -7,11 +7,11 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from consumers.edition import Edition
-from projections.authority import Authority
-from projections.chain import Head, OpenClaim
-from projections.prefix import Prefix
-from projections.repository import pack_digest, pack_signatures, signed_file
+from consumers.render.edition import Edition
+from projections.log.prefix import Prefix
+from projections.metadata.repository import pack_digest, pack_signatures, signed_file
+from projections.publications import Head, OpenClaim
+from projections.roles.authority import Authority
 from schemas import canonical
 from schemas.codec import encode_record
 from schemas.publications import Claim, Publication

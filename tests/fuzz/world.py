@@ -12,16 +12,16 @@ from typing import NamedTuple
 from securesystemslib.signer import CryptoSigner, SSlibKey
 from securesystemslib.signer import Signer as KeySigner
 
-from consumers.follower import Follower
-from consumers.outlets import Outlet, PublicOutlet
-from consumers.schedule import Schedule
-from consumers.signer import Signer
-from consumers.workers import Workers
+from consumers.follow.follower import Follower
+from consumers.render.outlets import Outlet, PublicOutlet
+from consumers.sign.schedule import Schedule
+from consumers.sign.signer import Signer
+from consumers.work.workers import Workers
+from ledger.keys.keyring import Keyring
 from ledger.logs import Log, LogConflictError, Logs
-from ledger.signers import Keyring
-from ledger.store import JudgedRow, Store
-from projections.authority import Authority, Settings
-from projections.bins import Layout
+from ledger.state.store import JudgedRow, Store
+from projections.metadata.bins import Layout
+from projections.roles.authority import Authority, Settings
 from schemas.events import BaseEvent
 from tests import factory
 from tests.factory import EPOCH_AT, Make, Team, ed25519_signer

@@ -8,10 +8,10 @@ from pathlib import Path
 from securesystemslib.signer import CryptoSigner
 
 from consumers.context import Context
-from consumers.outlets import NoOutlet
-from consumers.schedule import Schedule
-from consumers.server import open_follower
-from consumers.signer import Signer
+from consumers.render.outlets import NoOutlet
+from consumers.service.run import open_follower
+from consumers.sign.schedule import Schedule
+from consumers.sign.signer import Signer
 from tests import factory
 from tests.client.attacker import Attacker
 from tests.client.index import FakeClock

@@ -6,8 +6,8 @@ from typing import Any
 
 import msgspec
 
-from projections.authority import Authority
-from projections.prefix import Prefix
+from projections.log.prefix import Prefix
+from projections.roles.authority import Authority
 from schemas.codec import encode_event, encode_record
 from schemas.events import BaseEvent, Hashes, RolesSigned
 from schemas.publications import Record

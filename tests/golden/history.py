@@ -6,9 +6,9 @@ A story in chapters; each appends to a `Driver` and publishes. Everything in it 
 from datetime import timedelta
 from typing import Any
 
-from projections.authority import Authority, Settings, Void
-from projections.bins import Layout
-from projections.prefix import Prefix
+from projections.log.prefix import Prefix
+from projections.metadata.bins import Layout
+from projections.roles.authority import Authority, Settings, Void
 from schemas.codec import encode_event
 from schemas.events import BaseEvent
 from tests import factory

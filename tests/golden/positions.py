@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from consumers.context import Context
-from consumers.outlets import FileListOutlet
-from consumers.server import open_follower
-from consumers.state import load_aggregates
-from ledger.store import Store, kept_name
-from projections.chunks import Aggregate
-from projections.pages import read_facts
+from consumers.render.outlets import FileListOutlet
+from consumers.service.run import open_follower
+from consumers.state.records import load_aggregates
+from ledger.state.store import Store, kept_name
+from projections.index.chunks import Aggregate
+from projections.index.pages import read_facts
 
 State = dict[str, Any]
 

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from consumers.context import Context
-from consumers.outlets import FileListOutlet
-from consumers.rebuilding import At, rebuild
-from consumers.server import open_follower
+from consumers.rebuild.rebuilding import At, rebuild
+from consumers.render.outlets import FileListOutlet
+from consumers.service.run import open_follower
 from ledger.clock import SystemClock
 from ledger.config import Config, LedgerSection
-from ledger.store import Store
+from ledger.state.store import Store
 from tests.client.index import silence, tree
 from tests.golden.records import Value, load, write_logs
 

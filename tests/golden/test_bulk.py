@@ -8,14 +8,16 @@ from typing import Any
 
 import pytest
 
-from consumers import renderer, tail
-from consumers.bulk import partitions, processes, tasks
-from consumers.bulk.carriers import Files, Sent
-from consumers.bulk.processes import ProcessKilledError
-from consumers.bulk.rounds import BulkRounds
 from consumers.context import Context
-from consumers.outlets import PublicOutlet
-from consumers.server import open_follower
+from consumers.reading import tail
+from consumers.render import renderer, tasks
+from consumers.render.carriers import Files, Sent
+from consumers.render.outlets import PublicOutlet
+from consumers.render.rounds.parallel import BulkRounds
+from consumers.service.run import open_follower
+from consumers.work import processes
+from consumers.work import spill as partitions
+from consumers.work.processes import ProcessKilledError
 from tests.client.index import Index, silence, tree
 from tests.golden.positions import read_state, skip_from, step_all
 from tests.golden.records import load

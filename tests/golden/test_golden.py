@@ -11,11 +11,11 @@ from typing import Any, NoReturn
 
 import pytest
 
-from consumers import renderer
 from consumers.context import Context
+from consumers.render import renderer
 from ledger.clock import SystemClock, from_instant
-from projections.authority import Authority
-from projections.prefix import Prefix
+from projections.log.prefix import Prefix
+from projections.roles.authority import Authority
 from schemas.codec import EVENT_TYPES, decode_event
 from tests.client.index import silence
 from tests.factory import authority_of

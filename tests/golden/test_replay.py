@@ -8,15 +8,16 @@ from pathlib import Path
 
 import pytest
 
-from consumers import rebuilding, tail
-from consumers.bulk import partitions, replay
-from consumers.bulk.partitions import SpillError
-from consumers.bulk.processes import ProcessKilledError, start
-from consumers.bulk.replay import Replayed
-from consumers.bulk.tasks import EVENT_PARTS
 from consumers.context import Context
-from consumers.rebuilding import At, rebuild
-from consumers.workers import ThreadWorkers
+from consumers.reading import tail
+from consumers.rebuild import rebuilding, replay
+from consumers.rebuild.rebuilding import At, rebuild
+from consumers.rebuild.replay import Replayed
+from consumers.render.tasks import EVENT_PARTS
+from consumers.work import spill as partitions
+from consumers.work.processes import ProcessKilledError, start
+from consumers.work.spill import SpillError
+from consumers.work.workers import ThreadWorkers
 from tests.client.index import silence, tree
 from tests.golden.records import Golden, load
 from tests.golden.replay import context_of, rebuild_tree

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import pytest
 
-from ledger.logs.kafka_topics import create_topics
+from ledger.logs.kafka.topics import create_topics
 from tests.broker import Broker, BrokerMissingError, running_broker
 
 

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from consumers.outlets import NoOutlet
-from consumers.schedule import Schedule
-from consumers.server import open_follower, publish_once
+from consumers.render.outlets import NoOutlet
+from consumers.service.run import open_follower, publish_once
+from consumers.sign.schedule import Schedule
 from tests.broker import Broker
 from tests.client.index import Index
 from tests.factory import Make, encode

@@ -13,9 +13,11 @@ from aiokafka.errors import OutOfOrderSequenceNumber
 from aiokafka.protocol.api import Request, RequestStruct, Response
 from aiokafka.protocol.types import Array, Int8, Int16, Int32, Schema, String
 
-from ledger.logs import LogConflictError, LogSettingsError, LogUnavailableError, kafka, kafka_reader
-from ledger.logs.kafka import KafkaLog
-from ledger.logs.kafka_topics import EVENTS_MAX_BYTES, PUBLICATIONS_MAX_BYTES, create_topics, topic_settings
+from ledger.logs import LogConflictError, LogSettingsError, LogUnavailableError
+from ledger.logs.kafka import log as kafka
+from ledger.logs.kafka import reader as kafka_reader
+from ledger.logs.kafka.log import KafkaLog
+from ledger.logs.kafka.topics import EVENTS_MAX_BYTES, PUBLICATIONS_MAX_BYTES, create_topics, topic_settings
 from tests.broker import PASSWORD, USER, Broker
 from tests.contract.test_log_contract import (
     LogContract,

@@ -3,11 +3,11 @@
 from hashlib import sha256
 from random import Random
 
-from projections.authority import Settings
-from projections.bins import Layout
-from projections.chain import Head
-from projections.prefix import save
-from projections.repository import RoleEntry, SnapshotTable
+from projections.log.prefix import save
+from projections.metadata.bins import Layout
+from projections.metadata.repository import RoleEntry, SnapshotTable
+from projections.publications import Head
+from projections.roles.authority import Settings
 from schemas import events
 from tests import factory
 from tests.factory import Make, Team

@@ -8,16 +8,16 @@ from dataclasses import dataclass, field
 
 import orjson
 
-from projections import project_list
-from projections.authority import Authority
-from projections.bins import Layout, Page, Rendered, StoredBin, TargetChange, fold_bin, take_targets
-from projections.chain import Head
-from projections.chunks import Aggregate, Change, Chunk
-from projections.fold import Folded, fold_events
+from projections.index import project_list
+from projections.index.chunks import Aggregate, Change, Chunk
+from projections.index.fold import Folded, fold_events
+from projections.index.project_list import Listing, ProjectList
+from projections.log.prefix import Prefix, Routed
+from projections.metadata.bins import Layout, Page, Rendered, StoredBin, TargetChange, fold_bin, take_targets
+from projections.metadata.repository import signs_all_bins
 from projections.outcomes import Outcome
-from projections.prefix import Prefix, Routed
-from projections.project_list import Listing, ProjectList
-from projections.repository import signs_all_bins
+from projections.publications import Head
+from projections.roles.authority import Authority
 from schemas.publications import Claim
 from tests import factory
 from tests.property.model import Model, target_of

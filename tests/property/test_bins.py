@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 from tuf.api.metadata import DelegatedRole, SuccinctRoles
 
-from projections.authority import hash_prefixes
-from projections.bins import Layout, Rendered, RenderedTargets, bin_key, target_entry
-from projections.repository import bin_payload, bin_targets, signed_file
+from projections.metadata.bins import Layout, Rendered, RenderedTargets, bin_key, target_entry
+from projections.metadata.repository import bin_payload, bin_targets, signed_file
+from projections.roles.authority import hash_prefixes
 
 bits_of_succinct = st.integers(1, 16)
 bits_of_prefixes = st.integers(1, 8)

@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from projections.chunks import Change, Chunk, ChunkedMap
-from projections.pages import ProjectHeader, Release, json_page, page_bodies
-from projections.project_list import _NameCodec
+from projections.index.chunks import Change, Chunk, ChunkedMap
+from projections.index.pages import ProjectHeader, Release, json_page, page_bodies
+from projections.index.project_list import _NameCodec
 from tests.property.store import apply_change
 
 MAX_ENTRIES = 64

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from packaging.utils import canonicalize_name, parse_sdist_filename, parse_wheel_filename
 from packaging.version import InvalidVersion, Version
 
-from projections.names import canonical_version, check_filename, normalise, split_filename
+from projections.index.names import canonical_version, check_filename, normalise, split_filename
 from schemas.fields import PROJECT_PATTERN
 
 numbers = st.integers(0, 20).map(str) | st.sampled_from(["00", "01", "007", "20301231", "9" * 40])

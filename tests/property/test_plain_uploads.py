@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from projections.operations import Upload, operation_of, project_key, upload_of
+from projections.log.operations import Upload, operation_of, project_key, upload_of
 from schemas.codec import decode_event, encode_event
 from schemas.events import MAX_EVENT_BYTES, FileUploaded, FileUploadedData, Hashes
 from schemas.plain_uploads import PlainHashes, PlainUpload, PlainUploadData, decode_plain_upload

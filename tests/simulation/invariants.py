@@ -11,7 +11,7 @@ from typing import Any, TypeVar, cast
 from tuf.api.exceptions import UnsignedMetadataError
 from tuf.api.metadata import Metadata
 
-from projections.prefix import Prefix
+from projections.log.prefix import Prefix
 from schemas.codec import decode_publication_record
 from schemas.publications import Claim, Record
 from tests.property.model import Model, target_of

@@ -22,12 +22,12 @@ from typing import Any, Generic, Literal, ParamSpec, TypeVar, cast
 
 from securesystemslib.signer import CryptoSigner, Signature, Signer, SSlibKey
 
-from consumers.bulk.processes import Processes
-from ledger.files import StorageError
-from ledger.kept_files import KeptFiles
+from consumers.work.processes import Processes
+from ledger.disk.files import StorageError
 from ledger.logs import LogConflictError, LogUnavailableError
-from ledger.state_errors import StateDamagedError, StoreError
-from ledger.store import Store
+from ledger.state.errors import StateDamagedError, StoreError
+from ledger.state.kept_files import KeptFiles
+from ledger.state.store import Store
 from tests.simulation.processes import Process
 
 P = ParamSpec("P")
@@ -36,7 +36,7 @@ R = TypeVar("R")
 
 
 class InlineWorkers:
-    """Workers that run everything at once, in order. Contract: `consumers.workers.Workers`."""
+    """Workers that run everything at once, in order. Contract: `consumers.work.workers.Workers`."""
 
     processes: Processes | None = None
 
@@ -57,7 +57,7 @@ class InlineWorkers:
 
 
 class Done(Generic[R]):
-    """What was begun is done. Contract: `consumers.workers.Running`."""
+    """What was begun is done. Contract: `consumers.work.workers.Running`."""
 
     def __init__(self, results: list[R]) -> None:
         self._results = results
@@ -70,7 +70,7 @@ class Done(Generic[R]):
 
 
 class Later(Generic[R]):
-    """What is begun ahead is done when it is asked for. Contract: `consumers.workers.Begun`."""
+    """What is begun ahead is done when it is asked for. Contract: `consumers.work.workers.Begun`."""
 
     def __init__(self, operation: Coroutine[Any, Any, R]) -> None:
         self._operation = operation
@@ -255,7 +255,7 @@ def _copy(connection: sqlite3.Connection) -> sqlite3.Connection:
 
 
 class SimKept:
-    """Kept files on a disk. Contract: `ledger.kept_files.KeptFiles`."""
+    """Kept files on a disk. Contract: `ledger.state.kept_files.KeptFiles`."""
 
     def __init__(self, state: Path, disk: Disk, process: Process) -> None:
         self.folder = state.with_suffix(".kept")
@@ -437,7 +437,7 @@ class Tree:
 
 
 class SimStorage:
-    """Storage over a tree. Contract: `ledger.storage.Storage`."""
+    """Storage over a tree. Contract: `ledger.storage.directory.Storage`."""
 
     def __init__(self, tree: Tree, staging: str, process: Process) -> None:
         self._tree = tree
@@ -566,7 +566,7 @@ def _sign(signer: CryptoSigner, payload: bytes) -> Signature:
 
 
 class SimKeyring:
-    """Finds signers for keys. Contract: `ledger.signers.Keyring`."""
+    """Finds signers for keys. Contract: `ledger.keys.keyring.Keyring`."""
 
     def __init__(self, held: Iterable[CryptoSigner], process: Process, signed: Signed) -> None:
         self._held = {signer.public_key.keyid: signer for signer in held}

@@ -11,11 +11,11 @@ from pathlib import Path
 from tempfile import mkdtemp
 from typing import NamedTuple
 
-from consumers.follower import Follower
+from consumers.follow.follower import Follower
 from ledger.logs import Logs
-from projections import repository
-from projections.chain import Head
-from projections.documents import Document
+from projections.metadata import repository
+from projections.publications import Head
+from projections.roles.documents import Document
 from tests.simulation.ports import Disk, InlineWorkers, Records, SimLog, SimStore
 from tests.simulation.processes import Process, run
 
@@ -48,7 +48,7 @@ class Alone:
 
 
 class Recorder:
-    """An outlet that keeps everything in a dict. Contract: `consumers.outlets.Outlet`."""
+    """An outlet that keeps everything in a dict. Contract: `consumers.render.outlets.Outlet`."""
 
     def __init__(self) -> None:
         self.files: dict[str, bytes] = {}

@@ -10,9 +10,9 @@ from typing import Any, Literal
 
 from securesystemslib.signer import CryptoSigner
 
-from projections.authority import Settings
-from projections.bins import Layout
-from projections.prefix import Prefix
+from projections.log.prefix import Prefix
+from projections.metadata.bins import Layout
+from projections.roles.authority import Settings
 from schemas import events
 from schemas.codec import encode_event
 from tests import factory

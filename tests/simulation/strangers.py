@@ -8,10 +8,10 @@ from typing import Any
 import msgspec
 from securesystemslib.signer import CryptoSigner
 
-from projections.authority import Void
-from projections.chain import Head
-from projections.prefix import Prefix
-from projections.repository import pack_signatures
+from projections.log.prefix import Prefix
+from projections.metadata.repository import pack_signatures
+from projections.publications import Head
+from projections.roles.authority import Void
 from schemas.codec import decode_publication_record, encode_event, encode_record
 from schemas.publications import Claim, Publication, Record
 from tests import factory

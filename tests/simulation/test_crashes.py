@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from projections.authority import Settings
-from projections.bins import Layout
-from projections.prefix import Prefix
+from projections.log.prefix import Prefix
+from projections.metadata.bins import Layout
+from projections.roles.authority import Settings
 from tests import factory
 from tests.factory import Make, Team
 from tests.simulation.counting import record

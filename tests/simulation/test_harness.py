@@ -10,14 +10,14 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from consumers.edition import DivergenceError
-from consumers.outlets import TIMESTAMP, PublicOutlet
-from consumers.served import ServedAheadError, check_not_ahead
-from consumers.signer import Signer
+from consumers.follow.served import ServedAheadError, check_not_ahead
+from consumers.render.edition import DivergenceError
+from consumers.render.outlets import TIMESTAMP, PublicOutlet
+from consumers.sign.signer import Signer
 from ledger.logs import LogUnavailableError
-from ledger.state_errors import StateDamagedError
-from ledger.store import Store
-from projections.chain import OpenClaim
+from ledger.state.errors import StateDamagedError
+from ledger.state.store import Store
+from projections.publications import OpenClaim
 from schemas.codec import decode_publication_record
 from schemas.publications import Claim, Record
 from tests.simulation import replay
@@ -113,31 +113,40 @@ async def _commit_and_delete(store: Any) -> None:
 
 MISTAKES = {
     "a signer signs before it reads its claim back": Mistake(
-        {"consumers.signer.Signer._append": _append_and_believe}, TWO_SIGNERS["at once"], "was signed twice"
+        {"consumers.sign.signer.Signer._append": _append_and_believe}, TWO_SIGNERS["at once"], "was signed twice"
     ),
     "a signer reads what is served after the log": Mistake(
-        {"consumers.signer.Signer._catch_up": _read_log_then_served},
+        {"consumers.sign.signer.Signer._catch_up": _read_log_then_served},
         TWO_SIGNERS["at once"],
         "the log's last publication is number",
         ServedAheadError,
     ),
     "a signer does not complete the claim that it left open": Mistake(
-        {"consumers.signer.Signer._may_complete": lambda *_: False}, ONE_SIGNER["crash"], "not served|nothing is served"
+        {"consumers.sign.signer.Signer._may_complete": lambda *_: False},
+        ONE_SIGNER["crash"],
+        "not served|nothing is served",
     ),
     "a publisher shows the timestamp first": Mistake(
-        {"consumers.outlets.PublicOutlet.finish": _timestamp_first}, ONE_SIGNER["crash"], "is reachable, and missing"
+        {"consumers.render.outlets.PublicOutlet.finish": _timestamp_first},
+        ONE_SIGNER["crash"],
+        "is reachable, and missing",
     ),
     "a publisher shows roots last": Mistake(
-        {"consumers.outlets.PublicOutlet.finish": _roots_last}, ONE_SIGNER["crash"], "timestamp .* was signed by 0/1"
+        {"consumers.render.outlets.PublicOutlet.finish": _roots_last},
+        ONE_SIGNER["crash"],
+        "timestamp .* was signed by 0/1",
     ),
     "a publisher lowers the timestamp": Mistake(
-        {"consumers.outlets.served_version": lambda _: 0}, ONE_SIGNER["power"], "the served timestamp went back"
+        {"consumers.render.outlets.served_version": lambda _: 0}, ONE_SIGNER["power"], "the served timestamp went back"
     ),
     "a storage loses unsynced files": Mistake(
         {"tests.simulation.ports.SimStorage._sync": _sync_timestamps}, ONE_SIGNER["power"], "is reachable, and missing"
     ),
     "a state deletes what a power failure may bring back": Mistake(
-        {"ledger.store.Store.commit": _commit_and_delete}, ONE_SIGNER["power"], "missing or damaged", StateDamagedError
+        {"ledger.state.store.Store.commit": _commit_and_delete},
+        ONE_SIGNER["power"],
+        "missing or damaged",
+        StateDamagedError,
     ),
     "a state names files that are not on the disk": Mistake(
         {"tests.simulation.ports.SimKept.sync": lambda *_: None},
@@ -146,7 +155,7 @@ MISTAKES = {
         StateDamagedError,
     ),
     "a state keeps what was not published": Mistake(
-        {"ledger.store.Store.rollback": Store.commit},
+        {"ledger.state.store.Store.rollback": Store.commit},
         TWO_SIGNERS["at once"],
         "lists other records than a replay|is not what its events make|missing or damaged",
         (AssertionError, DivergenceError, StateDamagedError),  # whichever comes first

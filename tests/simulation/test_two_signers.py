@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
-from projections import chain
+from projections import publications as chain
 from tests import factory
 from tests.factory import Make, Team
 from tests.simulation.counting import record

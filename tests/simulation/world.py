@@ -14,15 +14,15 @@ from zlib import crc32
 from msgspec import json
 from securesystemslib.signer import SSlibKey
 
-from consumers import server
 from consumers.context import Context
-from consumers.edition import DivergenceError
-from consumers.schedule import Schedule
-from consumers.sealing import SigningSealer
+from consumers.render.edition import DivergenceError
+from consumers.render.sealing import SigningSealer
+from consumers.service import run as server
+from consumers.sign.schedule import Schedule
 from ledger.clock import SystemClock
 from ledger.logs import Logs
-from ledger.state_errors import StateDamagedError
-from projections import authority, keys
+from ledger.state.errors import StateDamagedError
+from projections.roles import authority, keys
 from tests import factory
 from tests.simulation.client import Client
 from tests.simulation.invariants import Oracle
@@ -130,7 +130,9 @@ class World:
     def run(self) -> None:
         """Run the scenario to its end, and check what must hold there."""
         try:
-            with patched({"projections.repository.LENGTH_ABOVE_BYTES": self.scenario.sizes.length_above, **_ONCE}):
+            with patched(
+                {"projections.metadata.repository.LENGTH_ABOVE_BYTES": self.scenario.sizes.length_above, **_ONCE}
+            ):
                 self._run()
         finally:
             for process in self._processes.values():
@@ -381,21 +383,21 @@ class World:
         """The modules under test with this world's clock, threads and sizes."""
         sizes = self.scenario.sizes
         return {
-            "consumers.server.ThreadWorkers": InlineWorkers,
-            "consumers.server.SystemClock": self._clock,
-            "consumers.server.SKIP_FROM": sizes.skip_from,
-            "consumers.signer.monotonic": self._monotonic,
-            "consumers.signer.SigningSealer": self._sealer,
-            "consumers.bulk.partitions.ITEMS_PER_PARTITION": sizes.items_per_partition,
-            "consumers.bulk.partitions._BUFFERED_ITEMS": sizes.buffered_items,
-            "consumers.rounds.BINS_PER_GROUP": sizes.bins_per_group,
-            "consumers.rounds.PROJECTS_PER_GROUP": sizes.projects_per_group,
-            "consumers.renderer.KEPT_FROM_BYTES": sizes.page_bytes,
-            "consumers.tail.KEPT_BYTES": sizes.kept_bytes,
-            "projections.pages.FileCodec.max_entries": sizes.max_entries,
-            "projections.project_list._NameCodec.max_entries": sizes.max_entries,
-            "consumers.rounds.token_hex": lambda _: "",
-            "consumers.rounds.hash": lambda key: crc32(key.encode()),
+            "consumers.service.run.ThreadWorkers": InlineWorkers,
+            "consumers.service.run.SystemClock": self._clock,
+            "consumers.service.run.SKIP_FROM": sizes.skip_from,
+            "consumers.sign.signer.monotonic": self._monotonic,
+            "consumers.sign.signer.SigningSealer": self._sealer,
+            "consumers.work.spill.ITEMS_PER_PARTITION": sizes.items_per_partition,
+            "consumers.work.spill._BUFFERED_ITEMS": sizes.buffered_items,
+            "consumers.render.rounds.serial.BINS_PER_GROUP": sizes.bins_per_group,
+            "consumers.render.rounds.serial.PROJECTS_PER_GROUP": sizes.projects_per_group,
+            "consumers.render.renderer.KEPT_FROM_BYTES": sizes.page_bytes,
+            "consumers.reading.tail.KEPT_BYTES": sizes.kept_bytes,
+            "projections.index.pages.FileCodec.max_entries": sizes.max_entries,
+            "projections.index.project_list._NameCodec.max_entries": sizes.max_entries,
+            "consumers.render.rounds.serial.token_hex": lambda _: "",
+            "consumers.render.rounds.serial.hash": lambda key: crc32(key.encode()),
         }
 
     def _monotonic(self) -> float:
@@ -440,7 +442,7 @@ def _judge_ceremony(current: authority.Authority | None, root_sha256: str, docum
     return _judged[question]
 
 
-_ONCE = {"projections.keys.verify": _verify, "projections.prefix.judge_ceremony": _judge_ceremony}
+_ONCE = {"projections.roles.keys.verify": _verify, "projections.log.prefix.judge_ceremony": _judge_ceremony}
 
 
 @contextmanager

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
+from projections.log.prefix import Prefix
 from projections.outcomes import Outcome
-from projections.prefix import Prefix
 from schemas.codec import Rejection
 from tests import factory
 from tests.factory import Make, Team, digest

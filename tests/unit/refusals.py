@@ -1,12 +1,12 @@
-"""What `ledger.distributions` may say of a file: either facts that the ledger accepts, or a refusal in words."""
+"""What `ledger.distributions.reading` may say of a file: facts that the ledger accepts, or a refusal in words."""
 
 from pathlib import Path
 
 import msgspec
 import pytest
 
-from ledger.distributions import Distribution, DistributionError, read_distribution
-from projections.names import check_filename, normalise
+from ledger.distributions.reading import Distribution, DistributionError, read_distribution
+from projections.index.names import check_filename, normalise
 from schemas.events import FileUploadedData
 
 

@@ -1,4 +1,4 @@
-"""`ledger.archives`: archives that are damaged, or made to do harm, are refused in words and in little memory."""
+"""`ledger.distributions.archives`: archives that are damaged or hostile are refused in words and in little memory."""
 
 import io
 import os
@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from ledger import archives
-from ledger.distributions import read_distribution
+from ledger.distributions import archives
+from ledger.distributions.reading import read_distribution
 from tests.distributions import build_metadata, build_sdist, build_wheel, pack_gzip, pack_tar, pack_zip
 from tests.unit.refusals import refusal
 

@@ -14,12 +14,12 @@ from securesystemslib.signer import CryptoSigner
 from tuf.api.metadata import Metadata, Root, Targets
 from tuf.api.serialization.json import CanonicalJSONSerializer
 
-from projections.authority import Authority, Settings, UpgradeNeededError, Void, judge_ceremony
-from projections.bins import Layout
-from projections.chain import Head
-from projections.documents import read_document
-from projections.prefix import NotALedgerError, Prefix, restore, save
-from projections.repository import RoleEntry, SnapshotTable, signed_file
+from projections.log.prefix import NotALedgerError, Prefix, restore, save
+from projections.metadata.bins import Layout
+from projections.metadata.repository import RoleEntry, SnapshotTable, signed_file
+from projections.publications import Head
+from projections.roles.authority import Authority, Settings, UpgradeNeededError, Void, judge_ceremony
+from projections.roles.documents import read_document
 from schemas import canonical
 from tests import factory
 from tests.factory import Files, Make, Team, authority_of, digest

@@ -5,15 +5,15 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consumers.bulk import carriers, tasks
-from consumers.bulk.carriers import Sent
-from consumers.bulk.tasks import Batch, FoldedPart, ToKeep, pack_targets, unpack_targets, write_targets
-from consumers.edition import Choice
-from consumers.outlets import Nowhere
-from consumers.runs import Stamp
-from projections.bins import Layout, TargetChange
-from projections.operations import ProjectAct
-from projections.prefix import Routed
+from consumers.reading.runs import Stamp
+from consumers.render import carriers, tasks
+from consumers.render.carriers import Sent
+from consumers.render.edition import Choice
+from consumers.render.outlets import Nowhere
+from consumers.render.tasks import Batch, FoldedPart, ToKeep, pack_targets, unpack_targets, write_targets
+from projections.log.operations import ProjectAct
+from projections.log.prefix import Routed
+from projections.metadata.bins import Layout, TargetChange
 
 LAYOUT = Layout(6)
 PARTS = 4

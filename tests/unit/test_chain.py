@@ -11,9 +11,17 @@ from hypothesis import strategies as st
 from securesystemslib.signer import CryptoSigner
 from tuf.api.metadata import Metadata, Root, Timestamp
 
-from projections.authority import Authority, Settings, Void
-from projections.bins import Layout
-from projections.chain import (
+from projections.log.prefix import Ledger, Prefix
+from projections.metadata.bins import Layout
+from projections.metadata.repository import (
+    SnapshotTable,
+    bin_payload,
+    signed_file,
+    timestamp_payload,
+    unpack_signatures,
+)
+from projections.outcomes import Outcome
+from projections.publications import (
     Head,
     LogTooShortError,
     OpenClaim,
@@ -24,9 +32,7 @@ from projections.chain import (
     judge_claimant,
     judge_publication,
 )
-from projections.outcomes import Outcome
-from projections.prefix import Ledger, Prefix
-from projections.repository import SnapshotTable, bin_payload, signed_file, timestamp_payload, unpack_signatures
+from projections.roles.authority import Authority, Settings, Void
 from schemas.codec import decode_publication_record, encode_record, encode_signed
 from schemas.publications import Claim, Publication, Record, Seal
 from tests import factory

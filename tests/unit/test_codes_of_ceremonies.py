@@ -16,10 +16,10 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from securesystemslib.signer import CryptoSigner, SSlibKey
 
-from projections.authority import BIN_PATTERNS, Settings, Void, judge_ceremony
-from projections.bins import Layout
+from projections.log.prefix import Prefix
+from projections.metadata.bins import Layout
 from projections.outcomes import Outcome
-from projections.prefix import Prefix
+from projections.roles.authority import BIN_PATTERNS, Settings, Void, judge_ceremony
 from schemas import canonical
 from schemas.codec import encode_event
 from tests import factory

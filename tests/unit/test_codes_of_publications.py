@@ -12,8 +12,10 @@ import msgspec
 import pytest
 from securesystemslib.signer import CryptoSigner
 
-from projections.authority import Settings, Void
-from projections.chain import (
+from projections.log.prefix import Prefix
+from projections.metadata.repository import SnapshotTable
+from projections.outcomes import Outcome
+from projections.publications import (
     first_head,
     judge_claim,
     judge_claim_alone,
@@ -21,9 +23,7 @@ from projections.chain import (
     judge_claimant,
     judge_publication,
 )
-from projections.outcomes import Outcome
-from projections.prefix import Prefix
-from projections.repository import SnapshotTable
+from projections.roles.authority import Settings, Void
 from schemas.codec import Rejection, decode_publication_record, encode_record
 from schemas.publications import MAX_PUBLICATION_BYTES, Claim, Publication, Record, Seal
 from tests import factory

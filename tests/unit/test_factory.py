@@ -1,6 +1,6 @@
 """The factory itself: the same arguments give the same bytes, and its defaults are accepted."""
 
-from projections.prefix import Prefix
+from projections.log.prefix import Prefix
 from schemas.codec import EVENT_TYPES, encode_event
 from tests import factory
 from tests.factory import Make, Team

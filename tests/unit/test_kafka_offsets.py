@@ -5,8 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ledger.logs import LogConflictError
-from ledger.logs.kafka_offsets import Offsets
-from ledger.logs.kafka_topics import EVENTS_MAX_BYTES, drift, topic_settings
+from ledger.logs.kafka.offsets import Offsets
+from ledger.logs.kafka.topics import EVENTS_MAX_BYTES, drift, topic_settings
 
 # The offsets of a log: how many markers stand before each record.
 LOGS = st.lists(st.integers(0, 3), max_size=30).map(

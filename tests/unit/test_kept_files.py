@@ -9,13 +9,13 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from consumers.state import load_aggregates
-from ledger.files import StorageError
-from ledger.kept_files import KeptFiles
-from ledger.state_errors import StateDamagedError
-from ledger.storage import DirectoryStorage
-from ledger.store import ChunkRow, PageRow, ReadingStore, Store, finish, kept_name
-from projections.pages import read_facts
+from consumers.state.records import load_aggregates
+from ledger.disk.files import StorageError
+from ledger.state.errors import StateDamagedError
+from ledger.state.kept_files import KeptFiles
+from ledger.state.store import ChunkRow, PageRow, ReadingStore, Store, finish, kept_name
+from ledger.storage.directory import DirectoryStorage
+from projections.index.pages import read_facts
 
 
 async def opened(tmp_path: Path) -> Store:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from projections.merkle import EMPTY_ROOT, MAX_LEAF_BYTES, Tree, leaf_hash
+from projections.log.merkle import EMPTY_ROOT, MAX_LEAF_BYTES, Tree, leaf_hash
 
 
 def naive_root(leaves: list[bytes]) -> bytes:

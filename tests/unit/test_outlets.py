@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from consumers.outlets import TIMESTAMP, PublicOutlet
+from consumers.render.outlets import TIMESTAMP, PublicOutlet
 from ledger.logs import LogConflictError
-from ledger.storage import DirectoryStorage
+from ledger.storage.directory import DirectoryStorage
 
 KEPT_UP_TO = 5
 

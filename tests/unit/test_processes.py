@@ -9,8 +9,8 @@ from time import sleep
 
 import pytest
 
-from consumers.bulk import processes as module
-from consumers.bulk.processes import WORTH_ROUNDS, WORTH_RUNNING, Processes
+from consumers.work import processes as module
+from consumers.work.processes import WORTH_ROUNDS, WORTH_RUNNING, Processes
 
 
 def square(number: int) -> int:

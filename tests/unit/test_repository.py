@@ -16,10 +16,8 @@ from tuf.api.serialization.json import CanonicalJSONSerializer
 from tuf.ngclient._internal.trusted_metadata_set import TrustedMetadataSet
 from tuf.ngclient.config import EnvelopeType
 
-from projections.authority import Authority, Settings
-from projections.bins import Layout, target_entry
-from projections.chain import Head, OpenClaim
-from projections.repository import (
+from projections.metadata.bins import Layout, target_entry
+from projections.metadata.repository import (
     LENGTH_ABOVE_BYTES,
     RoleEntry,
     SnapshotTable,
@@ -32,6 +30,8 @@ from projections.repository import (
     timestamp_payload,
     unpack_signatures,
 )
+from projections.publications import Head, OpenClaim
+from projections.roles.authority import Authority, Settings
 from schemas.publications import Publication
 from tests import factory
 from tests.factory import Make, Team, authority_of, digest

@@ -11,8 +11,8 @@ from typing import NamedTuple
 
 import pytest
 
-from projections.authority import Settings
 from projections.outcomes import Outcome
+from projections.roles.authority import Settings
 from projections.text import clean
 from schemas import events
 from schemas.codec import encode_event

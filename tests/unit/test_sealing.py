@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 from securesystemslib.signer import CryptoSigner, Signature, Signer, SSlibKey
 
-from consumers.edition import DivergenceError
-from consumers.sealing import SNAPSHOT, CheckingSealer, SigningSealer
-from ledger.signers import Keyring, SignerError, generate_key_file
-from projections.keys import RoleKeys
-from projections.repository import pack_digest
+from consumers.render.edition import DivergenceError
+from consumers.render.sealing import SNAPSHOT, CheckingSealer, SigningSealer
+from ledger.keys.keyring import Keyring, SignerError, generate_key_file
+from projections.metadata.repository import pack_digest
+from projections.roles.keys import RoleKeys
 
 PAYLOAD = b'{"_type":"targets"}'
 

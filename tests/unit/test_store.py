@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from ledger.state_errors import StateDamagedError
-from ledger.store import ChunkRow, JudgedRow, Store
+from ledger.state.errors import StateDamagedError
+from ledger.state.store import ChunkRow, JudgedRow, Store
 
 CHUNK = ChunkRow("project:a", "", b"facts", b"body", b"")
 

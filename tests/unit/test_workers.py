@@ -6,7 +6,7 @@ from time import sleep
 
 import pytest
 
-from consumers.workers import Behind, ThreadWorkers, run_each
+from consumers.work.workers import Behind, ThreadWorkers, run_each
 
 
 async def test_results_are_in_the_order_of_items() -> None:

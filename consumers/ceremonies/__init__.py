@@ -1,0 +1,1 @@
+"""Ceremonies: offline roles are drafted, signed and put on the log."""

@@ -1,0 +1,1 @@
+"""The command line. Only modules in this package import click and rich."""

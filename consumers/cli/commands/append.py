@@ -1,0 +1,104 @@
+"""`tuf-ledger append`: events from a file."""
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+import click
+
+from consumers.cli.answers import report_answers, wait_options
+from consumers.cli.shared import (
+    No,
+    configure_logging,
+    json_option,
+    ledger_options,
+    open_context,
+    plural,
+    print_json,
+    progress,
+    runs_async,
+    say,
+)
+from consumers.produce.appending import BATCH, Appended, append_in_batches, wait_for
+from consumers.produce.lookup import open_events
+from ledger.logs import Log
+from schemas.codec import Rejection, decode_event
+
+
+@click.command()
+@click.argument("file", type=click.File("rb"), default="-")
+@ledger_options
+@click.option("--keep-going", is_flag=True, help="Leave out bad lines and go on after them.")
+@wait_options
+@json_option
+@runs_async
+async def append(
+    *,
+    file: BinaryIO,
+    folder: Path,
+    log: str | None,
+    keep_going: bool,
+    wait: bool,
+    wait_seconds: float,
+    as_json: bool,
+) -> None:
+    """Append events, one JSON object a line, from FILE or standard input.
+
+    Each line is checked against its schema (`schemas/json/`) and appended as it stands. At a bad line the command
+    stops: the lines before it are appended, nothing after it is. Appending a line again does no harm.
+
+    \b
+    Example:
+      tuf-ledger append events.ndjson --wait
+    """
+    context = open_context(folder, log)
+    configure_logging(context.config.logging, default_level="warning")
+    async with open_events(context) as (events, _):
+        appended, bad = await _append(events, file, keep_going=keep_going)
+    if wait and appended:
+        report_answers(await wait_for(context, appended, wait_seconds), as_json=as_json)
+    elif as_json:
+        for each in appended:
+            print_json({"line": int(each.label.removeprefix("line ")), "record": each.record, "digest": each.digest})
+    else:
+        click.echo(f"Appended {plural(len(appended), 'event')}.")
+    if bad:
+        went_on = "left out" if keep_going else "nothing from it on was appended; --keep-going leaves bad lines out"
+        raise No(f"{plural(bad, 'bad line')}: {went_on}")
+
+
+async def _append(log: Log, file: BinaryIO, *, keep_going: bool) -> tuple[list[Appended], int]:
+    """Append the lines of a file; gives what was appended, and the number of bad lines."""
+    appended: list[Appended] = []
+    good: list[tuple[bytes, str]] = []
+    bad = 0
+    with progress("Appending") as advance:
+        for number, line in _lines(file):
+            event = decode_event(line)
+            if isinstance(event, Rejection):
+                bad += 1
+                say(f"line {number}:", f"{event.code}: {event.detail}")
+                if not keep_going:
+                    break
+                continue
+            good.append((line, f"line {number}"))
+            if len(good) >= BATCH:
+                async for batch in append_in_batches(log, good):
+                    appended.extend(batch)
+                good = []
+                advance(len(appended), None)
+        async for batch in append_in_batches(log, good):
+            appended.extend(batch)
+    return appended, bad
+
+
+def _lines(file: BinaryIO) -> Iterator[tuple[int, bytes]]:
+    """Lines with their numbers, from 1; empty ones are left out."""
+    try:
+        for number, line in enumerate(file, 1):
+            text = line.strip(b" \t\r\n")
+            if text:
+                yield number, text
+    except OSError as error:
+        raise No(f"{getattr(file, 'name', sys.stdin.name)} cannot be read: {error.strerror}") from error

@@ -1,0 +1,192 @@
+"""`tuf-ledger ceremony`: new offline roles, signed with the development keys."""
+
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import click
+import msgspec
+from securesystemslib.signer import SSlibKey
+
+from consumers.ceremonies.development import DevelopmentKeys, make_plan, roles_signed, sign_plan
+from consumers.cli.commands.init import read_layout, seconds
+from consumers.cli.shared import (
+    Duration,
+    No,
+    Usage,
+    configure_logging,
+    json_option,
+    ledger_options,
+    open_context,
+    print_json,
+    runs_async,
+)
+from consumers.context import Context
+from consumers.produce.appending import Appended, append_in_batches, wait_for
+from consumers.produce.lookup import open_events, prefix_at_end
+from consumers.service.run import publish_once
+from consumers.sign.schedule import Schedule
+from consumers.work.processes import WORTH_ROUNDS, start_server
+from ledger.clock import SystemClock
+from projections.metadata.bins import Layout
+from projections.roles.authority import Authority, Settings, Void
+from schemas.codec import encode_event
+
+WAIT_SECONDS = 600.0
+
+
+@click.command()
+@click.option("--renew", is_flag=True, help="Sign all three roles again, with a new expiry.")
+@click.option("--rotate-online", is_flag=True, help="Planned rotation: a new online key, in two roots without a gap.")
+@click.option(
+    "--replace-online", is_flag=True, help="Emergency: a new online key in one root; the old one stops at once."
+)
+@click.option("--bins", type=int, metavar="N", help="Another number of bins.")
+@click.option("--delegation", type=click.Choice(["succinct", "prefixes"]), help="How bins are delegated.")
+@click.option("--bin-expiry", type=Duration(), help="How long a bin is valid.")
+@click.option("--snapshot-expiry", type=Duration(), help="How long a snapshot is.")
+@click.option("--timestamp-expiry", type=Duration(), help="How long a timestamp is.")
+@click.option("--html/--no-html", default=None, help="Whether pages are targets as HTML too.")
+@click.option("--project-list-interval", type=Duration(), help="Least time between two lists of all projects.")
+@click.option("--floor", type=click.IntRange(min=1), metavar="N", help="Least number of publications to come.")
+@click.option("--void", metavar="NUMBER:SHA256", help="Pass over a publication that diverges (docs/operators.md).")
+@ledger_options
+@json_option
+@runs_async
+async def ceremony(
+    *,
+    renew: bool,
+    rotate_online: bool,
+    replace_online: bool,
+    bins: int | None,
+    delegation: str | None,
+    void: str | None,
+    folder: Path,
+    log: str | None,
+    as_json: bool,
+    **changes: Any,
+) -> None:
+    """Change keys, settings or bins: sign new offline roles with the development keys, append them, and publish.
+
+    It is for ledgers whose offline keys `tuf-ledger init` made. A ceremony with keys elsewhere appends the same event.
+
+    \b
+    Example:
+      tuf-ledger ceremony --rotate-online
+      tuf-ledger ceremony --bins 1024
+    """
+    context = open_context(folder, log)
+    configure_logging(context.config.logging, default_level="warning")
+    if rotate_online and replace_online:
+        raise Usage("--rotate-online and --replace-online exclude each other")
+    asked = [renew, rotate_online, replace_online, bins, delegation, void, *changes.values()]
+    if not any(each is not None and each is not False for each in asked) and changes["html"] is None:
+        raise Usage("nothing to change; see --help")
+    voided = _void(void)
+    end = await prefix_at_end(context)
+    if end.authority is None:
+        raise No("this ledger has no root yet")
+    if voided is not None and changes["floor"] is None:
+        changes["floor"] = max(end.authority.settings.floor, voided.number + 1)
+    step = _Step(context, end.authority, renew=renew, as_json=as_json)
+    layout = _layout(end.authority.layout, bins, delegation)
+    settings = _settings(end.authority.settings, changes)
+    if (rotate_online or replace_online) and layout.count >= WORTH_ROUNDS:
+        start_server()  # all bins will be signed; until then there are documents to be signed and read
+    old = end.authority.online.keys
+    if not rotate_online and not replace_online:
+        await step.sign(old, layout, settings, voided, "new offline roles")
+        return
+    new = step.keys.create_online()
+    if rotate_online:
+        # With one root instead of two, clients fail between its appearance and the new timestamp's.
+        await step.sign((*old, new), layout, settings, voided, "rotation of the online key, first of two: old and new")
+    await step.sign((new,), layout, settings, voided, "rotation of the online key: the new one alone")
+
+
+class _Step:
+    """One `roles.signed` after the other, each covered by a publication before the next."""
+
+    def __init__(self, context: Context, authority: Authority, *, renew: bool, as_json: bool) -> None:
+        self.keys = DevelopmentKeys(context.path("keys"))
+        self._context = context
+        self._authority = authority
+        self._renew = renew
+        self._as_json = as_json
+
+    async def sign(
+        self, online: tuple[SSlibKey, ...], layout: Layout, settings: Settings, void: Void | None, comment: str
+    ) -> None:
+        now = SystemClock().now()
+        plan = make_plan(self.keys, online, layout, settings, now=now, void=void)
+        documents = sign_plan(self.keys, plan, self._authority, renew=self._renew)
+        event = encode_event(roles_signed(documents, now, comment))
+        number = await self._publish(event, comment)
+        end = await prefix_at_end(self._context)
+        if end.authority is None or end.authority.root.version == self._authority.root.version:
+            raise No("the ceremony was rejected: `tuf-ledger rejected` says why")
+        self._authority = end.authority
+        version = end.authority.root.version
+        if self._as_json:
+            print_json({"root": version, "publication": number, "documents": sorted(documents), "comment": comment})
+        else:
+            click.echo(f"Root {version} ({comment}) is in force from publication {number} on.")
+
+    async def _publish(self, event: bytes, comment: str) -> int:
+        """Append an event and see to it that a publication covers it; its number."""
+        appended: list[Appended] = []
+        async with open_events(self._context) as (log, _):
+            async for batch in append_in_batches(log, [(event, comment)]):
+                appended.extend(batch)
+        await self._retire()
+        if not self._context.store("signer").is_locked():
+            await publish_once(self._context, Schedule(interval_seconds=0, grace_seconds=0))
+        (answer,) = await wait_for(self._context, appended, WAIT_SECONDS)
+        return answer.publication
+
+    async def _retire(self) -> None:
+        """Retire the online keys that root no longer lists, whatever becomes of the publication: it may be a theft.
+
+        While signing is held below that root, the keys before it go on renewing what was published.
+        """
+        end = await prefix_at_end(self._context)
+        if end.authority is not None and end.held_at is None:
+            for key in self._authority.online.keys:
+                if key.keyid not in end.authority.online.keyids:
+                    self.keys.retire_online(key.keyid)
+
+
+def _layout(current: Layout, bins: int | None, delegation: str | None) -> Layout:
+    succinct = current.succinct if delegation is None else delegation == "succinct"
+    if bins is None and succinct == current.succinct:
+        return current
+    wished = read_layout(current.count if bins is None else bins, succinct=succinct)
+    return Layout(wished.bits, current.prefix, succinct)
+
+
+def _settings(current: Settings, changes: dict[str, Any]) -> Settings:
+    wished: dict[str, Any] = {}
+    for option in ("bin_expiry", "snapshot_expiry", "timestamp_expiry"):
+        duration: timedelta | None = changes[option]
+        if duration is not None:
+            wished[f"{option}_seconds"] = seconds(duration, f"--{option.replace('_', '-')}")
+    if changes["project_list_interval"] is not None:
+        interval = changes["project_list_interval"]
+        wished["project_list_seconds"] = seconds(interval, "--project-list-interval", least=0, most=7)
+    if changes["html"] is not None:
+        wished["html_pages"] = changes["html"]
+    if changes["floor"] is not None:
+        wished["floor"] = changes["floor"]
+    return msgspec.structs.replace(current, **wished)
+
+
+def _void(text: str | None) -> Void | None:
+    if text is None:
+        return None
+    number, _, digest = text.partition(":")
+    try:
+        return msgspec.convert({"number": int(number), "digest": digest}, Void)
+    except (ValueError, msgspec.ValidationError) as error:
+        raise Usage(
+            f"--void {text!r}: it must be the publication's number, a colon, and its record's SHA-256"
+        ) from error

@@ -1,0 +1,272 @@
+"""`tuf-ledger yank`, `unyank`, `remove`, `restore` and `status`: changes of what is published."""
+
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any, NamedTuple, ParamSpec
+
+import click
+
+from consumers.cli.answers import report_answers, wait_options
+from consumers.cli.commands.add import actor
+from consumers.cli.shared import (
+    No,
+    Usage,
+    configure_logging,
+    json_option,
+    ledger_options,
+    open_context,
+    print_json,
+    runs_async,
+)
+from consumers.context import Context
+from consumers.produce.appending import Appended, append_in_batches, make_event, wait_for
+from consumers.produce.lookup import KnownProject, look_up, open_events
+from ledger.clock import SystemClock
+from ledger.state.errors import StoreError
+from projections.index.names import normalise, release_key, split_filename
+
+P = ParamSpec("P")
+
+STATUSES = ("active", "archived", "quarantined", "deprecated")
+
+
+class Target(NamedTuple):
+    """What a command is about: a project, one of its releases, or one of its files."""
+
+    project: str
+    version: str | None = None
+    filename: str | None = None
+
+
+def read_target(text: str) -> Target:
+    """Read FILENAME, NAME==VERSION or NAME.
+
+    Raises:
+        Usage: it is none of them.
+    """
+    name, equals, version = text.partition("==")
+    if equals:
+        if not name.strip() or not version.strip():
+            raise Usage(f"{text!r} is no NAME==VERSION")
+        return Target(normalise(name.strip()), version=version.strip())
+    parts = split_filename(text)
+    if parts is not None:
+        return Target(parts[0], filename=text)
+    return Target(normalise(text.strip()))
+
+
+def change_command(function: Callable[P, Awaitable[list[tuple[str, dict[str, Any]]]]]) -> click.Command:
+    """Make a command that appends the events a function decides on.
+
+    The function gets the context, the target and the reason, and gives types and data of events about the project.
+    """
+
+    @click.argument("target", metavar="TARGET")
+    @click.option("--reason", help="Why, for people to read.")
+    @ledger_options
+    @wait_options
+    @json_option
+    @runs_async
+    async def command(
+        *,
+        target: str,
+        reason: str | None,
+        folder: Path,
+        log: str | None,
+        wait: bool,
+        wait_seconds: float,
+        as_json: bool,
+        **options: Any,
+    ) -> None:
+        context = open_context(folder, log)
+        configure_logging(context.config.logging, default_level="warning")
+        found = read_target(target)
+        changes = await function(context, found, reason, **options)  # type: ignore[arg-type]
+        now = SystemClock().now()
+        events = [
+            (make_event(kind, found.project, data, now=now, actor=actor()), _label(kind, found, data))
+            for kind, data in changes
+        ]
+        await _append(context, events, wait=wait, wait_seconds=wait_seconds, as_json=as_json)
+
+    command.__doc__ = function.__doc__
+    return click.command(function.__name__)(command)
+
+
+def _label(kind: str, target: Target, data: dict[str, Any]) -> str:
+    about = data.get("filename") or (f"{target.project}=={data['version']}" if "version" in data else target.project)
+    return f"{kind.removesuffix('.v1')} {about}"
+
+
+async def _append(
+    context: Context, events: list[tuple[bytes, str]], *, wait: bool, wait_seconds: float, as_json: bool
+) -> None:
+    appended: list[Appended] = []
+    async with open_events(context) as (event_log, _):
+        async for batch in append_in_batches(event_log, events):
+            appended.extend(batch)
+    if wait:
+        report_answers(await wait_for(context, appended, wait_seconds), as_json=as_json)
+        return
+    for each in appended:
+        if as_json:
+            print_json({"event": each.label, "record": each.record, "digest": each.digest})
+        else:
+            click.echo(f"Appended {each.label} as event {each.record}.")
+
+
+def _file_or_release(target: Target, verb: str, reason: str | None) -> list[tuple[str, dict[str, Any]]]:
+    if target.filename is not None:
+        return [(f"file.{verb}.v1", {"filename": target.filename, "reason": reason})]
+    if target.version is not None:
+        return [(f"release.{verb}.v1", {"version": target.version, "reason": reason})]
+    raise Usage(f"name a file or a release ({target.project}==VERSION): whole projects are not yanked (PEP 592)")
+
+
+@change_command
+async def yank(context: Context, target: Target, reason: str | None) -> list[tuple[str, dict[str, Any]]]:
+    """Yank a file or a release (PEP 592): installers pass over it unless it is asked for by its exact version.
+
+    TARGET is FILENAME or NAME==VERSION. A release's yank holds for files that are added later, too.
+
+    \b
+    Example:
+      tuf-ledger yank six==1.16.0 --reason "broken metadata" --wait
+    """
+    return _file_or_release(target, "yanked", reason)
+
+
+@change_command
+async def unyank(context: Context, target: Target, reason: str | None) -> list[tuple[str, dict[str, Any]]]:
+    """Take a yank back.
+
+    TARGET is FILENAME or NAME==VERSION. Undoing a release's yank leaves files' own yanks as they are.
+
+    \b
+    Example:
+      tuf-ledger unyank six==1.16.0
+    """
+    return _file_or_release(target, "unyanked", reason)
+
+
+@change_command
+async def remove(context: Context, target: Target, reason: str | None) -> list[tuple[str, dict[str, Any]]]:
+    """Remove a file, a release or a project from the index. Its filenames stay taken, its history stays on the log.
+
+    TARGET is FILENAME, NAME==VERSION or NAME.
+
+    \b
+    Example:
+      tuf-ledger remove six-1.16.0-py2.py3-none-any.whl --reason malware
+    """
+    if target.filename is None and target.version is None:
+        return [("project.removed.v1", {"reason": reason})]
+    return _file_or_release(target, "removed", reason)
+
+
+@change_command
+async def restore(context: Context, target: Target, reason: str | None) -> list[tuple[str, dict[str, Any]]]:
+    """Offer removed files again, with the bytes they had; or bring a removed project back, without files.
+
+    TARGET is FILENAME, NAME==VERSION (all removed files of a release) or NAME.
+
+    \b
+    Example:
+      tuf-ledger restore six==1.16.0
+    """
+    project = await _known(context, target)
+    if target.filename is None and target.version is None:
+        return [("project.created.v1", {})]
+    chosen = [
+        facts
+        for name, facts in sorted(project.files.items())
+        if facts.removed
+        and target.filename in {None, name}
+        and (target.version is None or release_key(target.version) == facts.release)
+    ]
+    if not chosen:
+        raise No(f"there is no removed file {target.filename or f'of {target.project}=={target.version}'}")
+    return [
+        ("file.restored.v1", {"filename": facts.filename, "sha256": facts.sha256, "reason": reason}) for facts in chosen
+    ]
+
+
+async def _known(context: Context, target: Target) -> KnownProject:
+    found = await look_up(context, [target.project])
+    if found.number == 0 and found.problem:
+        raise StoreError(found.problem)
+    if found.number == 0:
+        raise No("no consumer has run here yet, so nothing is known of files: `tuf-ledger publish` first")
+    if target.project not in found.projects:
+        raise No(f"there is no project {target.project} as of publication {found.number}")
+    return found.projects[target.project]
+
+
+@click.command()
+@click.argument("target", metavar="TARGET")
+@click.argument("new", metavar="[STATUS]", required=False, type=click.Choice(STATUSES))
+@click.option("--reason", help="Why, for people to read.")
+@ledger_options
+@wait_options
+@json_option
+@runs_async
+async def status(
+    *,
+    target: str,
+    new: str | None,
+    reason: str | None,
+    folder: Path,
+    log: str | None,
+    wait: bool,
+    wait_seconds: float,
+    as_json: bool,
+) -> None:
+    """Show the status of a project, a release or a file, or give a project another one (PEP 792).
+
+    TARGET is FILENAME, NAME==VERSION or NAME; STATUS is active, archived, quarantined or deprecated. An archived or
+    quarantined project takes no uploads; a quarantined one shows no files.
+
+    \b
+    Example:
+      tuf-ledger status six
+      tuf-ledger status six archived --reason "no longer maintained"
+    """
+    context = open_context(folder, log)
+    configure_logging(context.config.logging, default_level="warning")
+    found = read_target(target)
+    if new is None:
+        _show(await _known(context, found), found, as_json=as_json)
+        return
+    if found.version is not None or found.filename is not None:
+        raise Usage("only a project has a status of its own; releases and files are yanked, removed or quarantined")
+    kind, data = "project.status_changed.v1", {"status": new, "reason": reason}
+    event = make_event(kind, found.project, data, now=SystemClock().now(), actor=actor())
+    label = _label(kind, found, data)
+    await _append(context, [(event, label)], wait=wait, wait_seconds=wait_seconds, as_json=as_json)
+
+
+def _show(project: KnownProject, target: Target, *, as_json: bool) -> None:
+    header = project.header
+    files = [
+        {
+            "filename": facts.filename,
+            "version": facts.version,
+            "sha256": facts.sha256,
+            "length": facts.length,
+            "uploaded_at": facts.uploaded_at,
+            "state": "removed" if facts.removed else "listed" if header.lists(facts) else "hidden",
+            "yanked": facts.yanked if facts.yanked is not None else header.releases[facts.release].yanked,
+        }
+        for name, facts in sorted(project.files.items())
+        if target.filename in {None, name} and (target.version is None or release_key(target.version) == facts.release)
+    ]
+    if not files and (target.filename or target.version):
+        raise No(f"{project.name} has no {target.filename or f'release {target.version}'}")
+    overall = "removed" if header.removed else header.status
+    if as_json:
+        print_json({"project": project.name, "status": overall, "reason": header.reason, "files": files})
+        return
+    click.echo(f"{project.name}: {overall}{f' ({header.reason})' if header.reason else ''}")
+    for each in files:
+        yanked = "" if each["yanked"] is None else f", yanked{': ' + str(each['yanked']) if each['yanked'] else ''}"
+        click.echo(f"  {each['filename']}  {each['state']}{yanked}")

@@ -1,0 +1,274 @@
+"""`tuf-ledger demo`: the whole story on real files, in a folder of its own."""
+
+import http.server
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from hashlib import sha256
+from pathlib import Path
+from typing import NamedTuple
+
+import click
+import orjson
+from tuf.api.exceptions import DownloadError, RepositoryError
+from tuf.ngclient import Updater
+
+from consumers.cli.shared import No, translated
+from ledger.config import ConfigError
+from ledger.distributions.reading import find_distributions, read_distribution
+
+PACKAGES = ("six==1.17.0", "idna==3.10", "iniconfig==2.1.0", "packaging==25.0")
+SOURCE_PACKAGE = "six==1.17.0"
+
+
+@click.command()
+@click.argument("files", nargs=-1, metavar="[FILE…]", type=click.Path(path_type=Path, exists=True))
+@click.option(
+    "--keep",
+    metavar="DIR",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Work in this new folder and leave it there to look around.",
+)
+def demo(*, files: tuple[Path, ...], keep: Path | None) -> None:
+    """Show what the ledger does, on real distribution files, in under two minutes. No server is needed.
+
+    Without FILEs, pip downloads a few small packages. Every line that begins with $ is a command that you can try.
+
+    \b
+    Example:
+      tuf-ledger demo --keep tour
+    """
+    with translated():
+        files = tuple(path.absolute() for path in files)  # commands run in the demonstration's own folder
+        if keep is not None:
+            if keep.exists() and any(keep.iterdir()):
+                raise ConfigError(f"{keep} is not empty; --keep needs a new folder")
+            keep.mkdir(parents=True, exist_ok=True)
+            _Story(keep.resolve()).tell(files)
+            click.echo(f"\nEverything is in {keep}: try `tuf-ledger info --ledger {keep}/index`.")
+        else:
+            with tempfile.TemporaryDirectory(prefix="tuf-ledger-demo-") as folder:
+                _Story(Path(folder)).tell(files)
+
+
+class _Story:
+    """The steps, in order."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._index = folder / "index"
+        self._public = self._index / "public"
+        self._step = 0
+
+    def tell(self, files: tuple[Path, ...]) -> None:
+        self._title("Some real distribution files")
+        downloads = files or _download(self._folder / "downloads")
+        found = next(find_distributions(downloads), None)
+        if found is None:
+            raise No("there are no wheels or source distributions (*.whl, *.tar.gz, *.zip) there")
+        chosen = read_distribution(found)
+
+        self._title("A new ledger: two logs, a first root, and its first publication")
+        self._run("init", "index", "--origin", "demo.localhost/index", "--timestamp-expiry", "1h")
+
+        self._title("The index uploads them: each is an event on the log; a publication covers them")
+        self._run("add", "--ledger", "index", *(str(path) for path in downloads))
+        self._run("publish", "--ledger", "index")
+
+        with _serve(self._public) as url:
+            client = _Client(self._folder / "client", self._public, url)
+            self._title("python-tuf's own client checks every signature from the first root on")
+            click.echo(client.check())
+
+            self._title("A release turns out to be broken: it is yanked, for everybody to see")
+            release = f"{chosen.project}=={chosen.version}"
+            self._run("yank", "--ledger", "index", release, "--reason", "breaks on leap days")
+            self._run("publish", "--ledger", "index")
+            click.echo(client.check())
+
+            self._title("The online key is rotated, in two steps, so that no client ever fails")
+            self._run("ceremony", "--ledger", "index", "--rotate-online")
+            click.echo(client.check())
+
+        self._title("Somebody else rebuilds everything from a copy of the log, without any key")
+        shutil.copytree(self._index / "log", self._folder / "elsewhere" / "log")
+        self._run(
+            "rebuild",
+            "--log",
+            "sqlite:elsewhere/log",
+            "--to",
+            "elsewhere/public",
+            "--all-versions",
+            "--files",
+            "index/public",
+        )
+        click.echo(_compare(self._public, self._folder / "elsewhere" / "public"))
+
+        self._title("An attacker changes one byte of a served file: verification names it")
+        changed = next(path for path in sorted(self._public.glob("targets/packages/*/*/*/*")) if path.suffix == ".whl")
+        data = bytearray(changed.read_bytes())
+        data[len(data) // 2] ^= 1
+        changed.write_bytes(data)
+        self._run(
+            "verify",
+            "--ledger",
+            "index",
+            "--root",
+            "elsewhere/public/metadata/1.root.json",
+            "--served",
+            "index/public",
+            answer=1,
+        )
+        click.echo(SUMMARY)
+
+    def _title(self, text: str) -> None:
+        self._step += 1
+        click.secho(f"\n{self._step}. {text}", bold=True)
+
+    def _run(self, *arguments: str, answer: int = 0) -> None:
+        """Run a command of ours as a user would, and show it with its output."""
+        shown = " ".join(_shorten(each) for each in arguments)
+        click.secho(f"$ tuf-ledger {shown}", fg="cyan")
+        command = [sys.executable, "-m", "consumers.cli.main", *arguments]
+        done = subprocess.run(command, cwd=self._folder, capture_output=True, text=True, check=False)
+        click.echo(_indent(done.stdout + done.stderr))
+        if done.returncode != answer:
+            raise No(f"that command ended with exit code {done.returncode}, where {answer} was expected")
+
+
+SUMMARY = """
+What happened
+  Every upload, yank and key rotation is an event on a log that only grows. The metadata that installers check
+  is computed from it, and the signatures are on a second log. So anyone with a copy of the two logs, and no key,
+  gets every byte that was ever published, and sees at once what was not: a changed file, or metadata that
+  somebody signed with a stolen key."""
+
+
+class _Client:
+    """A TUF client as an installer has it: a first root, a cache, and a repository's URL."""
+
+    def __init__(self, folder: Path, public: Path, url: str) -> None:
+        self._cache = folder / "metadata"
+        self._targets = folder / "targets"
+        self._targets.mkdir(parents=True)
+        self._root = (public / "metadata" / "1.root.json").read_bytes()
+        self._url = url
+
+    def check(self) -> str:
+        """Refresh, and download every page and file that the list of projects leads to."""
+        updater = Updater(
+            str(self._cache),
+            f"{self._url}/metadata/",
+            str(self._targets),
+            f"{self._url}/targets/",
+            bootstrap=self._root,
+        )
+        try:
+            updater.refresh()
+            names = self._projects(updater)
+            files = [file for name in names for file in self._files(updater, name)]
+        except (RepositoryError, DownloadError) as error:
+            raise No(f"the client refused: {error}") from error
+        roots = len(list((self._cache / "root_history").glob("*.root.json")))
+        yanked = [file.name for file in files if file.yanked]
+        text = f"  accepted: {len(names)} projects, {len(files)} files, {roots} root{'s' * (roots != 1)} in the chain"
+        return text + (f"; yanked: {', '.join(yanked)}" if yanked else "")
+
+    def _projects(self, updater: Updater) -> list[str]:
+        page = orjson.loads(self._get(updater, "simple/index.json"))
+        return [project["name"] for project in page["projects"]]
+
+    def _files(self, updater: Updater, project: str) -> list["_File"]:
+        page = orjson.loads(self._get(updater, f"simple/{project}/index.json"))
+        files = []
+        for entry in page["files"]:
+            data = self._get(updater, entry["url"].removeprefix("../../"))
+            if sha256(data).hexdigest() != entry["hashes"]["sha256"]:
+                raise No(f"{entry['filename']} is not what its page says")
+            files.append(_File(entry["filename"], bool(entry["yanked"])))
+        return files
+
+    def _get(self, updater: Updater, path: str) -> bytes:
+        info = updater.get_targetinfo(path)
+        if info is None:
+            raise No(f"the client finds no target {path}")
+        return Path(updater.download_target(info)).read_bytes()
+
+
+class _File(NamedTuple):
+    name: str
+    yanked: bool
+
+
+def _download(folder: Path) -> tuple[Path, ...]:
+    """Let pip download a few small packages: wheels, and one source distribution."""
+    common = [
+        sys.executable,
+        "-m",
+        "pip",
+        "download",
+        "--quiet",
+        "--no-deps",
+        "--disable-pip-version-check",
+        "-d",
+        str(folder),
+    ]
+    for arguments in (PACKAGES, ("--no-binary", ":all:", SOURCE_PACKAGE)):
+        click.secho(f"$ pip download --no-deps {' '.join(arguments)}", fg="cyan")
+        done = subprocess.run([*common, *arguments], capture_output=True, text=True, check=False)
+        if done.returncode != 0:
+            last = (done.stderr.strip().splitlines() or ["pip said nothing"])[-1]
+            raise ConfigError(f"pip could not download: {last}. Give files of your own: `tuf-ledger demo FILE…`")
+    for path in sorted(folder.iterdir()):
+        click.echo(f"  {path.name}")
+    return (folder,)
+
+
+@contextmanager
+def _serve(public: Path) -> Iterator[str]:
+    """Serve a folder on a free port of this machine, as any web server would."""
+
+    class Handler(http.server.SimpleHTTPRequestHandler):
+        def __init__(self, *arguments: object) -> None:
+            super().__init__(*arguments, directory=str(public))  # type: ignore[arg-type]
+
+        def log_message(self, *arguments: object) -> None:
+            """Say nothing."""
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+def _compare(first: Path, second: Path) -> str:
+    """Compare two folders file by file, byte by byte."""
+    trees = [
+        {
+            path.relative_to(root).as_posix(): sha256(path.read_bytes()).hexdigest()
+            for path in root.rglob("*")
+            if path.is_file()
+        }
+        for root in (first, second)
+    ]
+    if trees[0] != trees[1]:
+        differing = sorted(set(trees[0].items()) ^ set(trees[1].items()))
+        raise No(f"the trees differ, first in {differing[0][0]}")
+    return f"  identical: {len(trees[0])} files, byte for byte, signatures included"
+
+
+def _indent(text: str) -> str:
+    return "\n".join(f"  {line}" for line in text.rstrip().splitlines())
+
+
+def _shorten(argument: str) -> str:
+    return f'"{argument}"' if " " in argument else Path(argument).name if argument.startswith("/") else argument

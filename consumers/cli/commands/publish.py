@@ -1,0 +1,54 @@
+"""`tuf-ledger publish`: one publication now."""
+
+from pathlib import Path
+
+import click
+
+from consumers.cli.shared import (
+    configure_logging,
+    json_option,
+    ledger_options,
+    open_context,
+    print_json,
+    progress,
+    runs_async,
+)
+from consumers.service.run import publish_once
+from consumers.sign.schedule import Schedule
+
+
+@click.command()
+@ledger_options
+@click.option(
+    "--clock-checked", is_flag=True, help="The clock is right although it is far ahead of the last publication."
+)
+@click.option("--renew", is_flag=True, help="Publish even if nothing is new: a new timestamp and snapshot.")
+@json_option
+@runs_async
+async def publish(*, folder: Path, log: str | None, clock_checked: bool, renew: bool, as_json: bool) -> None:
+    """Make one publication of everything that was appended, and exit.
+
+    Claims, signs and places the files. If nothing is new and nothing is about to expire, nothing happens.
+
+    \b
+    Example:
+      tuf-ledger publish --ledger my-index
+    """
+    context = open_context(folder, log)
+    configure_logging(context.config.logging, default_level="warning")
+    schedule = Schedule(
+        interval_seconds=0,
+        grace_seconds=0,
+        clock_days=context.config.signer.clock_days,
+        clock_checked=clock_checked,
+        renew_now=renew,
+    )
+    with progress("Publishing") as advance:
+        made, follower = await publish_once(context, schedule, report=advance)
+    head = follower.head
+    if as_json:
+        print_json({"made": made, "number": head.number, "time": head.time, "size": head.size})
+    elif made:
+        click.echo(f"Publication {head.number} covers {head.size} events, as of {head.time}.")
+    else:
+        click.echo(f"Nothing is new since publication {head.number} ({head.size} events, {head.time}).")

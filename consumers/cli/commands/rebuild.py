@@ -1,0 +1,75 @@
+"""`tuf-ledger rebuild`: the repository from the log."""
+
+from pathlib import Path
+
+import click
+
+from consumers.cli.shared import (
+    Usage,
+    configure_logging,
+    json_option,
+    ledger_options,
+    open_context,
+    print_json,
+    progress,
+    runs_async,
+    say,
+)
+from consumers.rebuild.rebuilding import read_at
+from consumers.rebuild.rebuilding import rebuild as rebuild_tree
+
+
+@click.command()
+@click.option(
+    "--to", "target", required=True, metavar="DIR", type=click.Path(path_type=Path, file_okay=False), help="Where to."
+)
+@click.option("--at", metavar="PUBLICATION|TIME", help="As of this publication, or the last one not after a UTC time.")
+@click.option("--all-versions", is_flag=True, help="Every version ever published up to there.")
+@click.option(
+    "--files",
+    metavar="DIR",
+    type=click.Path(path_type=Path, file_okay=False, exists=True),
+    help="A public folder to take distribution files from; the logs hold their digests only.",
+)
+@ledger_options
+@json_option
+@runs_async
+async def rebuild(
+    *,
+    target: Path,
+    at: str | None,
+    all_versions: bool,
+    files: Path | None,
+    folder: Path,
+    log: str | None,
+    as_json: bool,
+) -> None:
+    """Rebuild all metadata and pages from the two logs, byte for byte, signatures included. No key is needed.
+
+    Every file is checked against the log before it is written. DIR appears when it is complete.
+
+    \b
+    Example:
+      tuf-ledger rebuild --to restored --at 4711
+      tuf-ledger rebuild --log sqlite:copy-of-the-log --to restored --all-versions
+    """
+    context = open_context(folder, log)
+    configure_logging(context.config.logging, default_level="warning")
+    try:
+        wanted = read_at(at)
+    except ValueError as error:
+        raise Usage(str(error)) from error
+    if wanted.number == 0:
+        raise Usage("--at 0: publications are numbered from 1")
+    with progress("Rebuilding") as advance:
+        rebuilt = await rebuild_tree(context, target, wanted, all_versions=all_versions, files=files, report=advance)
+    if as_json:
+        print_json(rebuilt._asdict())
+        return
+    for path in rebuilt.missing[:20]:
+        say("not there:", path, style="yellow")
+    what = "all versions up to" if all_versions else "the repository as of"
+    click.echo(
+        f"{target} holds {what} publication {rebuilt.number} ({rebuilt.time}, {rebuilt.size} events): "
+        f"{rebuilt.files} files."
+    )

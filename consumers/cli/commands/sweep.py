@@ -1,0 +1,77 @@
+"""`tuf-ledger sweep`: delete old metadata and pages that no client needs any more."""
+
+from datetime import timedelta
+from pathlib import Path
+
+import click
+
+from consumers.cli.shared import (
+    Duration,
+    configure_logging,
+    json_option,
+    ledger_options,
+    open_context,
+    print_json,
+    progress,
+    runs_async,
+    say,
+)
+from consumers.sweep.marks import Marks
+from consumers.sweep.sweeping import sweep as sweep_tree
+from ledger.clock import SystemClock
+
+
+@click.command()
+@click.option("--dry-run", is_flag=True, help="Say what would be deleted; delete and mark nothing.")
+@click.option(
+    "--grace",
+    type=Duration(),
+    default="7d",
+    show_default=True,
+    help="How long files are kept after a sweep first found that no client can reach them.",
+)
+@click.option(
+    "--full",
+    is_flag=True,
+    help="Look at every folder, not only at what has changed since the last sweep: finds what was left behind, too.",
+)
+@ledger_options
+@json_option
+@runs_async
+async def sweep(*, dry_run: bool, grace: timedelta, full: bool, folder: Path, log: str | None, as_json: bool) -> None:
+    """Delete versions of metadata and pages that the served timestamp does not lead to (PEP 458, mark and sweep).
+
+    A sweep marks what it finds unreachable; a later one deletes what has been marked for the grace period, which must
+    be longer than the slowest client and any cache between take. Run it once a day, and now and then with --full.
+    Roots and distribution files are never deleted, and everything that is can be rebuilt from the log.
+
+    \b
+    Example:
+      tuf-ledger sweep --dry-run
+      tuf-ledger sweep --grace 3d
+      tuf-ledger sweep --full
+    """
+    context = open_context(folder, log)
+    configure_logging(context.config.logging, default_level="warning")
+    with progress("Sweeping") as advance:
+        async with Marks(context.state / "sweep.sqlite") as marks:
+            swept = await sweep_tree(
+                context.public,
+                context.storage("sweep"),
+                marks,
+                now=SystemClock().now(),
+                grace=grace,
+                dry_run=dry_run,
+                whole=full,
+                report=advance,
+            )
+    if as_json:
+        print_json({**swept._asdict(), "dry_run": dry_run})
+        return
+    for path in swept.deleted[:20] if dry_run else ():
+        say("would go:", path)
+    click.echo(
+        f"{'Would delete' if dry_run else 'Deleted'} {len(swept.deleted):,} files ({swept.bytes / 2**20:,.1f} MiB); "
+        f"{swept.marked:,} {'more would be' if dry_run else 'were'} marked for a later sweep, "
+        f"{swept.kept:,} are in use."
+    )

@@ -1,0 +1,112 @@
+"""`tuf-ledger verify`: replay and compare."""
+
+from pathlib import Path
+
+import click
+
+from consumers.cli.shared import (
+    No,
+    Usage,
+    configure_logging,
+    json_option,
+    ledger_options,
+    open_context,
+    plural,
+    print_json,
+    progress,
+    runs_async,
+)
+from consumers.context import Context
+from consumers.verify.verifying import Verified, Wanted
+from consumers.verify.verifying import verify as verify_log
+from ledger.storage.directory import DirectoryStorage
+
+SHOWN = 50
+
+
+@click.command()
+@click.option(
+    "--root",
+    metavar="FILE",
+    type=click.Path(path_type=Path, dir_okay=False, exists=True),
+    help="A root that you trust, from a source of your own; without it the log is only consistent with itself.",
+)
+@click.option("--served", metavar="DIR|URL", help="Compare what this folder or server holds with what the log says.")
+@click.option("--files/--no-files", default=None, help="Compare distribution files too.  [default: yes for a folder]")
+@click.option("--from", "first", type=click.IntRange(min=1), metavar="N", help="Verify from this publication on.")
+@click.option("--to", "last", type=click.IntRange(min=1), metavar="N", help="Verify up to this publication.")
+@ledger_options
+@json_option
+@runs_async
+async def verify(
+    *,
+    root: Path | None,
+    served: str | None,
+    files: bool | None,
+    first: int | None,
+    last: int | None,
+    folder: Path,
+    log: str | None,
+    as_json: bool,
+) -> None:
+    """Replay both logs, recompute every publication, and check digests, signatures, thresholds and rules.
+
+    No key is needed. With --served, name every file that differs, is unknown to the log, or is missing.
+
+    \b
+    Example:
+      tuf-ledger verify --root trusted-root.json --served public
+      tuf-ledger verify --log kafka://broker:9092/index --served https://packages.example.org
+    """
+    context = open_context(folder, log)
+    configure_logging(context.config.logging, default_level="error")
+    if first is not None and last is not None and first > last:
+        raise Usage("--from must not be above --to")
+    if served is not None and last is not None:
+        raise Usage("--served compares with the end of the log: leave --to out")
+    wanted = _wanted(context, root, served, files=files, first=first, last=last)
+    with progress("Verifying") as advance:
+        verified = await verify_log(context, wanted, advance)
+    if as_json:
+        print_json({**verified._asdict(), "differences": [each._asdict() for each in verified.differences]})
+    else:
+        _print(verified)
+    if verified.differences:
+        raise No("what is served is not what the log says" if not as_json else "")
+
+
+def _wanted(
+    context: Context, root: Path | None, served: str | None, *, files: bool | None, first: int | None, last: int | None
+) -> Wanted:
+    storage = None
+    if served is not None:
+        is_url = served.startswith(("http://", "https://"))
+        if not is_url and not Path(served).is_dir():
+            raise Usage(f"--served: there is no folder {served}")
+        storage = context.served(served if is_url else str(Path(served).resolve()))
+    is_folder = isinstance(storage, DirectoryStorage)
+    return Wanted(
+        first=first,
+        last=last,
+        root=root.read_bytes() if root else None,
+        served=storage,
+        paths=storage.paths if isinstance(storage, DirectoryStorage) else None,
+        files=is_folder if files is None else files,
+    )
+
+
+def _print(verified: Verified) -> None:
+    for path, problem, detail in verified.differences[:SHOWN]:
+        click.echo(f"{problem}: {path}{f' ({detail})' if detail else ''}")
+    if len(verified.differences) > SHOWN:
+        click.echo(f"… and {len(verified.differences) - SHOWN} more (--json lists all)")
+    click.echo(
+        f"Publications {verified.first} to {verified.last} ({verified.size} events) are what the events make, and "
+        "signed as the offline roles require."
+    )
+    if verified.rejected:
+        click.echo(f"Rejected: {plural(verified.rejected, 'record')} (`tuf-ledger rejected` lists them).")
+    if verified.served is not None and not verified.differences:
+        click.echo(f"What is served is publication {verified.served}, complete and unchanged.")
+    if not verified.anchored:
+        click.echo("The log is consistent with itself, not anchored: give --root with a first root that you trust.")

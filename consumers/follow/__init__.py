@@ -1,0 +1,1 @@
+"""The follower, which applies publications to a state; every consumer is one."""

@@ -1,0 +1,363 @@
+"""A follower: reads both logs and applies every valid publication to its state.
+
+Signer, publisher and verifier are followers; they differ in where rendered files go, and the signer also appends. What
+a signer appended it applies like anyone else, when it reads it back: the normal path is the recovery path.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import structlog
+
+from consumers.reading.publications import ChainReader, ReaderState, ValidPublication
+from consumers.reading.runs import collect, publication_row
+from consumers.reading.tail import Tail
+from consumers.render.edition import DivergenceError, Edition
+from consumers.render.outlets import Outlet
+from consumers.render.renderer import Rendered, Renderer
+from consumers.render.rounds.serial import Sealer
+from consumers.render.sealing import SNAPSHOT, CheckingSealer, Seals, seals_of
+from consumers.state import records as state
+from consumers.work.progress import Report, nobody
+from consumers.work.stopwatch import Stopwatch
+from consumers.work.workers import Begun, Workers
+from ledger.logs import LogConflictError, Logs, LogSettingsError
+from ledger.state.store import Position, Store
+from ledger.state.store import Publication as PublicationRow
+from projections import publications as chain
+from projections.log import prefix as prefixes
+from projections.log.merkle import record_digest
+from projections.log.prefix import Prefix
+from projections.metadata.repository import SnapshotTable
+from projections.outcomes import Judged, rejected
+from projections.publications import Head, OpenClaim
+from schemas.publications import Claim, Publication
+
+log = structlog.get_logger()
+
+_DIVERGED = "diverged"
+"""A note: the digest of the publication that we halted at."""
+
+SKIP_FROM = 16
+"""From so many unread publications on, a follower that may skip versions does."""
+
+ANEW_FROM = 8
+"""A batch of so many times the events that the state is of writes the state anew: that is less than to journal it."""
+
+
+def _any(_: Claim) -> bool:
+    return True
+
+
+class Proposal(NamedTuple):
+    """A publication that we rendered and sealed ourselves. It is in the open transaction, and counts when read back."""
+
+    digest: str
+    value: bytes
+
+
+class Follower:
+    """Follows both logs, which the caller has opened, as well as the store. Used by one task."""
+
+    def __init__(
+        self, logs: Logs, store: Store, workers: Workers, outlet: Outlet, spill: Path, *, report: Report = nobody
+    ) -> None:
+        self._logs = logs
+        self._store = store
+        self._workers = workers
+        self._outlet = outlet
+        self._spill = spill
+        self._report = report
+        self._unsaved: list[Judged] = []
+        self._saving: Begun[None] | None = None
+        self._in_transaction = False
+        self.proposal: Proposal | None = None
+        self.stopwatch = Stopwatch()
+
+    # --- starting ------------------------------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Load the position and compare it with the logs.
+
+        Raises:
+            LogConflictError: the logs are not those that the state was made from, or have lost records.
+            LogSettingsError: the events log is empty.
+            NotALedgerError: record 0 is not `ledger.created`.
+        """
+        position = await self._store.load_position()
+        first = await self._logs.events.read(0)
+        if not first and position is None:
+            raise LogSettingsError(f"{self._logs.events.name} is empty: it is no ledger yet (`tuf-ledger init`)")
+        base = Prefix()
+        if position is not None:
+            base = await state.load_prefix(self._store, position.prefix)
+            await self._compare(position, base, first)
+        self.tail = Tail(self._logs.events, self._workers, base, self._spill / "tail", report=self._report)
+        self.base = base
+        genesis = base if base.ledger is not None else await self.tail.prefix_at(1)
+        if genesis.ledger is None:
+            raise LogConflictError(f"{self._logs.events.name} lost its first record")
+        self.ledger = genesis.ledger
+        reader_state = ReaderState(chain.first_head(self.ledger), 0)
+        if position is not None:
+            head = Head(position.number, position.digest, position.time, position.size)
+            reader_state = ReaderState(head, position.next_record)
+        self.reader = ChainReader(self._logs.publications, self.tail, self._workers, self.ledger, reader_state)
+        self.table = SnapshotTable(await state.load_roles(self._store))
+        self._renderer = Renderer(
+            self._store, self._workers, self.table, self._spill, stopwatch=self.stopwatch, report=self._report
+        )
+
+    async def _compare(self, position: Position, base: Prefix, first: list[bytes | None]) -> None:
+        """Compare what we remember with what the logs hold (docs/design.md, "A log can be rolled back")."""
+        events, publications = self._logs
+        if first and (base.ledger is None or record_digest(first[0]) != base.ledger.digest):
+            raise LogConflictError(
+                f"{events.name} begins with another `ledger.created` than this state remembers: it is another ledger. "
+                f"Point at the right log, or delete {self._store.path} to start anew with this one"
+            )
+        events.resume(position.size - 1, position.events_token)
+        publications.resume(position.next_record - 1, position.publications_token)
+        for source, index, digest in (
+            (events, position.size - 1, position.last_event),
+            (publications, position.next_record - 1, position.digest),
+        ):
+            try:
+                found = await source.read(index)
+            except LogConflictError:
+                found = []
+            if not found:
+                raise LogConflictError(
+                    f"{source.name} is shorter than it was: record {index} is gone. Was a backup restored? See "
+                    "docs/operators.md, 'A log was rolled back'"
+                )
+            if record_digest(found[0]) != digest:
+                raise LogConflictError(
+                    f"record {index} of {source.name} is not the one it was. Was a backup restored and appended to? "
+                    "See docs/operators.md, 'A log was rolled back'"
+                )
+
+    @property
+    def head(self) -> Head:
+        """The last publication."""
+        return self.reader.state.head
+
+    @property
+    def open_claim(self) -> OpenClaim | None:
+        """The claim that waits for its publication."""
+        return self.reader.state.open_claim
+
+    @property
+    def next_record(self) -> int:
+        """The index of the next record of `publications` to read."""
+        return self.reader.state.next_record
+
+    async def publication(self, number: int) -> PublicationRow | None:
+        """A publication that was applied."""
+        return await self._store.publication(number)
+
+    # --- following -----------------------------------------------------------------------------------------------
+
+    async def step(self, wanted: Callable[[Claim], bool] = _any) -> bool:
+        """Judge the next record of `publications`, and apply it if it is a valid publication.
+
+        Args:
+            wanted: whether to go on with this publication; the first that is not wanted stays where it is.
+
+        Returns:
+            Whether there was a record, and a wanted one.
+
+        Raises:
+            DivergenceError: a valid publication is not what its events make, and no later root voids it.
+            LogTooShortError, NotALedgerError, UpgradeNeededError, LogError, StoreError, StorageError: as they say.
+        """
+        found = await self.reader.next()
+        if found is None:
+            return False
+        if isinstance(found, ValidPublication):
+            if not wanted(found.claim):
+                return False
+            await self._publication(found)
+        elif found.outcome.verdict == "accepted":
+            # A claim. Whatever we had prepared under an earlier one will not be published.
+            await self.abandon()
+        else:
+            await self._note(found)
+        return True
+
+    async def catch_up(self) -> None:
+        """Apply everything that is on the log now."""
+        while await self.step():
+            pass
+
+    async def _publication(self, valid: ValidPublication) -> None:
+        edition = Edition([(valid.claim, valid.authority)], self.base, valid.prefix)
+        try:
+            if self.proposal is None or self.proposal.digest != valid.digest:
+                await self.abandon()
+                await self._reproduce(edition, valid.publication, seals_of(valid.publication))
+        except DivergenceError as error:
+            await self._diverged(valid, error)
+            return
+        await self._finish(edition, [publication_row(valid)], valid)
+        log.info(
+            "publication applied",
+            number=valid.claim.number,
+            size=valid.claim.size,
+            signed=len(valid.publication.roles),
+            **self.stopwatch.take(),
+        )
+
+    async def _reproduce(self, edition: Edition, publication: Publication, seals: Seals) -> None:
+        """Render a publication and compare it with its record.
+
+        Raises:
+            DivergenceError: they differ.
+        """
+        rendered = await self.render(edition, CheckingSealer(edition.authority.online, seals))
+        layout = edition.authority.layout
+        signed = {name for name in seals if name != SNAPSHOT and layout.index(name) is not None}
+        problem = ""
+        if extra := sorted(signed.difference(rendered.names)):
+            problem = f"{extra[0]} is in the publication, and nothing in it had to be signed"
+        elif len(rendered.snapshot) != publication.snapshot[1]:
+            problem = "the snapshot has another length than the publication says"
+        if problem:
+            await self.abandon()
+            raise DivergenceError(problem)
+
+    async def _diverged(self, valid: ValidPublication, error: DivergenceError) -> None:
+        """A valid publication does not reproduce: go on only if a later root voids it."""
+        end = await self.tail.read_on()
+        number = valid.claim.number
+        size = end.authority.void_for(number, valid.digest) if end.authority else None
+        if size is None:
+            await self._store.set_note(_DIVERGED, valid.digest)
+            raise DivergenceError(
+                f"publication {number} (record {valid.record_index}, SHA-256 {valid.digest}) is sealed by the online "
+                f"keys and is not what its events make: {error}. Nothing after it is applied. See docs/operators.md, "
+                "'A publication diverges'"
+            ) from error
+        outcome = rejected("void", f"it diverged, and the root in force at size {size} voids it")
+        await self._note(Judged(valid.record_index, valid.digest, "publication", outcome))
+        self.reader.void(size)
+
+    async def _note(self, judged: Judged) -> None:
+        log.warning(
+            "record rejected",
+            log="publications",
+            record=judged.index,
+            code=judged.outcome.code,
+            why=judged.outcome.detail,
+        )
+        self._unsaved.append(judged)
+        if not self._in_transaction:
+            await self._save_unsaved()
+
+    async def _save_unsaved(self) -> None:
+        await state.save_judged(self._store, "publications", self._unsaved)
+        self._unsaved = []
+
+    # --- rendering -----------------------------------------------------------------------------------------------
+
+    async def render(self, edition: Edition, sealer: Sealer) -> Rendered:
+        """Render into a transaction that stays open until the publication is applied, or abandoned."""
+        await self._workers.run(self._outlet.begin)
+        await self._store.begin(anew=edition.size >= ANEW_FROM * self.base.size)
+        self._in_transaction = True
+        self.stopwatch.start()
+        try:
+            rendered = await self._renderer.render(edition, self.tail, sealer, self._outlet)
+        except BaseException:
+            await self.abandon()
+            raise
+        self._saving = rendered.saving
+        return rendered
+
+    async def abandon(self) -> None:
+        """Undo what was rendered and not applied."""
+        self.proposal = None
+        if not self._in_transaction:
+            return
+        self._in_transaction = False
+        saving, self._saving = self._saving, None
+        if saving is not None:
+            await saving.stop()
+        await self._store.rollback()
+        self.table.reset(await state.load_roles(self._store))
+        await self._workers.run(self._outlet.begin)
+        await self._save_unsaved()
+
+    async def _finish(self, edition: Edition, rows: list[PublicationRow], last: ValidPublication) -> None:
+        """Make what was rendered the state: files into place first, then the position."""
+        claim = edition.claim
+        self.stopwatch.start()
+        await self._workers.run(self._outlet.finish, claim.number, last.timestamp())
+        self.stopwatch.lap("place")
+        if self._saving is not None:
+            await self._saving.result()
+            self._saving = None
+        await state.save_judged(self._store, "publications", self._unsaved)
+        await self._store.save_publications(rows)
+        await self._store.save_position(
+            Position(
+                claim.number,
+                last.digest,
+                claim.time,
+                claim.size,
+                edition.after.last_digest,
+                self._logs.events.token(claim.size - 1),
+                last.record_index + 1,
+                self._logs.publications.token(last.record_index),
+                prefixes.save(edition.after),
+            )
+        )
+        await self._store.commit()
+        self.stopwatch.lap("commit")
+        self._in_transaction = False
+        self._unsaved = []
+        self.proposal = None
+        self.base = edition.after
+        self.tail.advance(edition.after)
+        self.reader.accept(last)
+
+    # --- skipping ------------------------------------------------------------------------------------------------
+
+    async def skip(self, wanted: Callable[[Claim], bool] = _any, *, at_least: int = 1) -> bool:
+        """Apply the next publications in one go, without rendering the versions between.
+
+        Every file of the last one is compared with the log. What only lay between is not: that a version which another
+        replaced was a lie is for `step` (and `tuf-ledger verify`) to find. Where we halted once we halt again.
+
+        Args:
+            wanted: whether a publication is to be among them; the first that is not ends the run.
+            at_least: with fewer publications nothing is applied: `step` is as fast.
+
+        Returns:
+            Whether anything was applied. Where a later root voids a publication, or they do not reproduce, `step` is to
+            find out which one it is.
+        """
+        before = self.reader.state
+        end = await self.tail.read_on()
+        run = await collect(self.reader, end, wanted, halted_at=await self._store.note(_DIVERGED))
+        self.reader.state = before
+        if len(run.rows) < at_least or run.last is None:
+            return False
+        edition = Edition(run.claims, self.base, run.last.prefix, run.stamps)
+        digest, _, packed = run.last.publication.snapshot
+        try:
+            await self._reproduce(edition, run.last.publication, {**run.seals, SNAPSHOT: (digest, packed)})
+        except DivergenceError as error:
+            log.warning("publications do not reproduce together, trying one by one", why=str(error))
+            return False
+        self._unsaved.extend(each for each in run.judged if each.index < run.last.record_index)
+        await self._finish(edition, run.rows, run.last)
+        log.info(
+            "publications applied",
+            count=len(run.rows),
+            number=run.last.claim.number,
+            size=run.last.claim.size,
+            **self.stopwatch.take(),
+        )
+        return True

@@ -1,0 +1,70 @@
+"""What is served, held against the log."""
+
+from hashlib import sha256
+
+from consumers.follow.follower import Follower
+from consumers.reading.publications import ValidPublication
+from consumers.render.outlets import served_version
+
+
+class ServedAheadError(Exception):
+    """What is served is not, or no longer, on the log: going on would use versions twice."""
+
+
+async def is_on_log(timestamp: bytes | None, follower: Follower) -> bool:
+    """Whether a served timestamp, read before the log, is one of the log's: applied by a follower, or still to come.
+
+    What is still to come is judged, not rendered. Where a root voids it, it counts as no publication.
+    """
+    version = served_version(timestamp)
+    if 0 < version <= follower.head.number:
+        published = await follower.publication(version)
+        return published is not None and published.timestamp_sha256 == _digest(timestamp)
+    return version > 0 and await _will_come(version, timestamp, follower)
+
+
+async def _will_come(version: int, timestamp: bytes | None, follower: Follower) -> bool:
+    reader = follower.reader
+    before, end = reader.state, await follower.tail.read_on()
+    try:
+        while (found := await reader.next()) is not None:
+            if not isinstance(found, ValidPublication):
+                continue
+            number = found.claim.number
+            voided = end.authority.void_for(number, found.digest) if end.authority else None
+            if voided is not None:
+                reader.void(voided)
+            elif number < version:
+                reader.accept(found)
+            else:
+                return number == version and found.timestamp() == timestamp
+    finally:
+        reader.state = before
+    return False
+
+
+async def check_not_ahead(timestamp: bytes | None, follower: Follower, *, above: int) -> None:
+    """Make sure that a served timestamp is one of the log, unless an operator resumed above it.
+
+    Raises:
+        ServedAheadError: it is not.
+    """
+    version = served_version(timestamp)
+    if version == 0 or version <= above:
+        return
+    advice = (
+        "Was the log restored from a backup? Signing on would give versions that clients have seen another content. "
+        f"See docs/operators.md, 'A log was rolled back': `tuf-ledger resume --above {version}` is the way on"
+    )
+    if version > follower.head.number:
+        raise ServedAheadError(
+            f"the served timestamp has version {version}, and the log's last publication is number "
+            f"{follower.head.number}. {advice}"
+        )
+    published = await follower.publication(version)
+    if published is None or published.timestamp_sha256 != _digest(timestamp):
+        raise ServedAheadError(f"the served timestamp of version {version} is not the one on the log. {advice}")
+
+
+def _digest(timestamp: bytes | None) -> str:
+    return sha256(timestamp or b"").hexdigest()

@@ -1,0 +1,1 @@
+"""Producing events: made, checked, appended, and asked about."""

@@ -1,0 +1,1 @@
+"""Reading both logs: events from a position on, and publications one by one or in runs."""

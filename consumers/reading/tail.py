@@ -1,0 +1,238 @@
+"""The events after a follower's position: read and decoded once, and kept, on disk if they are many.
+
+The tail answers what a follower asks about them: the prefix at some size (to judge a claim), the prefix at the end of
+the log (to decide about the next one), and the events up to a size (to fold them).
+"""
+
+import shutil
+from bisect import bisect_right
+from collections.abc import AsyncIterator, Callable
+from contextlib import aclosing
+from functools import partial
+from pathlib import Path
+from secrets import token_bytes
+from typing import NamedTuple
+
+from consumers.render import tasks
+from consumers.work.processes import WORTH_READING, Processes
+from consumers.work.progress import READING, WHOLE, Report, nobody
+from consumers.work.workers import Workers
+from ledger.logs import Log, LogConflictError
+from projections.log.prefix import Extension, Prefix, Reading, read_records
+from projections.roles.authority import UpgradeNeededError
+
+KEPT_BYTES = 16 * 2**20
+"""How much of the log's tail is kept in memory; as records it is about as long as what is left of them."""
+
+_LOOK_AFTER = 1_000
+"""After so many records, the log is asked how many more there are."""
+
+SLICE_BYTES = 16 * 2**20
+"""How much of the log is one task: enough that a partition gets a block worth writing."""
+
+
+async def read_slice(log: Log, start: int) -> list[bytes | None]:
+    """As many records as are one task; none at the end of the log."""
+    values: list[bytes | None] = []
+    length = 0
+    while length < SLICE_BYTES and (more := await log.read(start + len(values))):
+        values.extend(more)
+        length += sum(len(value) for value in more if value is not None)
+    return values
+
+
+class _Slice(NamedTuple):
+    """A slice of the log: what it adds and what its records say, in memory, or the file where that is. `length` is how
+    much of the memory it takes.
+    """
+
+    before: Prefix
+    after: Prefix
+    content: tuple[Extension, Reading] | tasks.Slice
+    length: int = 0
+
+
+class Tail:
+    """The events log from a follower's position on. What does not fit into memory is spilled into a folder; without a
+    folder nothing is kept, and only the end can be asked for.
+    """
+
+    def __init__(
+        self, log: Log, workers: Workers, base: Prefix, spill: Path | None = None, *, report: Report = nobody
+    ) -> None:
+        self._report = report
+        self._log = log
+        self._workers = workers
+        self._spill = spill
+        self._base = base
+        self._salt = token_bytes(16)
+        self._slices: list[_Slice] = []
+        self._kept_bytes = 0
+        self._written = 0
+        self._recent: Reading | None = None
+        self._mark = base
+        self._end = base
+        if spill is not None:
+            shutil.rmtree(spill, ignore_errors=True)
+
+    @property
+    def end(self) -> Prefix:
+        """The prefix at the end of the log, as of the last `read_on`."""
+        return self._end
+
+    async def read_on(self) -> Prefix:
+        """Read to the end of the log and return the prefix there.
+
+        Raises:
+            LogError, NotALedgerError, UpgradeNeededError: as `Log.read` and `Prefix.extend`.
+        """
+        start, processes = self._end.size, self._workers.processes
+        while await self._read_slice():
+            if processes is None or self._spill is None or self._end.size - start < _LOOK_AFTER:
+                continue
+            # It is not asked before, since nearly always there are a few.
+            far = await self._log.size() - self._end.size
+            if far >= WORTH_READING:
+                await self._read_far(processes, self._spill, far)
+            start = self._end.size
+        return self._end
+
+    async def reach(self, size: int) -> bool:
+        """Read on to a size at least; false if the log, asked anew, is shorter."""
+        while self._end.size < size:
+            if not await self._read_slice(size):
+                return False
+        return True
+
+    async def prefix_at(self, size: int) -> Prefix:
+        """The prefix at a size that is not before the position and was reached.
+
+        Asking for growing sizes costs no more than reading once.
+
+        Raises:
+            LogConflictError: the log is shorter than it was, or than it must be.
+        """
+        if not await self.reach(size):
+            raise LogConflictError(f"{self._log.name} ends at {self._end.size}, and a record {size - 1} is known")
+        if size == self._end.size:
+            return self._end
+        at = self._mark if self._mark.size <= size else self._base
+        while at.size < size:
+            at, _ = await self._advance(at, size)
+        self._mark = at
+        return at
+
+    async def extensions(self, size: int, *, routed: bool = True) -> AsyncIterator[Extension]:
+        """What the events from the position up to a size add, in pieces; with those for aggregates, or without."""
+        at = self._base
+        while at.size < size:
+            # Before the first root the prefix judges them all.
+            at, extension = await self._advance(at, size, routed=routed or at.authority is None)
+            yield extension
+
+    def has_in_memory(self, size: int) -> bool:
+        """Whether the events from the position up to a size are all in memory."""
+        return not any(isinstance(each.content, tasks.Slice) for each in self._slices if each.before.size < size)
+
+    async def files(self, size: int) -> list[Path]:
+        """Files that have the events from the position up to a size (`consumers.render.tasks`); what else they have
+        lies before it, or behind.
+        """
+        paths = []
+        for place, piece in enumerate(self._slices):
+            if piece.before.size >= size:
+                break
+            file = piece.content
+            if not isinstance(file, tasks.Slice):
+                file = await self._write(file[1])
+                self._slices[place] = piece._replace(content=file, length=0)
+                self._kept_bytes -= piece.length
+            paths.append(self._folder / file.name)
+        return paths
+
+    def advance(self, prefix: Prefix) -> None:
+        """The follower's position is now at a prefix; forget what lies before it."""
+        self._base = self._mark = prefix
+        if self._end.size < prefix.size:
+            self._end = prefix
+        passed = [piece for piece in self._slices if piece.after.size <= prefix.size]
+        self._slices = self._slices[len(passed) :]
+        for piece in passed:
+            self._kept_bytes -= piece.length
+            if isinstance(piece.content, tasks.Slice):
+                (self._folder / piece.content.name).unlink(missing_ok=True)
+
+    async def _read_slice(self, wanted: int | None = None) -> bool:
+        """Read on from the end; false if there is nothing. Up to the wanted size a root behind it does no harm."""
+        before = self._end
+        values = await self._log.read(before.size)
+        if not values:
+            return False
+        reading = await self._workers.run(read_records, before.size, values)
+        try:
+            after, extension = await self._workers.run(before.advance, reading)
+        except UpgradeNeededError:
+            if wanted is None or wanted >= before.size + len(values):
+                raise
+            reading = reading.part(before.size, wanted)
+            after, extension = await self._workers.run(before.advance, reading)
+        length = sum(len(value) for value in values if value is not None)
+        self._end = after
+        if self._spill is None:
+            return True
+        if self._kept_bytes + length <= KEPT_BYTES:
+            self._kept_bytes += length
+            self._slices.append(_Slice(before, after, (extension, reading), length))
+        else:
+            self._slices.append(_Slice(before, after, await self._write(reading)))
+        return True
+
+    async def _read_far(self, processes: Processes, folder: Path, far: int) -> None:
+        """Read to the end of the log, which is about so far, on all cores."""
+        first = self._end.size
+
+        async def reading() -> AsyncIterator[Callable[[], tasks.Slice]]:
+            start = self._end.size
+            while values := await read_slice(self._log, start):
+                self._written += 1
+                yield partial(tasks.read_slice, folder, self._salt, self._written, start, values)
+                start += len(values)
+
+        async with aclosing(processes.in_order(reading())) as slices:
+            async for file in slices:
+                before = self._end
+                glance = await self._workers.run(file.glance, folder)
+                self._end, _ = await self._workers.run(before.advance, glance)
+                self._slices.append(_Slice(before, self._end, file))
+                self._report(READING * min(self._end.size - first, far), WHOLE * far)
+
+    async def _advance(self, at: Prefix, size: int, *, routed: bool = True) -> tuple[Prefix, Extension]:
+        """From a prefix to the end of the slice that holds the next record, or to a size if that comes first."""
+        piece = self._slices[bisect_right(self._slices, at.size, key=lambda piece: piece.before.size) - 1]
+        if isinstance(piece.content, tasks.Slice):
+            reading = await self._workers.run(self._read, piece.content, routed=routed)
+        else:
+            extension, reading = piece.content
+            if piece.before.size == at.size and piece.after.size <= size:
+                return piece.after, extension
+        return await self._workers.run(at.advance, reading.part(at.size, min(size, piece.after.size)))
+
+    # --- on disk -------------------------------------------------------------------------------------------------
+
+    async def _write(self, reading: Reading) -> tasks.Slice:
+        self._written += 1
+        return await self._workers.run(tasks.write_slice, self._folder, self._salt, self._written, reading)
+
+    def _read(self, file: tasks.Slice, *, routed: bool) -> Reading:
+        if self._recent is not None and self._recent.start == file.start:
+            return self._recent
+        reading = file.whole(self._folder, routed=routed)
+        if routed:
+            self._recent = reading
+        return reading
+
+    @property
+    def _folder(self) -> Path:
+        if self._spill is None:
+            raise ValueError("nothing is spilled")
+        return self._spill

@@ -1,0 +1,1 @@
+"""Rebuilding the repository as of any publication, from the logs alone."""

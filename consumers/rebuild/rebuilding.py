@@ -1,0 +1,231 @@
+"""Rebuilding: the repository as of any publication, from the two logs alone, without a key.
+
+The bytes are those that were served, signatures included: what cannot be computed is on the log, and every file is
+checked against the digests there before it is written.
+"""
+
+import asyncio
+import fcntl
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+import structlog
+
+from consumers.cli.shared import No
+from consumers.context import Context
+from consumers.follow.follower import Follower
+from consumers.rebuild.replay import replay
+from consumers.render.edition import DivergenceError
+from consumers.render.outlets import PublicOutlet
+from consumers.render.taking import take_file
+from consumers.verify.comparing import published_files
+from consumers.work.processes import WORTH_READING
+from consumers.work.spill import SpillError
+from consumers.work.workers import ThreadWorkers, Workers
+from ledger.disk.files import StorageError
+from ledger.logs import Logs
+from ledger.state.store import Store
+from ledger.storage.directory import DirectoryStorage
+from schemas.fields import is_instant
+from schemas.publications import Claim
+
+log = structlog.get_logger()
+
+
+class At(NamedTuple):
+    """Which publication: the last with this number, or not after this time; the last of all if both are None."""
+
+    number: int | None = None
+    time: str | None = None
+
+    def includes(self, claim: Claim) -> bool:
+        """Whether a publication comes no later."""
+        if self.number is not None:
+            return claim.number <= self.number
+        return self.time is None or claim.time <= self.time
+
+
+class _Order(NamedTuple):
+    """What was asked for."""
+
+    at: At
+    all_versions: bool
+    files: Path | None
+    report: Callable[[int, int], None]
+
+
+class Rebuilt(NamedTuple):
+    """What was rebuilt."""
+
+    number: int
+    time: str
+    size: int
+    files: int
+    missing: list[str]
+
+
+def read_at(text: str | None) -> At:
+    """Read a publication number, or a UTC time as `2026-11-21T10:00:00Z`.
+
+    Raises:
+        ValueError: it is neither.
+    """
+    if text is None:
+        return At()
+    if text.isascii() and text.isdigit():
+        return At(number=int(text))
+    if is_instant(text):
+        return At(time=text)
+    raise ValueError(f"{text!r} is neither a publication's number nor a UTC time such as 2026-11-21T10:00:00Z")
+
+
+async def rebuild(
+    context: Context,
+    target: Path,
+    at: At,
+    *,
+    all_versions: bool,
+    files: Path | None,
+    report: Callable[[int, int], None],
+) -> Rebuilt:
+    """Rebuild into a folder, which appears when it is complete.
+
+    A long log is replayed on all cores. If that is interrupted, the same call goes on where it was.
+
+    Args:
+        context: the ledger; only its logs are used.
+        target: the folder, which must not exist or be empty.
+        at: which publication.
+        all_versions: every version ever published up to there, not only what clients need then.
+        files: a public folder to take distribution files from, checked against the log.
+        report: is told how much is done, of how much.
+
+    Raises:
+        No: there is no such publication.
+        StorageError: the folder is not empty, or somebody is rebuilding it.
+        DivergenceError, LogError …: as a follower.
+    """
+    target = target.resolve()  # the name that the finished tree is given is its own, not that of a link
+    with _working_beside(target) as folder:
+        logs, workers = context.logs(), ThreadWorkers()
+        try:
+            await logs.open()
+            rebuilt = None
+            order = _Order(at, all_versions, files, report)
+            if not all_versions and await logs.events.size() >= WORTH_READING:
+                rebuilt = await _replay(logs, workers, folder / "replay", order)
+            if rebuilt is None:
+                rebuilt = await _step(logs, workers, folder / "steps", order)
+            tree, result = rebuilt
+            if result.number == 0 or at.number not in {None, result.number}:
+                raise No(_no_such(at, result.number))
+            await asyncio.to_thread(tree.replace, target)
+        finally:
+            await logs.close()
+            workers.close()
+        return result
+
+
+@contextmanager
+def _working_beside(target: Path) -> Iterator[Path]:
+    """A folder to work in, beside the target. It stays if we are interrupted, so that the next call can go on."""
+    if target.exists() and (not target.is_dir() or any(target.iterdir())):
+        raise StorageError(f"{target} is not an empty folder; rebuild into a new one")
+    if target.is_mount():
+        raise StorageError(f"{target} is where a file system is mounted; name a folder in it")
+    folder = target.parent / f".{target.name}.rebuild"
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise StorageError(f"another process is rebuilding into {target}") from error
+        try:
+            yield folder
+        except (asyncio.CancelledError, KeyboardInterrupt):
+            if (folder / "replay").exists():
+                log.warning("interrupted; the same command goes on from here", folder=str(folder))
+            raise
+        except BaseException:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
+        shutil.rmtree(folder, ignore_errors=True)
+    finally:
+        os.close(lock)
+
+
+async def _replay(logs: Logs, workers: Workers, folder: Path, order: _Order) -> tuple[Path, Rebuilt] | None:
+    """Replay the log on all cores; None if it takes a follower."""
+    for attempt in (1, 2):
+        try:
+            done = await replay(
+                logs, folder, workers, wanted=order.at.includes, source=order.files, report=order.report
+            )
+        except DivergenceError as error:
+            log.warning("publications do not reproduce together, trying one by one", why=str(error))
+            return None
+        except SpillError as error:
+            if attempt == 2:
+                raise StorageError(f"{error}: is the disk faulty?") from error
+            log.warning("what an earlier rebuild left cannot be used; beginning anew", why=str(error))
+        else:
+            if done is None:
+                return None
+            claim = done.claim
+            return folder / "tree", Rebuilt(claim.number, claim.time, claim.size, done.files, done.missing)
+    return None
+
+
+async def _step(logs: Logs, workers: ThreadWorkers, folder: Path, order: _Order) -> tuple[Path, Rebuilt]:
+    """Follow the log, as every consumer does."""
+    shutil.rmtree(folder, ignore_errors=True)
+    (folder / "tree").mkdir(parents=True)
+    store = Store(folder / "state.sqlite", durable=False)
+    try:
+        await store.open()
+        storage = DirectoryStorage(folder / "tree", folder / "staging", durable=False)
+        follower = Follower(logs, store, workers, PublicOutlet(storage), folder / "spill")
+        await follower.start()
+        try:
+            await _follow(follower, order)
+        finally:
+            await follower.abandon()
+        head = follower.head
+        missing = await _take_files(store, storage, order) if head.number else []
+        count = sum(1 for _ in storage.paths())
+    finally:
+        await store.close()
+    return folder / "tree", Rebuilt(head.number, head.time, head.size, count, missing)
+
+
+async def _follow(follower: Follower, order: _Order) -> None:
+    end = await follower.tail.read_on()
+    order.report(0, end.size)
+    if not order.all_versions:
+        await follower.skip(order.at.includes)
+    # One by one for all versions; and for those that cannot be skipped because a later root voids one of them.
+    while await follower.step(order.at.includes):
+        order.report(follower.head.size, end.size)
+
+
+def _no_such(at: At, last: int) -> str:
+    if last == 0:
+        return f"there is no publication not after {at.time}" if at.time else "nothing was published yet"
+    return f"there is no publication {at.number}; the last one before it is number {last}"
+
+
+async def _take_files(store: Store, storage: DirectoryStorage, order: _Order) -> list[str]:
+    """Take distribution files from a public folder; gives those that are not there."""
+    missing: list[str] = []
+    async for batch in published_files(store):
+        if order.files is None:
+            break
+        wanted = [facts for facts in batch if order.all_versions or not facts.removed]
+        absent = [facts for facts in wanted if not take_file(storage, order.files, facts)]
+        missing.extend(facts.path for facts in absent if not facts.removed)
+    return missing

@@ -1,0 +1,413 @@
+"""A whole log at once, on all cores: the repository of one publication, without a state or the versions between.
+
+    slices of the log ──read──▶ projects ──fold──▶ bins ──seal──▶ snapshot
+
+Each arrow is a phase of tasks that run side by side in processes (`consumers.render.tasks`); what one phase hands to
+the next is spilled to disk by partition, so memory does not grow with the log. Between the first and the second the
+chain of publications is read, which says what is to be rendered. The result is what a follower that skips would write,
+and is compared with the log in the same way.
+
+What was done is noted in the folder of the replay, so an interrupted one goes on where it was. Notes are only trusted
+if the log still is the one they were made from and the machine was not restarted since (nothing is synced to disk), and
+blocks only if their checksums are right; else all is done anew.
+"""
+
+import asyncio
+import fcntl
+import os
+import shutil
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import aclosing
+from functools import partial
+from pathlib import Path
+from secrets import token_bytes, token_hex
+from typing import NamedTuple, TypeVar
+
+import msgspec
+
+from consumers.reading.publications import ChainReader, ReaderState, ValidPublication
+from consumers.reading.runs import Run, collect
+from consumers.reading.tail import read_slice
+from consumers.render import tasks
+from consumers.render.carriers import bin_parts
+from consumers.render.edition import DivergenceError, Edition
+from consumers.render.sealing import SNAPSHOT, CheckingSealer
+from consumers.render.tasks import EVENT_PARTS, Batch, FoldedPart, SealedPart, Slice, count_shares, share
+from consumers.work.processes import Processes, Tasks
+from consumers.work.progress import FOLDING, READING, SEALING, WHOLE, Report
+from consumers.work.spill import Block, SpillError, append_block, read_blocks
+from consumers.work.workers import Workers
+from ledger.disk.tree import NewTree
+from ledger.logs import Log, Logs
+from projections import publications as chain
+from projections.index.project_list import Listing, ProjectList
+from projections.log.merkle import record_digest
+from projections.log.prefix import Prefix, Reading
+from projections.metadata.repository import RoleEntry, SnapshotTable
+from projections.roles.documents import Document
+from schemas.publications import Claim
+
+R = TypeVar("R", Slice, FoldedPart, SealedPart)
+
+_FORMAT = 3
+
+
+class _Plan(NamedTuple):
+    """Where a replay works, and what decides which events share a part."""
+
+    folder: Path
+    salt: bytes
+
+    @property
+    def tree(self) -> Path:
+        """Where the result grows."""
+        return self.folder / "tree"
+
+    @property
+    def notes(self) -> Path:
+        """Where the plan is noted. Every process has it locked, shared, for as long as it lives."""
+        return self.folder / "plan"
+
+
+class Replayed(NamedTuple):
+    """What was replayed: the publication, how many files, and which distribution files were not there."""
+
+    claim: Claim
+    files: int
+    missing: list[str]
+
+
+async def replay(
+    logs: Logs, folder: Path, workers: Workers, *, wanted: Callable[[Claim], bool], source: Path | None, report: Report
+) -> Replayed | None:
+    """Replay the log into `folder / "tree"`.
+
+    Args:
+        logs: open.
+        folder: where to work; what an interrupted replay left there is used.
+        workers: for what is done in this process.
+        wanted: which publications to include; the last of them is rendered.
+        source: a public folder to take distribution files from.
+        report: is told how much is done, of how much.
+
+    Returns:
+        None if this is for a follower: there is nothing to render, or a later root voids a publication on the way.
+
+    Raises:
+        DivergenceError: the publications are not what the events make; a follower finds out which one.
+        SpillError: the folder was damaged, or made from another log. It is gone now; try again.
+        LogError, NotALedgerError, LogTooShortError, UpgradeNeededError: as a follower.
+    """
+    # What is claimed before the events are read, they cover.
+    publications = await logs.publications.size()
+    size = await logs.events.size()
+    try:
+        phases = _Phases(await asyncio.to_thread(_plan, folder), WHOLE * size, report)
+        try:
+            slices = await _read(phases, logs.events)
+            prefixes = await workers.run(_Prefixes, slices, folder / "events")
+            run = await _collect(logs.publications, publications, prefixes, workers, wanted)
+            if run.last is None:
+                return None
+            return await _Rendering(phases, run, run.last, prefixes).render(slices, source)
+        finally:
+            await asyncio.to_thread(phases.close)
+    except SpillError:
+        await asyncio.to_thread(shutil.rmtree, folder)
+        raise
+
+
+def _plan(folder: Path) -> _Plan:
+    """The plan of an earlier run, or a new one in an empty folder."""
+    notes = _Plan(folder, b"").notes
+    if notes.exists():
+        with notes.open("rb") as held:  # processes of a killed run may live on for a moment, and still write
+            fcntl.flock(held, fcntl.LOCK_EX)
+        for block in read_blocks(notes):
+            boot, salt = msgspec.msgpack.decode(block.data, type=tuple[str, bytes])
+            if (block.task, boot) == (_FORMAT, _boot()):
+                return _Plan(folder, salt)
+    shutil.rmtree(folder, ignore_errors=True)
+    plan = _Plan(folder, token_bytes(16))
+    plan.tree.mkdir(parents=True)
+    append_block(notes, Block(_FORMAT, msgspec.msgpack.encode((_boot(), plan.salt))))
+    return plan
+
+
+def _boot() -> str:
+    """What changes when the machine is restarted, where it can be known."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+    except OSError:
+        return token_hex(16)
+
+
+class _Phases:
+    """Runs tasks in processes, and notes what is done."""
+
+    def __init__(self, plan: _Plan, total: int, report: Report) -> None:
+        self.plan = plan
+        self.total = total
+        self._processes = Processes(plan.notes)
+        self._report = report
+        self._done = 0
+
+    def known(self, phase: str, kind: type[R]) -> list[R]:
+        """The results of an earlier run."""
+        notes = self._notes(phase)
+        return [msgspec.msgpack.decode(block.data, type=kind) for block in read_blocks(notes)] if notes.exists() else []
+
+    async def run(self, phase: str, known: list[R], tasks: Tasks[R], weigh: Callable[[R], int]) -> list[R]:
+        """Run tasks, and return their results with those known, in the order of tasks; each weighs so much."""
+        results = list(known)
+        self.advance(sum(map(weigh, known)))
+        async with aclosing(self._processes.in_order(tasks)) as done:
+            async for result in done:
+                block = Block(result.task, msgspec.msgpack.encode(result))
+                await asyncio.to_thread(append_block, self._notes(phase), block)
+                results.append(result)
+                self.advance(weigh(result))
+        return sorted(results, key=lambda result: result.task)
+
+    async def shares(
+        self, phase: str, known: list[R], weight: int, shares: int, task: Callable[[int], Callable[[], R]]
+    ) -> list[R]:
+        """Run the same task for each share of a phase's work that is not known, and return all results."""
+        done = {each.task for each in known}
+        left = (task(number) for number in range(shares) if number not in done)
+        return await self.run(phase, known, left, lambda _: weight // shares)
+
+    def forget(self, phase: str) -> None:
+        """Forget what an earlier run did in a phase."""
+        self._notes(phase).unlink(missing_ok=True)
+
+    def advance(self, weight: int) -> None:
+        """So much more is done."""
+        self._done += weight
+        self._report(min(self._done, self.total), self.total)
+
+    def close(self) -> None:
+        """Wait for what runs, and end the processes."""
+        self._processes.close()
+
+    def _notes(self, phase: str) -> Path:
+        return self.plan.folder / f"{phase}.notes"
+
+
+# --- the log ---------------------------------------------------------------------------------------------------------
+
+
+async def _read(phases: _Phases, events: Log) -> list[Slice]:
+    """The first phase: to the end of the log, from where an earlier run ended."""
+    known = await asyncio.to_thread(phases.known, "read", Slice)
+    if known:
+        await _check_known(events, known, phases.plan.folder)
+    plan = phases.plan
+
+    async def reading() -> AsyncIterator[Callable[[], Slice]]:
+        start, number = (known[-1].end, len(known)) if known else (0, 0)
+        while values := await read_slice(events, start):
+            yield partial(tasks.read_slice, plan.folder / "events", plan.salt, number, start, values)
+            start += len(values)
+            number += 1
+
+    return await phases.run("read", known, reading(), lambda done: READING * (done.end - done.start))
+
+
+async def _check_known(events: Log, known: Sequence[Slice], folder: Path) -> None:
+    """Make sure that an earlier run read this log.
+
+    Raises:
+        SpillError: it was another, or has another end.
+    """
+    end = known[-1].end
+    first, last = await events.read(0), await events.read(end - 1)
+    if (
+        not first
+        or not last
+        or record_digest(first[0]) != known[0].others[0].digest
+        or record_digest(last[0]) != known[-1].last_digest
+    ):
+        raise SpillError(f"{folder} was made from another log")
+
+
+class _Prefixes:
+    """The prefixes of a log whose slices were read. Contract: `consumers.reading.publications.Prefixes`."""
+
+    def __init__(self, slices: Sequence[Slice], folder: Path) -> None:
+        self._slices = slices
+        self._folder = folder
+        self.documents: list[tuple[int, Document]] = []
+        self.end = self._mark = Prefix()
+        self._at = 0
+        self._read: Reading | None = None
+        for each in slices:
+            self.end, extension = self.end.advance(each.glance(folder))
+            self.documents += [
+                (found.index, document) for found in extension.ceremonies for document in found.documents
+            ]
+
+    async def reach(self, size: int) -> bool:
+        """Whether the log has so many records."""
+        return size <= self.end.size
+
+    async def prefix_at(self, size: int) -> Prefix:
+        """The prefix at a size; asking for growing sizes costs no more than reading once."""
+        if size < self._mark.size:
+            self._mark, self._at = Prefix(), 0
+        while self._mark.size < size:
+            each = self._slices[self._at]
+            if self._read is None or self._read.start != each.start:
+                self._read = each.glance(self._folder)
+            last = min(size, each.end)
+            self._mark, _ = self._mark.advance(self._read.part(self._mark.size, last))
+            self._at += last == each.end
+        return self._mark
+
+
+# --- the publications ------------------------------------------------------------------------------------------------
+
+
+async def _collect(
+    publications: Log, size: int, prefixes: _Prefixes, workers: Workers, wanted: Callable[[Claim], bool]
+) -> Run:
+    """The publications to include; none if one of them could not be."""
+    ledger = prefixes.end.ledger
+    if ledger is None:
+        return Run()
+    start = ReaderState(chain.first_head(ledger), 0)
+    reader = ChainReader(_Beginning(publications, size), prefixes, workers, ledger, start)
+    run = await collect(reader, prefixes.end, wanted)
+    left = await reader.next()
+    return Run() if isinstance(left, ValidPublication) and wanted(left.claim) else run
+
+
+class _Beginning:
+    """The first records of a log."""
+
+    def __init__(self, whole: Log, size: int) -> None:
+        self._whole = whole
+        self._size = size
+
+    async def read(self, start: int) -> list[bytes | None]:
+        """As `Log.read`."""
+        return (await self._whole.read(start))[: max(0, self._size - start)]
+
+
+# --- projects, bins, and the rest ------------------------------------------------------------------------------------
+
+
+class _Rendering:
+    """The last publication of a run."""
+
+    def __init__(self, phases: _Phases, run: Run, last: ValidPublication, prefixes: _Prefixes) -> None:
+        self._phases = phases
+        self._run = run
+        self._last = last
+        self._prefixes = prefixes
+        self._claim, self._authority = run.claims[-1]
+        self._choice = Edition(run.claims, Prefix(), last.prefix, run.stamps).choice()
+        self._tree = NewTree(phases.plan.tree)
+        self._chosen = phases.plan.folder / "rendering"
+
+    async def render(self, slices: Sequence[Slice], source: Path | None) -> Replayed:
+        """Render it, and everything that clients reach from it."""
+        await asyncio.to_thread(self._begin, source)
+        batch = self._batch([self._phases.plan.folder / "events" / each.name for each in slices], source)
+        folded = await self._fold(batch)
+        listings = [each for some in folded for each in some.listings]
+        name, pages = await asyncio.to_thread(self._list_projects, batch, listings)
+        sealed = await self._seal(batch, [*(each.name for each in folded), name])
+        entries = {name: kept.entry for each in sealed for name, kept in each.bins.items()}
+        files = await asyncio.to_thread(self._finish, entries)
+        # The tree is the caller's now, who may move it away: no later run may count on it.
+        await asyncio.to_thread(self._chosen.unlink)
+        files += len(entries) + 2 * pages + sum(each.files for each in folded)
+        return Replayed(self._claim, files, sorted(path for each in folded for path in each.missing))
+
+    def _batch(self, slices: Sequence[Path], source: Path | None) -> Batch:
+        # Before the first root no event is for an aggregate.
+        first = next((index + 1 for index, _ in self._prefixes.documents), 0)
+        return Batch(
+            folder=self._phases.plan.folder,
+            slices=slices,
+            first=first,
+            end=self._claim.size,
+            choice=self._choice._replace(stamps={}),
+            bin_parts=bin_parts(self._choice, self._claim.size),
+            html=self._authority.settings.html_pages,
+            sink=self._tree,
+            source=source,
+        )
+
+    def _begin(self, source: Path | None) -> None:
+        """Throw away what was rendered of another publication, or with other files."""
+        folder = self._phases.plan.folder
+        wanted = self._last.digest.encode() + b" " + (b"" if source is None else os.fsencode(source.resolve()))
+        chosen = self._chosen
+        if chosen.exists() and chosen.read_bytes() == wanted:
+            return
+        chosen.unlink(missing_ok=True)  # first: from here on the notes may be of what is gone
+        for path in (folder / "tree", folder / "targets"):
+            shutil.rmtree(path, ignore_errors=True)
+        for phase in ("fold", "seal"):
+            self._phases.forget(phase)
+        (folder / "tree").mkdir()
+        chosen.write_bytes(wanted)
+
+    async def _fold(self, batch: Batch) -> list[FoldedPart]:
+        known = await asyncio.to_thread(self._phases.known, "fold", FoldedPart)
+        shares = count_shares(self._claim.size)
+
+        def task(number: int) -> Callable[[], FoldedPart]:
+            return partial(tasks.fold_projects, batch, number, share(number, shares, EVENT_PARTS))
+
+        return await self._phases.shares("fold", known, FOLDING * self._phases.total // WHOLE, shares, task)
+
+    def _list_projects(self, batch: Batch, listings: list[Listing]) -> tuple[str, int]:
+        """Render the list of all projects, as it was when it was last due; gives the file of its targets, and how many
+        pages it has.
+        """
+        projects = ProjectList(b"", {})
+        projects.follow([(claim, authority.settings) for claim, authority in self._run.claims], listings)
+        _, pages, changes = projects.finish((), {})
+        for page in pages:
+            tasks.put_page(self._tree, page)
+        return tasks.write_targets(batch, "list", changes), len(pages)
+
+    async def _seal(self, batch: Batch, names: list[str]) -> list[SealedPart]:
+        known = await asyncio.to_thread(self._phases.known, "seal", SealedPart)
+        layout, choice = self._choice.layout, self._choice
+        sealer = CheckingSealer(self._authority.online, self._run.seals)
+
+        def task(part: int) -> Callable[[], SealedPart]:
+            bins = layout.bins_of(part, batch.bin_parts)
+            some = batch._replace(choice=choice.of(bins), slices=())
+            return partial(tasks.seal_bins, some, part, names, sealer.remote(map(layout.name, bins)))
+
+        return await self._phases.shares("seal", known, SEALING * self._phases.total // WHOLE, batch.bin_parts, task)
+
+    def _finish(self, entries: dict[str, RoleEntry]) -> int:
+        """The snapshot, which is compared with the log as bins were, the offline roles, the timestamp; gives how many
+        files that is.
+        """
+        table = SnapshotTable(entries)
+        retired = {name: stamp for name, stamp in self._run.stamps.items() if self._choice.layout.index(name) is None}
+        table.update({name: RoleEntry(stamp.number, stamp.expires, 0, stamp.sha256) for name, stamp in retired.items()})
+        digest64, length, packed = self._last.publication.snapshot
+        sealer = CheckingSealer(self._authority.online, {SNAPSHOT: (digest64, packed)})
+        snapshot = sealer.seal(SNAPSHOT, table.payload(self._claim, self._authority))
+        if len(snapshot) != length:
+            raise DivergenceError("the snapshot has another length than the publication says")
+        timestamp = self._last.timestamp()
+        files = {
+            f"{self._claim.number}.snapshot.json": snapshot,
+            f"{self._claim.number}.timestamp.json": timestamp,
+            "timestamp.json": timestamp,
+        }
+        for index, document in self._prefixes.documents:
+            if index < self._claim.size:
+                files[f"{document.version}.{document.role}.json"] = document.file
+        for name, data in files.items():
+            self._tree.put(f"metadata/{name}", data)
+        return len(files)

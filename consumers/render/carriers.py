@@ -1,0 +1,170 @@
+"""How events get to the tasks that fold them, and changed targets from there to those that seal bins.
+
+Files    through files, whatever their number
+Sent     with the tasks and their results: what fits into memory need not be written and read again
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
+from heapq import heappop, heappush
+from typing import Protocol
+
+from consumers.render import tasks
+from consumers.render.bin_steps import Sealer
+from consumers.render.edition import Choice
+from consumers.render.tasks import EVENT_PARTS, Batch, FoldedPart, SealedPart, by_key, count_shares, share
+from consumers.work.processes import count_cores
+from consumers.work.spill import count_partitions
+from projections.log.prefix import Routed
+from projections.metadata.bins import Layout, TargetChange
+
+_BINS_PER_TASK = 64
+_LEAST_BINS_PER_TASK = 8
+_EVENTS_PER_TASK = 32
+_LEAST_EVENTS_PER_TASK = 4
+_TASKS_PER_CORE = 4
+"""Some take longer than others: with so many, no core waits long for another at the end."""
+_MOST_SHARES = 64
+_EVENT_WORK = 1024
+"""An event takes as long as to read and write a page whose index has so many bytes."""
+
+
+class Carrier(Protocol):
+    """Makes the tasks of one batch, whose events and bins it shares out. Methods that take the batch may block."""
+
+    shares: int
+    """Into how many tasks of folding the events are divided."""
+
+    def folding(self, batch: Batch) -> Iterator[Callable[[], FoldedPart]]:
+        """The tasks of folding."""
+
+    def take(self, done: FoldedPart) -> None:
+        """One of them was done."""
+
+    def add(self, batch: Batch, changes: Sequence[TargetChange]) -> None:
+        """Add changes of targets that come from elsewhere."""
+
+    def groups(self, batch: Batch) -> list[Sequence[int]]:
+        """The bins that are to be looked at, or more, in order, in groups for a task of sealing each; when all that
+        changes them is known.
+        """
+
+    def sealing(self, batch: Batch, group: int, bins: Sequence[int], sealer: Sealer) -> Callable[[], SealedPart]:
+        """The task that seals one of these groups."""
+
+
+def bin_parts(choice: Choice, events: int) -> int:
+    """Into how many parts bins are divided: in one there are about 64 to look at, and a bounded number of changes.
+
+    An upload changes at most three targets: its file, and both pages of its project.
+    """
+    bins = choice.layout.count
+    visited = min(bins, len(choice.stamps) + 3 * events)
+    return min(bins, max(-(-visited // _BINS_PER_TASK), count_partitions(3 * events)))
+
+
+class Files:
+    """Through files: those of the batch's slices hold its events."""
+
+    def __init__(self, layout: Layout, parts: int, events: int) -> None:
+        self._layout = layout
+        self._names: list[str] = []
+        self._parts = parts
+        self.shares = count_shares(events)
+
+    def folding(self, batch: Batch) -> Iterator[Callable[[], FoldedPart]]:
+        """The tasks of folding."""
+        for number in range(self.shares):
+            yield partial(tasks.fold_projects, batch, number, share(number, self.shares, EVENT_PARTS))
+
+    def take(self, done: FoldedPart) -> None:
+        """One of them was done."""
+        self._names.append(done.name)
+
+    def add(self, batch: Batch, changes: Iterable[TargetChange]) -> None:
+        """Add changes of targets that come from elsewhere."""
+        self._names.append(tasks.write_targets(batch, "more", changes))
+
+    def groups(self, _batch: Batch) -> list[Sequence[int]]:
+        """Neighbouring bins, whether anything changes them or not."""
+        return [self._layout.bins_of(part, self._parts) for part in range(self._parts)]
+
+    def sealing(self, batch: Batch, group: int, _bins: Sequence[int], sealer: Sealer) -> Callable[[], SealedPart]:
+        """The task that seals one of these groups."""
+        return partial(tasks.seal_bins, batch, group, self._names, sealer)
+
+
+class Sent:
+    """With the tasks and their results. A few events may change very many targets (that a project was removed is one);
+    then the rest of the way is through files.
+    """
+
+    def __init__(self, choice: Choice, parts: int, events: Sequence[Routed], sizes: Mapping[str, int]) -> None:
+        self._choice = choice
+        self._targets: dict[int, list[bytes]] = {}
+        self._events = _shared(events, sizes)
+        self._files = Files(choice.layout, parts, len(events))
+        self._are_many = False
+        self.shares = len(self._events)
+
+    def folding(self, batch: Batch) -> Iterator[Callable[[], FoldedPart]]:
+        """The tasks of folding."""
+        for number, items in enumerate(self._events):
+            yield partial(tasks.fold_sent, batch, number, tasks.pack_events(items))
+
+    def take(self, done: FoldedPart) -> None:
+        """One of them was done."""
+        if done.name:
+            self._are_many = True
+            self._files.take(done)
+        self._take(done.targets)
+
+    def add(self, batch: Batch, changes: Sequence[TargetChange]) -> None:
+        """Add changes of targets that come from elsewhere."""
+        self._take(tasks.pack_targets(batch.choice, changes))
+
+    def groups(self, batch: Batch) -> list[Sequence[int]]:
+        """The bins that are to be looked at."""
+        if self._are_many:
+            self._files.add(batch, tasks.unpack_targets(data for some in self._targets.values() for data in some))
+            self._targets = {}
+            return self._files.groups(batch)
+        visited = sorted({*self._choice.stamps, *self._targets})
+        size = _in_a_task(len(visited), _LEAST_BINS_PER_TASK, _BINS_PER_TASK)
+        return [visited[start : start + size] for start in range(0, len(visited), size)]
+
+    def sealing(self, batch: Batch, group: int, bins: Sequence[int], sealer: Sealer) -> Callable[[], SealedPart]:
+        """The task that seals one of these groups."""
+        if self._are_many:
+            return self._files.sealing(batch, group, bins, sealer)
+        return partial(tasks.seal_sent, batch, group, {index: self._targets.get(index, ()) for index in bins}, sealer)
+
+    def _take(self, targets: Mapping[int, bytes]) -> None:
+        for index, data in targets.items():
+            self._targets.setdefault(index, []).append(data)
+
+
+def _in_a_task(count: int, least: int, most: int) -> int:
+    """How many of so many things one task takes."""
+    return min(max(-(-count // (_TASKS_PER_CORE * count_cores())), least), most)
+
+
+def _shared(events: Sequence[Routed], sizes: Mapping[str, int]) -> list[list[Routed]]:
+    """Events in about as many shares as they are worth; those of an aggregate stay together and in order.
+
+    One page can take as long as all others: the longest is begun first, and what else there is shared out around it.
+
+    Args:
+        events: the events.
+        sizes: how large pages are, by the aggregates that they are of, as `Store.load_page_sizes` says.
+    """
+    of_keys = by_key(events)
+    work = {key: _EVENT_WORK * len(items) + sizes.get(key, 0) for key, items in of_keys.items()}
+    count = -(-len(events) // _in_a_task(len(events), _LEAST_EVENTS_PER_TASK, _EVENTS_PER_TASK))
+    shares: list[list[Routed]] = [[] for _ in range(min(count, len(of_keys), _MOST_SHARES))]
+    loads = [(0, number) for number in range(len(shares))]
+    for key in sorted(of_keys, key=work.__getitem__, reverse=True):
+        load, number = heappop(loads)
+        shares[number].extend(of_keys[key])
+        heappush(loads, (load + work[key], number))
+    return [shares[number] for _, number in sorted(loads, reverse=True)]

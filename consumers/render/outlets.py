@@ -1,0 +1,256 @@
+"""Outlets: what becomes of rendered files.
+
+NoOutlet         nowhere: a signer that runs apart from storage, a verifier
+PublicOutlet     what is served: staged, then placed in the order that keeps every client's view complete
+FileListOutlet   digests of everything that was ever published, to compare with what is served
+"""
+
+import json
+from hashlib import sha256
+from typing import NamedTuple, Protocol
+
+import structlog
+
+from consumers.render import tasks
+from consumers.render.rounds.serial import Sink
+from ledger.logs import LogConflictError
+from ledger.storage.directory import Stager, Storage
+from projections.metadata.repository import metadata_path
+from projections.roles.documents import Document
+
+log = structlog.get_logger()
+
+TIMESTAMP = "metadata/timestamp.json"
+MAX_VERSION = 2**53
+"""A higher version is served by nobody honest. It is read as this one, which no log reaches."""
+
+
+class Outlet(Sink, Protocol):
+    """A sink for one edition after another. All methods block; `put` is called from several threads."""
+
+    def begin(self) -> None:
+        """A new edition: forget what was put for one that was not finished."""
+
+    def finish(self, number: int, timestamp: bytes) -> None:
+        """The edition is published: its record was read from the log."""
+
+
+class Nowhere:
+    """What processes put is not written. Contract: `consumers.render.tasks.Sink`."""
+
+    def put(self, _path: str, _data: bytes, _copy_of: str | None = None) -> str:
+        """Nothing."""
+        return ""
+
+    def show(self, _path: str, _source: str) -> None:
+        """Nothing."""
+
+
+class NoOutlet:
+    """Nothing is written."""
+
+    def remote(self) -> tasks.Sink:
+        """Nothing is written there either."""
+        return Nowhere()
+
+    def adopt(self, path: str, length: int, digest: str, token: str) -> None:
+        """Nothing."""
+
+    def begin(self) -> None:
+        """Nothing to forget."""
+
+    def put(self, path: str, data: bytes, copy_of: str | None = None) -> None:
+        """Nothing."""
+
+    def show(self, path: str, source: str | None) -> None:
+        """Nothing."""
+
+    def put_document(self, document: Document) -> None:
+        """Nothing."""
+
+    def finish(self, number: int, timestamp: bytes) -> None:
+        """Nothing."""
+
+
+class PublicOutlet:
+    """Writes what is served.
+
+    The order is that of PEP 458 and TUF 1.0.34, section 6.2: targets, bins and snapshot first, then new roots, then
+    the timestamp, which makes all of it visible at once; plain pages last, for clients without TUF. Between a new root
+    and the timestamp there is nothing, because clients that see one without the other fail.
+
+    A timestamp is never replaced by an older one: a publisher that starts anew catches up behind what is served.
+    """
+
+    def __init__(self, storage: Storage) -> None:
+        self._storage = storage  # untouched until an edition begins: others may stage there until we have the state
+        self._visible = _Visible({}, {}, {})
+        self._edition = _Visible({}, {}, {})
+        self._keeps = False
+        self._kept_up_to = 0
+
+    def keep(self, version: int) -> None:
+        """Replace no metadata that is served, since it is not known to be the log's: clients may have seen it.
+
+        Nothing becomes visible up to this version. What comes above it does (docs/operators.md, "A log was rolled
+        back"), if it needs no version that is served with other bytes.
+        """
+        self._keeps, self._kept_up_to = True, version
+
+    def begin(self) -> None:
+        """Empty the staging area."""
+        self._storage.discard()
+        self._edition = _Visible({}, {}, {})
+
+    def put(self, path: str, data: bytes, copy_of: str | None = None) -> None:
+        """Stage an immutable file."""
+        if not (self._keeps and self._is_kept(path, sha256(data).hexdigest())):
+            self._storage.stage(path, data, copy_of)
+
+    def remote(self) -> Stager | None:
+        """Other processes stage files, too."""
+        return self._storage.stager()
+
+    def adopt(self, path: str, length: int, digest: str, token: str) -> None:
+        """An immutable file was staged by another process."""
+        if not (self._keeps and self._is_kept(path, digest)):
+            self._storage.adopt(path, length, token)
+
+    def show(self, path: str, source: str | None) -> None:
+        """Remember what a plain page is to show."""
+        self._edition.pages[path] = source
+
+    def put_document(self, document: Document) -> None:
+        """Stage an offline role; roots wait for the end."""
+        path = metadata_path(document.role, document.version)
+        if self._keeps and self._is_kept(path, sha256(document.file).hexdigest(), is_new=True):
+            return
+        if document.role == "root":
+            self._edition.roots[document.version] = document.file
+        else:
+            self._storage.stage(path, document.file)
+
+    def finish(self, number: int, timestamp: bytes) -> None:
+        """Place everything.
+
+        Raises:
+            LogConflictError: it needs a version that is served with other bytes.
+        """
+        with self._storage.exclusive():
+            self._finish(number, timestamp)
+
+    def _finish(self, number: int, timestamp: bytes) -> None:
+        self.put(metadata_path("timestamp", number), timestamp)
+        self._visible.kept.update(self._edition.kept)
+        if number > self._kept_up_to:
+            self._refuse_kept()
+        for path in self._storage.place():
+            log.error("a published file had other bytes than the log says; it was replaced", path=path)
+        self._visible.pages.update(self._edition.pages)
+        self._visible.roots.update(self._edition.roots)
+        if number <= self._kept_up_to or served_version(self._storage.read(TIMESTAMP)) > number:
+            log.debug("what is served is newer", number=number)
+            return
+        for version, root in sorted(self._visible.roots.items()):
+            self._storage.replace(metadata_path("root", version), root)
+        self._storage.replace(TIMESTAMP, timestamp)
+        pages = sorted(self._visible.pages.items())
+        self._storage.link_all({path: source for path, source in pages if source is not None})
+        for path, source in pages:
+            if source is None:
+                self._storage.delete(path)
+        self._storage.settle()
+        self._visible = _Visible({}, {}, {})
+        self._keeps, self._kept_up_to = False, 0
+
+    def _is_kept(self, path: str, digest: str, *, is_new: bool | None = None) -> bool:
+        """Whether a file of metadata stays as it is served: with other bytes, or, if it is not new, not at all.
+
+        What is damaged is replaced. What is new has a version above those up to which nothing becomes visible.
+        """
+        folder, _, name = path.rpartition("/")
+        if folder != "metadata":
+            return False
+        if is_new is None:
+            is_new = int(name.partition(".")[0]) > self._kept_up_to
+        found = self._storage.read(path)
+        differs = found is not None and sha256(found).hexdigest() != digest
+        stays = not is_new if found is None else differs and served_version(found) > 0
+        # Of a role, the last version counts; of root, all do.
+        role = name if name.endswith(".root.json") else name.partition(".")[2]
+        self._edition.kept[role] = path if stays else ""
+        return stays
+
+    def _refuse_kept(self) -> None:
+        kept = sorted(filter(None, self._visible.kept.values()))
+        if kept:
+            raise LogConflictError(
+                f"{kept[0]} is not served as the log says, and {len(kept)} such files are needed. Was a backup "
+                "restored and appended to? See docs/operators.md, 'A log was rolled back'. What was damaged must be "
+                "deleted"
+            )
+
+
+class _Visible(NamedTuple):
+    """What is not immutable files: plain pages by path with what they show, and roots by version; and by role what is
+    kept although the log says otherwise (empty: nothing).
+    """
+
+    pages: dict[str, str | None]
+    roots: dict[int, bytes]
+    kept: dict[str, str]
+
+
+def served_version(timestamp: bytes | None) -> int:
+    """The version of a served timestamp; 0 if nothing is served, or nothing readable."""
+    try:
+        version = json.loads(timestamp or b"{}")["signed"]["version"]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return 0
+    return min(max(version, 0), MAX_VERSION) if type(version) is int else 0
+
+
+class FileListOutlet:
+    """Lists digests of all files, instead of writing them: `(path, SHA-256, number of the publication)`.
+
+    A plain page that is gone is listed with an empty digest.
+    """
+
+    def __init__(self) -> None:
+        self._edition: dict[str, str] = {}
+        self._finished: list[tuple[str, str, int]] = []
+
+    def begin(self) -> None:
+        """Forget the files of an edition that was not finished."""
+        self._edition = {}
+
+    def put(self, path: str, data: bytes, copy_of: str | None = None) -> None:
+        """List a file."""
+        self._edition[path] = sha256(data).hexdigest()
+
+    def remote(self) -> Nowhere:
+        """Digests are all that is needed."""
+        return Nowhere()
+
+    def adopt(self, path: str, _length: int, digest: str, _token: str) -> None:
+        """List a file."""
+        self._edition[path] = digest
+
+    def show(self, path: str, source: str | None) -> None:
+        """List a plain page: its digest is in the name of the file that it shows."""
+        self._edition[path] = "" if source is None else source.rpartition("/")[2].partition(".")[0]
+
+    def put_document(self, document: Document) -> None:
+        """List an offline role's file."""
+        self.put(metadata_path(document.role, document.version), document.file)
+
+    def finish(self, number: int, timestamp: bytes) -> None:
+        """The edition's files are published."""
+        self.put(metadata_path("timestamp", number), timestamp)
+        self._finished.extend((path, digest, number) for path, digest in self._edition.items())
+        self._edition = {}
+
+    def take(self) -> list[tuple[str, str, int]]:
+        """What was published since this was last asked."""
+        finished, self._finished = self._finished, []
+        return finished

@@ -1,0 +1,147 @@
+"""One publication's way from events to files: the I/O between the pure rounds of `projections`.
+
+    events ──fold──▶ projects: pages, targets ──fold──▶ bins ──seal──▶ files, snapshot
+
+The two rounds run in this process (`consumers.render.rounds.serial`), or for many events or bins on all cores
+(`consumers.render.rounds.parallel`). What is the same for whoever renders is here; who *seals* the payloads (a signer
+with its keys, a follower with the signatures on the log) and where files go (`Sink`) is given.
+"""
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+from consumers.reading.tail import Tail
+from consumers.render.bin_steps import KeptBin, LastBins
+from consumers.render.edition import Edition
+from consumers.render.rounds.parallel import BulkRounds
+from consumers.render.rounds.serial import Job, OneProcess, Rounds, Sealer, Sink
+from consumers.state import records as state
+from consumers.state.kept_pages import KEPT_FROM_BYTES, KeptPages
+from consumers.work.progress import Report, nobody
+from consumers.work.stopwatch import Stopwatch
+from consumers.work.workers import Begun, Workers
+from ledger.state.store import Store, kept_name
+from projections.index import project_list
+from projections.index.chunks import Aggregate
+from projections.index.project_list import Listing, ProjectList
+from projections.metadata.repository import RoleEntry, SnapshotTable, metadata_path
+
+
+class Rendered(NamedTuple):
+    """What was rendered: the names of the bins that were sealed, in order, their entries, and the snapshot's file. What
+    of it is to be stored is still being saved.
+    """
+
+    names: list[str]
+    entries: dict[str, RoleEntry]
+    snapshot: bytes
+    saving: Begun[None]
+
+
+class Renderer:
+    """Renders editions into a follower's state. The caller begins the transaction, and ends it."""
+
+    def __init__(
+        self,
+        store: Store,
+        workers: Workers,
+        table: SnapshotTable,
+        spill: Path,
+        *,
+        stopwatch: Stopwatch,
+        report: Report = nobody,
+    ) -> None:
+        self._stopwatch = stopwatch
+        self._report = report
+        self._store = store
+        self._workers = workers
+        self._table = table
+        self._spill = spill
+
+    async def render(self, edition: Edition, tail: Tail, sealer: Sealer, sink: Sink) -> Rendered:
+        """Fold an edition's events and render what they change.
+
+        Raises:
+            DivergenceError: a bin changed that the log says was not signed, or a seal does not fit.
+        """
+        rounds = self._rounds(edition, tail, sealer, sink)
+        try:
+            listings = await rounds.fold()
+            await self._list_projects(edition, listings, rounds)
+            self._stopwatch.lap("fold")
+            bins = await rounds.seal()
+            self._stopwatch.lap("bins")
+        finally:
+            await rounds.close()
+        entries = {name: kept.entry for name, kept in bins.items()}
+        retired = await self._retire(edition)
+        self._keep(entries, retired)
+        self._table.update(entries | retired)
+        saving = self._workers.ahead(self._save(rounds, bins, retired))
+        try:
+            payload = self._table.payload(edition.claim, edition.authority)
+            snapshot = await self._workers.run(sealer.seal, "snapshot", payload)
+            sink.put(metadata_path("snapshot", edition.claim.number), snapshot)
+        except BaseException:
+            await saving.stop()
+            raise
+        self._stopwatch.lap("snapshot")
+        return Rendered(list(entries), entries, snapshot, saving)
+
+    async def _save(self, rounds: Rounds, bins: Mapping[str, KeptBin], retired: Mapping[str, RoleEntry]) -> None:
+        await rounds.save()
+        await state.save_roles(self._store, {**bins, **{name: KeptBin(entry) for name, entry in retired.items()}})
+
+    def _rounds(self, edition: Edition, tail: Tail, sealer: Sealer, sink: Sink) -> Rounds:
+        was = edition.before.authority
+        last = LastBins(self._store.kept, None if was is None else was.layout, self._table.entries)
+        pages = KeptPages(self._store.kept, edition.claim.number, KEPT_FROM_BYTES)
+        job = Job(self._store, self._workers, edition, tail, sealer, sink, self._spill, self._report, last, pages)
+        processes = self._workers.processes
+        # What is about all projects or all bins is for one process: it is rare, and no matter of events.
+        is_plain = edition.old_layout is None and not edition.renders_all_pages
+        if processes is not None and is_plain and sealer.remote(()) is not None:
+            remote = sink.remote()
+            if remote is not None and processes.are_worth(max(edition.size, len(edition.choice().stamps))):
+                return BulkRounds(job, processes, remote)
+        return OneProcess(job)
+
+    def _keep(self, entries: Mapping[str, RoleEntry], retired: Iterable[str]) -> None:
+        """Tell the store which files of bins it keeps from now on, and which it need not."""
+        before = self._table.entries
+        new = {kept_name(name, entry.version) for name, entry in entries.items()}
+        old = {kept_name(name, before[name].version) for name in (*entries, *retired) if name in before}
+        self._store.keep(new, old - new)
+        self._store.all_written()
+
+    async def _list_projects(self, edition: Edition, listings: list[Listing], rounds: Rounds) -> None:
+        store = self._store
+        names = sorted({each.name for each in listings})
+        projects = ProjectList(
+            dict(await store.load_headers([project_list.KEY])).get(project_list.KEY, b""),
+            await state.load_waiting(store, names),
+        )
+        projects.follow([(claim, authority.settings) for claim, authority in edition.claims], listings)
+        stored, waited = Aggregate(project_list.KEY), dict[str, bool]()
+        if projects.is_rendered:
+            found = await state.load_aggregates(store, [project_list.KEY])
+            stored = found.states.get(project_list.KEY, stored)
+            waited = await state.load_waiting(store)
+        change, pages, changes = await self._workers.run(projects.finish, stored.chunks, waited)
+        await state.save_waiting(store, projects.left, is_rendered=projects.is_rendered)
+        await state.save_rows(store, state.rows_of([change]))
+        await rounds.add(pages, changes)
+
+    async def _retire(self, edition: Edition) -> dict[str, RoleEntry]:
+        """The bins that are no longer in force, without their lengths."""
+        layout = edition.authority.layout
+        was = edition.before.authority
+        retired = {}
+        if was is not None and (was.layout.bits, was.layout.prefix) != (layout.bits, layout.prefix):
+            stored = await state.load_roles(self._store)
+            retired = {name: RoleEntry(entry.version, entry.expires, 0, entry.sha256) for name, entry in stored.items()}
+        # Between several claims bins may have come and gone.
+        for name, stamp in (edition.stamps or {}).items():
+            retired[name] = RoleEntry(stamp.number, stamp.expires, 0, stamp.sha256)
+        return {name: entry for name, entry in retired.items() if layout.index(name) is None}

@@ -1,0 +1,1 @@
+"""The two rounds of a publication: events to projects, changed targets to bins."""

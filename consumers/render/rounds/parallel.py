@@ -1,0 +1,201 @@
+"""The two rounds of a publication of many events, or bins: on all cores, into one state.
+
+Projects and bins do not know each other, so processes fold them side by side. They read the state as it was before the
+publication; what it is to keep they write down, and this process, which alone writes to it, saves that as they go on.
+"""
+
+import asyncio
+import shutil
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import aclosing
+from pathlib import Path
+from secrets import token_hex
+
+import msgspec
+
+from consumers.render import tasks
+from consumers.render.bin_steps import KeptBin
+from consumers.render.carriers import Carrier, Files, Sent, bin_parts
+from consumers.render.rounds import serial as rounds
+from consumers.render.tasks import Batch, Kept, SealedPart, ToKeep
+from consumers.state import records as state
+from consumers.state.records import Rows
+from consumers.work.processes import Processes
+from consumers.work.progress import FOLDING, READING, SEALING, WHOLE
+from consumers.work.spill import read_blocks
+from consumers.work.workers import Begun
+from projections.index.project_list import Listing
+from projections.log.prefix import Routed
+from projections.metadata.bins import Page, TargetChange, hashed_path
+from projections.metadata.repository import metadata_path
+
+_SAVED_AT_ONCE_BYTES = 8 * 2**20
+_decode_kept = msgspec.msgpack.Decoder(Kept).decode
+
+
+class BulkRounds:
+    """The rounds in processes. Contract: `consumers.render.rounds.serial.Rounds`."""
+
+    def __init__(self, job: rounds.Job, processes: Processes, remote: tasks.Sink) -> None:
+        self._store, self._workers, self._edition, self._tail = job.store, job.workers, job.edition, job.tail
+        self._sealer, self._sink, self._report = job.sealer, job.sink, job.report
+        self._last, self._pages = job.last, job.pages
+        self._processes = processes
+        self._remote = remote
+        self._folder = job.spill / "bulk"
+        self._choice = job.edition.choice()
+        self._rendering: tuple[Batch, Carrier] | None = None
+        self._unsaved: list[ToKeep] = []
+        self._saving: Begun[None] | None = None
+
+    async def close(self) -> None:
+        """Delete what was spilled."""
+        if self._saving is not None:
+            await self._saving.stop()
+            self._saving = None
+        if self._folder.exists():
+            await self._workers.run(shutil.rmtree, self._folder, ignore_errors=True)
+
+    async def fold(self) -> list[Listing]:
+        """Fold the events."""
+        listings: list[Listing] = []
+        batch, carrier = self._rendering = await self._begin()
+        async with aclosing(self._processes.in_order(carrier.folding(batch))) as folded:
+            async for done in folded:
+                await self._save_behind(done.kept)
+                for path, length, digest, token in done.pages:
+                    hashed = hashed_path(path, digest)
+                    self._sink.adopt(hashed, length, digest, token)
+                    self._sink.show(f"targets/{path}", hashed)
+                for path in done.hidden:
+                    self._sink.show(f"targets/{path}", None)
+                listings.extend(done.listings)
+                carrier.take(done)
+                self._advance(READING, FOLDING, done.task + 1, carrier.shares)
+        return listings
+
+    async def _begin(self) -> tuple[Batch, Carrier]:
+        """What the tasks share, and how they get at what is theirs."""
+        edition, choice = self._edition, self._choice
+        size = edition.after.size
+        batch = Batch(
+            folder=self._folder / token_hex(8),
+            choice=choice._replace(stamps={}),
+            html=edition.authority.settings.html_pages,
+            sink=self._remote,
+            bin_parts=bin_parts(choice, edition.size),
+            state=self._store.path if edition.before.size else None,
+            last=self._last.of(()),
+            pages=self._pages,
+            sent_bytes=tasks.SENT_BYTES,
+        )
+        in_memory = self._tail.has_in_memory(size)
+        routed: list[Routed] = []
+        first = edition.before.size
+        async for extension in self._tail.extensions(size, routed=in_memory):
+            await rounds.keep_extension(self._store, extension, self._sink)
+            if in_memory:
+                routed += extension.routed
+            if edition.before.authority is None and first == edition.before.size and extension.ceremonies:
+                first = extension.ceremonies[0].index + 1  # before the first root no event is for an aggregate
+        if in_memory:
+            sizes = dict(await self._store.load_page_sizes(sorted({item.key for item in routed})))
+            return batch, Sent(choice, batch.bin_parts, routed, sizes)
+        slices = await self._tail.files(size)
+        files = Files(choice.layout, batch.bin_parts, edition.size)
+        return batch._replace(slices=slices, first=first, end=size), files
+
+    async def add(self, pages: Sequence[Page], changes: Sequence[TargetChange]) -> None:
+        """Add pages and changes of targets."""
+        batch, carrier = self._folded()
+        async with rounds.page_writer(self._workers, self._sink, self._pages) as writer:
+            await writer.add([(page, None) for page in pages])
+            rounds.hide_pages(changes, self._sink)
+        await self._workers.run(carrier.add, batch, changes)
+
+    async def seal(self) -> dict[str, KeptBin]:
+        """Render and seal bins."""
+        batch, carrier = self._folded()
+        bins: dict[str, KeptBin] = {}
+        groups = await self._workers.run(carrier.groups, batch)
+        async with aclosing(self._processes.in_order(self._sealing(batch, carrier, groups))) as sealed:
+            async for done in sealed:
+                if done.headers:
+                    await self._saved()
+                    await self._store.save(done.headers)
+                for name, (entry, _) in done.bins.items():
+                    path = metadata_path(name, entry.version)
+                    self._sink.adopt(path, entry.length, entry.sha256, done.tokens[name])
+                for name, targets in done.stuffed.items():
+                    rounds.warn_of_stuffed(name, done.bins[name].entry.length, targets)
+                bins.update(done.bins)
+                self._sealer.packed.update(done.packed)
+                self._advance(READING + FOLDING, SEALING, done.task + 1, len(groups))
+        await self._saved()
+        return bins
+
+    async def save(self) -> None:
+        """Save what is not saved yet."""
+        unsaved, self._unsaved = self._unsaved, []
+        await self._save(unsaved)
+
+    def _sealing(
+        self, batch: Batch, carrier: Carrier, groups: Sequence[Sequence[int]]
+    ) -> Iterator[Callable[[], SealedPart]]:
+        layout = self._choice.layout
+        for number, bins in enumerate(groups):
+            some = batch._replace(choice=self._choice.of(bins), last=self._last.of(bins), slices=())
+            sealer = self._sealer.remote(map(layout.name, bins))
+            if sealer is not None:
+                yield carrier.sealing(some, number, bins, sealer)
+
+    def _advance(self, before: int, phase: int, done: int, tasks_: int) -> None:
+        size = self._edition.size
+        self._report(size * before + size * phase * done // tasks_, size * WHOLE)
+
+    def _folded(self) -> tuple[Batch, Carrier]:
+        if self._rendering is None:
+            raise ValueError("nothing was folded yet")
+        return self._rendering
+
+    async def _save_behind(self, kept: ToKeep) -> None:
+        """Save what a task made for the state, some time: if it is little, with that of others, and while files are
+        placed, when cores are idle.
+        """
+        self._unsaved.append(kept)
+        if kept.file or sum(len(block) for each in self._unsaved for block in each.blocks) >= _SAVED_AT_ONCE_BYTES:
+            await self._begin_to_save()
+
+    async def _begin_to_save(self) -> None:
+        """Begin to save what is to be saved, when what was begun before is done."""
+        await self._saved()
+        unsaved, self._unsaved = self._unsaved, []
+        self._saving = self._workers.ahead(self._save(unsaved))
+
+    async def _saved(self) -> None:
+        """Wait for what was begun."""
+        if self._saving is not None:
+            await self._saving.result()
+            self._saving = None
+
+    async def _save(self, parts: Sequence[ToKeep]) -> None:
+        """Save what tasks made for the state."""
+        for path in (Path(kept.file) for kept in parts if kept.file):
+            blocks = read_blocks(path)
+            while (block := await self._workers.run(next, blocks, None)) is not None:
+                await self._save_blocks([block.data])
+            await asyncio.to_thread(path.unlink)
+        await self._save_blocks([block for kept in parts for block in kept.blocks])
+
+    async def _save_blocks(self, blocks: Sequence[bytes]) -> None:
+        kept = await self._workers.run(_joined, blocks)
+        await state.save_rows(self._store, kept.rows)
+        await state.save_seen(self._store, kept.seen)
+        await state.save_judged(self._store, "events", kept.judged)
+
+
+def _joined(blocks: Iterable[bytes]) -> Kept:
+    whole = Kept(Rows([]))
+    for block in blocks:
+        whole.add(_decode_kept(block))
+    return whole

@@ -1,0 +1,132 @@
+"""Sealers: who turns a payload into a metadata file.
+
+A signer signs; everybody else takes the signatures from the log and checks them. The files are the same bytes.
+
+What a key service signed is checked at once. A key in our own memory was compared with its public key when it was
+opened, and to check each of its signatures would be a fifth of the time of a bin: there, the claim, the snapshot and
+the timestamp of every publication are checked, and bins by whoever follows.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cache, cached_property
+from pathlib import Path
+
+from securesystemslib.signer import Signer
+
+from consumers.render.edition import DivergenceError
+from ledger.keys.keyring import Keyring, SignerError, is_in_memory, sign
+from projections.metadata.repository import pack_digest, pack_signatures, signed_file, unpack_signatures
+from projections.roles.keys import RoleKeys
+from schemas.publications import Publication
+
+SNAPSHOT = "snapshot"
+
+Seals = Mapping[str, tuple[str, Sequence[str]]]
+"""By role name: the SHA-256 of the file and its signatures, both as a publication holds them."""
+
+
+class SigningSealer:
+    """Signs with private keys. `packed` collects the signatures by role name, as a publication holds them.
+
+    Args:
+        online: the keys in force.
+        signers: those that sign.
+        keyring: where other processes find them.
+    """
+
+    def __init__(self, online: RoleKeys, signers: Sequence[Signer], keyring: Keyring | None = None) -> None:
+        self._online = online
+        self._signers = signers
+        self._keyring = keyring
+        self._checks_all = not all(map(is_in_memory, signers))
+        self.packed: dict[str, tuple[str, ...]] = {}
+
+    def seal(self, name: str, payload: bytes) -> bytes:
+        """Sign a payload and return the file."""
+        checks = self._checks_all or name == SNAPSHOT
+        signatures = self.signatures(name, payload) if checks else self._sign(payload)
+        self.packed[name] = pack_signatures(self._online, signatures)
+        return signed_file(payload, signatures)
+
+    def remote(self, _names: Iterable[str]) -> "RemoteSealer | None":
+        """The same in another process, which opens the keys by itself."""
+        if self._keyring is None:
+            return None
+        return RemoteSealer(self._online, *self._keyring.places)
+
+    def signatures(self, name: str, payload: bytes) -> dict[str, str]:
+        """Signatures (hexadecimal, by key id) of all our keys, which verify.
+
+        Raises:
+            SignerError: a key does not sign, or what it signed does not verify.
+        """
+        signatures = self._sign(payload)
+        if not self._online.accept_all(signatures, payload):
+            raise SignerError(f"the signature of {name} does not verify: is a key service faulty?")
+        return signatures
+
+    def _sign(self, payload: bytes) -> dict[str, str]:
+        return {signer.public_key.keyid: sign(signer, payload) for signer in self._signers}
+
+
+class RemoteSealer:
+    """Signs in another process, with the keys that it finds in the same places. Can be pickled: it holds none."""
+
+    def __init__(self, online: RoleKeys, folder: Path | None, uris: Mapping[str, str]) -> None:
+        self._online = online
+        self._places = (folder, tuple(sorted(uris.items())))
+
+    @cached_property
+    def _sealer(self) -> SigningSealer:
+        return SigningSealer(self._online, _keyring(*self._places).find(self._online.keys))
+
+    @property
+    def packed(self) -> dict[str, tuple[str, ...]]:
+        """As `SigningSealer.packed`."""
+        return self._sealer.packed
+
+    def seal(self, name: str, payload: bytes) -> bytes:
+        """Sign a payload, as `SigningSealer.seal`."""
+        return self._sealer.seal(name, payload)
+
+
+@cache
+def _keyring(folder: Path | None, uris: tuple[tuple[str, str], ...]) -> Keyring:
+    """A keyring of this process; it opens a key once."""
+    return Keyring(folder, dict(uris))
+
+
+class CheckingSealer:
+    """Takes the signatures from the log, and checks them and the file that they make. Can be pickled."""
+
+    def __init__(self, online: RoleKeys, seals: Seals) -> None:
+        self._online = online
+        self._seals = seals
+        self.packed: dict[str, tuple[str, ...]] = {}
+
+    def seal(self, name: str, payload: bytes) -> bytes:
+        """The file as it was published."""
+        seal = self._seals.get(name)
+        if seal is None:
+            raise DivergenceError(f"{name} had to be signed, and is not in the publication")
+        digest, packed = seal
+        signatures = unpack_signatures(self._online, packed)
+        if not self._online.accept_all(signatures, payload):
+            raise DivergenceError(f"the signatures of {name} are not of what its events make")
+        file = signed_file(payload, signatures)
+        if pack_digest(file) != digest:
+            raise DivergenceError(f"the file of {name} has another digest than the publication says")
+        return file
+
+    def remote(self, names: Iterable[str]) -> "CheckingSealer":
+        """The same, for some bins."""
+        return CheckingSealer(self._online, {name: self._seals[name] for name in names if name in self._seals})
+
+
+def seals_of(publication: Publication) -> dict[str, tuple[str, Sequence[str]]]:
+    """What a publication says of the files it signs."""
+    digest, _, packed = publication.snapshot
+    return {
+        **{name: (sha256, signatures) for name, sha256, signatures in publication.roles},
+        SNAPSHOT: (digest, packed),
+    }

@@ -1,0 +1,437 @@
+"""What processes do with a batch: read slices of the log, fold projects, render bins.
+
+    slices of the log ──read──▶ events by project ──fold──▶ targets by bin ──seal──▶ metadata
+
+Each function is one task. What it hands on to a later one is in a file of its own (`consumers.work.parts`), which
+counts when whoever shares out the work has its result: what others left behind, because they were killed, is passed
+over. Where all events fit into memory, they are sent with the tasks, and targets with their results.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from hashlib import blake2b
+from heapq import merge
+from operator import attrgetter
+from pathlib import Path
+from secrets import token_hex
+from typing import NamedTuple, Protocol
+
+import msgspec
+
+from consumers.render.bin_steps import KeptBin, LastBins, Sealer, by_bin, fold_bins, read_bins, seal_bin
+from consumers.render.edition import Choice
+from consumers.render.taking import take_file
+from consumers.state.kept_pages import KeptPages
+from consumers.state.open_state import open_state
+from consumers.state.records import Rows, rows_of
+from consumers.work.parts import Parts, read_parts, write_parts
+from consumers.work.spill import Block, SpillError, append_block, count_partitions
+from ledger.state.store import PageRow
+from ledger.storage.directory import DirectoryStorage
+from projections.index.fold import Folded, Seen, fold_events
+from projections.index.pages import read_facts
+from projections.index.project_list import Listing
+from projections.log.merkle import LEAF_BYTES
+from projections.log.operations import filenames_of
+from projections.log.prefix import Other, Reading, Routed, read_records
+from projections.metadata.bins import Page, TargetChange
+from projections.metadata.repository import LENGTH_ABOVE_BYTES
+from projections.outcomes import Judged
+from schemas.events import BaseEvent
+
+EVENT_PARTS = 1024
+"""Into how many parts a slice's events are divided. A task folds one of them, or some."""
+
+_LEAVES, _OTHERS = EVENT_PARTS, EVENT_PARTS + 1
+_PROJECTS_AT_ONCE = 128
+_BINS_AT_ONCE = 16
+SENT_BYTES = 2**20
+"""So much of what a state is to keep is sent with the result of a task, and so much of targets; more is written into a
+file.
+"""
+
+_events = Parts(Routed)
+_targets = Parts(TargetChange)
+_decode_events = msgspec.msgpack.Decoder(list[Routed]).decode
+_decode_targets = msgspec.msgpack.Decoder(list[TargetChange]).decode
+_decode_others = msgspec.msgpack.Decoder(list[Other]).decode
+_encode = msgspec.msgpack.Encoder().encode
+
+
+class Sink(Protocol):
+    """Where a process writes."""
+
+    def put(self, path: str, data: bytes, copy_of: str | None = None) -> str:
+        """Write an immutable file, which may be a second name of another; gives what whoever shares out the work needs
+        to find it.
+        """
+
+    def show(self, path: str, source: str) -> None:
+        """A plain page shows this immutable file, if they are where they belong already."""
+
+
+# --- reading ---------------------------------------------------------------------------------------------------------
+
+
+class Slice(NamedTuple):
+    """A slice of the log that was read into a file; `others` are the records that the prefix judges, without those that
+    nothing follows from.
+    """
+
+    task: int
+    start: int
+    end: int
+    name: str
+    last_digest: str
+    others: list[Other]
+
+    def glance(self, folder: Path) -> Reading:
+        """What the prefix needs of it."""
+        return Reading(self.start, self._leaves(folder), [], self.others, self.last_digest)
+
+    def whole(self, folder: Path, *, routed: bool = True) -> Reading:
+        """All of it, with the events for aggregates or without."""
+        others = [
+            other for data in read_parts(folder / self.name, _OTHERS, _OTHERS + 1) for other in _decode_others(data)
+        ]
+        parts = [_events.read([folder / self.name], part, part + 1) for part in range(EVENT_PARTS)] if routed else []
+        items = list(merge(*parts, key=attrgetter("index")))
+        return Reading(self.start, self._leaves(folder), items, others, self.last_digest)
+
+    def _leaves(self, folder: Path) -> bytes:
+        leaves = b"".join(read_parts(folder / self.name, _LEAVES, _LEAVES + 1))
+        if len(leaves) != LEAF_BYTES * (self.end - self.start):
+            raise SpillError(f"{folder / self.name} is not whole")
+        return leaves
+
+
+def read_slice(folder: Path, salt: bytes, task: int, first: int, values: Sequence[bytes | None]) -> Slice:
+    """Decode a slice of the log into a file in a folder."""
+    return write_slice(folder, salt, task, read_records(first, values))
+
+
+def write_slice(folder: Path, salt: bytes, task: int, reading: Reading) -> Slice:
+    """Write what records said.
+
+    Args:
+        folder: where to.
+        salt: decides which aggregates share a part: nobody shall be able to choose names that all fall into one.
+        task: the number of the slice.
+        reading: what its records said.
+    """
+    items: dict[int, list[Routed]] = {}
+    for item in reading.routed:
+        digest = blake2b(item.key.encode(), digest_size=4, key=salt).digest()
+        items.setdefault(int.from_bytes(digest, "big") % EVENT_PARTS, []).append(item)
+    name = f"{task}.{token_hex(8)}"
+    parts = _events.encode(items) | {_LEAVES: reading.leaves, _OTHERS: _encode(reading.others)}
+    write_parts(folder / name, parts, _OTHERS + 1)
+    others = [other for other in reading.others if isinstance(other.event, BaseEvent) or other.index == 0]
+    return Slice(task, reading.start, reading.end, name, reading.last_digest, others)
+
+
+def count_shares(events: int) -> int:
+    """Into how many tasks so many events are divided: enough to keep several cores busy to the end, where one project
+    is a thousand times as large as another, and enough for each to fit into memory.
+    """
+    return max(32, count_partitions(events))
+
+
+def share(number: int, shares: int, parts: int) -> range:
+    """The parts that one of so many tasks takes."""
+    return range(number * parts // shares, (number + 1) * parts // shares)
+
+
+# --- folding ---------------------------------------------------------------------------------------------------------
+
+
+class Batch(NamedTuple):
+    """What the tasks of a batch share.
+
+    The state is that from before the batch; without one, there is nothing before. `last` are its bins, those that a
+    task needs, and `pages` is how pages are kept; None: no state is to keep anything.
+
+    `bin_parts` says into how many groups bins are divided where their targets are in files. `slices` are files of
+    events, of which those from `first` to `end` (exclusive) count; none, if they are sent.
+    """
+
+    folder: Path
+    choice: Choice
+    html: bool
+    sink: Sink
+    bin_parts: int
+    slices: Sequence[Path] = ()
+    first: int = 0
+    end: int = 0
+    sent_bytes: int = SENT_BYTES
+    state: Path | None = None
+    last: LastBins | None = None
+    pages: KeptPages | None = None
+    source: Path | None = None
+
+    @property
+    def keeps(self) -> bool:
+        """Whether a state keeps what comes of it."""
+        return self.last is not None
+
+
+class Kept(msgspec.Struct, array_like=True):
+    """What a state is to keep."""
+
+    rows: Rows
+    seen: list[Seen] = []
+    judged: list[Judged] = []
+
+    def add(self, other: "Kept") -> None:
+        """Add what another task made."""
+        self.rows.add(other.rows)
+        self.seen += other.seen
+        self.judged += other.judged
+
+
+class PutPage(NamedTuple):
+    """A page that a process wrote: its target path, its length and digest, and what the sink said."""
+
+    path: str
+    length: int
+    sha256: str
+    token: str
+
+
+class FoldedPart(NamedTuple):
+    """Projects and facts that were folded. `name` is that of the file of their targets by bins, or `targets` are these
+    themselves, by bin. `kept` is what a state is to keep. `files` says how many files were written, `pages`
+    which pages are new, `hidden` which are gone; `missing` are distribution files that were not there to be taken.
+    """
+
+    task: int
+    name: str
+    targets: dict[int, bytes]
+    kept: "ToKeep"
+    listings: list[Listing]
+    files: int
+    pages: list[PutPage]
+    hidden: list[str]
+    missing: list[str]
+
+
+def fold_projects(batch: Batch, task: int, parts: range) -> FoldedPart:
+    """Fold the projects and facts of some parts: write their pages, and their targets by bins."""
+    read = _events.read(batch.slices, parts.start, parts.stop)
+    done, targets = _fold(batch, task, [item for item in read if batch.first <= item.index < batch.end])
+    return done._replace(name=write_targets(batch, str(task), targets))
+
+
+def fold_sent(batch: Batch, task: int, items: bytes) -> FoldedPart:
+    """As `fold_projects`, for events that were sent, as `pack_events` gives them."""
+    done, targets = _fold(batch, task, _decode_events(items))
+    packed = pack_targets(batch.choice, targets)
+    if sum(map(len, packed.values())) > batch.sent_bytes:
+        return done._replace(name=write_targets(batch, str(task), targets))
+    return done._replace(targets=packed)
+
+
+def pack_events(items: Sequence[Routed]) -> bytes:
+    """Events as they are sent."""
+    return _encode(items)
+
+
+def pack_targets(choice: Choice, changes: Iterable[TargetChange]) -> dict[int, bytes]:
+    """Changes of targets as they are sent, by bin."""
+    return {index: _encode(some) for index, some in by_bin(choice.layout, changes).items()}
+
+
+def unpack_targets(packed: Iterable[bytes]) -> list[TargetChange]:
+    """The changes that `pack_targets` gave, for some bins."""
+    return [change for data in packed for change in _decode_targets(data)]
+
+
+def _fold(batch: Batch, task: int, items: Sequence[Routed]) -> tuple[FoldedPart, list[TargetChange]]:
+    done = FoldedPart(task, "", {}, ToKeep(), [], 0, [], [], [])
+    keeping = _Keeping(batch.folder / "kept" / f"{task}.{token_hex(8)}", batch.sent_bytes)
+    files = 0
+    targets: list[TargetChange] = []
+    states = open_state(batch.state)
+    for keys, chosen in groups(items, _PROJECTS_AT_ONCE):
+        loaded = states.load(keys, needed_files(chosen, html=batch.html))
+        folded = fold_events(loaded.states, states.seen(chosen), chosen, html=batch.html)
+        rows = {} if batch.pages is None else batch.pages.choose(folded.pages, loaded.filed)
+        done.pages.extend(put_page(batch.sink, page, batch.pages, rows.get(page.path)) for page in folded.pages)
+        targets.extend(folded.targets)
+        done.hidden.extend(hidden_pages(folded.targets))
+        done.listings.extend(folded.listings)
+        if batch.source is not None:
+            taken, missing = _take_files(batch, batch.source, folded)
+            files += taken
+            done.missing.extend(missing)
+        if batch.keeps:
+            keeping.add(Kept(rows_of(folded.changes, loaded, rows.values()), folded.seen, folded.judged))
+    files += 2 * len(done.pages)
+    # Who keeps nothing has the pages where they belong.
+    pages = done.pages if batch.keeps else []
+    return done._replace(kept=keeping.finish(), files=files, pages=pages), targets
+
+
+def by_key(items: Iterable[Routed]) -> dict[str, list[Routed]]:
+    """Events by the aggregates that they are for, in their order."""
+    of_keys: dict[str, list[Routed]] = {}
+    for item in items:
+        of_keys.setdefault(item.key, []).append(item)
+    return of_keys
+
+
+def groups(items: Sequence[Routed], size: int) -> Iterable[tuple[list[str], list[Routed]]]:
+    """Events in groups of so many aggregates, with their keys."""
+    of_keys = by_key(items)
+    keys = sorted(of_keys)
+    for start in range(0, len(keys), size):
+        group = keys[start : start + size]
+        yield group, [item for key in group for item in of_keys[key]]
+
+
+def needed_files(items: Sequence[Routed], *, html: bool) -> dict[str, set[str]]:
+    """The files whose facts are needed to fold events, of those projects of which not all are: nearly always those that
+    were uploaded. With `html`, or to render a page anew, all are needed.
+    """
+    of_keys = {} if html else by_key(items)
+    found = {key: filenames_of(item.operation for item in some) for key, some in of_keys.items()}
+    return {key: names for key, names in found.items() if names is not None}
+
+
+def hidden_pages(changes: Iterable[TargetChange]) -> list[str]:
+    """Pages that are gone."""
+    return [
+        change.path
+        for change in changes
+        if change.entry is None and change.act == "set" and change.path.startswith("simple/")
+    ]
+
+
+def put_page(sink: Sink, page: Page, pages: KeptPages | None = None, row: PageRow | None = None) -> PutPage:
+    """Write a page under its consistent-snapshot name, and show it under its plain one; one with a row also for the
+    state.
+    """
+    copy = None if pages is None or row is None else pages.put(row, page)
+    token = sink.put(page.hashed_path, page.data, copy)
+    sink.show(f"targets/{page.path}", page.hashed_path)
+    return PutPage(page.path, len(page.data), page.sha256, token)
+
+
+def write_targets(batch: Batch, whose: str, changes: Iterable[TargetChange]) -> str:
+    """Write changes of targets by groups of bins; gives the name of the file."""
+    parts: dict[int, list[TargetChange]] = {}
+    for change in changes:
+        parts.setdefault(batch.choice.layout.partition_of(change.path, batch.bin_parts), []).append(change)
+    name = f"{whose}.{token_hex(8)}"
+    write_parts(batch.folder / "targets" / name, _targets.encode(parts), batch.bin_parts)
+    return name
+
+
+def _take_files(batch: Batch, source: Path, folded: Folded) -> tuple[int, list[str]]:
+    storage = DirectoryStorage(batch.folder / "tree", batch.folder / "staging", durable=False)
+    taken = {
+        facts.path: take_file(storage, source, facts)
+        for change in folded.changes
+        if change.key.startswith("project:")
+        for chunk in change.put
+        for facts in read_facts(chunk)
+        if not facts.removed
+    }
+    return sum(taken.values()), [path for path, count in taken.items() if not count]
+
+
+class ToKeep(NamedTuple):
+    """What a state is to keep: encoded here, or if it is much, in the blocks of a file."""
+
+    blocks: tuple[bytes, ...] = ()
+    file: str = ""
+
+
+class _Keeping:
+    """Collects what a state is to keep, on disk if it is much."""
+
+    def __init__(self, path: Path, sent_bytes: int) -> None:
+        self._path = path
+        self._sent_bytes = sent_bytes
+        self._blocks: list[bytes] = []
+        self._bytes = 0
+
+    def add(self, kept: Kept) -> None:
+        data = _encode(kept)
+        self._blocks.append(data)
+        self._bytes += len(data)
+        if self._bytes > self._sent_bytes:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            for block in self._blocks:
+                append_block(self._path, Block(0, block))
+            self._blocks = []
+
+    def finish(self) -> ToKeep:
+        if self._bytes <= self._sent_bytes:
+            return ToKeep(tuple(self._blocks))
+        return ToKeep(file=str(self._path))
+
+
+# --- sealing ---------------------------------------------------------------------------------------------------------
+
+
+class SealedPart(NamedTuple):
+    """Bins that were rendered, with what the sink said of their files, and the signatures that were made. `headers`
+    are what a state is to store of them, `stuffed` the targets of very long ones.
+    """
+
+    task: int
+    headers: list[tuple[str, bytes]]
+    bins: dict[str, KeptBin]
+    tokens: dict[str, str]
+    packed: dict[str, tuple[str, ...]]
+    stuffed: dict[str, bytes]
+
+
+def seal_bins(batch: Batch, task: int, names: Sequence[str], sealer: Sealer) -> SealedPart:
+    """Render the bins of one group; sign them or check what the log says of them, and write their files.
+
+    Args:
+        batch: the batch.
+        task: the group.
+        names: the files of targets, as `fold_projects` named them.
+        sealer: signs, or has what the log says.
+
+    Raises:
+        DivergenceError: a bin has changed, and no publication signed it; or what was signed is something else.
+        SignerError: a key does not sign.
+    """
+    layout = batch.choice.layout
+    paths = [batch.folder / "targets" / name for name in names]
+    changes = by_bin(layout, _targets.read(paths, task, task + 1))
+    visited = batch.choice.visited(layout.bins_of(task, batch.bin_parts), changes)
+    return _seal(batch, task, visited, changes, sealer)
+
+
+def seal_sent(batch: Batch, task: int, targets: Mapping[int, Sequence[bytes]], sealer: Sealer) -> SealedPart:
+    """As `seal_bins`, for bins whose changes of targets were sent, as `pack_targets` gives them."""
+    changes = {index: unpack_targets(some) for index, some in targets.items()}
+    return _seal(batch, task, sorted(targets), changes, sealer)
+
+
+def _seal(
+    batch: Batch, task: int, visited: Sequence[int], changes: Mapping[int, Sequence[TargetChange]], sealer: Sealer
+) -> SealedPart:
+    layout = batch.choice.layout
+    done = SealedPart(task, [], {}, {}, {}, {})
+    if batch.last is not None:
+        batch.last.prefetch(visited)
+    state = open_state(batch.state)
+    headers = state.headers([layout.key(index) for index in visited])
+    marks = {} if batch.last is None else state.marks(batch.last.names(visited))
+    for start in range(0, len(visited), _BINS_AT_ONCE):
+        group = visited[start : start + _BINS_AT_ONCE]
+        folded, unsealed = fold_bins(batch.choice, group, read_bins(batch.last, layout, group, headers, marks), changes)
+        for each in unsealed:
+            sealed = seal_bin(sealer, each)
+            path, kept = (None, KeptBin(sealed.entry)) if batch.last is None else batch.last.keep(sealed)
+            done.bins[sealed.name] = kept
+            done.tokens[each.name] = batch.sink.put(sealed.path, sealed.file, path)
+            if sealed.entry.length > LENGTH_ABOVE_BYTES:
+                done.stuffed[each.name] = b",".join(each.targets)
+        done.headers.extend(folded)
+    return done._replace(packed=sealer.packed)

@@ -1,0 +1,1 @@
+"""Consumers as processes: opened, supervised, and stopped cleanly."""

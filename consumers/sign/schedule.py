@@ -1,0 +1,165 @@
+"""When to publish, how far, and which bins to renew: the signer's policy, without any I/O.
+
+None of this shapes bytes: what it decides is written into the claim. The periods come from root.
+"""
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import NamedTuple
+
+from ledger.clock import from_instant, to_instant
+from projections.log.prefix import Prefix
+from projections.metadata.repository import RoleEntry
+from projections.publications import Head
+from projections.roles.authority import Authority
+from schemas.publications import Claim
+
+CLOCK_TOLERANCE = timedelta(seconds=60)
+RENEWED_WITHIN = 1 / 4
+"""Renewing all bins takes this part of their period, in its second half …"""
+RENEWALS = 64
+"""… and about so many publications; fewer, if they are farther apart than that makes."""
+LEAST_RENEWED = 16
+
+
+class ClockError(Exception):
+    """The clock and the log do not fit; a person must say which is right."""
+
+
+class Due(NamedTuple):
+    """A publication is to be made: of so many events, renewing these bins."""
+
+    size: int
+    renew: tuple[str, ...]
+    why: str
+
+
+class Schedule:
+    """The policy of one signer.
+
+    Args:
+        interval_seconds: the least time between two publications that new events cause.
+        clock_days: how far the clock may be ahead of the last publication before a person must confirm it.
+        clock_checked: a person did.
+        grace_seconds: how long another signer's claim is left alone.
+        renew_now: publish once even if nothing is new.
+
+    `above` is set where numbers up to it may have been used by metadata that is served and not on the log (`tuf-ledger
+    resume`): the next publication is above it, and signs all bins anew.
+    """
+
+    def __init__(
+        self,
+        *,
+        interval_seconds: float = 1.0,
+        clock_days: float = 7.0,
+        clock_checked: bool = False,
+        grace_seconds: float = 5.0,
+        renew_now: bool = False,
+    ) -> None:
+        self.grace_seconds = grace_seconds
+        self.above = 0
+        self._renew_now = renew_now
+        self._interval = timedelta(seconds=interval_seconds)
+        self._clock_limit = timedelta(days=clock_days)
+        self._clock_checked = clock_checked
+        self._published_at: datetime | None = None
+        self._renewed_at: datetime | None = None
+        self._looked_at: datetime | None = None
+
+    def size(self, end: Prefix, head: Head) -> int:
+        """How many events the next claim covers: all, unless they are held; never fewer than the last publication."""
+        return end.size if end.held_at is None else min(end.size, max(end.held_at, head.size))
+
+    def due(
+        self,
+        now: datetime,
+        size: int,
+        authority: Authority,
+        head: Head,
+        entries: Mapping[str, RoleEntry],
+        *,
+        now_please: bool = False,
+    ) -> Due | None:
+        """What is to be published at this moment, or None.
+
+        Args:
+            now: the moment.
+            size: how many events the next claim covers.
+            authority: the offline roles in force at that size: they say which bins there are, and how long they last.
+            head: the last publication.
+            entries: the last version of every bin.
+            now_please: publish what is new without waiting for the interval.
+
+        Raises:
+            ClockError: the clock is behind the last publication, or so far ahead that a person must look.
+        """
+        self._check_clock(now, head, authority)
+        above = self.above >= head.number
+        renew = tuple(map(authority.layout.name, range(authority.layout.count))) if above and head.number else ()
+        if head.number == 0 or above:
+            return Due(size, renew, "first" if head.number == 0 else "resumed")
+        last = from_instant(head.time)
+        unwatched = max(now - (self._looked_at or last), timedelta(0))
+        self._looked_at = now
+        renew = self._renewals(now, unwatched, authority, entries)
+        waited = self._published_at is None or now - self._published_at >= self._interval
+        if size > head.size and (now_please or waited):
+            return Due(size, renew, "events")
+        settings = authority.settings
+        shortest = min(settings.timestamp_expiry_seconds, settings.snapshot_expiry_seconds)
+        if now - last >= timedelta(seconds=shortest) / 2:
+            return Due(size, renew, "timestamp")
+        if renew or self._renew_now:
+            return Due(size, renew, "renewal")
+        return None
+
+    def is_untimely(self, now: datetime, claim: Claim, authority: Authority) -> bool:
+        """Whether a claim is not to be completed at this moment.
+
+        It is older than a quarter of the timestamp's period: what it gave would expire too soon. Or it is from the
+        future: nothing could be published before its time, once it is.
+        """
+        quarter = timedelta(seconds=authority.settings.timestamp_expiry_seconds / 4)
+        age = now - from_instant(claim.time)
+        return age > quarter or age < -CLOCK_TOLERANCE
+
+    def published(self, now: datetime, claim: Claim) -> None:
+        """A publication was made."""
+        self._published_at = now
+        self._clock_checked = self._renew_now = False
+        if claim.renew:
+            self._renewed_at = now
+
+    def _renewals(
+        self, now: datetime, unwatched: timedelta, authority: Authority, entries: Mapping[str, RoleEntry]
+    ) -> tuple[str, ...]:
+        """The bins to renew: some of those in the second half of their period, and all that must not wait.
+
+        Nobody knows when we are asked again. We reckon with twice the time that passed since we were asked before, or
+        since the last publication: what expires until then does not wait.
+        """
+        layout, period = authority.layout, timedelta(seconds=authority.settings.bin_expiry_seconds)
+        soon = to_instant(now + max(period / 2, 2 * unwatched))
+        due = sorted(
+            (entry.expires, name)
+            for name, entry in entries.items()
+            if entry.expires <= soon and layout.index(name) is not None
+        )
+        asked_again = to_instant(now + 2 * unwatched)
+        pressing = [name for expires, name in due if expires <= asked_again]
+        rested = self._renewed_at is None or now - self._renewed_at >= period * RENEWED_WITHIN / RENEWALS
+        share = -(-layout.count * unwatched // (period * RENEWED_WITHIN))
+        limit = max(LEAST_RENEWED, -(-layout.count // RENEWALS), share) if rested else 0
+        return tuple(sorted({*pressing, *(name for _, name in due[:limit])}))
+
+    def _check_clock(self, now: datetime, head: Head, authority: Authority) -> None:
+        if not head.time:
+            return
+        last = from_instant(head.time)
+        both = f"The clock says {to_instant(now)}, the last publication {head.time}"
+        if now < last - CLOCK_TOLERANCE:
+            raise ClockError(f"{both}. Set the clock right; nothing is signed with a time before it")
+        limit = max(self._clock_limit, timedelta(seconds=authority.settings.timestamp_expiry_seconds))
+        if now > last + limit and not self._clock_checked:
+            raise ClockError(f"{both}. If the clock is right, go on with --clock-checked")

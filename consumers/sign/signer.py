@@ -1,0 +1,265 @@
+"""The signer: claims, signs and appends publications.
+
+The log is the lock, and it is taken before anything is signed: first the claim, then, when that was read back as the
+first valid one, the signatures. Two signers, or one that is killed anywhere, never give one version two contents.
+"""
+
+from collections.abc import Callable
+from hashlib import sha256
+from time import monotonic
+
+import structlog
+from securesystemslib.signer import Signer as KeySigner
+
+from consumers.follow.follower import Follower, Proposal
+from consumers.follow.served import check_not_ahead
+from consumers.render.edition import Edition
+from consumers.render.outlets import TIMESTAMP
+from consumers.render.renderer import Rendered
+from consumers.render.sealing import SNAPSHOT, SigningSealer
+from consumers.sign.schedule import Due, Schedule
+from consumers.work.workers import Workers
+from ledger.clock import Clock, to_instant
+from ledger.keys.keyring import Keyring, SignerError
+from ledger.logs import Log
+from projections import publications as chain
+from projections.log.prefix import Prefix
+from projections.metadata.repository import pack_digest, pack_sha256, timestamp_payload
+from projections.publications import OpenClaim
+from projections.roles.authority import Authority
+from schemas.codec import encode_record, encode_signed
+from schemas.publications import Claim, Publication, Record, Seal
+
+log = structlog.get_logger()
+
+READ_BACK_SECONDS = 30.0
+
+
+class Signer:
+    """Publishes what a follower reads. Used by one task."""
+
+    def __init__(
+        self,
+        *,
+        follower: Follower,
+        publications: Log,
+        keyring: Keyring,
+        clock: Clock,
+        schedule: Schedule,
+        workers: Workers,
+        read_served: Callable[[str], bytes | None] | None,
+    ) -> None:
+        self._follower = follower
+        self._publications = publications
+        self._keyring = keyring
+        self._clock = clock
+        self._schedule = schedule
+        self._workers = workers
+        self._read_served = read_served
+        self._checked_served = False
+        self._own_claims: set[str] = set()
+        self._others_since: tuple[str, float] | None = None
+
+    async def step(self, *, now: bool = False) -> bool:
+        """Read on, and make or complete one publication if one is due.
+
+        Args:
+            now: publish what is new without waiting for the interval.
+
+        Returns:
+            Whether a publication was made.
+
+        Raises:
+            ClockError, ServedAheadError: a person must decide.
+            SignerError: too few keys, or one does not sign.
+            LogError, DivergenceError …: as `Follower.step`.
+        """
+        follower = self._follower
+        before = follower.head.number
+        await self._catch_up()
+        size = self._schedule.size(await follower.tail.read_on(), follower.head)
+        # While signing is held, the offline roles in force at the end of the log are not those of the next claim.
+        authority = (await follower.tail.prefix_at(size)).authority
+        if authority is None:
+            return False
+        open_claim = follower.open_claim
+        if open_claim is not None and not await self._is_void(open_claim, size, authority):
+            if follower.proposal is None and not self._may_complete(open_claim):
+                return False
+        else:
+            moment = self._clock.now()
+            due = self._schedule.due(moment, size, authority, follower.head, follower.table.entries, now_please=now)
+            if open_claim is not None and due is None:
+                due = Due(size, (), "void")
+            if due is None:
+                return False
+            if not await self._claim(due):
+                return False
+        await self._complete()
+        return follower.head.number > before
+
+    async def _catch_up(self) -> None:
+        """Read on; the first time after a start, make sure that what is served is not ahead of the log.
+
+        What is served is read before the log: the other way round, what another signer publishes in between would look
+        like something that the log has lost.
+        """
+        follower = self._follower
+        if self._checked_served or self._read_served is None:
+            await follower.catch_up()
+            return
+        timestamp = await self._workers.run(self._read_served, TIMESTAMP)
+        if timestamp is None and follower.head.number > 0:
+            log.warning("nothing is served where we look, so it cannot be compared with the log: see [signer] served")
+        await follower.catch_up()
+        await check_not_ahead(timestamp, follower, above=self._schedule.above)
+        self._checked_served = True
+
+    # --- claims --------------------------------------------------------------------------------------------------
+
+    async def _is_void(self, open_claim: OpenClaim, size: int, authority: Authority) -> bool:
+        """Whether an open claim must not be completed: by docs/design.md, "An open claim ends".
+
+        Given are the size that a claim would cover now, and the offline roles in force there.
+        """
+        claim = open_claim.claim
+        at_claim = await self._follower.tail.prefix_at(claim.size)
+        if at_claim.authority is None or at_claim.authority.online != authority.online:
+            return True
+        if claim.number <= self._schedule.above or claim.size > size:
+            return True
+        return self._schedule.is_untimely(self._clock.now(), claim, authority)
+
+    def _may_complete(self, open_claim: OpenClaim) -> bool:
+        """Our own claims at once; another signer's when it had time to do it itself."""
+        if open_claim.digest in self._own_claims:
+            return True
+        if self._others_since is None or self._others_since[0] != open_claim.digest:
+            self._others_since = (open_claim.digest, monotonic())
+        return monotonic() - self._others_since[1] >= self._schedule.grace_seconds
+
+    async def _claim(self, due: Due) -> bool:
+        """Append a claim; true if it was read back as the open one."""
+        follower = self._follower
+        prefix = await follower.tail.prefix_at(due.size)
+        authority = prefix.authority
+        if authority is None:
+            return False
+        if follower.open_claim is not None and authority.root.version < follower.open_claim.root_version:
+            # Held below the root of the open claim: neither that claim is to be completed nor an older one accepted.
+            log.warning(
+                "signing is held, and the open claim cannot be replaced", claim=follower.open_claim.claim.number
+            )
+            return False
+        signers = self._signers(authority)
+        claim = Claim(
+            format=1,
+            origin=follower.ledger.origin,
+            number=self._number(authority),
+            previous=follower.head.digest,
+            time=max(to_instant(self._clock.now()), follower.head.time),
+            size=due.size,
+            root_hash=prefix.tree.root_hash(),
+            renew=due.renew,
+        )
+        sealer = SigningSealer(authority.online, signers)
+        follower.stopwatch.start()
+        signatures = await self._workers.run(sealer.signatures, "the claim", encode_signed(claim))
+        value = encode_record(_record(signatures, claim))
+        digest = sha256(value).hexdigest()
+        self._own_claims.add(digest)
+        log.debug("claiming", number=claim.number, size=claim.size, renew=len(claim.renew), why=due.why)
+        await self._append(value)
+        follower.stopwatch.lap("claim")
+        return follower.open_claim is not None and follower.open_claim.digest == digest
+
+    def _number(self, authority: Authority) -> int:
+        """The number of the next claim.
+
+        Raises:
+            SignerError: it would not be valid, and all that we claimed would be rejected, again and again.
+        """
+        follower, floor = self._follower, authority.settings.floor
+        taken = chain.lowest_number(follower.head, follower.open_claim, authority)
+        number, most = max(taken + 1, floor, self._schedule.above + 1), max(taken, floor) + chain.MAX_GAP
+        if number > most:
+            raise SignerError(
+                f"the next publication would have number {number}, and {most} is the highest that is valid now. Was a "
+                "higher number given to `tuf-ledger resume` than was ever served?"
+            )
+        return number
+
+    # --- publications --------------------------------------------------------------------------------------------
+
+    async def _complete(self) -> None:
+        """Render, sign and append the publication of the open claim."""
+        follower = self._follower
+        open_claim = follower.open_claim
+        if open_claim is None:
+            return
+        prefix = await follower.tail.prefix_at(open_claim.claim.size)
+        if prefix.authority is None:
+            return
+        if follower.proposal is None:
+            edition = Edition([(open_claim.claim, prefix.authority)], follower.base, prefix)
+            sealer = SigningSealer(prefix.authority.online, self._signers(prefix.authority), self._keyring)
+            rendered = await follower.render(edition, sealer)
+            follower.stopwatch.start()
+            try:
+                value = await self._workers.run(_publication_record, open_claim, edition, rendered, sealer, prefix)
+            except BaseException:
+                await follower.abandon()
+                raise
+            follower.proposal = Proposal(sha256(value).hexdigest(), value)
+            follower.stopwatch.lap("record")
+        await self._append(follower.proposal.value)
+        self._schedule.published(self._clock.now(), open_claim.claim)
+        self._own_claims.clear()
+
+    async def _append(self, value: bytes) -> None:
+        """Append a record and read on until it was judged, ours and whatever came before it."""
+        (index,) = await self._publications.append([value])
+        while self._follower.next_record <= index:
+            if not await self._follower.step():
+                await self._publications.wait(self._follower.next_record, READ_BACK_SECONDS)
+
+    def _signers(self, authority: Authority) -> list[KeySigner]:
+        signers = self._keyring.find(authority.online.keys)
+        if len(signers) < authority.online.threshold:
+            wanted = ", ".join(f"{keyid[:16]}…" for keyid in authority.online.keyids)
+            raise SignerError(
+                f"we hold {len(signers)} of the online keys in force ({wanted}) and {authority.online.threshold} must "
+                "sign. Put the key into the keys folder or name it under [signer.uris]"
+            )
+        return signers
+
+
+def _record(signatures: dict[str, str], signed: Claim | Publication) -> Record:
+    return Record(
+        signatures=tuple(Seal(keyid=keyid, sig=signature) for keyid, signature in sorted(signatures.items())),
+        signed=signed,
+    )
+
+
+def _publication_record(
+    open_claim: OpenClaim, edition: Edition, rendered: Rendered, sealer: SigningSealer, prefix: Prefix
+) -> bytes:
+    """Make the record of a publication and judge it as every follower will.
+
+    Raises:
+        SignerError: it would not be valid.
+    """
+    entries, packed = rendered.entries, sealer.packed
+    publication = Publication(
+        format=1,
+        number=open_claim.claim.number,
+        claim=open_claim.digest,
+        roles=tuple((name, pack_sha256(entries[name].sha256), packed[name]) for name in rendered.names),
+        snapshot=(pack_digest(rendered.snapshot), len(rendered.snapshot), packed[SNAPSHOT]),
+    )
+    payload = timestamp_payload(open_claim.claim, publication, edition.authority)
+    record = _record(sealer.signatures("the timestamp", payload), publication)
+    outcome = chain.judge_publication(record, publication, open_claim, prefix)
+    if outcome.verdict != "accepted":
+        raise SignerError(f"our own publication {publication.number} would be rejected: {outcome.detail}")
+    return encode_record(record)

@@ -1,0 +1,1 @@
+"""What a follower keeps, in the terms of `projections`."""

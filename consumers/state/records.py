@@ -1,0 +1,235 @@
+"""A follower's state in the terms of `projections`: what `ledger.state.store` keeps as bytes under keys."""
+
+from bisect import bisect_right
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from itertools import groupby
+from operator import attrgetter, itemgetter
+from typing import NamedTuple
+
+import msgspec
+
+from consumers.render.bin_steps import KeptBin
+from ledger.state.errors import StateDamagedError
+from ledger.state.store import ChunkRow, JudgedRow, PageRow, Store
+from projections.index.chunks import Aggregate, Change, Chunk
+from projections.index.fold import Seen
+from projections.index.pages import page_bodies
+from projections.log import prefix as prefixes
+from projections.log.operations import Upload
+from projections.log.prefix import Ceremony, Prefix, Routed
+from projections.metadata.repository import RoleEntry
+from projections.outcomes import Judged
+
+_decode_index = msgspec.msgpack.Decoder(list[tuple[str, int]]).decode
+_encode_index = msgspec.msgpack.Encoder().encode
+
+
+class Loaded(NamedTuple):
+    """Stored aggregates by key; those never stored are missing. `filed` are the kept files of their pages by key."""
+
+    states: dict[str, Aggregate]
+    filed: dict[str, str]
+
+
+async def load_aggregates(
+    store: Store, keys: Sequence[str], filenames: Mapping[str, Collection[str]] | None = None
+) -> Loaded:
+    """Load aggregates.
+
+    Args:
+        store: where from.
+        keys: which.
+        filenames: of these projects the facts of these files are enough, and of those that stand in the same chunks.
+
+    Raises:
+        StateDamagedError: something is not what was written.
+    """
+    headers = dict(await store.load_headers(keys))
+    pages = {page.key: page for page in await store.load_pages(keys)}
+    indexes = {key: _decode_index(page.chunks) for key, page in pages.items()}
+    some = {key: names for key, names in (filenames or {}).items() if key in pages}
+    rows = await store.load_chunks([key for key in keys if key not in some])
+    rows += await store.load_some_chunks(
+        sorted({(key, _lower_of(indexes[key], name)) for key, names in some.items() for name in names})
+    )
+    files = await store.read_kept([(page.file, page.mark) for page in pages.values()]) if pages else []
+    data = dict(zip(pages, files, strict=True))
+    chunks = {key: {row.lower: row for row in group} for key, group in groupby(rows, key=attrgetter("key"))}
+    states = {}
+    for key in keys:
+        of_key = chunks.get(key, {})
+        if key in pages:
+            chunks_of = _in_page(store, data[key], indexes[key], of_key, whole=key not in some)
+            states[key] = Aggregate(key, headers.get(key, b""), chunks_of)
+        elif key in headers or of_key:
+            whole = tuple(Chunk(row.lower, row.facts, row.body, row.html) for _, row in sorted(of_key.items()))
+            states[key] = Aggregate(key, headers.get(key, b""), whole)
+    return Loaded(states, {key: page.file for key, page in pages.items()})
+
+
+def _lower_of(index: Sequence[tuple[str, int]], name: str) -> str:
+    """The lower bound of the chunk that a file is in."""
+    return index[bisect_right(index, name, key=itemgetter(0)) - 1][0]
+
+
+def _in_page(
+    store: Store, page: bytes, index: Sequence[tuple[str, int]], rows: Mapping[str, ChunkRow], *, whole: bool
+) -> tuple[Chunk, ...]:
+    """Chunks whose bodies stand in a page, given the rows of all of them or of some."""
+    nothing = ChunkRow("", "", None, b"", b"")
+    try:
+        bodies = page_bodies(page, [length for _, length in index])
+        if whole and len(rows) != len(index):
+            raise ValueError(f"it has {len(rows)} chunks of a page of {len(index)}")
+    except ValueError as error:
+        raise StateDamagedError(
+            f"{store.path} is damaged: {error}. Stop that consumer and delete the file; it is rebuilt from the logs"
+        ) from error
+    return tuple(
+        Chunk(lower, rows.get(lower, nothing).facts, body, rows.get(lower, nothing).html)
+        for (lower, _), body in zip(index, bodies, strict=True)
+    )
+
+
+async def load_facts(store: Store, keys: Sequence[str]) -> dict[str, Aggregate]:
+    """Stored aggregates by key, without what is rendered of them."""
+    rows = await store.load_chunks(keys)
+    chunks = {
+        key: tuple(Chunk(row.lower, row.facts) for row in group) for key, group in groupby(rows, key=attrgetter("key"))
+    }
+    return {key: Aggregate(key, header, chunks.get(key, ())) for key, header in await store.load_headers(keys)}
+
+
+class Rows(msgspec.Struct, array_like=True):
+    """What a fold changed, as it is stored. `unfiled` are keys whose page is gone, `replaced` kept files that nothing
+    needs any more.
+    """
+
+    headers: list[tuple[str, bytes]]
+    chunks: list[ChunkRow] = []
+    dropped: list[tuple[str, str]] = []
+    pages: list[PageRow] = []
+    unfiled: list[str] = []
+    replaced: list[str] = []
+
+    def add(self, other: "Rows") -> None:
+        """Add what is about other aggregates."""
+        self.headers += other.headers
+        self.chunks += other.chunks
+        self.dropped += other.dropped
+        self.pages += other.pages
+        self.unfiled += other.unfiled
+        self.replaced += other.replaced
+
+
+def rows_of(changes: Iterable[Change], loaded: Loaded | None = None, pages: Iterable[PageRow] = ()) -> Rows:
+    """What to store of changes.
+
+    Args:
+        changes: of aggregates.
+        loaded: what they were.
+        pages: those of their pages that are kept as files.
+    """
+    states, filed = loaded or Loaded({}, {})
+    kept = {page.key: page for page in pages}
+    rows = Rows([])
+    for change in changes:
+        key, page = change.key, kept.get(change.key)
+        if change.header is not None:
+            rows.headers.append((key, change.header))
+        rows.dropped.extend((key, lower) for lower in change.drop)
+        for chunk in change.put:
+            body = bytes(chunk.body) if page is None else b""
+            rows.chunks.append(ChunkRow(key, chunk.lower, chunk.facts, body, chunk.html))
+        if page is not None:
+            rows.pages.append(page._replace(chunks=_encode_index(_index(states.get(key), change))))
+        if key in filed and (page is not None or change.header is not None):
+            rows.replaced.append(filed[key])
+            rows.unfiled.extend([key] if page is None else [])
+    return rows
+
+
+def _index(before: Aggregate | None, change: Change) -> list[tuple[str, int]]:
+    """The lower bounds of an aggregate's chunks, and how long their bodies are, after a change."""
+    lengths = {chunk.lower: len(chunk.body) for chunk in (before.chunks if before else ())}
+    for lower in change.drop:
+        del lengths[lower]
+    lengths.update((chunk.lower, len(chunk.body)) for chunk in change.put)
+    return sorted(lengths.items())
+
+
+async def save_rows(store: Store, rows: Rows) -> None:
+    """Save what a fold changed."""
+    store.keep([page.file for page in rows.pages], rows.replaced)
+    await store.save(rows.headers, rows.chunks, rows.dropped)
+    await store.save_pages(rows.pages, rows.unfiled)
+
+
+async def load_seen(store: Store, routed: Iterable[Routed]) -> dict[tuple[str, str], str]:
+    """Digests of remembered events with the ids of these, by aggregate key and id."""
+    pairs = sorted({(item.key, item.operation.id) for item in routed if not isinstance(item.operation, Upload)})
+    if not pairs:
+        return {}
+    return {(key, name): digest for key, name, digest in await store.load_seen(pairs)}
+
+
+async def save_seen(store: Store, seen: Iterable[Seen]) -> None:
+    """Remember ids of events."""
+    await store.save_seen([(each.key, each.id, each.digest) for each in seen])
+
+
+async def load_waiting(store: Store, names: Sequence[str] | None = None) -> dict[str, bool]:
+    """Those of these names, or of all, that wait for the list of projects: whether they came or went."""
+    return {name: bool(came) for name, came in await store.load_waiting(names)}
+
+
+async def save_waiting(store: Store, left: Mapping[str, bool | None], *, is_rendered: bool) -> None:
+    """Keep which names wait, as `ProjectList.left` says."""
+    if is_rendered:
+        await store.clear_waiting()
+    kept = [(name, int(came)) for name, came in left.items() if came is not None]
+    await store.save_waiting(kept, [name for name, came in left.items() if came is None])
+
+
+async def save_judged(store: Store, log: str, judged: Iterable[Judged]) -> None:
+    """Remember the outcomes of records, except of those that were simply accepted."""
+    await store.save_judged(
+        [
+            JudgedRow(log, each.index, each.digest, each.kind, *each.outcome)
+            for each in judged
+            if each.outcome.verdict != "accepted"
+        ]
+    )
+
+
+async def save_ceremonies(store: Store, ceremonies: Iterable[Ceremony]) -> None:
+    """Add the documents of ceremonies."""
+    await store.save_ceremonies(
+        [
+            (ceremony.index, document.role, document.version, document.file)
+            for ceremony in ceremonies
+            for document in ceremony.documents
+        ]
+    )
+
+
+async def load_prefix(store: Store, saved: bytes) -> Prefix:
+    """The prefix at the follower's position."""
+    rows = await store.load_ceremonies()
+    ceremonies = [
+        (index, {role: file for _, role, _, file in group}) for index, group in groupby(rows, key=itemgetter(0))
+    ]
+    return prefixes.restore(saved, ceremonies)
+
+
+async def load_roles(store: Store) -> dict[str, RoleEntry]:
+    """The last version of every bin by role name, retired ones too."""
+    rows = await store.load_roles()
+    return {name: RoleEntry(version, expires, length, sha256) for name, version, expires, length, sha256 in rows}
+
+
+async def save_roles(store: Store, bins: Mapping[str, KeptBin]) -> None:
+    """Put the last versions of bins."""
+    await store.save_roles(
+        [(name, entry.version, entry.expires, entry.length, entry.sha256, mark) for name, (entry, mark) in bins.items()]
+    )

@@ -1,0 +1,1 @@
+"""Sweeping: versions that no client needs any more are deleted."""

@@ -1,0 +1,132 @@
+"""What sweeps remember between each other: a small file beside the states, which may be lost at any time."""
+
+import sqlite3
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
+
+from sqlalchemy.exc import DatabaseError
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from consumers.cli.shared import No
+from ledger.clock import from_instant
+from ledger.databases import complete, connect, disconnect, execute_many, fetch_all
+from ledger.state.errors import StoreError
+
+Value = TypeVar("Value")
+
+_PRAGMAS = ("busy_timeout = 1000", "journal_mode = WAL", "synchronous = NORMAL")
+_TABLES = (
+    "marks (path TEXT PRIMARY KEY, since TEXT)",
+    "bins (name TEXT PRIMARY KEY, version INTEGER, pages INTEGER)",
+)
+_BUSY = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
+_PRIMARY = 0xFF
+"""Of an error's code: the rest is one of its kinds."""
+
+
+class SweptBin(NamedTuple):
+    """A bin as the last sweep found it: the version that was served, and how many pages are in it."""
+
+    version: int
+    pages: int
+
+
+class Memory(NamedTuple):
+    """Since when files have been unreachable, by path; the bins that the last sweep found, by role name."""
+
+    since: dict[str, str]
+    bins: dict[str, SweptBin]
+
+
+class Marks:
+    """Remembers. A context, and one transaction: what is not saved is as before, and there is one sweep at a time.
+
+    Raises:
+        No: another sweep is at work.
+        StoreError: the file cannot be used.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._connection: AsyncConnection | None = None
+
+    async def __aenter__(self) -> "Marks":
+        try:
+            with self._explained():
+                self._path.parent.mkdir(parents=True, exist_ok=True)
+                self._connection = await connect(self._path, "rwc", *_PRAGMAS)
+                await self._execute("BEGIN IMMEDIATE")
+                for table in _TABLES:
+                    await self._execute(f"CREATE TABLE IF NOT EXISTS {table} WITHOUT ROWID")
+        except BaseException:
+            await disconnect(self._connection)
+            raise
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await disconnect(self._connection)
+
+    async def load(self) -> Memory:
+        """What is remembered."""
+        with self._explained():
+            since = dict(await self._fetch("SELECT path, since FROM marks"))
+            bins = {name: SweptBin(*rest) for name, *rest in await self._fetch("SELECT name, version, pages FROM bins")}
+            if not (
+                all(map(_is_instant, set(since.values())))
+                and all(type(field) is int for swept in bins.values() for field in swept)
+            ):
+                raise sqlite3.DatabaseError("a row is not what was written")
+        return Memory(since, bins)
+
+    async def save(self, before: Memory, after: Memory) -> None:
+        """Remember this instead of what was loaded."""
+        gone = [(path,) for path in before.since.keys() - after.since.keys()]
+        retired = [(name,) for name in before.bins.keys() - after.bins.keys()]
+        bins = [(name, swept.version, swept.pages) for name, swept in _differing(before.bins, after.bins)]
+        with self._explained():
+            await self._change("DELETE FROM marks WHERE path = ?", gone)
+            await self._change("INSERT OR REPLACE INTO marks VALUES (?, ?)", _differing(before.since, after.since))
+            await self._change("DELETE FROM bins WHERE name = ?", retired)
+            await self._change("INSERT OR REPLACE INTO bins VALUES (?, ?, ?)", bins)
+            await self._execute("COMMIT")
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        """Say what can be done about what SQLite does not do."""
+        try:
+            yield
+        except (DatabaseError, sqlite3.Error, UnicodeDecodeError) as error:  # the last when a message is decoded
+            cause = error.orig if isinstance(error, DatabaseError) else error
+            if getattr(cause, "sqlite_errorcode", 0) & _PRIMARY in _BUSY:
+                raise No("another sweep is at work here: wait until it is done") from error
+            raise StoreError(
+                f"{self._path} cannot be used: {cause}. It only remembers what earlier sweeps found: if it is damaged, "
+                "delete it, and the next sweep looks at every folder"
+            ) from error
+
+    async def _fetch(self, statement: str) -> list[tuple[Any, ...]]:
+        return await complete(fetch_all(self._open(), statement, ()))
+
+    async def _execute(self, statement: str) -> None:
+        await complete(self._open().exec_driver_sql(statement))
+
+    async def _change(self, statement: str, rows: Iterable[tuple[object, ...]]) -> None:
+        await complete(execute_many(self._open(), statement, sorted(rows)))
+
+    def _open(self) -> AsyncConnection:
+        if self._connection is None:
+            raise RuntimeError("these marks are not open")
+        return self._connection
+
+
+def _differing(before: Mapping[str, Value], after: Mapping[str, Value]) -> list[tuple[str, Value]]:
+    return [(key, value) for key, value in after.items() if before.get(key) != value]
+
+
+def _is_instant(moment: object) -> bool:
+    try:
+        return isinstance(moment, str) and from_instant(moment).tzinfo is not None
+    except ValueError:
+        return False

@@ -1,0 +1,113 @@
+"""What is served, read as a client does: from the timestamp to metadata, and to the pages that bins name."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import orjson
+
+from consumers.cli.shared import No
+from consumers.render.outlets import TIMESTAMP
+from ledger.storage.directory import DirectoryStorage
+from projections.metadata.bins import Layout, hashed_path
+from projections.metadata.repository import metadata_path
+from projections.roles.authority import read_bins_layout
+from projections.roles.documents import DocumentError
+
+_PAGES = b"simple/"
+_TARGETS = b'"targets":{'
+# As `target_entry` and `bin_payload` (`projections.metadata`) render them, sorted by path.
+_ENTRY = re.compile(rb'"([ !#-\[\]-~]+)":\{"hashes":\{"sha256":"([0-9a-f]{64})"\},"length":[0-9]+\}')
+_END = re.compile(
+    rb'(?:"[ !#-\[\]-~]+":\{"hashes":\{"sha256":"[0-9a-f]{64}"\},"length":[0-9]+\},?)*\},"version":([0-9]+)\}\}'
+)
+_VERSIONED = re.compile(r"metadata/(0|[1-9][0-9]*)\.([^/]+)\.json")
+_END_BYTES = 8 * 2**10
+
+
+class Served(NamedTuple):
+    """What the served timestamp leads to: the number of its publication, paths of metadata that is no bin, how bins are
+    delegated, and their versions by role name.
+    """
+
+    number: int
+    others: set[str]
+    layout: Layout
+    bins: dict[str, int]
+
+    def metadata(self) -> set[str]:
+        """All paths of metadata."""
+        return self.others.union(metadata_path(name, version) for name, version in self.bins.items())
+
+
+def unreadable(path: str) -> No:
+    """What is said of a file that is not what it should be."""
+    return No(f"{path} is missing or cannot be read, so nothing is swept: `tuf-ledger verify --served`")
+
+
+def read_served(storage: DirectoryStorage) -> Served:
+    """Follow the timestamp.
+
+    Raises:
+        No: something on the way is missing, or not what it should be.
+    """
+    path = TIMESTAMP
+    try:
+        timestamp = _read(storage, path)["signed"]
+        number = timestamp["meta"]["snapshot.json"]["version"]
+        others = {metadata_path("timestamp", timestamp["version"])}
+        path = metadata_path("snapshot", number)
+        meta = _read(storage, path)["signed"]["meta"]
+        others |= {path, metadata_path("targets", meta["targets.json"]["version"])}
+        path = metadata_path("bins", meta["bins.json"]["version"])
+        layout = read_bins_layout(_read(storage, path))
+        bins = {name: meta[f"{name}.json"]["version"] for name in map(layout.name, range(layout.count))}
+    except (KeyError, TypeError, ValueError, DocumentError) as error:
+        raise unreadable(path) from error
+    return Served(number, others | {path}, layout, bins)
+
+
+def _read(storage: DirectoryStorage, path: str) -> Any:
+    """What a served file holds. Raises ValueError if it is not there, or not JSON."""
+    return orjson.loads(storage.read(path) or b"")
+
+
+def pages_of(storage: DirectoryStorage, name: str, version: int) -> set[str]:
+    """The pages that a bin names, as they are served: the last of its targets, and few, so the rest is not read.
+
+    Raises:
+        No: it is missing, or not what we render.
+    """
+    path = metadata_path(name, version)
+    length = _END_BYTES
+    while True:
+        data = storage.read(path, last=length) or b""
+        first = _ENTRY.search(data)
+        if len(data) < length or (first is not None and first[1] < _PAGES):
+            break
+        length *= 4
+    # From the first entry to the end there must be nothing else, or something was lost in between.
+    opening = data.rfind(_TARGETS)
+    start = len(data) if first is None else first.start()
+    end = _END.fullmatch(data, start if opening < 0 else opening + len(_TARGETS))
+    if end is None or int(end[1]) != version:
+        raise unreadable(path)
+    return {
+        hashed_path(target.decode("ascii"), digest.decode("ascii"))
+        for target, digest in _ENTRY.findall(data)
+        if target.startswith(_PAGES)
+    }
+
+
+def versioned_metadata(public: Path) -> dict[str, tuple[str, int]]:
+    """All metadata that is named by its version, without roots: name and version by path."""
+    found = ((path, _VERSIONED.fullmatch(path)) for path in files_below(public, "metadata"))
+    return {path: (match[2], int(match[1])) for path, match in found if match is not None and match[2] != "root"}
+
+
+def files_below(public: Path, folder: str) -> Iterator[str]:
+    """The files in a folder of what is served, but those whose names are no ASCII: they are none of ours."""
+    for name in DirectoryStorage(public / folder, public).paths():
+        if name.isascii():
+            yield f"{folder}/{name}"

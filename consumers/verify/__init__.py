@@ -1,0 +1,1 @@
+"""Verification: the logs replayed without keys, and what is served compared with them."""

@@ -1,0 +1,226 @@
+"""What is served, compared with what the log says: file by file, by digest."""
+
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from hashlib import sha256
+from itertools import islice
+from typing import Literal, NamedTuple, Protocol
+
+import orjson
+
+from consumers.follow.follower import Follower
+from consumers.render.bin_steps import LastBins
+from consumers.render.outlets import TIMESTAMP
+from consumers.state import records as state
+from consumers.work.workers import Workers, run_each
+from ledger.state.store import Store
+from projections.index.facts import read_target
+from projections.index.pages import FileFacts, read_facts
+from projections.metadata.bins import hashed_path
+from projections.metadata.repository import metadata_path
+
+BATCH = 512
+FEW = 64
+
+Problem = Literal["differs", "missing", "unknown"]
+
+
+class Served(Protocol):
+    """Read access to what is served, under the paths of the public folder."""
+
+    def read(self, path: str) -> bytes | None:
+        """The contents of a file, or None."""
+
+    def digest(self, path: str) -> str | None:
+        """The SHA-256 of a file in hexadecimal, or None."""
+
+
+class Difference(NamedTuple):
+    """A served file that is not what the log says."""
+
+    path: str
+    problem: Problem
+    detail: str = ""
+
+
+class Expected(NamedTuple):
+    """A file that must be served, with its SHA-256."""
+
+    path: str
+    sha256: str
+
+
+def is_plain_page(path: str) -> bool:
+    """Whether a served path is a page under its plain name, which is replaced when the page changes."""
+    return path.startswith("targets/simple/") and path.rpartition("/")[2] in {"index.json", "index.html"}
+
+
+def is_page(path: str) -> bool:
+    """Whether a served path is a page under its consistent-snapshot name, which is written once."""
+    first, _, rest = path.rpartition("/")[2].partition(".")
+    is_digest = len(first) == 64 and not first.strip("0123456789abcdef")
+    return path.startswith("targets/simple/") and is_digest and rest in {"index.json", "index.html"}
+
+
+def readable(path: str) -> str:
+    """A path that anybody may have chosen, fit to be shown: it could move the cursor, or be no text at all."""
+    return path if path.isprintable() else path.encode("unicode_escape").decode()
+
+
+async def reachable(follower: Follower, store: Store, *, files: bool) -> AsyncIterator[list[Expected]]:
+    """All that clients can reach from the last publication, and every root, in batches.
+
+    Args:
+        follower: its state, which stands at that publication.
+        store: the state's store.
+        files: distribution files and other targets too, not only metadata and pages.
+    """
+    yield await _metadata(follower, store)
+    authority = follower.base.authority
+    if authority is None:
+        return
+    layout = authority.layout
+    last = LastBins(store.kept, layout, follower.table.entries)
+    for start in range(0, layout.count, BATCH):
+        bins = range(start, min(start + BATCH, layout.count))
+        marks = await store.load_marks(last.names(bins))
+        yield _targets(last, bins, dict(marks), files=files)
+
+
+def _targets(last: LastBins, bins: Iterable[int], marks: Mapping[str, bytes], *, files: bool) -> list[Expected]:
+    """What bins list."""
+    expected = []
+    for index in bins:
+        for path, target in orjson.loads(b"{%s}" % last.targets(index, marks).copy()).items():
+            is_page = path.startswith("simple/")
+            if not (is_page or files):
+                continue
+            digest = target["hashes"]["sha256"]
+            expected.append(Expected(hashed_path(path, digest), digest))
+            if is_page or path.startswith("packages/"):
+                expected.append(Expected(f"targets/{path}", digest))
+    return expected
+
+
+async def _metadata(follower: Follower, store: Store) -> list[Expected]:
+    head, authority = follower.head, follower.base.authority
+    published = await store.publication(head.number)
+    if published is None or authority is None:
+        return []
+    expected = [
+        Expected(TIMESTAMP, published.timestamp_sha256),
+        Expected(metadata_path("snapshot", head.number), published.snapshot_sha256),
+    ]
+    for _, role, version, file in await store.load_ceremonies():
+        if role == "root" or version == {"targets": authority.targets, "bins": authority.bins}[role].version:
+            expected.append(Expected(metadata_path(role, version), _sha256(file)))
+    expected.extend(
+        Expected(metadata_path(name, entry.version), entry.sha256)
+        for name, entry in follower.table.entries.items()
+        if authority.layout.index(name) is not None
+    )
+    return expected
+
+
+async def compare(served: Served, expected: Sequence[Expected], workers: Workers) -> list[Difference]:
+    """Compare served files with what they must be."""
+    digests = await run_each(workers, served.digest, [item.path for item in expected])
+    differences = []
+    for (path, wanted), found in zip(expected, digests, strict=True):
+        if found is None:
+            differences.append(Difference(path, "missing"))
+        elif found != wanted:
+            differences.append(Difference(path, "differs", f"SHA-256 {found}, the log says {wanted}"))
+    return differences
+
+
+async def published_files(store: Store) -> AsyncIterator[list[FileFacts]]:
+    """All distribution files the log knows, removed ones too, in batches."""
+    last = "project:"
+    while keys := await store.keys(last, "project;", BATCH):
+        last = keys[-1]
+        aggregates = await state.load_facts(store, keys)
+        yield [facts for each in aggregates.values() for chunk in each.chunks for facts in read_facts(chunk)]
+
+
+async def every_file(store: Store, *, files: bool) -> AsyncIterator[list[tuple[str, str, int]]]:
+    """All files of a verifier's state as `(path, SHA-256, number of the publication)`, a few at a time.
+
+    Args:
+        store: the state.
+        files: distribution files too, which have the number 0; not the removed ones, which nobody needs to have.
+    """
+    last = ""
+    while rows := await store.files_after(last, FEW):
+        last = rows[-1][0]
+        yield rows
+    if not files:
+        return
+    async for batch in published_files(store):
+        paths = [
+            (path, facts.sha256, 0)
+            for facts in batch
+            if not facts.removed
+            for path in (hashed_path(facts.path, facts.sha256), f"targets/{facts.path}")
+        ]
+        for start in range(0, len(paths), FEW):
+            yield paths[start : start + FEW]
+
+
+async def known_files(store: Store) -> None:
+    """Add distribution files, the metadata files beside them and other targets to the store's list of files."""
+    async for batch in published_files(store):
+        rows = []
+        for facts in batch:
+            rows.append((hashed_path(facts.path, facts.sha256), facts.sha256, 0))
+            rows.append((f"targets/{facts.path}", facts.sha256, 0))
+            if facts.core_metadata_sha256:
+                rows.append((f"targets/{facts.path}.metadata", facts.core_metadata_sha256, 0))
+            if facts.provenance_sha256:
+                rows.append((f"targets/{facts.path}.provenance", facts.provenance_sha256, 0))
+        await store.save_files(rows)
+    last = "target:"
+    while keys := await store.keys(last, "target;", BATCH):
+        last = keys[-1]
+        aggregates = await state.load_facts(store, keys)
+        facts_by_path = {key.removeprefix("target:"): read_target(each.header) for key, each in aggregates.items()}
+        await store.save_files(
+            [(hashed_path(path, facts.sha256), facts.sha256, 0) for path, facts in facts_by_path.items()]
+        )
+
+
+async def unknown_files(
+    served: Served, paths: Iterable[str], store: Store, workers: Workers, *, number: int, files: bool
+) -> AsyncIterator[Difference]:
+    """Served files that the log knows nothing of, or that have other bytes.
+
+    Args:
+        served: what is served.
+        paths: all of its paths.
+        store: a verifier's state, with the list of all files ever published.
+        workers: for hashing.
+        number: the publication that is served; what later ones did to plain pages is not expected yet.
+        files: compare distribution files and other targets too, not only metadata and pages.
+    """
+    for batch in _batches(paths):
+        known = {path: (digest, since) for path, digest, since in await store.load_files(batch)}
+        expected = []
+        for path in batch:
+            digest, since = known.get(path, ("", 0))
+            if path == TIMESTAMP or since > number:
+                continue
+            if not digest:
+                yield Difference(readable(path), "unknown")
+            elif files or since:
+                expected.append(Expected(path, digest))
+        for difference in await compare(served, expected, workers):
+            yield difference
+
+
+def _batches(paths: Iterable[str]) -> Iterator[list[str]]:
+    iterator = iter(paths)
+    while batch := list(islice(iterator, BATCH)):
+        yield batch
+
+
+def _sha256(data: bytes) -> str:
+    return sha256(data).hexdigest()

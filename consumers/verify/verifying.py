@@ -1,0 +1,216 @@
+"""Verification from the beginning: replay everything, trust nothing, compare with what is served."""
+
+import asyncio
+import shutil
+import tempfile
+from collections.abc import Callable, Iterable
+from hashlib import sha256
+from pathlib import Path
+from typing import NamedTuple
+
+from consumers.cli.shared import No
+from consumers.context import Context
+from consumers.follow.follower import Follower
+from consumers.render.outlets import TIMESTAMP, FileListOutlet, served_version
+from consumers.verify.comparing import (
+    Difference,
+    Served,
+    compare,
+    is_plain_page,
+    known_files,
+    reachable,
+    unknown_files,
+)
+from consumers.work.workers import ThreadWorkers, Workers, run_each
+from ledger.state.store import Store
+from projections.metadata.repository import metadata_path
+
+
+class Verified(NamedTuple):
+    """What verification found. `anchored` says whether the log begins with the caller's own root."""
+
+    ledger: str
+    first: int
+    last: int
+    size: int
+    publications: int
+    rejected: int
+    anchored: bool
+    served: int | None
+    differences: list[Difference]
+
+
+class Wanted(NamedTuple):
+    """What to verify: which publications, against which root, and what is served."""
+
+    first: int | None
+    last: int | None
+    root: bytes | None
+    served: Served | None
+    paths: Callable[[], Iterable[str]] | None
+    files: bool
+
+
+async def verify(context: Context, wanted: Wanted, report: Callable[[int, int], None]) -> Verified:
+    """Replay the logs and recompute every publication's payloads, digests and signatures.
+
+    Args:
+        context: the ledger; only its logs are used.
+        wanted: what to verify.
+        report: is told how many events are done, of how many.
+
+    Raises:
+        No: the root is not the log's, or there is no such publication.
+        DivergenceError, LogError …: as a follower; the log does not verify.
+    """
+    work = Path(await asyncio.to_thread(tempfile.mkdtemp, prefix="tuf-ledger-verify-"))
+    logs, store, workers = context.logs(), Store(work / "state.sqlite", durable=False), ThreadWorkers()
+    outlet = FileListOutlet()
+    try:
+        await logs.open()
+        await store.open()
+        follower = Follower(logs, store, workers, outlet, work / "spill")
+        try:
+            await follower.start()
+            return await _Verification(follower, store, workers, outlet, wanted).run(report)
+        finally:
+            await follower.abandon()
+    finally:
+        await store.close()
+        await logs.close()
+        workers.close()
+        await asyncio.to_thread(shutil.rmtree, work, ignore_errors=True)
+
+
+class _Verification:
+    def __init__(
+        self, follower: Follower, store: Store, workers: Workers, outlet: FileListOutlet, wanted: Wanted
+    ) -> None:
+        self._follower = follower
+        self._store = store
+        self._workers = workers
+        self._outlet = outlet
+        self._wanted = wanted
+        self._differences: list[Difference] = []
+        self._newer: dict[str, set[str | None]] = {}
+        """Of what is replaced, the digests that publications after the served one gave it; None: it went."""
+
+    async def run(self, report: Callable[[int, int], None]) -> Verified:
+        follower, wanted = self._follower, self._wanted
+        end = await follower.tail.read_on()
+        report(0, end.size)
+        version = await self._served_version()
+        if wanted.first is not None:
+            first = wanted.first
+            await follower.skip(lambda claim: claim.number < first)
+        compared = version is None or await self._compare(version)
+        while await self._step(version):
+            report(follower.head.size, end.size)
+            compared = compared or await self._compare(version)
+        self._check_range()
+        await self._check_root()
+        if version is not None:
+            await self._finish_comparison(version, compared=compared)
+        counts = {(log, verdict): count for log, verdict, count in await self._store.count_judged()}
+        return Verified(
+            ledger=follower.ledger.digest,
+            first=wanted.first or 1,
+            last=follower.head.number,
+            size=follower.head.size,
+            publications=await self._store.count_publications(),
+            rejected=sum(count for (_, verdict), count in counts.items() if verdict == "rejected"),
+            anchored=wanted.root is not None,
+            served=version,
+            differences=sorted(set(self._differences)),
+        )
+
+    async def _step(self, version: int | None) -> bool:
+        """Follow one record on, and remember what it makes of files."""
+        last = self._wanted.last
+        if not await self._follower.step(lambda claim: last is None or claim.number <= last):
+            return False
+        rows = self._outlet.take()
+        await self._store.save_files(rows)
+        for path, digest, number in rows:
+            if version is not None and number > version:
+                if is_plain_page(path):
+                    self._newer.setdefault(path, set()).add(digest or None)
+                elif path == metadata_path("timestamp", number):
+                    self._newer.setdefault(TIMESTAMP, set()).add(digest)
+        return True
+
+    async def _served_version(self) -> int | None:
+        if self._wanted.served is None:
+            return None
+        timestamp = await self._workers.run(self._wanted.served.read, TIMESTAMP)
+        if timestamp is None:
+            self._differences.append(Difference(TIMESTAMP, "missing"))
+        elif served_version(timestamp) == 0:
+            self._differences.append(Difference(TIMESTAMP, "differs", "it is no timestamp"))
+        return served_version(timestamp)
+
+    async def _compare(self, version: int | None) -> bool:
+        """Compare all that is reachable, when the replay has come to what is served."""
+        served = self._wanted.served
+        if served is None or version != self._follower.head.number:
+            return False
+        async for expected in reachable(self._follower, self._store, files=self._wanted.files):
+            self._differences.extend(await compare(served, expected, self._workers))
+        return True
+
+    async def _finish_comparison(self, version: int, *, compared: bool) -> None:
+        wanted = self._wanted
+        if not compared and version:
+            problem = f"version {version} is on no publication of the log that was verified"
+            self._differences.append(Difference(TIMESTAMP, "differs", problem))
+        if wanted.served is None:
+            return
+        listed = wanted.paths
+        if listed is not None:
+            await self._look_for_unknown(wanted.served, await self._workers.run(lambda: list(listed())), version)
+        await self._settle(wanted.served, version)
+
+    async def _look_for_unknown(self, served: Served, paths: list[str], version: int) -> None:
+        """Whatever is there and is not the log's. What was listed is on the log by now, if it ever will be."""
+        while await self._step(version):
+            pass
+        await known_files(self._store)
+        files = self._wanted.files
+        async for difference in unknown_files(served, paths, self._store, self._workers, number=version, files=files):
+            if self._wanted.first is None or difference.problem != "unknown":
+                self._differences.append(difference)
+
+    async def _settle(self, served: Served, version: int) -> None:
+        """Leave out what was replaced while we looked: what later publications made of it is no difference.
+
+        A publisher places what is on the log already: we look again, read the log on, and know all that may be there.
+        """
+        doubtful = {each.path for each in self._differences if each.path == TIMESTAMP or is_plain_page(each.path)}
+        paths = sorted(doubtful)
+        found = dict(zip(paths, await run_each(self._workers, served.digest, paths), strict=True))
+        while await self._step(version):
+            pass
+        self._differences = [
+            each
+            for each in self._differences
+            if each.path not in found or found[each.path] not in self._newer.get(each.path, ())
+        ]
+
+    def _check_range(self) -> None:
+        wanted, head = self._wanted, self._follower.head
+        if head.number == 0 or (wanted.first is not None and head.number < wanted.first):
+            raise No(f"there is nothing to verify: the last publication is number {head.number}")
+        if wanted.last is not None and head.number != wanted.last:
+            raise No(f"there is no publication {wanted.last}; the last one before it is number {head.number}")
+
+    async def _check_root(self) -> None:
+        """Whether the caller's root is one of the log's: whoever trusts it trusts what is signed from there."""
+        root = self._wanted.root
+        if root is None:
+            return
+        roots = [file for _, role, _, file in await self._store.load_ceremonies() if role == "root"]
+        if root not in roots:
+            raise No(
+                f"the given root (SHA-256 {sha256(root).hexdigest()}) is not on this log: it is another ledger, or its "
+                "first record was replaced"
+            )

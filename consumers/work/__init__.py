@@ -1,0 +1,1 @@
+"""Work without a domain: threads, processes, and what does not fit into memory."""

@@ -1,0 +1,70 @@
+"""Items by partition in one file: written at once by one task, and read by partition, by any.
+
+A file is a table of offsets, one for each partition and one for the end, and a block for each partition.
+"""
+
+import os
+from array import array
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Generic, TypeVar
+
+import msgspec
+
+from consumers.work.spill import Block, SpillError, pack_block, unpack_blocks
+from ledger.disk.files import write_file
+
+T = TypeVar("T")
+
+_encode = msgspec.msgpack.Encoder().encode
+
+
+def write_parts(path: Path, parts: Mapping[int, bytes], count: int) -> None:
+    """Write a file of so many partitions; those that are not given are empty."""
+    blocks = [pack_block(Block(part, parts[part])) if part in parts else b"" for part in range(count)]
+    offsets = array("Q", [8 * (count + 1)])
+    for block in blocks:
+        offsets.append(offsets[-1] + len(block))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_file(str(path), b"".join([offsets.tobytes(), *blocks]))
+
+
+def read_parts(path: Path, first: int, last: int) -> list[bytes]:
+    """What partitions from `first` to `last` (exclusive) hold, those that hold something.
+
+    Raises:
+        SpillError: the file is not as it was written.
+    """
+    try:
+        file = os.open(path, os.O_RDONLY)
+    except FileNotFoundError as error:
+        raise SpillError(f"{path} is gone") from error
+    try:
+        table = array("Q")
+        table.frombytes(os.pread(file, 8 * (last - first + 1), 8 * first))
+        data = os.pread(file, table[-1] - table[0], table[0]) if len(table) == last - first + 1 else b""
+        if len(table) != last - first + 1 or len(data) != table[-1] - table[0]:
+            raise SpillError(f"{path} is not whole")
+    except (ValueError, OverflowError, OSError) as error:
+        raise SpillError(f"{path} is damaged") from error
+    finally:
+        os.close(file)
+    blocks = unpack_blocks(data, path)
+    if any(not first <= block.task < last for block in blocks):
+        raise SpillError(f"{path} is damaged")
+    return [block.data for block in blocks]
+
+
+class Parts(Generic[T]):
+    """Such files of items of one type."""
+
+    def __init__(self, kind: type[T]) -> None:
+        self._decode = msgspec.msgpack.Decoder(list[kind]).decode  # type: ignore[valid-type]
+
+    def encode(self, parts: Mapping[int, Sequence[T]]) -> dict[int, bytes]:
+        """What to write of items by partition."""
+        return {part: _encode(items) for part, items in parts.items()}
+
+    def read(self, paths: Sequence[Path], first: int, last: int) -> list[T]:
+        """The items of partitions from `first` to `last` (exclusive), in the order of files."""
+        return [item for path in paths for data in read_parts(path, first, last) for item in self._decode(data)]

@@ -1,0 +1,208 @@
+"""Where CPU runs: the event loop does I/O only.
+
+One thread folds and renders, since Python code runs on one core anyway; signing, hashing and writing large buffers
+release the interpreter's lock, so for those there is a thread for each core.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncGenerator, AsyncIterable, Callable, Coroutine, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from threading import Event
+from typing import Any, Generic, ParamSpec, Protocol, Self, TypeVar
+
+from consumers.work.processes import Processes, count_cores
+
+P = ParamSpec("P")
+T = TypeVar("T")
+R = TypeVar("R")
+R_co = TypeVar("R_co", covariant=True)
+
+
+class Running(Protocol[R_co]):
+    """A function that was begun over items, and runs while its caller goes on. It must be waited for, or stopped."""
+
+    async def results(self) -> "Sequence[R_co]":
+        """Wait for the results, in the order of items. When this returns or raises, nothing runs any more."""
+
+    def stop(self) -> None:
+        """Give it up: when this returns, nothing runs any more."""
+
+
+class Begun(Protocol[R_co]):
+    """An operation that was begun, and goes on while its caller does. It must be waited for, or stopped."""
+
+    async def result(self) -> R_co:
+        """Wait for its result."""
+
+    async def stop(self) -> None:
+        """Give it up: when this returns, it does nothing any more."""
+
+
+class Workers(Protocol):
+    """What runs blocking functions. `processes` are for many events or bins; None: there are none."""
+
+    processes: Processes | None
+
+    async def run(self, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+        """Run a function that computes, or one that blocks."""
+
+    def begin(self, function: Callable[[T], R], items: Sequence[T]) -> Running[R]:
+        """Begin to run a function that signs, hashes or writes for each item, on all cores."""
+
+    def ahead(self, operation: Coroutine[Any, Any, R]) -> Begun[R]:
+        """Begin an operation that waits for something else than us."""
+
+    async def rest(self) -> None:
+        """There is nothing to do: a time to start what was missed, and to give back what nobody needs."""
+
+    def close(self) -> None:
+        """Stop the threads."""
+
+
+async def each_with(
+    workers: Workers, items: AsyncIterable[T], load: Callable[[T], Coroutine[Any, Any, R]]
+) -> AsyncGenerator[tuple[T, R], None]:
+    """Items with what is loaded for them; the next one's is loaded while this one's is worked on. To be closed."""
+    begun: deque[tuple[T, Begun[R]]] = deque()
+
+    async def first() -> tuple[T, R]:
+        item, loading = begun[0]
+        loaded = await loading.result()
+        begun.popleft()
+        return item, loaded
+
+    try:
+        async for item in items:
+            begun.append((item, workers.ahead(load(item))))
+            if len(begun) > 1:
+                yield await first()
+        if begun:
+            yield await first()
+    finally:
+        for _, loading in begun:
+            await loading.stop()
+
+
+async def run_each(workers: Workers, function: Callable[[T], R], items: Sequence[T]) -> Sequence[R]:
+    """Run a function for each item, as `Workers.begin`, and wait for the results."""
+    return await workers.begin(function, items).results()
+
+
+class Behind(Generic[T, R]):
+    """Runs a function over groups of items, behind its caller, who prepares the next ones meanwhile.
+
+    Two groups are begun at a time, so that no thread waits at the end of one for the others. A context: at its end
+    everything has been done, or nothing runs any more.
+    """
+
+    def __init__(self, workers: Workers, function: Callable[[T], R]) -> None:
+        self._workers = workers
+        self._function = function
+        self._running: deque[Running[R]] = deque()
+        self.results: list[R] = []
+
+    async def add(self, items: Sequence[T]) -> None:
+        """Begin the next group, when all but one of those before are done."""
+        await self._finish(1)
+        if items:
+            self._running.append(self._workers.begin(self._function, items))
+
+    async def _finish(self, left: int) -> None:
+        while len(self._running) > left:
+            self.results.extend(await self._running[0].results())
+            self._running.popleft()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        try:
+            if kind is None:
+                await self._finish(0)
+        finally:
+            for running in self._running:
+                running.stop()
+
+
+class ThreadWorkers:
+    """Workers in threads."""
+
+    def __init__(self) -> None:
+        self.processes: Processes | None = Processes()
+        self._single = ThreadPoolExecutor(1, thread_name_prefix="fold")
+        self._cores = count_cores()
+        self._many = ThreadPoolExecutor(self._cores, thread_name_prefix="sign")
+
+    async def run(self, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+        """Run a function in the folding thread."""
+        return await asyncio.get_running_loop().run_in_executor(self._single, lambda: function(*args, **kwargs))
+
+    def begin(self, function: Callable[[T], R], items: Sequence[T]) -> Running[R]:
+        """Run a function over a share of the items in each thread."""
+        stop = Event()
+        shares = [items[start :: self._cores] for start in range(min(self._cores, len(items)))]
+        return _Shares([self._many.submit(_over, function, share, stop) for share in shares], len(items), stop)
+
+    def ahead(self, operation: Coroutine[Any, Any, R]) -> Begun[R]:
+        """Begin an operation in a task."""
+        return _Task(operation)
+
+    async def rest(self) -> None:
+        """Begin to start processes that were missed, or end them if they were not needed for a while."""
+        if self.processes is not None:
+            self.processes.rest()
+            if self.processes.are_idle:
+                await asyncio.to_thread(self.processes.close)
+
+    def close(self) -> None:
+        """Stop the threads and the processes."""
+        if self.processes is not None:
+            self.processes.close()
+        self._single.shutdown()
+        self._many.shutdown()
+
+
+def _over(function: Callable[[T], R], items: Sequence[T], stop: Event) -> list[R]:
+    results: list[R] = []
+    for item in items:
+        if stop.is_set():
+            break
+        results.append(function(item))
+    return results
+
+
+class _Task(Generic[R]):
+    """An operation in a task."""
+
+    def __init__(self, operation: Coroutine[Any, Any, R]) -> None:
+        self._task = asyncio.create_task(operation)
+
+    async def result(self) -> R:
+        return await self._task
+
+    async def stop(self) -> None:
+        self._task.cancel()
+        await asyncio.gather(self._task, return_exceptions=True)
+
+
+class _Shares(Generic[R]):
+    """Every thread's share of the items; `stop` ends them, each with the item it is at."""
+
+    def __init__(self, tasks: "Sequence[Future[list[R]]]", count: int, stop: Event) -> None:
+        self._tasks = tasks
+        self._count = count
+        self._stop = stop
+
+    async def results(self) -> list[R]:
+        try:
+            done = await asyncio.gather(*map(asyncio.wrap_future, self._tasks))
+        except BaseException:
+            # What another thread still writes would lie in the way of what comes next.
+            self.stop()
+            raise
+        return [done[index % len(done)][index // len(done)] for index in range(self._count)]
+
+    def stop(self) -> None:
+        self._stop.set()
+        wait(self._tasks)

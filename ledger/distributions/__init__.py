@@ -1,0 +1,1 @@
+"""Distribution files: wheels and source distributions, read without running anything in them."""

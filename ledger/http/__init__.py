@@ -1,0 +1,1 @@
+"""Fetching over HTTP. Only modules in this package import httpx."""

@@ -1,0 +1,54 @@
+"""Read access to what a server serves."""
+
+import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import httpx
+
+from ledger.disk.files import StorageError
+
+TIMEOUT_SECONDS = 30.0
+MAX_READ_BYTES = 64 * 2**20
+"""Longest file that is read into memory: far above any metadata. Others are hashed as they come."""
+
+
+class HttpStorage:
+    """Files below a URL: those of the public folder, under the same paths. Methods block; several threads may call."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url.rstrip("/")
+        self._client = httpx.Client(timeout=TIMEOUT_SECONDS, follow_redirects=True)
+
+    def read(self, path: str) -> bytes | None:
+        """The contents of a file, or None where the server answers 404."""
+        data = bytearray()
+        with self._get(path) as blocks:
+            if blocks is None:
+                return None
+            for block in blocks:
+                data += block
+                if len(data) > MAX_READ_BYTES:
+                    raise StorageError(f"{self._url}/{path} is longer than {MAX_READ_BYTES:,} bytes")
+        return bytes(data)
+
+    def digest(self, path: str) -> str | None:
+        """The SHA-256 of a file, or None where the server answers 404."""
+        digest = hashlib.sha256()
+        with self._get(path) as blocks:
+            if blocks is None:
+                return None
+            for block in blocks:
+                digest.update(block)
+        return digest.hexdigest()
+
+    @contextmanager
+    def _get(self, path: str) -> Iterator[Iterator[bytes] | None]:
+        url = f"{self._url}/{path}"
+        try:
+            with self._client.stream("GET", url) as response:
+                if response.is_error and response.status_code != httpx.codes.NOT_FOUND:
+                    raise StorageError(f"{url}: the server answers {response.status_code}")
+                yield None if response.is_error else response.iter_bytes()
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            raise StorageError(f"{url}: {error}") from error

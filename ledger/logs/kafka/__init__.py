@@ -1,0 +1,1 @@
+"""The log on Apache Kafka. Only modules in this package import aiokafka."""

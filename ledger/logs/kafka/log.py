@@ -1,0 +1,255 @@
+"""The log on Apache Kafka: a topic of one partition.
+
+Kafka numbers records too, but not densely; its offsets stay inside these modules, and the port's opaque token is one.
+What the cluster must be for this to be a ledger of record: `ledger.logs.kafka.topics`.
+
+    LogSettingsError      the topic is missing or has drifted, or the cluster refuses this principal or a record's size
+    LogConflictError      the topic lost records, has shrunk, or was replaced
+    LogUnavailableError   everything else, after `timeout_seconds` without progress; the next call tries again
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from functools import partial
+from typing import TypeVar
+
+from aiokafka import AIOKafkaProducer
+from aiokafka.errors import KafkaError
+
+from ledger.logs import LogConflictError, LogError, LogSettingsError, LogUnavailableError
+from ledger.logs.kafka.clients import BATCH_BYTES, Access, Security, describe, refuse, stop
+from ledger.logs.kafka.reader import KafkaReader
+from ledger.logs.kafka.topics import EVENTS_MAX_BYTES, check_topic
+
+TIMEOUT_SECONDS = 30
+RETRY_SECONDS = 0.1
+LONGEST_RETRY_SECONDS = 2.0
+RECORD_OVERHEAD_BYTES = 128
+"""What Kafka wraps around the only record of a batch, with room to spare."""
+
+Answer = TypeVar("Answer")
+
+
+class KafkaLog:
+    """A log in a Kafka topic. Contract: `ledger.logs.Log`.
+
+    `security` are the options of aiokafka's clients in `kafka_clients.SECURITY_OPTIONS`; `max_record_bytes` is what the
+    topic's max.message.bytes must allow. After `open`, `unchecked` lists in words what this principal was not allowed
+    to check, for whoever runs it to know.
+    """
+
+    def __init__(
+        self,
+        bootstrap_servers: str,
+        topic: str,
+        *,
+        security: Security | None = None,
+        max_record_bytes: int = EVENTS_MAX_BYTES,
+        timeout_seconds: float = TIMEOUT_SECONDS,
+    ) -> None:
+        self.unchecked: tuple[str, ...] = ()
+        # A request may fail and be sent again twice before we give up.
+        self._access = Access(bootstrap_servers, security or {}, timeout_seconds / 3)
+        self._topic = topic
+        self._max_record_bytes = max_record_bytes
+        self._timeout_seconds = timeout_seconds
+        self._patience: asyncio.Timeout | None = None
+        self._reader = KafkaReader(self._access, topic, self.name, self._renew_patience)
+        self._producer: AIOKafkaProducer | None = None
+        self._is_open = False
+
+    def __repr__(self) -> str:
+        return f"<KafkaLog {self.name}>"
+
+    @property
+    def name(self) -> str:
+        """The topic and where it is."""
+        return f"topic {self._topic} at {self._access.bootstrap_servers}"
+
+    async def open(self) -> None:
+        """Connect, and refuse a topic that is not set up as a ledger of record."""
+        self._is_open = True
+        try:
+            await self._persist(self._check)
+        except BaseException:
+            await self.close()
+            raise
+
+    async def close(self) -> None:
+        """Disconnect."""
+        self._is_open = False
+        await self._give_up_producer()
+        await self._reader.disconnect()
+
+    async def append(self, values: Sequence[bytes]) -> list[int]:
+        """Append records batch by batch, each confirmed before the next is sent: what is missing is missing at the end.
+
+        To know an index, the log must have been read up to there. Where nothing of it has been read, nor a follower's
+        token given to `resume`, the first append reads all of it.
+
+        Raises:
+            LogSettingsError: a record is larger than the topic takes (nothing was appended), or the cluster refuses.
+        """
+        limit = self._max_record_bytes - RECORD_OVERHEAD_BYTES
+        largest = max(map(len, values), default=0)
+        if largest > limit:
+            raise LogSettingsError(f"a record of {largest} bytes is too large for {self.name}: it takes {limit}")
+        since = await self._persist(self._reader.end) if values else 0
+        appended: list[tuple[int, int]] = []
+        for batch in _batches(values, min(BATCH_BYTES, self._max_record_bytes)):
+            offset = await self._append_batch(batch, since)
+            self._reader.learn_appended(offset, batch)
+            appended.append((offset, len(batch)))
+            since = offset + len(batch)
+        indices: list[int] = []
+        for offset, count in appended:
+            first = await self._persist(partial(self._reader.index_of, offset))
+            indices += range(first, first + count)
+        return indices
+
+    async def read(self, start: int) -> list[bytes | None]:
+        """Read records from the window, or from wherever `start` is known to be."""
+        found = await self._persist(partial(self._reader.reach, start))
+        return self._reader.take() if found else []
+
+    async def wait(self, start: int, timeout_seconds: float) -> None:
+        """Wait for the broker to send something. Returns early where that fails: `read` says why."""
+        self._refuse_closed()
+        try:
+            await self._reader.expect(start, timeout_seconds)
+        except (LogError, KafkaError, OSError):
+            await self._reader.disconnect()
+
+    async def size(self) -> int:
+        """The number of records; markers of transactions count until they are read."""
+        return await self._persist(self._reader.size)
+
+    def token(self, index: int) -> int:
+        """An offset at or after which record `index` is the first.
+
+        Raises:
+            ValueError: this object has not read up to there.
+        """
+        known, offset = self._reader.offsets.locate(index)
+        if known != index:
+            raise ValueError(f"{self.name} was not read up to record {index}")
+        return offset
+
+    def resume(self, index: int, token: int) -> None:
+        """Believe that record `index` is the first at or after the offset `token`.
+
+        Raises:
+            LogConflictError: that cannot be.
+        """
+        self._reader.offsets.anchor(index, token)
+
+    async def _append_batch(self, values: Sequence[bytes], since: int) -> int:
+        """Append records together, once, and return the offset of the first. The log ended at `since` before."""
+        is_doubtful = is_confirmed = False
+
+        async def attempt() -> int:
+            nonlocal is_doubtful, is_confirmed
+            if is_doubtful:
+                found = await self._reader.find(values, since)
+                if found is not None:
+                    return found
+            if is_confirmed:
+                raise KafkaError("the broker confirmed records that are not there to be read")
+            is_doubtful = True
+            offset = await self._send(values)
+            if offset < 0:
+                # The broker knew this batch from an attempt whose answer was lost, and no longer knew where it is.
+                is_confirmed = True
+                raise KafkaError("the broker confirmed records and did not say where")
+            if offset < since:
+                raise LogConflictError(
+                    f"{self.name} ended at offset {since} and has now appended at {offset}: it was replaced by another"
+                )
+            return offset
+
+        return await self._persist(attempt)
+
+    async def _send(self, values: Sequence[bytes]) -> int:
+        """Append records by the producer, which sends them again, once only, as long as it lives.
+
+        It is given up when it reports an error: it counted what it did not append, and every later batch would be out
+        of order. It is also given up when we stop waiting, so that nothing is appended behind our back later on.
+        """
+        try:
+            if self._producer is None:
+                producer = self._access.producer(self._max_record_bytes)
+                await self._access.start(producer)
+                self._producer = producer
+            batch = self._producer.create_batch()
+            for value in values:
+                batch.append(timestamp=None, key=None, value=value)
+            if batch.record_count() != len(values):
+                raise RuntimeError(f"{len(values)} records do not fit into a batch")
+            metadata = await (await self._producer.send_batch(batch, self._topic, partition=0))
+        except BaseException:
+            await self._give_up_producer()
+            raise
+        offset: int = metadata.offset
+        return offset
+
+    async def _give_up_producer(self) -> None:
+        producer, self._producer = self._producer, None
+        if producer is not None:
+            await stop(producer)
+
+    async def _check(self) -> None:
+        self.unchecked = await check_topic(self._access, self._topic, self._max_record_bytes)
+        await self._reader.connect()
+
+    async def _persist(self, attempt: Callable[[], Awaitable[Answer]]) -> Answer:
+        """Try, and try again, as long as records come or `timeout_seconds` have not passed."""
+        self._refuse_closed()
+        problem: Exception | None = None
+        pause = RETRY_SECONDS
+        try:
+            async with asyncio.timeout(self._timeout_seconds) as self._patience:
+                while True:
+                    try:
+                        return await attempt()
+                    except (KafkaError, OSError) as error:
+                        refuse(error, self.name)
+                        problem = error
+                    await self._reader.disconnect()
+                    await asyncio.sleep(pause)
+                    pause = min(2 * pause, LONGEST_RETRY_SECONDS)
+        except TimeoutError as error:
+            await self._reader.disconnect()
+            because = f" ({describe(problem)})" if problem else ""
+            raise LogUnavailableError(
+                f"{self.name} did not answer for {self._timeout_seconds:g} s{because}. See that its brokers run and "
+                "can be reached, and check the security options"
+            ) from (problem or error)
+        except LogError:
+            # The position may lie behind a record that was refused: the next call begins where the window ends.
+            await self._reader.disconnect()
+            raise
+        finally:
+            self._patience = None
+
+    def _renew_patience(self) -> None:
+        if self._patience is not None and not self._patience.expired():
+            self._patience.reschedule(asyncio.get_running_loop().time() + self._timeout_seconds)
+
+    def _refuse_closed(self) -> None:
+        if not self._is_open:
+            raise LogUnavailableError(f"{self.name} is not open")
+
+
+def _batches(values: Sequence[bytes], limit: int) -> Iterator[list[bytes]]:
+    """Records in groups that fit into a batch; a larger one alone."""
+    batch: list[bytes] = []
+    size = RECORD_OVERHEAD_BYTES
+    for value in values:
+        record = len(value) + RECORD_OVERHEAD_BYTES // 2
+        if batch and size + record > limit:
+            yield batch
+            batch, size = [], RECORD_OVERHEAD_BYTES
+        batch.append(value)
+        size += record
+    if batch:
+        yield batch

@@ -1,0 +1,301 @@
+"""Reading one Kafka partition: a window of records that moves forward, and what is known of offsets.
+
+Two clients read. The consumer always has a request for what comes next under way, which the broker holds back until
+something comes; it answers nothing else on that connection meanwhile. So questions (where does the log end, what stands
+at that offset) have a client and a connection of their own.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import aclosing
+from typing import Any, NamedTuple
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.errors import OffsetOutOfRangeError
+
+from ledger.logs import READ_BYTES, LogConflictError, LogUnavailableError
+from ledger.logs.kafka.clients import FETCH_BYTES, LONG_POLL_MILLISECONDS, Access, stop
+from ledger.logs.kafka.offsets import Offsets
+
+POLL_RECORDS = 512
+"""How many records are decoded in one go: aiokafka does that on the event loop, at some 4 µs each. (Measured by
+`benchmarks.kafka`: 2,048 and more are read no faster, rather slower.)"""
+
+POLL_SECONDS = 0.5
+WINDOW_BYTES = 64 * 2**20
+"""How much is kept of what was read ahead; more is read again when its turn comes."""
+
+CHECK_SECONDS = 30
+"""How often the last known record is compared. A topic that is replaced in between can go unnoticed this long."""
+
+
+class Stored(NamedTuple):
+    """A record and where it stands."""
+
+    offset: int
+    value: bytes | None
+
+
+class KafkaReader:
+    """Records of one partition by index, read forward. Errors are aiokafka's, and the port's `LogConflictError`.
+
+    Whatever is interrupted leaves it consistent: records enter the window and are counted in one step.
+    """
+
+    def __init__(self, access: Access, topic: str, name: str, progress: Callable[[], None]) -> None:
+        self.offsets = Offsets()
+        self._access = access
+        self._partition = TopicPartition(topic, 0)
+        self._name = name
+        self._progress = progress
+        self._window: deque[bytes | None] = deque()
+        self._window_bytes = 0
+        self._head = 0
+        self._next_offset = 0
+        self._last: Stored | None = None
+        self._checked_at = 0.0
+        self._consumer: AIOKafkaConsumer | None = None
+        self._probe: AIOKafkaConsumer | None = None
+
+    # Connecting
+
+    async def connect(self) -> None:
+        """Be connected. A new connection begins by seeing that the log is still the one that was read."""
+        if self._consumer is not None and self._probe is not None:
+            return
+        await self.disconnect()
+        await self._connect_probe()
+        await self._check_end()
+        await self._compare_last()
+        consumer = self._access.consumer(
+            fetch_max_wait_ms=LONG_POLL_MILLISECONDS,
+            max_partition_fetch_bytes=FETCH_BYTES,
+        )
+        await self._access.start(consumer)
+        consumer.assign([self._partition])
+        consumer.seek(self._partition, self._next_offset)
+        self._consumer = consumer
+
+    async def disconnect(self) -> None:
+        """Give up the connections; what is known stays."""
+        consumers, self._consumer, self._probe = (self._consumer, self._probe), None, None
+        await asyncio.gather(*[stop(consumer) for consumer in consumers if consumer is not None])
+
+    async def _connect_probe(self) -> None:
+        if self._probe is not None:
+            await stop(self._probe)
+            self._probe = None
+        # What is asked of it is there, so nothing is gained by waiting.
+        probe = self._access.consumer(fetch_max_wait_ms=1, max_partition_fetch_bytes=FETCH_BYTES)
+        await self._access.start(probe)
+        probe.assign([self._partition])
+        probe.seek(self._partition, 0)
+        probe.pause(self._partition)
+        self._probe = probe
+
+    # Asking
+
+    async def end(self) -> int:
+        """The offset where the log ends now."""
+        await self.connect()
+        return await self._check_end()
+
+    async def size(self) -> int:
+        """The number of records, and of whatever else takes offsets after those that are known."""
+        end = await self.end()
+        index, offset = self.offsets.end
+        return index + end - (max(offset, self._next_offset) if index == self._tail else offset)
+
+    async def find(self, values: Sequence[bytes], since: int) -> int | None:
+        """The offset of the first of these records, if they stand together at `since` or later, as a batch does."""
+        end = await self.end()
+        recent: deque[Stored] = deque(maxlen=len(values))
+        async with aclosing(self._scan(since, end)) as records:
+            async for record in records:
+                recent.append(record)
+                together = record.offset - recent[0].offset == len(values) - 1 == len(recent) - 1
+                if together and record.value == values[-1] and [stored.value for stored in recent] == list(values):
+                    return recent[0].offset
+        return None
+
+    async def _check_end(self) -> int:
+        """The offset where the log ends.
+
+        Raises:
+            LogConflictError: it ends before a record that was read, or no longer begins at its beginning.
+        """
+        begin, end = await self._ask_ends()
+        known = max(self._next_offset, self.offsets.end[1])
+        if end < known:
+            # A broker that was a leader until a moment ago may not know better: ask again, of whoever is known now.
+            await self._connect_probe()
+            begin, end = await self._ask_ends()
+        if begin > 0:
+            raise LogConflictError(f"{self._name} begins at offset {begin}: its first records are gone")
+        if end < known:
+            raise LogConflictError(f"{self._name} ends at offset {end} and had records up to {known}: it has shrunk")
+        return end
+
+    async def _ask_ends(self) -> tuple[int, int]:
+        probe = self._opened(self._probe)
+        begins, ends = await asyncio.gather(
+            probe.beginning_offsets([self._partition]), probe.end_offsets([self._partition])
+        )
+        return begins[self._partition], ends[self._partition]
+
+    async def _compare_last(self) -> None:
+        """See that the last record read still stands where it stood."""
+        if self._last is not None:
+            async with aclosing(self._scan(self._last.offset, self._last.offset + 1)) as records:
+                if await anext(records, None) != self._last:
+                    raise LogConflictError(f"{self._name} has another record at offset {self._last.offset} than it had")
+        self._checked_at = asyncio.get_running_loop().time()
+
+    async def _scan(self, start: int, end: int) -> AsyncGenerator[Stored, None]:
+        """Records between two offsets, without moving the window."""
+        probe = self._opened(self._probe)
+        probe.seek(self._partition, start)
+        probe.resume(self._partition)
+        try:
+            while start < end:
+                for record in await self._poll(probe, POLL_SECONDS):
+                    if record.offset < end:
+                        yield Stored(record.offset, record.value)
+                start = await probe.position(self._partition)
+        finally:
+            probe.pause(self._partition)
+
+    # Reading
+
+    async def reach(self, start: int) -> bool:
+        """Have record `start` first in the window. False: when this was called, the log had none."""
+        await self.connect()
+        if asyncio.get_running_loop().time() > self._checked_at + CHECK_SECONDS:
+            await self._check_end()
+            await self._compare_last()
+        self._aim(start)
+        while self._tail <= start:
+            behind = (self._opened(self._consumer).highwater(self._partition) or 0) > self._next_offset
+            if await self._advance(POLL_SECONDS if behind else 0):
+                continue
+            if self._next_offset < await self._check_end():
+                await self._advance(POLL_SECONDS)
+            elif self._tail < start:
+                raise LogConflictError(f"{self._name} has {self._tail} records and had at least {start}: it has shrunk")
+            else:
+                return False
+        self._aim(start)
+        while self._window_bytes < READ_BYTES and await self._advance(0):
+            pass
+        return True
+
+    def take(self) -> list[bytes | None]:
+        """Take about `READ_BYTES` of records out of the window, at least one."""
+        if self._window_bytes <= 2 * READ_BYTES:
+            taken = list(self._window)
+            self._head += len(taken)
+            self._clear()
+            return taken
+        taken, size = [self._pop()], 0
+        while self._window and size < READ_BYTES:
+            taken.append(self._pop())
+            size += len(taken[-1] or b"")
+        return taken
+
+    async def expect(self, start: int, seconds: float) -> None:
+        """Return when record `start` is in the window, or was; or after a time."""
+        deadline = asyncio.get_running_loop().time() + seconds
+        async with asyncio.timeout_at(deadline):
+            await self.connect()
+        self._aim(start)
+        while self._tail <= start:
+            remaining = deadline - asyncio.get_running_loop().time()
+            if remaining <= 0:
+                return
+            await self._advance(remaining)
+
+    def learn_appended(self, offset: int, values: Sequence[bytes]) -> None:
+        """Remember records that were appended at an offset, if they follow what is known: no need to read them back."""
+        index, end = self.offsets.end
+        if offset == end:
+            self.offsets.learn(index, offset, len(values))
+            self._last = Stored(offset + len(values) - 1, values[-1])
+
+    async def index_of(self, offset: int) -> int:
+        """The index of the record at an offset: learned by reading up to it, from the furthest point known."""
+        await self.connect()
+        known_index, known_offset = self.offsets.end
+        if self._tail < known_index and known_offset <= offset:
+            self._aim(known_index)
+        while (index := self.offsets.index_of(offset)) is None:
+            if not await self._advance(POLL_SECONDS) and self._next_offset > offset:
+                raise LogConflictError(f"{self._name} has no record at offset {offset}, where one was appended")
+        return index
+
+    @property
+    def _tail(self) -> int:
+        """The index of the next record to come into the window."""
+        return self._head + len(self._window)
+
+    def _aim(self, start: int) -> None:
+        """Let the window begin at record `start`, or as near before it as is known."""
+        if self._head <= start <= self._tail:
+            while self._head < start:
+                self._pop()
+            return
+        index, offset = self.offsets.locate(start)
+        if index != self._tail:
+            self._clear()
+            self._head, self._next_offset = index, offset
+            self._opened(self._consumer).seek(self._partition, offset)
+
+    def _clear(self) -> None:
+        self._window.clear()
+        self._window_bytes = 0
+
+    def _pop(self) -> bytes | None:
+        value = self._window.popleft()
+        self._window_bytes -= len(value or b"")
+        self._head += 1
+        return value
+
+    async def _advance(self, seconds: float) -> bool:
+        """Let records into the window; False if none came in that time."""
+        consumer = self._opened(self._consumer)
+        records = await self._poll(consumer, seconds)
+        if not records:
+            # Markers of transactions move the position, too.
+            before, self._next_offset = self._next_offset, await consumer.position(self._partition)
+            if self._next_offset > before:
+                self._progress()
+            return False
+        self._progress()
+        first, last = records[0].offset, records[-1].offset
+        if last - first == len(records) - 1:
+            self.offsets.learn(self._tail, first, len(records))
+        else:
+            for index, record in enumerate(records, self._tail):
+                self.offsets.learn(index, record.offset)
+        self._window.extend(record.value for record in records)
+        self._window_bytes += sum(len(record.value or b"") for record in records)
+        self._next_offset = last + 1
+        self._last = Stored(last, records[-1].value)
+        while self._window_bytes > WINDOW_BYTES and len(self._window) > 1:
+            self._pop()
+        return True
+
+    async def _poll(self, consumer: AIOKafkaConsumer, seconds: float) -> list[Any]:
+        try:
+            polled = await consumer.getmany(self._partition, timeout_ms=round(seconds * 1000), max_records=POLL_RECORDS)
+        except OffsetOutOfRangeError as error:
+            raise LogConflictError(
+                f"{self._name} was read up to an offset that it does not have: it has shrunk or was replaced"
+            ) from error
+        records: list[Any] = polled.get(self._partition, [])
+        return records
+
+    def _opened(self, consumer: AIOKafkaConsumer | None) -> AIOKafkaConsumer:
+        if consumer is None:
+            raise LogUnavailableError(f"{self._name} is not connected")
+        return consumer

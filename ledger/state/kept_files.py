@@ -1,0 +1,189 @@
+"""The files of a state: large values that were rendered whole, each in a file of its own.
+
+A value that is published as a file stays that file: whoever serves it gives it a second name instead of writing it
+again. Files are never changed; who keeps them remembers a *mark* of each: its AES-GMAC (NIST SP 800-38D), with a key
+that only the state's user can read. Nobody else can write a file with the mark of another, and to check one takes a
+fifteenth of the time of its SHA-256.
+"""
+
+import os
+import shutil
+from collections.abc import Collection, Iterable
+from contextlib import suppress
+from functools import lru_cache
+from pathlib import Path
+from typing import NamedTuple
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from ledger.disk.files import (
+    MAX_SINGLE_SYNCS,
+    WORTH_SYNCS,
+    StorageError,
+    each,
+    make_file,
+    read_file,
+    sync_all,
+    sync_file,
+    sync_folder,
+    write_file,
+    writing,
+)
+from ledger.state.errors import StateDamagedError
+
+_UNFINISHED, _KEY = ".new", ".key"
+_KEY_BYTES, _NONCE_BYTES = 16, 12
+_CHANGED = "It may have a second name among what is served: was it changed there?"
+
+# One key serves for less than 2^32 marks, each with a random nonce: a thousand million publications of a bin and more.
+_cipher = lru_cache(maxsize=8)(AESGCM)
+
+
+def _is_cached(file: int) -> bool:
+    """Whether the system has an open file in its cache, as far as its first byte tells: to ask for it to be read takes
+    ten times as long as to find that out.
+    """
+    try:
+        return os.preadv(file, [bytearray(1)], 0, os.RWF_NOWAIT) == 1
+    except OSError:  # it would have to wait, or cannot tell
+        return False
+
+
+class KeptFiles(NamedTuple):
+    """A flat folder of files, the state that they belong to, and the key of their marks. Methods block; other processes
+    may use it, too.
+    """
+
+    folder: Path
+    state: Path
+    key: bytes = b""
+
+    def __repr__(self) -> str:
+        """Without the key."""
+        return f"KeptFiles({self.folder})"
+
+    def opened(self) -> "KeptFiles":
+        """The same with its key.
+
+        Raises:
+            StateDamagedError: it is gone, so no file can be known again.
+            StorageError: it cannot be read.
+        """
+        path = self.folder / _KEY
+        try:
+            key = path.read_bytes()
+        except FileNotFoundError:
+            key = b""
+        except OSError as error:
+            raise StorageError(f"{path} cannot be read: {error.strerror}") from error
+        if len(key) != _KEY_BYTES:
+            raise self._damaged(f"{path} is gone, or cut off", "Was the folder copied without it?")
+        return self._replace(key=key)
+
+    def create(self, *, durable: bool) -> "KeptFiles":
+        """Begin with nothing, and a new key."""
+        path = self.folder / _KEY
+        with writing(path):
+            self.folder.mkdir(parents=True, exist_ok=True)
+            self._clear()
+            write_file(str(path), os.urandom(_KEY_BYTES), is_new=True, mode=0o600)
+            if durable:  # the state must not come back without it
+                sync_file(path)
+                sync_folder(self.folder)
+        return self.opened()
+
+    def _clear(self) -> None:
+        """Delete all there is. The folder itself stays: it may be on a file system of its own."""
+        for entry in list(os.scandir(self.folder)):
+            if entry.is_dir(follow_symlinks=False):
+                shutil.rmtree(entry.path)
+            else:
+                os.unlink(entry.path)  # noqa: PTH108  # a hot path
+
+    def mark(self, data: bytes) -> bytes:
+        """What is to be remembered of a file, to know it again: a nonce and the tag."""
+        nonce = os.urandom(_NONCE_BYTES)
+        return nonce + _cipher(self.key).encrypt(nonce, b"", data)
+
+    @property
+    def unfinished(self) -> Path:
+        """Where files are while they are written."""
+        return self.folder / _UNFINISHED
+
+    def put(self, name: str, data: bytes) -> str:
+        """Write a file, buffered; gives its path. One that has the name was left behind by somebody who did not finish.
+
+        Raises:
+            StorageError: it cannot be written.
+        """
+        path = f"{self.folder}/{name}"
+        with writing(path):
+            made = make_file(f"{self.folder}/{_UNFINISHED}", data)
+            # In the place of one that was there, which may have another name among what is served, and keeps that.
+            os.rename(made, path)  # noqa: PTH104  # a hot path
+        return path
+
+    def read(self, name: str, mark: bytes) -> bytes:
+        """The contents of a file that has this mark.
+
+        Raises:
+            StateDamagedError: it has not, or is gone. A signer would sign what follows from it.
+        """
+        path = f"{self.folder}/{name}"
+        try:
+            data = read_file(path)
+        except OSError as error:
+            raise self._damaged(f"{path} cannot be read: {error.strerror}", _CHANGED) from error
+        try:
+            _cipher(self.key).decrypt(mark[:_NONCE_BYTES], mark[_NONCE_BYTES:], data)
+        except (InvalidTag, ValueError):  # or there is no mark
+            raise self._damaged(f"{path} is not what was written there", _CHANGED) from None
+        return data
+
+    def prefetch(self, names: Iterable[str]) -> None:
+        """Let the disk begin to read files that will be read, those that the system does not have in its cache."""
+        for name in names:
+            with suppress(OSError):
+                file = os.open(f"{self.folder}/{name}", os.O_RDONLY | os.O_CLOEXEC)
+                try:
+                    if not _is_cached(file):
+                        os.posix_fadvise(file, 0, 0, os.POSIX_FADV_WILLNEED)
+                finally:
+                    os.close(file)
+
+    def _damaged(self, what: str, why: str) -> StateDamagedError:
+        return StateDamagedError(
+            f"{what}. {why} Stop that consumer and delete the file {self.state}; it is rebuilt from the logs"
+        )
+
+    def names(self) -> list[str]:
+        """All files."""
+        try:
+            found = os.listdir(self.folder)  # noqa: PTH208  # names are all that is wanted
+        except FileNotFoundError:
+            return []
+        return [name for name in found if name not in {_UNFINISHED, _KEY}]
+
+    def delete(self, names: Iterable[str]) -> None:
+        """Delete files, those that are still there."""
+        for name in names:
+            path = f"{self.folder}/{name}"
+            with writing(path), suppress(FileNotFoundError):
+                os.unlink(path)  # noqa: PTH108  # a hot path
+
+    def sync(self, names: Collection[str]) -> None:
+        """Make files, and their names, durable."""
+        if len(names) > MAX_SINGLE_SYNCS:
+            sync_all()
+        elif names:
+            each(sync_file, [self.folder / name for name in names], worth=WORTH_SYNCS)
+            sync_folder(self.folder)
+
+    def is_tidy(self) -> bool:
+        """Whether nobody has put files since `tidy`."""
+        return not self.unfinished.exists()
+
+    def tidy(self) -> None:
+        """Nobody writes now, and there is no file that nothing needs: delete what was not finished."""
+        shutil.rmtree(self.unfinished, ignore_errors=True)

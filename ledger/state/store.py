@@ -1,0 +1,837 @@
+"""The state of one follower: bytes under keys in one SQLite file, large values in files, and its position in the logs.
+
+State is disposable: it can be deleted and rebuilt from the logs at any time, and a file of another format is. It is
+not in memory either: what a publication needs is loaded and saved in batches, because one statement through the async
+stack costs 0.3 ms. One transaction lasts from the first change of a publication until its record was read back; a
+crash in between leaves the state where it was.
+"""
+
+import asyncio
+import fcntl
+import json
+import os
+import sqlite3
+from collections.abc import Callable, Coroutine, Iterable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple, ParamSpec, TypeVar
+from zlib import crc32
+
+from sqlalchemy.exc import DatabaseError
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from ledger.databases import BUSY_TIMEOUT_SECONDS, complete, connect, disconnect, execute_many, fetch_all
+from ledger.disk.files import is_durable, now_written, sync_file, sync_folder
+from ledger.state.errors import StateDamagedError, StateMissingError, StoreError
+from ledger.state.kept_files import KeptFiles
+
+P = ParamSpec("P")
+Answer = TypeVar("Answer")
+
+FORMAT = 6
+"""Another layout, or other sizes of what is in it, is another number; a file with another is deleted and rebuilt."""
+
+_PAGE_SIZE = "page_size = 16384"
+"""Most of what is stored is in rows of five to ten kilobytes: one read for each of them, where it would be three."""
+
+# Durable enough for what can be rebuilt: a power failure may lose the last commits, never their order. What was
+# committed is moved from the write-ahead log to its place by `settle`; who never calls that waits for it at 1 GiB.
+_PRAGMAS = (
+    _PAGE_SIZE,
+    "journal_mode = WAL",
+    "synchronous = NORMAL",
+    "cache_size = -65536",
+    "wal_autocheckpoint = 65536",
+    "journal_size_limit = 67108864",
+)
+_MANY_ROWS = 4096
+"""So many rows, most of some kilobytes, are worth to be moved to their place at once."""
+
+_SCHEMA = """
+CREATE TABLE format (number INTEGER NOT NULL);
+CREATE TABLE position (
+    only INTEGER PRIMARY KEY CHECK (only = 1),
+    number INTEGER NOT NULL, digest TEXT NOT NULL, time TEXT NOT NULL, size INTEGER NOT NULL,
+    last_event TEXT NOT NULL, events_token INTEGER NOT NULL,
+    next_record INTEGER NOT NULL, publications_token INTEGER NOT NULL,
+    prefix BLOB NOT NULL, crc32 INTEGER NOT NULL
+);
+CREATE TABLE ceremonies (idx INTEGER NOT NULL, role TEXT NOT NULL, version INTEGER NOT NULL, file BLOB NOT NULL,
+    PRIMARY KEY (idx, role)) WITHOUT ROWID;
+CREATE TABLE aggregates (key TEXT PRIMARY KEY, header BLOB NOT NULL, crc32 INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE chunks (key TEXT NOT NULL, lower TEXT NOT NULL, facts BLOB NOT NULL, body BLOB NOT NULL,
+    html BLOB NOT NULL, crc32 INTEGER NOT NULL, PRIMARY KEY (key, lower));
+CREATE TABLE pages (key TEXT PRIMARY KEY, file TEXT NOT NULL, mark BLOB NOT NULL, chunks BLOB NOT NULL,
+    crc32 INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE seen (key TEXT NOT NULL, id TEXT NOT NULL, digest TEXT NOT NULL, PRIMARY KEY (key, id)) WITHOUT ROWID;
+CREATE TABLE waiting (name TEXT PRIMARY KEY, came INTEGER NOT NULL, crc32 INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE roles (name TEXT PRIMARY KEY, version INTEGER NOT NULL, expires TEXT NOT NULL, length INTEGER NOT NULL,
+    sha256 TEXT NOT NULL, mark BLOB NOT NULL, crc32 INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE publications (number INTEGER PRIMARY KEY, idx INTEGER NOT NULL, digest TEXT NOT NULL,
+    time TEXT NOT NULL, size INTEGER NOT NULL, signed INTEGER NOT NULL, snapshot_sha256 TEXT NOT NULL,
+    timestamp_sha256 TEXT NOT NULL);
+CREATE INDEX publications_by_size ON publications (size);
+CREATE TABLE judged (log TEXT NOT NULL, idx INTEGER NOT NULL, digest TEXT NOT NULL, kind TEXT NOT NULL,
+    verdict TEXT NOT NULL, code TEXT NOT NULL, detail TEXT NOT NULL, PRIMARY KEY (log, idx)) WITHOUT ROWID;
+CREATE INDEX judged_by_digest ON judged (digest);
+CREATE TABLE files (path TEXT PRIMARY KEY, sha256 TEXT NOT NULL, number INTEGER NOT NULL,
+    checked INTEGER NOT NULL DEFAULT 0) WITHOUT ROWID;
+CREATE INDEX files_unchecked ON files (number) WHERE checked = 0;
+CREATE TABLE notes (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+"""
+
+# In its place: REPLACE would delete the row and add another at the end of the table, which writes the index twice and
+# scatters what is read together.
+_PUT_CHUNK = """
+INSERT INTO chunks VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (key, lower)
+DO UPDATE SET facts = excluded.facts, body = excluded.body, html = excluded.html, crc32 = excluded.crc32
+"""
+
+
+_ERRORS = (DatabaseError, sqlite3.Error, UnicodeDecodeError)
+"""What SQLite fails with; the last when its message is decoded."""
+
+
+class Position(NamedTuple):
+    """Where a follower stands: its last publication, and what it remembers of the logs up to there.
+
+    `digest` is that of the last publication's record, `last_event` that of the last event it covers; `next_record` is
+    the index of the first record of `publications` behind it. Tokens are those of `ledger.logs.Log`, for the records
+    that these digests are of: they are the first that a follower looks at when it starts.
+    """
+
+    number: int
+    digest: str
+    time: str
+    size: int
+    last_event: str
+    events_token: int
+    next_record: int
+    publications_token: int
+    prefix: bytes
+
+
+class ChunkRow(NamedTuple):
+    """A chunk of an aggregate. Where its body stands in a page that is kept, it is not stored once more."""
+
+    key: str
+    lower: str
+    facts: bytes | None
+    body: bytes
+    html: bytes
+
+
+class PageRow(NamedTuple):
+    """The kept file that is an aggregate's page, its mark, and where in it the bodies of chunks are."""
+
+    key: str
+    file: str
+    mark: bytes
+    chunks: bytes
+
+
+class Publication(NamedTuple):
+    """A publication that the follower has applied; `record` is its index in the `publications` log."""
+
+    number: int
+    record: int
+    digest: str
+    time: str
+    size: int
+    signed: int
+    snapshot_sha256: str
+    timestamp_sha256: str
+
+
+class JudgedRow(NamedTuple):
+    """A record that was not simply accepted: which in which log, `events` or `publications`."""
+
+    log: str
+    record: int
+    digest: str
+    kind: str
+    verdict: str
+    code: str
+    detail: str
+
+
+class Store:
+    """The state file, and the folder of its kept files. One process writes (a lock file sees to it), any number read.
+
+    Without `durable` files are not synced: for a state that is thrown away if anything happens.
+    """
+
+    def __init__(self, path: Path, *, read_only: bool = False, durable: bool = True) -> None:
+        self.path = path
+        self._durable = durable
+        self.kept = KeptFiles(path.with_suffix(".kept"), path)
+        self._read_only = read_only
+        self._connection: AsyncConnection | None = None
+        self._replaced: AsyncConnection | None = None
+        self._settler: AsyncConnection | None = None
+        self._settling: asyncio.Task[None] | None = None
+        self._unsettled_rows = 0
+        self._new_files: list[str] = []
+        self._written: int | None = None
+        self._unended = 0
+        """How many things were begun that may leave kept files behind, and did not come to their end."""
+        self._replaced_files: list[str] = []
+        self._unneeded_files: list[str] = []
+        self._lock: int | None = None
+
+    # --- opening and transactions --------------------------------------------------------------------------------
+
+    async def open(self) -> None:
+        """Open the file, or create it; one of another format is deleted first.
+
+        Raises:
+            StoreError: another process has it, it cannot be written, or it is missing and we may only read.
+        """
+        try:
+            await self._open()
+        except OSError as error:
+            await self.close()
+            raise StoreError(f"{error.filename or self.path} cannot be used: {error.strerror}") from error
+        except BaseException:
+            await self.close()
+            raise
+
+    async def _open(self) -> None:
+        if self._read_only:
+            if not self.path.exists():
+                raise StateMissingError(f"there is no state at {self.path}: that consumer has not run here")
+        else:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self._acquire_lock()
+            self._unended = 1
+            self._new_path.unlink(missing_ok=True)  # it was never finished
+        try:
+            await self._connect()
+            is_current = await self._is_current()
+        except (DatabaseError, StateDamagedError) as error:
+            if self._read_only:
+                raise StoreError(f"{self.path} is not readable: {getattr(error, 'orig', error)}") from error
+            is_current = False
+        if not is_current:
+            await self._replace()
+        elif not self._read_only:
+            self.kept = await self._in_thread(self.kept.opened)
+            await self._delete_leftover_files()
+        self._unended = 0  # whatever was left is gone
+
+    async def close(self) -> None:
+        """Close the file. What was not committed is gone."""
+        await self._disconnect()
+        replaced, self._replaced = self._replaced, None
+        await disconnect(replaced)
+        try:
+            await self._delete_unneeded_files()
+            if self._lock is not None and not self._unended:  # else the next start looks for what was left
+                await self._in_thread(self.kept.tidy)
+        finally:
+            if self._lock is not None:
+                os.close(self._lock)
+                self._lock = None
+
+    def is_locked(self) -> bool:
+        """Whether a process has the file open for writing."""
+        try:
+            lock = os.open(self._lock_path, os.O_RDONLY)  # whoever may only read asks, too
+        except FileNotFoundError:
+            return False
+        try:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        finally:
+            os.close(lock)
+        return False
+
+    async def reset(self) -> None:
+        """Delete all state: to be rebuilt from the logs."""
+        await self._replace()
+
+    async def begin(self, *, anew: bool = False) -> None:
+        """Begin the transaction of a publication.
+
+        Args:
+            anew: very much will be written, and there is little yet: all is written into a new file, which takes the
+                place of this one with the commit. SQLite needs no journal there, else it would write everything twice.
+        """
+        self._written = None
+        if anew:
+            await self._begin_anew()
+        await self._execute("BEGIN IMMEDIATE")
+        self._unended += 1
+
+    async def commit(self) -> None:
+        """Commit it. What was kept is durable before it is committed that it is there."""
+        # Who published them may have synced everything since.
+        if self._durable and (self._written is None or not is_durable(self._written)):
+            await self._in_thread(self.kept.sync, self._new_files)
+        # Whether a commit that fails took place nobody knows: the next start will find what is left over.
+        replaced, self._replaced_files, self._new_files = self._replaced_files, [], []
+        await self._execute("COMMIT")
+        if self._replaced is not None:
+            await complete(self._take_place())  # cut off, it would leave us without a connection
+        self._unended -= 1
+        self._unneeded_files += replaced
+        if self._unsettled_rows >= _MANY_ROWS:
+            await self._begin_to_settle()
+
+    async def settle(self) -> None:
+        """Move what was committed to its place. To be called when there is time: it waits for the disk."""
+        await self._settled()
+        if self._unsettled_rows:
+            await self._settle()
+
+    async def _begin_to_settle(self) -> None:
+        """Settle meanwhile, if that is not going on."""
+        if self._settling is None or self._settling.done():
+            await self._settled()
+            self._settling = asyncio.create_task(self._settle())
+
+    async def _settle(self) -> None:
+        """As `settle`, on a connection of its own, so that the next transaction can go on meanwhile."""
+        self._unsettled_rows = 0
+        try:
+            self._settler = self._settler or await connect(self.path, "rw")
+        except DatabaseError as error:
+            raise StateDamagedError(f"{self.path} cannot be opened once more: {error.orig}") from error
+        await self._run_on(self._settler, "PRAGMA wal_checkpoint(PASSIVE)", ())
+        await self._delete_unneeded_files()
+
+    async def _settled(self) -> None:
+        """Wait for what was begun."""
+        if self._settling is not None:
+            await asyncio.shield(self._settling)
+            self._settling = None
+
+    async def rollback(self) -> None:
+        """Undo it. SQLite may have: it does where a statement fails for want of space, for instance."""
+        new, self._new_files, self._replaced_files = self._new_files, [], []
+        await self._in_thread(self.kept.delete, new)
+        if self._replaced is not None:
+            await self._disconnect()
+            self._connection, self._replaced = self._replaced, None
+            self._new_path.unlink()
+            return
+        try:
+            await self._execute("ROLLBACK")
+        except StateDamagedError as error:
+            # Else this would be told instead of what went wrong before.
+            if "no transaction is active" not in str(error):
+                raise
+
+    # --- aggregates ----------------------------------------------------------------------------------------------
+
+    async def load_chunks(self, keys: Sequence[str]) -> list[ChunkRow]:
+        """All chunks of aggregates, those of one together."""
+        return self._chunk_rows(
+            await self._rows(
+                "SELECT c.key, c.lower, c.facts, c.body, c.html, c.crc32"
+                " FROM json_each(?) AS j CROSS JOIN chunks AS c ON c.key = j.value",
+                json.dumps(list(keys)),
+            )
+        )
+
+    async def load_some_chunks(self, pairs: Sequence[tuple[str, str]]) -> list[ChunkRow]:
+        """Chunks, given by key and lower bound."""
+        return self._chunk_rows(
+            await self._rows(
+                "SELECT c.key, c.lower, c.facts, c.body, c.html, c.crc32 FROM json_each(?) AS j CROSS JOIN chunks AS c"
+                " ON c.key = json_extract(j.value, '$[0]') AND c.lower = json_extract(j.value, '$[1]')",
+                json.dumps(list(pairs)),
+            )
+            if pairs
+            else []
+        )
+
+    def _chunk_rows(self, rows: Sequence[Any]) -> list[ChunkRow]:
+        return [ChunkRow(*row) for row in self._checked(rows)]
+
+    async def load_pages(self, keys: Sequence[str]) -> list[PageRow]:
+        """The kept files that are pages of aggregates."""
+        rows = await self._rows(
+            "SELECT p.key, p.file, p.mark, p.chunks, p.crc32 FROM json_each(?) AS j CROSS JOIN pages AS p"
+            " ON p.key = j.value",
+            json.dumps(list(keys)),
+        )
+        return [PageRow(*row) for row in self._checked(rows)]
+
+    async def load_page_sizes(self, keys: Sequence[str]) -> list[tuple[str, int]]:
+        """How large the kept files are that are pages of aggregates: what their indexes take, in bytes."""
+        return await self._rows(
+            "SELECT p.key, length(p.chunks) FROM json_each(?) AS j CROSS JOIN pages AS p ON p.key = j.value",
+            json.dumps(list(keys)),
+        )
+
+    async def save_pages(self, pages: Sequence[PageRow], dropped: Sequence[str]) -> None:
+        """Put pages, and drop those with these keys."""
+        await self._many("DELETE FROM pages WHERE key = ?", [(key,) for key in dropped])
+        await self._many("INSERT OR REPLACE INTO pages VALUES (?, ?, ?, ?, ?)", _with_checksums(pages))
+
+    async def load_headers(self, keys: Sequence[str]) -> list[tuple[str, bytes]]:
+        """Headers `(key, header)` of aggregates, without their chunks."""
+        return self._checked(
+            await self._rows(
+                "SELECT a.key, a.header, a.crc32 FROM json_each(?) AS j CROSS JOIN aggregates AS a ON a.key = j.value",
+                json.dumps(list(keys)),
+            )
+        )
+
+    async def save(
+        self,
+        headers: Sequence[tuple[str, bytes]] = (),
+        chunks: Sequence[ChunkRow] = (),
+        dropped: Sequence[tuple[str, str]] = (),
+    ) -> None:
+        """Put headers and chunks, and drop chunks by key and lower bound."""
+        await self._many("DELETE FROM chunks WHERE key = ? AND lower = ?", dropped)
+        await self._many("INSERT OR REPLACE INTO aggregates VALUES (?, ?, ?)", _with_checksums(headers))
+        await self._many(_PUT_CHUNK, _with_checksums(chunks))
+
+    async def keys(self, first: str, last: str, limit: int) -> list[str]:
+        """Keys of aggregates from `first` (exclusive) to `last` (exclusive), in order, at most so many."""
+        rows = await self._rows(
+            "SELECT key FROM aggregates WHERE key > ? AND key < ? ORDER BY key LIMIT ?", first, last, limit
+        )
+        return [key for (key,) in rows]
+
+    async def delete_range(self, first: str, last: str) -> None:
+        """Delete the aggregates from `first` (inclusive) to `last` (exclusive), which have nothing but headers."""
+        await self._execute("DELETE FROM aggregates WHERE key >= ? AND key < ?", first, last)
+
+    # --- kept files ----------------------------------------------------------------------------------------------
+
+    def keep(self, new: Iterable[str], replaced: Iterable[str]) -> None:
+        """Count what was put into `kept` to this transaction. What it replaces is deleted when nothing needs it."""
+        self._new_files += new
+        self._replaced_files += replaced
+
+    def all_written(self) -> None:
+        """All files of this transaction are written, told of or not: once everything is synced, they are durable."""
+        self._written = now_written()
+
+    async def read_kept(self, files: Sequence[tuple[str, bytes]]) -> list[bytes]:
+        """The contents of kept files, given by name and mark.
+
+        Raises:
+            StateDamagedError: one is not what was written.
+        """
+
+        def read() -> list[bytes]:
+            if not self.kept.key:  # who only reads rows need not be allowed to read it
+                self.kept = self.kept.opened()
+            self.kept.prefetch(name for name, _ in files[1:])  # the first is read at once
+            return [self.kept.read(name, mark) for name, mark in files]
+
+        return await self._in_thread(read)
+
+    async def _delete_unneeded_files(self) -> None:
+        """Delete what committed transactions replaced: not before they are durable, else a power failure might bring
+        back a state that needs it.
+        """
+        unneeded, self._unneeded_files = self._unneeded_files, []
+        if unneeded:
+            self._unended += 1
+            await self._in_thread(self._delete_durably, unneeded)
+            self._unended -= 1
+
+    async def _delete_leftover_files(self) -> None:
+        """Delete what an earlier process kept and did not commit, or replaced and did not come to delete. It left its
+        unfinished files, too.
+        """
+        if await self._in_thread(self.kept.is_tidy):
+            return
+        found = await self._in_thread(self.kept.names)
+        if found:
+            needed = {kept_name(name, version) for name, version, *_ in await self.load_roles()}
+            pages = await self._rows("SELECT key, file, mark, chunks, crc32 FROM pages")
+            needed.update(file for _, file, *_ in self._checked(pages))
+            await self._in_thread(self._delete_durably, [name for name in found if name not in needed])
+        await self._in_thread(self.kept.tidy)
+
+    def _delete_durably(self, names: Sequence[str]) -> None:
+        """Delete kept files when the state is durable that does not need them."""
+        if names and self._durable:
+            self._sync()
+        self.kept.delete(names)
+
+    def _sync(self) -> None:
+        """Make what was committed durable."""
+        for path in (self.path, self.path.with_name(f"{self.path.name}-wal")):
+            if path.exists():
+                sync_file(path)
+        sync_folder(self.path.parent)
+
+    async def load_seen(self, pairs: Sequence[tuple[str, str]]) -> list[tuple[str, str, str]]:
+        """Remembered ids `(key, id, digest)` among these pairs of key and id."""
+        return await self._rows(
+            "SELECT s.key, s.id, s.digest FROM json_each(?) AS j CROSS JOIN seen AS s"
+            " ON s.key = json_extract(j.value, '$[0]') AND s.id = json_extract(j.value, '$[1]')",
+            json.dumps(list(pairs)),
+        )
+
+    async def save_seen(self, rows: Sequence[tuple[str, str, str]]) -> None:
+        """Remember ids."""
+        await self._many("INSERT OR REPLACE INTO seen VALUES (?, ?, ?)", rows)
+
+    async def load_waiting(self, names: Sequence[str] | None) -> list[tuple[str, int]]:
+        """Which of these names, or of all, wait for the list of projects: `(name, whether it came)`."""
+        if names is None:
+            return self._checked(await self._rows("SELECT name, came, crc32 FROM waiting"))
+        statement = "SELECT w.name, w.came, w.crc32 FROM json_each(?) AS j CROSS JOIN waiting AS w ON w.name = j.value"
+        return self._checked(await self._rows(statement, json.dumps(list(names))))
+
+    async def save_waiting(self, rows: Sequence[tuple[str, int]], dropped: Sequence[str]) -> None:
+        """Put names that wait, and drop others."""
+        await self._many("DELETE FROM waiting WHERE name = ?", [(name,) for name in dropped])
+        await self._many("INSERT OR REPLACE INTO waiting VALUES (?, ?, ?)", _with_checksums(rows))
+
+    async def clear_waiting(self) -> None:
+        """No name waits any more."""
+        await self._execute("DELETE FROM waiting")
+
+    # --- position, roles, publications ---------------------------------------------------------------------------
+
+    async def load_position(self) -> Position | None:
+        """The position, or None if the follower has not applied a publication yet."""
+        rows = await self._rows(
+            "SELECT number, digest, time, size, last_event, events_token, next_record, publications_token,"
+            " prefix, crc32 FROM position"
+        )
+        return Position(*self._checked(rows)[0]) if rows else None
+
+    async def save_position(self, position: Position) -> None:
+        """Set the position. To be the last change of a transaction."""
+        rows = _with_checksums([position])
+        await self._many("INSERT OR REPLACE INTO position VALUES (1, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
+
+    async def load_ceremonies(self) -> list[tuple[int, str, int, bytes]]:
+        """All offline documents `(index of the event, role, version, file)` in order."""
+        return await self._rows("SELECT idx, role, version, file FROM ceremonies ORDER BY idx, role")
+
+    async def save_ceremonies(self, rows: Sequence[tuple[int, str, int, bytes]]) -> None:
+        """Add offline documents."""
+        await self._many("INSERT OR REPLACE INTO ceremonies VALUES (?, ?, ?, ?)", rows)
+
+    async def load_roles(self) -> list[tuple[str, int, str, int, str]]:
+        """All bins ever signed: `(name, version, expires, length, sha256)`."""
+        rows = await self._rows("SELECT name, version, expires, length, sha256, mark, crc32 FROM roles ORDER BY name")
+        return [row[:-1] for row in self._checked(rows)]
+
+    async def load_marks(self, names: Sequence[str]) -> list[tuple[str, bytes]]:
+        """The marks `(name, mark)` of the kept files of bins."""
+        rows = await self._rows(
+            "SELECT r.name, r.version, r.expires, r.length, r.sha256, r.mark, r.crc32"
+            " FROM json_each(?) AS j CROSS JOIN roles AS r ON r.name = j.value",
+            json.dumps(list(names)),
+        )
+        return [(row[0], row[-1]) for row in self._checked(rows)]
+
+    async def save_roles(self, rows: Sequence[tuple[str, int, str, int, str, bytes]]) -> None:
+        """Put versions of bins: as `load_roles` gives them, and the mark of the kept file (empty: there is none)."""
+        await self._many("INSERT OR REPLACE INTO roles VALUES (?, ?, ?, ?, ?, ?, ?)", _with_checksums(rows))
+
+    async def save_publications(self, publications: Sequence[Publication]) -> None:
+        """Add applied publications."""
+        await self._many("INSERT OR REPLACE INTO publications VALUES (?, ?, ?, ?, ?, ?, ?, ?)", publications)
+
+    async def publication_at(self, time: str) -> Publication | None:
+        """The last publication not after a time."""
+        return await self._publication("SELECT * FROM publications WHERE time <= ? ORDER BY number DESC LIMIT 1", time)
+
+    async def publication(self, number: int) -> Publication | None:
+        """A publication by its number."""
+        return await self._publication("SELECT * FROM publications WHERE number = ?", number)
+
+    async def publication_covering(self, index: int) -> Publication | None:
+        """The first publication that covers an event."""
+        return await self._publication("SELECT * FROM publications WHERE size > ? ORDER BY size, number LIMIT 1", index)
+
+    async def count_publications(self) -> int:
+        """How many publications were applied."""
+        return int((await self._rows("SELECT count(*) FROM publications"))[0][0])
+
+    # --- what became of records ----------------------------------------------------------------------------------
+
+    async def save_judged(self, rows: Sequence[JudgedRow]) -> None:
+        """Remember the outcome of records that were not simply accepted."""
+        await self._many("INSERT OR REPLACE INTO judged VALUES (?, ?, ?, ?, ?, ?, ?)", rows)
+
+    async def judged(self, log: str, index: int) -> JudgedRow | None:
+        """The outcome of a record, or None if it was accepted or not judged yet."""
+        rows = await self._rows("SELECT * FROM judged WHERE log = ? AND idx = ?", log, index)
+        return JudgedRow(*rows[0]) if rows else None
+
+    async def judged_page(self, verdicts: Sequence[str], after: tuple[str, int], limit: int) -> list[JudgedRow]:
+        """Outcomes with these verdicts, in order of log and index, from after a place on."""
+        rows = await self._rows(
+            "SELECT * FROM judged WHERE (log, idx) > (?, ?) AND verdict IN (SELECT value FROM json_each(?))"
+            " ORDER BY log, idx LIMIT ?",
+            *after,
+            json.dumps(list(verdicts)),
+            limit,
+        )
+        return [JudgedRow(*row) for row in rows]
+
+    async def count_judged(self) -> list[tuple[str, str, int]]:
+        """How many outcomes there are: `(log, verdict, count)`."""
+        return await self._rows("SELECT log, verdict, count(*) FROM judged GROUP BY log, verdict ORDER BY log, verdict")
+
+    # --- notes and files -----------------------------------------------------------------------------------------
+
+    async def note(self, name: str) -> str | None:
+        """A note that a consumer left for its next start."""
+        rows = await self._rows("SELECT value FROM notes WHERE name = ?", name)
+        return rows[0][0] if rows else None
+
+    async def set_note(self, name: str, value: str | None) -> None:
+        """Leave a note, or take it away."""
+        if value is None:
+            await self._execute("DELETE FROM notes WHERE name = ?", name)
+        else:
+            await self._many("INSERT OR REPLACE INTO notes VALUES (?, ?)", [(name, value)])
+
+    async def save_files(self, rows: Iterable[tuple[str, str, int]]) -> None:
+        """Remember published files: `(path, sha256, number of the publication)`."""
+        await self._many("INSERT OR REPLACE INTO files (path, sha256, number) VALUES (?, ?, ?)", list(rows))
+
+    async def load_files(self, paths: Sequence[str]) -> list[tuple[str, str, int]]:
+        """Published files among these paths."""
+        return await self._rows(
+            "SELECT f.path, f.sha256, f.number FROM json_each(?) AS j CROSS JOIN files AS f ON f.path = j.value",
+            json.dumps(list(paths)),
+        )
+
+    async def unchecked_files(self, number: int, limit: int) -> list[tuple[str, str]]:
+        """Files `(path, sha256)` of publications up to a number that were not compared with what is served yet."""
+        return await self._rows(
+            "SELECT path, sha256 FROM files WHERE checked = 0 AND number <= ? ORDER BY number LIMIT ?", number, limit
+        )
+
+    async def files_after(self, path: str, limit: int) -> list[tuple[str, str, int]]:
+        """Published files `(path, sha256, number of the publication)` behind a path, in order, at most so many."""
+        return await self._rows(
+            "SELECT path, sha256, number FROM files WHERE path > ? ORDER BY path LIMIT ?", path, limit
+        )
+
+    async def set_checked(self, paths: Sequence[str]) -> None:
+        """These files were compared."""
+        await self._many("UPDATE files SET checked = 1 WHERE path = ?", [(path,) for path in paths])
+
+    # --- the connection ------------------------------------------------------------------------------------------
+
+    async def _publication(self, statement: str, *parameters: int | str) -> Publication | None:
+        rows = await self._rows(statement, *parameters)
+        return Publication(*rows[0]) if rows else None
+
+    async def _rows(self, statement: str, *parameters: Any) -> list[Any]:
+        return await self._run(statement, parameters)
+
+    def _checked(self, rows: Sequence[Any]) -> list[Any]:
+        """Rows without the checksum that is their last column.
+
+        Raises:
+            StateDamagedError: one is not as it was written. A signer would sign what follows from it.
+        """
+        checked = [row[:-1] for row in rows]
+        for row, known in zip(rows, checked, strict=True):
+            if _checksum(known) != row[-1]:
+                raise StateDamagedError(
+                    f"{self.path} is damaged at {row[0]!r:.100}: stop that consumer and delete the file; it is rebuilt "
+                    "from the logs"
+                )
+        return checked
+
+    async def _execute(self, statement: str, *parameters: Any) -> None:
+        await self._run(statement, parameters)
+
+    async def _many(self, statement: str, rows: Sequence[Any]) -> None:
+        if rows:
+            self._unsettled_rows += len(rows)
+            await self._run(statement, [tuple(row) for row in rows])
+
+    async def _run(self, statement: str, parameters: Sequence[Any]) -> list[Any]:
+        """Execute a statement; with a list of parameters, once for each."""
+        return await self._run_on(self._open_connection(), statement, parameters)
+
+    async def _run_on(self, connection: AsyncConnection, statement: str, parameters: Sequence[Any]) -> list[Any]:
+        try:
+            if not isinstance(parameters, list):
+                return await complete(fetch_all(connection, statement, parameters))
+            await complete(execute_many(connection, statement, parameters))
+        except _ERRORS as error:
+            raise self._damaged(error) from error
+        return []
+
+    def _damaged(self, error: BaseException) -> StateDamagedError:
+        return StateDamagedError(
+            f"{self.path}: {getattr(error, 'orig', error)}. If the disk is not full, the file is damaged: stop that "
+            "consumer and delete the file; it is rebuilt from the logs"
+        )
+
+    async def _in_thread(self, function: Callable[P, Answer], *args: P.args, **kwargs: P.kwargs) -> Answer:
+        """Run what blocks, to its end even when whoever waits for it is cancelled."""
+        return await complete(asyncio.to_thread(function, *args, **kwargs))
+
+    def _open_connection(self) -> AsyncConnection:
+        if self._connection is None:
+            raise StoreError(f"{self.path} is not open")
+        return self._connection
+
+    async def _connect(self) -> None:
+        if self._read_only:
+            self._connection = await connect(self.path, "ro")
+        else:
+            self._connection = await connect(self.path, "rwc", *_PRAGMAS)
+
+    async def _disconnect(self) -> None:
+        if self._settling is not None:
+            await asyncio.gather(self._settling, return_exceptions=True)
+        await disconnect(self._connection)
+        await disconnect(self._settler)
+        self._connection = self._settler = self._settling = None
+
+    async def _is_current(self) -> bool:
+        tables = await self._rows("SELECT name FROM sqlite_master WHERE name = 'format'")
+        return bool(tables) and [number for (number,) in await self._rows("SELECT number FROM format")] == [FORMAT]
+
+    async def _replace(self) -> None:
+        if self._read_only:
+            raise StoreError(f"{self.path} has another format: start its consumer, which rebuilds it")
+        await self._disconnect()
+        for suffix in ("", "-wal", "-shm", "-journal"):
+            self.path.with_name(self.path.name + suffix).unlink(missing_ok=True)
+        self.kept = await self._in_thread(self.kept.create, durable=self._durable)
+        await self._connect()
+        await self._create()
+
+    async def _create(self) -> None:
+        """Create the tables in an empty file."""
+        await self._execute("BEGIN IMMEDIATE")
+        for statement in _SCHEMA.split(";\n"):
+            if statement.strip():
+                await self._execute(statement)
+        await self._many("INSERT INTO format VALUES (?)", [(FORMAT,)])
+        await self._execute("COMMIT")
+
+    async def _begin_anew(self) -> None:
+        self._new_path.unlink(missing_ok=True)
+        new = await connect(
+            self._new_path, "rwc", _PAGE_SIZE, "journal_mode = OFF", "synchronous = OFF", "cache_size = -65536"
+        )
+        self._replaced, self._connection = self._connection, new
+        try:
+            await self._create()
+            await self._execute("ATTACH ? AS before", str(self.path.absolute()))
+            tables = await self._rows("SELECT name FROM before.sqlite_master WHERE type = 'table' AND name <> 'format'")
+            for (table,) in tables:
+                await self._execute(f"INSERT INTO {table} SELECT * FROM before.{table}")  # noqa: S608
+            await self._execute("DETACH before")
+        except BaseException:
+            await self.rollback()
+            raise
+
+    async def _take_place(self) -> None:
+        """Make the new file durable, and give it the place of the old one."""
+
+        def take_place() -> None:
+            with self._new_path.open("rb") as file:
+                os.fsync(file.fileno())
+            for suffix in ("-wal", "-shm"):  # they are the old one's
+                self.path.with_name(self.path.name + suffix).unlink(missing_ok=True)
+            self._new_path.replace(self.path)
+
+        self._unsettled_rows = 0
+        await self._disconnect()
+        replaced, self._replaced = self._replaced, None
+        await disconnect(replaced)
+        await asyncio.to_thread(take_place)
+        await self._connect()
+
+    @property
+    def _new_path(self) -> Path:
+        return self.path.with_name(self.path.name + ".new")
+
+    @property
+    def _lock_path(self) -> Path:
+        return self.path.with_name(self.path.name + ".lock")
+
+    def _acquire_lock(self) -> None:
+        lock = os.open(self._lock_path, os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            holder = os.pread(lock, 32, 0).decode(errors="replace").strip()
+            os.close(lock)
+            raise StoreError(
+                f"{self.path} is in use by process {holder or 'unknown'}: that consumer runs here already"
+            ) from error
+        os.truncate(lock, 0)
+        os.pwrite(lock, str(os.getpid()).encode(), 0)
+        self._lock = lock
+
+
+class ReadingStore(Store):
+    """A state for somebody who only reads, and has nothing else to do meanwhile: nothing is handed to a thread, which
+    takes as long as to read. Its methods never wait, so they can be run without an event loop (`finish`).
+    """
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path, read_only=True)
+        self._database: sqlite3.Connection | None = None
+
+    async def _connect(self) -> None:
+        uri = f"{self.path.absolute().as_uri()}?mode=ro"
+        try:
+            self._database = sqlite3.connect(uri, uri=True, timeout=BUSY_TIMEOUT_SECONDS)
+        except sqlite3.Error as error:
+            raise self._damaged(error) from error
+
+    async def _disconnect(self) -> None:
+        database, self._database = self._database, None
+        if database is not None:
+            database.close()
+
+    async def _run(self, statement: str, parameters: Sequence[Any]) -> list[Any]:
+        if self._database is None:
+            raise StoreError(f"{self.path} is not open")
+        try:
+            return self._database.execute(statement, parameters).fetchall()
+        except _ERRORS as error:
+            raise self._damaged(error) from error
+
+    async def _in_thread(self, function: Callable[P, Answer], *args: P.args, **kwargs: P.kwargs) -> Answer:
+        return function(*args, **kwargs)
+
+
+def finish(operation: Coroutine[Any, Any, Answer]) -> Answer:
+    """Run an operation that never waits."""
+    try:
+        operation.send(None)
+    except StopIteration as end:
+        answer: Answer = end.value
+        return answer
+    operation.close()
+    raise RuntimeError("this was to be done at once, and waits")
+
+
+def kept_name(role: str, version: int) -> str:
+    """The kept file that is a version of a role."""
+    return f"{version}.{role}.json"
+
+
+def _with_checksums(rows: Iterable[Sequence[Any]]) -> list[tuple[Any, ...]]:
+    return [(*row, _checksum(row)) for row in rows]
+
+
+def _checksum(row: Iterable[Any]) -> int:
+    """CRC-32 of a row: a disk that spoils bits is what it is for, not an attacker, who could write the file anew."""
+    value = 0
+    for field in row:
+        if type(field) is not bytes:
+            value = crc32(f"{field}\0".encode(errors="surrogatepass"), value)
+        elif field:
+            value = crc32(field, value)
+    return value

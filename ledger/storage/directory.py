@@ -1,0 +1,477 @@
+"""Storage of what is served: immutable files, and a few that are replaced atomically.
+
+Methods block; consumers call them in worker threads. Paths are relative, with `/`. The embedded storage is a directory;
+an object store has the same operations.
+"""
+
+import errno
+import fcntl
+import hashlib
+import os
+import shutil
+import stat
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, suppress
+from io import BufferedReader
+from pathlib import Path
+from threading import Lock, Thread
+from typing import NamedTuple, Protocol
+
+from ledger.disk.files import (
+    MAX_SINGLE_SYNCS,
+    WORTH_SYNCS,
+    StorageError,
+    each,
+    make_file,
+    new_path,
+    sync_all,
+    sync_file,
+    sync_folder,
+    within,
+    write_file,
+    writing,
+)
+
+
+class Storage(Protocol):
+    """Where published files are.
+
+    A publication's files are *staged* while it is prepared, and *placed* when its record is known to be the one on the
+    log. What is staged is private and may be lost at any time.
+    """
+
+    def stage(self, path: str, data: bytes, copy_of: str | None = None) -> None:
+        """Write an immutable file into the private folder. Safe to call from several threads.
+
+        Args:
+            path: where it will be.
+            data: its bytes.
+            copy_of: where a file is that has the same bytes, and that nobody will change: a second name for it may do.
+        """
+
+    def stager(self) -> "Stager | None":
+        """What other processes stage files with; None: with nothing."""
+
+    def adopt(self, path: str, length: int, source: str) -> None:
+        """An immutable file of so many bytes was staged by another process; this is what its stager said."""
+
+    def discard(self) -> None:
+        """Forget everything that is staged."""
+
+    def place(self) -> list[str]:
+        """Move what is staged into place and make it durable; return the paths that held other bytes.
+
+        An existing file with the same bytes is left alone; one with other bytes is an alarm, and is replaced.
+        """
+
+    def replace(self, path: str, data: bytes) -> None:
+        """Replace a mutable file, atomically and durably."""
+
+    def link_all(self, links: Mapping[str, str]) -> None:
+        """Make each of these mutable paths show what an immutable one holds, atomically; durable after `settle`."""
+
+    def delete(self, path: str) -> None:
+        """Delete a mutable file, if it exists; durable after `settle`."""
+
+    def settle(self) -> None:
+        """Make all links and deletions durable."""
+
+    def exclusive(self) -> AbstractContextManager[None]:
+        """Nobody else who asks for it changes mutable files meanwhile."""
+
+    def read(self, path: str) -> bytes | None:
+        """The contents of a file, or None if there is none."""
+
+    def digest(self, path: str) -> str | None:
+        """The SHA-256 of a file in hexadecimal, or None if there is none."""
+
+    def paths(self) -> Iterator[str]:
+        """All files, sorted."""
+
+
+class Stager(NamedTuple):
+    """Writes files into a staging folder, in any process; whoever shares out the work adopts them. `device` is the file
+    system that it is on.
+    """
+
+    folder: Path
+    device: int
+
+    def put(self, _path: str, data: bytes, copy_of: str | None = None) -> str:
+        """Write a file, as `Storage.stage`; gives the path to adopt it by: that of the other, if it can have another
+        name where it is to be.
+        """
+        if copy_of is not None:
+            with writing(copy_of):
+                if os.stat(copy_of).st_dev == self.device:  # noqa: PTH116  # a hot path
+                    return copy_of
+        with writing(self.folder):
+            return make_file(str(self.folder), data)
+
+    def show(self, _path: str, _source: str) -> None:
+        """Nothing is shown before it is in place."""
+
+
+class DirectoryStorage:
+    """Storage in a directory. The staging folder must be on the same file system.
+
+    What is not complete is in the staging folder too: below the root there is nothing but what is served, and names
+    there may be as long as names of files may be. Without `durable` nothing is synced: for a folder that is thrown away
+    if anything happens.
+    """
+
+    def __init__(self, root: Path, staging: Path, *, durable: bool = True) -> None:
+        self._root = root
+        self._staging = staging
+        self._durable = durable
+        self._staged: dict[str, str] = {}
+        self._stager: Stager | None = None
+        self._unsettled: set[str] = set()
+        self._early = _EarlySync()
+
+    def stage(self, path: str, data: bytes, copy_of: str | None = None) -> None:
+        """Write an immutable file into the staging folder, buffered.
+
+        That folder is flat: to make and remove a folder for each page costs more than to write it.
+        """
+        self._staged[path] = self.stager().put(path, data, copy_of)
+        self._wrote(len(data))
+
+    def stager(self) -> Stager:
+        """What other processes stage files with."""
+        if self._stager is None:
+            with writing(self._staging):
+                self._staging.mkdir(parents=True, exist_ok=True)
+                self._stager = Stager(self._staging, self._staging.stat().st_dev)
+        return self._stager
+
+    def adopt(self, path: str, length: int, source: str) -> None:
+        """A file was staged by another process."""
+        self._staged[path] = source
+        self._wrote(length)
+
+    def discard(self) -> None:
+        """Empty the staging folder."""
+        shutil.rmtree(self._staging, ignore_errors=True)
+        self._staged = {}
+
+    def place(self) -> list[str]:
+        """Move what is staged into place, and sync once."""
+        there: list[str] = []
+
+        def put(path: str) -> None:
+            if not self._put_new(path):
+                there.append(path)
+
+        each(put, list(self._staged), worth=_WORTH_THREADS)
+        alarms = self._put_again(there)
+        self._sync([f"{self._root}/{path}" for path in self._staged])
+        self._staged = {}
+        self._early.begin()
+        return alarms
+
+    def _put_new(self, path: str) -> bool:
+        """Put what is staged where nothing is yet; False: there is something. Called from several threads."""
+        source, target = self._staged[path], f"{self._root}/{path}"
+        if self._is_ours(source):
+            if os.path.lexists(target):
+                return False
+            _rename(source, target)
+            return True
+        try:
+            os.link(source, target)
+        except FileExistsError:
+            return False
+        except OSError:  # there is no folder yet, or one file system is two, for links
+            self._move(source, target)
+        return True
+
+    def _put_again(self, paths: Sequence[str]) -> list[str]:
+        """Put what is staged where something is already, if that has other bytes; gives where it had.
+
+        Whoever has lost a state writes everything anew, and compares all of it: the disk is asked for several at once.
+        """
+        alarms: list[str] = []
+
+        def put(path: str) -> None:
+            source, target = self._staged[path], f"{self._root}/{path}"
+            found = _digest(Path(target))
+            if found is None or found != _digest(Path(source)):
+                alarms.append(path)
+                self._move(source, target)
+                return
+            # It is needed from now on, however old it is: a sweep that is about to delete it looks at its time.
+            with writing(target):
+                os.utime(target)
+            if self._is_ours(source):
+                os.unlink(source)  # noqa: PTH108  # a hot path
+
+        each(put, paths, worth=2, threads=_COMPARED_AT_ONCE)
+        return sorted(alarms)
+
+    def replace(self, path: str, data: bytes) -> None:
+        """Write elsewhere, sync, and rename over it."""
+        target = f"{self._root}/{path}"
+        temporary = new_path(self._staging)  # no nursery, which whoever does only this would leave behind
+        with writing(target):
+            within(self._staging, lambda: write_file(temporary, data, is_new=True))
+        self._sync([temporary])
+        _rename(temporary, target)
+        self._sync([target])
+
+    def copy(self, source: Path, path: str, digest: str) -> None:
+        """Copy a file from elsewhere, atomically and durably; nothing happens if it is there already.
+
+        Raises:
+            StorageError: its SHA-256 is another by now.
+        """
+        if self.digest(path) == digest:
+            return
+        target = self._root / path
+        with self._temporary(target) as temporary:
+            shutil.copyfile(source, temporary)
+            if _digest(temporary) != digest:
+                raise StorageError(f"{source} changed while it was read; try again")
+            self._sync([str(temporary)])
+            _rename(str(temporary), str(target))
+            self._sync([str(target)])
+
+    def link(self, path: str, source: str) -> None:
+        """A second name for the same bytes: distribution files and pages are stored once."""
+        self.link_all({path: source})
+
+    def link_all(self, links: Mapping[str, str]) -> None:
+        """Second names for many."""
+        names = [(f"{self._root}/{source}", f"{self._root}/{path}") for path, source in links.items()]
+        each(lambda name: self._name(*name), names, worth=_WORTH_THREADS)
+        self._unsettled.update(f"{self._root}/{path.rpartition('/')[0]}" for path in links)
+
+    def delete(self, path: str) -> None:
+        """Delete a file, if it exists."""
+        with writing(self._root / path):
+            (self._root / path).unlink(missing_ok=True)
+        self._unsettled.add(str((self._root / path).parent))
+
+    def settle(self) -> None:
+        """Sync the folders in which there were links and deletions."""
+        self._sync_folders(self._unsettled)
+        self._unsettled = set()
+
+    @contextmanager
+    def exclusive(self) -> Iterator[None]:
+        """Lock the folder against other processes, for as long as it takes."""
+        with writing(self._root):
+            self._root.mkdir(parents=True, exist_ok=True)
+            lock = os.open(self._root, os.O_RDONLY)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(lock)
+
+    def read(self, path: str, *, last: int | None = None) -> bytes | None:
+        """The contents of a file, or so many bytes at its end."""
+        with _reading(self._root / path) as file:
+            if file is None:
+                return None
+            if last is not None:
+                file.seek(max(0, os.fstat(file.fileno()).st_size - last))
+            return file.read()
+
+    def digest(self, path: str) -> str | None:
+        """The SHA-256 of a file."""
+        return _digest(self._root / path)
+
+    def paths(self) -> Iterator[str]:
+        """All files, sorted, those in folders that are linked too."""
+        return _walk(self._root)
+
+    def _move(self, source: str, target: str) -> None:
+        """Move a staged file into place, whatever is there; what somebody else keeps gets a second name. Called from
+        several threads.
+        """
+        if not self._is_ours(source):
+            try:
+                self._name(source, target)
+            except StorageError:  # one file system can be two, for links
+                with writing(target):
+                    source = self.stager().put("", Path(source).read_bytes())
+            else:
+                return
+        _rename(source, target)
+
+    def _is_ours(self, source: str) -> bool:
+        """Whether a file is staged, or is another's who keeps it."""
+        return source.startswith(f"{self._staging}/")
+
+    def _name(self, source: str, target: str) -> None:
+        """Give a file a second name, in place of what may be there. Called from several threads."""
+        temporary = new_path(self._staging)
+        with writing(target):
+            within(self._staging, lambda: os.link(source, temporary))
+            try:
+                _rename(temporary, target)
+            finally:
+                # Renaming one name of a file over another does nothing, and leaves both.
+                with suppress(FileNotFoundError):
+                    os.unlink(temporary)  # noqa: PTH108  # a hot path
+
+    def _wrote(self, count: int) -> None:
+        """So many bytes were staged."""
+        if self._durable:
+            self._early.wrote(count)
+
+    @contextmanager
+    def _temporary(self, target: Path) -> Iterator[Path]:
+        """A new path in the staging folder for what will be moved to a target; gone at the end."""
+        temporary = Path(new_path(self._staging))
+        with writing(target):
+            within(temporary.parent, lambda: os.stat(self._staging))  # noqa: PTH116  # a hot path
+            try:
+                yield temporary
+            finally:
+                temporary.unlink(missing_ok=True)
+
+    def _sync(self, files: Collection[str]) -> None:
+        """Make files and the folders that name them durable.
+
+        One `sync` of the whole file system is cheaper than many of single files, but waits for what others write.
+        """
+        if not self._durable:
+            return
+        if len(files) > MAX_SINGLE_SYNCS:
+            sync_all()
+            return
+        paths = [Path(file) for file in files]
+        each(sync_file, paths, worth=WORTH_SYNCS)
+        self._sync_folders({str(path.parent) for path in paths})
+
+    def _sync_folders(self, folders: Collection[str]) -> None:
+        """Sync folders, if they are still there, and those above them up to the root."""
+        if not self._durable:
+            return
+        named: set[Path] = set()
+        if len(folders) <= MAX_SINGLE_SYNCS:
+            below = [folder for folder in map(Path, folders) if folder.exists()]
+            named = {folder for each in below for folder in (each, *each.parents) if self._contains(folder)}
+        if max(len(folders), len(named)) > MAX_SINGLE_SYNCS:
+            sync_all()
+            return
+        each(sync_folder, sorted(named), worth=WORTH_SYNCS)
+
+    def _contains(self, folder: Path) -> bool:
+        return folder == self._root or self._root in folder.parents
+
+
+_WORTH_THREADS = 256
+"""So many files are worth to be moved or linked by several threads: in different folders that goes on side by side.
+"""
+
+_COMPARED_AT_ONCE = 8
+
+_FIRST_SYNC_BYTES = 16 * 2**20
+_EARLY_SYNC_BYTES = 64 * 2**20
+
+
+class _EarlySync:
+    """Lets the disk begin while files are still being staged: else it would be idle first, and waited for then. After
+    the first ones, and then not so often: who makes files meanwhile is held up.
+    """
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._left = _FIRST_SYNC_BYTES
+        self._thread: Thread | None = None
+
+    def wrote(self, count: int) -> None:
+        """So many bytes were written. Safe to call from several threads."""
+        with self._lock:
+            self._left -= count
+            if self._left > 0 or (self._thread is not None and self._thread.is_alive()):
+                return
+            self._left = _EARLY_SYNC_BYTES
+            self._thread = Thread(target=sync_all, name="early-sync", daemon=True)
+            self._thread.start()
+
+    def begin(self) -> None:
+        """What is written from now on are the first ones."""
+        with self._lock:
+            self._left = _FIRST_SYNC_BYTES
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[BufferedReader | None]:
+    """A file, open; None where there is none. Folders, pipes and devices are none: what is served is files."""
+    try:
+        file = _open(path)
+        if file is None:
+            yield None
+            return
+        with file:
+            yield file
+    except OSError as error:
+        raise StorageError(f"{path} cannot be read: {error.strerror}") from error
+
+
+_NO_FILE = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENXIO}
+
+
+def _open(path: Path) -> BufferedReader | None:
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # to open a pipe does not wait
+    except OSError as error:
+        if error.errno in _NO_FILE:
+            return None
+        raise
+    if stat.S_ISREG(os.fstat(descriptor).st_mode):
+        return os.fdopen(descriptor, "rb")
+    os.close(descriptor)
+    return None
+
+
+def _rename(source: str, target: str) -> None:
+    try:
+        os.replace(source, target)  # noqa: PTH105  # a hot path
+    except FileNotFoundError:
+        path = Path(target)
+        with writing(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            os.replace(source, target)  # noqa: PTH105
+    except OSError as error:
+        raise StorageError(f"{target} cannot be written: {error.strerror}") from error
+
+
+def _digest(path: Path) -> str | None:
+    with _reading(path) as file:
+        return None if file is None else hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _walk(root: Path) -> Iterator[str]:
+    """Paths of all that is no folder below a folder, relative and sorted; nothing if it does not exist.
+
+    A server follows links to folders, and so do we. A link to what we come to anyway is given itself.
+
+    Raises:
+        StorageError: a folder cannot be read.
+    """
+    top = root.resolve()
+    followed: set[Path] = set()
+    for folder, folders, files in os.walk(root, followlinks=True, onerror=_refuse):
+        for name in sorted(folders):
+            path = f"{folder}/{name}"
+            if os.path.islink(path):  # noqa: PTH114  # a hot path: an index has a folder for each project
+                to = Path(path).resolve()
+                if to in followed or to.is_relative_to(top):
+                    folders.remove(name)
+                    files.append(name)
+                followed.add(to)
+        folders.sort()
+        if files:
+            below = Path(folder).relative_to(root).as_posix()
+            prefix = "" if below == "." else f"{below}/"
+            yield from (prefix + name for name in sorted(files))
+
+
+def _refuse(error: OSError) -> None:
+    if not isinstance(error, FileNotFoundError):
+        raise StorageError(f"{error.filename} cannot be read: {error.strerror}") from error

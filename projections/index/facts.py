@@ -1,0 +1,76 @@
+"""Aggregates that are not projects: other targets, incidents, access, erased openings (docs/rules.md, 4 and 5).
+
+Each keeps one small header and no chunks.
+"""
+
+import msgspec
+
+from projections.log.operations import Operation, TargetAct, type_of
+from projections.metadata.bins import TargetChange, target_entry
+from projections.outcomes import ACCEPTED, Outcome, no_effect, rejected
+from schemas import events
+
+_TARGET_ADDED = type_of(events.TargetAdded)
+_INCIDENT_OPENED = type_of(events.IncidentOpened)
+_INCIDENT_CLOSED = type_of(events.IncidentClosed)
+
+
+class TargetFacts(msgspec.Struct, frozen=True, array_like=True):
+    """A target that is neither a page nor a distribution file, as last added."""
+
+    length: int
+    sha256: str
+    removed: bool = False
+
+
+def read_target(header: bytes) -> TargetFacts:
+    """The facts of a stored target."""
+    return msgspec.msgpack.decode(header, type=TargetFacts)
+
+
+class Facts:
+    """Such an aggregate while a batch of its events is folded."""
+
+    def __init__(self, header: bytes) -> None:
+        self.header = header
+        self.targets: list[TargetChange] = []
+
+    def apply(self, operation: Operation) -> Outcome:
+        """Judge an event and, if it is accepted, apply it."""
+        if isinstance(operation, TargetAct):
+            if operation.path.startswith(("simple/", "packages/")):
+                return rejected("reserved-path", "the paths of pages and packages are not free")
+            return self._target_added(operation) if operation.type == _TARGET_ADDED else self._target_removed(operation)
+        return self._incident(operation.type) if operation.type.startswith("incident.") else ACCEPTED
+
+    def _target_added(self, act: TargetAct) -> Outcome:
+        facts = TargetFacts(act.length, act.sha256)
+        if self.header == msgspec.msgpack.encode(facts):
+            return no_effect("same")
+        self.header = msgspec.msgpack.encode(facts)
+        self.targets = [TargetChange(act.path, target_entry(act.path, facts.length, facts.sha256))]
+        return ACCEPTED
+
+    def _target_removed(self, act: TargetAct) -> Outcome:
+        if not self.header:
+            return rejected("no-target", f"there is no target {act.path}")
+        facts = read_target(self.header)
+        if facts.removed:
+            return no_effect("already-removed")
+        self.header = msgspec.msgpack.encode(msgspec.structs.replace(facts, removed=True))
+        self.targets = [TargetChange(act.path, None)]
+        return ACCEPTED
+
+    def _incident(self, kind: str) -> Outcome:
+        state = self.header or b"unknown"
+        if kind == _INCIDENT_OPENED:
+            if state == b"open":
+                return no_effect("already-open")
+            self.header = b"open"
+        elif state == b"unknown":
+            return rejected("no-incident", "it was never opened")
+        elif kind == _INCIDENT_CLOSED:
+            if state == b"closed":
+                return no_effect("already-closed")
+            self.header = b"closed"
+        return ACCEPTED

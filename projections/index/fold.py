@@ -1,0 +1,129 @@
+"""A batch of events into changes of aggregates: the first of a publication's two rounds.
+
+The rounds are pure functions between which the caller does the I/O: `fold_events` takes the stored aggregates that a
+group of events is about and gives what to store, pages to write and changes of targets; those, grouped by bin,
+go through `projections.metadata.bins.fold_bin`. Aggregates do not know each other, so a batch may be cut into groups
+at will, as long as one aggregate's events stay together and in order.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
+
+import msgspec
+
+from projections.index.chunks import Aggregate, Change
+from projections.index.facts import Facts
+from projections.index.project import Project
+from projections.index.project_list import Listing
+from projections.log.operations import Act, Upload
+from projections.log.prefix import Routed, judge_id
+from projections.metadata.bins import Page, TargetChange
+from projections.outcomes import ACCEPTED, Judged, Outcome
+
+
+class Seen(msgspec.Struct, frozen=True, array_like=True):
+    """An event's id, remembered within its aggregate with the digest of its record."""
+
+    key: str
+    id: str
+    digest: str
+
+
+class Folded(msgspec.Struct):
+    """What a group of events came to. `judged` leaves out what was simply accepted."""
+
+    changes: list[Change] = []
+    seen: list[Seen] = []
+    judged: list[Judged] = []
+    pages: list[Page] = []
+    targets: list[TargetChange] = []
+    listings: list[Listing] = []
+
+
+def fold_events(
+    states: Mapping[str, Aggregate],
+    seen: Mapping[tuple[str, str], str],
+    routed: Iterable[Routed],
+    *,
+    html: bool,
+    render_anew: bool = False,
+) -> Folded:
+    """Fold events into the aggregates they are about.
+
+    Args:
+        states: the stored aggregates by key; one that is missing has never been stored.
+        seen: digests of remembered events by aggregate key and id, at least for the ids in `routed`.
+        routed: the events in the order of the log, of each aggregate in `states` or any other.
+        html: whether pages are rendered as HTML too (root's setting).
+        render_anew: render every project in `states` even if it has no event: that setting has changed.
+    """
+    groups: dict[str, list[Routed]] = {key: [] for key in states} if render_anew else {}
+    for item in routed:
+        groups.setdefault(item.key, []).append(item)
+    folded = Folded()
+    for key in sorted(groups):
+        memory = _Memory(key, seen)
+        state = states.get(key, Aggregate(key))
+        if key.startswith("project:"):
+            _fold_project(state, groups[key], memory, folded, html=html, render_anew=render_anew)
+        else:
+            _fold_facts(state, groups[key], memory, folded)
+        folded.seen.extend(memory.new)
+    return folded
+
+
+class _Memory:
+    """The remembered ids of one aggregate."""
+
+    def __init__(self, key: str, seen: Mapping[tuple[str, str], str]) -> None:
+        self._key = key
+        self._stored = seen
+        self._added: dict[str, str] = {}
+        self.new: list[Seen] = []
+
+    def judge(self, act: Act, digest: str, apply: Callable[[], Outcome]) -> Outcome:
+        """The outcome of an event that is remembered by its id. It is applied if the id is new."""
+        known = self._added.get(act.id) or self._stored.get((self._key, act.id))
+        repeated = judge_id(known, digest)
+        if repeated:
+            return repeated
+        outcome = apply()
+        if outcome.verdict != "rejected":
+            self._added[act.id] = digest
+            self.new.append(Seen(self._key, act.id, digest))
+        return outcome
+
+
+def _fold_project(
+    state: Aggregate, items: list[Routed], memory: _Memory, folded: Folded, *, html: bool, render_anew: bool
+) -> None:
+    project = Project(state, state.key.removeprefix("project:"), html=html)
+    for item in items:
+        index, operation = item.index, item.operation
+        if isinstance(operation, Upload):  # idempotent by meaning: its id is not remembered
+            outcome = project.apply(index, operation)
+        else:
+            outcome = memory.judge(operation, item.digest, partial(project.apply, index, operation))
+        if outcome is not ACCEPTED:
+            folded.judged.append(Judged(index, item.digest, operation.type, outcome))
+    if render_anew:
+        project.render_anew()
+    change, pages, targets = project.finish()
+    folded.changes.append(change)
+    folded.pages.extend(pages)
+    folded.targets.extend(targets)
+    folded.listings.extend(project.listings)
+
+
+def _fold_facts(state: Aggregate, items: list[Routed], memory: _Memory, folded: Folded) -> None:
+    facts = Facts(state.header)
+    for item in items:
+        operation = item.operation
+        if isinstance(operation, Upload):
+            raise TypeError(f"an upload is about a project, not about {item.key}")
+        outcome = memory.judge(operation, item.digest, partial(facts.apply, operation))
+        if outcome is not ACCEPTED:
+            folded.judged.append(Judged(item.index, item.digest, operation.type, outcome))
+    if facts.header != state.header:
+        folded.changes.append(Change(state.key, facts.header))
+    folded.targets.extend(facts.targets)

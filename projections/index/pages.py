@@ -1,0 +1,232 @@
+"""Project pages: PEP 691 JSON and PEP 503 HTML, from entries that are kept rendered.
+
+A page is a target, so it is the same bytes for the same events: members are sorted, files and versions are sorted by
+code point, and `_last-serial` is the index of the last event that changed the page.
+"""
+
+from collections.abc import Iterable, Sequence
+from functools import lru_cache
+from html import escape
+from typing import Any, ClassVar
+
+import msgspec
+import orjson
+
+from projections.index.chunks import Chunk
+
+API_VERSION = "1.4"
+_SORTED = orjson.OPT_SORT_KEYS
+_OPENING = b'{"files":['
+
+
+# `gc=False`: there are millions, and texts and numbers make no cycles.
+class FileFacts(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """What the ledger knows of a distribution file.
+
+    `release` is the release that the file belongs to: its version in the one form of all spellings. `rank` orders files
+    with a claim on one path: 0, or for a legacy name one more than the index of its upload. `yanked` is the file's own
+    reason; None: not yanked by itself.
+    """
+
+    filename: str
+    version: str
+    release: str
+    length: int
+    sha256: str
+    blake2b_256: str
+    uploaded_at: str
+    requires_python: str | None
+    core_metadata_sha256: str | None
+    provenance_sha256: str | None
+    rank: int
+    yanked: str | None = None
+    removed: bool = False
+
+    @property
+    def path(self) -> str:
+        """The target path (as PyPI: two and two digits of BLAKE2b-256, the rest, the filename)."""
+        digest = self.blake2b_256
+        return f"packages/{digest[:2]}/{digest[2:4]}/{digest[4:]}/{self.filename}"
+
+
+class Release(msgspec.Struct, array_like=True):
+    """A release: its version as first spelled, its files that were not removed, and its flags (None: not set)."""
+
+    version: str
+    files: int = 0
+    yanked: str | None = None
+    quarantined: str | None = None
+
+
+class ProjectHeader(msgspec.Struct, array_like=True):
+    """What is known of a project besides its files. A project that never existed has status None.
+
+    Releases are by version in its canonical form: 1.0 and 1.0.0 are one release (PEP 440).
+    """
+
+    status: str | None = None
+    reason: str = ""
+    removed: bool = False
+    last_serial: int = 0
+    releases: dict[str, Release] = msgspec.field(default_factory=dict)
+
+    @property
+    def exists(self) -> bool:
+        """Whether the index has such a project."""
+        return self.status is not None and not self.removed
+
+    def lists(self, facts: FileFacts) -> bool:
+        """Whether the page shows the file; what it does not show is no target either."""
+        return (
+            not facts.removed
+            and self.exists
+            and self.status != "quarantined"
+            and self.releases[facts.release].quarantined is None
+        )
+
+
+_facts_decoder = msgspec.msgpack.Decoder(list[FileFacts])
+_facts_encoder = msgspec.msgpack.Encoder()
+
+
+def read_facts(chunk: Chunk) -> list[FileFacts]:
+    """The files of a stored chunk of a project, removed ones too.
+
+    Raises:
+        ValueError: they were not loaded.
+    """
+    if chunk.facts is None:
+        raise ValueError(f"the files from {chunk.lower!r} on were not loaded")
+    return _facts_decoder.decode(chunk.facts) if chunk.facts else []
+
+
+class FileCodec:
+    """Files of a project in chunks: facts as MessagePack, entries of the pages as JSON and HTML."""
+
+    max_entries: ClassVar[int] = 16
+
+    def __init__(self, header: ProjectHeader, *, html: bool) -> None:
+        self._header = header
+        self._html = html
+
+    def parse(self, chunk: Chunk) -> dict[str, FileFacts]:
+        """The facts of a chunk by filename."""
+        return {facts.filename: facts for facts in read_facts(chunk)}
+
+    def render(self, lower: str, entries: Sequence[tuple[str, FileFacts]]) -> Chunk:
+        """A chunk of these files, with the entries of those that the page shows."""
+        shown = [(facts, self._yanked(facts)) for _, facts in entries if self._header.lists(facts)]
+        return Chunk(
+            lower,
+            _facts_encoder.encode([facts for _, facts in entries]),
+            ",".join([_json_entry(facts, yanked) for facts, yanked in shown]).encode(),
+            "".join([_html_entry(facts, yanked) for facts, yanked in shown]).encode() if self._html else b"",
+        )
+
+    def _yanked(self, facts: FileFacts) -> str | None:
+        return facts.yanked if facts.yanked is not None else self._header.releases[facts.release].yanked
+
+
+def json_page(name: str, header: ProjectHeader, chunks: Iterable[Chunk]) -> bytes:
+    """The page of a project (PEP 691, with PEP 700, PEP 708's absent members left out, PEP 792)."""
+    frame: dict[str, Any] = {
+        "files": [],
+        "meta": {"_last-serial": header.last_serial, "api-version": API_VERSION},
+        "name": name,
+        "project-status": {"status": header.status} | ({"reason": header.reason} if header.reason else {}),
+        "versions": sorted(release.version for release in header.releases.values() if release.files),
+    }
+    files = b",".join([chunk.body for chunk in chunks if chunk.body])
+    return b"".join([_OPENING, files, orjson.dumps(frame, option=_SORTED)[len(_OPENING) :]])
+
+
+def page_bodies(page: bytes, lengths: Sequence[int]) -> list[memoryview]:
+    """The bodies of a project's chunks as they stand in its page, in order, given how long they are.
+
+    Raises:
+        ValueError: the page is not one that was made of such chunks.
+    """
+    at, bodies = len(_OPENING), []
+    for length in lengths:
+        bodies.append(memoryview(page)[at : at + length])
+        at += length + 1 if length else 0
+    end = at - 1 if any(lengths) else at
+    if page[: len(_OPENING)] != _OPENING or page[end : end + 1] != b"]":
+        raise ValueError("the page is not made of these chunks")
+    return bodies
+
+
+def html_page(name: str, header: ProjectHeader, chunks: Iterable[Chunk]) -> bytes:
+    """The page of a project for clients without JSON (PEP 503, PEP 592, PEP 658, PEP 714, PEP 792)."""
+    status = f'  <meta name="pypi:project-status" content="{header.status}">\n'
+    if header.reason:
+        status += f'  <meta name="pypi:project-status-reason" content="{escape(header.reason)}">\n'
+    return b"".join(
+        [
+            _html_head(f"Links for {name}", f"{status}"),
+            *(chunk.html for chunk in chunks),
+            b"</body>\n</html>\n<!--SERIAL %d-->\n" % header.last_serial,
+        ]
+    )
+
+
+def json_list(names: bytes, last_serial: int) -> bytes:
+    """The list of all projects (PEP 691) from the rendered entries of `projections.index.project_list`."""
+    return b'{"meta":{"_last-serial":%d,"api-version":"%s"},"projects":[%s]}' % (
+        last_serial,
+        API_VERSION.encode(),
+        names,
+    )
+
+
+def html_list(names: Iterable[str], last_serial: int) -> bytes:
+    """The list of all projects for clients without JSON (PEP 503)."""
+    links = "".join(f'<a href="{name}/">{name}</a><br>\n' for name in names)
+    return b"".join(
+        [_html_head("Simple index", ""), links.encode(), b"</body>\n</html>\n<!--SERIAL %d-->\n" % last_serial]
+    )
+
+
+def _html_head(title: str, extra: str) -> bytes:
+    return (
+        '<!DOCTYPE html>\n<html lang="en">\n<head>\n  <meta charset="utf-8">\n'
+        f'  <meta name="pypi:repository-version" content="{API_VERSION}">\n{extra}'
+        f"  <title>{title}</title>\n</head>\n<body>\n<h1>{title}</h1>\n"
+    ).encode()
+
+
+def _json_entry(facts: FileFacts, yanked: str | None) -> str:
+    """A member of `files`. A page can have thousands, so this is no dictionary that an encoder sorts: its members stand
+    here in their order, and what by `schemas.fields` has nothing to escape stands as it is.
+    """
+    url = f"../../{facts.path}"
+    digest = facts.core_metadata_sha256
+    core_metadata = f'{{"sha256":"{digest}"}}' if digest else "false"
+    provenance = f'"{url}.provenance"' if facts.provenance_sha256 else "null"
+    requires_python = "null" if facts.requires_python is None else _json_text(facts.requires_python)
+    yank = "false" if yanked is None else _json_text(yanked) if yanked else "true"
+    # `data-dist-info-metadata` is the name before PEP 714, for older clients.
+    return (
+        f'{{"core-metadata":{core_metadata},"data-dist-info-metadata":{core_metadata},"filename":"{facts.filename}"'
+        f',"hashes":{{"sha256":"{facts.sha256}"}},"provenance":{provenance},"requires-python":{requires_python}'
+        f',"size":{facts.length},"upload-time":"{facts.uploaded_at}","url":"{url}","yanked":{yank}}}'
+    )
+
+
+@lru_cache(maxsize=1024)  # few specifiers stand in nearly all files
+def _json_text(text: str) -> str:
+    return orjson.dumps(text).decode()
+
+
+def _html_entry(facts: FileFacts, yanked: str | None) -> str:
+    attributes = f'href="../../{facts.path}#sha256={facts.sha256}"'
+    if facts.requires_python:
+        attributes += f' data-requires-python="{escape(facts.requires_python)}"'
+    if facts.core_metadata_sha256:
+        attributes += f' data-dist-info-metadata="sha256={facts.core_metadata_sha256}"'
+        attributes += f' data-core-metadata="sha256={facts.core_metadata_sha256}"'
+    if facts.provenance_sha256:
+        attributes += f' data-provenance="../../{facts.path}.provenance"'
+    if yanked is not None:
+        attributes += f' data-yanked="{escape(yanked)}"'
+    return f"<a {attributes}>{facts.filename}</a><br>\n"

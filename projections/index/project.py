@@ -1,0 +1,359 @@
+"""One project: which of its events count, and the pages and targets that follow.
+
+The state machine of docs/rules.md, section 3. A project depends on nothing but its own events (and the settings in
+root that shape pages), so projects fold in any order, and side by side.
+"""
+
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+import msgspec
+
+from projections.index.chunks import Aggregate, Change, ChunkedMap
+from projections.index.names import check_filename, release_key
+from projections.index.pages import FileCodec, FileFacts, ProjectHeader, Release, html_page, json_page
+from projections.index.project_list import Listing
+from projections.log.operations import FileAct, Operation, ProjectAct, ReleaseAct, Upload, type_of
+from projections.metadata.bins import Page, TargetChange, rendered_page, target_entry
+from projections.outcomes import ACCEPTED, Outcome, no_effect, rejected
+from schemas import events
+
+_header_decoder = msgspec.msgpack.Decoder(ProjectHeader)
+_header_encoder = msgspec.msgpack.Encoder()
+
+_WITHOUT_PROJECT = frozenset({type_of(events.ProjectCreated), Upload.type})
+_AFTER_REMOVAL = frozenset({type_of(events.ProjectCreated), type_of(events.ProjectRemoved)})
+
+JSON_PAGE = "simple/{}/index.json"
+HTML_PAGE = "simple/{}/index.html"
+
+
+class Project:
+    """A project while a batch of its events is folded. Call `apply` for each event in order, then `finish`.
+
+    `listings` is what the batch does to the list of all projects.
+    """
+
+    def __init__(self, state: Aggregate, name: str, *, html: bool) -> None:
+        self._key = state.key
+        self._name = name
+        self._html = html
+        self._header = _header_decoder.decode(state.header) if state.header else ProjectHeader()
+        self._existed = self._header.exists
+        self._had_html = html
+        self.listings: list[Listing] = []
+        self._files = ChunkedMap(state.chunks, FileCodec(self._header, html=html))
+        self._before: dict[str, FileFacts | None] = {}
+        self._touched: set[str | None] = set()
+        self._offered: dict[str, dict[str, None]] | None = None
+        self._changed = False
+        self._index = 0
+
+    def apply(self, index: int, operation: Operation) -> Outcome:
+        """Judge an event and, if it is accepted, apply it."""
+        header = self._header
+        if header.status is None and operation.type not in _WITHOUT_PROJECT:
+            return rejected("no-project", f"there is no project {self._name}")
+        if header.removed and operation.type not in _AFTER_REMOVAL:
+            return rejected("project-removed", f"project {self._name} was removed")
+        existed = header.exists
+        self._index = index
+        outcome = self._APPLY[operation.type](self, operation)
+        if outcome is ACCEPTED:
+            header.last_serial = index
+            self._changed = True
+        if header.exists != existed:
+            self.listings.append(Listing(index, self._name, header.exists))
+        return outcome
+
+    def render_anew(self) -> None:
+        """Render every entry and page: whether there are HTML pages has changed."""
+        self._had_html = not self._html
+        self._files.touch_all()
+        self._changed = True
+
+    def finish(self) -> tuple[Change, list[Page], list[TargetChange]]:
+        """What to store, pages (in the order of their paths), and changes of targets."""
+        header = self._header
+        if not self._changed:
+            return Change(self._key, None), [], []
+        targets = self._target_changes()
+        put, drop = self._files.finish()
+        change = Change(self._key, _header_encoder.encode(header), put, drop)
+        pages: list[Page] = []
+        for pattern, render, is_shown, was_shown in (
+            (HTML_PAGE, html_page, self._html, self._had_html),
+            (JSON_PAGE, json_page, True, True),
+        ):
+            path = pattern.format(self._name)
+            if header.exists and is_shown:
+                page, target = rendered_page(path, render(self._name, header, self._files.chunks))
+                pages.append(page)
+                targets.append(target)
+            elif self._existed and was_shown:
+                targets.append(TargetChange(path, None))
+        return change, pages, targets
+
+    def _target_changes(self) -> list[TargetChange]:
+        changes: list[TargetChange] = []
+        for filename in sorted(self._before):
+            before, now = self._before[filename], self._files.get(filename)
+            if now is None or (before is not None) == self._header.lists(now):
+                continue  # the facts behind a target never change, so it can only come or go
+            path = now.path
+            entry = target_entry(path, now.length, now.sha256)
+            changes.append(TargetChange(path, entry, "hold" if before is None else "release", now.rank))
+        return changes
+
+    def _touch(self, facts: FileFacts) -> None:
+        """Remember whether the page showed a file before the batch. To be called before anything about it changes."""
+        if facts.filename not in self._before:
+            self._before[facts.filename] = facts if self._header.lists(facts) else None
+
+    def _set(self, facts: FileFacts, **fields: Any) -> None:
+        self._touch(facts)
+        self._files.put(facts.filename, msgspec.structs.replace(facts, **fields))
+
+    def _offered_files(self) -> dict[str, dict[str, None]]:
+        """The names of files that are not removed, by release. Looked for once in a batch, and kept up to date: a batch
+        about releases costs the number of files plus that of events, not their product.
+        """
+        if self._offered is None:
+            self._offered = {}
+            for name, facts in self._files.items():
+                if not facts.removed:
+                    self._offered.setdefault(facts.release, {})[name] = None
+        return self._offered
+
+    def _offer(self, facts: FileFacts) -> None:
+        if self._offered is not None:
+            self._offered.setdefault(facts.release, {})[facts.filename] = None
+
+    def _touch_all(self, release: str | None = None) -> None:
+        """Touch all files on offer, or those of a release, because a flag above them is about to change."""
+        if release in self._touched:
+            return  # and so was every file that came later, by itself
+        self._touched.add(release)
+        offered = self._offered_files()
+        for each in sorted(offered) if release is None else [release]:
+            for name in offered.get(each, ()):
+                facts = self._files.get(name)
+                if facts is not None:
+                    self._touch(facts)
+                    self._files.put(name, facts)
+
+    def _remove_all(self, release: str) -> None:
+        for name in list(self._offered_files().get(release, ())):
+            facts = self._files.get(name)
+            if facts is not None:
+                self._remove(facts)
+
+    # --- the project ---------------------------------------------------------------------------------------------
+
+    def _created(self, _act: ProjectAct) -> Outcome:
+        header = self._header
+        if header.exists:
+            return no_effect("exists")
+        if header.status != "quarantined":
+            header.status, header.reason = "active", ""
+        header.removed = False
+        return ACCEPTED
+
+    def _status_changed(self, act: ProjectAct) -> Outcome:
+        header = self._header
+        if (header.status, header.reason) == (act.status, act.reason):
+            return no_effect("same")
+        if "quarantined" in {header.status, act.status} and header.status != act.status:
+            self._touch_all()
+        header.status, header.reason = act.status, act.reason
+        return ACCEPTED
+
+    def _removed(self, _act: ProjectAct) -> Outcome:
+        header = self._header
+        if header.removed:
+            return no_effect("already-removed")
+        self._touch_all()
+        for release in sorted(self._offered_files()):
+            self._remove_all(release)
+        header.removed = True
+        return ACCEPTED
+
+    # --- files ---------------------------------------------------------------------------------------------------
+
+    def _uploaded(self, data: Upload) -> Outcome:
+        header = self._header
+        code = check_filename(self._name, data.filename, data.version, legacy=data.legacy)
+        if code:
+            return rejected(code, f"{data.filename} is no file of {self._name} {data.version}")
+        facts = FileFacts(
+            data.filename,
+            data.version,
+            release_key(data.version),
+            data.length,
+            data.sha256,
+            data.blake2b_256,
+            data.uploaded_at,
+            data.requires_python,
+            data.core_metadata_sha256,
+            data.provenance_sha256,
+            1 + self._index if data.legacy else 0,
+        )
+        known = self._files.get(data.filename)
+        if known is not None:
+            return _judge_repeated(known, facts)
+        if header.status in {"archived", "quarantined"}:
+            return rejected(f"project-{header.status}", f"project {self._name} is {header.status}: it takes no files")
+        release = header.releases.get(facts.release)
+        if release is not None and release.quarantined is not None:
+            return rejected("release-quarantined", f"release {data.version} is quarantined: it takes no files")
+        if header.status is None:
+            header.status = "active"
+        if release is None:
+            release = header.releases[facts.release] = Release(data.version)
+        release.files += 1
+        self._before.setdefault(data.filename, None)
+        self._files.put(data.filename, facts)
+        self._offer(facts)
+        return ACCEPTED
+
+    def _file(self, filename: str) -> FileFacts | Outcome:
+        return self._files.get(filename) or rejected("no-file", f"{self._name} has no file {filename}")
+
+    def _remove(self, facts: FileFacts) -> None:
+        if not facts.removed:
+            self._set(facts, removed=True)
+            self._header.releases[facts.release].files -= 1
+            if self._offered is not None:
+                names = self._offered[facts.release]
+                del names[facts.filename]
+                if not names:
+                    del self._offered[facts.release]
+
+    def _file_removed(self, act: FileAct) -> Outcome:
+        facts = self._file(act.filename)
+        if isinstance(facts, Outcome):
+            return facts
+        if facts.removed:
+            return no_effect("already-removed")
+        self._remove(facts)
+        return ACCEPTED
+
+    def _file_restored(self, act: FileAct) -> Outcome:
+        facts = self._file(act.filename)
+        if isinstance(facts, Outcome):
+            return facts
+        if facts.sha256 != act.sha256:
+            return rejected("other-bytes", f"{facts.filename} had SHA-256 {facts.sha256}")
+        if not facts.removed:
+            return no_effect("not-removed")
+        self._set(facts, removed=False)
+        self._header.releases[facts.release].files += 1
+        self._offer(facts)
+        return ACCEPTED
+
+    def _file_yanked(self, act: FileAct) -> Outcome:
+        facts, reason = self._file(act.filename), act.reason
+        if isinstance(facts, Outcome):
+            return facts
+        if facts.removed:
+            return rejected("file-removed", f"{facts.filename} was removed")
+        if facts.yanked == reason:
+            return no_effect("same")
+        self._set(facts, yanked=reason)
+        return ACCEPTED
+
+    def _file_unyanked(self, act: FileAct) -> Outcome:
+        facts = self._file(act.filename)
+        if isinstance(facts, Outcome):
+            return facts
+        if facts.removed:
+            return rejected("file-removed", f"{facts.filename} was removed")
+        if facts.yanked is None:
+            return no_effect("not-yanked")
+        self._set(facts, yanked=None)
+        return ACCEPTED
+
+    # --- releases ------------------------------------------------------------------------------------------------
+
+    def _release(self, version: str) -> Release | Outcome:
+        return self._header.releases.get(release_key(version)) or rejected(
+            "no-release", f"{self._name} has no release {version}"
+        )
+
+    def _release_removed(self, act: ReleaseAct) -> Outcome:
+        release = self._release(act.version)
+        if isinstance(release, Outcome):
+            return release
+        if release.files == 0:
+            return no_effect("already-removed")
+        self._remove_all(release_key(act.version))
+        return ACCEPTED
+
+    def _release_yanked(self, act: ReleaseAct) -> Outcome:
+        release, reason = self._release(act.version), act.reason
+        if isinstance(release, Outcome):
+            return release
+        if release.yanked == reason:
+            return no_effect("same")
+        self._touch_all(release_key(act.version))
+        release.yanked = reason
+        return ACCEPTED
+
+    def _release_unyanked(self, act: ReleaseAct) -> Outcome:
+        release = self._release(act.version)
+        if isinstance(release, Outcome):
+            return release
+        if release.yanked is None:
+            return no_effect("not-yanked")
+        self._touch_all(release_key(act.version))
+        release.yanked = None
+        return ACCEPTED
+
+    def _release_quarantined(self, act: ReleaseAct) -> Outcome:
+        release = self._release(act.version)
+        if isinstance(release, Outcome):
+            return release
+        if release.quarantined is not None:
+            return no_effect("same")
+        self._touch_all(release_key(act.version))
+        release.quarantined = act.reason
+        return ACCEPTED
+
+    def _release_quarantine_cleared(self, act: ReleaseAct) -> Outcome:
+        release = self._release(act.version)
+        if isinstance(release, Outcome):
+            return release
+        if release.quarantined is None:
+            return no_effect("not-quarantined")
+        self._touch_all(release_key(act.version))
+        release.quarantined = None
+        return ACCEPTED
+
+    _APPLY: ClassVar[dict[str, Callable[[Any, Any], Outcome]]] = {
+        type_of(events.ProjectCreated): _created,
+        type_of(events.ProjectStatusChanged): _status_changed,
+        type_of(events.ProjectRemoved): _removed,
+        type_of(events.FileUploaded): _uploaded,
+        type_of(events.FileRemoved): _file_removed,
+        type_of(events.FileRestored): _file_restored,
+        type_of(events.FileYanked): _file_yanked,
+        type_of(events.FileUnyanked): _file_unyanked,
+        type_of(events.ReleaseRemoved): _release_removed,
+        type_of(events.ReleaseYanked): _release_yanked,
+        type_of(events.ReleaseUnyanked): _release_unyanked,
+        type_of(events.ReleaseQuarantined): _release_quarantined,
+        type_of(events.ReleaseQuarantineCleared): _release_quarantine_cleared,
+    }
+
+
+def _judge_repeated(known: FileFacts, facts: FileFacts) -> Outcome:
+    """An upload of a filename that is taken: the same facts change nothing, others are refused."""
+    rank = known.rank if (facts.rank == 0) == (known.rank == 0) else facts.rank
+    same = msgspec.structs.replace(
+        facts, uploaded_at=known.uploaded_at, rank=rank, yanked=known.yanked, removed=known.removed
+    )
+    if same != known:
+        return rejected("filename-taken", f"{known.filename} is taken, by other facts (SHA-256 {known.sha256})")
+    if known.removed:
+        return rejected("file-removed", f"{known.filename} was removed; `file.restored` offers it again")
+    return no_effect("already-uploaded")

@@ -1,0 +1,152 @@
+"""The list of all projects, `simple/index.json`: a target that is rendered at most so often.
+
+At PyPI's size it is 20 MB, so root says how long one rendering lasts (`project_list_seconds`). The chunks hold
+what was rendered; names that came or went since wait, each by itself, since after the import of an index they are as
+many as projects. When it is rendered depends on nothing but claims and events.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import ClassVar
+
+import msgspec
+import orjson
+
+from projections.index.chunks import Change, Chunk, ChunkedMap
+from projections.index.pages import html_list, json_list
+from projections.metadata.bins import Page, TargetChange, rendered_page
+from projections.metadata.repository import expires_at
+from projections.roles.authority import Settings
+from schemas.publications import Claim
+
+KEY = "list:"
+JSON_PATH = "simple/index.json"
+HTML_PATH = "simple/index.html"
+
+
+class Listing(msgspec.Struct, frozen=True, array_like=True):
+    """An event made a project exist, or removed it."""
+
+    index: int
+    name: str
+    exists: bool
+
+
+class _Header(msgspec.Struct, array_like=True):
+    rendered_at: str = ""
+    html: bool = False
+    serial: int = 0
+    waiting: int = 0
+
+
+class _NameCodec:
+    max_entries: ClassVar[int] = 64
+
+    def parse(self, chunk: Chunk) -> dict[str, bytes]:
+        entries = orjson.loads(b"[" + chunk.body + b"]")
+        return {entry["name"]: _entry(entry["name"]) for entry in entries}
+
+    def render(self, lower: str, entries: Sequence[tuple[str, bytes]]) -> Chunk:
+        return Chunk(lower, body=b",".join(entry for _, entry in entries))
+
+
+class ProjectList:
+    """The list while publications pass: for each in order `apply` and `advance`; after the last, `finish`.
+
+    Only `finish` needs the chunks, and all names that wait, and only if `is_rendered`: most publications do not touch
+    the list.
+
+    Args:
+        header: as stored.
+        waiting: of the names that wait, at least those in the listings to come: whether they came or went.
+    """
+
+    def __init__(self, header: bytes, waiting: Mapping[str, bool]) -> None:
+        self._header = msgspec.msgpack.decode(header, type=_Header) if header else _Header()
+        self._waited = dict(waiting)
+        self._touched: set[str] = set()
+        self._moved: dict[str, bool] = {}
+        self._left: dict[str, bool | None] = {}
+        self.is_rendered = False
+
+    def follow(self, claims: Iterable[tuple[Claim, Settings]], listings: Iterable[Listing]) -> None:
+        """Let publications pass, each with the settings at its size; the listings are of all their events."""
+        waiting = sorted(listings, key=lambda each: each.index)
+        start = 0
+        for claim, settings in claims:
+            end = start
+            while end < len(waiting) and waiting[end].index < claim.size:
+                end += 1
+            self.apply(waiting[start:end])
+            self.advance(claim, settings)
+            start = end
+
+    def apply(self, listings: Iterable[Listing]) -> None:
+        """Take in what a publication's events did, in the order of their indices for each project."""
+        for listing in listings:
+            waits = self._left[listing.name] if listing.name in self._left else self._waited.get(listing.name)
+            # A listing is a transition, so what was rendered follows without a look at the list.
+            was_rendered = not (listing.exists if waits is None else waits)
+            now = None if was_rendered == listing.exists else listing.exists
+            self._header.waiting += (now is not None) - (waits is not None)
+            self._left[listing.name] = now
+
+    def advance(self, claim: Claim, settings: Settings) -> None:
+        """Decide whether this publication renders the list."""
+        header = self._header
+        if header.rendered_at and header.html == settings.html_pages:
+            due_at = expires_at(header.rendered_at, settings.project_list_seconds)
+            if not header.waiting or claim.time < due_at:
+                return
+        if not self.is_rendered:
+            self._touched = set(self._left)
+        self._moved.update({name: exists for name, exists in self._left.items() if exists is not None})
+        self._waited, self._left = {}, {}
+        self._header = _Header(claim.time, settings.html_pages, claim.size - 1)
+        self.is_rendered = True
+
+    @property
+    def left(self) -> Mapping[str, bool | None]:
+        """What to store of names that wait: whether they came or went, None if they no longer wait. If the list is
+        rendered, that is all that waits; else the rest stays as it is.
+        """
+        return self._left
+
+    def finish(
+        self, chunks: Sequence[Chunk], waited: Mapping[str, bool]
+    ) -> tuple[Change, list[Page], list[TargetChange]]:
+        """What to store, and if a publication rendered the list, pages and changes of targets.
+
+        Args:
+            chunks: as stored.
+            waited: all names that waited.
+        """
+        header = msgspec.msgpack.encode(self._header)
+        if not self.is_rendered:
+            return Change(KEY, header), [], []
+        names = ChunkedMap(chunks, _NameCodec())
+        moved = {name: exists for name, exists in waited.items() if name not in self._touched} | self._moved
+        for name, exists in sorted(moved.items()):
+            if exists:
+                names.put(name, _entry(name))
+            else:
+                names.delete(name)
+        put, drop = names.finish()
+        pages = _render(names.chunks, self._header)
+        targets = [target for _, target in pages]
+        if not self._header.html:
+            targets.append(TargetChange(HTML_PATH, None))
+        return Change(KEY, header, put, drop), [page for page, _ in pages], targets
+
+
+def _render(chunks: Iterable[Chunk], header: _Header) -> list[tuple[Page, TargetChange]]:
+    names = b",".join(chunk.body for chunk in chunks if chunk.body)
+    pages = [rendered_page(JSON_PATH, json_list(names, header.serial))]
+    if header.html:
+        entries = orjson.loads(b"[" + names + b"]")
+        html = html_list((entry["name"] for entry in entries), header.serial)
+        pages.insert(0, rendered_page(HTML_PATH, html))
+    return pages
+
+
+def _entry(name: str) -> bytes:
+    return b'{"name":%s}' % orjson.dumps(name)

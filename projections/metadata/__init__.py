@@ -1,0 +1,1 @@
+"""What is signed: bins, snapshot and timestamp, as bytes."""

@@ -1,0 +1,172 @@
+"""The online roles: payloads of bins, snapshot and timestamp, and which bins a publication signs.
+
+Payloads are canonical JSON built from rendered parts; python-tuf reads every one of them and gives back the same bytes.
+Every version is the number of the publication that signs it, every `expires` the claim's time plus a period from root.
+"""
+
+from base64 import b64decode, b64encode
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from hashlib import sha256
+
+import msgspec
+
+from projections.metadata.bins import Piece, Rendered
+from projections.roles.authority import Authority
+from projections.roles.keys import RoleKeys
+from schemas.codec import encode_signed
+from schemas.publications import Claim, Publication
+
+SPEC_VERSION = "1.0.34"
+
+LENGTH_ABOVE_BYTES = 2_000_000
+"""A longer bin has its length in the snapshot. Clients refuse files above a default of their own (python-tuf:
+5,000,000) unless the snapshot says how long they are."""
+
+
+class RoleEntry(msgspec.Struct, frozen=True, array_like=True):
+    """The last version of a role: publication number, when it expires, length and SHA-256 of its file.
+
+    The length of a bin that was retired is 0: nobody fetches it, and whoever rebuilds from the log need not know it.
+    """
+
+    version: int
+    expires: str
+    length: int = 0
+    sha256: str = ""
+
+
+def metadata_path(role: str, version: int) -> str:
+    """Where a version of a role is served (TUF 1.0.34, section 6.2)."""
+    return f"metadata/{version}.{role}.json"
+
+
+def expires_at(time: str, seconds: int) -> str:
+    """An instant so many seconds later."""
+    return (datetime.fromisoformat(time[:-1]) + timedelta(seconds=seconds)).isoformat() + "Z"
+
+
+def signs_all_bins(before: Authority | None, now: Authority) -> bool:
+    """Whether a publication signs every bin; otherwise those whose targets changed and those that its claim renews.
+
+    With other keys, another threshold or other names, what was signed before no longer counts.
+    """
+    return (
+        before is None
+        or before.online != now.online
+        or (before.layout.bits, before.layout.prefix) != (now.layout.bits, now.layout.prefix)
+    )
+
+
+def bin_payload(targets: Sequence[Piece], number: int, expires: str) -> bytes:
+    """The signed part of a bin (TUF 1.0.34, section 4.5) from its rendered targets, some in each piece."""
+    head = f'{{"_type":"targets","expires":"{expires}","spec_version":"{SPEC_VERSION}","targets":{{'
+    # Joined once: it is long, and each copy of it takes as long as to hash it.
+    members: list[Piece] = [piece for target in targets for piece in (b",", target)][1:]
+    return b"".join([head.encode(), *members, b'},"version":%d}' % number])
+
+
+def bin_targets(file: bytes) -> Rendered:
+    """The rendered targets of a bin in its file, which was made by `bin_payload` and `signed_file`."""
+    opening = b'"targets":{'
+    return Rendered(file, file.index(opening) + len(opening), file.rindex(b'},"version":'))
+
+
+class SnapshotTable:
+    """The bins that a snapshot lists, rendered: 16,384 of them are joined anew for every publication.
+
+    Retired bins stay at their last version: a snapshot never drops a name (TUF 1.0.34, section 5.5.5). `entries` has
+    all bins, retired ones too, by role name.
+    """
+
+    def __init__(self, entries: Mapping[str, RoleEntry]) -> None:
+        self.reset(entries)
+
+    def reset(self, entries: Mapping[str, RoleEntry]) -> None:
+        """Forget everything and set the entries of bins by role name."""
+        self.entries: dict[str, RoleEntry] = {}
+        self._fragments: dict[str, bytes] = {}
+        self._order: list[str] = []
+        self.update(entries)
+
+    def update(self, entries: Mapping[str, RoleEntry]) -> None:
+        """Set the entries of bins by role name."""
+        self.entries.update(entries)
+        self._render(entries)
+
+    def _render(self, entries: Mapping[str, RoleEntry]) -> None:
+        known = len(self._fragments)
+        for name, entry in entries.items():
+            length = b'"length":%d,' % entry.length if entry.length > LENGTH_ABOVE_BYTES else b""
+            filename = f"{name}.json"
+            self._fragments[filename] = b'"%s":{%s"version":%d}' % (filename.encode(), length, entry.version)
+        if len(self._fragments) != known:
+            self._order = sorted(self._fragments)
+
+    def payload(self, claim: Claim, authority: Authority) -> bytes:
+        """The signed part of the snapshot (TUF 1.0.34, section 4.4); `x-ledger` binds it to the log."""
+        offline = (authority.bins, authority.targets)
+        self._render({document.role: RoleEntry(document.version, document.expires) for document in offline})
+        return (
+            b'{"_type":"snapshot","expires":"%s","meta":{%s},"spec_version":"%s","version":%d,'
+            b'"x-ledger":{"origin":"%s","root_hash":"%s","size":%d}}'
+        ) % (
+            expires_at(claim.time, authority.settings.snapshot_expiry_seconds).encode(),
+            b",".join([self._fragments[filename] for filename in self._order]),
+            SPEC_VERSION.encode(),
+            claim.number,
+            claim.origin.encode(),
+            claim.root_hash.encode(),
+            claim.size,
+        )
+
+
+def timestamp_payload(claim: Claim, publication: Publication, authority: Authority) -> bytes:
+    """The signed part of the timestamp (TUF 1.0.34, section 4.6): a function of both records, and their seal."""
+    digest, length, _ = publication.snapshot
+    return (
+        b'{"_type":"timestamp","expires":"%s","meta":{"snapshot.json":{"hashes":{"sha256":"%s"},"length":%d,'
+        b'"version":%d}},"spec_version":"%s","version":%d,"x-publication":"%s"}'
+    ) % (
+        expires_at(claim.time, authority.settings.timestamp_expiry_seconds).encode(),
+        b64decode(digest).hex().encode(),
+        length,
+        claim.number,
+        SPEC_VERSION.encode(),
+        claim.number,
+        sha256(encode_signed(publication)).hexdigest().encode(),
+    )
+
+
+def signed_file(payload: bytes, signatures: Mapping[str, str]) -> bytes:
+    """A metadata file as served: the signed part with signatures (hexadecimal, by key id) in the order of key ids."""
+    parts = [
+        b'{"keyid":"%s","sig":"%s"}' % (keyid.encode(), signature.encode())
+        for keyid, signature in sorted(signatures.items())
+    ]
+    return b"".join((b'{"signatures":[', b",".join(parts), b'],"signed":', payload, b"}"))
+
+
+def pack_signatures(keys: RoleKeys, signatures: Mapping[str, str]) -> tuple[str, ...]:
+    """Signatures (hexadecimal, by key id) as a publication holds them: base64, one for each key of the role."""
+    return tuple(b64encode(bytes.fromhex(signatures.get(keyid, ""))).decode() for keyid in keys.keyids)
+
+
+def unpack_signatures(keys: RoleKeys, packed: Sequence[str]) -> dict[str, str]:
+    """The inverse of `pack_signatures`.
+
+    Raises:
+        ValueError: there is not one string of base64 for each key.
+    """
+    pairs = zip(keys.keyids, packed, strict=True)
+    return {keyid: b64decode(text, validate=True).hex() for keyid, text in pairs if text}
+
+
+def pack_digest(file: bytes) -> str:
+    """The SHA-256 of a file as a publication holds it."""
+    return b64encode(sha256(file).digest()).decode()
+
+
+def pack_sha256(digest: str) -> str:
+    """A hexadecimal SHA-256 as a publication holds it."""
+    return b64encode(bytes.fromhex(digest)).decode()

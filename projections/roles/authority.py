@@ -1,0 +1,344 @@
+"""The offline roles in force: who may sign what, under which settings, in which bins.
+
+`judge_ceremony` decides about the documents of one ceremony by docs/rules.md, section 6. They are accepted together
+or not at all, and only if the set that would then be in force verifies from root to bins (TUF 1.0.34, sections 5.3 and
+5.6).
+"""
+
+from collections.abc import Mapping
+from hashlib import sha256
+from typing import Annotated, Any, TypeVar
+
+import msgspec
+from securesystemslib.signer import SSlibKey
+
+from projections.metadata.bins import Layout
+from projections.outcomes import ACCEPTED, Outcome, no_effect, rejected
+from projections.roles.documents import Document, DocumentError, read_document
+from projections.roles.keys import KeysError, RoleDocument, RoleKeys, material_of, read_keys, read_role, verify
+from schemas.fields import Number, Sha256
+
+KNOWN_RULESETS = frozenset({0})
+
+BIN_PATTERNS = tuple("/".join(["*"] * depth) for depth in range(1, 9))
+"""How `targets` delegates every target path to `bins`: `*` matches no slash, so one pattern for each depth."""
+
+MAX_BITS_SUCCINCT = 16
+MAX_BITS_PREFIXES = 8
+
+_Struct = TypeVar("_Struct", bound=msgspec.Struct)
+
+BinPrefix = Annotated[str, msgspec.Meta(pattern=r"^[a-z][a-z0-9]{0,15}(?!\n)$")]
+ExpirySeconds = Annotated[int, msgspec.Meta(ge=10, le=366 * 86_400)]
+ListSeconds = Annotated[int, msgspec.Meta(ge=0, le=7 * 86_400)]
+
+
+class UpgradeNeededError(Exception):
+    """A root names a ruleset that this program does not know. A newer version of it is needed to go on."""
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Root's `x-ledger`: all that shapes metadata and is neither an event nor a key.
+
+    `floor` is the least number that a publication may have; `project_list_seconds` the least time between two
+    renderings of the list of all projects.
+    """
+
+    ruleset: int
+    floor: Number = 1
+    bin_expiry_seconds: ExpirySeconds = 7 * 86_400
+    snapshot_expiry_seconds: ExpirySeconds = 86_400
+    timestamp_expiry_seconds: ExpirySeconds = 86_400
+    html_pages: bool = False
+    project_list_seconds: ListSeconds = 3_600
+
+
+class Void(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Root's `x-void`: the publication from which everything up to a claim under this root does not count."""
+
+    number: Number
+    digest: Sha256
+
+
+class Authority(msgspec.Struct, frozen=True, kw_only=True):
+    """The offline roles in force at one size of the log, and what follows from them."""
+
+    root: Document
+    targets: Document
+    bins: Document
+    settings: Settings
+    root_keys: RoleKeys
+    online: RoleKeys
+    layout: Layout
+    online_ever: Mapping[str, SSlibKey]
+    voids: tuple[tuple[int, Void], ...]
+
+    @property
+    def documents(self) -> tuple[Document, Document, Document]:
+        """The documents in force, in the order of trust."""
+        return self.root, self.targets, self.bins
+
+    def void_for(self, number: int, digest: str) -> int | None:
+        """The size from which a root is in force that voids a publication, or None."""
+        return next((size for size, void in self.voids if (void.number, void.digest) == (number, digest)), None)
+
+
+class Ceremony(msgspec.Struct, frozen=True):
+    """A judged ceremony: its outcome, the authority afterwards, and the documents that are new."""
+
+    outcome: Outcome
+    authority: Authority | None
+    documents: tuple[Document, ...] = ()
+
+
+class _RootRoles(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    root: RoleDocument
+    targets: RoleDocument
+    snapshot: RoleDocument
+    timestamp: RoleDocument
+
+
+class _Root(msgspec.Struct, frozen=True, kw_only=True, rename={"ledger": "x-ledger", "void": "x-void"}):
+    consistent_snapshot: bool
+    keys: dict[str, Any]
+    roles: _RootRoles
+    ledger: dict[str, Any]
+    void: dict[str, Any] | None = None
+
+
+class _Succinct(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    keyids: tuple[Sha256, ...]
+    threshold: int
+    bit_length: Annotated[int, msgspec.Meta(ge=1, le=MAX_BITS_SUCCINCT)]
+    name_prefix: BinPrefix
+
+
+class _Delegated(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    name: str
+    keyids: tuple[Sha256, ...]
+    threshold: int
+    terminating: bool
+    paths: tuple[str, ...] | None = None
+    path_hash_prefixes: tuple[str, ...] | None = None
+
+
+class _Delegations(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    keys: dict[str, Any]
+    roles: tuple[_Delegated, ...] | None = None
+    succinct_roles: _Succinct | None = None
+
+
+class _Targets(msgspec.Struct, frozen=True):
+    targets: dict[str, Any]
+    delegations: _Delegations
+
+
+def judge_ceremony(
+    current: Authority | None, root_sha256: str, documents: Mapping[Any, dict[str, Any]], size: int
+) -> Ceremony:
+    """Judge the documents of one ceremony.
+
+    Args:
+        current: the authority in force before; None before the first root.
+        root_sha256: the digest of root version 1, from record 0.
+        documents: metadata files by role.
+        size: the size of the log with this event.
+
+    Raises:
+        UpgradeNeededError: a root that would be accepted names a ruleset that is not known here.
+    """
+    try:
+        given = {role: read_document(role, value) for role, value in documents.items()}
+        if "root" in given:
+            _read_root(given["root"])
+        if current is None and len(given) != 3:
+            raise DocumentError("roles-incomplete", "the first ceremony needs root, targets and bins")
+        old = {} if current is None else {document.role: document for document in current.documents}
+        new = {role: each for role, each in given.items() if role not in old or old[role].file != each.file}
+        if not new:
+            return Ceremony(no_effect("same"), current)
+        _check_versions(old, new, root_sha256)
+        authority = _read({**old, **new}, current, size)
+    except DocumentError as error:
+        return Ceremony(rejected(error.code, str(error)), current)
+    return Ceremony(ACCEPTED, authority, tuple(new[role] for role in ("root", "targets", "bins") if role in new))
+
+
+def _check_versions(old: Mapping[str, Document], new: Mapping[str, Document], root_sha256: str) -> None:
+    for role, document in new.items():
+        before = old[role].version if role in old else 0
+        if role == "root" and document.version != before + 1:
+            raise DocumentError("roles-version", f"root version {document.version}; the next is {before + 1}")
+        if document.version <= before:
+            raise DocumentError("roles-version", f"{role} version {document.version} is not above {before}")
+    if not old and sha256(new["root"].file).hexdigest() != root_sha256:
+        raise DocumentError("roles-version", "root version 1 is not the one that record 0 names")
+
+
+def _read(documents: Mapping[str, Document], current: Authority | None, size: int) -> Authority:
+    """Read a set of documents and verify it.
+
+    Raises:
+        DocumentError: something is not as it must be.
+        UpgradeNeededError: root's ruleset is not known.
+    """
+    root, targets, bins = (documents[role] for role in ("root", "targets", "bins"))
+    top = _read_root(root)
+    keys = _read_keys(root, top.keys)
+    root_keys, targets_keys, snapshot_keys, timestamp_keys = (
+        _read_role(root, role, keys)
+        for role in (top.roles.root, top.roles.targets, top.roles.snapshot, top.roles.timestamp)
+    )
+    # TUF 1.0.34, 5.3.4: root N+1 is signed by a threshold of the keys of root N and of its own. Nothing else of it is
+    # looked at before that: only those who hold these keys can stop followers by naming another ruleset.
+    _check_signatures(root, root_keys, *([current.root_keys] if current else []))
+    settings, void = _read_settings(root, top, current)
+    bins_keys, _ = _read_delegation(targets, to_bins=True)
+    bin_keys, layout = _read_delegation(bins, to_bins=False)
+    if not snapshot_keys == timestamp_keys == bin_keys:
+        raise DocumentError("roles-online", "timestamp, snapshot and bins have different keys or thresholds")
+    # Not by key id: `targets` could write an online key in another way than root does.
+    offline = {material_of(key) for role in (root_keys, targets_keys, bins_keys) for key in role.keys}
+    if shared := [key.keyid for key in bin_keys.keys if material_of(key) in offline]:
+        raise DocumentError("roles-online", f"key {shared[0][:16]}… is both an online and an offline key")
+    _check_signatures(targets, targets_keys)
+    _check_signatures(bins, bins_keys)
+    return Authority(
+        root=root,
+        targets=targets,
+        bins=bins,
+        settings=settings,
+        root_keys=root_keys,
+        online=timestamp_keys,
+        layout=layout,
+        online_ever={**(current.online_ever if current else {}), **{key.keyid: key for key in timestamp_keys.keys}},
+        voids=(current.voids if current else ()) + (((size, void),) if void else ()),
+    )
+
+
+def _read_root(root: Document) -> _Root:
+    return _convert(root, root.signed, _Root, "roles-malformed")
+
+
+def _read_settings(root: Document, top: _Root, current: Authority | None) -> tuple[Settings, Void | None]:
+    ruleset = top.ledger.get("ruleset")
+    if type(ruleset) is int and ruleset > max(KNOWN_RULESETS):
+        raise UpgradeNeededError(
+            f"root version {root.version} names ruleset {ruleset}; this program knows up to {max(KNOWN_RULESETS)}. "
+            "Install a newer version of tuf-ledger"
+        )
+    if not top.consistent_snapshot:
+        raise DocumentError("roles-settings", "`consistent_snapshot` must be true")
+    settings = _convert(root, top.ledger, Settings, "roles-settings")
+    if settings.ruleset not in KNOWN_RULESETS:
+        raise DocumentError("roles-settings", f"there is no ruleset {settings.ruleset}")
+    if current is not None and (settings.ruleset < current.settings.ruleset or settings.floor < current.settings.floor):
+        raise DocumentError("roles-settings", "`ruleset` and `floor` never go down")
+    if top.void is None:
+        return settings, None
+    void = _convert(root, top.void, Void, "roles-settings")
+    # A voided number was signed once: the floor makes sure that it is never signed again.
+    if settings.floor <= void.number:
+        raise DocumentError("roles-settings", f"`x-void` of {void.number} needs a `floor` above it")
+    # A later root that repeats the setting does not void again from its own size on.
+    known = current is not None and any(void == each for _, each in current.voids)
+    return settings, None if known else void
+
+
+def _read_delegation(document: Document, *, to_bins: bool) -> tuple[RoleKeys, Layout]:
+    """The keys that `targets` delegates `bins` to, or those that `bins` delegates the bins to, and the bins' layout."""
+    body = _convert(document, document.signed, _Targets, "roles-delegation")
+    keys = _read_keys(document, body.delegations.keys)
+    if body.targets:
+        raise DocumentError("roles-delegation", f"{document.role} must list no targets of its own")
+    roles, succinct = body.delegations.roles, body.delegations.succinct_roles
+    if to_bins:
+        if succinct is not None or roles is None or len(roles) != 1 or roles[0].name != "bins":
+            raise DocumentError("roles-delegation", "targets must delegate to `bins` alone")
+        if roles[0].paths != BIN_PATTERNS or roles[0].path_hash_prefixes is not None:
+            raise DocumentError("roles-delegation", "targets must delegate by the eight patterns `*` … `*/…/*`")
+        return _read_role(document, RoleDocument(roles[0].keyids, roles[0].threshold), keys), Layout(1)
+    if (roles is None) == (succinct is None):
+        raise DocumentError("roles-delegation", "bins must delegate either by succinct roles or by prefixes")
+    if succinct is not None:
+        role = RoleDocument(succinct.keyids, succinct.threshold)
+        return _read_role(document, role, keys), Layout(succinct.bit_length, succinct.name_prefix)
+    first = (roles or ())[0:1]
+    layout = _read_prefixes(roles or ())
+    return _read_role(document, RoleDocument(first[0].keyids, first[0].threshold), keys), layout
+
+
+def read_bins_layout(value: dict[str, Any]) -> Layout:
+    """How the metadata file of `bins` delegates the bins.
+
+    Raises:
+        DocumentError: it is malformed, or delegates otherwise than bins may.
+    """
+    return _read_delegation(read_document("bins", value), to_bins=False)[1]
+
+
+def hash_prefixes(layout: Layout, index: int) -> tuple[str, ...]:
+    """The hexadecimal path hash prefixes of a bin: as short as they can be, in order (TUF 1.0.34, section 4.5)."""
+    digits = -(-layout.bits // 4)
+    width = 1 << (4 * digits - layout.bits)
+    return tuple(f"{number:0{digits}x}" for number in range(index * width, (index + 1) * width))
+
+
+def _read_prefixes(roles: tuple[_Delegated, ...]) -> Layout:
+    bits = len(roles).bit_length() - 1
+    if not 1 <= bits <= MAX_BITS_PREFIXES or len(roles) != 1 << bits:
+        raise DocumentError("roles-delegation", "bins must delegate to 2, 4, 8 … or 256 bins by prefixes")
+    try:
+        prefix = msgspec.convert(roles[0].name.rpartition("-")[0], BinPrefix)
+    except msgspec.ValidationError as error:
+        raise DocumentError("roles-delegation", f"bin {roles[0].name!r} has no proper name") from error
+    layout = Layout(bits, prefix, succinct=False)
+    for index, role in enumerate(roles):
+        if (
+            role.name != layout.name(index)
+            or role.path_hash_prefixes != hash_prefixes(layout, index)
+            or role.paths is not None
+            or (role.keyids, role.threshold) != (roles[0].keyids, roles[0].threshold)
+        ):
+            raise DocumentError("roles-delegation", f"bin {role.name!r} is not delegated to as `{layout.name(index)}`")
+    return layout
+
+
+def _convert(document: Document, value: Any, kind: type[_Struct], code: str) -> _Struct:
+    try:
+        return msgspec.convert(value, kind)
+    except msgspec.ValidationError as error:
+        raise DocumentError(code, f"{document.role}: {error}") from error
+
+
+def _read_keys(document: Document, value: Any) -> dict[str, SSlibKey]:
+    try:
+        return read_keys(value)
+    except KeysError as error:
+        raise DocumentError("roles-keys", f"{document.role}: {error}") from error
+
+
+def _read_role(document: Document, role: RoleDocument, keys: Mapping[str, SSlibKey]) -> RoleKeys:
+    try:
+        return read_role(role, keys)
+    except KeysError as error:
+        raise DocumentError("roles-keys", f"{document.role}: {error}") from error
+
+
+def _check_signatures(document: Document, *roles: RoleKeys) -> None:
+    """Make sure that a threshold of each of these roles signed, and nobody else: what is served is what they made."""
+    keys = {key.keyid: key for role in roles for key in role.keys}
+    payload = document.payload
+    for keyid, signature in document.signatures.items():
+        if keyid not in keys or not verify(keys[keyid], signature, payload):
+            raise DocumentError(
+                "roles-signatures",
+                f"{document.role} version {document.version}: the signature of key {keyid[:16]}… is not by one of its "
+                "keys, or not valid",
+            )
+    for role in roles:
+        if len(document.signatures.keys() & set(role.keyids)) < role.threshold:
+            raise DocumentError(
+                "roles-signatures",
+                f"{document.role} version {document.version}: fewer than {role.threshold} signatures of its keys",
+            )

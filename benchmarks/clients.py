@@ -18,10 +18,10 @@ from random import Random
 
 from benchmarks.ledgers import create
 from benchmarks.machine import describe
-from consumers.service.run import publish_once
+from consumers.service.publishing import publish_once
 from consumers.sign.schedule import Schedule
-from projections.metadata.bins import target_entry
 from projections.metadata.repository import bin_payload, signed_file
+from projections.metadata.targets import target_entry
 
 BINS = (4_096, 16_384, 32_768, 65_536)
 LIMIT_BYTES = {"snapshot": 2_000_000, "bin": 5_000_000}

@@ -27,10 +27,11 @@ from benchmarks.ledgers import FIRST_EVENTS, create, fill, layout_of, publish, r
 from benchmarks.phases import Phases, collect, seconds_of
 from benchmarks.report import Report
 from consumers.context import Context
-from consumers.service.run import Opened, publish_once
+from consumers.service.opening import Opened
+from consumers.service.publishing import publish_once
 from consumers.sign.schedule import Schedule
 from consumers.sign.signer import Signer
-from projections.metadata.bins import Layout
+from projections.roles.layout import Layout
 
 LEFT_OUT = "snapshot"
 

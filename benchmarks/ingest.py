@@ -33,7 +33,7 @@ from benchmarks.ledgers import create, fill, layout_of, reopen
 from benchmarks.report import Report
 from benchmarks.scale import memory_of
 from consumers.context import Context
-from consumers.service.run import publish_once
+from consumers.service.publishing import publish_once
 from consumers.sign.schedule import Schedule
 from tests.broker import running_broker
 

@@ -15,11 +15,12 @@ from benchmarks.generator import generate
 from consumers.cli.main import main as command
 from consumers.context import Context
 from consumers.render.outlets import PublicOutlet
-from consumers.service.run import Opened, make_signer, open_follower
+from consumers.service.opening import Opened, open_follower
+from consumers.service.publishing import make_signer
 from consumers.sign.schedule import Schedule
 from consumers.sign.signer import Signer
-from projections.metadata.bins import Layout
 from projections.roles.authority import read_bins_layout
+from projections.roles.layout import Layout
 
 BATCH = 20_000
 FIRST_EVENTS = 2

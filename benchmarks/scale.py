@@ -42,10 +42,12 @@ from benchmarks.ledgers import (
 )
 from benchmarks.report import Report, ratio_of
 from consumers.context import Context
-from consumers.render.outlets import TIMESTAMP, PublicOutlet, served_version
-from consumers.service.run import open_follower, publish_once
+from consumers.render.outlets import PublicOutlet, served_version
+from consumers.service.opening import open_follower
+from consumers.service.publishing import publish_once
 from consumers.sign.schedule import Schedule
 from ledger.storage.directory import DirectoryStorage
+from projections.metadata.paths import TIMESTAMP
 
 SINGLE_UPLOADS = 300
 BATCHES = (10, 100, 1_000)

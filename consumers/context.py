@@ -110,6 +110,13 @@ class Context:
         return Keyring(self.path(self.config.signer.keys), self.config.signer.uris)
 
 
+def absolute_log(url: str) -> str:
+    """A log's URL with the folder of a SQLite log as seen from the working directory, not from the ledger's folder."""
+    if not url.startswith(SQLITE_SCHEME):
+        return url
+    return f"{SQLITE_SCHEME}{Path(url.removeprefix(SQLITE_SCHEME).removeprefix('//') or 'log').absolute()}"
+
+
 def read_kafka_url(url: str) -> Topics:
     """Read `kafka://HOST:PORT[,HOST:PORT…]/PREFIX`.
 

@@ -14,6 +14,8 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
+from schemas.errors import LedgerError
+
 FILENAME = "ledger.toml"
 PREFIX = "TUF_LEDGER"
 
@@ -24,7 +26,7 @@ Name = Annotated[str, msgspec.Meta(pattern=r"^[^\0]*\Z")]
 """A path or a URL: neither has a zero byte."""
 
 
-class ConfigError(Exception):
+class ConfigError(LedgerError):
     """The configuration cannot be used; the message names the setting."""
 
 

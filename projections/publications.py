@@ -15,13 +15,14 @@ from projections.outcomes import ACCEPTED, Outcome, rejected
 from projections.roles.authority import Authority
 from projections.roles.keys import KeysError, RoleKeys, signatures_by_keyid, verify
 from schemas.codec import encode_signed
+from schemas.errors import DisagreementError
 from schemas.publications import Claim, Publication, Record
 
 MAX_GAP = 1_000_000
 """Numbers run out at 2^53: a stolen key must not take them all at once."""
 
 
-class LogTooShortError(Exception):
+class LogTooShortError(DisagreementError):
     """A claim that an online key sealed covers more events than the log has: the log lost some, or is another."""
 
 

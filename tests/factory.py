@@ -17,11 +17,11 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from securesystemslib.signer import CryptoSigner
 
 from projections.log.prefix import Extension, Prefix
-from projections.metadata.bins import Layout
 from projections.metadata.repository import pack_digest, pack_signatures, signed_file, timestamp_payload
 from projections.publications import Head, OpenClaim
 from projections.roles.authority import Authority, Settings, Void
 from projections.roles.drafts import Plan, Signers, draft
+from projections.roles.layout import Layout
 from schemas import canonical, events
 from schemas.codec import encode_event, encode_record, encode_signed
 from schemas.publications import Claim, Publication, Record, Seal

@@ -16,9 +16,9 @@ from securesystemslib.signer import CryptoSigner, SSlibKey
 
 from ledger.clock import to_instant
 from ledger.keys.keyring import SignerError, generate_key_file, load_key_files, sign
-from projections.metadata.bins import Layout
 from projections.roles.authority import Authority, Settings, Void
 from projections.roles.drafts import Plan, Signers, draft
+from projections.roles.layout import Layout
 from schemas import canonical
 from schemas.events import LedgerCreated, LedgerCreatedData, RolesSigned, RolesSignedData
 

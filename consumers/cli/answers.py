@@ -1,33 +1,22 @@
 """Answers about appended events, for people and for machines."""
 
-from collections.abc import Callable, Sequence
-from typing import Any, ParamSpec
+from collections.abc import Sequence
+from typing import ParamSpec
 
 import click
 
-from consumers.cli.shared import No, plural, print_json
+from consumers.cli.shared import plural, print_json
 from consumers.produce.appending import Answer
+from schemas.errors import NegativeAnswerError
 
 P = ParamSpec("P")
-
-
-def wait_options(function: Callable[P, Any]) -> Callable[P, Any]:
-    """`--wait` and `--wait-seconds`."""
-    for option in (
-        click.option(
-            "--wait-seconds", default=60.0, show_default=True, metavar="N", help="How long --wait waits.", type=float
-        ),
-        click.option("--wait", is_flag=True, help="Wait for the publication and say what became of each event."),
-    ):
-        function = option(function)
-    return function
 
 
 def report_answers(answers: Sequence[Answer], *, as_json: bool) -> None:
     """Print what became of events.
 
     Raises:
-        No: one was rejected.
+        NegativeAnswerError: one was rejected.
     """
     for each in answers:
         if as_json:
@@ -38,4 +27,4 @@ def report_answers(answers: Sequence[Answer], *, as_json: bool) -> None:
         click.echo(f"{each.label}: {each.verdict}{why}, publication {each.publication}")
     rejected = sum(each.verdict == "rejected" for each in answers)
     if rejected:
-        raise No(f"{rejected} of {plural(len(answers), 'event')} were rejected")
+        raise NegativeAnswerError(f"{rejected} of {plural(len(answers), 'event')} were rejected")

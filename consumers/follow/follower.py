@@ -15,16 +15,15 @@ from consumers.reading.runs import collect, publication_row
 from consumers.reading.tail import Tail
 from consumers.render.edition import DivergenceError, Edition
 from consumers.render.outlets import Outlet
-from consumers.render.renderer import Rendered, Renderer
-from consumers.render.rounds.serial import Sealer
-from consumers.render.sealing import SNAPSHOT, CheckingSealer, Seals, seals_of
-from consumers.state import records as state
+from consumers.render.renderer import RenderedPublication, Renderer
+from consumers.render.sealing import SNAPSHOT, CheckingSealer, Sealer, Seals, seals_of
+from consumers.state import records
 from consumers.work.progress import Report, nobody
 from consumers.work.stopwatch import Stopwatch
 from consumers.work.workers import Begun, Workers
 from ledger.logs import LogConflictError, Logs, LogSettingsError
+from ledger.state.store import AppliedPublication as PublicationRow
 from ledger.state.store import Position, Store
-from ledger.state.store import Publication as PublicationRow
 from projections import publications as chain
 from projections.log import prefix as prefixes
 from projections.log.merkle import record_digest
@@ -91,7 +90,7 @@ class Follower:
             raise LogSettingsError(f"{self._logs.events.name} is empty: it is no ledger yet (`tuf-ledger init`)")
         base = Prefix()
         if position is not None:
-            base = await state.load_prefix(self._store, position.prefix)
+            base = await records.load_prefix(self._store, position.prefix)
             await self._compare(position, base, first)
         self.tail = Tail(self._logs.events, self._workers, base, self._spill / "tail", report=self._report)
         self.base = base
@@ -104,7 +103,7 @@ class Follower:
             head = Head(position.number, position.digest, position.time, position.size)
             reader_state = ReaderState(head, position.next_record)
         self.reader = ChainReader(self._logs.publications, self.tail, self._workers, self.ledger, reader_state)
-        self.table = SnapshotTable(await state.load_roles(self._store))
+        self.table = SnapshotTable(await records.load_roles(self._store))
         self._renderer = Renderer(
             self._store, self._workers, self.table, self._spill, stopwatch=self.stopwatch, report=self._report
         )
@@ -256,12 +255,12 @@ class Follower:
             await self._save_unsaved()
 
     async def _save_unsaved(self) -> None:
-        await state.save_judged(self._store, "publications", self._unsaved)
+        await records.save_judged(self._store, "publications", self._unsaved)
         self._unsaved = []
 
     # --- rendering -----------------------------------------------------------------------------------------------
 
-    async def render(self, edition: Edition, sealer: Sealer) -> Rendered:
+    async def render(self, edition: Edition, sealer: Sealer) -> RenderedPublication:
         """Render into a transaction that stays open until the publication is applied, or abandoned."""
         await self._workers.run(self._outlet.begin)
         await self._store.begin(anew=edition.size >= ANEW_FROM * self.base.size)
@@ -285,7 +284,7 @@ class Follower:
         if saving is not None:
             await saving.stop()
         await self._store.rollback()
-        self.table.reset(await state.load_roles(self._store))
+        self.table.reset(await records.load_roles(self._store))
         await self._workers.run(self._outlet.begin)
         await self._save_unsaved()
 
@@ -298,7 +297,7 @@ class Follower:
         if self._saving is not None:
             await self._saving.result()
             self._saving = None
-        await state.save_judged(self._store, "publications", self._unsaved)
+        await records.save_judged(self._store, "publications", self._unsaved)
         await self._store.save_publications(rows)
         await self._store.save_position(
             Position(

@@ -5,9 +5,10 @@ from hashlib import sha256
 from consumers.follow.follower import Follower
 from consumers.reading.publications import ValidPublication
 from consumers.render.outlets import served_version
+from schemas.errors import DisagreementError
 
 
-class ServedAheadError(Exception):
+class ServedAheadError(DisagreementError):
     """What is served is not, or no longer, on the log: going on would use versions twice."""
 
 

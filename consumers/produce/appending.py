@@ -5,6 +5,8 @@ consumer's state on this machine answers, by the number of its record.
 """
 
 import asyncio
+import getpass
+import os
 import re
 import sqlite3
 from collections.abc import AsyncIterator, Iterable, Sequence
@@ -16,18 +18,22 @@ from uuid import uuid4
 
 from sqlalchemy.exc import DatabaseError
 
-from consumers.cli.shared import No
 from consumers.context import Context
+from consumers.state.furthest import STATES
 from ledger.clock import to_instant
 from ledger.logs import Log
 from ledger.state.errors import StoreError
 from ledger.state.store import Store
 from schemas import canonical
 from schemas.codec import Rejection, decode_event
+from schemas.errors import NegativeAnswerError, TemporaryError
 
 BATCH = 1000
 POLL_SECONDS = 0.1
-STATES = ("signer", "publisher", "verifier")
+
+
+class NotCoveredError(TemporaryError):
+    """An event is on the log, and no publication covers it yet."""
 
 
 class Appended(NamedTuple):
@@ -54,7 +60,7 @@ def make_event(kind: str, subject: str, data: dict[str, Any], *, now: datetime, 
     """An event of this machine's operator, as bytes.
 
     Raises:
-        No: it does not fit its schema.
+        NegativeAnswerError: it does not fit its schema.
     """
     value: dict[str, Any] = {
         "specversion": "1.0",
@@ -72,7 +78,7 @@ def make_event(kind: str, subject: str, data: dict[str, Any], *, now: datetime, 
     if isinstance(event, Rejection):
         # A regular expression tells nobody what is wrong.
         detail = re.sub(r"^Expected `str` matching regex .* - at `\$\.(?:data\.)?(\w+)`$", r"no valid \1", event.detail)
-        raise No(f"{kind} for {_text(subject)}: {detail}")
+        raise NegativeAnswerError(f"{kind} for {_text(subject)}: {detail}")
     return encoded
 
 
@@ -96,7 +102,7 @@ async def wait_for(context: Context, appended: Iterable[Appended], timeout_secon
     """Wait until events are covered by a publication, and say what became of each.
 
     Raises:
-        No: they are not covered in time.
+        NotCoveredError: they are not covered in time.
     """
     waiting = list(appended)
     if not waiting:
@@ -108,7 +114,7 @@ async def wait_for(context: Context, appended: Iterable[Appended], timeout_secon
         if answers is not None:
             return answers
         if monotonic() > deadline:
-            raise No(
+            raise NotCoveredError(
                 f"not covered by a publication after {timeout_seconds:g} s. What was appended is on the log as "
                 f"{f'event {first}' if first == last else f'events {first} to {last}'}; is a signer running "
                 "(`tuf-ledger run`), or is signing held (`tuf-ledger info`)?"
@@ -138,3 +144,12 @@ async def _answer(store: Store, each: Appended) -> Answer:
     if judged is None:
         return Answer(*each, "accepted", "", "", number)
     return Answer(*each, judged.verdict, judged.code, judged.detail, number)
+
+
+def actor() -> str:
+    """Who runs this command, as an opaque account id."""
+    try:
+        name = getpass.getuser()
+    except (KeyError, OSError):  # a user without a name, as containers have them; KeyError up to Python 3.12
+        return f"uid-{os.getuid()}"
+    return name if name.isascii() and name.isprintable() and " " not in name else "operator"

@@ -13,12 +13,13 @@ from pathlib import Path
 from secrets import token_bytes
 from typing import NamedTuple
 
-from consumers.render import tasks
+from consumers.reading.slices import Slice, decode_slice, read_slice, write_slice
 from consumers.work.processes import WORTH_READING, Processes
 from consumers.work.progress import READING, WHOLE, Report, nobody
 from consumers.work.workers import Workers
 from ledger.logs import Log, LogConflictError
-from projections.log.prefix import Extension, Prefix, Reading, read_records
+from projections.log.prefix import Extension, Prefix
+from projections.log.reading import Reading, read_records
 from projections.roles.authority import UpgradeNeededError
 
 KEPT_BYTES = 16 * 2**20
@@ -26,19 +27,6 @@ KEPT_BYTES = 16 * 2**20
 
 _LOOK_AFTER = 1_000
 """After so many records, the log is asked how many more there are."""
-
-SLICE_BYTES = 16 * 2**20
-"""How much of the log is one task: enough that a partition gets a block worth writing."""
-
-
-async def read_slice(log: Log, start: int) -> list[bytes | None]:
-    """As many records as are one task; none at the end of the log."""
-    values: list[bytes | None] = []
-    length = 0
-    while length < SLICE_BYTES and (more := await log.read(start + len(values))):
-        values.extend(more)
-        length += sum(len(value) for value in more if value is not None)
-    return values
 
 
 class _Slice(NamedTuple):
@@ -48,7 +36,7 @@ class _Slice(NamedTuple):
 
     before: Prefix
     after: Prefix
-    content: tuple[Extension, Reading] | tasks.Slice
+    content: tuple[Extension, Reading] | Slice
     length: int = 0
 
 
@@ -132,7 +120,7 @@ class Tail:
 
     def has_in_memory(self, size: int) -> bool:
         """Whether the events from the position up to a size are all in memory."""
-        return not any(isinstance(each.content, tasks.Slice) for each in self._slices if each.before.size < size)
+        return not any(isinstance(each.content, Slice) for each in self._slices if each.before.size < size)
 
     async def files(self, size: int) -> list[Path]:
         """Files that have the events from the position up to a size (`consumers.render.tasks`); what else they have
@@ -143,7 +131,7 @@ class Tail:
             if piece.before.size >= size:
                 break
             file = piece.content
-            if not isinstance(file, tasks.Slice):
+            if not isinstance(file, Slice):
                 file = await self._write(file[1])
                 self._slices[place] = piece._replace(content=file, length=0)
                 self._kept_bytes -= piece.length
@@ -159,7 +147,7 @@ class Tail:
         self._slices = self._slices[len(passed) :]
         for piece in passed:
             self._kept_bytes -= piece.length
-            if isinstance(piece.content, tasks.Slice):
+            if isinstance(piece.content, Slice):
                 (self._folder / piece.content.name).unlink(missing_ok=True)
 
     async def _read_slice(self, wanted: int | None = None) -> bool:
@@ -191,15 +179,15 @@ class Tail:
         """Read to the end of the log, which is about so far, on all cores."""
         first = self._end.size
 
-        async def reading() -> AsyncIterator[Callable[[], tasks.Slice]]:
+        async def reading() -> AsyncIterator[Callable[[], Slice]]:
             start = self._end.size
             while values := await read_slice(self._log, start):
                 self._written += 1
-                yield partial(tasks.read_slice, folder, self._salt, self._written, start, values)
+                yield partial(decode_slice, folder, self._salt, self._written, start, values)
                 start += len(values)
 
-        async with aclosing(processes.in_order(reading())) as slices:
-            async for file in slices:
+        async with aclosing(processes.in_order(reading())) as files:
+            async for file in files:
                 before = self._end
                 glance = await self._workers.run(file.glance, folder)
                 self._end, _ = await self._workers.run(before.advance, glance)
@@ -209,7 +197,7 @@ class Tail:
     async def _advance(self, at: Prefix, size: int, *, routed: bool = True) -> tuple[Prefix, Extension]:
         """From a prefix to the end of the slice that holds the next record, or to a size if that comes first."""
         piece = self._slices[bisect_right(self._slices, at.size, key=lambda piece: piece.before.size) - 1]
-        if isinstance(piece.content, tasks.Slice):
+        if isinstance(piece.content, Slice):
             reading = await self._workers.run(self._read, piece.content, routed=routed)
         else:
             extension, reading = piece.content
@@ -219,11 +207,11 @@ class Tail:
 
     # --- on disk -------------------------------------------------------------------------------------------------
 
-    async def _write(self, reading: Reading) -> tasks.Slice:
+    async def _write(self, reading: Reading) -> Slice:
         self._written += 1
-        return await self._workers.run(tasks.write_slice, self._folder, self._salt, self._written, reading)
+        return await self._workers.run(write_slice, self._folder, self._salt, self._written, reading)
 
-    def _read(self, file: tasks.Slice, *, routed: bool) -> Reading:
+    def _read(self, file: Slice, *, routed: bool) -> Reading:
         if self._recent is not None and self._recent.start == file.start:
             return self._recent
         reading = file.whole(self._folder, routed=routed)

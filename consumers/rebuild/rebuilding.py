@@ -15,14 +15,13 @@ from typing import NamedTuple
 
 import structlog
 
-from consumers.cli.shared import No
 from consumers.context import Context
 from consumers.follow.follower import Follower
 from consumers.rebuild.replay import replay
 from consumers.render.edition import DivergenceError
 from consumers.render.outlets import PublicOutlet
 from consumers.render.taking import take_file
-from consumers.verify.comparing import published_files
+from consumers.state.published import published_files
 from consumers.work.processes import WORTH_READING
 from consumers.work.spill import SpillError
 from consumers.work.workers import ThreadWorkers, Workers
@@ -30,6 +29,7 @@ from ledger.disk.files import StorageError
 from ledger.logs import Logs
 from ledger.state.store import Store
 from ledger.storage.directory import DirectoryStorage
+from schemas.errors import InUseError, NegativeAnswerError
 from schemas.fields import is_instant
 from schemas.publications import Claim
 
@@ -105,7 +105,7 @@ async def rebuild(
         report: is told how much is done, of how much.
 
     Raises:
-        No: there is no such publication.
+        NegativeAnswerError: there is no such publication.
         StorageError: the folder is not empty, or somebody is rebuilding it.
         DivergenceError, LogError …: as a follower.
     """
@@ -122,7 +122,7 @@ async def rebuild(
                 rebuilt = await _step(logs, workers, folder / "steps", order)
             tree, result = rebuilt
             if result.number == 0 or at.number not in {None, result.number}:
-                raise No(_no_such(at, result.number))
+                raise NegativeAnswerError(_no_such(at, result.number))
             await asyncio.to_thread(tree.replace, target)
         finally:
             await logs.close()
@@ -144,7 +144,7 @@ def _working_beside(target: Path) -> Iterator[Path]:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            raise StorageError(f"another process is rebuilding into {target}") from error
+            raise InUseError(f"another process is rebuilding into {target}: wait until it is done") from error
         try:
             yield folder
         except (asyncio.CancelledError, KeyboardInterrupt):
@@ -171,7 +171,7 @@ async def _replay(logs: Logs, workers: Workers, folder: Path, order: _Order) -> 
             return None
         except SpillError as error:
             if attempt == 2:
-                raise StorageError(f"{error}: is the disk faulty?") from error
+                raise
             log.warning("what an earlier rebuild left cannot be used; beginning anew", why=str(error))
         else:
             if done is None:

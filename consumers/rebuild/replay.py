@@ -27,12 +27,12 @@ import msgspec
 
 from consumers.reading.publications import ChainReader, ReaderState, ValidPublication
 from consumers.reading.runs import Run, collect
-from consumers.reading.tail import read_slice
+from consumers.reading.slices import EVENT_PARTS, Slice, decode_slice, read_slice
 from consumers.render import tasks
 from consumers.render.carriers import bin_parts
 from consumers.render.edition import DivergenceError, Edition
 from consumers.render.sealing import SNAPSHOT, CheckingSealer
-from consumers.render.tasks import EVENT_PARTS, Batch, FoldedPart, SealedPart, Slice, count_shares, share
+from consumers.render.tasks import Batch, FoldedPart, SealedPart, count_shares, share
 from consumers.work.processes import Processes, Tasks
 from consumers.work.progress import FOLDING, READING, SEALING, WHOLE, Report
 from consumers.work.spill import Block, SpillError, append_block, read_blocks
@@ -42,7 +42,9 @@ from ledger.logs import Log, Logs
 from projections import publications as chain
 from projections.index.project_list import Listing, ProjectList
 from projections.log.merkle import record_digest
-from projections.log.prefix import Prefix, Reading
+from projections.log.prefix import Prefix
+from projections.log.reading import Reading
+from projections.metadata.paths import TIMESTAMP, metadata_path
 from projections.metadata.repository import RoleEntry, SnapshotTable
 from projections.roles.documents import Document
 from schemas.publications import Claim
@@ -207,7 +209,7 @@ async def _read(phases: _Phases, events: Log) -> list[Slice]:
     async def reading() -> AsyncIterator[Callable[[], Slice]]:
         start, number = (known[-1].end, len(known)) if known else (0, 0)
         while values := await read_slice(events, start):
-            yield partial(tasks.read_slice, plan.folder / "events", plan.salt, number, start, values)
+            yield partial(decode_slice, plan.folder / "events", plan.salt, number, start, values)
             start += len(values)
             number += 1
 
@@ -401,13 +403,13 @@ class _Rendering:
             raise DivergenceError("the snapshot has another length than the publication says")
         timestamp = self._last.timestamp()
         files = {
-            f"{self._claim.number}.snapshot.json": snapshot,
-            f"{self._claim.number}.timestamp.json": timestamp,
-            "timestamp.json": timestamp,
+            metadata_path("snapshot", self._claim.number): snapshot,
+            metadata_path("timestamp", self._claim.number): timestamp,
+            TIMESTAMP: timestamp,
         }
         for index, document in self._prefixes.documents:
             if index < self._claim.size:
-                files[f"{document.version}.{document.role}.json"] = document.file
-        for name, data in files.items():
-            self._tree.put(f"metadata/{name}", data)
+                files[metadata_path(document.role, document.version)] = document.file
+        for path, data in files.items():
+            self._tree.put(path, data)
         return len(files)

@@ -5,30 +5,17 @@ A state has no targets of its own: those of a bin stand in its last file, which 
 
 from collections.abc import Iterable, Mapping, Sequence
 from hashlib import sha256
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 from consumers.reading.runs import Stamp
 from consumers.render.edition import Choice
-from ledger.state.kept_files import KeptFiles
-from ledger.state.store import kept_name
-from projections.metadata.bins import Layout, Piece, Rendered, StoredBin, TargetChange, fold_bin
-from projections.metadata.repository import RoleEntry, bin_payload, bin_targets, metadata_path
-
-
-class Sealer(Protocol):
-    """Turns payloads into metadata files."""
-
-    @property
-    def packed(self) -> dict[str, tuple[str, ...]]:
-        """The signatures that it made, by role name, as a publication holds them."""
-
-    def seal(self, name: str, payload: bytes) -> bytes:
-        """The file of a bin or of `snapshot`: the payload with its signatures.
-
-        Raises:
-            DivergenceError: the log has no such signatures, or others.
-            SignerError: a key does not sign.
-        """
+from consumers.render.sealing import BinSealer
+from consumers.state.kept_bins import LastBins
+from projections.metadata.bins import Entries, Piece, StoredBin, fold_bin
+from projections.metadata.paths import metadata_path
+from projections.metadata.repository import RoleEntry, bin_payload
+from projections.metadata.targets import TargetChange
+from projections.roles.layout import Layout
 
 
 class SealedBin(NamedTuple):
@@ -42,54 +29,6 @@ class SealedBin(NamedTuple):
     def path(self) -> str:
         """Where it is served."""
         return metadata_path(self.name, self.entry.version)
-
-
-class KeptBin(NamedTuple):
-    """What a state remembers of a bin: what a snapshot says of it, and the mark of its file if that is kept."""
-
-    entry: RoleEntry
-    mark: bytes = b""
-
-
-class LastBins(NamedTuple):
-    """The last files of bins, as a state keeps them: under which layout, and what each is. No layout: there is none."""
-
-    kept: KeptFiles
-    layout: Layout | None
-    entries: Mapping[str, RoleEntry]
-
-    def of(self, bins: Iterable[int]) -> "LastBins":
-        """As far as it concerns some bins."""
-        if self.layout is None:
-            return self
-        return self._replace(entries={name: self.entries[name] for name in self.names(bins)})
-
-    def prefetch(self, bins: Iterable[int]) -> None:
-        """Let the disk begin to read some."""
-        self.kept.prefetch(kept_name(name, entry.version) for name, entry in self.of(bins).entries.items())
-
-    def names(self, bins: Iterable[int]) -> list[str]:
-        """The names of those among some bins that there are."""
-        return [] if self.layout is None else [name for name in map(self.layout.name, bins) if name in self.entries]
-
-    def targets(self, index: int, marks: Mapping[str, bytes]) -> Rendered:
-        """The rendered targets of a bin, given the marks of files by role name (`Store.load_marks`).
-
-        Raises:
-            StateDamagedError: its file is not what was written. A signer would sign what follows from it.
-        """
-        name = "" if self.layout is None else self.layout.name(index)
-        entry = self.entries.get(name)
-        if entry is None:
-            return Rendered()
-        return bin_targets(self.kept.read(kept_name(name, entry.version), marks.get(name, b"")))
-
-    def keep(self, sealed: SealedBin) -> tuple[str, KeptBin]:
-        """Put a bin's next file beside them, and mark it; gives its path, too. It counts when the store is told
-        (`Store.keep`).
-        """
-        path = self.kept.put(kept_name(sealed.name, sealed.entry.version), sealed.file)
-        return path, KeptBin(sealed.entry, self.kept.mark(sealed.file))
 
 
 class Unsealed(NamedTuple):
@@ -117,7 +56,7 @@ def read_bins(
 ) -> list[StoredBin]:
     """What is known of bins, given the headers and marks that are stored. Raises as `LastBins.targets`."""
     return [
-        StoredBin(headers.get(layout.key(index), b""), Rendered() if last is None else last.targets(index, marks))
+        StoredBin(headers.get(layout.key(index), b""), Entries() if last is None else last.targets(index, marks))
         for index in indices
     ]
 
@@ -146,7 +85,7 @@ def fold_bins(
     return headers, unsealed
 
 
-def seal_bin(sealer: Sealer, unsealed: Unsealed) -> SealedBin:
+def seal_bin(sealer: BinSealer, unsealed: Unsealed) -> SealedBin:
     """Seal a bin. Raises as the sealer does."""
     name, stamp, targets = unsealed
     file = sealer.seal(name, bin_payload(targets, stamp.number, stamp.expires))

@@ -9,14 +9,16 @@ from functools import partial
 from heapq import heappop, heappush
 from typing import Protocol
 
+from consumers.reading.slices import EVENT_PARTS
 from consumers.render import tasks
-from consumers.render.bin_steps import Sealer
 from consumers.render.edition import Choice
-from consumers.render.tasks import EVENT_PARTS, Batch, FoldedPart, SealedPart, by_key, count_shares, share
+from consumers.render.sealing import BinSealer
+from consumers.render.tasks import Batch, FoldedPart, SealedPart, by_key, count_shares, share
 from consumers.work.processes import count_cores
 from consumers.work.spill import count_partitions
-from projections.log.prefix import Routed
-from projections.metadata.bins import Layout, TargetChange
+from projections.log.reading import Routed
+from projections.metadata.targets import TargetChange
+from projections.roles.layout import Layout
 
 _BINS_PER_TASK = 64
 _LEAST_BINS_PER_TASK = 8
@@ -49,7 +51,7 @@ class Carrier(Protocol):
         changes them is known.
         """
 
-    def sealing(self, batch: Batch, group: int, bins: Sequence[int], sealer: Sealer) -> Callable[[], SealedPart]:
+    def sealing(self, batch: Batch, group: int, bins: Sequence[int], sealer: BinSealer) -> Callable[[], SealedPart]:
         """The task that seals one of these groups."""
 
 
@@ -89,7 +91,7 @@ class Files:
         """Neighbouring bins, whether anything changes them or not."""
         return [self._layout.bins_of(part, self._parts) for part in range(self._parts)]
 
-    def sealing(self, batch: Batch, group: int, _bins: Sequence[int], sealer: Sealer) -> Callable[[], SealedPart]:
+    def sealing(self, batch: Batch, group: int, _bins: Sequence[int], sealer: BinSealer) -> Callable[[], SealedPart]:
         """The task that seals one of these groups."""
         return partial(tasks.seal_bins, batch, group, self._names, sealer)
 
@@ -133,7 +135,7 @@ class Sent:
         size = _in_a_task(len(visited), _LEAST_BINS_PER_TASK, _BINS_PER_TASK)
         return [visited[start : start + size] for start in range(0, len(visited), size)]
 
-    def sealing(self, batch: Batch, group: int, bins: Sequence[int], sealer: Sealer) -> Callable[[], SealedPart]:
+    def sealing(self, batch: Batch, group: int, bins: Sequence[int], sealer: BinSealer) -> Callable[[], SealedPart]:
         """The task that seals one of these groups."""
         if self._are_many:
             return self._files.sealing(batch, group, bins, sealer)

@@ -5,13 +5,14 @@ from typing import NamedTuple
 
 from consumers.reading.runs import Stamp
 from projections.log.prefix import Prefix
-from projections.metadata.bins import Layout
 from projections.metadata.repository import expires_at, signs_all_bins
 from projections.roles.authority import Authority
+from projections.roles.layout import Layout
+from schemas.errors import DisagreementError
 from schemas.publications import Claim
 
 
-class DivergenceError(Exception):
+class DivergenceError(DisagreementError):
     """A valid publication is not what its events make: whoever signed it did not follow the rules."""
 
 

@@ -11,16 +11,14 @@ from typing import NamedTuple, Protocol
 
 import structlog
 
-from consumers.render import tasks
-from consumers.render.rounds.serial import Sink
+from consumers.render.sinks import RemoteSink, Sink
 from ledger.logs import LogConflictError
-from ledger.storage.directory import Stager, Storage
-from projections.metadata.repository import metadata_path
+from ledger.storage import Stager, Storage
+from projections.metadata.paths import TIMESTAMP, MetadataPlace, TargetPlace, metadata_path, read_path
 from projections.roles.documents import Document
 
 log = structlog.get_logger()
 
-TIMESTAMP = "metadata/timestamp.json"
 MAX_VERSION = 2**53
 """A higher version is served by nobody honest. It is read as this one, which no log reaches."""
 
@@ -36,7 +34,7 @@ class Outlet(Sink, Protocol):
 
 
 class Nowhere:
-    """What processes put is not written. Contract: `consumers.render.tasks.Sink`."""
+    """What processes put is not written. Contract: `RemoteSink`."""
 
     def put(self, _path: str, _data: bytes, _copy_of: str | None = None) -> str:
         """Nothing."""
@@ -49,7 +47,7 @@ class Nowhere:
 class NoOutlet:
     """Nothing is written."""
 
-    def remote(self) -> tasks.Sink:
+    def remote(self) -> RemoteSink:
         """Nothing is written there either."""
         return Nowhere()
 
@@ -168,17 +166,16 @@ class PublicOutlet:
 
         What is damaged is replaced. What is new has a version above those up to which nothing becomes visible.
         """
-        folder, _, name = path.rpartition("/")
-        if folder != "metadata":
+        place = read_path(path)
+        if not isinstance(place, MetadataPlace) or place.version is None:
             return False
         if is_new is None:
-            is_new = int(name.partition(".")[0]) > self._kept_up_to
+            is_new = place.version > self._kept_up_to
         found = self._storage.read(path)
         differs = found is not None and sha256(found).hexdigest() != digest
         stays = not is_new if found is None else differs and served_version(found) > 0
         # Of a role, the last version counts; of root, all do.
-        role = name if name.endswith(".root.json") else name.partition(".")[2]
-        self._edition.kept[role] = path if stays else ""
+        self._edition.kept[path if place.is_root else place.role] = path if stays else ""
         return stays
 
     def _refuse_kept(self) -> None:
@@ -238,7 +235,8 @@ class FileListOutlet:
 
     def show(self, path: str, source: str | None) -> None:
         """List a plain page: its digest is in the name of the file that it shows."""
-        self._edition[path] = "" if source is None else source.rpartition("/")[2].partition(".")[0]
+        shown = None if source is None else read_path(source)
+        self._edition[path] = (shown.sha256 or "") if isinstance(shown, TargetPlace) else ""
 
     def put_document(self, document: Document) -> None:
         """List an offline role's file."""

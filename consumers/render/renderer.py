@@ -12,11 +12,14 @@ from pathlib import Path
 from typing import NamedTuple
 
 from consumers.reading.tail import Tail
-from consumers.render.bin_steps import KeptBin, LastBins
 from consumers.render.edition import Edition
+from consumers.render.rounds.job import Job, Rounds
 from consumers.render.rounds.parallel import BulkRounds
-from consumers.render.rounds.serial import Job, OneProcess, Rounds, Sealer, Sink
-from consumers.state import records as state
+from consumers.render.rounds.serial import OneProcess
+from consumers.render.sealing import Sealer
+from consumers.render.sinks import Sink
+from consumers.state import records
+from consumers.state.kept_bins import KeptBin, LastBins
 from consumers.state.kept_pages import KEPT_FROM_BYTES, KeptPages
 from consumers.work.progress import Report, nobody
 from consumers.work.stopwatch import Stopwatch
@@ -25,10 +28,11 @@ from ledger.state.store import Store, kept_name
 from projections.index import project_list
 from projections.index.chunks import Aggregate
 from projections.index.project_list import Listing, ProjectList
-from projections.metadata.repository import RoleEntry, SnapshotTable, metadata_path
+from projections.metadata.paths import metadata_path
+from projections.metadata.repository import RoleEntry, SnapshotTable
 
 
-class Rendered(NamedTuple):
+class RenderedPublication(NamedTuple):
     """What was rendered: the names of the bins that were sealed, in order, their entries, and the snapshot's file. What
     of it is to be stored is still being saved.
     """
@@ -59,7 +63,7 @@ class Renderer:
         self._table = table
         self._spill = spill
 
-    async def render(self, edition: Edition, tail: Tail, sealer: Sealer, sink: Sink) -> Rendered:
+    async def render(self, edition: Edition, tail: Tail, sealer: Sealer, sink: Sink) -> RenderedPublication:
         """Fold an edition's events and render what they change.
 
         Raises:
@@ -87,11 +91,11 @@ class Renderer:
             await saving.stop()
             raise
         self._stopwatch.lap("snapshot")
-        return Rendered(list(entries), entries, snapshot, saving)
+        return RenderedPublication(list(entries), entries, snapshot, saving)
 
     async def _save(self, rounds: Rounds, bins: Mapping[str, KeptBin], retired: Mapping[str, RoleEntry]) -> None:
         await rounds.save()
-        await state.save_roles(self._store, {**bins, **{name: KeptBin(entry) for name, entry in retired.items()}})
+        await records.save_roles(self._store, {**bins, **{name: KeptBin(entry) for name, entry in retired.items()}})
 
     def _rounds(self, edition: Edition, tail: Tail, sealer: Sealer, sink: Sink) -> Rounds:
         was = edition.before.authority
@@ -120,17 +124,17 @@ class Renderer:
         names = sorted({each.name for each in listings})
         projects = ProjectList(
             dict(await store.load_headers([project_list.KEY])).get(project_list.KEY, b""),
-            await state.load_waiting(store, names),
+            await records.load_waiting(store, names),
         )
         projects.follow([(claim, authority.settings) for claim, authority in edition.claims], listings)
         stored, waited = Aggregate(project_list.KEY), dict[str, bool]()
         if projects.is_rendered:
-            found = await state.load_aggregates(store, [project_list.KEY])
+            found = await records.load_aggregates(store, [project_list.KEY])
             stored = found.states.get(project_list.KEY, stored)
-            waited = await state.load_waiting(store)
+            waited = await records.load_waiting(store)
         change, pages, changes = await self._workers.run(projects.finish, stored.chunks, waited)
-        await state.save_waiting(store, projects.left, is_rendered=projects.is_rendered)
-        await state.save_rows(store, state.rows_of([change]))
+        await records.save_waiting(store, projects.left, is_rendered=projects.is_rendered)
+        await records.save_rows(store, records.rows_of([change]))
         await rounds.add(pages, changes)
 
     async def _retire(self, edition: Edition) -> dict[str, RoleEntry]:
@@ -139,7 +143,7 @@ class Renderer:
         was = edition.before.authority
         retired = {}
         if was is not None and (was.layout.bits, was.layout.prefix) != (layout.bits, layout.prefix):
-            stored = await state.load_roles(self._store)
+            stored = await records.load_roles(self._store)
             retired = {name: RoleEntry(entry.version, entry.expires, 0, entry.sha256) for name, entry in stored.items()}
         # Between several claims bins may have come and gone.
         for name, stamp in (edition.stamps or {}).items():

@@ -10,6 +10,7 @@ the timestamp of every publication are checked, and bins by whoever follows.
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache, cached_property
 from pathlib import Path
+from typing import Protocol
 
 from securesystemslib.signer import Signer
 
@@ -23,6 +24,29 @@ SNAPSHOT = "snapshot"
 
 Seals = Mapping[str, tuple[str, Sequence[str]]]
 """By role name: the SHA-256 of the file and its signatures, both as a publication holds them."""
+
+
+class BinSealer(Protocol):
+    """Turns payloads into metadata files."""
+
+    @property
+    def packed(self) -> dict[str, tuple[str, ...]]:
+        """The signatures that it made, by role name, as a publication holds them."""
+
+    def seal(self, name: str, payload: bytes) -> bytes:
+        """The file of a bin or of `snapshot`: the payload with its signatures.
+
+        Raises:
+            DivergenceError: the log has no such signatures, or others.
+            SignerError: a key does not sign.
+        """
+
+
+class Sealer(BinSealer, Protocol):
+    """Turns payloads into metadata files. Called from several threads."""
+
+    def remote(self, names: Iterable[str]) -> BinSealer | None:
+        """What other processes seal these bins with; None: with nothing, they are for this one."""
 
 
 class SigningSealer:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from ledger.storage.directory import DirectoryStorage
 from projections.index.pages import FileFacts
-from projections.metadata.bins import hashed_path
+from projections.metadata.paths import companion_path, hashed_path, plain_path
 
 
 def take_file(storage: DirectoryStorage, source: Path, facts: FileFacts) -> int:
@@ -15,13 +15,13 @@ def take_file(storage: DirectoryStorage, source: Path, facts: FileFacts) -> int:
         StorageError: it is not what the log says, or cannot be copied.
     """
     hashed = hashed_path(facts.path, facts.sha256)
-    present = next((path for path in (source / hashed, source / f"targets/{facts.path}") if path.exists()), None)
+    present = next((path for path in (source / hashed, source / plain_path(facts.path)) if path.exists()), None)
     if present is None:
         return 0
     storage.copy(present, hashed, facts.sha256)
-    storage.link(f"targets/{facts.path}", hashed)
-    metadata = source / f"targets/{facts.path}.metadata"
-    if facts.core_metadata_sha256 and metadata.exists():
-        storage.copy(metadata, f"targets/{facts.path}.metadata", facts.core_metadata_sha256)
+    storage.link(plain_path(facts.path), hashed)
+    metadata = companion_path(facts.path, "metadata")
+    if facts.core_metadata_sha256 and (source / metadata).exists():
+        storage.copy(source / metadata, metadata, facts.core_metadata_sha256)
         return 3
     return 2

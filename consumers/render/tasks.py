@@ -1,4 +1,4 @@
-"""What processes do with a batch: read slices of the log, fold projects, render bins.
+"""What processes do with a batch: fold projects, render bins; `consumers.reading.slices` decodes the log for them.
 
     slices of the log ──read──▶ events by project ──fold──▶ targets by bin ──seal──▶ metadata
 
@@ -8,40 +8,36 @@ over. Where all events fit into memory, they are sent with the tasks, and target
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from hashlib import blake2b
-from heapq import merge
-from operator import attrgetter
 from pathlib import Path
 from secrets import token_hex
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import msgspec
 
-from consumers.render.bin_steps import KeptBin, LastBins, Sealer, by_bin, fold_bins, read_bins, seal_bin
+from consumers.reading.slices import routed_parts
+from consumers.render.bin_steps import by_bin, fold_bins, read_bins, seal_bin
 from consumers.render.edition import Choice
+from consumers.render.sealing import BinSealer
+from consumers.render.sinks import RemoteSink
 from consumers.render.taking import take_file
+from consumers.state.kept_bins import KeptBin, LastBins
 from consumers.state.kept_pages import KeptPages
 from consumers.state.open_state import open_state
 from consumers.state.records import Rows, rows_of
-from consumers.work.parts import Parts, read_parts, write_parts
-from consumers.work.spill import Block, SpillError, append_block, count_partitions
+from consumers.work.parts import Parts, write_parts
+from consumers.work.spill import Block, append_block, count_partitions
 from ledger.state.store import PageRow
 from ledger.storage.directory import DirectoryStorage
 from projections.index.fold import Folded, Seen, fold_events
 from projections.index.pages import read_facts
 from projections.index.project_list import Listing
-from projections.log.merkle import LEAF_BYTES
 from projections.log.operations import filenames_of
-from projections.log.prefix import Other, Reading, Routed, read_records
-from projections.metadata.bins import Page, TargetChange
+from projections.log.reading import Routed
+from projections.metadata.paths import is_page, plain_path
 from projections.metadata.repository import LENGTH_ABOVE_BYTES
+from projections.metadata.targets import Page, TargetChange
 from projections.outcomes import Judged
-from schemas.events import BaseEvent
 
-EVENT_PARTS = 1024
-"""Into how many parts a slice's events are divided. A task folds one of them, or some."""
-
-_LEAVES, _OTHERS = EVENT_PARTS, EVENT_PARTS + 1
 _PROJECTS_AT_ONCE = 128
 _BINS_AT_ONCE = 16
 SENT_BYTES = 2**20
@@ -49,84 +45,10 @@ SENT_BYTES = 2**20
 file.
 """
 
-_events = Parts(Routed)
 _targets = Parts(TargetChange)
 _decode_events = msgspec.msgpack.Decoder(list[Routed]).decode
 _decode_targets = msgspec.msgpack.Decoder(list[TargetChange]).decode
-_decode_others = msgspec.msgpack.Decoder(list[Other]).decode
 _encode = msgspec.msgpack.Encoder().encode
-
-
-class Sink(Protocol):
-    """Where a process writes."""
-
-    def put(self, path: str, data: bytes, copy_of: str | None = None) -> str:
-        """Write an immutable file, which may be a second name of another; gives what whoever shares out the work needs
-        to find it.
-        """
-
-    def show(self, path: str, source: str) -> None:
-        """A plain page shows this immutable file, if they are where they belong already."""
-
-
-# --- reading ---------------------------------------------------------------------------------------------------------
-
-
-class Slice(NamedTuple):
-    """A slice of the log that was read into a file; `others` are the records that the prefix judges, without those that
-    nothing follows from.
-    """
-
-    task: int
-    start: int
-    end: int
-    name: str
-    last_digest: str
-    others: list[Other]
-
-    def glance(self, folder: Path) -> Reading:
-        """What the prefix needs of it."""
-        return Reading(self.start, self._leaves(folder), [], self.others, self.last_digest)
-
-    def whole(self, folder: Path, *, routed: bool = True) -> Reading:
-        """All of it, with the events for aggregates or without."""
-        others = [
-            other for data in read_parts(folder / self.name, _OTHERS, _OTHERS + 1) for other in _decode_others(data)
-        ]
-        parts = [_events.read([folder / self.name], part, part + 1) for part in range(EVENT_PARTS)] if routed else []
-        items = list(merge(*parts, key=attrgetter("index")))
-        return Reading(self.start, self._leaves(folder), items, others, self.last_digest)
-
-    def _leaves(self, folder: Path) -> bytes:
-        leaves = b"".join(read_parts(folder / self.name, _LEAVES, _LEAVES + 1))
-        if len(leaves) != LEAF_BYTES * (self.end - self.start):
-            raise SpillError(f"{folder / self.name} is not whole")
-        return leaves
-
-
-def read_slice(folder: Path, salt: bytes, task: int, first: int, values: Sequence[bytes | None]) -> Slice:
-    """Decode a slice of the log into a file in a folder."""
-    return write_slice(folder, salt, task, read_records(first, values))
-
-
-def write_slice(folder: Path, salt: bytes, task: int, reading: Reading) -> Slice:
-    """Write what records said.
-
-    Args:
-        folder: where to.
-        salt: decides which aggregates share a part: nobody shall be able to choose names that all fall into one.
-        task: the number of the slice.
-        reading: what its records said.
-    """
-    items: dict[int, list[Routed]] = {}
-    for item in reading.routed:
-        digest = blake2b(item.key.encode(), digest_size=4, key=salt).digest()
-        items.setdefault(int.from_bytes(digest, "big") % EVENT_PARTS, []).append(item)
-    name = f"{task}.{token_hex(8)}"
-    parts = _events.encode(items) | {_LEAVES: reading.leaves, _OTHERS: _encode(reading.others)}
-    write_parts(folder / name, parts, _OTHERS + 1)
-    others = [other for other in reading.others if isinstance(other.event, BaseEvent) or other.index == 0]
-    return Slice(task, reading.start, reading.end, name, reading.last_digest, others)
 
 
 def count_shares(events: int) -> int:
@@ -157,7 +79,7 @@ class Batch(NamedTuple):
     folder: Path
     choice: Choice
     html: bool
-    sink: Sink
+    sink: RemoteSink
     bin_parts: int
     slices: Sequence[Path] = ()
     first: int = 0
@@ -216,7 +138,7 @@ class FoldedPart(NamedTuple):
 
 def fold_projects(batch: Batch, task: int, parts: range) -> FoldedPart:
     """Fold the projects and facts of some parts: write their pages, and their targets by bins."""
-    read = _events.read(batch.slices, parts.start, parts.stop)
+    read = routed_parts.read(batch.slices, parts.start, parts.stop)
     done, targets = _fold(batch, task, [item for item in read if batch.first <= item.index < batch.end])
     return done._replace(name=write_targets(batch, str(task), targets))
 
@@ -299,20 +221,16 @@ def needed_files(items: Sequence[Routed], *, html: bool) -> dict[str, set[str]]:
 
 def hidden_pages(changes: Iterable[TargetChange]) -> list[str]:
     """Pages that are gone."""
-    return [
-        change.path
-        for change in changes
-        if change.entry is None and change.act == "set" and change.path.startswith("simple/")
-    ]
+    return [change.path for change in changes if change.entry is None and change.act == "set" and is_page(change.path)]
 
 
-def put_page(sink: Sink, page: Page, pages: KeptPages | None = None, row: PageRow | None = None) -> PutPage:
+def put_page(sink: RemoteSink, page: Page, pages: KeptPages | None = None, row: PageRow | None = None) -> PutPage:
     """Write a page under its consistent-snapshot name, and show it under its plain one; one with a row also for the
     state.
     """
     copy = None if pages is None or row is None else pages.put(row, page)
     token = sink.put(page.hashed_path, page.data, copy)
-    sink.show(f"targets/{page.path}", page.hashed_path)
+    sink.show(plain_path(page.path), page.hashed_path)
     return PutPage(page.path, len(page.data), page.sha256, token)
 
 
@@ -387,7 +305,7 @@ class SealedPart(NamedTuple):
     stuffed: dict[str, bytes]
 
 
-def seal_bins(batch: Batch, task: int, names: Sequence[str], sealer: Sealer) -> SealedPart:
+def seal_bins(batch: Batch, task: int, names: Sequence[str], sealer: BinSealer) -> SealedPart:
     """Render the bins of one group; sign them or check what the log says of them, and write their files.
 
     Args:
@@ -407,14 +325,14 @@ def seal_bins(batch: Batch, task: int, names: Sequence[str], sealer: Sealer) -> 
     return _seal(batch, task, visited, changes, sealer)
 
 
-def seal_sent(batch: Batch, task: int, targets: Mapping[int, Sequence[bytes]], sealer: Sealer) -> SealedPart:
+def seal_sent(batch: Batch, task: int, targets: Mapping[int, Sequence[bytes]], sealer: BinSealer) -> SealedPart:
     """As `seal_bins`, for bins whose changes of targets were sent, as `pack_targets` gives them."""
     changes = {index: unpack_targets(some) for index, some in targets.items()}
     return _seal(batch, task, sorted(targets), changes, sealer)
 
 
 def _seal(
-    batch: Batch, task: int, visited: Sequence[int], changes: Mapping[int, Sequence[TargetChange]], sealer: Sealer
+    batch: Batch, task: int, visited: Sequence[int], changes: Mapping[int, Sequence[TargetChange]], sealer: BinSealer
 ) -> SealedPart:
     layout = batch.choice.layout
     done = SealedPart(task, [], {}, {}, {}, {})
@@ -428,7 +346,9 @@ def _seal(
         folded, unsealed = fold_bins(batch.choice, group, read_bins(batch.last, layout, group, headers, marks), changes)
         for each in unsealed:
             sealed = seal_bin(sealer, each)
-            path, kept = (None, KeptBin(sealed.entry)) if batch.last is None else batch.last.keep(sealed)
+            path, kept = None, KeptBin(sealed.entry)
+            if batch.last is not None:
+                path, kept = batch.last.keep(sealed.name, sealed.entry, sealed.file)
             done.bins[sealed.name] = kept
             done.tokens[each.name] = batch.sink.put(sealed.path, sealed.file, path)
             if sealed.entry.length > LENGTH_ABOVE_BYTES:

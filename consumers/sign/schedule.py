@@ -12,6 +12,7 @@ from projections.log.prefix import Prefix
 from projections.metadata.repository import RoleEntry
 from projections.publications import Head
 from projections.roles.authority import Authority
+from schemas.errors import LedgerError
 from schemas.publications import Claim
 
 CLOCK_TOLERANCE = timedelta(seconds=60)
@@ -22,7 +23,7 @@ RENEWALS = 64
 LEAST_RENEWED = 16
 
 
-class ClockError(Exception):
+class ClockError(LedgerError):
     """The clock and the log do not fit; a person must say which is right."""
 
 

@@ -14,16 +14,16 @@ from securesystemslib.signer import Signer as KeySigner
 from consumers.follow.follower import Follower, Proposal
 from consumers.follow.served import check_not_ahead
 from consumers.render.edition import Edition
-from consumers.render.outlets import TIMESTAMP
-from consumers.render.renderer import Rendered
+from consumers.render.renderer import RenderedPublication
 from consumers.render.sealing import SNAPSHOT, SigningSealer
 from consumers.sign.schedule import Due, Schedule
 from consumers.work.workers import Workers
 from ledger.clock import Clock, to_instant
-from ledger.keys.keyring import Keyring, SignerError
+from ledger.keys.keyring import Keyring, MissingKeyError, SignerError
 from ledger.logs import Log
 from projections import publications as chain
 from projections.log.prefix import Prefix
+from projections.metadata.paths import TIMESTAMP
 from projections.metadata.repository import pack_digest, pack_sha256, timestamp_payload
 from projections.publications import OpenClaim
 from projections.roles.authority import Authority
@@ -227,9 +227,10 @@ class Signer:
         signers = self._keyring.find(authority.online.keys)
         if len(signers) < authority.online.threshold:
             wanted = ", ".join(f"{keyid[:16]}…" for keyid in authority.online.keyids)
-            raise SignerError(
-                f"we hold {len(signers)} of the online keys in force ({wanted}) and {authority.online.threshold} must "
-                "sign. Put the key into the keys folder or name it under [signer.uris]"
+            held = f"only {len(signers)}" if signers else "none"
+            raise MissingKeyError(
+                f"{held} of the online keys in force ({wanted}) is in {self._keyring.folder}, and "
+                f"{authority.online.threshold} must sign. Put the key's file there, or name the key in [signer] uris"
             )
         return signers
 
@@ -242,7 +243,7 @@ def _record(signatures: dict[str, str], signed: Claim | Publication) -> Record:
 
 
 def _publication_record(
-    open_claim: OpenClaim, edition: Edition, rendered: Rendered, sealer: SigningSealer, prefix: Prefix
+    open_claim: OpenClaim, edition: Edition, rendered: RenderedPublication, sealer: SigningSealer, prefix: Prefix
 ) -> bytes:
     """Make the record of a publication and judge it as every follower will.
 

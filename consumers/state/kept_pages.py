@@ -5,7 +5,9 @@ from typing import NamedTuple
 
 from ledger.state.kept_files import KeptFiles
 from ledger.state.store import PageRow
-from projections.metadata.bins import Page
+from projections.log.operations import project_key
+from projections.metadata.paths import is_json_page, project_of_page
+from projections.metadata.targets import Page
 
 KEPT_FROM_BYTES = 32 * 2**10
 """A shorter page stands in the state once more: to read it from there is faster than to open a file."""
@@ -24,9 +26,8 @@ class KeptPages(NamedTuple):
         """
         rows = {}
         for page in pages:
-            folder, _, name = page.path.rpartition("/")
-            key = f"project:{folder.removeprefix('simple/')}"
-            if name == "index.json" and (key in filed or len(page.data) >= self.least_bytes):
+            key = project_key(project_of_page(page.path))
+            if is_json_page(page.path) and (key in filed or len(page.data) >= self.least_bytes):
                 file = f"{self.number}.{page.sha256}.page"
                 rows[page.path] = PageRow(key, file, self.kept.mark(page.data), b"")
         return rows

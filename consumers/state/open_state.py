@@ -5,10 +5,10 @@ from multiprocessing.util import Finalize
 from pathlib import Path
 from typing import NamedTuple
 
-from consumers.state import records as state
+from consumers.state import records
 from consumers.state.records import Loaded
 from ledger.state.store import ReadingStore, finish
-from projections.log.prefix import Routed
+from projections.log.reading import Routed
 
 
 class _Opened(NamedTuple):
@@ -50,7 +50,7 @@ class OpenState:
         """Stored aggregates, as `consumers.state.records.load_aggregates`."""
         if self._opened is None:
             return Loaded({}, {})
-        return finish(state.load_aggregates(self._opened.store, keys, filenames))
+        return finish(records.load_aggregates(self._opened.store, keys, filenames))
 
     def headers(self, keys: Sequence[str]) -> Mapping[str, bytes]:
         """Stored headers by key."""
@@ -68,7 +68,7 @@ class OpenState:
         """Digests of remembered events with the ids of these."""
         if self._opened is None:
             return {}
-        return finish(state.load_seen(self._opened.store, items))
+        return finish(records.load_seen(self._opened.store, items))
 
 
 _state = OpenState()

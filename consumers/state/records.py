@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from consumers.render.bin_steps import KeptBin
+from consumers.state.kept_bins import KeptBin
 from ledger.state.errors import StateDamagedError
 from ledger.state.store import ChunkRow, JudgedRow, PageRow, Store
 from projections.index.chunks import Aggregate, Change, Chunk
@@ -16,7 +16,8 @@ from projections.index.fold import Seen
 from projections.index.pages import page_bodies
 from projections.log import prefix as prefixes
 from projections.log.operations import Upload
-from projections.log.prefix import Ceremony, Prefix, Routed
+from projections.log.prefix import AcceptedCeremony, Prefix
+from projections.log.reading import Routed
 from projections.metadata.repository import RoleEntry
 from projections.outcomes import Judged
 
@@ -202,7 +203,7 @@ async def save_judged(store: Store, log: str, judged: Iterable[Judged]) -> None:
     )
 
 
-async def save_ceremonies(store: Store, ceremonies: Iterable[Ceremony]) -> None:
+async def save_ceremonies(store: Store, ceremonies: Iterable[AcceptedCeremony]) -> None:
     """Add the documents of ceremonies."""
     await store.save_ceremonies(
         [

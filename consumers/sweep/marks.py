@@ -9,10 +9,10 @@ from typing import Any, NamedTuple, TypeVar
 from sqlalchemy.exc import DatabaseError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from consumers.cli.shared import No
 from ledger.clock import from_instant
 from ledger.databases import complete, connect, disconnect, execute_many, fetch_all
 from ledger.state.errors import StoreError
+from schemas.errors import InUseError
 
 Value = TypeVar("Value")
 
@@ -44,7 +44,7 @@ class Marks:
     """Remembers. A context, and one transaction: what is not saved is as before, and there is one sweep at a time.
 
     Raises:
-        No: another sweep is at work.
+        InUseError: another sweep is at work.
         StoreError: the file cannot be used.
     """
 
@@ -100,7 +100,7 @@ class Marks:
         except (DatabaseError, sqlite3.Error, UnicodeDecodeError) as error:  # the last when a message is decoded
             cause = error.orig if isinstance(error, DatabaseError) else error
             if getattr(cause, "sqlite_errorcode", 0) & _PRIMARY in _BUSY:
-                raise No("another sweep is at work here: wait until it is done") from error
+                raise InUseError("another sweep is at work here: wait until it is done") from error
             raise StoreError(
                 f"{self._path} cannot be used: {cause}. It only remembers what earlier sweeps found: if it is damaged, "
                 "delete it, and the next sweep looks at every folder"

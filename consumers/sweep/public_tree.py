@@ -7,26 +7,28 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from consumers.cli.shared import No
-from consumers.render.outlets import TIMESTAMP
 from ledger.storage.directory import DirectoryStorage
-from projections.metadata.bins import Layout, hashed_path
-from projections.metadata.repository import metadata_path
+from projections.metadata.paths import METADATA, PAGES, TIMESTAMP, MetadataPlace, hashed_path, metadata_path, read_path
 from projections.roles.authority import read_bins_layout
 from projections.roles.documents import DocumentError
+from projections.roles.layout import Layout
+from schemas.errors import NegativeAnswerError
 
-_PAGES = b"simple/"
+_PAGES = PAGES.encode()
 _TARGETS = b'"targets":{'
 # As `target_entry` and `bin_payload` (`projections.metadata`) render them, sorted by path.
 _ENTRY = re.compile(rb'"([ !#-\[\]-~]+)":\{"hashes":\{"sha256":"([0-9a-f]{64})"\},"length":[0-9]+\}')
 _END = re.compile(
     rb'(?:"[ !#-\[\]-~]+":\{"hashes":\{"sha256":"[0-9a-f]{64}"\},"length":[0-9]+\},?)*\},"version":([0-9]+)\}\}'
 )
-_VERSIONED = re.compile(r"metadata/(0|[1-9][0-9]*)\.([^/]+)\.json")
 _END_BYTES = 8 * 2**10
 
 
-class Served(NamedTuple):
+class UnreadableTreeError(NegativeAnswerError):
+    """What is served cannot be followed from its timestamp."""
+
+
+class ServedTree(NamedTuple):
     """What the served timestamp leads to: the number of its publication, paths of metadata that is no bin, how bins are
     delegated, and their versions by role name.
     """
@@ -41,16 +43,18 @@ class Served(NamedTuple):
         return self.others.union(metadata_path(name, version) for name, version in self.bins.items())
 
 
-def unreadable(path: str) -> No:
+def unreadable(path: str) -> UnreadableTreeError:
     """What is said of a file that is not what it should be."""
-    return No(f"{path} is missing or cannot be read, so nothing is swept: `tuf-ledger verify --served`")
+    return UnreadableTreeError(
+        f"{path} is missing or cannot be read, so nothing is swept: `tuf-ledger verify --served`"
+    )
 
 
-def read_served(storage: DirectoryStorage) -> Served:
+def read_served(storage: DirectoryStorage) -> ServedTree:
     """Follow the timestamp.
 
     Raises:
-        No: something on the way is missing, or not what it should be.
+        UnreadableTreeError: something on the way is missing, or not what it should be.
     """
     path = TIMESTAMP
     try:
@@ -65,7 +69,7 @@ def read_served(storage: DirectoryStorage) -> Served:
         bins = {name: meta[f"{name}.json"]["version"] for name in map(layout.name, range(layout.count))}
     except (KeyError, TypeError, ValueError, DocumentError) as error:
         raise unreadable(path) from error
-    return Served(number, others | {path}, layout, bins)
+    return ServedTree(number, others | {path}, layout, bins)
 
 
 def _read(storage: DirectoryStorage, path: str) -> Any:
@@ -77,7 +81,7 @@ def pages_of(storage: DirectoryStorage, name: str, version: int) -> set[str]:
     """The pages that a bin names, as they are served: the last of its targets, and few, so the rest is not read.
 
     Raises:
-        No: it is missing, or not what we render.
+        UnreadableTreeError: it is missing, or not what we render.
     """
     path = metadata_path(name, version)
     length = _END_BYTES
@@ -102,8 +106,11 @@ def pages_of(storage: DirectoryStorage, name: str, version: int) -> set[str]:
 
 def versioned_metadata(public: Path) -> dict[str, tuple[str, int]]:
     """All metadata that is named by its version, without roots: name and version by path."""
-    found = ((path, _VERSIONED.fullmatch(path)) for path in files_below(public, "metadata"))
-    return {path: (match[2], int(match[1])) for path, match in found if match is not None and match[2] != "root"}
+    return {
+        path: (place.role, place.version)
+        for path in files_below(public, METADATA)
+        if isinstance(place := read_path(path), MetadataPlace) and place.version is not None and not place.is_root
+    }
 
 
 def files_below(public: Path, folder: str) -> Iterator[str]:

@@ -19,21 +19,20 @@ from threading import Event
 from time import sleep
 from typing import NamedTuple
 
-from consumers.cli.shared import No
 from consumers.sweep.marks import Marks, Memory, SweptBin
 from consumers.sweep.public_tree import (
-    Served,
+    ServedTree,
+    UnreadableTreeError,
     files_below,
     pages_of,
     read_served,
     unreadable,
     versioned_metadata,
 )
-from consumers.verify.comparing import is_page
 from ledger.clock import from_instant, to_instant
-from ledger.disk.files import StorageError
+from ledger.disk.files import storage_error
 from ledger.storage.directory import DirectoryStorage
-from projections.metadata.repository import metadata_path
+from projections.metadata.paths import PAGES, TargetPlace, is_hashed_page, metadata_path, plain_path, read_path
 
 BATCH = 100
 """Files that are deleted while publishers wait."""
@@ -61,7 +60,7 @@ class Swept(NamedTuple):
 class _Found(NamedTuple):
     """What is unreachable, and the bins that are served."""
 
-    served: Served
+    served: ServedTree
     unreachable: set[str]
     bins: dict[str, SweptBin]
     whole: bool
@@ -105,7 +104,7 @@ async def sweep(
         report: is told how many bins were read, of how many, and then how many files were deleted.
 
     Raises:
-        No: what is served cannot be followed from its timestamp: nothing is deleted.
+        UnreadableTreeError: what is served cannot be followed from its timestamp: nothing is deleted.
         StorageError: a file cannot be read or deleted.
     """
     stop = Event()
@@ -166,8 +165,8 @@ def _find(public: Path, storage: DirectoryStorage, memory: Memory, whole: bool, 
         bins[name] = SweptBin(version, len(some))
         report(count, len(served.bins))
     unreachable: set[str] = set()
-    for count, path in enumerate(files_below(public, "targets/simple")):
-        if is_page(path) and path not in pages:
+    for count, path in enumerate(files_below(public, plain_path(PAGES).rstrip("/"))):
+        if is_hashed_page(path) and path not in pages:
             unreachable.add(path)
         if count % _WALKED_AT_ONCE == 0:
             report(len(bins), len(bins))
@@ -175,7 +174,7 @@ def _find(public: Path, storage: DirectoryStorage, memory: Memory, whole: bool, 
 
 
 def _changes(
-    storage: DirectoryStorage, served: Served, old: Mapping[str, tuple[str, int]], memory: Memory, report: Report
+    storage: DirectoryStorage, served: ServedTree, old: Mapping[str, tuple[str, int]], memory: Memory, report: Report
 ) -> tuple[set[str], dict[str, SweptBin]] | None:
     """The pages that are unreachable, and the bins that are served, going by what the last sweep found; None: that is
     not enough.
@@ -189,7 +188,7 @@ def _changes(
     """
     if memory.bins.keys() != served.bins.keys():
         return None
-    unreachable = {path for path in memory.since if is_page(path)}
+    unreachable = {path for path in memory.since if is_hashed_page(path)}
     changed = {name for name, version in served.bins.items() if memory.bins[name].version != version}
     for name in changed:
         before = metadata_path(name, memory.bins[name].version)
@@ -202,7 +201,7 @@ def _changes(
             return None  # there were other bins in between
         try:
             unreachable |= pages_of(storage, name, version)
-        except No:
+        except UnreadableTreeError:
             return None
         changed.add(name)
     bins = dict(memory.bins)
@@ -214,15 +213,15 @@ def _changes(
     return unreachable, bins
 
 
-def _needed(storage: DirectoryStorage, served: Served, due: Iterable[str], report: Report) -> set[str]:
+def _needed(storage: DirectoryStorage, served: ServedTree, due: Iterable[str], report: Report) -> set[str]:
     """Of pages that are to be deleted those that the bin names that they belong to. There should be none: whatever was
     remembered wrongly, nothing that is served is deleted.
     """
     of_bins: dict[int, list[str]] = {}
-    for path in filter(is_page, due):
-        folder, _, name = path.removeprefix("targets/").rpartition("/")
-        target = f"{folder}/{name.partition('.')[2]}"
-        of_bins.setdefault(served.layout.index_of_target(target), []).append(path)
+    for path in filter(is_hashed_page, due):
+        place = read_path(path)
+        if isinstance(place, TargetPlace):
+            of_bins.setdefault(served.layout.index_of_target(place.target), []).append(path)
     needed: set[str] = set()
     for count, (index, paths) in enumerate(of_bins.items()):
         report(count, len(of_bins))
@@ -255,7 +254,7 @@ def _delete(public: Path, storage: DirectoryStorage, due: Mapping[str, str], dry
                     done.missing.append(path)
                     continue
                 except OSError as error:
-                    raise StorageError(f"{path} cannot be deleted: {error.strerror}") from error
+                    raise storage_error(path, "deleted", error) from error
                 done.paths.append(path)
                 size += status.st_size if status.st_nlink == 1 else 0
     return done._replace(bytes=size)

@@ -3,35 +3,32 @@
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from hashlib import sha256
 from itertools import islice
-from typing import Literal, NamedTuple, Protocol
+from typing import Literal, NamedTuple
 
 import orjson
 
 from consumers.follow.follower import Follower
-from consumers.render.bin_steps import LastBins
-from consumers.render.outlets import TIMESTAMP
-from consumers.state import records as state
+from consumers.state import records
+from consumers.state.kept_bins import LastBins
+from consumers.state.published import published_files
 from consumers.work.workers import Workers, run_each
 from ledger.state.store import Store
-from projections.index.facts import read_target
-from projections.index.pages import FileFacts, read_facts
-from projections.metadata.bins import hashed_path
-from projections.metadata.repository import metadata_path
+from ledger.storage import ServedFiles
+from projections.index.other_aggregates import read_target
+from projections.metadata.paths import (
+    TIMESTAMP,
+    companion_path,
+    hashed_path,
+    is_page,
+    is_reserved,
+    metadata_path,
+    plain_path,
+)
 
 BATCH = 512
 FEW = 64
 
 Problem = Literal["differs", "missing", "unknown"]
-
-
-class Served(Protocol):
-    """Read access to what is served, under the paths of the public folder."""
-
-    def read(self, path: str) -> bytes | None:
-        """The contents of a file, or None."""
-
-    def digest(self, path: str) -> str | None:
-        """The SHA-256 of a file in hexadecimal, or None."""
 
 
 class Difference(NamedTuple):
@@ -47,18 +44,6 @@ class Expected(NamedTuple):
 
     path: str
     sha256: str
-
-
-def is_plain_page(path: str) -> bool:
-    """Whether a served path is a page under its plain name, which is replaced when the page changes."""
-    return path.startswith("targets/simple/") and path.rpartition("/")[2] in {"index.json", "index.html"}
-
-
-def is_page(path: str) -> bool:
-    """Whether a served path is a page under its consistent-snapshot name, which is written once."""
-    first, _, rest = path.rpartition("/")[2].partition(".")
-    is_digest = len(first) == 64 and not first.strip("0123456789abcdef")
-    return path.startswith("targets/simple/") and is_digest and rest in {"index.json", "index.html"}
 
 
 def readable(path: str) -> str:
@@ -91,13 +76,12 @@ def _targets(last: LastBins, bins: Iterable[int], marks: Mapping[str, bytes], *,
     expected = []
     for index in bins:
         for path, target in orjson.loads(b"{%s}" % last.targets(index, marks).copy()).items():
-            is_page = path.startswith("simple/")
-            if not (is_page or files):
+            if not (is_page(path) or files):
                 continue
             digest = target["hashes"]["sha256"]
             expected.append(Expected(hashed_path(path, digest), digest))
-            if is_page or path.startswith("packages/"):
-                expected.append(Expected(f"targets/{path}", digest))
+            if is_reserved(path):
+                expected.append(Expected(plain_path(path), digest))
     return expected
 
 
@@ -121,7 +105,7 @@ async def _metadata(follower: Follower, store: Store) -> list[Expected]:
     return expected
 
 
-async def compare(served: Served, expected: Sequence[Expected], workers: Workers) -> list[Difference]:
+async def compare(served: ServedFiles, expected: Sequence[Expected], workers: Workers) -> list[Difference]:
     """Compare served files with what they must be."""
     digests = await run_each(workers, served.digest, [item.path for item in expected])
     differences = []
@@ -131,15 +115,6 @@ async def compare(served: Served, expected: Sequence[Expected], workers: Workers
         elif found != wanted:
             differences.append(Difference(path, "differs", f"SHA-256 {found}, the log says {wanted}"))
     return differences
-
-
-async def published_files(store: Store) -> AsyncIterator[list[FileFacts]]:
-    """All distribution files the log knows, removed ones too, in batches."""
-    last = "project:"
-    while keys := await store.keys(last, "project;", BATCH):
-        last = keys[-1]
-        aggregates = await state.load_facts(store, keys)
-        yield [facts for each in aggregates.values() for chunk in each.chunks for facts in read_facts(chunk)]
 
 
 async def every_file(store: Store, *, files: bool) -> AsyncIterator[list[tuple[str, str, int]]]:
@@ -160,7 +135,7 @@ async def every_file(store: Store, *, files: bool) -> AsyncIterator[list[tuple[s
             (path, facts.sha256, 0)
             for facts in batch
             if not facts.removed
-            for path in (hashed_path(facts.path, facts.sha256), f"targets/{facts.path}")
+            for path in (hashed_path(facts.path, facts.sha256), plain_path(facts.path))
         ]
         for start in range(0, len(paths), FEW):
             yield paths[start : start + FEW]
@@ -172,16 +147,16 @@ async def known_files(store: Store) -> None:
         rows = []
         for facts in batch:
             rows.append((hashed_path(facts.path, facts.sha256), facts.sha256, 0))
-            rows.append((f"targets/{facts.path}", facts.sha256, 0))
+            rows.append((plain_path(facts.path), facts.sha256, 0))
             if facts.core_metadata_sha256:
-                rows.append((f"targets/{facts.path}.metadata", facts.core_metadata_sha256, 0))
+                rows.append((companion_path(facts.path, "metadata"), facts.core_metadata_sha256, 0))
             if facts.provenance_sha256:
-                rows.append((f"targets/{facts.path}.provenance", facts.provenance_sha256, 0))
+                rows.append((companion_path(facts.path, "provenance"), facts.provenance_sha256, 0))
         await store.save_files(rows)
     last = "target:"
     while keys := await store.keys(last, "target;", BATCH):
         last = keys[-1]
-        aggregates = await state.load_facts(store, keys)
+        aggregates = await records.load_facts(store, keys)
         facts_by_path = {key.removeprefix("target:"): read_target(each.header) for key, each in aggregates.items()}
         await store.save_files(
             [(hashed_path(path, facts.sha256), facts.sha256, 0) for path, facts in facts_by_path.items()]
@@ -189,7 +164,7 @@ async def known_files(store: Store) -> None:
 
 
 async def unknown_files(
-    served: Served, paths: Iterable[str], store: Store, workers: Workers, *, number: int, files: bool
+    served: ServedFiles, paths: Iterable[str], store: Store, workers: Workers, *, number: int, files: bool
 ) -> AsyncIterator[Difference]:
     """Served files that the log knows nothing of, or that have other bytes.
 

@@ -12,10 +12,12 @@ from typing import NamedTuple
 import structlog
 
 from consumers.follow.follower import Follower
-from consumers.render.outlets import TIMESTAMP, FileListOutlet, served_version
-from consumers.verify.comparing import Difference, Expected, Served, compare, every_file, is_page, is_plain_page
+from consumers.render.outlets import FileListOutlet, served_version
+from consumers.verify.comparing import Difference, Expected, compare, every_file
 from consumers.work.workers import Workers
 from ledger.state.store import Store
+from ledger.storage import ServedFiles
+from projections.metadata.paths import TIMESTAMP, TargetPlace, is_plain_page, plain_path, read_path
 
 log = structlog.get_logger()
 
@@ -37,7 +39,7 @@ class Verifier:
 
     def __init__(
         self,
-        served: Served,
+        served: ServedFiles,
         *,
         limits: Limits,
         follower: Follower,
@@ -150,17 +152,16 @@ class Verifier:
         authority = self._follower.base.authority
         if authority is not None:
             current |= {"targets": authority.targets.version, "bins": authority.bins.version}
-        pages = [f"{path.rpartition('/')[0]}/index.{path.rpartition('.')[2]}" for path in paths if is_page(path)]
+        places = {path: read_path(path) for path in paths}
+        pages = [plain_path(each.target) for each in places.values() if isinstance(each, TargetPlace) and each.is_page]
         shown = {path: digest for path, digest, _ in await self._store.load_files(pages)}
         found = set()
-        for path in paths:
-            folder, _, name = path.rpartition("/")
-            first, _, rest = name.partition(".")
-            if is_page(path) and shown.get(f"{folder}/{rest}") != first:
-                found.add(path)
-            elif folder == "metadata" and not name.endswith(".root.json"):
-                last = current.get(rest.removesuffix(".json"), version)
-                found |= {path} if int(first) < last else set()
+        for path, place in places.items():
+            if isinstance(place, TargetPlace):
+                if place.is_hashed_page and shown.get(plain_path(place.target)) != place.sha256:
+                    found.add(path)
+            elif place is not None and place.version is not None and not place.is_root:
+                found |= {path} if place.version < current.get(place.role, version) else set()
         return found
 
     async def _report(self, differences: list[Difference]) -> None:

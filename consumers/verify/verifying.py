@@ -8,22 +8,15 @@ from hashlib import sha256
 from pathlib import Path
 from typing import NamedTuple
 
-from consumers.cli.shared import No
 from consumers.context import Context
 from consumers.follow.follower import Follower
-from consumers.render.outlets import TIMESTAMP, FileListOutlet, served_version
-from consumers.verify.comparing import (
-    Difference,
-    Served,
-    compare,
-    is_plain_page,
-    known_files,
-    reachable,
-    unknown_files,
-)
+from consumers.render.outlets import FileListOutlet, served_version
+from consumers.verify.comparing import Difference, compare, known_files, reachable, unknown_files
 from consumers.work.workers import ThreadWorkers, Workers, run_each
 from ledger.state.store import Store
-from projections.metadata.repository import metadata_path
+from ledger.storage import ServedFiles
+from projections.metadata.paths import TIMESTAMP, is_plain_page, metadata_path
+from schemas.errors import NegativeAnswerError
 
 
 class Verified(NamedTuple):
@@ -46,7 +39,7 @@ class Wanted(NamedTuple):
     first: int | None
     last: int | None
     root: bytes | None
-    served: Served | None
+    served: ServedFiles | None
     paths: Callable[[], Iterable[str]] | None
     files: bool
 
@@ -60,7 +53,7 @@ async def verify(context: Context, wanted: Wanted, report: Callable[[int, int], 
         report: is told how many events are done, of how many.
 
     Raises:
-        No: the root is not the log's, or there is no such publication.
+        NegativeAnswerError: the root is not the log's, or there is no such publication.
         DivergenceError, LogError …: as a follower; the log does not verify.
     """
     work = Path(await asyncio.to_thread(tempfile.mkdtemp, prefix="tuf-ledger-verify-"))
@@ -170,7 +163,7 @@ class _Verification:
             await self._look_for_unknown(wanted.served, await self._workers.run(lambda: list(listed())), version)
         await self._settle(wanted.served, version)
 
-    async def _look_for_unknown(self, served: Served, paths: list[str], version: int) -> None:
+    async def _look_for_unknown(self, served: ServedFiles, paths: list[str], version: int) -> None:
         """Whatever is there and is not the log's. What was listed is on the log by now, if it ever will be."""
         while await self._step(version):
             pass
@@ -180,7 +173,7 @@ class _Verification:
             if self._wanted.first is None or difference.problem != "unknown":
                 self._differences.append(difference)
 
-    async def _settle(self, served: Served, version: int) -> None:
+    async def _settle(self, served: ServedFiles, version: int) -> None:
         """Leave out what was replaced while we looked: what later publications made of it is no difference.
 
         A publisher places what is on the log already: we look again, read the log on, and know all that may be there.
@@ -199,9 +192,11 @@ class _Verification:
     def _check_range(self) -> None:
         wanted, head = self._wanted, self._follower.head
         if head.number == 0 or (wanted.first is not None and head.number < wanted.first):
-            raise No(f"there is nothing to verify: the last publication is number {head.number}")
+            raise NegativeAnswerError(f"there is nothing to verify: the last publication is number {head.number}")
         if wanted.last is not None and head.number != wanted.last:
-            raise No(f"there is no publication {wanted.last}; the last one before it is number {head.number}")
+            raise NegativeAnswerError(
+                f"there is no publication {wanted.last}; the last one before it is number {head.number}"
+            )
 
     async def _check_root(self) -> None:
         """Whether the caller's root is one of the log's: whoever trusts it trusts what is signed from there."""
@@ -210,7 +205,7 @@ class _Verification:
             return
         roots = [file for _, role, _, file in await self._store.load_ceremonies() if role == "root"]
         if root not in roots:
-            raise No(
+            raise NegativeAnswerError(
                 f"the given root (SHA-256 {sha256(root).hexdigest()}) is not on this log: it is another ledger, or its "
                 "first record was replaced"
             )

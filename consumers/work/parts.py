@@ -12,7 +12,7 @@ from typing import Generic, TypeVar
 import msgspec
 
 from consumers.work.spill import Block, SpillError, pack_block, unpack_blocks
-from ledger.disk.files import write_file
+from ledger.disk.files import write_file, writing
 
 T = TypeVar("T")
 
@@ -25,8 +25,9 @@ def write_parts(path: Path, parts: Mapping[int, bytes], count: int) -> None:
     offsets = array("Q", [8 * (count + 1)])
     for block in blocks:
         offsets.append(offsets[-1] + len(block))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_file(str(path), b"".join([offsets.tobytes(), *blocks]))
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_file(str(path), b"".join([offsets.tobytes(), *blocks]))
 
 
 def read_parts(path: Path, first: int, last: int) -> list[bytes]:

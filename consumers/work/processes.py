@@ -23,6 +23,8 @@ from typing import TypeVar
 
 import structlog
 
+from schemas.errors import TemporaryError
+
 R = TypeVar("R")
 
 Tasks = AsyncIterable[Callable[[], R]] | Iterable[Callable[[], R]]
@@ -48,7 +50,7 @@ def count_cores() -> int:
     return len(os.sched_getaffinity(0))
 
 
-class ProcessKilledError(Exception):
+class ProcessKilledError(TemporaryError):
     """A process was killed from outside. Its task was not done."""
 
 

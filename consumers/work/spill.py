@@ -13,6 +13,9 @@ from zlib import crc32
 
 import msgspec
 
+from ledger.disk.files import writing
+from schemas.errors import TemporaryError
+
 T = TypeVar("T")
 
 ITEMS_PER_PARTITION = 20_000
@@ -21,7 +24,7 @@ _BUFFERED_ITEMS = 256
 _HEADER_BYTES = 12
 
 
-class SpillError(Exception):
+class SpillError(TemporaryError):
     """What was spilled is damaged: a disk is full or faulty, or the machine went down meanwhile."""
 
 
@@ -45,7 +48,7 @@ def pack_block(block: Block) -> bytes:
 
 def append_block(path: Path, block: Block) -> None:
     """Append a block to a file."""
-    with path.open("ab") as file:
+    with writing(path), path.open("ab") as file:
         file.write(pack_block(block))
 
 
@@ -93,7 +96,8 @@ class Partitions(Generic[T]):
         self._decoder = msgspec.msgpack.Decoder(list[kind])  # type: ignore[valid-type]
         if self.count > 1:
             shutil.rmtree(folder, ignore_errors=True)
-            folder.mkdir(parents=True)
+            with writing(folder):
+                folder.mkdir(parents=True)
 
     def add(self, items: Iterable[T], partition_of: Callable[[T], int]) -> None:
         """Add items, each to the partition that a function says."""

@@ -13,6 +13,8 @@ from threading import Lock
 from time import perf_counter
 from typing import TypeVar
 
+from schemas.errors import LedgerError, TemporaryError
+
 MAX_SINGLE_SYNCS = 16
 """To sync more files than these one by one takes longer than to sync the whole file system."""
 
@@ -29,8 +31,37 @@ _TRYING_SECONDS = 2e-3
 T = TypeVar("T")
 
 
-class StorageError(Exception):
+class StorageError(LedgerError):
     """A file cannot be written or read; the message says which and why."""
+
+
+class StorageUnavailableError(StorageError, TemporaryError):
+    """It cannot be now: the disk is full or fails, or a server does not answer."""
+
+
+FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
+"""What the system says when there is no room."""
+
+_PASSING = FULL | {errno.EIO, errno.EAGAIN, errno.EBUSY, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ESTALE}
+"""What the system says when the same may succeed later."""
+
+
+def may_pass(error: OSError) -> bool:
+    """Whether what the system refuses may succeed later."""
+    return error.errno in _PASSING
+
+
+def storage_error(path: Path | str, what: str, error: OSError) -> StorageError:
+    """What to raise when the system refuses something about a file.
+
+    Args:
+        path: which.
+        what: what cannot be done, as in "written".
+        error: what the system said.
+    """
+    kind = StorageUnavailableError if may_pass(error) else StorageError
+    advice = ": make room, or wait until a sweep has" if error.errno in FULL else ""
+    return kind(f"{path} cannot be {what}: {error.strerror}{advice}")
 
 
 @contextmanager
@@ -39,7 +70,7 @@ def writing(path: Path | str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise StorageError(f"{path} cannot be written: {error.strerror}") from error
+        raise storage_error(path, "written", error) from error
 
 
 def within(folder: Path, act: Callable[[], object]) -> None:

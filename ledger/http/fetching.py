@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 import httpx
 
-from ledger.disk.files import StorageError
+from ledger.disk.files import StorageError, StorageUnavailableError
 
 TIMEOUT_SECONDS = 30.0
 MAX_READ_BYTES = 64 * 2**20
@@ -48,7 +48,9 @@ class HttpStorage:
         try:
             with self._client.stream("GET", url) as response:
                 if response.is_error and response.status_code != httpx.codes.NOT_FOUND:
-                    raise StorageError(f"{url}: the server answers {response.status_code}")
+                    kind = StorageUnavailableError if response.is_server_error else StorageError
+                    raise kind(f"{url}: the server answers {response.status_code}")
                 yield None if response.is_error else response.iter_bytes()
         except (httpx.HTTPError, httpx.InvalidURL) as error:
-            raise StorageError(f"{url}: {error}") from error
+            kind = StorageError if isinstance(error, httpx.InvalidURL) else StorageUnavailableError
+            raise kind(f"{url}: {error}") from error

@@ -14,9 +14,21 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from securesystemslib.exceptions import UnsupportedLibraryError
 from securesystemslib.signer import SIGNER_FOR_URI_SCHEME, CryptoSigner, Signer, SSlibKey
 
+from schemas.errors import LedgerError, TemporaryError
 
-class SignerError(Exception):
-    """A key cannot be had, or does not sign."""
+
+class SignerError(LedgerError):
+    """A key cannot be had, or does not sign. A running service finds one that is put in its place."""
+
+    is_retried = True
+
+
+class KeyServiceError(SignerError, TemporaryError):
+    """A key service does not answer, or did not sign."""
+
+
+class MissingKeyError(SignerError):
+    """Too few of the online keys in force are here."""
 
 
 class Keyring:
@@ -26,6 +38,11 @@ class Keyring:
         self._folder = folder
         self._uris = dict(uris or {})
         self._signers: dict[str, Signer] = {}
+
+    @property
+    def folder(self) -> str:
+        """Where key files are looked for, in words."""
+        return "[signer] uris" if self._folder is None else str(self._folder)
 
     @property
     def places(self) -> tuple[Path | None, Mapping[str, str]]:
@@ -55,7 +72,8 @@ class Keyring:
                 return None
         except Exception as error:  # whatever a client library of a key service raises
             why = _explain_file(path, error) if uri is None else _explain(uri, error)
-            raise SignerError(f"key {key.keyid[:16]}… cannot be used: {why}") from error
+            kind = KeyServiceError if uri is not None and _is_known(uri, error) else SignerError
+            raise kind(f"key {key.keyid[:16]}… cannot be used: {why}") from error
         self._signers[key.keyid] = signer
         return signer
 
@@ -64,6 +82,11 @@ def _explain_file(path: Path | None, error: Exception) -> str:
     if isinstance(error, OSError):
         return f"{path}: {error.strerror}"
     return f"{path} is no private key in PEM without a password"
+
+
+def _is_known(uri: str, error: Exception) -> bool:
+    """Whether there is a service for this URI at all."""
+    return uri.partition(":")[0] in SIGNER_FOR_URI_SCHEME and not isinstance(error, UnsupportedLibraryError)
 
 
 def _explain(uri: str, error: Exception) -> str:
@@ -112,10 +135,10 @@ def sign(signer: Signer, payload: bytes) -> str:
     """A signature in hexadecimal.
 
     Raises:
-        SignerError: the key does not sign.
+        KeyServiceError: the key does not sign.
     """
     try:
         return signer.sign(payload).signature
     except Exception as error:  # whatever a client library of a key service raises
         keyid = signer.public_key.keyid
-        raise SignerError(f"key {keyid[:16]}… did not sign: {type(error).__name__}: {error}") from error
+        raise KeyServiceError(f"key {keyid[:16]}… did not sign: {type(error).__name__}: {error}") from error

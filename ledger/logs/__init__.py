@@ -11,19 +11,21 @@ A ledger is two logs, `events` and `publications`, because access control is per
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
+from schemas.errors import DisagreementError, LedgerError, TemporaryError
+
 READ_BYTES = 4 * 2**20
 """How much one read returns, roughly: enough to amortise a fetch, little enough to hold."""
 
 
-class LogError(Exception):
+class LogError(LedgerError):
     """Something is wrong with a log."""
 
 
-class LogUnavailableError(LogError):
+class LogUnavailableError(LogError, TemporaryError):
     """The log cannot be reached now; trying again makes sense."""
 
 
-class LogConflictError(LogError):
+class LogConflictError(LogError, DisagreementError):
     """The log is not the one it was: another first record, fewer records, another record in a known place."""
 
 

@@ -1,7 +1,9 @@
 """Why a state cannot be used. Each message says what to do."""
 
+from schemas.errors import LedgerError, TemporaryError
 
-class StoreError(Exception):
+
+class StoreError(LedgerError):
     """The state cannot be used."""
 
 
@@ -11,3 +13,7 @@ class StateMissingError(StoreError):
 
 class StateDamagedError(StoreError):
     """It is no longer what was written: the state file is to be deleted, and is rebuilt."""
+
+
+class StateUnavailableError(StoreError, TemporaryError):
+    """There is no room for what it is to hold, or the disk does not do what it is asked to. Nothing is damaged."""

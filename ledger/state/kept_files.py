@@ -20,10 +20,10 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from ledger.disk.files import (
     MAX_SINGLE_SYNCS,
     WORTH_SYNCS,
-    StorageError,
     each,
     make_file,
     read_file,
+    storage_error,
     sync_all,
     sync_file,
     sync_folder,
@@ -76,7 +76,7 @@ class KeptFiles(NamedTuple):
         except FileNotFoundError:
             key = b""
         except OSError as error:
-            raise StorageError(f"{path} cannot be read: {error.strerror}") from error
+            raise storage_error(path, "read", error) from error
         if len(key) != _KEY_BYTES:
             raise self._damaged(f"{path} is gone, or cut off", "Was the folder copied without it?")
         return self._replace(key=key)

@@ -20,9 +20,10 @@ from sqlalchemy.exc import DatabaseError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ledger.databases import BUSY_TIMEOUT_SECONDS, complete, connect, disconnect, execute_many, fetch_all
-from ledger.disk.files import is_durable, now_written, sync_file, sync_folder
-from ledger.state.errors import StateDamagedError, StateMissingError, StoreError
+from ledger.disk.files import is_durable, may_pass, now_written, sync_file, sync_folder
+from ledger.state.errors import StateDamagedError, StateMissingError, StateUnavailableError, StoreError
 from ledger.state.kept_files import KeptFiles
+from schemas.errors import InUseError
 
 P = ParamSpec("P")
 Answer = TypeVar("Answer")
@@ -87,6 +88,20 @@ DO UPDATE SET facts = excluded.facts, body = excluded.body, html = excluded.html
 """
 
 
+_PRIMARY = 0xFF
+"""Of an error's code: the rest is one of its kinds."""
+
+_PASSING = {
+    sqlite3.SQLITE_BUSY,
+    sqlite3.SQLITE_CANTOPEN,
+    sqlite3.SQLITE_FULL,
+    sqlite3.SQLITE_INTERRUPT,
+    sqlite3.SQLITE_IOERR,
+    sqlite3.SQLITE_LOCKED,
+    sqlite3.SQLITE_NOMEM,
+}
+"""Codes of errors that say nothing against the file."""
+
 _ERRORS = (DatabaseError, sqlite3.Error, UnicodeDecodeError)
 """What SQLite fails with; the last when its message is decoded."""
 
@@ -129,7 +144,7 @@ class PageRow(NamedTuple):
     chunks: bytes
 
 
-class Publication(NamedTuple):
+class AppliedPublication(NamedTuple):
     """A publication that the follower has applied; `record` is its index in the `publications` log."""
 
     number: int
@@ -184,13 +199,15 @@ class Store:
         """Open the file, or create it; one of another format is deleted first.
 
         Raises:
-            StoreError: another process has it, it cannot be written, or it is missing and we may only read.
+            InUseError: another process has it.
+            StoreError: it cannot be written, or it is missing and we may only read.
         """
         try:
             await self._open()
         except OSError as error:
             await self.close()
-            raise StoreError(f"{error.filename or self.path} cannot be used: {error.strerror}") from error
+            kind = StateUnavailableError if may_pass(error) else StoreError
+            raise kind(f"{error.filename or self.path} cannot be used: {error.strerror}") from error
         except BaseException:
             await self.close()
             raise
@@ -208,6 +225,8 @@ class Store:
             await self._connect()
             is_current = await self._is_current()
         except (DatabaseError, StateDamagedError) as error:
+            if isinstance(error, DatabaseError) and isinstance(failed := self._failed(error), StateUnavailableError):
+                raise failed from error
             if self._read_only:
                 raise StoreError(f"{self.path} is not readable: {getattr(error, 'orig', error)}") from error
             is_current = False
@@ -296,7 +315,7 @@ class Store:
         try:
             self._settler = self._settler or await connect(self.path, "rw")
         except DatabaseError as error:
-            raise StateDamagedError(f"{self.path} cannot be opened once more: {error.orig}") from error
+            raise self._failed(error) from error
         await self._run_on(self._settler, "PRAGMA wal_checkpoint(PASSIVE)", ())
         await self._delete_unneeded_files()
 
@@ -317,7 +336,7 @@ class Store:
             return
         try:
             await self._execute("ROLLBACK")
-        except StateDamagedError as error:
+        except (StateDamagedError, StateUnavailableError) as error:
             # Else this would be told instead of what went wrong before.
             if "no transaction is active" not in str(error):
                 raise
@@ -533,19 +552,19 @@ class Store:
         """Put versions of bins: as `load_roles` gives them, and the mark of the kept file (empty: there is none)."""
         await self._many("INSERT OR REPLACE INTO roles VALUES (?, ?, ?, ?, ?, ?, ?)", _with_checksums(rows))
 
-    async def save_publications(self, publications: Sequence[Publication]) -> None:
+    async def save_publications(self, publications: Sequence[AppliedPublication]) -> None:
         """Add applied publications."""
         await self._many("INSERT OR REPLACE INTO publications VALUES (?, ?, ?, ?, ?, ?, ?, ?)", publications)
 
-    async def publication_at(self, time: str) -> Publication | None:
+    async def publication_at(self, time: str) -> AppliedPublication | None:
         """The last publication not after a time."""
         return await self._publication("SELECT * FROM publications WHERE time <= ? ORDER BY number DESC LIMIT 1", time)
 
-    async def publication(self, number: int) -> Publication | None:
+    async def publication(self, number: int) -> AppliedPublication | None:
         """A publication by its number."""
         return await self._publication("SELECT * FROM publications WHERE number = ?", number)
 
-    async def publication_covering(self, index: int) -> Publication | None:
+    async def publication_covering(self, index: int) -> AppliedPublication | None:
         """The first publication that covers an event."""
         return await self._publication("SELECT * FROM publications WHERE size > ? ORDER BY size, number LIMIT 1", index)
 
@@ -622,9 +641,9 @@ class Store:
 
     # --- the connection ------------------------------------------------------------------------------------------
 
-    async def _publication(self, statement: str, *parameters: int | str) -> Publication | None:
+    async def _publication(self, statement: str, *parameters: int | str) -> AppliedPublication | None:
         rows = await self._rows(statement, *parameters)
-        return Publication(*rows[0]) if rows else None
+        return AppliedPublication(*rows[0]) if rows else None
 
     async def _rows(self, statement: str, *parameters: Any) -> list[Any]:
         return await self._run(statement, parameters)
@@ -662,13 +681,16 @@ class Store:
                 return await complete(fetch_all(connection, statement, parameters))
             await complete(execute_many(connection, statement, parameters))
         except _ERRORS as error:
-            raise self._damaged(error) from error
+            raise self._failed(error) from error
         return []
 
-    def _damaged(self, error: BaseException) -> StateDamagedError:
+    def _failed(self, error: BaseException) -> StoreError:
+        """What SQLite fails with, told apart: what may pass, and damage."""
+        cause = getattr(error, "orig", error)
+        if getattr(cause, "sqlite_errorcode", 0) & _PRIMARY in _PASSING:
+            return StateUnavailableError(f"{self.path} cannot be used now: {cause}. Is there room on the disk?")
         return StateDamagedError(
-            f"{self.path}: {getattr(error, 'orig', error)}. If the disk is not full, the file is damaged: stop that "
-            "consumer and delete the file; it is rebuilt from the logs"
+            f"{self.path} is damaged: {cause}. Stop that consumer and delete the file; it is rebuilt from the logs"
         )
 
     async def _in_thread(self, function: Callable[P, Answer], *args: P.args, **kwargs: P.kwargs) -> Answer:
@@ -765,7 +787,7 @@ class Store:
         except BlockingIOError as error:
             holder = os.pread(lock, 32, 0).decode(errors="replace").strip()
             os.close(lock)
-            raise StoreError(
+            raise InUseError(
                 f"{self.path} is in use by process {holder or 'unknown'}: that consumer runs here already"
             ) from error
         os.truncate(lock, 0)
@@ -787,7 +809,7 @@ class ReadingStore(Store):
         try:
             self._database = sqlite3.connect(uri, uri=True, timeout=BUSY_TIMEOUT_SECONDS)
         except sqlite3.Error as error:
-            raise self._damaged(error) from error
+            raise self._failed(error) from error
 
     async def _disconnect(self) -> None:
         database, self._database = self._database, None
@@ -800,7 +822,7 @@ class ReadingStore(Store):
         try:
             return self._database.execute(statement, parameters).fetchall()
         except _ERRORS as error:
-            raise self._damaged(error) from error
+            raise self._failed(error) from error
 
     async def _in_thread(self, function: Callable[P, Answer], *args: P.args, **kwargs: P.kwargs) -> Answer:
         return function(*args, **kwargs)

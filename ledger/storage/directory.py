@@ -1,8 +1,4 @@
-"""Storage of what is served: immutable files, and a few that are replaced atomically.
-
-Methods block; consumers call them in worker threads. Paths are relative, with `/`. The embedded storage is a directory;
-an object store has the same operations.
-"""
+"""Storage in a directory of this machine."""
 
 import errno
 import fcntl
@@ -11,19 +7,19 @@ import os
 import shutil
 import stat
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from io import BufferedReader
 from pathlib import Path
 from threading import Lock, Thread
-from typing import NamedTuple, Protocol
 
 from ledger.disk.files import (
     MAX_SINGLE_SYNCS,
     WORTH_SYNCS,
     StorageError,
+    StorageUnavailableError,
     each,
-    make_file,
     new_path,
+    storage_error,
     sync_all,
     sync_file,
     sync_folder,
@@ -31,85 +27,7 @@ from ledger.disk.files import (
     write_file,
     writing,
 )
-
-
-class Storage(Protocol):
-    """Where published files are.
-
-    A publication's files are *staged* while it is prepared, and *placed* when its record is known to be the one on the
-    log. What is staged is private and may be lost at any time.
-    """
-
-    def stage(self, path: str, data: bytes, copy_of: str | None = None) -> None:
-        """Write an immutable file into the private folder. Safe to call from several threads.
-
-        Args:
-            path: where it will be.
-            data: its bytes.
-            copy_of: where a file is that has the same bytes, and that nobody will change: a second name for it may do.
-        """
-
-    def stager(self) -> "Stager | None":
-        """What other processes stage files with; None: with nothing."""
-
-    def adopt(self, path: str, length: int, source: str) -> None:
-        """An immutable file of so many bytes was staged by another process; this is what its stager said."""
-
-    def discard(self) -> None:
-        """Forget everything that is staged."""
-
-    def place(self) -> list[str]:
-        """Move what is staged into place and make it durable; return the paths that held other bytes.
-
-        An existing file with the same bytes is left alone; one with other bytes is an alarm, and is replaced.
-        """
-
-    def replace(self, path: str, data: bytes) -> None:
-        """Replace a mutable file, atomically and durably."""
-
-    def link_all(self, links: Mapping[str, str]) -> None:
-        """Make each of these mutable paths show what an immutable one holds, atomically; durable after `settle`."""
-
-    def delete(self, path: str) -> None:
-        """Delete a mutable file, if it exists; durable after `settle`."""
-
-    def settle(self) -> None:
-        """Make all links and deletions durable."""
-
-    def exclusive(self) -> AbstractContextManager[None]:
-        """Nobody else who asks for it changes mutable files meanwhile."""
-
-    def read(self, path: str) -> bytes | None:
-        """The contents of a file, or None if there is none."""
-
-    def digest(self, path: str) -> str | None:
-        """The SHA-256 of a file in hexadecimal, or None if there is none."""
-
-    def paths(self) -> Iterator[str]:
-        """All files, sorted."""
-
-
-class Stager(NamedTuple):
-    """Writes files into a staging folder, in any process; whoever shares out the work adopts them. `device` is the file
-    system that it is on.
-    """
-
-    folder: Path
-    device: int
-
-    def put(self, _path: str, data: bytes, copy_of: str | None = None) -> str:
-        """Write a file, as `Storage.stage`; gives the path to adopt it by: that of the other, if it can have another
-        name where it is to be.
-        """
-        if copy_of is not None:
-            with writing(copy_of):
-                if os.stat(copy_of).st_dev == self.device:  # noqa: PTH116  # a hot path
-                    return copy_of
-        with writing(self.folder):
-            return make_file(str(self.folder), data)
-
-    def show(self, _path: str, _source: str) -> None:
-        """Nothing is shown before it is in place."""
+from ledger.storage import Stager
 
 
 class DirectoryStorage:
@@ -231,7 +149,7 @@ class DirectoryStorage:
         with self._temporary(target) as temporary:
             shutil.copyfile(source, temporary)
             if _digest(temporary) != digest:
-                raise StorageError(f"{source} changed while it was read; try again")
+                raise StorageUnavailableError(f"{source} changed while it was read; try again")
             self._sync([str(temporary)])
             _rename(str(temporary), str(target))
             self._sync([str(target)])
@@ -410,7 +328,7 @@ def _reading(path: Path) -> Iterator[BufferedReader | None]:
         with file:
             yield file
     except OSError as error:
-        raise StorageError(f"{path} cannot be read: {error.strerror}") from error
+        raise storage_error(path, "read", error) from error
 
 
 _NO_FILE = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENXIO}
@@ -438,7 +356,7 @@ def _rename(source: str, target: str) -> None:
             path.parent.mkdir(parents=True, exist_ok=True)
             os.replace(source, target)  # noqa: PTH105
     except OSError as error:
-        raise StorageError(f"{target} cannot be written: {error.strerror}") from error
+        raise storage_error(target, "written", error) from error
 
 
 def _digest(path: Path) -> str | None:
@@ -474,4 +392,4 @@ def _walk(root: Path) -> Iterator[str]:
 
 def _refuse(error: OSError) -> None:
     if not isinstance(error, FileNotFoundError):
-        raise StorageError(f"{error.filename} cannot be read: {error.strerror}") from error
+        raise storage_error(error.filename, "read", error) from error

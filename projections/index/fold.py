@@ -12,12 +12,13 @@ from functools import partial
 import msgspec
 
 from projections.index.chunks import Aggregate, Change
-from projections.index.facts import Facts
+from projections.index.other_aggregates import OtherAggregate
 from projections.index.project import Project
 from projections.index.project_list import Listing
 from projections.log.operations import Act, Upload
-from projections.log.prefix import Routed, judge_id
-from projections.metadata.bins import Page, TargetChange
+from projections.log.prefix import judge_id
+from projections.log.reading import Routed
+from projections.metadata.targets import Page, TargetChange
 from projections.outcomes import ACCEPTED, Judged, Outcome
 
 
@@ -116,7 +117,7 @@ def _fold_project(
 
 
 def _fold_facts(state: Aggregate, items: list[Routed], memory: _Memory, folded: Folded) -> None:
-    facts = Facts(state.header)
+    facts = OtherAggregate(state.header)
     for item in items:
         operation = item.operation
         if isinstance(operation, Upload):

@@ -13,6 +13,7 @@ import msgspec
 import orjson
 
 from projections.index.chunks import Chunk
+from projections.metadata.paths import package_target
 
 API_VERSION = "1.4"
 _SORTED = orjson.OPT_SORT_KEYS
@@ -44,9 +45,8 @@ class FileFacts(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
     @property
     def path(self) -> str:
-        """The target path (as PyPI: two and two digits of BLAKE2b-256, the rest, the filename)."""
-        digest = self.blake2b_256
-        return f"packages/{digest[:2]}/{digest[2:4]}/{digest[4:]}/{self.filename}"
+        """Its target path."""
+        return package_target(self.blake2b_256, self.filename)
 
 
 class Release(msgspec.Struct, array_like=True):

@@ -14,7 +14,8 @@ from projections.index.names import check_filename, release_key
 from projections.index.pages import FileCodec, FileFacts, ProjectHeader, Release, html_page, json_page
 from projections.index.project_list import Listing
 from projections.log.operations import FileAct, Operation, ProjectAct, ReleaseAct, Upload, type_of
-from projections.metadata.bins import Page, TargetChange, rendered_page, target_entry
+from projections.metadata.paths import HTML_PAGE, JSON_PAGE, page_target
+from projections.metadata.targets import Page, TargetChange, rendered_page, target_entry
 from projections.outcomes import ACCEPTED, Outcome, no_effect, rejected
 from schemas import events
 
@@ -23,9 +24,6 @@ _header_encoder = msgspec.msgpack.Encoder()
 
 _WITHOUT_PROJECT = frozenset({type_of(events.ProjectCreated), Upload.type})
 _AFTER_REMOVAL = frozenset({type_of(events.ProjectCreated), type_of(events.ProjectRemoved)})
-
-JSON_PAGE = "simple/{}/index.json"
-HTML_PAGE = "simple/{}/index.html"
 
 
 class Project:
@@ -81,11 +79,11 @@ class Project:
         put, drop = self._files.finish()
         change = Change(self._key, _header_encoder.encode(header), put, drop)
         pages: list[Page] = []
-        for pattern, render, is_shown, was_shown in (
+        for name, render, is_shown, was_shown in (
             (HTML_PAGE, html_page, self._html, self._had_html),
             (JSON_PAGE, json_page, True, True),
         ):
-            path = pattern.format(self._name)
+            path = page_target(self._name, name)
             if header.exists and is_shown:
                 page, target = rendered_page(path, render(self._name, header, self._files.chunks))
                 pages.append(page)

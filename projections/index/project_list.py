@@ -13,14 +13,13 @@ import orjson
 
 from projections.index.chunks import Change, Chunk, ChunkedMap
 from projections.index.pages import html_list, json_list
-from projections.metadata.bins import Page, TargetChange, rendered_page
+from projections.metadata.paths import HTML_LIST, JSON_LIST
 from projections.metadata.repository import expires_at
+from projections.metadata.targets import Page, TargetChange, rendered_page
 from projections.roles.authority import Settings
 from schemas.publications import Claim
 
 KEY = "list:"
-JSON_PATH = "simple/index.json"
-HTML_PATH = "simple/index.html"
 
 
 class Listing(msgspec.Struct, frozen=True, array_like=True):
@@ -134,17 +133,17 @@ class ProjectList:
         pages = _render(names.chunks, self._header)
         targets = [target for _, target in pages]
         if not self._header.html:
-            targets.append(TargetChange(HTML_PATH, None))
+            targets.append(TargetChange(HTML_LIST, None))
         return Change(KEY, header, put, drop), [page for page, _ in pages], targets
 
 
 def _render(chunks: Iterable[Chunk], header: _Header) -> list[tuple[Page, TargetChange]]:
     names = b",".join(chunk.body for chunk in chunks if chunk.body)
-    pages = [rendered_page(JSON_PATH, json_list(names, header.serial))]
+    pages = [rendered_page(JSON_LIST, json_list(names, header.serial))]
     if header.html:
         entries = orjson.loads(b"[" + names + b"]")
         html = html_list((entry["name"] for entry in entries), header.serial)
-        pages.insert(0, rendered_page(HTML_PATH, html))
+        pages.insert(0, rendered_page(HTML_LIST, html))
     return pages
 
 

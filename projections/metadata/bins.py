@@ -10,114 +10,14 @@ with another meaning when the number of bins changes.
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from hashlib import sha256
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import msgspec
-import orjson
 
-
-# `gc=False`: there are millions, and texts and numbers make no cycles.
-class TargetChange(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """What a batch of events does to a target.
-
-    `set` gives it this entry, or takes it away (None). `hold` and `release` do so for one of several holders: two
-    projects can hold one path, even with different claims about it, because a legacy filename does not say where the
-    project's name ends. The holder of least `rank` is believed, and the target goes when the last lets go. A file whose
-    name does say whose it is has rank 0, so nobody else's claim replaces it.
-    """
-
-    path: str
-    entry: bytes | None
-    act: Literal["set", "hold", "release"] = "set"
-    rank: int = 0
-
-
-class Layout(msgspec.Struct, frozen=True):
-    """How bins are delegated: 2^`bits` bins, called `prefix`-`index in hexadecimal` (TAP 15), by succinct roles or by
-    path hash prefixes.
-    """
-
-    bits: int
-    prefix: str = "bin"
-    succinct: bool = True
-
-    @property
-    def count(self) -> int:
-        """Number of bins."""
-        return 1 << self.bits
-
-    def name(self, index: int) -> str:
-        """The role name of a bin."""
-        return f"{self.prefix}-{index:0{self._digits}x}"
-
-    def index(self, name: str) -> int | None:
-        """The index of a bin by its role name, or None if it is not one of these bins."""
-        prefix, _, suffix = name.rpartition("-")
-        if prefix != self.prefix or len(suffix) != self._digits or suffix.strip("0123456789abcdef"):
-            return None
-        index = int(suffix, 16)
-        return index if index < self.count else None
-
-    def index_of_target(self, path: str) -> int:
-        """The index of the bin that a target path belongs to."""
-        return int.from_bytes(sha256(path.encode()).digest()[:4], "big") >> (32 - self.bits)
-
-    def partition_of(self, path: str, partitions: int) -> int:
-        """Which of so many groups of neighbouring bins a target path belongs to."""
-        return self.index_of_target(path) * partitions >> self.bits
-
-    def bins_of(self, partition: int, partitions: int) -> range:
-        """The bins of such a group; the inverse of `partition_of`."""
-        first, last = (-(-(at << self.bits) // partitions) for at in (partition, partition + 1))
-        return range(first, last)
-
-    def key(self, index: int) -> str:
-        """The key under which a bin is stored."""
-        return bin_key(self.bits, index)
-
-    @property
-    def _digits(self) -> int:
-        return max(1, -(-self.bits // 4))
-
-
-def bin_key(bits: int, index: int) -> str:
-    """The key under which a bin is stored; keys of one number of bits sort by index."""
-    return f"bin:{bits:02}:{index:05x}"
-
-
-def target_entry(path: str, length: int, digest: str) -> bytes:
-    """The member of a bin's `targets` for one target (TUF 1.0.34, section 4.5)."""
-    return b'%s:{"hashes":{"sha256":"%s"},"length":%d}' % (orjson.dumps(path), digest.encode(), length)
-
+from projections.metadata.targets import TargetChange
 
 # What `target_entry` gives. No path has anything in it that JSON escapes (`schemas.fields.TARGET_PATTERN`).
 _ENTRY = re.compile(rb'"([^"]*)":\{"hashes":\{[^}]*\},[^}]*\}')
-
-
-def hashed_path(path: str, digest: str) -> str:
-    """Where a target is served under consistent snapshots (TUF 1.0.34, section 6.2)."""
-    folder, slash, name = path.rpartition("/")
-    return f"targets/{folder}{slash}{digest}.{name}"
-
-
-class Page(NamedTuple):
-    """A target whose bytes we render: its path, its bytes, and their SHA-256."""
-
-    path: str
-    data: bytes
-    sha256: str
-
-    @property
-    def hashed_path(self) -> str:
-        """Where it is served under consistent snapshots."""
-        return hashed_path(self.path, self.sha256)
-
-
-def rendered_page(path: str, data: bytes) -> tuple[Page, TargetChange]:
-    """A page that was rendered, and the change of its target."""
-    page = Page(path, data, sha256(data).hexdigest())
-    return page, TargetChange(path, target_entry(path, len(data), page.sha256))
 
 
 Piece = bytes | memoryview
@@ -128,7 +28,7 @@ _MANY = 32
 """To look up so many targets takes as long as to read all of a bin."""
 
 
-class Rendered(NamedTuple):
+class Entries(NamedTuple):
     """Rendered entries where they stand, in the file of their bin: to copy them takes as long as to find one."""
 
     data: bytes = b""
@@ -140,10 +40,10 @@ class Rendered(NamedTuple):
         return self.data[self.start : self.end]
 
 
-class RenderedTargets:
+class EntryTable:
     """The rendered entries of a bin, sorted by path and joined by commas, in which single ones are replaced."""
 
-    def __init__(self, rendered: Rendered, lookups: int) -> None:
+    def __init__(self, rendered: Entries, lookups: int) -> None:
         self._rendered = rendered
         self._all: dict[str, bytes] | None = None
         if lookups > _MANY or rendered.start == rendered.end:
@@ -191,7 +91,7 @@ class RenderedTargets:
         return tuple(piece for piece in pieces if piece)
 
 
-def _entries(rendered: Rendered) -> "Iterator[re.Match[bytes]]":
+def _entries(rendered: Entries) -> "Iterator[re.Match[bytes]]":
     return _ENTRY.finditer(*rendered)
 
 
@@ -222,7 +122,7 @@ class StoredBin(NamedTuple):
     """What is known of a bin: who holds what, unless that goes without saying, and its rendered targets."""
 
     header: bytes = b""
-    targets: Rendered = Rendered()
+    targets: Entries = Entries()
 
 
 class FoldedBin(NamedTuple):
@@ -242,7 +142,7 @@ _held_encoder = msgspec.msgpack.Encoder()
 def fold_bin(stored: StoredBin, changes: Sequence[TargetChange]) -> FoldedBin:
     """Apply changes of targets to a bin. The result does not depend on the order of changes by different holders."""
     held = _held(stored)
-    entries = RenderedTargets(stored.targets, len(changes))
+    entries = EntryTable(stored.targets, len(changes))
     for change in changes:
         path = change.path
         old = entries.get(path)

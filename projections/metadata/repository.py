@@ -11,13 +11,12 @@ from hashlib import sha256
 
 import msgspec
 
-from projections.metadata.bins import Piece, Rendered
+from projections.metadata.bins import Entries, Piece
 from projections.roles.authority import Authority
+from projections.roles.documents import SPEC_VERSION
 from projections.roles.keys import RoleKeys
 from schemas.codec import encode_signed
 from schemas.publications import Claim, Publication
-
-SPEC_VERSION = "1.0.34"
 
 LENGTH_ABOVE_BYTES = 2_000_000
 """A longer bin has its length in the snapshot. Clients refuse files above a default of their own (python-tuf:
@@ -34,11 +33,6 @@ class RoleEntry(msgspec.Struct, frozen=True, array_like=True):
     expires: str
     length: int = 0
     sha256: str = ""
-
-
-def metadata_path(role: str, version: int) -> str:
-    """Where a version of a role is served (TUF 1.0.34, section 6.2)."""
-    return f"metadata/{version}.{role}.json"
 
 
 def expires_at(time: str, seconds: int) -> str:
@@ -66,10 +60,10 @@ def bin_payload(targets: Sequence[Piece], number: int, expires: str) -> bytes:
     return b"".join([head.encode(), *members, b'},"version":%d}' % number])
 
 
-def bin_targets(file: bytes) -> Rendered:
+def bin_targets(file: bytes) -> Entries:
     """The rendered targets of a bin in its file, which was made by `bin_payload` and `signed_file`."""
     opening = b'"targets":{'
-    return Rendered(file, file.index(opening) + len(opening), file.rindex(b'},"version":'))
+    return Entries(file, file.index(opening) + len(opening), file.rindex(b'},"version":'))
 
 
 class SnapshotTable:

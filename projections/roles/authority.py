@@ -12,10 +12,11 @@ from typing import Annotated, Any, TypeVar
 import msgspec
 from securesystemslib.signer import SSlibKey
 
-from projections.metadata.bins import Layout
 from projections.outcomes import ACCEPTED, Outcome, no_effect, rejected
 from projections.roles.documents import Document, DocumentError, read_document
 from projections.roles.keys import KeysError, RoleDocument, RoleKeys, material_of, read_keys, read_role, verify
+from projections.roles.layout import Layout
+from schemas.errors import LedgerError
 from schemas.fields import Number, Sha256
 
 KNOWN_RULESETS = frozenset({0})
@@ -33,7 +34,7 @@ ExpirySeconds = Annotated[int, msgspec.Meta(ge=10, le=366 * 86_400)]
 ListSeconds = Annotated[int, msgspec.Meta(ge=0, le=7 * 86_400)]
 
 
-class UpgradeNeededError(Exception):
+class UpgradeNeededError(LedgerError):
     """A root names a ruleset that this program does not know. A newer version of it is needed to go on."""
 
 

@@ -17,6 +17,9 @@ from schemas.publications import HexSignature
 
 Role = Literal["root", "targets", "bins"]
 
+SPEC_VERSION = "1.0.34"
+"""The version of the TUF specification that all metadata states."""
+
 TUF_TYPES: dict[str, str] = {"root": "root", "targets": "targets", "bins": "targets"}
 """The `_type` of each offline role."""
 

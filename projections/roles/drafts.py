@@ -9,9 +9,9 @@ from typing import Any
 import msgspec
 from securesystemslib.signer import SSlibKey
 
-from projections.metadata.bins import Layout
-from projections.metadata.repository import SPEC_VERSION
 from projections.roles.authority import BIN_PATTERNS, Authority, Settings, Void, hash_prefixes
+from projections.roles.documents import SPEC_VERSION
+from projections.roles.layout import Layout
 
 
 class Signers(msgspec.Struct, frozen=True):

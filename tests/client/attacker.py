@@ -11,7 +11,7 @@ from typing import Any, Protocol
 from securesystemslib.signer import CryptoSigner
 
 from consumers.context import Context
-from consumers.produce.lookup import prefix_at_end
+from consumers.reading.end import prefix_at_end
 from ledger.keys.keyring import load_key_files
 from ledger.state.errors import StoreError
 from ledger.state.store import Store

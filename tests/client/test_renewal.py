@@ -10,7 +10,7 @@ import pytest
 from tuf.api.exceptions import ExpiredMetadataError
 
 from consumers.render.outlets import PublicOutlet
-from consumers.service.run import open_follower
+from consumers.service.opening import open_follower
 from consumers.sign.schedule import Schedule
 from consumers.sign.signer import Signer
 from schemas.codec import Rejection, decode_publication_record

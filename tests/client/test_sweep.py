@@ -17,15 +17,15 @@ from time import sleep
 
 import pytest
 
-from consumers.cli.shared import No
 from consumers.sweep import sweeping
 from consumers.sweep.marks import Marks
-from consumers.sweep.public_tree import pages_of
+from consumers.sweep.public_tree import UnreadableTreeError, pages_of
 from consumers.sweep.sweeping import _delete
 from ledger.clock import to_instant
 from ledger.storage.directory import DirectoryStorage
-from projections.metadata.bins import hashed_path, target_entry
+from projections.metadata.paths import hashed_path
 from projections.metadata.repository import bin_payload, signed_file
+from projections.metadata.targets import target_entry
 from tests.client.index import Index, lines, tree
 from tests.factory import Make
 
@@ -381,12 +381,12 @@ def test_a_bin_that_is_not_as_it_was_rendered_is_refused(tmp_path: Path) -> None
     free = {at for match in re.finditer(rb'"(simple/[^"]+)"', file) for at in range(*match.span(1))}
     start = file.index(b'"targets":{') + len(b'"targets":{')
     for at in range(start, len(file)):
-        with pytest.raises(No):
+        with pytest.raises(UnreadableTreeError):
             found_in(tmp_path, file[:at])
         for damaged in (file[:at] + file[at + 1 :], file[:at] + b"\xff" + file[at + 1 :]):
             try:
                 assert found_in(tmp_path, damaged) == whole or at in free, damaged
-            except No:
+            except UnreadableTreeError:
                 continue
-    with pytest.raises(No):
+    with pytest.raises(UnreadableTreeError):
         found_in(tmp_path, render(["simple/one/index.json"], version=2))

@@ -8,8 +8,8 @@ import msgspec
 import pytest
 
 from ledger.state.store import JudgedRow
-from projections.metadata.bins import Layout
 from projections.roles.authority import Settings
+from projections.roles.layout import Layout
 from tests import factory
 from tests.factory import Team, ecdsa_signer, ed25519_signer
 from tests.fuzz import oracle

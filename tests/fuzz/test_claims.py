@@ -11,7 +11,8 @@ import pytest
 
 from ledger.clock import from_instant
 from projections import publications as chain
-from projections.log.prefix import Prefix, read_records
+from projections.log.prefix import Prefix
+from projections.log.reading import read_records
 from projections.publications import Head
 from projections.roles.authority import Void
 from schemas.codec import encode_record

@@ -19,7 +19,8 @@ import pytest
 from consumers.work import spill as partitions
 from projections.index.chunks import ChunkedMap
 from projections.index.names import check_filename, release_key
-from projections.log.prefix import Prefix, Routed, save
+from projections.log.prefix import Prefix, save
+from projections.log.reading import Routed
 from projections.outcomes import rejected
 from schemas.codec import Rejection, decode_event, decode_publication_record
 from schemas.events import MAX_EVENT_BYTES, ProjectStatus

@@ -14,13 +14,12 @@ from hypothesis import strategies as st
 
 from consumers.rebuild.rebuilding import At, rebuild
 from consumers.render.outlets import FileListOutlet, served_version
-from consumers.verify.comparing import is_plain_page
 from consumers.verify.verifier import Limits, Verifier
 from ledger.logs import Logs
 from ledger.logs.sqlite import SqliteLog
 from ledger.storage.directory import DirectoryStorage
 from projections.index.names import check_filename
-from projections.metadata.bins import hashed_path
+from projections.metadata.paths import hashed_path, is_plain_page
 from schemas.codec import Rejection, decode_event
 from schemas.events import Hashes
 from schemas.fields import FILENAME_PATTERN, PROJECT_PATTERN, TARGET_PATTERN

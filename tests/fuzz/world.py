@@ -20,8 +20,8 @@ from consumers.work.workers import Workers
 from ledger.keys.keyring import Keyring
 from ledger.logs import Log, LogConflictError, Logs
 from ledger.state.store import JudgedRow, Store
-from projections.metadata.bins import Layout
 from projections.roles.authority import Authority, Settings
+from projections.roles.layout import Layout
 from schemas.events import BaseEvent
 from tests import factory
 from tests.factory import EPOCH_AT, Make, Team, ed25519_signer

@@ -9,7 +9,7 @@ from securesystemslib.signer import CryptoSigner
 
 from consumers.context import Context
 from consumers.render.outlets import NoOutlet
-from consumers.service.run import open_follower
+from consumers.service.opening import open_follower
 from consumers.sign.schedule import Schedule
 from consumers.sign.signer import Signer
 from tests import factory

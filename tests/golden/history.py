@@ -7,8 +7,8 @@ from datetime import timedelta
 from typing import Any
 
 from projections.log.prefix import Prefix
-from projections.metadata.bins import Layout
 from projections.roles.authority import Authority, Settings, Void
+from projections.roles.layout import Layout
 from schemas.codec import encode_event
 from schemas.events import BaseEvent
 from tests import factory

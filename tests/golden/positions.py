@@ -9,7 +9,7 @@ from typing import Any
 
 from consumers.context import Context
 from consumers.render.outlets import FileListOutlet
-from consumers.service.run import open_follower
+from consumers.service.opening import open_follower
 from consumers.state.records import load_aggregates
 from ledger.state.store import Store, kept_name
 from projections.index.chunks import Aggregate

@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 from consumers.context import Context
 from consumers.rebuild.rebuilding import At, rebuild
 from consumers.render.outlets import FileListOutlet
-from consumers.service.run import open_follower
+from consumers.service.opening import open_follower
 from ledger.clock import SystemClock
 from ledger.config import Config, LedgerSection
 from ledger.state.store import Store

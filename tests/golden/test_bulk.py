@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 
 from consumers.context import Context
-from consumers.reading import tail
+from consumers.reading import slices, tail
 from consumers.render import renderer, tasks
 from consumers.render.carriers import Files, Sent
 from consumers.render.outlets import PublicOutlet
 from consumers.render.rounds.parallel import BulkRounds
-from consumers.service.run import open_follower
+from consumers.service.opening import open_follower
 from consumers.work import processes
 from consumers.work import spill as partitions
 from consumers.work.processes import ProcessKilledError
@@ -75,7 +75,7 @@ def bulk(monkeypatch: pytest.MonkeyPatch, way: str) -> Iterator[list[int]]:
         monkeypatch.setattr(tail, "WORTH_READING", 0)
         monkeypatch.setattr(tail, "KEPT_BYTES", 0)
         monkeypatch.setattr(tail, "_LOOK_AFTER", 0)
-        monkeypatch.setattr(tail, "SLICE_BYTES", 10_000)
+        monkeypatch.setattr(slices, "SLICE_BYTES", 10_000)
         monkeypatch.setattr(partitions, "ITEMS_PER_PARTITION", 30)
     yield sizes
     assert sizes

@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 from consumers.context import Context
-from consumers.reading import tail
+from consumers.reading import slices
+from consumers.reading.slices import EVENT_PARTS
 from consumers.rebuild import rebuilding, replay
 from consumers.rebuild.rebuilding import At, rebuild
 from consumers.rebuild.replay import Replayed
-from consumers.render.tasks import EVENT_PARTS
 from consumers.work import spill as partitions
 from consumers.work.processes import ProcessKilledError, start
 from consumers.work.spill import SpillError
@@ -31,7 +31,7 @@ class _StopError(Exception):
 def _small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Many slices and many partitions."""
     silence()
-    monkeypatch.setattr(tail, "SLICE_BYTES", 10_000)
+    monkeypatch.setattr(slices, "SLICE_BYTES", 10_000)
     monkeypatch.setattr(partitions, "ITEMS_PER_PARTITION", 30)
 
 

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from consumers.render.outlets import NoOutlet
-from consumers.service.run import open_follower, publish_once
+from consumers.service.opening import open_follower
+from consumers.service.publishing import publish_once
 from consumers.sign.schedule import Schedule
 from tests.broker import Broker
 from tests.client.index import Index

@@ -4,10 +4,10 @@ from hashlib import sha256
 from random import Random
 
 from projections.log.prefix import save
-from projections.metadata.bins import Layout
 from projections.metadata.repository import RoleEntry, SnapshotTable
 from projections.publications import Head
 from projections.roles.authority import Settings
+from projections.roles.layout import Layout
 from schemas import events
 from tests import factory
 from tests.factory import Make, Team

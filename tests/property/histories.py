@@ -6,7 +6,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from projections.log.prefix import Routed
+from projections.log.reading import Routed
 from schemas import events
 from tests import factory
 from tests.factory import Make, digest

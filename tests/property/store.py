@@ -12,12 +12,15 @@ from projections.index import project_list
 from projections.index.chunks import Aggregate, Change, Chunk
 from projections.index.fold import Folded, fold_events
 from projections.index.project_list import Listing, ProjectList
-from projections.log.prefix import Prefix, Routed
-from projections.metadata.bins import Layout, Page, Rendered, StoredBin, TargetChange, fold_bin, take_targets
+from projections.log.prefix import Prefix
+from projections.log.reading import Routed
+from projections.metadata.bins import Entries, StoredBin, fold_bin, take_targets
 from projections.metadata.repository import signs_all_bins
+from projections.metadata.targets import Page, TargetChange
 from projections.outcomes import Outcome
 from projections.publications import Head
 from projections.roles.authority import Authority
+from projections.roles.layout import Layout
 from schemas.publications import Claim
 from tests import factory
 from tests.property.model import Model, target_of
@@ -135,7 +138,7 @@ class Store:
             assert folded.differs == (targets != stored.targets.copy()), "`differs` says whether the bin must be signed"
             assert folded.header != stored.header, "a header that is stored anew is another one"
             header = stored.header if folded.header is None else folded.header
-            self.bins[layout.key(index)] = StoredBin(header, Rendered(b"{%s}" % targets, 1, 1 + len(targets)))
+            self.bins[layout.key(index)] = StoredBin(header, Entries(b"{%s}" % targets, 1, 1 + len(targets)))
             if folded.differs:
                 differing.append(index)
         return differing

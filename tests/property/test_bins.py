@@ -8,9 +8,11 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 from tuf.api.metadata import DelegatedRole, SuccinctRoles
 
-from projections.metadata.bins import Layout, Rendered, RenderedTargets, bin_key, target_entry
+from projections.metadata.bins import Entries, EntryTable
 from projections.metadata.repository import bin_payload, bin_targets, signed_file
+from projections.metadata.targets import target_entry
 from projections.roles.authority import hash_prefixes
+from projections.roles.layout import Layout, bin_key
 
 bits_of_succinct = st.integers(1, 16)
 bits_of_prefixes = st.integers(1, 8)
@@ -100,15 +102,15 @@ class RenderedTargetsAreADict(RuleBasedStateMachine):
         self.plain: dict[str, bytes] = {}
         self.rendered = b""
 
-    def stored(self) -> Rendered:
+    def stored(self) -> Entries:
         """As they stand in a file: in the middle of what looks like them."""
         others = b'"a":{"hashes":{},"length":1}'
-        return Rendered(others + self.rendered + others, len(others), len(others) + len(self.rendered))
+        return Entries(others + self.rendered + others, len(others), len(others) + len(self.rendered))
 
     @rule(changes=st.dictionaries(target_paths, st.none() | st.integers(0, 2**53), max_size=80), parses=st.booleans())
     def change(self, changes: dict[str, int | None], parses: bool) -> None:
         before = dict(self.plain)
-        targets = RenderedTargets(self.stored(), lookups=1_000 if parses else 1)
+        targets = EntryTable(self.stored(), lookups=1_000 if parses else 1)
         for path, length in changes.items():
             assert targets.get(path) == before.get(path)
             entry = None if length is None else target_entry(path, length, f"{length:064x}")
@@ -126,7 +128,7 @@ class RenderedTargetsAreADict(RuleBasedStateMachine):
     @rule(path=target_paths)
     def put_and_take_away(self, path: str) -> None:
         """What is as it was is no change."""
-        targets = RenderedTargets(self.stored(), lookups=2)
+        targets = EntryTable(self.stored(), lookups=2)
         before = targets.get(path)
         targets.set(path, b"something")
         targets.set(path, before)

@@ -1,4 +1,4 @@
-"""Whatever a file holds, `ledger.distributions.reading` reads it or refuses it in words."""
+"""Whatever a file holds, `ledger.distributions.distribution` reads it or refuses it in words."""
 
 import io
 import tarfile
@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from ledger.distributions.reading import DistributionError, read_distribution
+from ledger.distributions.distribution import DistributionError, read_distribution
 from tests.distributions import build_metadata, build_sdist, build_wheel, pack_gzip, pack_tar, pack_zip
 from tests.unit.refusals import check_message, check_published
 

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from projections.metadata.bins import Layout
 from projections.roles.authority import Settings
+from projections.roles.layout import Layout
 from tests import factory
 from tests.factory import Make, Team, digest
 from tests.property.histories import cuts, grouping, histories, narrow_histories

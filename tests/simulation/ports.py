@@ -437,7 +437,7 @@ class Tree:
 
 
 class SimStorage:
-    """Storage over a tree. Contract: `ledger.storage.directory.Storage`."""
+    """Storage over a tree. Contract: `ledger.storage.Storage`."""
 
     def __init__(self, tree: Tree, staging: str, process: Process) -> None:
         self._tree = tree

@@ -11,8 +11,8 @@ from typing import Any, Literal
 from securesystemslib.signer import CryptoSigner
 
 from projections.log.prefix import Prefix
-from projections.metadata.bins import Layout
 from projections.roles.authority import Settings
+from projections.roles.layout import Layout
 from schemas import events
 from schemas.codec import encode_event
 from tests import factory

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from projections.log.prefix import Prefix
-from projections.metadata.bins import Layout
 from projections.roles.authority import Settings
+from projections.roles.layout import Layout
 from tests import factory
 from tests.factory import Make, Team
 from tests.simulation.counting import record

@@ -12,11 +12,12 @@ import pytest
 
 from consumers.follow.served import ServedAheadError, check_not_ahead
 from consumers.render.edition import DivergenceError
-from consumers.render.outlets import TIMESTAMP, PublicOutlet
+from consumers.render.outlets import PublicOutlet
 from consumers.sign.signer import Signer
 from ledger.logs import LogUnavailableError
 from ledger.state.errors import StateDamagedError
 from ledger.state.store import Store
+from projections.metadata.paths import TIMESTAMP
 from projections.publications import OpenClaim
 from schemas.codec import decode_publication_record
 from schemas.publications import Claim, Record

@@ -1,11 +1,11 @@
-"""What `ledger.distributions.reading` may say of a file: facts that the ledger accepts, or a refusal in words."""
+"""What `ledger.distributions.distribution` may say of a file: facts that the ledger accepts, or a refusal in words."""
 
 from pathlib import Path
 
 import msgspec
 import pytest
 
-from ledger.distributions.reading import Distribution, DistributionError, read_distribution
+from ledger.distributions.distribution import Distribution, DistributionError, read_distribution
 from projections.index.names import check_filename, normalise
 from schemas.events import FileUploadedData
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from ledger.distributions import archives
-from ledger.distributions.reading import read_distribution
+from ledger.distributions.distribution import read_distribution
 from tests.distributions import build_metadata, build_sdist, build_wheel, pack_gzip, pack_tar, pack_zip
 from tests.unit.refusals import refusal
 

@@ -15,11 +15,11 @@ from tuf.api.metadata import Metadata, Root, Targets
 from tuf.api.serialization.json import CanonicalJSONSerializer
 
 from projections.log.prefix import NotALedgerError, Prefix, restore, save
-from projections.metadata.bins import Layout
 from projections.metadata.repository import RoleEntry, SnapshotTable, signed_file
 from projections.publications import Head
 from projections.roles.authority import Authority, Settings, UpgradeNeededError, Void, judge_ceremony
 from projections.roles.documents import read_document
+from projections.roles.layout import Layout
 from schemas import canonical
 from tests import factory
 from tests.factory import Files, Make, Team, authority_of, digest

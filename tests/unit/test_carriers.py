@@ -12,8 +12,9 @@ from consumers.render.edition import Choice
 from consumers.render.outlets import Nowhere
 from consumers.render.tasks import Batch, FoldedPart, ToKeep, pack_targets, unpack_targets, write_targets
 from projections.log.operations import ProjectAct
-from projections.log.prefix import Routed
-from projections.metadata.bins import Layout, TargetChange
+from projections.log.reading import Routed
+from projections.metadata.targets import TargetChange
+from projections.roles.layout import Layout
 
 LAYOUT = Layout(6)
 PARTS = 4

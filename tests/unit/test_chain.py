@@ -12,7 +12,6 @@ from securesystemslib.signer import CryptoSigner
 from tuf.api.metadata import Metadata, Root, Timestamp
 
 from projections.log.prefix import Ledger, Prefix
-from projections.metadata.bins import Layout
 from projections.metadata.repository import (
     SnapshotTable,
     bin_payload,
@@ -33,6 +32,7 @@ from projections.publications import (
     judge_publication,
 )
 from projections.roles.authority import Authority, Settings, Void
+from projections.roles.layout import Layout
 from schemas.codec import decode_publication_record, encode_record, encode_signed
 from schemas.publications import Claim, Publication, Record, Seal
 from tests import factory

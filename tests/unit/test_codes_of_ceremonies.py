@@ -17,9 +17,9 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from securesystemslib.signer import CryptoSigner, SSlibKey
 
 from projections.log.prefix import Prefix
-from projections.metadata.bins import Layout
 from projections.outcomes import Outcome
 from projections.roles.authority import BIN_PATTERNS, Settings, Void, judge_ceremony
+from projections.roles.layout import Layout
 from schemas import canonical
 from schemas.codec import encode_event
 from tests import factory

@@ -1,4 +1,4 @@
-"""`ledger.distributions.reading`: what is read of a file and its metadata, and which files are looked at."""
+"""`ledger.distributions.distribution`: what is read of a file and its metadata, and which files are looked at."""
 
 import hashlib
 import os
@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from ledger.distributions import archives
-from ledger.distributions import reading as distributions
-from ledger.distributions.reading import Distribution, DistributionError, find_distributions, read_distribution
+from ledger.distributions import distribution as distributions
+from ledger.distributions.distribution import Distribution, DistributionError, find_distributions, read_distribution
 from tests.distributions import build_metadata, build_sdist, build_wheel, pack_gzip, pack_tar
 from tests.unit.refusals import check_published, refusal
 

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from consumers.render.outlets import TIMESTAMP, PublicOutlet
+from consumers.render.outlets import PublicOutlet
 from ledger.logs import LogConflictError
 from ledger.storage.directory import DirectoryStorage
+from projections.metadata.paths import TIMESTAMP
 
 KEPT_UP_TO = 5
 

@@ -16,7 +16,6 @@ from tuf.api.serialization.json import CanonicalJSONSerializer
 from tuf.ngclient._internal.trusted_metadata_set import TrustedMetadataSet
 from tuf.ngclient.config import EnvelopeType
 
-from projections.metadata.bins import Layout, target_entry
 from projections.metadata.repository import (
     LENGTH_ABOVE_BYTES,
     RoleEntry,
@@ -30,8 +29,10 @@ from projections.metadata.repository import (
     timestamp_payload,
     unpack_signatures,
 )
+from projections.metadata.targets import target_entry
 from projections.publications import Head, OpenClaim
 from projections.roles.authority import Authority, Settings
+from projections.roles.layout import Layout
 from schemas.publications import Publication
 from tests import factory
 from tests.factory import Make, Team, authority_of, digest

@@ -1,31 +1,24 @@
 """`tuf-ledger add`: distribution files."""
 
-import getpass
-import os
 from hashlib import sha256
 from pathlib import Path
 
 import click
 
-from consumers.cli.answers import report_answers, wait_options
-from consumers.cli.shared import (
-    No,
-    configure_logging,
-    json_option,
-    ledger_options,
-    open_context,
-    plural,
-    print_json,
-    progress,
-    runs_async,
-)
+from consumers.cli.answers import report_answers
+from consumers.cli.logs import configure_logging
+from consumers.cli.options import json_option, ledger_options, wait_options
+from consumers.cli.shared import open_context, plural, print_json, progress, runs_async
 from consumers.context import Context
-from consumers.produce.appending import Appended, append_in_batches, make_event, wait_for
-from consumers.produce.lookup import Lookup, look_up, open_events
+from consumers.produce.appending import Appended, actor, append_in_batches, make_event, wait_for
+from consumers.produce.lookup import Lookup, look_up
+from consumers.produce.storing import store
+from consumers.state.furthest import open_events
 from ledger.clock import SystemClock
-from ledger.distributions.reading import Distribution, find_distributions, read_distribution
+from ledger.distributions.distribution import Distribution, find_distributions, read_distribution
 from ledger.storage.directory import DirectoryStorage
-from projections.metadata.bins import hashed_path
+from projections.metadata.paths import hashed_path, is_reserved
+from schemas.errors import NegativeAnswerError
 
 
 @click.command()
@@ -85,7 +78,7 @@ async def _read_all(context: Context, storage: DirectoryStorage, paths: tuple[Pa
     """
     found = list(find_distributions(paths))
     if not found:
-        raise No("there are no wheels or source distributions (*.whl, *.tar.gz, *.zip) there")
+        raise NegativeAnswerError("there are no wheels or source distributions (*.whl, *.tar.gz, *.zip) there")
     digests: dict[str, tuple[Path, str]] = {}
     projects: set[str] = set()
     with progress("Reading") as advance:
@@ -93,7 +86,9 @@ async def _read_all(context: Context, storage: DirectoryStorage, paths: tuple[Pa
             each = read_distribution(path)
             twin = digests.setdefault(each.filename, (path, each.sha256))
             if twin[1] != each.sha256:
-                raise No(f"{path} and {twin[0]} have one name and other bytes; a filename is used once")
+                raise NegativeAnswerError(
+                    f"{path} and {twin[0]} have one name and other bytes; a filename is used once"
+                )
             projects.add(each.project)
             advance(number, len(found))
     fresh = set(_without_known(digests, await look_up(context, sorted(projects))))
@@ -102,7 +97,7 @@ async def _read_all(context: Context, storage: DirectoryStorage, paths: tuple[Pa
         # What is published is stored too, if it is not there: adding files again brings lost ones back.
         for number, (path, _) in enumerate(digests.values(), 1):
             each = read_distribution(path)
-            _store(storage, each)
+            store(storage, each)
             if path in fresh:
                 events.append((_event(each), each.filename))
             advance(number, len(digests))
@@ -113,31 +108,20 @@ def _without_known(digests: dict[str, tuple[Path, str]], known: Lookup) -> list[
     """Leave out what is published already.
 
     Raises:
-        No: a filename is taken by other bytes.
+        NegativeAnswerError: a filename is taken by other bytes.
     """
     published = {name: facts for project in known.projects.values() for name, facts in project.files.items()}
     fresh = []
     for filename, (path, digest) in digests.items():
         facts = published.get(filename)
         if facts is not None and facts.sha256 != digest:
-            raise No(
+            raise NegativeAnswerError(
                 f"{filename} is published with other bytes (SHA-256 {facts.sha256}). A filename is never used again: "
                 "give the file another version or build number"
             )
         if facts is None or facts.removed:
             fresh.append(path)
     return fresh
-
-
-def _store(storage: DirectoryStorage, each: Distribution) -> None:
-    """Store a file once, under its consistent-snapshot name, and make it reachable under its plain one."""
-    digest = each.blake2b_256
-    path = f"packages/{digest[:2]}/{digest[2:4]}/{digest[4:]}/{each.filename}"
-    hashed = hashed_path(path, each.sha256)
-    storage.copy(each.path, hashed, each.sha256)
-    storage.link(f"targets/{path}", hashed)
-    if each.core_metadata is not None and storage.digest(f"targets/{path}.metadata") != each.core_metadata_sha256:
-        storage.replace(f"targets/{path}.metadata", each.core_metadata)
 
 
 def _event(each: Distribution) -> bytes:
@@ -154,24 +138,15 @@ def _event(each: Distribution) -> bytes:
 
 def _add_target(storage: DirectoryStorage, paths: tuple[Path, ...], target: str) -> tuple[bytes, str]:
     if len(paths) != 1:
-        raise No("--as takes one file")
+        raise NegativeAnswerError("--as takes one file")
     try:
         data = paths[0].read_bytes()
     except OSError as error:
-        raise No(f"{paths[0]} cannot be read: {error.strerror}") from error
+        raise NegativeAnswerError(f"{paths[0]} cannot be read: {error.strerror}") from error
     digest = sha256(data).hexdigest()
     facts = {"length": len(data), "sha256": digest}
     event = make_event("target.added.v1", target, facts, now=SystemClock().now(), actor=actor())
-    if target.startswith(("simple/", "packages/")):
-        raise No("the paths of pages and packages are not free")
+    if is_reserved(target):
+        raise NegativeAnswerError("the paths of pages and packages are not free")
     storage.copy(paths[0], hashed_path(target, digest), digest)
     return event, target
-
-
-def actor() -> str:
-    """Who runs this command, as an opaque account id."""
-    try:
-        name = getpass.getuser()
-    except (KeyError, OSError):  # a user without a name, as containers have them; KeyError up to Python 3.12
-        return f"uid-{os.getuid()}"
-    return name if name.isascii() and name.isprintable() and " " not in name else "operator"

@@ -7,23 +7,15 @@ from typing import BinaryIO
 
 import click
 
-from consumers.cli.answers import report_answers, wait_options
-from consumers.cli.shared import (
-    No,
-    configure_logging,
-    json_option,
-    ledger_options,
-    open_context,
-    plural,
-    print_json,
-    progress,
-    runs_async,
-    say,
-)
+from consumers.cli.answers import report_answers
+from consumers.cli.logs import configure_logging
+from consumers.cli.options import json_option, ledger_options, wait_options
+from consumers.cli.shared import open_context, plural, print_json, progress, runs_async, say
 from consumers.produce.appending import BATCH, Appended, append_in_batches, wait_for
-from consumers.produce.lookup import open_events
+from consumers.state.furthest import open_events
 from ledger.logs import Log
 from schemas.codec import Rejection, decode_event
+from schemas.errors import NegativeAnswerError
 
 
 @click.command()
@@ -65,7 +57,7 @@ async def append(
         click.echo(f"Appended {plural(len(appended), 'event')}.")
     if bad:
         went_on = "left out" if keep_going else "nothing from it on was appended; --keep-going leaves bad lines out"
-        raise No(f"{plural(bad, 'bad line')}: {went_on}")
+        raise NegativeAnswerError(f"{plural(bad, 'bad line')}: {went_on}")
 
 
 async def _append(log: Log, file: BinaryIO, *, keep_going: bool) -> tuple[list[Appended], int]:
@@ -101,4 +93,6 @@ def _lines(file: BinaryIO) -> Iterator[tuple[int, bytes]]:
             if text:
                 yield number, text
     except OSError as error:
-        raise No(f"{getattr(file, 'name', sys.stdin.name)} cannot be read: {error.strerror}") from error
+        raise NegativeAnswerError(
+            f"{getattr(file, 'name', sys.stdin.name)} cannot be read: {error.strerror}"
+        ) from error

@@ -9,28 +9,21 @@ import msgspec
 from securesystemslib.signer import SSlibKey
 
 from consumers.ceremonies.development import DevelopmentKeys, make_plan, roles_signed, sign_plan
-from consumers.cli.commands.init import read_layout, seconds
-from consumers.cli.shared import (
-    Duration,
-    No,
-    Usage,
-    configure_logging,
-    json_option,
-    ledger_options,
-    open_context,
-    print_json,
-    runs_async,
-)
+from consumers.cli.logs import configure_logging
+from consumers.cli.options import Duration, json_option, ledger_options, read_layout, seconds
+from consumers.cli.shared import Usage, open_context, print_json, runs_async
 from consumers.context import Context
 from consumers.produce.appending import Appended, append_in_batches, wait_for
-from consumers.produce.lookup import open_events, prefix_at_end
-from consumers.service.run import publish_once
+from consumers.reading.end import prefix_at_end
+from consumers.service.publishing import publish_once
 from consumers.sign.schedule import Schedule
+from consumers.state.furthest import open_events
 from consumers.work.processes import WORTH_ROUNDS, start_server
 from ledger.clock import SystemClock
-from projections.metadata.bins import Layout
 from projections.roles.authority import Authority, Settings, Void
+from projections.roles.layout import Layout
 from schemas.codec import encode_event
+from schemas.errors import NegativeAnswerError
 
 WAIT_SECONDS = 600.0
 
@@ -85,7 +78,7 @@ async def ceremony(
     voided = _void(void)
     end = await prefix_at_end(context)
     if end.authority is None:
-        raise No("this ledger has no root yet")
+        raise NegativeAnswerError("this ledger has no root yet")
     if voided is not None and changes["floor"] is None:
         changes["floor"] = max(end.authority.settings.floor, voided.number + 1)
     step = _Step(context, end.authority, renew=renew, as_json=as_json)
@@ -124,7 +117,7 @@ class _Step:
         number = await self._publish(event, comment)
         end = await prefix_at_end(self._context)
         if end.authority is None or end.authority.root.version == self._authority.root.version:
-            raise No("the ceremony was rejected: `tuf-ledger rejected` says why")
+            raise NegativeAnswerError("the ceremony was rejected: `tuf-ledger rejected` says why")
         self._authority = end.authority
         version = end.authority.root.version
         if self._as_json:

@@ -6,24 +6,18 @@ from typing import Any, NamedTuple, ParamSpec
 
 import click
 
-from consumers.cli.answers import report_answers, wait_options
-from consumers.cli.commands.add import actor
-from consumers.cli.shared import (
-    No,
-    Usage,
-    configure_logging,
-    json_option,
-    ledger_options,
-    open_context,
-    print_json,
-    runs_async,
-)
+from consumers.cli.answers import report_answers
+from consumers.cli.logs import configure_logging
+from consumers.cli.options import json_option, ledger_options, wait_options
+from consumers.cli.shared import Usage, open_context, print_json, runs_async
 from consumers.context import Context
-from consumers.produce.appending import Appended, append_in_batches, make_event, wait_for
-from consumers.produce.lookup import KnownProject, look_up, open_events
+from consumers.produce.appending import Appended, actor, append_in_batches, make_event, wait_for
+from consumers.produce.lookup import KnownProject, look_up
+from consumers.state.furthest import open_events
 from ledger.clock import SystemClock
 from ledger.state.errors import StoreError
 from projections.index.names import normalise, release_key, split_filename
+from schemas.errors import NegativeAnswerError
 
 P = ParamSpec("P")
 
@@ -185,7 +179,9 @@ async def restore(context: Context, target: Target, reason: str | None) -> list[
         and (target.version is None or release_key(target.version) == facts.release)
     ]
     if not chosen:
-        raise No(f"there is no removed file {target.filename or f'of {target.project}=={target.version}'}")
+        raise NegativeAnswerError(
+            f"there is no removed file {target.filename or f'of {target.project}=={target.version}'}"
+        )
     return [
         ("file.restored.v1", {"filename": facts.filename, "sha256": facts.sha256, "reason": reason}) for facts in chosen
     ]
@@ -196,9 +192,11 @@ async def _known(context: Context, target: Target) -> KnownProject:
     if found.number == 0 and found.problem:
         raise StoreError(found.problem)
     if found.number == 0:
-        raise No("no consumer has run here yet, so nothing is known of files: `tuf-ledger publish` first")
+        raise NegativeAnswerError(
+            "no consumer has run here yet, so nothing is known of files: `tuf-ledger publish` first"
+        )
     if target.project not in found.projects:
-        raise No(f"there is no project {target.project} as of publication {found.number}")
+        raise NegativeAnswerError(f"there is no project {target.project} as of publication {found.number}")
     return found.projects[target.project]
 
 
@@ -261,7 +259,7 @@ def _show(project: KnownProject, target: Target, *, as_json: bool) -> None:
         if target.filename in {None, name} and (target.version is None or release_key(target.version) == facts.release)
     ]
     if not files and (target.filename or target.version):
-        raise No(f"{project.name} has no {target.filename or f'release {target.version}'}")
+        raise NegativeAnswerError(f"{project.name} has no {target.filename or f'release {target.version}'}")
     overall = "removed" if header.removed else header.status
     if as_json:
         print_json({"project": project.name, "status": overall, "reason": header.reason, "files": files})

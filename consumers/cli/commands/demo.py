@@ -17,11 +17,13 @@ import orjson
 from tuf.api.exceptions import DownloadError, RepositoryError
 from tuf.ngclient import Updater
 
-from consumers.cli.shared import No, translated
+from consumers.cli.shared import translated
 from ledger.config import ConfigError
-from ledger.distributions.reading import find_distributions, read_distribution
+from ledger.distributions.distribution import find_distributions, read_distribution
+from projections.metadata.paths import JSON_LIST, METADATA, PACKAGES, TARGETS, metadata_path, page_target, plain_path
+from schemas.errors import NegativeAnswerError
 
-PACKAGES = ("six==1.17.0", "idna==3.10", "iniconfig==2.1.0", "packaging==25.0")
+DOWNLOADS = ("six==1.17.0", "idna==3.10", "iniconfig==2.1.0", "packaging==25.0")
 SOURCE_PACKAGE = "six==1.17.0"
 
 
@@ -69,7 +71,7 @@ class _Story:
         downloads = files or _download(self._folder / "downloads")
         found = next(find_distributions(downloads), None)
         if found is None:
-            raise No("there are no wheels or source distributions (*.whl, *.tar.gz, *.zip) there")
+            raise NegativeAnswerError("there are no wheels or source distributions (*.whl, *.tar.gz, *.zip) there")
         chosen = read_distribution(found)
 
         self._title("A new ledger: two logs, a first root, and its first publication")
@@ -109,7 +111,9 @@ class _Story:
         click.echo(_compare(self._public, self._folder / "elsewhere" / "public"))
 
         self._title("An attacker changes one byte of a served file: verification names it")
-        changed = next(path for path in sorted(self._public.glob("targets/packages/*/*/*/*")) if path.suffix == ".whl")
+        changed = next(
+            path for path in sorted(self._public.glob(f"{plain_path(PACKAGES)}*/*/*/*")) if path.suffix == ".whl"
+        )
         data = bytearray(changed.read_bytes())
         data[len(data) // 2] ^= 1
         changed.write_bytes(data)
@@ -118,7 +122,7 @@ class _Story:
             "--ledger",
             "index",
             "--root",
-            "elsewhere/public/metadata/1.root.json",
+            f"elsewhere/public/{metadata_path('root', 1)}",
             "--served",
             "index/public",
             answer=1,
@@ -137,7 +141,9 @@ class _Story:
         done = subprocess.run(command, cwd=self._folder, capture_output=True, text=True, check=False)
         click.echo(_indent(done.stdout + done.stderr))
         if done.returncode != answer:
-            raise No(f"that command ended with exit code {done.returncode}, where {answer} was expected")
+            raise NegativeAnswerError(
+                f"that command ended with exit code {done.returncode}, where {answer} was expected"
+            )
 
 
 SUMMARY = """
@@ -155,16 +161,16 @@ class _Client:
         self._cache = folder / "metadata"
         self._targets = folder / "targets"
         self._targets.mkdir(parents=True)
-        self._root = (public / "metadata" / "1.root.json").read_bytes()
+        self._root = (public / metadata_path("root", 1)).read_bytes()
         self._url = url
 
     def check(self) -> str:
         """Refresh, and download every page and file that the list of projects leads to."""
         updater = Updater(
             str(self._cache),
-            f"{self._url}/metadata/",
+            f"{self._url}/{METADATA}/",
             str(self._targets),
-            f"{self._url}/targets/",
+            f"{self._url}/{TARGETS}/",
             bootstrap=self._root,
         )
         try:
@@ -172,30 +178,30 @@ class _Client:
             names = self._projects(updater)
             files = [file for name in names for file in self._files(updater, name)]
         except (RepositoryError, DownloadError) as error:
-            raise No(f"the client refused: {error}") from error
+            raise NegativeAnswerError(f"the client refused: {error}") from error
         roots = len(list((self._cache / "root_history").glob("*.root.json")))
         yanked = [file.name for file in files if file.yanked]
         text = f"  accepted: {len(names)} projects, {len(files)} files, {roots} root{'s' * (roots != 1)} in the chain"
         return text + (f"; yanked: {', '.join(yanked)}" if yanked else "")
 
     def _projects(self, updater: Updater) -> list[str]:
-        page = orjson.loads(self._get(updater, "simple/index.json"))
+        page = orjson.loads(self._get(updater, JSON_LIST))
         return [project["name"] for project in page["projects"]]
 
     def _files(self, updater: Updater, project: str) -> list["_File"]:
-        page = orjson.loads(self._get(updater, f"simple/{project}/index.json"))
+        page = orjson.loads(self._get(updater, page_target(project)))
         files = []
         for entry in page["files"]:
             data = self._get(updater, entry["url"].removeprefix("../../"))
             if sha256(data).hexdigest() != entry["hashes"]["sha256"]:
-                raise No(f"{entry['filename']} is not what its page says")
+                raise NegativeAnswerError(f"{entry['filename']} is not what its page says")
             files.append(_File(entry["filename"], bool(entry["yanked"])))
         return files
 
     def _get(self, updater: Updater, path: str) -> bytes:
         info = updater.get_targetinfo(path)
         if info is None:
-            raise No(f"the client finds no target {path}")
+            raise NegativeAnswerError(f"the client finds no target {path}")
         return Path(updater.download_target(info)).read_bytes()
 
 
@@ -217,7 +223,7 @@ def _download(folder: Path) -> tuple[Path, ...]:
         "-d",
         str(folder),
     ]
-    for arguments in (PACKAGES, ("--no-binary", ":all:", SOURCE_PACKAGE)):
+    for arguments in (DOWNLOADS, ("--no-binary", ":all:", SOURCE_PACKAGE)):
         click.secho(f"$ pip download --no-deps {' '.join(arguments)}", fg="cyan")
         done = subprocess.run([*common, *arguments], capture_output=True, text=True, check=False)
         if done.returncode != 0:
@@ -262,7 +268,7 @@ def _compare(first: Path, second: Path) -> str:
     ]
     if trees[0] != trees[1]:
         differing = sorted(set(trees[0].items()) ^ set(trees[1].items()))
-        raise No(f"the trees differ, first in {differing[0][0]}")
+        raise NegativeAnswerError(f"the trees differ, first in {differing[0][0]}")
     return f"  identical: {len(trees[0])} files, byte for byte, signatures included"
 
 

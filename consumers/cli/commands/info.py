@@ -6,12 +6,15 @@ from typing import Any
 
 import click
 
-from consumers.cli.shared import configure_logging, json_option, ledger_options, open_context, print_json, runs_async
+from consumers.cli.logs import configure_logging
+from consumers.cli.options import json_option, ledger_options
+from consumers.cli.shared import open_context, print_json, runs_async
 from consumers.context import Context
-from consumers.produce.appending import STATES
-from consumers.produce.lookup import prefix_at_end
-from consumers.service.run import RUNNING_NOTE, resumed_above
-from consumers.state import records as state
+from consumers.reading.end import prefix_at_end
+from consumers.service.opening import RUNNING_NOTE
+from consumers.sign.resuming import resumed_above
+from consumers.state import records
+from consumers.state.furthest import STATES
 from consumers.verify.verifier import DIFFERENCES_NOTE
 from ledger.clock import SystemClock, from_instant
 from ledger.logs import LogError
@@ -92,7 +95,7 @@ async def _consumer(store: Store, sizes: dict[str, int]) -> tuple[dict[str, Any]
         facts["stopped"] = "not cleanly"
     if differences := await store.note(DIFFERENCES_NOTE):
         facts["differences"] = int(differences)
-    return facts, None if position is None else await state.load_prefix(store, position.prefix)
+    return facts, None if position is None else await records.load_prefix(store, position.prefix)
 
 
 async def _ledger(store: Store, prefix: Prefix, consumer: dict[str, Any]) -> dict[str, Any]:

@@ -1,35 +1,22 @@
 """`tuf-ledger init`: a new ledger."""
 
 import re
-import shutil
 from datetime import timedelta
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import click
 
-from consumers.ceremonies.development import DevelopmentKeys, ledger_created, make_plan, roles_signed, sign_plan
-from consumers.cli.shared import Duration, Usage, configure_logging, json_option, print_json, runs_async, say
-from consumers.context import Context
-from consumers.service.run import publish_once
+from consumers.ceremonies.creating import Wish, create
+from consumers.cli.logs import configure_logging
+from consumers.cli.options import Duration, json_option, read_layout, seconds
+from consumers.cli.shared import Usage, print_json, runs_async, say
+from consumers.service.publishing import publish_once
 from consumers.sign.schedule import Schedule
-from ledger.clock import SystemClock
-from ledger.config import Config, ConfigError, LedgerSection, write_config
-from projections.metadata.bins import Layout
-from projections.roles.authority import MAX_BITS_PREFIXES, MAX_BITS_SUCCINCT, Settings
-from schemas.codec import encode_event
+from ledger.config import Config
+from projections.metadata.paths import metadata_path
+from projections.roles.authority import Settings
 from schemas.fields import is_origin
-
-
-class Wish(NamedTuple):
-    """What the new ledger is to be."""
-
-    folder: Path
-    origin: str
-    log: str
-    layout: Layout
-    settings: Settings
-    replication_factor: int
 
 
 @click.command()
@@ -107,7 +94,7 @@ async def init(
     if not is_origin(name):
         raise Usage(f"{name!r} is no origin: letters, digits, and . _ : / - after the first character")
     configure_logging(Config().logging, default_level="warning")
-    context = await _create(Wish(folder, name, log_url, layout, settings, replication_factor))
+    context = await create(Wish(folder, name, log_url, layout, settings, replication_factor))
     _, follower = await publish_once(context, Schedule(interval_seconds=0))
     if as_json:
         print_json(
@@ -121,66 +108,10 @@ async def init(
         return
     click.echo(f"Ledger {name} is in {folder}.")
     click.echo(f"  identity      {follower.ledger.digest}")
-    click.echo(f"  first root    {context.public / 'metadata' / '1.root.json'}")
+    click.echo(f"  first root    {context.public / metadata_path('root', 1)}")
     click.echo(f"                SHA-256 {follower.ledger.root_sha256}")
     click.echo("                Hand it to clients and auditors over a channel they trust.")
     lie = f"they lie in {context.path('keys')} without a password."
     say("Its keys are development keys:", lie, style="yellow")
     where = "" if folder == Path() else f" --ledger {folder}"
     click.echo(f"Next: `tuf-ledger add{where} FILE…`, then `tuf-ledger publish{where}`.")
-
-
-def read_layout(bins: int, *, succinct: bool) -> Layout:
-    """A layout with so many bins.
-
-    Raises:
-        Usage: that is no power of two, or too many.
-    """
-    bits = bins.bit_length() - 1
-    most = MAX_BITS_SUCCINCT if succinct else MAX_BITS_PREFIXES
-    if bins != 1 << max(bits, 0) or not 1 <= bits <= most:
-        raise Usage(f"{bins} bins: it must be a power of two from 2 to {1 << most:,}")
-    return Layout(bits, succinct=succinct)
-
-
-def seconds(duration: timedelta, option: str, *, least: int = 10, most: int = 366) -> int:
-    """A duration in seconds.
-
-    Raises:
-        Usage: it is shorter than so many seconds, or longer than so many days.
-    """
-    count = int(duration.total_seconds())
-    if not least <= count <= most * 86_400:
-        raise Usage(f"{option} must be from {least} seconds to {most} days")
-    return count
-
-
-async def _create(wish: Wish) -> Context:
-    """Keys, logs with their first two records, and the configuration, which is written last."""
-    folder = wish.folder
-    if folder.exists() and any(folder.iterdir()):
-        raise ConfigError(f"{folder} is not empty; a ledger needs a folder of its own")
-    existed = folder.exists()
-    folder.mkdir(parents=True, exist_ok=True)
-    context = Context(folder, Config(ledger=LedgerSection(log=wish.log)))
-    try:
-        keys, now = DevelopmentKeys(folder / "keys"), SystemClock().now()
-        keys.create()
-        plan = make_plan(keys, keys.online_keys(), wish.layout, wish.settings, now=now)
-        documents = sign_plan(keys, plan, None)
-        logs = await context.create_logs(wish.replication_factor)
-        first = ledger_created(wish.origin, documents, now)
-        ceremony = roles_signed(documents, now, "development ceremony of `tuf-ledger init`")
-        try:
-            await logs.events.append([encode_event(first), encode_event(ceremony)])
-        finally:
-            await logs.close()
-        write_config(folder, wish.log)
-    except BaseException:
-        # Half a ledger is of no use, and what is in the folder is all ours.
-        for path in folder.iterdir():
-            shutil.rmtree(path) if path.is_dir() else path.unlink()
-        if not existed:
-            folder.rmdir()
-        raise
-    return context

@@ -4,16 +4,10 @@ from pathlib import Path
 
 import click
 
-from consumers.cli.shared import (
-    configure_logging,
-    json_option,
-    ledger_options,
-    open_context,
-    print_json,
-    progress,
-    runs_async,
-)
-from consumers.service.run import publish_once
+from consumers.cli.logs import configure_logging
+from consumers.cli.options import json_option, ledger_options
+from consumers.cli.shared import open_context, print_json, progress, runs_async
+from consumers.service.publishing import publish_once
 from consumers.sign.schedule import Schedule
 
 

@@ -4,17 +4,9 @@ from pathlib import Path
 
 import click
 
-from consumers.cli.shared import (
-    Usage,
-    configure_logging,
-    json_option,
-    ledger_options,
-    open_context,
-    print_json,
-    progress,
-    runs_async,
-    say,
-)
+from consumers.cli.logs import configure_logging
+from consumers.cli.options import json_option, ledger_options
+from consumers.cli.shared import Usage, open_context, print_json, progress, runs_async, say
 from consumers.rebuild.rebuilding import read_at
 from consumers.rebuild.rebuilding import rebuild as rebuild_tree
 

@@ -4,18 +4,13 @@ from pathlib import Path
 
 import click
 
-from consumers.cli.shared import (
-    No,
-    configure_logging,
-    json_option,
-    ledger_options,
-    open_context,
-    print_json,
-    runs_async,
-)
-from consumers.produce.appending import STATES
+from consumers.cli.logs import configure_logging
+from consumers.cli.options import json_option, ledger_options
+from consumers.cli.shared import open_context, print_json, runs_async
+from consumers.state.furthest import STATES
 from ledger.state.errors import StateMissingError, StoreError
 from ledger.state.store import JudgedRow, Store
+from schemas.errors import NegativeAnswerError
 
 PAGE = 1000
 
@@ -52,7 +47,7 @@ async def rejected(*, folder: Path, log: str | None, everything: bool, as_json: 
             await store.close()
     if problem is not None:
         raise problem
-    raise No("no consumer has run here yet: `tuf-ledger publish` or `tuf-ledger run` first")
+    raise NegativeAnswerError("no consumer has run here yet: `tuf-ledger publish` or `tuf-ledger run` first")
 
 
 async def _list(store: Store, *, everything: bool, as_json: bool) -> None:

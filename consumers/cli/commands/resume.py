@@ -5,13 +5,17 @@ from pathlib import Path
 
 import click
 
-from consumers.cli.shared import No, configure_logging, ledger_options, open_context, runs_async
-from consumers.render.outlets import TIMESTAMP, NoOutlet, served_version
-from consumers.service.run import note_resumed, open_follower
-from consumers.verify.comparing import Served
-from projections.metadata.repository import metadata_path
+from consumers.cli.logs import configure_logging
+from consumers.cli.options import ledger_options
+from consumers.cli.shared import open_context, runs_async
+from consumers.render.outlets import NoOutlet, served_version
+from consumers.service.opening import open_follower
+from consumers.sign.resuming import note_resumed
+from ledger.storage import ServedFiles
+from projections.metadata.paths import TIMESTAMP, metadata_path
 from projections.publications import MAX_GAP
 from projections.roles.authority import Authority
+from schemas.errors import NegativeAnswerError
 
 
 @click.command()
@@ -35,7 +39,9 @@ async def resume(*, above: int, folder: Path, log: str | None) -> None:
     served = context.served(context.config.signer.served)
     version = served_version(served.read(TIMESTAMP))
     if version > above:
-        raise No(f"version {version} is served: resume above that, or above the highest that was ever served")
+        raise NegativeAnswerError(
+            f"version {version} is served: resume above that, or above the highest that was ever served"
+        )
     store = context.store("signer")
     await store.open()
     try:
@@ -49,7 +55,7 @@ async def resume(*, above: int, folder: Path, log: str | None) -> None:
         if end.authority is not None:
             most = max(number, end.authority.settings.floor) + MAX_GAP
             if above >= most:
-                raise No(
+                raise NegativeAnswerError(
                     f"the log ends with publication {number}, and the next one has number {most} at most: give the "
                     "highest version ever served. If clients did see a higher one, lift the floor in root above it "
                     "first (`tuf-ledger ceremony --floor`)"
@@ -60,11 +66,11 @@ async def resume(*, above: int, folder: Path, log: str | None) -> None:
     click.echo(f"The log ends with publication {number}; the next one will have a number above {max(above, number)}.")
 
 
-def _refuse_lost(served: Served, version: int, authority: Authority) -> None:
+def _refuse_lost(served: ServedFiles, version: int, authority: Authority) -> None:
     """Make sure that the log has the offline roles that are served: a snapshot never goes back in their versions.
 
     Raises:
-        No: it lost a ceremony.
+        NegativeAnswerError: it lost a ceremony.
     """
     lost = (
         [f"root {authority.root.version + 1}"] if served.read(metadata_path("root", authority.root.version + 1)) else []
@@ -75,7 +81,7 @@ def _refuse_lost(served: Served, version: int, authority: Authority) -> None:
         if shown > document.version:
             lost.append(f"{document.role} {shown}")
     if lost:
-        raise No(
+        raise NegativeAnswerError(
             f"the log has lost {', '.join(lost)}, which is served. Append the ceremony that signed it again first: its "
             "documents are the served files (docs/operators.md, 'A log was rolled back')"
         )

@@ -4,7 +4,9 @@ from pathlib import Path
 
 import click
 
-from consumers.cli.shared import configure_logging, ledger_options, open_context, runs_async
+from consumers.cli.logs import configure_logging
+from consumers.cli.options import ledger_options
+from consumers.cli.shared import open_context, runs_async
 from consumers.service import run as server
 from consumers.sign.schedule import Schedule
 

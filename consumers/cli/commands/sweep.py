@@ -5,17 +5,9 @@ from pathlib import Path
 
 import click
 
-from consumers.cli.shared import (
-    Duration,
-    configure_logging,
-    json_option,
-    ledger_options,
-    open_context,
-    print_json,
-    progress,
-    runs_async,
-    say,
-)
+from consumers.cli.logs import configure_logging
+from consumers.cli.options import Duration, json_option, ledger_options
+from consumers.cli.shared import open_context, print_json, progress, runs_async, say
 from consumers.sweep.marks import Marks
 from consumers.sweep.sweeping import sweep as sweep_tree
 from ledger.clock import SystemClock

@@ -4,22 +4,14 @@ from pathlib import Path
 
 import click
 
-from consumers.cli.shared import (
-    No,
-    Usage,
-    configure_logging,
-    json_option,
-    ledger_options,
-    open_context,
-    plural,
-    print_json,
-    progress,
-    runs_async,
-)
+from consumers.cli.logs import configure_logging
+from consumers.cli.options import json_option, ledger_options
+from consumers.cli.shared import Usage, open_context, plural, print_json, progress, runs_async
 from consumers.context import Context
 from consumers.verify.verifying import Verified, Wanted
 from consumers.verify.verifying import verify as verify_log
 from ledger.storage.directory import DirectoryStorage
+from schemas.errors import NegativeAnswerError
 
 SHOWN = 50
 
@@ -72,7 +64,7 @@ async def verify(
     else:
         _print(verified)
     if verified.differences:
-        raise No("what is served is not what the log says" if not as_json else "")
+        raise NegativeAnswerError("what is served is not what the log says" if not as_json else "")
 
 
 def _wanted(

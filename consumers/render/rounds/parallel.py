@@ -14,29 +14,30 @@ from secrets import token_hex
 import msgspec
 
 from consumers.render import tasks
-from consumers.render.bin_steps import KeptBin
 from consumers.render.carriers import Carrier, Files, Sent, bin_parts
-from consumers.render.rounds import serial as rounds
+from consumers.render.rounds.job import Job, hide_pages, keep_extension, page_writer, warn_of_stuffed
+from consumers.render.sinks import RemoteSink
 from consumers.render.tasks import Batch, Kept, SealedPart, ToKeep
-from consumers.state import records as state
+from consumers.state import records
+from consumers.state.kept_bins import KeptBin
 from consumers.state.records import Rows
 from consumers.work.processes import Processes
 from consumers.work.progress import FOLDING, READING, SEALING, WHOLE
 from consumers.work.spill import read_blocks
 from consumers.work.workers import Begun
 from projections.index.project_list import Listing
-from projections.log.prefix import Routed
-from projections.metadata.bins import Page, TargetChange, hashed_path
-from projections.metadata.repository import metadata_path
+from projections.log.reading import Routed
+from projections.metadata.paths import hashed_path, metadata_path, plain_path
+from projections.metadata.targets import Page, TargetChange
 
 _SAVED_AT_ONCE_BYTES = 8 * 2**20
 _decode_kept = msgspec.msgpack.Decoder(Kept).decode
 
 
 class BulkRounds:
-    """The rounds in processes. Contract: `consumers.render.rounds.serial.Rounds`."""
+    """The rounds in processes. Contract: `consumers.render.rounds.job.Rounds`."""
 
-    def __init__(self, job: rounds.Job, processes: Processes, remote: tasks.Sink) -> None:
+    def __init__(self, job: Job, processes: Processes, remote: RemoteSink) -> None:
         self._store, self._workers, self._edition, self._tail = job.store, job.workers, job.edition, job.tail
         self._sealer, self._sink, self._report = job.sealer, job.sink, job.report
         self._last, self._pages = job.last, job.pages
@@ -66,9 +67,9 @@ class BulkRounds:
                 for path, length, digest, token in done.pages:
                     hashed = hashed_path(path, digest)
                     self._sink.adopt(hashed, length, digest, token)
-                    self._sink.show(f"targets/{path}", hashed)
+                    self._sink.show(plain_path(path), hashed)
                 for path in done.hidden:
-                    self._sink.show(f"targets/{path}", None)
+                    self._sink.show(plain_path(path), None)
                 listings.extend(done.listings)
                 carrier.take(done)
                 self._advance(READING, FOLDING, done.task + 1, carrier.shares)
@@ -93,7 +94,7 @@ class BulkRounds:
         routed: list[Routed] = []
         first = edition.before.size
         async for extension in self._tail.extensions(size, routed=in_memory):
-            await rounds.keep_extension(self._store, extension, self._sink)
+            await keep_extension(self._store, extension, self._sink)
             if in_memory:
                 routed += extension.routed
             if edition.before.authority is None and first == edition.before.size and extension.ceremonies:
@@ -108,9 +109,9 @@ class BulkRounds:
     async def add(self, pages: Sequence[Page], changes: Sequence[TargetChange]) -> None:
         """Add pages and changes of targets."""
         batch, carrier = self._folded()
-        async with rounds.page_writer(self._workers, self._sink, self._pages) as writer:
+        async with page_writer(self._workers, self._sink, self._pages) as writer:
             await writer.add([(page, None) for page in pages])
-            rounds.hide_pages(changes, self._sink)
+            hide_pages(changes, self._sink)
         await self._workers.run(carrier.add, batch, changes)
 
     async def seal(self) -> dict[str, KeptBin]:
@@ -127,7 +128,7 @@ class BulkRounds:
                     path = metadata_path(name, entry.version)
                     self._sink.adopt(path, entry.length, entry.sha256, done.tokens[name])
                 for name, targets in done.stuffed.items():
-                    rounds.warn_of_stuffed(name, done.bins[name].entry.length, targets)
+                    warn_of_stuffed(name, done.bins[name].entry.length, targets)
                 bins.update(done.bins)
                 self._sealer.packed.update(done.packed)
                 self._advance(READING + FOLDING, SEALING, done.task + 1, len(groups))
@@ -189,9 +190,9 @@ class BulkRounds:
 
     async def _save_blocks(self, blocks: Sequence[bytes]) -> None:
         kept = await self._workers.run(_joined, blocks)
-        await state.save_rows(self._store, kept.rows)
-        await state.save_seen(self._store, kept.seen)
-        await state.save_judged(self._store, "events", kept.judged)
+        await records.save_rows(self._store, kept.rows)
+        await records.save_seen(self._store, kept.seen)
+        await records.save_judged(self._store, "events", kept.judged)
 
 
 def _joined(blocks: Iterable[bytes]) -> Kept:

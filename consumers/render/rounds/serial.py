@@ -4,159 +4,29 @@ Everything is loaded, folded, sealed and saved in groups of bounded size, so mem
 one group is signed and written, the next is read and folded.
 """
 
-from collections import Counter
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import aclosing
-from pathlib import Path
 from secrets import token_hex
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
-import orjson
-import structlog
-
-from consumers.reading.tail import Tail
-from consumers.render import bin_steps as bins
-from consumers.render import tasks
-from consumers.render.bin_steps import KeptBin, LastBins, Unsealed, by_bin, fold_bins, read_bins, seal_bin
-from consumers.render.edition import Edition
-from consumers.render.tasks import groups, hidden_pages, needed_files
-from consumers.state import records as state
-from consumers.state.kept_pages import KeptPages
-from consumers.work.progress import Report
+from consumers.render.bin_steps import Unsealed, by_bin, fold_bins, read_bins
+from consumers.render.rounds.job import Job, PageToWrite, bin_sealer, hide_pages, keep_extension, page_writer
+from consumers.render.tasks import groups, needed_files
+from consumers.state import records
+from consumers.state.kept_bins import KeptBin, LastBins
 from consumers.work.spill import Partitions
-from consumers.work.workers import Behind, Workers, each_with
-from ledger.state.store import PageRow, Store
+from consumers.work.workers import Behind, each_with
 from projections.index.fold import Folded, fold_events
-from projections.index.names import split_filename
 from projections.index.project_list import Listing
-from projections.log.prefix import Extension, Routed
-from projections.metadata.bins import Layout, Page, StoredBin, TargetChange, take_targets
-from projections.metadata.repository import LENGTH_ABOVE_BYTES
-from projections.roles.documents import Document
+from projections.log.reading import Routed
+from projections.metadata.bins import StoredBin, take_targets
+from projections.metadata.targets import Page, TargetChange
+from projections.roles.layout import Layout
 
 BINS_PER_GROUP = 16
 PROJECTS_PER_GROUP = 16
 TARGET_BYTES = 128
 """What an entry in a bin takes at least, nearly always."""
-
-PageToWrite = tuple[Page, PageRow | None]
-"""A page, and its row if the state keeps it as a file."""
-
-log = structlog.get_logger()
-
-
-class Sealer(bins.Sealer, Protocol):
-    """Turns payloads into metadata files. Called from several threads."""
-
-    def remote(self, names: Iterable[str]) -> bins.Sealer | None:
-        """What other processes seal these bins with; None: with nothing, they are for this one."""
-
-
-class Sink(Protocol):
-    """Where rendered files go. Paths are relative to what is served."""
-
-    def put(self, path: str, data: bytes, copy_of: str | None = None) -> None:
-        """An immutable file, which may be a second name of another. Called from several threads."""
-
-    def show(self, path: str, source: str | None) -> None:
-        """A plain page shows this immutable file from this publication on, or nothing."""
-
-    def put_document(self, document: Document) -> None:
-        """An offline role's document is in force from this publication on."""
-
-    def remote(self) -> tasks.Sink | None:
-        """Where other processes put files that are then adopted; None: all are to be put here."""
-
-    def adopt(self, path: str, length: int, digest: str, token: str) -> None:
-        """An immutable file of so many bytes, with this SHA-256, was put there by another process, which was given this
-        token.
-        """
-
-
-class Job(NamedTuple):
-    """What both rounds work on. `spill` is a folder for what does not fit into memory; `report` is told how far a long
-    batch has come; `last` are the bins as they were, `pages` how pages are kept.
-    """
-
-    store: Store
-    workers: Workers
-    edition: Edition
-    tail: Tail
-    sealer: Sealer
-    sink: Sink
-    spill: Path
-    report: Report
-    last: LastBins
-    pages: KeptPages
-
-
-class Rounds(Protocol):
-    """The two rounds of one publication: `fold`, then `add` what the list of projects makes, then `seal`."""
-
-    async def fold(self) -> list[Listing]:
-        """Fold the events; gives what they do to the list of all projects."""
-
-    async def add(self, pages: Sequence[Page], changes: Sequence[TargetChange]) -> None:
-        """Add pages, and changes of targets."""
-
-    async def seal(self) -> dict[str, KeptBin]:
-        """Render and seal bins; gives them by role name, in the order of bins."""
-
-    async def close(self) -> None:
-        """Nothing runs any more; delete what was spilled."""
-
-    async def save(self) -> None:
-        """Save what is not saved yet, after `close`: it is less than a few megabytes, and the files need not wait."""
-
-
-async def keep_extension(store: Store, extension: Extension, sink: Sink) -> None:
-    """Keep what a prefix has judged."""
-    await state.save_judged(store, "events", extension.judged)
-    await state.save_ceremonies(store, extension.ceremonies)
-    for ceremony in extension.ceremonies:
-        for document in ceremony.documents:
-            sink.put_document(document)
-
-
-def page_writer(workers: Workers, sink: Sink, pages: KeptPages) -> Behind[PageToWrite, None]:
-    """Writes pages, one group behind those who render them, and those with a row for the state, too."""
-
-    def put(item: PageToWrite) -> None:
-        page, row = item
-        sink.put(page.hashed_path, page.data, None if row is None else pages.put(row, page))
-        sink.show(f"targets/{page.path}", page.hashed_path)
-
-    return Behind(workers, put)
-
-
-def bin_sealer(workers: Workers, sealer: Sealer, sink: Sink, last: LastBins) -> Behind[Unsealed, tuple[str, KeptBin]]:
-    """Seals and writes bins, one group behind those who render them."""
-
-    def seal(unsealed: Unsealed) -> tuple[str, KeptBin]:
-        sealed = seal_bin(sealer, unsealed)
-        if sealed.entry.length > LENGTH_ABOVE_BYTES:
-            warn_of_stuffed(sealed.name, sealed.entry.length, b",".join(unsealed.targets))
-        path, kept = last.keep(sealed)
-        sink.put(sealed.path, sealed.file, path)
-        return sealed.name, kept
-
-    return Behind(workers, seal)
-
-
-def hide_pages(changes: Iterable[TargetChange], sink: Sink) -> None:
-    """Plain pages that are gone."""
-    for path in hidden_pages(changes):
-        sink.show(f"targets/{path}", None)
-
-
-def warn_of_stuffed(name: str, length: int, targets: bytes) -> None:
-    """Say which project fills a bin: names can be chosen so that they all fall into one (clients still download it, as
-    the snapshot gives its length).
-    """
-    names = (path.rpartition("/")[2] for path in orjson.loads(b"{%s}" % targets))
-    projects = Counter((split_filename(filename) or ("other targets", ""))[0] for filename in names)
-    (project, count), *_ = projects.most_common(1)
-    log.warning("a bin is very long", bin=name, bytes=length, targets=projects.total(), most=project, of_these=count)
 
 
 class _Bins(NamedTuple):
@@ -169,7 +39,7 @@ class _Bins(NamedTuple):
 class _Stored(NamedTuple):
     """What is stored of a group of aggregates, and which of its events were seen before."""
 
-    loaded: state.Loaded
+    loaded: records.Loaded
     seen: Mapping[tuple[str, str], str]
 
 
@@ -239,8 +109,8 @@ class OneProcess:
         keys, items = group
         edition = self._edition
         needed = needed_files(items, html=edition.authority.settings.html_pages or edition.renders_all_pages)
-        loaded = await state.load_aggregates(self._store, keys, needed)
-        return _Stored(loaded, await state.load_seen(self._store, items))
+        loaded = await records.load_aggregates(self._store, keys, needed)
+        return _Stored(loaded, await records.load_seen(self._store, items))
 
     async def _fold_group(
         self, stored: _Stored, items: Sequence[Routed], pages: Behind[PageToWrite, None]
@@ -252,9 +122,9 @@ class OneProcess:
         rows = self._pages.choose(folded.pages, loaded.filed)
         await pages.add([(page, rows.get(page.path)) for page in folded.pages])
         hide_pages(folded.targets, self._sink)
-        await state.save_rows(self._store, state.rows_of(folded.changes, loaded, rows.values()))
-        await state.save_seen(self._store, folded.seen)
-        await state.save_judged(self._store, "events", folded.judged)
+        await records.save_rows(self._store, records.rows_of(folded.changes, loaded, rows.values()))
+        await records.save_seen(self._store, folded.seen)
+        await records.save_judged(self._store, "events", folded.judged)
         await self._distribute(folded.targets)
         return folded.listings
 

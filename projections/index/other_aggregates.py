@@ -6,7 +6,8 @@ Each keeps one small header and no chunks.
 import msgspec
 
 from projections.log.operations import Operation, TargetAct, type_of
-from projections.metadata.bins import TargetChange, target_entry
+from projections.metadata.paths import is_reserved
+from projections.metadata.targets import TargetChange, target_entry
 from projections.outcomes import ACCEPTED, Outcome, no_effect, rejected
 from schemas import events
 
@@ -28,7 +29,7 @@ def read_target(header: bytes) -> TargetFacts:
     return msgspec.msgpack.decode(header, type=TargetFacts)
 
 
-class Facts:
+class OtherAggregate:
     """Such an aggregate while a batch of its events is folded."""
 
     def __init__(self, header: bytes) -> None:
@@ -38,7 +39,7 @@ class Facts:
     def apply(self, operation: Operation) -> Outcome:
         """Judge an event and, if it is accepted, apply it."""
         if isinstance(operation, TargetAct):
-            if operation.path.startswith(("simple/", "packages/")):
+            if is_reserved(operation.path):
                 return rejected("reserved-path", "the paths of pages and packages are not free")
             return self._target_added(operation) if operation.type == _TARGET_ADDED else self._target_removed(operation)
         return self._incident(operation.type) if operation.type.startswith("incident.") else ACCEPTED

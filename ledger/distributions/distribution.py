@@ -32,6 +32,7 @@ from ledger.distributions.archives import (
     read_wheel_metadata,
     read_zip_sdist_metadata,
 )
+from schemas.errors import LedgerError
 from schemas.fields import Filename, ProjectName, RequiresPython, Version
 
 SUFFIXES = (".whl", ".tar.gz", ".zip")
@@ -40,7 +41,7 @@ MAX_NAME_CHARACTERS = 200
 _CHANGED = "changed while it was read. Wait until it is complete, then try again."
 
 
-class DistributionError(Exception):
+class DistributionError(LedgerError):
     """A file is not one that an index should publish."""
 
 

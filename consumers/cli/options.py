@@ -1,0 +1,91 @@
+"""Options that several commands have, and the values that they take."""
+
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, ParamSpec
+
+import click
+
+from consumers.cli.shared import Usage
+from projections.roles.authority import MAX_BITS_PREFIXES, MAX_BITS_SUCCINCT
+from projections.roles.layout import Layout
+
+P = ParamSpec("P")
+
+
+class Duration(click.ParamType[timedelta]):
+    """A duration as `7d`, `24h`, `30m` or `10s`."""
+
+    name = "duration"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> timedelta:
+        """Read it."""
+        if isinstance(value, timedelta):
+            return value
+        units = {"d": 86_400, "h": 3_600, "m": 60, "s": 1}
+        try:
+            return timedelta(seconds=float(value[:-1]) * units[value[-1]])
+        except (KeyError, ValueError, IndexError, OverflowError):
+            self.fail(f"{value!r} is no duration such as 7d, 24h, 30m or 10s", param, ctx)
+
+
+def ledger_options(function: Callable[P, Any]) -> Callable[P, Any]:
+    """The options that every command has: which ledger."""
+    for option in (
+        click.option(
+            "--log",
+            metavar="URL",
+            help="Logs to use instead of the configured ones: sqlite:FOLDER or kafka://HOST:PORT/PREFIX.",
+        ),
+        click.option(
+            "--ledger",
+            "folder",
+            type=click.Path(path_type=Path, file_okay=False),
+            default=Path(),
+            metavar="DIR",
+            help="The ledger's folder.  [default: the working directory]",
+        ),
+    ):
+        function = option(function)
+    return function
+
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON for machines.")
+
+
+def wait_options(function: Callable[P, Any]) -> Callable[P, Any]:
+    """`--wait` and `--wait-seconds`."""
+    for option in (
+        click.option(
+            "--wait-seconds", default=60.0, show_default=True, metavar="N", help="How long --wait waits.", type=float
+        ),
+        click.option("--wait", is_flag=True, help="Wait for the publication and say what became of each event."),
+    ):
+        function = option(function)
+    return function
+
+
+def read_layout(bins: int, *, succinct: bool) -> Layout:
+    """A layout with so many bins.
+
+    Raises:
+        Usage: that is no power of two, or too many.
+    """
+    bits = bins.bit_length() - 1
+    most = MAX_BITS_SUCCINCT if succinct else MAX_BITS_PREFIXES
+    if bins != 1 << max(bits, 0) or not 1 <= bits <= most:
+        raise Usage(f"{bins} bins: it must be a power of two from 2 to {1 << most:,}")
+    return Layout(bits, succinct=succinct)
+
+
+def seconds(duration: timedelta, option: str, *, least: int = 10, most: int = 366) -> int:
+    """A duration in seconds.
+
+    Raises:
+        Usage: it is shorter than so many seconds, or longer than so many days.
+    """
+    count = int(duration.total_seconds())
+    if not least <= count <= most * 86_400:
+        raise Usage(f"{option} must be from {least} seconds to {most} days")
+    return count

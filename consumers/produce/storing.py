@@ -1,0 +1,16 @@
+"""Storing distribution files where they will be served, before any metadata names them (PEP 458)."""
+
+from ledger.distributions.distribution import Distribution
+from ledger.storage.directory import DirectoryStorage
+from projections.metadata.paths import companion_path, hashed_path, package_target, plain_path
+
+
+def store(storage: DirectoryStorage, each: Distribution) -> None:
+    """Store a file once, under its consistent-snapshot name, and make it reachable under its plain one."""
+    path = package_target(each.blake2b_256, each.filename)
+    hashed = hashed_path(path, each.sha256)
+    storage.copy(each.path, hashed, each.sha256)
+    storage.link(plain_path(path), hashed)
+    metadata = companion_path(path, "metadata")
+    if each.core_metadata is not None and storage.digest(metadata) != each.core_metadata_sha256:
+        storage.replace(metadata, each.core_metadata)

@@ -1,0 +1,119 @@
+"""What both rounds work on, whoever does them: a job, and the steps that they share."""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import NamedTuple, Protocol
+
+import orjson
+import structlog
+
+from consumers.reading.tail import Tail
+from consumers.render.bin_steps import Unsealed, seal_bin
+from consumers.render.edition import Edition
+from consumers.render.sealing import Sealer
+from consumers.render.sinks import Sink
+from consumers.render.tasks import hidden_pages
+from consumers.state import records
+from consumers.state.kept_bins import KeptBin, LastBins
+from consumers.state.kept_pages import KeptPages
+from consumers.work.progress import Report
+from consumers.work.workers import Behind, Workers
+from ledger.state.store import PageRow, Store
+from projections.index.names import split_filename
+from projections.index.project_list import Listing
+from projections.log.prefix import Extension
+from projections.metadata.paths import plain_path
+from projections.metadata.repository import LENGTH_ABOVE_BYTES
+from projections.metadata.targets import Page, TargetChange
+
+PageToWrite = tuple[Page, PageRow | None]
+"""A page, and its row if the state keeps it as a file."""
+
+log = structlog.get_logger()
+
+
+class Job(NamedTuple):
+    """What both rounds work on. `spill` is a folder for what does not fit into memory; `report` is told how far a long
+    batch has come; `last` are the bins as they were, `pages` how pages are kept.
+    """
+
+    store: Store
+    workers: Workers
+    edition: Edition
+    tail: Tail
+    sealer: Sealer
+    sink: Sink
+    spill: Path
+    report: Report
+    last: LastBins
+    pages: KeptPages
+
+
+class Rounds(Protocol):
+    """The two rounds of one publication: `fold`, then `add` what the list of projects makes, then `seal`."""
+
+    async def fold(self) -> list[Listing]:
+        """Fold the events; gives what they do to the list of all projects."""
+
+    async def add(self, pages: Sequence[Page], changes: Sequence[TargetChange]) -> None:
+        """Add pages, and changes of targets."""
+
+    async def seal(self) -> dict[str, KeptBin]:
+        """Render and seal bins; gives them by role name, in the order of bins."""
+
+    async def close(self) -> None:
+        """Nothing runs any more; delete what was spilled."""
+
+    async def save(self) -> None:
+        """Save what is not saved yet, after `close`: it is less than a few megabytes, and the files need not wait."""
+
+
+async def keep_extension(store: Store, extension: Extension, sink: Sink) -> None:
+    """Keep what a prefix has judged."""
+    await records.save_judged(store, "events", extension.judged)
+    await records.save_ceremonies(store, extension.ceremonies)
+    for ceremony in extension.ceremonies:
+        for document in ceremony.documents:
+            sink.put_document(document)
+
+
+def page_writer(workers: Workers, sink: Sink, pages: KeptPages) -> Behind[PageToWrite, None]:
+    """Writes pages, one group behind those who render them, and those with a row for the state, too."""
+
+    def put(item: PageToWrite) -> None:
+        page, row = item
+        sink.put(page.hashed_path, page.data, None if row is None else pages.put(row, page))
+        sink.show(plain_path(page.path), page.hashed_path)
+
+    return Behind(workers, put)
+
+
+def bin_sealer(workers: Workers, sealer: Sealer, sink: Sink, last: LastBins) -> Behind[Unsealed, tuple[str, KeptBin]]:
+    """Seals and writes bins, one group behind those who render them."""
+
+    def seal(unsealed: Unsealed) -> tuple[str, KeptBin]:
+        sealed = seal_bin(sealer, unsealed)
+        if sealed.entry.length > LENGTH_ABOVE_BYTES:
+            warn_of_stuffed(sealed.name, sealed.entry.length, b",".join(unsealed.targets))
+        path, kept = last.keep(sealed.name, sealed.entry, sealed.file)
+        sink.put(sealed.path, sealed.file, path)
+        return sealed.name, kept
+
+    return Behind(workers, seal)
+
+
+def hide_pages(changes: Iterable[TargetChange], sink: Sink) -> None:
+    """Plain pages that are gone."""
+    for path in hidden_pages(changes):
+        sink.show(plain_path(path), None)
+
+
+def warn_of_stuffed(name: str, length: int, targets: bytes) -> None:
+    """Say which project fills a bin: names can be chosen so that they all fall into one (clients still download it, as
+    the snapshot gives its length).
+    """
+    names = (path.rpartition("/")[2] for path in orjson.loads(b"{%s}" % targets))
+    projects = Counter((split_filename(filename) or ("other targets", ""))[0] for filename in names)
+    (project, count), *_ = projects.most_common(1)
+    log.warning("a bin is very long", bin=name, bytes=length, targets=projects.total(), most=project, of_these=count)

@@ -1,0 +1,124 @@
+"""Followers, opened with everything that they need."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from time import monotonic
+from typing import NamedTuple
+
+import structlog
+
+from consumers.context import Context
+from consumers.follow.follower import Follower
+from consumers.follow.served import is_on_log
+from consumers.render.outlets import Outlet, PublicOutlet, served_version
+from consumers.work.progress import Report
+from consumers.work.workers import ThreadWorkers, run_each
+from ledger.logs import Logs
+from ledger.state.store import Store
+from ledger.storage import Storage
+from projections.metadata.paths import TIMESTAMP, metadata_path
+
+log = structlog.get_logger()
+
+PROGRESS_SECONDS = 10.0
+RUNNING_NOTE = "running"
+
+
+class Opened(NamedTuple):
+    """A follower that was started, and what it works with."""
+
+    follower: Follower
+    logs: Logs
+    store: Store
+    workers: ThreadWorkers
+
+    async def rest(self) -> None:
+        """There is nothing to do: a time for what else would make somebody wait."""
+        await self.store.settle()
+        await self.workers.rest()
+
+
+@asynccontextmanager
+async def open_follower(
+    context: Context, name: str, outlet: Outlet, storage: Storage | None = None, *, report: Report | None = None
+) -> AsyncIterator[Opened]:
+    """A follower with everything it needs, started; closed again at the end.
+
+    Args:
+        context: the ledger.
+        name: the name of its state file.
+        outlet: where rendered files go.
+        storage: where the outlet writes, if it does: after an unclean stop the last publication's files are checked.
+        report: is told how far a long batch has come; without, it is logged now and then.
+    """
+    logs, store, workers = context.logs(), context.store(name), ThreadWorkers()
+    try:
+        await logs.open()
+        await store.open()
+        spill = context.state / f"{name}.spill"
+        follower = Follower(logs, store, workers, outlet, spill, report=report or _LoggedProgress(name))
+        await follower.start()
+        if storage is not None and not await _may_go_on(follower, store, storage, workers, outlet):
+            await store.reset()
+            await follower.start()
+        await store.set_note(RUNNING_NOTE, "yes")
+        try:
+            yield Opened(follower, logs, store, workers)
+        finally:
+            await follower.abandon()
+        await store.set_note(RUNNING_NOTE, None)
+    finally:
+        workers.close()  # processes read the state: only the last to close it, if it may write, moves all to its place
+        await store.close()
+        await logs.close()
+
+
+async def _may_go_on(
+    follower: Follower, store: Store, storage: Storage, workers: ThreadWorkers, outlet: Outlet
+) -> bool:
+    """Whether what is served is what the state was left with; if not, all files are rendered anew."""
+    timestamp = await workers.run(storage.read, TIMESTAMP)
+    is_known = await is_on_log(timestamp, follower)
+    if not is_known and isinstance(outlet, PublicOutlet):
+        version = served_version(timestamp)
+        outlet.keep(version)
+        if version:
+            log.error("what is served is not on the log: none of it is replaced", served=version)
+    return (is_known or follower.head.number == 0) and await _is_intact(follower, store, storage, workers)
+
+
+async def _is_intact(follower: Follower, store: Store, storage: Storage, workers: ThreadWorkers) -> bool:
+    """Whether what is served has the last publication's files: its timestamp always, all after an unclean stop."""
+    published = await store.publication(follower.head.number)
+    if published is None:
+        return True
+    if served_version(await workers.run(storage.read, TIMESTAMP)) < published.number:
+        log.warning("the last publication's timestamp is not served: writing all files anew", number=published.number)
+        return False
+    expected = [(metadata_path("timestamp", published.number), published.timestamp_sha256)]
+    if await store.note(RUNNING_NOTE) is not None:
+        expected.append((metadata_path("snapshot", published.number), published.snapshot_sha256))
+        expected.extend(
+            (metadata_path(name, entry.version), entry.sha256)
+            for name, entry in follower.table.entries.items()
+            if entry.version == published.number
+        )
+    digests = await run_each(workers, storage.digest, [path for path, _ in expected])
+    for (path, wanted), found in zip(expected, digests, strict=True):
+        if wanted != found:
+            log.warning("a file of the last publication is missing or damaged: writing all anew", path=path)
+            return False
+    return True
+
+
+class _LoggedProgress:
+    """Logs how far a long batch has come, every ten seconds."""
+
+    def __init__(self, consumer: str) -> None:
+        self._consumer = consumer
+        self._at = monotonic()
+
+    def __call__(self, done: int, total: int) -> None:
+        if monotonic() - self._at >= PROGRESS_SECONDS:
+            self._at = monotonic()
+            log.info("a long batch", consumer=self._consumer, percent=100 * done // max(1, total))

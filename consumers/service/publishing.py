@@ -1,0 +1,53 @@
+"""A signer over an opened follower, and one publication at a time."""
+
+from consumers.context import Context
+from consumers.follow.follower import SKIP_FROM, Follower
+from consumers.render.outlets import PublicOutlet, served_version
+from consumers.service.opening import Opened, open_follower
+from consumers.sign.resuming import note_resumed, resumed_above
+from consumers.sign.schedule import Schedule
+from consumers.sign.signer import Signer
+from consumers.work.progress import Report
+from ledger.clock import SystemClock
+from projections.metadata.paths import TIMESTAMP
+
+
+async def publish_once(context: Context, schedule: Schedule, *, report: Report | None = None) -> tuple[bool, Follower]:
+    """Make one publication, if there is anything to publish, and place its files.
+
+    Args:
+        context: the ledger.
+        schedule: the policy of the signer.
+        report: is told how far a long batch has come.
+
+    Returns:
+        Whether one was made, and the follower afterwards (closed; its `head` is the last publication).
+    """
+    storage = context.storage("signer")
+    async with open_follower(context, "signer", PublicOutlet(storage), storage, report=report) as opened:
+        follower = opened.follower
+        await follower.skip(at_least=SKIP_FROM)
+        signer = await make_signer(context, opened, schedule)
+        return await signer.step(now=True), follower
+
+
+async def make_signer(context: Context, opened: Opened, schedule: Schedule) -> Signer:
+    """A signer over a follower that was opened, as the configuration says."""
+    follower, logs, _, workers = opened
+    served = context.served(context.config.signer.served)
+    above = resumed_above(context.state)
+    if follower.head.number > above > 0:
+        # Until clients see what came after it, what is served is still not on the log.
+        version = served_version(await workers.run(served.read, TIMESTAMP))
+        if not 0 < version <= above:
+            note_resumed(context.state, None)
+    schedule.above = above
+    return Signer(
+        follower=follower,
+        publications=logs.publications,
+        keyring=context.keyring(),
+        clock=SystemClock(),
+        schedule=schedule,
+        workers=workers,
+        read_served=served.read,
+    )

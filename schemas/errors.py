@@ -1,0 +1,80 @@
+"""The tree of errors that reach a user, with the exit code of a command that ends with one.
+
+    LedgerError                             2   a person is needed; the message says for what
+    ├── NegativeAnswerError                 1   the answer to what was asked is no
+    │   └── UnreadableTreeError             1   what is served cannot be followed from its timestamp
+    ├── TemporaryError                     75   it may pass: the same command may do it later
+    │   ├── InUseError                     75   another process has it
+    │   ├── NotCoveredError                75   an event is on the log, and no publication covers it yet
+    │   ├── ProcessKilledError             75   a process that worked for this one was killed
+    │   └── SpillError                     75   what was put on disk for a while is damaged
+    ├── DisagreementError                   2   logs, publications or served files disagree: going on would do harm
+    │   ├── DivergenceError                 2   a publication is not what its events make
+    │   ├── LogTooShortError                2   an online key sealed a claim beyond the end of `events`
+    │   └── ServedAheadError                2   what is served is not, or no longer, on the log
+    ├── ClockError                          2   the clock and the log do not fit
+    ├── ConfigError                         2   the configuration cannot be used
+    ├── DistributionError                   2   a distribution file cannot be added
+    ├── LogError                            2   something is wrong with a log
+    │   ├── LogUnavailableError            75   it cannot be reached now
+    │   ├── LogConflictError                2   it is not the one that it was (a DisagreementError, too)
+    │   └── LogSettingsError                2   it is not set up as a ledger of record needs it, or refuses us
+    ├── NotALedgerError                     2   record 0 is not `ledger.created`
+    ├── SignerError                         2   a key cannot be had, or does not sign
+    │   ├── KeyServiceError                75   a key service does not answer, or did not sign
+    │   └── MissingKeyError                 2   too few of the online keys in force are here
+    ├── StorageError                        2   a file cannot be written or read
+    │   └── StorageUnavailableError        75   not now: the disk is full, or a server does not answer
+    ├── StoreError                          2   a state cannot be used
+    │   ├── StateDamagedError               2   it is no longer what was written
+    │   ├── StateMissingError               2   that consumer has not run here
+    │   └── StateUnavailableError          75   not now: the disk is full, or fails
+    └── UpgradeNeededError                  2   a root names a ruleset that is not known here
+
+A class with two parents stands below the first. Exit code 0 is done, or yes; 3 is kept for a command that runs another
+one; 130 and 143 are for signals. `TemporaryError` is what sysexits.h calls EX_TEMPFAIL: whoever supervises a service
+starts it again. A service first tries again by itself (`is_retried`), with growing pauses.
+
+Not in the tree are exceptions that never leave their package: those that a projection turns into an outcome
+(`DocumentError`, `KeysError`), that the codec turns into a rejection (`DuplicateMemberError`), and that reading a
+distribution turns into a `DistributionError` (`RefusalError`).
+"""
+
+import re
+from typing import ClassVar
+
+
+class LedgerError(Exception):
+    """Something that a person must know, or do something about. The message says what to do next."""
+
+    exit_code: ClassVar[int] = 2
+    is_retried: ClassVar[bool] = False
+    """Whether a service tries again, because it may pass or somebody may mend it while it runs."""
+
+    @property
+    def name(self) -> str:
+        """What machines call it, as in `log-unavailable`."""
+        return re.sub(r"(?<!^)(?=[A-Z])", "-", type(self).__name__.removesuffix("Error")).lower()
+
+
+class NegativeAnswerError(LedgerError):
+    """The answer to what was asked is no."""
+
+    exit_code = 1
+
+
+class TemporaryError(LedgerError):
+    """It may pass: the same again, later, may succeed."""
+
+    exit_code = 75
+    is_retried = True
+
+
+class DisagreementError(LedgerError):
+    """Logs, publications or served files disagree: to go on would do harm."""
+
+
+class InUseError(TemporaryError):
+    """Another process has it. A service does not wait for that: it would be the second of its kind."""
+
+    is_retried = False

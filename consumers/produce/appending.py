@@ -8,15 +8,12 @@ import asyncio
 import getpass
 import os
 import re
-import sqlite3
 from collections.abc import AsyncIterator, Iterable, Sequence
 from datetime import datetime
 from hashlib import sha256
 from time import monotonic
 from typing import Any, NamedTuple
 from uuid import uuid4
-
-from sqlalchemy.exc import DatabaseError
 
 from consumers.context import Context
 from consumers.state.furthest import STATES
@@ -130,7 +127,7 @@ async def _ask(context: Context, waiting: Sequence[Appended], last: int) -> list
             position = await store.load_position()
             if position is not None and position.size > last:
                 return [await _answer(store, each) for each in waiting]
-        except (StoreError, DatabaseError, sqlite3.Error):
+        except StoreError:
             continue  # that consumer does not run here, or is starting
         finally:
             await store.close()

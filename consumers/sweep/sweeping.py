@@ -19,7 +19,6 @@ from threading import Event
 from time import sleep
 from typing import NamedTuple
 
-from consumers.sweep.marks import Marks, Memory, SweptBin
 from consumers.sweep.public_tree import (
     ServedTree,
     UnreadableTreeError,
@@ -31,6 +30,7 @@ from consumers.sweep.public_tree import (
 )
 from ledger.clock import from_instant, to_instant
 from ledger.disk.files import storage_error
+from ledger.state.sweep_memory import Marks, Memory, SweptBin
 from ledger.storage.directory import DirectoryStorage
 from projections.metadata.paths import PAGES, TargetPlace, is_hashed_page, metadata_path, plain_path, read_path
 

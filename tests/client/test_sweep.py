@@ -18,10 +18,10 @@ from time import sleep
 import pytest
 
 from consumers.sweep import sweeping
-from consumers.sweep.marks import Marks
 from consumers.sweep.public_tree import UnreadableTreeError, pages_of
 from consumers.sweep.sweeping import _delete
 from ledger.clock import to_instant
+from ledger.state.sweep_memory import Marks
 from ledger.storage.directory import DirectoryStorage
 from projections.metadata.paths import hashed_path
 from projections.metadata.repository import bin_payload, signed_file

@@ -8,9 +8,9 @@ import click
 from consumers.cli.logs import configure_logging
 from consumers.cli.options import Duration, json_option, ledger_options
 from consumers.cli.shared import open_context, print_json, progress, runs_async, say
-from consumers.sweep.marks import Marks
 from consumers.sweep.sweeping import sweep as sweep_tree
 from ledger.clock import SystemClock
+from ledger.state.sweep_memory import Marks
 
 
 @click.command()

@@ -2,17 +2,19 @@
 
 import ssl
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ledger.config import Config, ConfigError, KafkaSection, load_config
-from ledger.http.fetching import HttpStorage
-from ledger.keys.keyring import Keyring
 from ledger.logs import Logs
-from ledger.logs.kafka.log import KafkaLog
-from ledger.logs.kafka.topics import EVENTS_MAX_BYTES, PUBLICATIONS_MAX_BYTES, create_topics
 from ledger.logs.sqlite import SqliteLog
-from ledger.state.store import Store
+from ledger.state.store import ReadingStore, Store
 from ledger.storage.directory import DirectoryStorage
+
+# What only some commands need is imported where it is opened: a client of Kafka, of HTTP, of key services.
+if TYPE_CHECKING:
+    from ledger.http.fetching import HttpStorage
+    from ledger.keys.keyring import Keyring
+    from ledger.logs.kafka.log import KafkaLog
 
 KAFKA_SCHEME = "kafka://"
 SQLITE_SCHEME = "sqlite:"
@@ -28,11 +30,27 @@ class Topics(NamedTuple):
 
 
 class Context:
-    """What a command needs to know of one ledger."""
+    """What a command needs to know of one ledger.
 
-    def __init__(self, folder: Path, config: Config | None = None) -> None:
+    Args:
+        folder: the ledger's.
+        config: its configuration, if that is not the one in the folder.
+        is_elsewhere: the logs are others than the folder's: its states say nothing of them.
+    """
+
+    def __init__(self, folder: Path, config: Config | None = None, *, is_elsewhere: bool = False) -> None:
         self.folder = folder
         self.config = load_config(folder) if config is None else config
+        self.is_elsewhere = is_elsewhere
+
+    def check_log(self) -> None:
+        """Refuse a URL that names no log, before anything is made.
+
+        Raises:
+            ConfigError: it names none.
+        """
+        if not self.config.ledger.log.startswith(SQLITE_SCHEME):
+            read_kafka_url(self.config.ledger.log)
 
     def logs(self) -> Logs:
         """The two logs, not opened.
@@ -45,12 +63,16 @@ class Context:
             base = self.folder / (url.removeprefix(SQLITE_SCHEME).removeprefix("//") or "log")
             return Logs(SqliteLog(base / "events.sqlite"), SqliteLog(base / "publications.sqlite"))
         topics = read_kafka_url(url)
+        from ledger.logs.kafka.topics import EVENTS_MAX_BYTES, PUBLICATIONS_MAX_BYTES  # noqa: PLC0415
+
         return Logs(
             self._kafka_log(topics.servers, topics.events, EVENTS_MAX_BYTES),
             self._kafka_log(topics.servers, topics.publications, PUBLICATIONS_MAX_BYTES),
         )
 
-    def _kafka_log(self, servers: str, topic: str, max_bytes: int) -> KafkaLog:
+    def _kafka_log(self, servers: str, topic: str, max_bytes: int) -> "KafkaLog":
+        from ledger.logs.kafka.log import KafkaLog  # noqa: PLC0415
+
         kafka = self.config.kafka
         return KafkaLog(
             servers,
@@ -71,6 +93,8 @@ class Context:
             await logs.events.create()
             await logs.publications.create()
             return logs
+        from ledger.logs.kafka.topics import create_topics  # noqa: PLC0415
+
         topics = read_kafka_url(self.config.ledger.log)
         await create_topics(*topics, replication_factor, _security(self.config.kafka))
         await logs.open()
@@ -92,21 +116,26 @@ class Context:
 
     def store(self, name: str, *, read_only: bool = False) -> Store:
         """The state file of a consumer, not opened."""
-        return Store(self.state / f"{name}.sqlite", read_only=read_only)
+        path = self.state / f"{name}.sqlite"
+        return ReadingStore(path) if read_only else Store(path)
 
     def storage(self, name: str) -> DirectoryStorage:
         """The public folder, with a staging folder for one consumer beside it."""
         return DirectoryStorage(self.public, self.public.parent / f".{self.public.name}.staging-{name}")
 
-    def served(self, setting: str) -> DirectoryStorage | HttpStorage:
+    def served(self, setting: str) -> "DirectoryStorage | HttpStorage":
         """Read access to what is served: a URL, a folder, or (empty) the public folder."""
         if setting.startswith(("http://", "https://")):
+            from ledger.http.fetching import HttpStorage  # noqa: PLC0415
+
             return HttpStorage(setting)
         folder = self.path(setting) if setting else self.public
         return DirectoryStorage(folder, folder)
 
-    def keyring(self) -> Keyring:
+    def keyring(self) -> "Keyring":
         """The online keys that we hold."""
+        from ledger.keys.keyring import Keyring  # noqa: PLC0415
+
         return Keyring(self.path(self.config.signer.keys), self.config.signer.uris)
 
 

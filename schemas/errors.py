@@ -45,7 +45,16 @@ from typing import ClassVar
 
 
 class LedgerError(Exception):
-    """Something that a person must know, or do something about. The message says what to do next."""
+    """Something that a person must know, or do something about. The message says what to do next.
+
+    Args:
+        message: for people.
+        facts: for machines, beside the message: counts of what was done before, for instance.
+    """
+
+    def __init__(self, message: str = "", **facts: object) -> None:
+        super().__init__(message)
+        self.facts = facts
 
     exit_code: ClassVar[int] = 2
     is_retried: ClassVar[bool] = False

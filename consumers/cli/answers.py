@@ -1,30 +1,73 @@
 """Answers about appended events, for people and for machines."""
 
 from collections.abc import Sequence
-from typing import ParamSpec
+from typing import Any
 
 import click
 
-from consumers.cli.shared import plural, print_json
-from consumers.produce.appending import Answer
+from consumers.cli.shared import plural, print_json, progress
+from consumers.context import Context
+from consumers.produce.appending import Appended
+from consumers.produce.waiting import wait_for
 from schemas.errors import NegativeAnswerError
 
-P = ParamSpec("P")
+
+def print_appended(each: Appended, more: dict[str, Any] | None = None) -> None:
+    """Print an appended event for machines."""
+    print_json({"event": each.event, "digest": each.digest, "type": each.of.type, **each.of.names, **(more or {})})
 
 
-def report_answers(answers: Sequence[Answer], *, as_json: bool) -> None:
-    """Print what became of events.
+async def wait_and_print(
+    context: Context, appended: Sequence[Appended], timeout_seconds: float, *, as_json: bool
+) -> int:
+    """Wait for a publication, and print what became of events; gives how many were rejected.
+
+    Raises:
+        NotCoveredError: they are not covered in time.
+    """
+    with progress("Waiting") as advance:
+        answers = await wait_for(context, appended, timeout_seconds, advance)
+    for each in answers:
+        if as_json:
+            answer = {"verdict": each.verdict, "code": each.code, "why": each.why, "publication": each.publication}
+            print_appended(each.appended, answer)
+            continue
+        why = f" ({each.code}{f': {each.why}' if each.why else ''})" if each.code else ""
+        click.echo(f"{each.appended.of.label}: {each.verdict}{why}, publication {each.publication}")
+    return sum(each.verdict == "rejected" for each in answers)
+
+
+def end_list(events: int, rejected: int, *, as_json: bool) -> None:
+    """End the answers.
 
     Raises:
         NegativeAnswerError: one was rejected.
     """
-    for each in answers:
-        if as_json:
-            print_json(each._asdict())
-            continue
-        detail = f": {each.detail}" if each.detail else ""
-        why = f" ({each.code}{detail})" if each.code else ""
-        click.echo(f"{each.label}: {each.verdict}{why}, publication {each.publication}")
-    rejected = sum(each.verdict == "rejected" for each in answers)
     if rejected:
-        raise NegativeAnswerError(f"{rejected} of {plural(len(answers), 'event')} were rejected")
+        were = "was" if rejected == 1 else "were"
+        message = f"{rejected} of {plural(events, 'event')} {were} rejected"
+        raise NegativeAnswerError(message, events=events, rejected=rejected)
+    if as_json:
+        print_json({"ok": True, "events": events, "rejected": 0})
+
+
+async def report(
+    context: Context, appended: Sequence[Appended], *, wait: bool, wait_seconds: float, as_json: bool
+) -> None:
+    """Print what was appended, and with `wait` what became of it.
+
+    Raises:
+        NegativeAnswerError: one was rejected.
+        NotCoveredError: they are not covered in time.
+    """
+    if wait:
+        rejected = await wait_and_print(context, appended, wait_seconds, as_json=as_json)
+        end_list(len(appended), rejected, as_json=as_json)
+        return
+    for each in appended:
+        if as_json:
+            print_appended(each)
+        else:
+            click.echo(f"Appended {each.of.label} as event {each.event}.")
+    if as_json:
+        print_json({"ok": True, "events": len(appended)})

@@ -4,48 +4,55 @@ import importlib
 import io
 import os
 import sys
+from difflib import get_close_matches
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import click
 
-COMMANDS = {
-    "init": "init:init",
-    "add": "add:add",
-    "yank": "change:yank",
-    "unyank": "change:unyank",
-    "remove": "change:remove",
-    "restore": "change:restore",
-    "status": "change:status",
-    "append": "append:append",
-    "publish": "publish:publish",
-    "run": "run:run",
-    "ceremony": "ceremony:ceremony",
-    "rebuild": "rebuild:rebuild",
-    "verify": "verify:verify",
-    "info": "info:info",
-    "rejected": "rejected:rejected",
-    "resume": "resume:resume",
-    "sweep": "sweep:sweep",
-    "demo": "demo:demo",
+from consumers.cli.shared import PERSON_NEEDED, end_with_usage, explain, fail, give_up_output
+
+GROUPS = {
+    "Set up": {"init": "init:init", "demo": "demo:demo"},
+    "Change what is published": {
+        "add": "add:add",
+        "yank": "change:yank",
+        "unyank": "change:unyank",
+        "remove": "change:remove",
+        "restore": "change:restore",
+        "status": "change:status",
+        "append": "append:append",
+    },
+    "Run": {"run": "run:run", "publish": "publish:publish", "ceremony": "ceremony:ceremony", "sweep": "sweep:sweep"},
+    "Check": {"info": "info:info", "rejected": "rejected:rejected", "verify": "verify:verify"},
+    "Repair": {"rebuild": "rebuild:rebuild", "resume": "resume:resume"},
 }
-"""Module below `consumers.cli.commands`, and function, of each command, in the order of `--help`."""
+"""Commands by what they are for, in the order of `--help`: module below `consumers.cli.commands`, and function."""
+
+COMMANDS = {name: place for group in GROUPS.values() for name, place in group.items()}
 
 
 class LazyGroup(click.Group):
     """Imports a command when it is asked for: one command does not wait for the libraries of all."""
 
     def main(self, *args: Any, **kwargs: Any) -> Any:
-        """Run the command line, whatever standard input and output are."""
+        """Run the command line, whatever standard input and output are. What goes wrong ends as `shared.fail` says."""
         prepare_streams()
-        try:
+        is_alone = kwargs.pop("standalone_mode", True)
+        kwargs["standalone_mode"] = False
+        if not is_alone:
             return super().main(*args, **kwargs)
-        except OSError as error:  # help that cannot be printed; commands say it themselves
-            from consumers.cli.shared import explain, give_up_output, say  # noqa: PLC0415  # most never need it
-
+        try:
+            code = super().main(*args, **kwargs)
+        except click.ClickException as error:  # usage: commands say everything else themselves
+            error.show()
+            end_with_usage(error)
+        except click.Abort:
+            sys.exit(130)
+        except OSError as error:  # help that cannot be printed
             give_up_output()
-            say("error:", explain(error), style="bold red")
-            sys.exit(2)
+            fail("error:", "environment", explain(error), PERSON_NEEDED)
+        sys.exit(code if isinstance(code, int) else 0)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """All commands, in the order in which a reader meets them."""
@@ -58,6 +65,29 @@ class LazyGroup(click.Group):
         module, _, function = COMMANDS[cmd_name].partition(":")
         command: click.Command = getattr(importlib.import_module(f"consumers.cli.commands.{module}"), function)
         return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command that is meant; who mistypes it is told what there is."""
+        name = args[0]
+        if name in COMMANDS or name.startswith("-"):
+            return super().resolve_command(ctx, args)
+        near = get_close_matches(name, COMMANDS, n=3, cutoff=0.5)
+        advice = f"Did you mean {' or '.join(near)}?" if near else "`tuf-ledger --help` lists all."
+        return ctx.fail(f"There is no command {name!r}. {advice}")
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List commands by what they are for, with the first sentence of each, whole."""
+        for title, names in GROUPS.items():
+            with formatter.section(title):
+                formatter.write_dl([(name, self._summary(ctx, name)) for name in names], col_max=12)
+
+    def _summary(self, ctx: click.Context, name: str) -> str:
+        command = self.get_command(ctx, name)
+        text = " ".join((command.help or "").split("\n\n")[0].split()) if command is not None else ""
+        first, stop, _ = text.partition(". ")
+        return first + stop.strip()
 
 
 def prepare_streams() -> None:

@@ -11,7 +11,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, ParamSpec
@@ -53,7 +53,9 @@ def open_context(folder: Path, log: str | None) -> "Context":
             f"there is no ledger in {folder.resolve()}: no ledger.toml. `tuf-ledger init {folder}` makes one; "
             "--ledger names another folder, --log logs without a folder"
         )
-    return Context(folder, config)
+    context = Context(folder, config, is_elsewhere=log is not None)
+    context.check_log()
+    return context
 
 
 def plural(count: int, what: str) -> str:
@@ -114,7 +116,7 @@ def _end(error: Exception) -> None:
     """End the process with a message, unless the error is unexpected and somebody wants to see where it comes from."""
     if isinstance(error, LedgerError):
         label = "no:" if isinstance(error, NegativeAnswerError) else "error:"
-        fail(label, error.name, error, error.exit_code)
+        fail(label, error.name, error, error.exit_code, error.facts)
     if isinstance(error, BrokenPipeError):
         give_up_output()  # whoever read it has enough
         sys.exit(0)
@@ -130,14 +132,21 @@ def _end(error: Exception) -> None:
     fail("error:", "defect", text, PERSON_NEEDED)
 
 
-def fail(label: str, name: str, message: object, code: int) -> NoReturn:
+def fail(label: str, name: str, message: object, code: int, facts: Mapping[str, object] | None = None) -> NoReturn:
     """End with a message for people on standard error, and with `--json` one for machines on standard output."""
-    if str(message):
-        say(label, message, style="bold red")
-        if wants_json():
-            with suppress(OSError, ValueError):
-                print_json({"ok": False, "error": name, "message": str(message), "exit": code})
+    say(label, message, style="bold red")
+    if wants_json():
+        with suppress(OSError, ValueError):
+            print_json({**(facts or {}), "ok": False, "error": name, "message": str(message), "exit": code})
     sys.exit(code)
+
+
+def end_with_usage(error: click.ClickException) -> NoReturn:
+    """End after a message of click's about usage."""
+    if wants_json():
+        with suppress(OSError, ValueError):
+            print_json({"ok": False, "error": "usage", "message": error.format_message(), "exit": error.exit_code})
+    sys.exit(error.exit_code)
 
 
 def wants_json() -> bool:

@@ -17,7 +17,7 @@ from consumers.render.edition import DivergenceError, Edition
 from consumers.render.outlets import Outlet
 from consumers.render.renderer import RenderedPublication, Renderer
 from consumers.render.sealing import SNAPSHOT, CheckingSealer, Sealer, Seals, seals_of
-from consumers.state import records
+from consumers.state import notes, records
 from consumers.work.progress import Report, nobody
 from consumers.work.stopwatch import Stopwatch
 from consumers.work.workers import Begun, Workers
@@ -35,8 +35,6 @@ from schemas.publications import Claim, Publication
 
 log = structlog.get_logger()
 
-_DIVERGED = "diverged"
-"""A note: the digest of the publication that we halted at."""
 
 SKIP_FROM = 16
 """From so many unread publications on, a follower that may skip versions does."""
@@ -232,7 +230,7 @@ class Follower:
         number = valid.claim.number
         size = end.authority.void_for(number, valid.digest) if end.authority else None
         if size is None:
-            await self._store.set_note(_DIVERGED, valid.digest)
+            await self._store.set_note(notes.DIVERGED, valid.digest)
             raise DivergenceError(
                 f"publication {number} (record {valid.record_index}, SHA-256 {valid.digest}) is sealed by the online "
                 f"keys and is not what its events make: {error}. Nothing after it is applied. See docs/operators.md, "
@@ -339,7 +337,7 @@ class Follower:
         """
         before = self.reader.state
         end = await self.tail.read_on()
-        run = await collect(self.reader, end, wanted, halted_at=await self._store.note(_DIVERGED))
+        run = await collect(self.reader, end, wanted, halted_at=await self._store.note(notes.DIVERGED))
         self.reader.state = before
         if len(run.rows) < at_least or run.last is None:
             return False

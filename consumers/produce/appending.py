@@ -1,56 +1,43 @@
-"""Appending events, and asking what became of them.
+"""Making events, and appending them.
 
-An event is checked against its schema before it is appended. Whether the ledger accepts it is decided by the fold; a
-consumer's state on this machine answers, by the number of its record.
+An event is checked against its schema before it is appended.
 """
 
-import asyncio
 import getpass
 import os
 import re
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import datetime
 from hashlib import sha256
-from time import monotonic
 from typing import Any, NamedTuple
 from uuid import uuid4
 
 from consumers.context import Context
-from consumers.state.furthest import STATES
+from consumers.state.furthest import open_events
 from ledger.clock import to_instant
 from ledger.logs import Log
-from ledger.state.errors import StoreError
-from ledger.state.store import Store
 from schemas import canonical
 from schemas.codec import Rejection, decode_event
-from schemas.errors import NegativeAnswerError, TemporaryError
+from schemas.errors import NegativeAnswerError
 
 BATCH = 1000
-POLL_SECONDS = 0.1
 
 
-class NotCoveredError(TemporaryError):
-    """An event is on the log, and no publication covers it yet."""
+class NewEvent(NamedTuple):
+    """An event to be appended: its record, its type, and what it is about, in words and (`names`) for machines."""
+
+    value: bytes
+    type: str
+    label: str
+    names: Mapping[str, Any]
 
 
 class Appended(NamedTuple):
-    """An event on the log: where, and the SHA-256 of its record."""
+    """An event on the log: its index, and the SHA-256 of its record."""
 
-    record: int
+    event: int
     digest: str
-    label: str
-
-
-class Answer(NamedTuple):
-    """What became of an event, and the first publication that covers it."""
-
-    record: int
-    digest: str
-    label: str
-    verdict: str
-    code: str
-    detail: str
-    publication: int
+    of: NewEvent
 
 
 def make_event(kind: str, subject: str, data: dict[str, Any], *, now: datetime, actor: str) -> bytes:
@@ -84,63 +71,23 @@ def _text(value: Any) -> Any:
     return re.sub("[\ud800-\udfff]", "\ufffd", value) if isinstance(value, str) else value
 
 
-async def append_in_batches(log: Log, values: Sequence[tuple[bytes, str]]) -> AsyncIterator[list[Appended]]:
-    """Append events, each with a label for messages, in order; gives what was appended, batch by batch."""
-    for start in range(0, len(values), BATCH):
-        batch = values[start : start + BATCH]
-        indices = await log.append([value for value, _ in batch])
+async def append_in_batches(log: Log, events: Sequence[NewEvent]) -> AsyncIterator[list[Appended]]:
+    """Append events in order; gives what was appended, batch by batch."""
+    for start in range(0, len(events), BATCH):
+        batch = events[start : start + BATCH]
+        indices = await log.append([event.value for event in batch])
         yield [
-            Appended(index, sha256(value).hexdigest(), label)
-            for index, (value, label) in zip(indices, batch, strict=True)
+            Appended(index, sha256(event.value).hexdigest(), event) for index, event in zip(indices, batch, strict=True)
         ]
 
 
-async def wait_for(context: Context, appended: Iterable[Appended], timeout_seconds: float) -> list[Answer]:
-    """Wait until events are covered by a publication, and say what became of each.
-
-    Raises:
-        NotCoveredError: they are not covered in time.
-    """
-    waiting = list(appended)
-    if not waiting:
-        return []
-    deadline = monotonic() + timeout_seconds
-    first, last = min(each.record for each in waiting), max(each.record for each in waiting)
-    while True:
-        answers = await _ask(context, waiting, last)
-        if answers is not None:
-            return answers
-        if monotonic() > deadline:
-            raise NotCoveredError(
-                f"not covered by a publication after {timeout_seconds:g} s. What was appended is on the log as "
-                f"{f'event {first}' if first == last else f'events {first} to {last}'}; is a signer running "
-                "(`tuf-ledger run`), or is signing held (`tuf-ledger info`)?"
-            )
-        await asyncio.sleep(POLL_SECONDS)
-
-
-async def _ask(context: Context, waiting: Sequence[Appended], last: int) -> list[Answer] | None:
-    for name in STATES:
-        store = context.store(name, read_only=True)
-        try:
-            await store.open()
-            position = await store.load_position()
-            if position is not None and position.size > last:
-                return [await _answer(store, each) for each in waiting]
-        except StoreError:
-            continue  # that consumer does not run here, or is starting
-        finally:
-            await store.close()
-    return None
-
-
-async def _answer(store: Store, each: Appended) -> Answer:
-    judged = await store.judged("events", each.record)
-    covering = await store.publication_covering(each.record)
-    number = covering.number if covering else 0
-    if judged is None:
-        return Answer(*each, "accepted", "", "", number)
-    return Answer(*each, judged.verdict, judged.code, judged.detail, number)
+async def append_all(context: Context, events: Sequence[NewEvent]) -> list[Appended]:
+    """Append events in order to the log of a ledger, which is opened for that."""
+    appended: list[Appended] = []
+    async with open_events(context) as log:
+        async for batch in append_in_batches(log, events):
+            appended.extend(batch)
+    return appended
 
 
 def actor() -> str:

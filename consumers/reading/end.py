@@ -3,24 +3,25 @@
 from consumers.context import Context
 from consumers.reading.tail import Tail
 from consumers.state import records
-from consumers.state.furthest import open_events
+from consumers.state.furthest import open_events, open_furthest
 from consumers.work.workers import ThreadWorkers
 from projections.log.prefix import Prefix
 
 
 async def prefix_at_end(context: Context) -> Prefix:
-    """The prefix that is the whole events log: read on from the state that has applied most."""
+    """The prefix that is the whole events log: read on from the state that has applied most.
+
+    Raises:
+        StoreError: there is a state here, and none that can be used.
+        LogError, NotALedgerError, UpgradeNeededError: as they say.
+    """
     base = Prefix()
+    async with open_furthest(context) as furthest:
+        if furthest is not None:
+            base = await records.load_prefix(furthest.store, furthest.position.prefix)
     workers = ThreadWorkers()
     try:
-        async with open_events(context) as (events, known):
-            if known is not None:
-                store = context.store(known.name, read_only=True)
-                await store.open()
-                try:
-                    base = await records.load_prefix(store, known.position.prefix)
-                finally:
-                    await store.close()
+        async with open_events(context) as events:
             return await Tail(events, workers, base).read_on()
     finally:
         workers.close()

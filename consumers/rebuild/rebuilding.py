@@ -59,9 +59,9 @@ class _Order(NamedTuple):
 
 
 class Rebuilt(NamedTuple):
-    """What was rebuilt."""
+    """What was rebuilt: the publication's number, its time and size, how many files, and which are missing."""
 
-    number: int
+    publication: int
     time: str
     size: int
     files: int
@@ -121,8 +121,8 @@ async def rebuild(
             if rebuilt is None:
                 rebuilt = await _step(logs, workers, folder / "steps", order)
             tree, result = rebuilt
-            if result.number == 0 or at.number not in {None, result.number}:
-                raise NegativeAnswerError(_no_such(at, result.number))
+            if result.publication == 0 or at.number not in {None, result.publication}:
+                raise NegativeAnswerError(_no_such(at, result.publication))
             await asyncio.to_thread(tree.replace, target)
         finally:
             await logs.close()

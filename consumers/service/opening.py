@@ -11,6 +11,7 @@ from consumers.context import Context
 from consumers.follow.follower import Follower
 from consumers.follow.served import is_on_log
 from consumers.render.outlets import Outlet, PublicOutlet, served_version
+from consumers.state import notes
 from consumers.work.progress import Report
 from consumers.work.workers import ThreadWorkers, run_each
 from ledger.logs import Logs
@@ -21,7 +22,6 @@ from projections.metadata.paths import TIMESTAMP, metadata_path
 log = structlog.get_logger()
 
 PROGRESS_SECONDS = 10.0
-RUNNING_NOTE = "running"
 
 
 class Opened(NamedTuple):
@@ -56,17 +56,17 @@ async def open_follower(
         await logs.open()
         await store.open()
         spill = context.state / f"{name}.spill"
-        follower = Follower(logs, store, workers, outlet, spill, report=report or _LoggedProgress(name))
+        follower = Follower(logs, store, workers, outlet, spill, report=report or _LoggedProgress())
         await follower.start()
         if storage is not None and not await _may_go_on(follower, store, storage, workers, outlet):
             await store.reset()
             await follower.start()
-        await store.set_note(RUNNING_NOTE, "yes")
+        await store.set_note(notes.RUNNING, "yes")
         try:
             yield Opened(follower, logs, store, workers)
         finally:
             await follower.abandon()
-        await store.set_note(RUNNING_NOTE, None)
+        await store.set_note(notes.RUNNING, None)
     finally:
         workers.close()  # processes read the state: only the last to close it, if it may write, moves all to its place
         await store.close()
@@ -96,7 +96,7 @@ async def _is_intact(follower: Follower, store: Store, storage: Storage, workers
         log.warning("the last publication's timestamp is not served: writing all files anew", number=published.number)
         return False
     expected = [(metadata_path("timestamp", published.number), published.timestamp_sha256)]
-    if await store.note(RUNNING_NOTE) is not None:
+    if await store.note(notes.RUNNING) is not None:
         expected.append((metadata_path("snapshot", published.number), published.snapshot_sha256))
         expected.extend(
             (metadata_path(name, entry.version), entry.sha256)
@@ -112,13 +112,16 @@ async def _is_intact(follower: Follower, store: Store, storage: Storage, workers
 
 
 class _LoggedProgress:
-    """Logs how far a long batch has come, every ten seconds."""
+    """Logs how far a long batch has come, every ten seconds. A batch that is done before is not mentioned."""
 
-    def __init__(self, consumer: str) -> None:
-        self._consumer = consumer
+    def __init__(self) -> None:
+        self._done = 0
         self._at = monotonic()
 
     def __call__(self, done: int, total: int) -> None:
+        if done < self._done or self._done == 0:  # another batch
+            self._at = monotonic()
+        self._done = done if done < total else 0
         if monotonic() - self._at >= PROGRESS_SECONDS:
             self._at = monotonic()
-            log.info("a long batch", consumer=self._consumer, percent=100 * done // max(1, total))
+            log.info("long batch in progress", percent=100 * done // max(1, total))

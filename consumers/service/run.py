@@ -132,6 +132,7 @@ async def run(context: Context, names: Sequence[str], schedule: Schedule) -> Non
 
 async def _supervise(name: str, loop: Loop, stop: asyncio.Event) -> None:
     """Run a consumer, and start it again after what passes; the pauses grow and are reset by an hour's peace."""
+    structlog.contextvars.bind_contextvars(consumer=name)  # of this task and those that it begins
     pause = FIRST_PAUSE_SECONDS
     while not stop.is_set():
         started = asyncio.get_running_loop().time()
@@ -142,7 +143,7 @@ async def _supervise(name: str, loop: Loop, stop: asyncio.Event) -> None:
                 raise
             if asyncio.get_running_loop().time() - started > 60:
                 pause = FIRST_PAUSE_SECONDS
-            log.warning("interrupted; trying again", consumer=name, why=str(error), seconds=pause)
+            log.warning("temporary failure, retrying", error=error.name, why=str(error), seconds=pause)
         else:
             return
         try:

@@ -6,44 +6,73 @@ from typing import NamedTuple
 
 from consumers.context import Context
 from ledger.logs import Log
-from ledger.state.errors import StoreError
-from ledger.state.store import Position
+from ledger.state.errors import StateMissingError, StoreError
+from ledger.state.store import Position, Store
 
 STATES = ("signer", "publisher", "verifier")
+"""The consumers that keep a state, by name."""
 
 
-class Known(NamedTuple):
-    """The position of the consumer on this machine that has applied most."""
+class Furthest(NamedTuple):
+    """A state, open to be read: its consumer's name (empty: it was made for the occasion), and where it stands."""
 
     name: str
     position: Position
+    store: Store
 
 
 @asynccontextmanager
-async def open_events(context: Context) -> AsyncIterator[tuple[Log, Known | None]]:
+async def open_furthest(context: Context) -> AsyncIterator[Furthest | None]:
+    """Open the state that has applied most; None if no consumer has applied anything here.
+
+    The states of a folder say nothing of logs that are elsewhere.
+
+    Raises:
+        StoreError: there is a state, and none that can be used.
+    """
+    best: Furthest | None = None
+    problem: StoreError | None = None
+    try:
+        for name in () if context.is_elsewhere else STATES:
+            store = context.store(name, read_only=True)
+            try:
+                await store.open()
+                position = await store.load_position()
+            except StoreError as error:
+                problem = problem if isinstance(error, StateMissingError) else error
+                position = None
+            if position is None or (best is not None and position.size <= best.position.size):
+                await store.close()
+                continue
+            if best is not None:
+                await best.store.close()
+            best = Furthest(name, position, store)
+        if best is None and problem is not None:
+            raise problem
+        yield best
+    finally:
+        if best is not None:
+            await best.store.close()
+
+
+@asynccontextmanager
+async def open_events(context: Context) -> AsyncIterator[Log]:
     """The events log, opened, and told what a consumer here knows of it: to append it must not count from the start."""
-    known = await _furthest(context)
+    position = await _furthest_position(context)
     events = context.logs().events
     await events.open()
     try:
-        if known is not None:
-            events.resume(known.position.size - 1, known.position.events_token)
-        yield events, known
+        if position is not None:
+            events.resume(position.size - 1, position.events_token)
+        yield events
     finally:
         await events.close()
 
 
-async def _furthest(context: Context) -> Known | None:
-    known: Known | None = None
-    for name in STATES:
-        store = context.store(name, read_only=True)
-        try:
-            await store.open()
-            position = await store.load_position()
-        except StoreError:
-            continue
-        finally:
-            await store.close()
-        if position is not None and (known is None or position.size > known.position.size):
-            known = Known(name, position)
-    return known
+async def _furthest_position(context: Context) -> Position | None:
+    """Where the furthest state stands. One that cannot be used troubles its consumer, not whoever appends."""
+    try:
+        async with open_furthest(context) as furthest:
+            return None if furthest is None else furthest.position
+    except StoreError:
+        return None

@@ -11,7 +11,7 @@ projects. Before a page is deleted, its bin is asked.
 """
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from os import stat, unlink
 from pathlib import Path
@@ -28,6 +28,7 @@ from consumers.sweep.public_tree import (
     unreadable,
     versioned_metadata,
 )
+from consumers.work.progress import Report
 from ledger.clock import from_instant, to_instant
 from ledger.disk.files import storage_error
 from ledger.state.sweep_memory import Marks, Memory, SweptBin
@@ -39,7 +40,6 @@ BATCH = 100
 PAUSE_SECONDS = 0.001
 """Between batches, else we might have the lock again before a publisher that waits for it is awake."""
 
-Report = Callable[[int, int], None]
 
 _WALKED_AT_ONCE = 4096
 _NO_BINS = {"timestamp", "snapshot", "targets", "bins"}

@@ -13,6 +13,7 @@ import structlog
 
 from consumers.follow.follower import Follower
 from consumers.render.outlets import FileListOutlet, served_version
+from consumers.state import notes
 from consumers.verify.comparing import Difference, Expected, compare, every_file
 from consumers.work.workers import Workers
 from ledger.state.store import Store
@@ -20,8 +21,6 @@ from ledger.storage import ServedFiles
 from projections.metadata.paths import TIMESTAMP, TargetPlace, is_plain_page, plain_path, read_path
 
 log = structlog.get_logger()
-
-DIFFERENCES_NOTE = "differences"
 
 
 class Limits(NamedTuple):
@@ -171,5 +170,5 @@ class Verifier:
             self._reported.add((each.path, each.detail))
             log.error("what is served is not what the log says", path=each.path, problem=each.problem, why=each.detail)
         if new:
-            count = int(await self._store.note(DIFFERENCES_NOTE) or 0)
-            await self._store.set_note(DIFFERENCES_NOTE, str(count + len(new)))
+            count = int(await self._store.note(notes.DIFFERENCES) or 0)
+            await self._store.set_note(notes.DIFFERENCES, str(count + len(new)))

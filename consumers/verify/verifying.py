@@ -1,18 +1,15 @@
 """Verification from the beginning: replay everything, trust nothing, compare with what is served."""
 
-import asyncio
-import shutil
-import tempfile
 from collections.abc import Callable, Iterable
 from hashlib import sha256
-from pathlib import Path
 from typing import NamedTuple
 
 from consumers.context import Context
 from consumers.follow.follower import Follower
+from consumers.follow.replayed import replayed
 from consumers.render.outlets import FileListOutlet, served_version
 from consumers.verify.comparing import Difference, compare, known_files, reachable, unknown_files
-from consumers.work.workers import ThreadWorkers, Workers, run_each
+from consumers.work.workers import Workers, run_each
 from ledger.state.store import Store
 from ledger.storage import ServedFiles
 from projections.metadata.paths import TIMESTAMP, is_plain_page, metadata_path
@@ -56,23 +53,9 @@ async def verify(context: Context, wanted: Wanted, report: Callable[[int, int], 
         NegativeAnswerError: the root is not the log's, or there is no such publication.
         DivergenceError, LogError …: as a follower; the log does not verify.
     """
-    work = Path(await asyncio.to_thread(tempfile.mkdtemp, prefix="tuf-ledger-verify-"))
-    logs, store, workers = context.logs(), Store(work / "state.sqlite", durable=False), ThreadWorkers()
     outlet = FileListOutlet()
-    try:
-        await logs.open()
-        await store.open()
-        follower = Follower(logs, store, workers, outlet, work / "spill")
-        try:
-            await follower.start()
-            return await _Verification(follower, store, workers, outlet, wanted).run(report)
-        finally:
-            await follower.abandon()
-    finally:
-        await store.close()
-        await logs.close()
-        workers.close()
-        await asyncio.to_thread(shutil.rmtree, work, ignore_errors=True)
+    async with replayed(context, outlet) as replay:
+        return await _Verification(*replay, outlet, wanted).run(report)
 
 
 class _Verification:

@@ -15,8 +15,9 @@ from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callab
 from concurrent.futures import Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from multiprocessing import forkserver, get_context, parent_process
+from multiprocessing import active_children, forkserver, get_context, parent_process, resource_tracker
 from multiprocessing.context import ForkServerContext
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from time import monotonic
 from typing import TypeVar
@@ -50,6 +51,12 @@ def count_cores() -> int:
     return len(os.sched_getaffinity(0))
 
 
+_NO_MAIN_GUARD = (
+    "the processes that were to work for this one ended at once. They import the module that was started as a program: "
+    'what it does must stand below `if __name__ == "__main__":`'
+)
+
+
 class ProcessKilledError(TemporaryError):
     """A process was killed from outside. Its task was not done."""
 
@@ -69,6 +76,8 @@ class Processes:
         self._used_at = 0.0
         self._are_missed = False
         self._starting: threading.Thread | None = None
+        self._children: list[BaseProcess] = []
+        self._has_worked = False
 
     def are_worth(self, count: int) -> bool:
         """Whether so many events are to be folded here, or so many bins sealed. If they only would be if processes ran,
@@ -129,7 +138,10 @@ class Processes:
             while pending:
                 yield await _first(pending)
         except BrokenProcessPool as error:
+            ended = self._ended_by_themselves()
             self.close()
+            if ended:
+                raise RuntimeError(_NO_MAIN_GUARD) from error
             raise ProcessKilledError(
                 "a process that worked for this one was killed from outside. Is memory short? Try again"
             ) from error
@@ -156,7 +168,19 @@ class Processes:
         with _without_ctrl_c():
             if self._pool is None:
                 self._pool = ProcessPoolExecutor(self.count, _context(), start, (self._held,))
-            return self._pool.submit(task)
+                self._has_worked = False
+            future = self._pool.submit(task)
+            self._children = active_children()
+            future.add_done_callback(self._note_work)
+            return future
+
+    def _note_work(self, future: "Future[R]") -> None:
+        if not future.cancelled() and future.exception() is None:
+            self._has_worked = True
+
+    def _ended_by_themselves(self) -> bool:
+        """Whether processes ended before they did anything, and nobody killed them: a signal would be negative."""
+        return not self._has_worked and any((child.exitcode or 0) > 0 for child in self._children)
 
 
 def start_server() -> None:
@@ -167,9 +191,23 @@ def start_server() -> None:
 
 
 def _context() -> ForkServerContext:
+    _start_tracker()
     context = get_context("forkserver")
     context.set_forkserver_preload(["consumers.render.tasks"])
     return context
+
+
+def _start_tracker() -> None:
+    """Start Python's tracker of resources, which outlives us: what it warns of would stand as text among our logs."""
+    before = os.environ.get("PYTHONWARNINGS")
+    os.environ["PYTHONWARNINGS"] = "ignore"
+    try:
+        resource_tracker.ensure_running()
+    finally:
+        if before is None:
+            del os.environ["PYTHONWARNINGS"]
+        else:
+            os.environ["PYTHONWARNINGS"] = before
 
 
 @contextmanager

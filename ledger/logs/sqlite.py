@@ -2,26 +2,28 @@
 
 Write-ahead logging lets any number of processes read while one appends; `synchronous=FULL` makes an append durable
 before it returns. Readers fetch by index range and hold no cursor across an await: an open cursor would keep SQLite
-from ever truncating its write-ahead log.
+from ever truncating its write-ahead log. Reading goes to Python's own driver, in a thread; the asynchronous stack comes
+with the first append.
 """
 
 import asyncio
 import os
 import sqlite3
-from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from sqlalchemy.exc import DatabaseError, OperationalError
-from sqlalchemy.ext.asyncio import AsyncConnection
+from ledger.databases import complete
+from ledger.databases.plain import fetch_all, open_file, open_to_read, primary_code, stamp
+from ledger.logs import READ_BYTES, LogConflictError, LogError, LogSettingsError, LogUnavailableError
 
-from ledger.databases import complete, connect, connect_to_read, disconnect, stamp
-from ledger.logs import READ_BYTES, LogConflictError, LogSettingsError, LogUnavailableError
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncConnection
 
 POLL_SECONDS = 0.02
 READ_RECORDS = 8192
-_READ_ONLY = (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN)
+_NOT_WRITABLE = (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN)
 _PRAGMAS = ("journal_mode = WAL", "synchronous = FULL")
 
 _SCHEMA = (
@@ -35,7 +37,7 @@ _SCHEMA = (
     """CREATE TRIGGER records_are_never_deleted BEFORE DELETE ON records
        BEGIN SELECT RAISE(ABORT, 'append-only: records are never deleted'); END""",
 )
-
+_SIZE = "SELECT coalesce(max(idx) + 1, 0) FROM records"
 
 Answer = TypeVar("Answer")
 
@@ -48,7 +50,8 @@ class SqliteLog:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._connection: AsyncConnection | None = None
+        self._reader: sqlite3.Connection | None = None
+        self._writer: AsyncConnection | None = None
         self._frozen: tuple[int, ...] | None = None  # what the file looked like when it was opened as unchanging
 
     @property
@@ -64,94 +67,107 @@ class SqliteLog:
         """
         if self._path.exists():
             raise LogSettingsError(f"{self._path} exists already")
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        async with self._closed_on_error(), self._translated():
-            connection = self._connection = await connect(self._path, "rwc", *_PRAGMAS)
-            for statement in _SCHEMA:
-                await connection.exec_driver_sql(statement)
+        try:
+            with self._translated(_explain_writing):
+                self._path.parent.mkdir(parents=True, exist_ok=True)
+                writer = await self._open_writer("rwc")
+                for statement in _SCHEMA:
+                    await _stack().execute(writer, statement)
+        except BaseException:
+            await self.close()
+            raise
+        await self.open()
 
     async def open(self) -> None:
         """Open the file. It is not created: a mistyped path must not become an empty ledger."""
+        try:
+            await self._read_in_thread(self._open)
+        except BaseException:
+            await self.close()
+            raise
+
+    def _open(self) -> None:
         try:
             found = self._path.is_file()
         except OSError as error:
             raise LogSettingsError(f"{self._path} cannot be read: {error.strerror}") from error
         if not found:
             raise LogSettingsError(f"there is no log at {self._path}. `tuf-ledger init` creates one")
-        async with self._closed_on_error(), self._translated():
-            await self._connect()
-            first = await self._fresh(self._first)
-            if first not in {None, 0}:
-                raise LogConflictError(f"{self._path} begins at record {first}: its first records are gone")
+        self._connect()
+        first = self._fresh(self._first)
+        if first not in {None, 0}:
+            raise LogConflictError(f"{self._path} begins at record {first}: its first records are gone")
 
     async def close(self) -> None:
         """Close the file."""
-        await disconnect(self._connection)
-        self._connection = None
+        writer, self._writer = self._writer, None
+        if writer is not None:
+            await _stack().disconnect(writer)
+        self._close_reader()
+
+    # --- appending -----------------------------------------------------------------------------------------------
 
     async def append(self, values: Sequence[bytes]) -> list[int]:
         """Append records in one transaction, durably."""
         return await complete(self._append(values)) if values else []
 
     async def _append(self, values: Sequence[bytes]) -> list[int]:
-        async with self._translated():
-            connection = self._open_connection()
-            await connection.exec_driver_sql("BEGIN IMMEDIATE")
+        self._open_reader()
+        stack = _stack()
+        with self._translated(_explain_writing):
+            writer = await self._open_writer("rw")
+            await stack.execute(writer, "BEGIN IMMEDIATE")
             try:
-                first = await self._size()
+                ((first,),) = await stack.fetch_all(writer, _SIZE, ())
                 rows = [(first + offset, value) for offset, value in enumerate(values)]
-                await connection.exec_driver_sql("INSERT INTO records (idx, value) VALUES (?, ?)", rows)
+                await stack.execute_many(writer, "INSERT INTO records (idx, value) VALUES (?, ?)", rows)
             except BaseException:
-                await connection.exec_driver_sql("ROLLBACK")
+                await stack.execute(writer, "ROLLBACK")
                 raise
-            await connection.exec_driver_sql("COMMIT")
+            await stack.execute(writer, "COMMIT")
         return [index for index, _ in rows]
+
+    async def _open_writer(self, mode: str) -> "AsyncConnection":
+        if self._writer is None:
+            self._writer = await _stack().connect(self._path, mode, *_PRAGMAS)
+        return self._writer
+
+    # --- reading -------------------------------------------------------------------------------------------------
 
     async def read(self, start: int) -> list[bytes | None]:
         """Read a range of records."""
-        return await complete(self._read(start))
+        return await self._read_in_thread(lambda: self._fresh(lambda: self._read_rows(start)))
 
-    async def _read(self, start: int) -> list[bytes | None]:
-        async with self._translated():
-            return await self._fresh(lambda: self._read_rows(start))
-
-    async def _read_rows(self, start: int) -> list[bytes | None]:
-        connection = self._open_connection()
-        lengths = await connection.exec_driver_sql(
-            "SELECT coalesce(length(value), 0) FROM records WHERE idx >= ? ORDER BY idx LIMIT ?",
-            (start, READ_RECORDS),
+    def _read_rows(self, start: int) -> list[bytes | None]:
+        lengths = self._rows(
+            "SELECT coalesce(length(value), 0) FROM records WHERE idx >= ? ORDER BY idx LIMIT ?", start, READ_RECORDS
         )
         count = total = 0
-        for length in lengths.scalars():
+        for (length,) in lengths:
             if count and total + length > READ_BYTES:
                 break
             count, total = count + 1, total + length
         if not count:
-            await self._check_not_shrunk(start)
+            self._check_not_shrunk(start)
             return []
         # As a blob: SQLite stores any type anywhere, and a stranger may have put text there that is no UTF-8.
-        rows = await connection.exec_driver_sql(
-            "SELECT CAST(value AS BLOB) FROM records WHERE idx >= ? AND idx < ? ORDER BY idx", (start, start + count)
+        rows = self._rows(
+            "SELECT CAST(value AS BLOB) FROM records WHERE idx >= ? AND idx < ? ORDER BY idx", start, start + count
         )
-        return list(rows.scalars())
+        return [value for (value,) in rows]
 
     async def wait(self, start: int, timeout_seconds: float) -> None:
         """Poll until there is a record `start`; twenty milliseconds between looks cost well under 1 % of a core."""
         deadline = asyncio.get_running_loop().time() + timeout_seconds
-        while not await complete(self._has(start)):
+        while await self.size() <= start:
             remaining = deadline - asyncio.get_running_loop().time()
             if remaining <= 0:
                 return
             await asyncio.sleep(min(POLL_SECONDS, remaining))
 
-    async def _has(self, index: int) -> bool:
-        async with self._translated():
-            return await self._fresh(self._size) > index
-
     async def size(self) -> int:
         """The number of records."""
-        async with self._translated():
-            return await complete(self._fresh(self._size))
+        return await self._read_in_thread(lambda: self._fresh(self._size))
 
     def token(self, index: int) -> int:
         """The index itself."""
@@ -160,90 +176,110 @@ class SqliteLog:
     def resume(self, index: int, token: int) -> None:
         """Nothing to remember: the index is the key."""
 
-    async def _connect(self) -> None:
+    # --- the connection ------------------------------------------------------------------------------------------
+
+    async def _read_in_thread(self, operation: Callable[[], Answer]) -> Answer:
+        """Run what reads, to its end even when whoever waits for it is cancelled: there is one connection."""
+
+        def run() -> Answer:
+            with self._translated(_explain_reading):
+                return operation()
+
+        return await complete(asyncio.to_thread(run))
+
+    def _connect(self) -> None:
+        """Open the reader: as one that may write, where that can be, since it then tidies up after a crash."""
         self._frozen = None
         try:
-            self._connection = await connect(self._path, "rw", *_PRAGMAS)
-        except OperationalError as error:
-            if _code(error) not in _READ_ONLY:
+            self._reader = open_file(self._path, "rw")
+        except sqlite3.OperationalError as error:
+            if primary_code(error) not in _NOT_WRITABLE:
                 raise
             seen = stamp(self._path)
-            self._connection, frozen = await connect_to_read(self._path)
+            self._reader, frozen = open_to_read(self._path)
             self._frozen = seen if frozen else None
 
-    async def _fresh(self, operation: Callable[[], Coroutine[Any, Any, Answer]]) -> Answer:
+    def _close_reader(self) -> None:
+        reader, self._reader = self._reader, None
+        if reader is not None:
+            reader.close()
+
+    def _fresh(self, operation: Callable[[], Answer]) -> Answer:
         """Read; and read again if the file was opened as one that nobody writes, and somebody has begun to."""
         while True:
             try:
-                answer = await operation()
-            except DatabaseError:
+                answer = operation()
+            except sqlite3.DatabaseError:
                 if not self._has_changed():
                     raise
             else:
                 if not self._has_changed():
                     return answer
-            await self.close()
-            await self._connect()
+            self._close_reader()
+            self._connect()
 
     def _has_changed(self) -> bool:
         return self._frozen is not None and self._frozen != stamp(self._path)
 
-    async def _first(self) -> int | None:
-        triggers = "SELECT count(*) FROM sqlite_master WHERE type = 'trigger' AND name LIKE 'records_are_%'"
-        if await self._scalar(triggers) != 3:
+    def _first(self) -> int | None:
+        ((triggers,),) = self._rows(
+            "SELECT count(*) FROM sqlite_master WHERE type = 'trigger' AND name LIKE 'records_are_%'"
+        )
+        if triggers != 3:
             raise LogSettingsError(f"{self._path} is no log: it lacks the triggers that keep one append-only")
-        return await self._scalar("SELECT min(idx) FROM records")
+        ((first,),) = self._rows("SELECT min(idx) FROM records")
+        found: int | None = first
+        return found
 
-    def _open_connection(self) -> AsyncConnection:
-        if self._connection is None:
+    def _open_reader(self) -> sqlite3.Connection:
+        if self._reader is None:
             raise LogUnavailableError(f"{self._path} is not open")
-        return self._connection
+        return self._reader
 
-    async def _scalar(self, statement: str, *parameters: int) -> int | None:
-        result = await self._open_connection().exec_driver_sql(statement, parameters)
-        value: int | None = result.scalar_one()
-        return value
+    def _rows(self, statement: str, *parameters: int) -> list[tuple[Any, ...]]:
+        return fetch_all(self._open_reader(), statement, parameters)
 
-    async def _size(self) -> int:
-        return await self._scalar("SELECT coalesce(max(idx) + 1, 0) FROM records") or 0
+    def _size(self) -> int:
+        ((size,),) = self._rows(_SIZE)
+        return int(size)
 
-    async def _check_not_shrunk(self, start: int) -> None:
-        size = await self._size()
+    def _check_not_shrunk(self, start: int) -> None:
+        size = self._size()
         if start > size:
             raise LogConflictError(f"{self._path} has {size} records and had at least {start}: it has shrunk")
 
-    @asynccontextmanager
-    async def _closed_on_error(self) -> AsyncIterator[None]:
-        """Leave no connection behind, nor its thread, where the log cannot be used."""
-        try:
-            yield
-        except BaseException:
-            await self.close()
-            raise
-
-    @asynccontextmanager
-    async def _translated(self) -> AsyncIterator[None]:
+    @contextmanager
+    def _translated(self, explain: Callable[[Path, sqlite3.OperationalError], LogError]) -> Iterator[None]:
         """Turn errors of the database into those of the port."""
         try:
             yield
-        except OperationalError as error:
-            raise self._explain(error) from error
-        except DatabaseError as error:
-            raise LogSettingsError(f"{self._path} is not a log: {error.orig}") from error
+        except sqlite3.OperationalError as error:
+            raise explain(self._path, error) from error
+        except sqlite3.DatabaseError as error:
+            raise LogSettingsError(f"{self._path} is not a log: {error}") from error
         except OSError as error:
-            raise LogUnavailableError(f"{self._path}: {error.strerror}") from error
-
-    def _explain(self, error: OperationalError) -> LogSettingsError | LogUnavailableError:
-        if _code(error) == sqlite3.SQLITE_READONLY:
-            return LogSettingsError(f"{self._path} cannot be written by this user, only read")
-        if _code(error) == sqlite3.SQLITE_CANTOPEN and not os.access(self._path.parent, os.W_OK):
-            return LogSettingsError(
-                f"{self._path} cannot be read by this user ({error.orig}). If a crash left a {self._path.name}-wal, "
-                "only who may write the folder can read the log there: copy the folder, and read the copy"
-            )
-        return LogUnavailableError(f"{self._path}: {error.orig}")
+            raise LogUnavailableError(f"{error.filename or self._path}: {error.strerror}") from error
 
 
-def _code(error: OperationalError) -> int:
-    """SQLite's primary code."""
-    return int(getattr(error.orig, "sqlite_errorcode", 0)) & 0xFF
+def _stack() -> Any:
+    """The asynchronous stack: whoever only reads does not import it."""
+    from ledger.databases import asynchronous  # noqa: PLC0415
+
+    return asynchronous
+
+
+def _explain_writing(path: Path, error: sqlite3.OperationalError) -> LogError:
+    if primary_code(error) in _NOT_WRITABLE and not os.access(path if path.exists() else path.parent, os.W_OK):
+        return LogSettingsError(f"{path} cannot be written by this user, only read")
+    if primary_code(error) == sqlite3.SQLITE_READONLY:
+        return LogSettingsError(f"{path} cannot be written by this user, only read")
+    return LogUnavailableError(f"{path}: {error}")
+
+
+def _explain_reading(path: Path, error: sqlite3.OperationalError) -> LogError:
+    if primary_code(error) == sqlite3.SQLITE_CANTOPEN and not os.access(path.parent, os.W_OK):
+        return LogSettingsError(
+            f"{path} cannot be read by this user ({error}). If a crash left a {path.name}-wal, only who may write the "
+            "folder can read the log there: copy the folder, and read the copy"
+        )
+    return LogUnavailableError(f"{path}: {error}")

@@ -13,17 +13,18 @@ import os
 import sqlite3
 from collections.abc import Callable, Coroutine, Iterable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, ParamSpec, TypeVar
 from zlib import crc32
 
-from sqlalchemy.exc import DatabaseError
-from sqlalchemy.ext.asyncio import AsyncConnection
-
-from ledger.databases import BUSY_TIMEOUT_SECONDS, complete, connect, disconnect, execute_many, fetch_all
+from ledger.databases import complete, plain
+from ledger.databases.plain import primary_code
 from ledger.disk.files import is_durable, may_pass, now_written, sync_file, sync_folder
 from ledger.state.errors import StateDamagedError, StateMissingError, StateUnavailableError, StoreError
 from ledger.state.kept_files import KeptFiles
 from schemas.errors import InUseError
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncConnection
 
 P = ParamSpec("P")
 Answer = TypeVar("Answer")
@@ -88,9 +89,6 @@ DO UPDATE SET facts = excluded.facts, body = excluded.body, html = excluded.html
 """
 
 
-_PRIMARY = 0xFF
-"""Of an error's code: the rest is one of its kinds."""
-
 _PASSING = {
     sqlite3.SQLITE_BUSY,
     sqlite3.SQLITE_CANTOPEN,
@@ -102,7 +100,7 @@ _PASSING = {
 }
 """Codes of errors that say nothing against the file."""
 
-_ERRORS = (DatabaseError, sqlite3.Error, UnicodeDecodeError)
+_ERRORS = (sqlite3.Error, UnicodeDecodeError)
 """What SQLite fails with; the last when its message is decoded."""
 
 
@@ -175,11 +173,12 @@ class Store:
     Without `durable` files are not synced: for a state that is thrown away if anything happens.
     """
 
-    def __init__(self, path: Path, *, read_only: bool = False, durable: bool = True) -> None:
+    _read_only = False
+
+    def __init__(self, path: Path, *, durable: bool = True) -> None:
         self.path = path
         self._durable = durable
         self.kept = KeptFiles(path.with_suffix(".kept"), path)
-        self._read_only = read_only
         self._connection: AsyncConnection | None = None
         self._replaced: AsyncConnection | None = None
         self._settler: AsyncConnection | None = None
@@ -224,11 +223,11 @@ class Store:
         try:
             await self._connect()
             is_current = await self._is_current()
-        except (DatabaseError, StateDamagedError) as error:
-            if isinstance(error, DatabaseError) and isinstance(failed := self._failed(error), StateUnavailableError):
-                raise failed from error
+        except (sqlite3.DatabaseError, StateDamagedError) as error:
+            if primary_code(error) in _PASSING:
+                raise self._failed(error) from error
             if self._read_only:
-                raise StoreError(f"{self.path} is not readable: {getattr(error, 'orig', error)}") from error
+                raise StoreError(f"{self.path} is not readable: {error}") from error
             is_current = False
         if not is_current:
             await self._replace()
@@ -241,7 +240,7 @@ class Store:
         """Close the file. What was not committed is gone."""
         await self._disconnect()
         replaced, self._replaced = self._replaced, None
-        await disconnect(replaced)
+        await _disconnect(replaced)
         try:
             await self._delete_unneeded_files()
             if self._lock is not None and not self._unended:  # else the next start looks for what was left
@@ -313,8 +312,8 @@ class Store:
         """As `settle`, on a connection of its own, so that the next transaction can go on meanwhile."""
         self._unsettled_rows = 0
         try:
-            self._settler = self._settler or await connect(self.path, "rw")
-        except DatabaseError as error:
+            self._settler = self._settler or await _stack().connect(self.path, "rw")
+        except sqlite3.DatabaseError as error:
             raise self._failed(error) from error
         await self._run_on(self._settler, "PRAGMA wal_checkpoint(PASSIVE)", ())
         await self._delete_unneeded_files()
@@ -675,44 +674,40 @@ class Store:
         """Execute a statement; with a list of parameters, once for each."""
         return await self._run_on(self._open_connection(), statement, parameters)
 
-    async def _run_on(self, connection: AsyncConnection, statement: str, parameters: Sequence[Any]) -> list[Any]:
+    async def _run_on(self, connection: "AsyncConnection", statement: str, parameters: Sequence[Any]) -> list[Any]:
         try:
             if not isinstance(parameters, list):
-                return await complete(fetch_all(connection, statement, parameters))
-            await complete(execute_many(connection, statement, parameters))
+                return await complete(_stack().fetch_all(connection, statement, parameters))
+            await complete(_stack().execute_many(connection, statement, parameters))
         except _ERRORS as error:
             raise self._failed(error) from error
         return []
 
     def _failed(self, error: BaseException) -> StoreError:
         """What SQLite fails with, told apart: what may pass, and damage."""
-        cause = getattr(error, "orig", error)
-        if getattr(cause, "sqlite_errorcode", 0) & _PRIMARY in _PASSING:
-            return StateUnavailableError(f"{self.path} cannot be used now: {cause}. Is there room on the disk?")
+        if primary_code(error) in _PASSING:
+            return StateUnavailableError(f"{self.path} cannot be used now: {error}. Is there room on the disk?")
         return StateDamagedError(
-            f"{self.path} is damaged: {cause}. Stop that consumer and delete the file; it is rebuilt from the logs"
+            f"{self.path} is damaged: {error}. Stop that consumer and delete the file; it is rebuilt from the logs"
         )
 
     async def _in_thread(self, function: Callable[P, Answer], *args: P.args, **kwargs: P.kwargs) -> Answer:
         """Run what blocks, to its end even when whoever waits for it is cancelled."""
         return await complete(asyncio.to_thread(function, *args, **kwargs))
 
-    def _open_connection(self) -> AsyncConnection:
+    def _open_connection(self) -> "AsyncConnection":
         if self._connection is None:
             raise StoreError(f"{self.path} is not open")
         return self._connection
 
     async def _connect(self) -> None:
-        if self._read_only:
-            self._connection = await connect(self.path, "ro")
-        else:
-            self._connection = await connect(self.path, "rwc", *_PRAGMAS)
+        self._connection = await _stack().connect(self.path, "rwc", *_PRAGMAS)
 
     async def _disconnect(self) -> None:
         if self._settling is not None:
             await asyncio.gather(self._settling, return_exceptions=True)
-        await disconnect(self._connection)
-        await disconnect(self._settler)
+        await _disconnect(self._connection)
+        await _disconnect(self._settler)
         self._connection = self._settler = self._settling = None
 
     async def _is_current(self) -> bool:
@@ -740,7 +735,7 @@ class Store:
 
     async def _begin_anew(self) -> None:
         self._new_path.unlink(missing_ok=True)
-        new = await connect(
+        new = await _stack().connect(
             self._new_path, "rwc", _PAGE_SIZE, "journal_mode = OFF", "synchronous = OFF", "cache_size = -65536"
         )
         self._replaced, self._connection = self._connection, new
@@ -768,7 +763,7 @@ class Store:
         self._unsettled_rows = 0
         await self._disconnect()
         replaced, self._replaced = self._replaced, None
-        await disconnect(replaced)
+        await _disconnect(replaced)
         await asyncio.to_thread(take_place)
         await self._connect()
 
@@ -800,16 +795,14 @@ class ReadingStore(Store):
     takes as long as to read. Its methods never wait, so they can be run without an event loop (`finish`).
     """
 
+    _read_only = True
+
     def __init__(self, path: Path) -> None:
-        super().__init__(path, read_only=True)
+        super().__init__(path)
         self._database: sqlite3.Connection | None = None
 
     async def _connect(self) -> None:
-        uri = f"{self.path.absolute().as_uri()}?mode=ro"
-        try:
-            self._database = sqlite3.connect(uri, uri=True, timeout=BUSY_TIMEOUT_SECONDS)
-        except sqlite3.Error as error:
-            raise self._failed(error) from error
+        self._database = plain.open_to_read(self.path).connection
 
     async def _disconnect(self) -> None:
         database, self._database = self._database, None
@@ -820,12 +813,24 @@ class ReadingStore(Store):
         if self._database is None:
             raise StoreError(f"{self.path} is not open")
         try:
-            return self._database.execute(statement, parameters).fetchall()
+            return plain.fetch_all(self._database, statement, parameters)
         except _ERRORS as error:
             raise self._failed(error) from error
 
     async def _in_thread(self, function: Callable[P, Answer], *args: P.args, **kwargs: P.kwargs) -> Answer:
         return function(*args, **kwargs)
+
+
+def _stack() -> Any:
+    """The asynchronous stack: whoever only reads does not import it."""
+    from ledger.databases import asynchronous  # noqa: PLC0415
+
+    return asynchronous
+
+
+async def _disconnect(connection: "AsyncConnection | None") -> None:
+    if connection is not None:
+        await _stack().disconnect(connection)
 
 
 def finish(operation: Coroutine[Any, Any, Answer]) -> Answer:

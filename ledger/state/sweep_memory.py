@@ -6,11 +6,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
-from sqlalchemy.exc import DatabaseError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ledger.clock import from_instant
-from ledger.databases import complete, connect, disconnect, execute_many, fetch_all
+from ledger.databases import complete
+from ledger.databases.asynchronous import connect, disconnect, execute, execute_many, fetch_all
+from ledger.databases.plain import primary_code
 from ledger.state.errors import StoreError
 from schemas.errors import InUseError
 
@@ -22,8 +23,6 @@ _TABLES = (
     "bins (name TEXT PRIMARY KEY, version INTEGER, pages INTEGER)",
 )
 _BUSY = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
-_PRIMARY = 0xFF
-"""Of an error's code: the rest is one of its kinds."""
 
 
 class SweptBin(NamedTuple):
@@ -97,12 +96,11 @@ class Marks:
         """Say what can be done about what SQLite does not do."""
         try:
             yield
-        except (DatabaseError, sqlite3.Error, UnicodeDecodeError) as error:  # the last when a message is decoded
-            cause = error.orig if isinstance(error, DatabaseError) else error
-            if getattr(cause, "sqlite_errorcode", 0) & _PRIMARY in _BUSY:
+        except (sqlite3.Error, UnicodeDecodeError) as error:  # the last when a message is decoded
+            if primary_code(error) in _BUSY:
                 raise InUseError("another sweep is at work here: wait until it is done") from error
             raise StoreError(
-                f"{self._path} cannot be used: {cause}. It only remembers what earlier sweeps found: if it is damaged, "
+                f"{self._path} cannot be used: {error}. It only remembers what earlier sweeps found: if it is damaged, "
                 "delete it, and the next sweep looks at every folder"
             ) from error
 
@@ -110,7 +108,7 @@ class Marks:
         return await complete(fetch_all(self._open(), statement, ()))
 
     async def _execute(self, statement: str) -> None:
-        await complete(self._open().exec_driver_sql(statement))
+        await complete(execute(self._open(), statement))
 
     async def _change(self, statement: str, rows: Iterable[tuple[object, ...]]) -> None:
         await complete(execute_many(self._open(), statement, sorted(rows)))

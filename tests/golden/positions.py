@@ -11,7 +11,7 @@ from consumers.context import Context
 from consumers.render.outlets import FileListOutlet
 from consumers.service.opening import open_follower
 from consumers.state.records import load_aggregates
-from ledger.state.store import Store, kept_name
+from ledger.state.store import ReadingStore, kept_name
 from projections.index.chunks import Aggregate
 from projections.index.pages import read_facts
 
@@ -64,7 +64,7 @@ def read_state(path: Path) -> State:
 
 
 async def _load(path: Path, keys: list[str]) -> State:
-    store = Store(path, read_only=True)
+    store = ReadingStore(path)
     await store.open()
     try:
         aggregates = (await load_aggregates(store, keys)).states

@@ -153,7 +153,7 @@ async def test_a_state_that_was_copied_without_its_key_says_so(tmp_path: Path, s
     await publish(store, 1)
     await store.close()
     spoil(tmp_path / "state.kept/.key")
-    reading = Store(tmp_path / "state.sqlite", read_only=True)
+    reading = ReadingStore(tmp_path / "state.sqlite")
     await reading.open()
     assert len(await reading.load_roles()) == 1, "who only reads rows needs no key"
     with pytest.raises(StateDamagedError, match="without it"):
@@ -333,7 +333,7 @@ def test_what_was_not_finished_goes_when_nobody_writes(tmp_path: Path) -> None:
         store = await opened(tmp_path)
         await keep(store, 1)
         (store.kept.unfinished / "left").write_bytes(b"by a process that was killed")
-        reading = Store(tmp_path / "state.sqlite", read_only=True)
+        reading = ReadingStore(tmp_path / "state.sqlite")
         await reading.open()
         await reading.close()
         assert store.kept.unfinished.exists(), "who reads a state leaves it alone"

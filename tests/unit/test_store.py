@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from ledger.state.errors import StateDamagedError
-from ledger.state.store import ChunkRow, JudgedRow, Store
+from ledger.state.store import ChunkRow, JudgedRow, ReadingStore, Store
 
 CHUNK = ChunkRow("project:a", "", b"facts", b"body", b"")
 
@@ -95,7 +95,7 @@ async def test_much_is_settled_while_the_next_transaction_goes_on(tmp_path: Path
 async def test_a_kept_reader_sees_what_was_settled(tmp_path: Path) -> None:
     """A process that keeps its connection reads what is committed after it was opened."""
     store = await opened(tmp_path / "state.sqlite")
-    reader = Store(store.path, read_only=True)
+    reader = ReadingStore(store.path)
     await reader.open()
     assert await reader.note("more") is None
     await store.begin()

@@ -1,19 +1,20 @@
 """`tuf-ledger add`: distribution files."""
 
+from collections.abc import Mapping
 from hashlib import sha256
 from pathlib import Path
 
 import click
 
-from consumers.cli.answers import report_answers
+from consumers.cli.answers import report
 from consumers.cli.logs import configure_logging
 from consumers.cli.options import json_option, ledger_options, wait_options
-from consumers.cli.shared import open_context, plural, print_json, progress, runs_async
+from consumers.cli.shared import Usage, open_context, plural, progress, runs_async
 from consumers.context import Context
-from consumers.produce.appending import Appended, actor, append_in_batches, make_event, wait_for
-from consumers.produce.lookup import Lookup, look_up
+from consumers.produce.appending import NewEvent, actor, append_all, make_event
+from consumers.produce.lookup import KnownProject, look_up
 from consumers.produce.storing import store
-from consumers.state.furthest import open_events
+from consumers.state.furthest import open_furthest
 from ledger.clock import SystemClock
 from ledger.distributions.distribution import Distribution, find_distributions, read_distribution
 from ledger.storage.directory import DirectoryStorage
@@ -55,15 +56,9 @@ async def add(
         events = [_add_target(storage, paths, target)]
     else:
         events = await _read_all(context, storage, paths)
-    appended: list[Appended] = []
-    async with open_events(context) as (event_log, _):
-        async for batch in append_in_batches(event_log, events):
-            appended.extend(batch)
-    if wait and appended:
-        report_answers(await wait_for(context, appended, wait_seconds), as_json=as_json)
-    elif as_json:
-        for each in appended:
-            print_json({"file": each.label, "record": each.record, "digest": each.digest})
+    appended = await append_all(context, events)
+    if as_json or (wait and appended):
+        await report(context, appended, wait=wait, wait_seconds=wait_seconds, as_json=as_json)
     elif appended:
         them = "it" if len(appended) == 1 else "them"
         click.echo(f"Added {plural(len(appended), 'file')}; `tuf-ledger publish` makes {them} visible.")
@@ -71,7 +66,7 @@ async def add(
         click.echo("Nothing is new: all of it is published already.")
 
 
-async def _read_all(context: Context, storage: DirectoryStorage, paths: tuple[Path, ...]) -> list[tuple[bytes, str]]:
+async def _read_all(context: Context, storage: DirectoryStorage, paths: tuple[Path, ...]) -> list[NewEvent]:
     """Read and store files; the events to append, for those that are new.
 
     All are read before the first is stored or appended: a damaged one among them changes nothing.
@@ -91,7 +86,10 @@ async def _read_all(context: Context, storage: DirectoryStorage, paths: tuple[Pa
                 )
             projects.add(each.project)
             advance(number, len(found))
-    fresh = set(_without_known(digests, await look_up(context, sorted(projects))))
+    async with open_furthest(context) as furthest:
+        # Where nothing is known, all of it is appended: to add a file again does no harm.
+        known = {} if furthest is None else await look_up(furthest.store, sorted(projects))
+    fresh = set(_without_known(digests, known))
     events = []
     with progress("Storing") as advance:
         # What is published is stored too, if it is not there: adding files again brings lost ones back.
@@ -99,18 +97,18 @@ async def _read_all(context: Context, storage: DirectoryStorage, paths: tuple[Pa
             each = read_distribution(path)
             store(storage, each)
             if path in fresh:
-                events.append((_event(each), each.filename))
+                events.append(_event(each))
             advance(number, len(digests))
     return events
 
 
-def _without_known(digests: dict[str, tuple[Path, str]], known: Lookup) -> list[Path]:
+def _without_known(digests: dict[str, tuple[Path, str]], known: Mapping[str, KnownProject]) -> list[Path]:
     """Leave out what is published already.
 
     Raises:
         NegativeAnswerError: a filename is taken by other bytes.
     """
-    published = {name: facts for project in known.projects.values() for name, facts in project.files.items()}
+    published = {name: facts for project in known.values() for name, facts in project.files.items()}
     fresh = []
     for filename, (path, digest) in digests.items():
         facts = published.get(filename)
@@ -124,7 +122,7 @@ def _without_known(digests: dict[str, tuple[Path, str]], known: Lookup) -> list[
     return fresh
 
 
-def _event(each: Distribution) -> bytes:
+def _event(each: Distribution) -> NewEvent:
     data = {
         "filename": each.filename,
         "version": each.version,
@@ -133,20 +131,23 @@ def _event(each: Distribution) -> bytes:
         "requires_python": each.requires_python,
         "core_metadata_sha256": each.core_metadata_sha256,
     }
-    return make_event("file.uploaded.v1", each.project, data, now=SystemClock().now(), actor=actor())
+    kind, now = "file.uploaded.v1", SystemClock().now()
+    value = make_event(kind, each.project, data, now=now, actor=actor())
+    return NewEvent(value, kind, each.filename, {"project": each.project, "file": each.filename})
 
 
-def _add_target(storage: DirectoryStorage, paths: tuple[Path, ...], target: str) -> tuple[bytes, str]:
+def _add_target(storage: DirectoryStorage, paths: tuple[Path, ...], target: str) -> NewEvent:
     if len(paths) != 1:
-        raise NegativeAnswerError("--as takes one file")
+        raise Usage("--as takes one file")
     try:
         data = paths[0].read_bytes()
     except OSError as error:
         raise NegativeAnswerError(f"{paths[0]} cannot be read: {error.strerror}") from error
     digest = sha256(data).hexdigest()
     facts = {"length": len(data), "sha256": digest}
-    event = make_event("target.added.v1", target, facts, now=SystemClock().now(), actor=actor())
+    kind = "target.added.v1"
+    value = make_event(kind, target, facts, now=SystemClock().now(), actor=actor())
     if is_reserved(target):
         raise NegativeAnswerError("the paths of pages and packages are not free")
     storage.copy(paths[0], hashed_path(target, digest), digest)
-    return event, target
+    return NewEvent(value, kind, target, {"target": target})

@@ -7,13 +7,14 @@ from typing import BinaryIO
 
 import click
 
-from consumers.cli.answers import report_answers
+from consumers.cli.answers import end_list, print_appended, wait_and_print
 from consumers.cli.logs import configure_logging
 from consumers.cli.options import json_option, ledger_options, wait_options
-from consumers.cli.shared import open_context, plural, print_json, progress, runs_async, say
-from consumers.produce.appending import BATCH, Appended, append_in_batches, wait_for
+from consumers.cli.shared import open_context, plural, progress, runs_async, say
+from consumers.produce.appending import BATCH, Appended, NewEvent, append_in_batches
 from consumers.state.furthest import open_events
 from ledger.logs import Log
+from projections.log.operations import type_of
 from schemas.codec import Rejection, decode_event
 from schemas.errors import NegativeAnswerError
 
@@ -46,24 +47,29 @@ async def append(
     """
     context = open_context(folder, log)
     configure_logging(context.config.logging, default_level="warning")
-    async with open_events(context) as (events, _):
+    async with open_events(context) as events:
         appended, bad = await _append(events, file, keep_going=keep_going)
+    rejected = 0
     if wait and appended:
-        report_answers(await wait_for(context, appended, wait_seconds), as_json=as_json)
+        rejected = await wait_and_print(context, appended, wait_seconds, as_json=as_json)
     elif as_json:
         for each in appended:
-            print_json({"line": int(each.label.removeprefix("line ")), "record": each.record, "digest": each.digest})
+            print_appended(each)
     else:
         click.echo(f"Appended {plural(len(appended), 'event')}.")
     if bad:
         went_on = "left out" if keep_going else "nothing from it on was appended; --keep-going leaves bad lines out"
-        raise NegativeAnswerError(f"{plural(bad, 'bad line')}: {went_on}")
+        raise NegativeAnswerError(
+            f"{plural(bad, 'bad line')}: {went_on}", events=len(appended), rejected=rejected, bad=bad
+        )
+    if wait or as_json:
+        end_list(len(appended), rejected, as_json=as_json)
 
 
 async def _append(log: Log, file: BinaryIO, *, keep_going: bool) -> tuple[list[Appended], int]:
     """Append the lines of a file; gives what was appended, and the number of bad lines."""
     appended: list[Appended] = []
-    good: list[tuple[bytes, str]] = []
+    good: list[NewEvent] = []
     bad = 0
     with progress("Appending") as advance:
         for number, line in _lines(file):
@@ -74,7 +80,7 @@ async def _append(log: Log, file: BinaryIO, *, keep_going: bool) -> tuple[list[A
                 if not keep_going:
                     break
                 continue
-            good.append((line, f"line {number}"))
+            good.append(NewEvent(line, type_of(type(event)), f"line {number}", {"line": number}))
             if len(good) >= BATCH:
                 async for batch in append_in_batches(log, good):
                     appended.extend(batch)

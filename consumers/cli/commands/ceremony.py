@@ -13,13 +13,14 @@ from consumers.cli.logs import configure_logging
 from consumers.cli.options import Duration, json_option, ledger_options, read_layout, seconds
 from consumers.cli.shared import Usage, open_context, print_json, runs_async
 from consumers.context import Context
-from consumers.produce.appending import Appended, append_in_batches, wait_for
+from consumers.produce.appending import NewEvent, append_all
+from consumers.produce.waiting import wait_for
 from consumers.reading.end import prefix_at_end
 from consumers.service.publishing import publish_once
 from consumers.sign.schedule import Schedule
-from consumers.state.furthest import open_events
 from consumers.work.processes import WORTH_ROUNDS, start_server
 from ledger.clock import SystemClock
+from projections.log.operations import type_of
 from projections.roles.authority import Authority, Settings, Void
 from projections.roles.layout import Layout
 from schemas.codec import encode_event
@@ -89,12 +90,14 @@ async def ceremony(
     old = end.authority.online.keys
     if not rotate_online and not replace_online:
         await step.sign(old, layout, settings, voided, "new offline roles")
+        step.end()
         return
     new = step.keys.create_online()
     if rotate_online:
         # With one root instead of two, clients fail between its appearance and the new timestamp's.
         await step.sign((*old, new), layout, settings, voided, "rotation of the online key, first of two: old and new")
     await step.sign((new,), layout, settings, voided, "rotation of the online key: the new one alone")
+    step.end()
 
 
 class _Step:
@@ -106,6 +109,7 @@ class _Step:
         self._authority = authority
         self._renew = renew
         self._as_json = as_json
+        self.roots = 0
 
     async def sign(
         self, online: tuple[SSlibKey, ...], layout: Layout, settings: Settings, void: Void | None, comment: str
@@ -113,24 +117,27 @@ class _Step:
         now = SystemClock().now()
         plan = make_plan(self.keys, online, layout, settings, now=now, void=void)
         documents = sign_plan(self.keys, plan, self._authority, renew=self._renew)
-        event = encode_event(roles_signed(documents, now, comment))
-        number = await self._publish(event, comment)
+        signed = roles_signed(documents, now, comment)
+        number = await self._publish(NewEvent(encode_event(signed), type_of(type(signed)), comment, {}))
         end = await prefix_at_end(self._context)
         if end.authority is None or end.authority.root.version == self._authority.root.version:
             raise NegativeAnswerError("the ceremony was rejected: `tuf-ledger rejected` says why")
         self._authority = end.authority
         version = end.authority.root.version
+        self.roots += 1
         if self._as_json:
             print_json({"root": version, "publication": number, "documents": sorted(documents), "comment": comment})
         else:
             click.echo(f"Root {version} ({comment}) is in force from publication {number} on.")
 
-    async def _publish(self, event: bytes, comment: str) -> int:
+    def end(self) -> None:
+        """All of them were signed."""
+        if self._as_json:
+            print_json({"ok": True, "roots": self.roots})
+
+    async def _publish(self, event: NewEvent) -> int:
         """Append an event and see to it that a publication covers it; its number."""
-        appended: list[Appended] = []
-        async with open_events(self._context) as (log, _):
-            async for batch in append_in_batches(log, [(event, comment)]):
-                appended.extend(batch)
+        appended = await append_all(self._context, [event])
         await self._retire()
         if not self._context.store("signer").is_locked():
             await publish_once(self._context, Schedule(interval_seconds=0, grace_seconds=0))

@@ -1,21 +1,21 @@
 """`tuf-ledger yank`, `unyank`, `remove`, `restore` and `status`: changes of what is published."""
 
 from collections.abc import Awaitable, Callable
+from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple, ParamSpec
 
 import click
 
-from consumers.cli.answers import report_answers
+from consumers.cli.answers import report
 from consumers.cli.logs import configure_logging
 from consumers.cli.options import json_option, ledger_options, wait_options
-from consumers.cli.shared import Usage, open_context, print_json, runs_async
+from consumers.cli.shared import Usage, open_context, print_json, progress, runs_async
 from consumers.context import Context
-from consumers.produce.appending import Appended, actor, append_in_batches, make_event, wait_for
+from consumers.follow.known import open_known
+from consumers.produce.appending import NewEvent, actor, append_all, make_event
 from consumers.produce.lookup import KnownProject, look_up
-from consumers.state.furthest import open_events
 from ledger.clock import SystemClock
-from ledger.state.errors import StoreError
 from projections.index.names import normalise, release_key, split_filename
 from schemas.errors import NegativeAnswerError
 
@@ -77,36 +77,27 @@ def change_command(function: Callable[P, Awaitable[list[tuple[str, dict[str, Any
         found = read_target(target)
         changes = await function(context, found, reason, **options)  # type: ignore[arg-type]
         now = SystemClock().now()
-        events = [
-            (make_event(kind, found.project, data, now=now, actor=actor()), _label(kind, found, data))
-            for kind, data in changes
-        ]
+        events = [_event(kind, found, data, now) for kind, data in changes]
         await _append(context, events, wait=wait, wait_seconds=wait_seconds, as_json=as_json)
 
     command.__doc__ = function.__doc__
     return click.command(function.__name__)(command)
 
 
-def _label(kind: str, target: Target, data: dict[str, Any]) -> str:
+def _event(kind: str, target: Target, data: dict[str, Any], now: datetime) -> NewEvent:
     about = data.get("filename") or (f"{target.project}=={data['version']}" if "version" in data else target.project)
-    return f"{kind.removesuffix('.v1')} {about}"
+    names = {"project": target.project, "version": data.get("version"), "file": data.get("filename")}
+    return NewEvent(
+        make_event(kind, target.project, data, now=now, actor=actor()),
+        kind,
+        f"{kind.removesuffix('.v1')} {about}",
+        {name: value for name, value in names.items() if value is not None},
+    )
 
 
-async def _append(
-    context: Context, events: list[tuple[bytes, str]], *, wait: bool, wait_seconds: float, as_json: bool
-) -> None:
-    appended: list[Appended] = []
-    async with open_events(context) as (event_log, _):
-        async for batch in append_in_batches(event_log, events):
-            appended.extend(batch)
-    if wait:
-        report_answers(await wait_for(context, appended, wait_seconds), as_json=as_json)
-        return
-    for each in appended:
-        if as_json:
-            print_json({"event": each.label, "record": each.record, "digest": each.digest})
-        else:
-            click.echo(f"Appended {each.label} as event {each.record}.")
+async def _append(context: Context, events: list[NewEvent], *, wait: bool, wait_seconds: float, as_json: bool) -> None:
+    appended = await append_all(context, events)
+    await report(context, appended, wait=wait, wait_seconds=wait_seconds, as_json=as_json)
 
 
 def _file_or_release(target: Target, verb: str, reason: str | None) -> list[tuple[str, dict[str, Any]]]:
@@ -188,16 +179,12 @@ async def restore(context: Context, target: Target, reason: str | None) -> list[
 
 
 async def _known(context: Context, target: Target) -> KnownProject:
-    found = await look_up(context, [target.project])
-    if found.number == 0 and found.problem:
-        raise StoreError(found.problem)
-    if found.number == 0:
-        raise NegativeAnswerError(
-            "no consumer has run here yet, so nothing is known of files: `tuf-ledger publish` first"
-        )
-    if target.project not in found.projects:
-        raise NegativeAnswerError(f"there is no project {target.project} as of publication {found.number}")
-    return found.projects[target.project]
+    with progress("Replaying") as advance:
+        async with open_known(context, advance) as known:
+            found = await look_up(known.store, [target.project])
+    if target.project not in found:
+        raise NegativeAnswerError(f"there is no project {target.project} as of publication {known.position.number}")
+    return found[target.project]
 
 
 @click.command()
@@ -238,16 +225,15 @@ async def status(
     if found.version is not None or found.filename is not None:
         raise Usage("only a project has a status of its own; releases and files are yanked, removed or quarantined")
     kind, data = "project.status_changed.v1", {"status": new, "reason": reason}
-    event = make_event(kind, found.project, data, now=SystemClock().now(), actor=actor())
-    label = _label(kind, found, data)
-    await _append(context, [(event, label)], wait=wait, wait_seconds=wait_seconds, as_json=as_json)
+    event = _event(kind, found, data, SystemClock().now())
+    await _append(context, [event], wait=wait, wait_seconds=wait_seconds, as_json=as_json)
 
 
 def _show(project: KnownProject, target: Target, *, as_json: bool) -> None:
     header = project.header
     files = [
         {
-            "filename": facts.filename,
+            "file": facts.filename,
             "version": facts.version,
             "sha256": facts.sha256,
             "length": facts.length,
@@ -262,9 +248,9 @@ def _show(project: KnownProject, target: Target, *, as_json: bool) -> None:
         raise NegativeAnswerError(f"{project.name} has no {target.filename or f'release {target.version}'}")
     overall = "removed" if header.removed else header.status
     if as_json:
-        print_json({"project": project.name, "status": overall, "reason": header.reason, "files": files})
+        print_json({"ok": True, "project": project.name, "status": overall, "reason": header.reason, "files": files})
         return
     click.echo(f"{project.name}: {overall}{f' ({header.reason})' if header.reason else ''}")
     for each in files:
         yanked = "" if each["yanked"] is None else f", yanked{': ' + str(each['yanked']) if each['yanked'] else ''}"
-        click.echo(f"  {each['filename']}  {each['state']}{yanked}")
+        click.echo(f"  {each['file']}  {each['state']}{yanked}")

@@ -8,21 +8,19 @@ import click
 
 from consumers.cli.logs import configure_logging
 from consumers.cli.options import json_option, ledger_options
-from consumers.cli.shared import open_context, print_json, runs_async
+from consumers.cli.shared import open_context, plural, print_json, progress, runs_async
 from consumers.context import Context
+from consumers.follow.known import open_known
 from consumers.reading.end import prefix_at_end
-from consumers.service.opening import RUNNING_NOTE
 from consumers.sign.resuming import resumed_above
-from consumers.state import records
-from consumers.state.furthest import STATES
-from consumers.verify.verifier import DIFFERENCES_NOTE
+from consumers.state import notes, records
+from consumers.state.furthest import STATES, Furthest
 from ledger.clock import SystemClock, from_instant
-from ledger.logs import LogError
 from ledger.state.errors import StoreError
 from ledger.state.store import Store
-from projections.log.prefix import NotALedgerError, Prefix
 from projections.metadata.repository import expires_at
-from projections.roles.authority import Authority, UpgradeNeededError
+from projections.roles.authority import Authority
+from schemas.errors import LedgerError, NegativeAnswerError
 
 
 @click.command()
@@ -32,6 +30,9 @@ from projections.roles.authority import Authority, UpgradeNeededError
 async def info(*, folder: Path, log: str | None, as_json: bool) -> None:
     """Show identity, log sizes, positions and lag of consumers, expiries, and counts of rejected records.
 
+    What the ledger holds is taken from the furthest state on this machine. Without one, or with --log, the logs are
+    replayed.
+
     \b
     Example:
       tuf-ledger info --ledger my-index --json
@@ -40,7 +41,7 @@ async def info(*, folder: Path, log: str | None, as_json: bool) -> None:
     configure_logging(context.config.logging, default_level="warning")
     facts = await _collect(context)
     if as_json:
-        print_json(facts)
+        print_json({"ok": True, **facts})
         return
     _print(facts)
 
@@ -52,66 +53,75 @@ async def _collect(context: Context) -> dict[str, Any]:
         sizes = {"events": await logs.events.size(), "publications": await logs.publications.size()}
     finally:
         await logs.close()
-    facts: dict[str, Any] = {"log": context.config.ledger.log, "sizes": sizes, "consumers": {}}
-    furthest = -1
+    facts: dict[str, Any] = {"log": context.config.ledger.log, "sizes": sizes}
+    facts["consumers"] = {} if context.is_elsewhere else await _consumers(context, sizes)
+    try:
+        with progress("Replaying") as advance:
+            async with open_known(context, advance) as known:
+                facts |= await _ledger(known)
+    except NegativeAnswerError:
+        facts["publications"] = 0
+    except LedgerError as error:
+        facts["problem"] = str(error)
+    return facts | await _end(context)
+
+
+async def _end(context: Context) -> dict[str, Any]:
+    """What the end of the events log says: no publication covers the hold that stops them."""
+    try:
+        end = await prefix_at_end(context)
+    except LedgerError as error:
+        return {"problem": str(error)}
+    facts: dict[str, Any] = {"held_at": end.held_at}
+    if end.ledger is not None:
+        facts |= {"ledger": end.ledger.digest, "origin": end.ledger.origin}
+    return facts
+
+
+async def _consumers(context: Context, sizes: dict[str, int]) -> dict[str, Any]:
+    consumers = {}
     for name in STATES:
         store = context.store(name, read_only=True)
         try:
             await store.open()
-            consumer, prefix = await _consumer(store, sizes)
-            facts["consumers"][name] = consumer
-            if prefix is not None and consumer["number"] > furthest:
-                facts |= await _ledger(store, prefix, consumer)
-                furthest = consumer["number"]
+            consumers[name] = await _consumer(store, sizes)
         except StoreError:
             continue
         finally:
             await store.close()
-    if furthest >= 0:
-        facts["held_at"] = await _held_at(context, facts["held_at"])
-    if "signer" in facts["consumers"] and (above := resumed_above(context.state)):
-        facts["consumers"]["signer"]["resume_above"] = above
-    return facts
+    if "signer" in consumers and (above := resumed_above(context.state)):
+        consumers["signer"]["resume_above"] = above
+    return consumers
 
 
-async def _held_at(context: Context, published: int | None) -> int | None:
-    """The size at which signing is held now: no publication covers the hold that stops them."""
-    try:
-        return (await prefix_at_end(context)).held_at
-    except (LogError, NotALedgerError, StoreError, UpgradeNeededError):
-        return published  # whoever follows the log says why
-
-
-async def _consumer(store: Store, sizes: dict[str, int]) -> tuple[dict[str, Any], Prefix | None]:
+async def _consumer(store: Store, sizes: dict[str, int]) -> dict[str, Any]:
     position = await store.load_position()
     facts: dict[str, Any] = {
         "running": store.is_locked(),
-        "number": position.number if position else 0,
+        "publication": position.number if position else 0,
         "size": position.size if position else 0,
         "lag_events": sizes["events"] - (position.size if position else 0),
         "lag_records": max(0, sizes["publications"] - (position.next_record if position else 0)),
     }
-    if not facts["running"] and await store.note(RUNNING_NOTE):
-        facts["stopped"] = "not cleanly"
-    if differences := await store.note(DIFFERENCES_NOTE):
+    if not facts["running"] and await store.note(notes.RUNNING):
+        facts["stopped_cleanly"] = False
+    if differences := await store.note(notes.DIFFERENCES):
         facts["differences"] = int(differences)
-    return facts, None if position is None else await records.load_prefix(store, position.prefix)
+    return facts
 
 
-async def _ledger(store: Store, prefix: Prefix, consumer: dict[str, Any]) -> dict[str, Any]:
-    """What the state that has applied most says of the ledger."""
-    published = await store.publication(consumer["number"])
+async def _ledger(known: Furthest) -> dict[str, Any]:
+    """What the last publication says of the ledger."""
+    store, prefix = known.store, await records.load_prefix(known.store, known.position.prefix)
+    published = await store.publication(known.position.number)
     facts: dict[str, Any] = {
         "judged": [
             {"log": log, "verdict": verdict, "count": count} for log, verdict, count in await store.count_judged()
         ],
         "publications": await store.count_publications(),
-        "held_at": prefix.held_at,
     }
-    if prefix.ledger is not None:
-        facts |= {"ledger": prefix.ledger.digest, "origin": prefix.ledger.origin}
     if published is not None and prefix.authority is not None:
-        facts["last"] = {"number": published.number, "time": published.time, "size": published.size}
+        facts["last"] = {"publication": published.number, "time": published.time, "size": published.size}
         layout = prefix.authority.layout
         bins = [expires for name, _, expires, *_ in await store.load_roles() if layout.index(name) is not None]
         facts["expires"] = _expiries(prefix.authority, published.time, bins)
@@ -126,36 +136,49 @@ def _expiries(authority: Authority, time: str, bins: list[str]) -> dict[str, str
     return expiries | {
         "timestamp": expires_at(time, settings.timestamp_expiry_seconds),
         "snapshot": expires_at(time, settings.snapshot_expiry_seconds),
-        "first bin": min(bins, default=""),
+        "first_bin": min(bins, default=""),
     }
 
 
 def _print(facts: dict[str, Any]) -> None:
-    click.echo(f"ledger         {facts.get('origin', 'unknown: no consumer has run here yet')}")
+    click.echo(f"ledger         {facts.get('origin', 'unknown')}")
     if "ledger" in facts:
         click.echo(f"identity       {facts['ledger']}")
     click.echo(f"log            {facts['log']}")
     sizes = facts["sizes"]
-    click.echo(f"sizes          {sizes['events']} events, {sizes['publications']} records of publications")
+    events, published = plural(sizes["events"], "event"), plural(sizes["publications"], "record")
+    click.echo(f"sizes          {events}, {published} of publications")
     if "last" in facts:
         last = facts["last"]
-        click.echo(f"last           publication {last['number']}, {last['size']} events, {last['time']}")
-        click.echo(f"offline roles  root {facts['root']}, {facts['bins']} bins")
+        click.echo(f"last           publication {last['publication']}, {plural(last['size'], 'event')}, {last['time']}")
+        click.echo(f"offline roles  root {facts['root']}, {plural(facts['bins'], 'bin')}")
     if facts.get("held_at") is not None:
         click.echo(f"held           signing is held at size {facts['held_at']}")
+    if "problem" in facts:
+        click.echo(f"problem        {facts['problem']}")
     now = SystemClock().now()
     for role, expires in facts.get("expires", {}).items():
-        click.echo(f"expires        {role:<10} {expires}{_left(expires, now)}")
+        click.echo(f"expires        {role.replace('_', ' '):<10} {expires}{_left(expires, now)}")
     for name, consumer in facts["consumers"].items():
-        running = "running" if consumer["running"] else f"stopped {consumer.get('stopped', '')}".strip()
-        line = f"{name:<14} {running}, at publication {consumer['number']}, {consumer['lag_events']} events behind"
-        if "resume_above" in consumer:
-            line += f", resumes above {consumer['resume_above']}"
-        if "differences" in consumer:
-            line += f", {consumer['differences']} differences found in what is served"
-        click.echo(line)
+        click.echo(f"{name:<14} {_describe(consumer)}")
     for each in facts.get("judged", []):
         click.echo(f"{each['verdict']:<14} {each['count']} of {each['log']}")
+
+
+def _describe(consumer: dict[str, Any]) -> str:
+    """Where a consumer stands, in words."""
+    stopped = "stopped" if consumer.get("stopped_cleanly", True) else "stopped, not cleanly"
+    parts = ["running" if consumer["running"] else stopped, f"at publication {consumer['publication']}"]
+    lag = consumer["lag_events"]
+    if lag >= 0:
+        parts.append(f"{plural(lag, 'event')} behind" if lag else "up to date")
+    else:
+        parts.append(f"ahead of the log by {plural(-lag, 'event')}")
+    if "resume_above" in consumer:
+        parts.append(f"resumes above {consumer['resume_above']}")
+    if "differences" in consumer:
+        parts.append(f"{plural(consumer['differences'], 'difference')} found in what is served")
+    return ", ".join(parts)
 
 
 def _left(expires: str, now: datetime) -> str:

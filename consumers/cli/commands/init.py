@@ -99,6 +99,7 @@ async def init(
     if as_json:
         print_json(
             {
+                "ok": True,
                 "ledger": follower.ledger.digest,
                 "origin": name,
                 "root_sha256": follower.ledger.root_sha256,

@@ -6,7 +6,7 @@ import click
 
 from consumers.cli.logs import configure_logging
 from consumers.cli.options import json_option, ledger_options
-from consumers.cli.shared import open_context, print_json, progress, runs_async
+from consumers.cli.shared import open_context, plural, print_json, progress, runs_async
 from consumers.service.publishing import publish_once
 from consumers.sign.schedule import Schedule
 
@@ -41,8 +41,8 @@ async def publish(*, folder: Path, log: str | None, clock_checked: bool, renew: 
         made, follower = await publish_once(context, schedule, report=advance)
     head = follower.head
     if as_json:
-        print_json({"made": made, "number": head.number, "time": head.time, "size": head.size})
+        print_json({"ok": True, "made": made, "publication": head.number, "time": head.time, "size": head.size})
     elif made:
-        click.echo(f"Publication {head.number} covers {head.size} events, as of {head.time}.")
+        click.echo(f"Publication {head.number} covers {plural(head.size, 'event')}, as of {head.time}.")
     else:
-        click.echo(f"Nothing is new since publication {head.number} ({head.size} events, {head.time}).")
+        click.echo(f"Nothing is new since publication {head.number} ({plural(head.size, 'event')}, {head.time}).")

@@ -6,7 +6,7 @@ import click
 
 from consumers.cli.logs import configure_logging
 from consumers.cli.options import json_option, ledger_options
-from consumers.cli.shared import Usage, open_context, print_json, progress, runs_async, say
+from consumers.cli.shared import Usage, open_context, plural, print_json, progress, runs_async, say
 from consumers.rebuild.rebuilding import read_at
 from consumers.rebuild.rebuilding import rebuild as rebuild_tree
 
@@ -56,12 +56,12 @@ async def rebuild(
     with progress("Rebuilding") as advance:
         rebuilt = await rebuild_tree(context, target, wanted, all_versions=all_versions, files=files, report=advance)
     if as_json:
-        print_json(rebuilt._asdict())
+        print_json({"ok": True, **rebuilt._asdict()})
         return
     for path in rebuilt.missing[:20]:
         say("not there:", path, style="yellow")
     what = "all versions up to" if all_versions else "the repository as of"
     click.echo(
-        f"{target} holds {what} publication {rebuilt.number} ({rebuilt.time}, {rebuilt.size} events): "
-        f"{rebuilt.files} files."
+        f"{target} holds {what} publication {rebuilt.publication} ({rebuilt.time}, {plural(rebuilt.size, 'event')}): "
+        f"{plural(rebuilt.files, 'file')}."
     )

@@ -6,8 +6,8 @@ from pathlib import Path
 import click
 
 from consumers.cli.logs import configure_logging
-from consumers.cli.options import ledger_options
-from consumers.cli.shared import open_context, runs_async
+from consumers.cli.options import json_option, ledger_options
+from consumers.cli.shared import open_context, print_json, runs_async
 from consumers.render.outlets import NoOutlet, served_version
 from consumers.service.opening import open_follower
 from consumers.sign.resuming import note_resumed
@@ -23,8 +23,9 @@ from schemas.errors import NegativeAnswerError
     "--above", type=click.IntRange(min=1), required=True, metavar="N", help="The highest version ever served."
 )
 @ledger_options
+@json_option
 @runs_async
-async def resume(*, above: int, folder: Path, log: str | None) -> None:
+async def resume(*, above: int, folder: Path, log: str | None, as_json: bool) -> None:
     """Let the signer go on above a publication number, after the log lost publications that were served.
 
     The next publication has a number above N, and signs every bin anew, because clients may have seen any of them in a
@@ -63,6 +64,9 @@ async def resume(*, above: int, folder: Path, log: str | None) -> None:
             _refuse_lost(served, version, end.authority)
         # What the log has up to here may be served in another form too: the next publication comes after all of it.
         note_resumed(context.state, max(above, number))
+    if as_json:
+        print_json({"ok": True, "publication": number, "above": max(above, number)})
+        return
     click.echo(f"The log ends with publication {number}; the next one will have a number above {max(above, number)}.")
 
 

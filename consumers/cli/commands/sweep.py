@@ -7,7 +7,7 @@ import click
 
 from consumers.cli.logs import configure_logging
 from consumers.cli.options import Duration, json_option, ledger_options
-from consumers.cli.shared import open_context, print_json, progress, runs_async, say
+from consumers.cli.shared import open_context, plural, print_json, progress, runs_async, say
 from consumers.sweep.sweeping import sweep as sweep_tree
 from ledger.clock import SystemClock
 from ledger.state.sweep_memory import Marks
@@ -58,12 +58,12 @@ async def sweep(*, dry_run: bool, grace: timedelta, full: bool, folder: Path, lo
                 report=advance,
             )
     if as_json:
-        print_json({**swept._asdict(), "dry_run": dry_run})
+        print_json({"ok": True, **swept._asdict(), "dry_run": dry_run})
         return
     for path in swept.deleted[:20] if dry_run else ():
         say("would go:", path)
+    done, marked = ("Would delete", "more would be") if dry_run else ("Deleted", "were")
     click.echo(
-        f"{'Would delete' if dry_run else 'Deleted'} {len(swept.deleted):,} files ({swept.bytes / 2**20:,.1f} MiB); "
-        f"{swept.marked:,} {'more would be' if dry_run else 'were'} marked for a later sweep, "
-        f"{swept.kept:,} are in use."
+        f"{done} {plural(len(swept.deleted), 'file')} ({swept.bytes / 2**20:,.1f} MiB); {swept.marked:,} {marked}"
+        f" marked for a later sweep, {swept.kept:,} in use."
     )

@@ -59,12 +59,13 @@ async def verify(
     wanted = _wanted(context, root, served, files=files, first=first, last=last)
     with progress("Verifying") as advance:
         verified = await verify_log(context, wanted, advance)
-    if as_json:
-        print_json({**verified._asdict(), "differences": [each._asdict() for each in verified.differences]})
-    else:
+    facts = {**verified._asdict(), "differences": [each._asdict() for each in verified.differences]}
+    if not as_json:
         _print(verified)
     if verified.differences:
-        raise NegativeAnswerError("what is served is not what the log says" if not as_json else "")
+        raise NegativeAnswerError("what is served is not what the log says", **facts)
+    if as_json:
+        print_json({"ok": True, **facts})
 
 
 def _wanted(
@@ -92,9 +93,10 @@ def _print(verified: Verified) -> None:
         click.echo(f"{problem}: {path}{f' ({detail})' if detail else ''}")
     if len(verified.differences) > SHOWN:
         click.echo(f"… and {len(verified.differences) - SHOWN} more (--json lists all)")
+    size = plural(verified.size, "event")
     click.echo(
-        f"Publications {verified.first} to {verified.last} ({verified.size} events) are what the events make, and "
-        "signed as the offline roles require."
+        f"Publications {verified.first} to {verified.last} ({size}) are what the events make, and signed as the "
+        "offline roles require."
     )
     if verified.rejected:
         click.echo(f"Rejected: {plural(verified.rejected, 'record')} (`tuf-ledger rejected` lists them).")

@@ -1,0 +1,32 @@
+"""What is known of a ledger as of its last publication: from a state here, or from the logs."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from consumers.context import Context
+from consumers.state.furthest import Furthest, open_furthest
+from consumers.work.progress import Report, nobody
+from schemas.errors import NegativeAnswerError
+
+
+@asynccontextmanager
+async def open_known(context: Context, report: Report = nobody) -> AsyncIterator[Furthest]:
+    """What is known of the ledger as of its last publication: the furthest state here, or the logs replayed.
+
+    Raises:
+        NegativeAnswerError: nothing was published yet.
+        StoreError: there is a state here, and none that can be used.
+    """
+    async with open_furthest(context) as furthest:
+        if furthest is not None:
+            yield furthest
+            return
+    from consumers.follow.replayed import replayed  # noqa: PLC0415  # nearly always there is a state
+
+    async with replayed(context, report=report) as replay:
+        await replay.follower.skip()
+        await replay.follower.catch_up()
+        position = await replay.store.load_position()
+        if position is None:
+            raise NegativeAnswerError("nothing was published yet: the log of publications holds none that is valid")
+        yield Furthest("", position, replay.store)

@@ -1,0 +1,53 @@
+"""The logs replayed into a state that is thrown away: for whoever has no state here, or trusts none."""
+
+import asyncio
+import shutil
+import tempfile
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+from consumers.context import Context
+from consumers.follow.follower import Follower
+from consumers.render.outlets import NoOutlet, Outlet
+from consumers.work.progress import Report, nobody
+from consumers.work.workers import ThreadWorkers
+from ledger.state.store import Store
+
+
+class Replayed(NamedTuple):
+    """A follower over a state of its own, started and at the beginning of the logs."""
+
+    follower: Follower
+    store: Store
+    workers: ThreadWorkers
+
+
+@asynccontextmanager
+async def replayed(
+    context: Context, outlet: Outlet | None = None, *, report: Report = nobody
+) -> AsyncIterator[Replayed]:
+    """Open the logs and a follower that begins with nothing; at the end everything of it is gone.
+
+    Args:
+        context: the ledger; only its logs are used.
+        outlet: where rendered files go; None: nowhere.
+        report: is told how far a long batch has come.
+    """
+    work = Path(await asyncio.to_thread(tempfile.mkdtemp, prefix="tuf-ledger-replay-"))
+    logs, store, workers = context.logs(), Store(work / "state.sqlite", durable=False), ThreadWorkers()
+    try:
+        await logs.open()
+        await store.open()
+        follower = Follower(logs, store, workers, outlet or NoOutlet(), work / "spill", report=report)
+        try:
+            await follower.start()
+            yield Replayed(follower, store, workers)
+        finally:
+            await follower.abandon()
+    finally:
+        await store.close()
+        await logs.close()
+        workers.close()
+        await asyncio.to_thread(shutil.rmtree, work, ignore_errors=True)

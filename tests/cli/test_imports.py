@@ -1,0 +1,73 @@
+"""What each command imports: nobody waits for libraries that his command does not use."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from consumers.cli.main import COMMANDS
+from tests.client.index import Index
+from tests.distributions import build_wheel
+
+HEAVY = {"aiokafka", "httpx", "sqlalchemy", "tuf"}
+"""`rich` is not among them: structlog imports it where it is installed."""
+
+PROGRAM = """
+import json, sys
+from consumers.cli.main import main
+try:
+    main(sys.argv[1:])
+except SystemExit as end:
+    print(json.dumps([end.code or 0, sorted(sys.modules)]), file=sys.stderr)
+"""
+
+READ = {
+    "info": (),
+    "rejected": (),
+    "status": ("one",),
+    "restore": ("one",),
+}
+"""Commands that only read, or decide that there is nothing to append: SQLite's own driver does."""
+
+WRITE = {
+    "yank": ("one==1.0",),
+    "unyank": ("one==1.0",),
+    "remove": ("one==1.0",),
+    "append": (),
+    "publish": (),
+    "rebuild": ("--to", "{folder}/rebuilt"),
+    "verify": (),
+    "sweep": (),
+    "ceremony": ("--renew",),
+    "resume": ("--above", "4"),
+    "add": ("{folder}/dist",),
+}
+"""Commands that write to a log, or to a state."""
+
+ALONE = {"init": ("{folder}/new",), "demo": ("--help",), "run": ("--help",)}
+
+
+def imported(command: str, *arguments: str) -> set[str]:
+    """The heavy libraries that a command imports in a process of its own."""
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM, command, *arguments], capture_output=True, input=b"", check=True
+    )
+    code, modules = json.loads(done.stderr.decode().splitlines()[-1])
+    assert code in {0, 1}, done.stderr.decode()
+    return {name.partition(".")[0] for name in modules} & HEAVY
+
+
+def test_every_command_is_listed() -> None:
+    assert {*READ, *WRITE, *ALONE, "backup"} >= set(COMMANDS)
+
+
+@pytest.mark.parametrize("command", [*READ, *WRITE, *ALONE])
+def test_imports(command: str, index: Index, tmp_path: Path) -> None:
+    (tmp_path / "dist").mkdir()
+    build_wheel(tmp_path / "dist", "three", "1.0")
+    arguments = {**READ, **WRITE, **ALONE}[command]
+    where = () if command in ALONE else ("--ledger", str(index.folder))
+    found = imported(command, *(each.format(folder=tmp_path) for each in arguments), *where)
+    assert found == ({"sqlalchemy"} if command in {*WRITE, "init"} else {"tuf"} if command == "demo" else set())

@@ -33,7 +33,8 @@ HTML_LIST: Final = f"{PAGES}{HTML_PAGE}"
 Companion = Literal["metadata", "provenance"]
 
 _PAGE_NAMES = (JSON_PAGE, HTML_PAGE)
-_NUMBERED = re.compile(r"(0|[1-9][0-9]*)\.([^/]+)\.json")
+# No file's name is longer, and Python converts no more than 4,300 digits.
+_NUMBERED = re.compile(r"(0|[1-9][0-9]{0,255})\.([^/]+)\.json")
 _HASHED = re.compile(r"([0-9a-f]{64})\.(.+)", re.DOTALL)
 
 

@@ -36,27 +36,27 @@ def test_json_of_every_command(index: Index, tmp_path: Path) -> None:
     (made,) = [json.loads(invoke("init", tmp_path / "new", "--json").stdout)]
     assert set(made) == {"ledger", "origin", "root_sha256", "publication"}
     (facts,) = index.ask("info")
-    assert facts["last"]["number"] == 4
+    assert facts["last"]["publication"] == 4
     assert facts["consumers"]["signer"]["lag_events"] == 0
     (shown,) = index.ask("status", "one")
-    assert (shown["status"], [each["filename"] for each in shown["files"]]) == ("active", [WHEEL, "one-1.0.tar.gz"])
+    assert (shown["status"], [each["file"] for each in shown["files"]]) == ("active", [WHEEL, "one-1.0.tar.gz"])
     assert {each["yanked"] for each in shown["files"]} == {"broken"}
-    (event,) = index.ask("unyank", "one==1.0")
-    assert (event["record"], len(event["digest"])) == (6, 64)
+    (event,) = index.ask_list("unyank", "one==1.0")
+    assert (event["event"], len(event["digest"])) == (6, 64)
     (published,) = index.ask("publish")
-    assert (published["made"], published["number"], published["size"]) == (True, 5, 7)
+    assert (published["made"], published["publication"], published["size"]) == (True, 5, 7)
     assert index.ask("publish")[0]["made"] is False
     (verified,) = index.ask("verify", "--served", index.public)
     assert (verified["publications"], verified["served"], verified["differences"]) == (5, 5, [])
     (rebuilt,) = index.ask("rebuild", "--to", tmp_path / "rebuilt")
-    assert (rebuilt["number"], rebuilt["size"]) == (5, 7)
-    assert index.ask("rejected", "--all") == []
-    (signed,) = index.ask("ceremony", "--renew")
+    assert (rebuilt["publication"], rebuilt["size"]) == (5, 7)
+    assert index.ask_list("rejected", "--all") == []
+    (signed,) = index.ask_list("ceremony", "--renew")
     assert (signed["root"], signed["documents"]) == (2, ["bins", "root", "targets"])
-    (appended,) = index.ask("append", stdin=lines([Make().project_created("three")]))
-    assert appended["record"] == 8
-    (added,) = index.ask("add", "--as", "tools/x", __file__)
-    assert (added["file"], added["record"]) == ("tools/x", 9)
+    (appended,) = index.ask_list("append", stdin=lines([Make().project_created("three")]))
+    assert appended["event"] == 8
+    (added,) = index.ask_list("add", "--as", "tools/x", __file__)
+    assert (added["target"], added["event"]) == ("tools/x", 9)
 
 
 def test_differences_as_json(index: Index) -> None:
@@ -66,7 +66,7 @@ def test_differences_as_json(index: Index) -> None:
 
 
 def test_lines_are_numbered_by_numbers(index: Index) -> None:
-    (appended,) = index.ask("append", stdin=lines([Make().project_created("three")]))
+    (appended,) = index.ask_list("append", stdin=lines([Make().project_created("three")]))
     assert appended["line"] == 1
 
 
@@ -78,7 +78,7 @@ def test_waiting_says_what_became_of_each_event(service: tuple[Index, Running]) 
     make = Make()
     created = make.project_created("waited-for")
     stdin = lines([created, created, make.project_created("waited-for"), make.file_yanked("none", "none-1.0.zip")])
-    answers = index.ask("append", "--wait", stdin=stdin, answer=1)
+    answers = index.ask_list("append", "--wait", stdin=stdin, answer=1)
     found = [(each["label"], each["verdict"], each["code"]) for each in answers]
     assert found == [
         ("line 1", "accepted", ""),
@@ -107,7 +107,7 @@ def test_waiting_for_changes_and_files(service: tuple[Index, Running], tmp_path:
         command, *rest = arguments
         (answer,) = index.ask(command, *rest, "--wait")
         assert answer["verdict"] in {"accepted", "no effect"}, arguments
-    (answer,) = index.ask("yank", "two==9", "--wait", answer=1)
+    (answer,) = index.ask_list("yank", "two==9", "--wait", answer=1)
     assert answer["code"] == "no-release"
     assert index.ask("status", "two")[0]["status"] == "archived"
 
@@ -208,5 +208,5 @@ def test_what_the_fold_rejects_is_appended_and_listed(index: Index, command: tup
     before: Any = index.check()
     index.publish()
     assert index.check()._replace(number=0, size=0) == before._replace(number=0, size=0)
-    assert [each["code"] for each in index.ask("rejected")] == ["no-project"]
+    assert [each["code"] for each in index.ask_list("rejected")] == ["no-project"]
     assert "no-project" in index.run("rejected")

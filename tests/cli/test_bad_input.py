@@ -126,7 +126,7 @@ def test_a_filename_that_is_taken_but_not_published_yet(index: Index, tmp_path: 
     seen = index.publish_and_check()
     digest = sha256(paths[0].read_bytes()).hexdigest()
     assert seen.projects["new"].files[paths[0].name]["hashes"]["sha256"] == digest
-    assert [each["code"] for each in index.ask("rejected")] == ["filename-taken"]
+    assert [each["code"] for each in index.ask_list("rejected")] == ["filename-taken"]
 
 
 @pytest.mark.parametrize(
@@ -174,7 +174,7 @@ def test_a_bad_line_ends_it_and_is_named(index: Index, code: str) -> None:
     assert "project-3" not in index.check().projects
     index.run("append", stdin=content, answer=1)
     index.publish()
-    assert {each["code"] for each in index.ask("rejected", "--all")} == {"repeated"}
+    assert {each["code"] for each in index.ask_list("rejected", "--all")} == {"repeated"}
 
 
 def test_going_on_after_bad_lines(index: Index, tmp_path: Path) -> None:
@@ -189,7 +189,7 @@ def test_going_on_after_bad_lines(index: Index, tmp_path: Path) -> None:
     assert "3 bad lines" in output
     index.publish()
     assert {"project-1", "project-2"} <= set(index.check().projects)
-    assert index.ask("rejected") == []
+    assert index.ask_list("rejected") == []
 
 
 def test_nothing_to_append(index: Index) -> None:
@@ -201,9 +201,9 @@ def test_nothing_to_append(index: Index) -> None:
 def test_many_lines(index: Index) -> None:
     make = Make()
     content = lines(make.project_created(f"many-{number}") for number in range(2_500))
-    answers = index.ask("append", stdin=content + b"bad\n", answer=1)
+    answers = index.ask_list("append", stdin=content + b"bad\n", answer=1)
     assert len(answers) == 2_500
-    assert [each["record"] for each in answers] == list(range(6, 2_506))
+    assert [each["event"] for each in answers] == list(range(6, 2_506))
 
 
 def test_what_people_read_has_no_control_characters(index: Index) -> None:

@@ -91,6 +91,13 @@ class Index:
         result = invoke(command, "--ledger", self.folder, "--json", *arguments, answer=answer, stdin=stdin)
         return [json.loads(line) for line in result.stdout.splitlines()]
 
+    def ask_list(self, command: str, *arguments: object, answer: int = 0, stdin: bytes | None = None) -> list[Any]:
+        """As `ask`, for a command that prints a list; without the object that ends it."""
+        *items, end = self.ask(command, *arguments, answer=answer, stdin=stdin)
+        assert end["ok"] is (answer == 0)
+        assert not any("ok" in item for item in items)
+        return items
+
     def info(self) -> dict[str, Any]:
         """`tuf-ledger info`."""
         (facts,) = self.ask("info")
@@ -104,7 +111,7 @@ class Index:
     def publish(self, *options: object) -> int:
         """Make a publication; returns the number of the last one."""
         ((made),) = self.ask("publish", *options)
-        return int(made["number"])
+        return int(made["publication"])
 
     def upload(self, name: str, version: str = "1.0", **options: Any) -> Path:
         """Build a wheel, or a source distribution (`suffix`), and add it."""

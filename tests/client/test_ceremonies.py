@@ -60,7 +60,7 @@ def test_what_the_old_key_claims_no_longer_counts(index: Index) -> None:
     before = index.check()
     attacker.claim()
     assert index.publish() == before.number
-    assert [(each["code"]) for each in index.ask("rejected")] == ["seal"]
+    assert [(each["code"]) for each in index.ask_list("rejected")] == ["seal"]
     assert index.publish_and_check("--renew").projects == before.projects
 
 
@@ -167,6 +167,6 @@ def test_senseless_ceremonies_change_nothing(index: Index, options: tuple[object
 def test_a_ceremony_that_breaks_a_rule_is_rejected_and_says_so(index: Index) -> None:
     index.run("ceremony", "--floor", 100)
     assert "rejected" in index.run("ceremony", "--floor", 99, answer=1)
-    assert [each["code"] for each in index.ask("rejected")] == ["roles-settings"]
+    assert [each["code"] for each in index.ask_list("rejected")] == ["roles-settings"]
     index.upload("one")
     index.publish_and_check()

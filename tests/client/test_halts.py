@@ -40,7 +40,7 @@ def test_what_root_never_signed_stops_nobody(filled: Index) -> None:
     append(filled, [value])
     filled.upload("two")
     assert list(filled.publish_and_check().projects) == ["one", "two"]
-    assert [each["code"] for each in filled.ask("rejected")] == ["roles-signatures"]
+    assert [each["code"] for each in filled.ask_list("rejected")] == ["roles-signatures"]
 
 
 # --- divergence --------------------------------------------------------------------------------------------------
@@ -83,7 +83,7 @@ def test_an_operator_voids_a_divergent_publication(filled: Index, tmp_path: Path
     seen = filled.publish_and_check()
     assert seen.number > number > before.number
     assert list(seen.projects) == ["one", "two"]
-    assert "void" in [each["code"] for each in filled.ask("rejected")]
+    assert "void" in [each["code"] for each in filled.ask_list("rejected")]
     filled.verify("--root", filled.public / "metadata/1.root.json")
     filled.check_rebuilt(tmp_path / "rebuilt")
     shutil.rmtree(filled.folder / "state")
@@ -136,7 +136,7 @@ def test_garbage_on_both_logs_stops_nobody(filled: Index) -> None:
     append(filled, garbage, events=False)
     filled.upload("two")
     assert list(filled.publish_and_check().projects) == ["one", "two"]
-    rejected = filled.ask("rejected")
+    rejected = filled.ask_list("rejected")
     assert [each["log"] for each in rejected] == ["events"] * 6 + ["publications"] * 6
     assert filled.run("rejected").count("\n") == 12
     filled.verify()
@@ -151,4 +151,4 @@ def test_strangers_records_change_nothing(filled: Index, tmp_path: Path) -> None
     append(filled, [encode_record(each) for each in (record, stranger)], events=False)
     filled.upload("two")
     filled.publish_and_check()
-    assert {each["code"] for each in filled.ask("rejected")} == {"other-origin"}
+    assert {each["code"] for each in filled.ask_list("rejected")} == {"other-origin"}

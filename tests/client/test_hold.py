@@ -20,7 +20,7 @@ def test_a_hold_and_its_release(index: Index) -> None:
     assert (seen.size, seen.projects) == (before.size, before.projects)
     index.append(make.signing_released(hold.id))
     assert list(index.publish_and_check().projects) == ["one", "two"]
-    assert index.ask("rejected", "--all") == []
+    assert index.ask_list("rejected", "--all") == []
 
 
 def test_a_held_service_renews_what_it_has_published(

@@ -105,7 +105,7 @@ def test_statuses(index: Index) -> None:
     assert (seen.projects["one"].status, seen.projects["one"].reason) == ("archived", "no longer maintained")
     index.upload("one", "2.0")
     assert index.publish_and_check().filenames() == [wheel]
-    assert [each["code"] for each in index.ask("rejected")] == ["project-archived"]
+    assert [each["code"] for each in index.ask_list("rejected")] == ["project-archived"]
     index.run("status", "one", "quarantined")
     page = index.publish_and_check().projects["one"]
     assert (page.status, page.reason, page.files, page.versions) == ("quarantined", "", {}, ("1.0",))

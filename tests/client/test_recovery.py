@@ -322,7 +322,7 @@ def test_a_clock_that_was_wrong_for_a_moment(tmp_path: Path, clock: FakeClock) -
 
 def test_rebuilding_as_of_any_publication(filled: Index, tmp_path: Path) -> None:
     (facts,) = filled.ask("rebuild", "--to", tmp_path / "second", "--at", 2)
-    assert (facts["number"], facts["missing"]) == (2, [])
+    assert (facts["publication"], facts["missing"]) == (2, [])
     assert "no publication 99" in filled.run("rebuild", "--to", tmp_path / "none", "--at", 99, answer=1)
     assert not (tmp_path / "none").exists()
     filled.run("rebuild", "--to", tmp_path / "second", answer=2)
@@ -381,7 +381,7 @@ def test_nothing_is_signed_from_a_spoiled_bin(filled: Index, where: str, spoil: 
         filled.run("verify", "--served", filled.public, answer=1)
     else:
         assert "delete the file" in filled.run("publish", answer=2)
-        assert filled.info()["last"]["number"] == before["number"]
+        assert filled.info()["last"]["publication"] == before["publication"]
     shutil.rmtree(filled.folder / "state")
     filled.publish_and_check()
     filled.verify()
@@ -405,7 +405,7 @@ def test_nothing_is_signed_from_a_spoiled_state(filled: Index, spoil: str) -> No
         assert connection.execute(spoil).rowcount
     connection.close()
     assert "delete the file" in filled.run("publish", answer=2)
-    assert filled.check().number == before["number"]
+    assert filled.check().number == before["publication"]
     shutil.rmtree(filled.folder / "state")
     filled.publish_and_check()
     filled.verify()

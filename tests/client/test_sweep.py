@@ -185,7 +185,7 @@ def test_where_changes_do_not_tell_every_folder_is_looked_at(filled: Index, chan
         filled.upload("two")
     filled.publish_and_check()
     if change == "a bin is gone":
-        number = filled.info()["last"]["number"]
+        number = filled.info()["last"]["publication"]
         changed = [path.name.partition(".")[2] for path in filled.public.glob(f"metadata/{number}.bin-*.json")]
         for path in filled.public.glob("metadata/*.bin-*.json"):
             if path.name.partition(".")[2] in changed and not path.name.startswith(f"{number}."):
@@ -240,7 +240,7 @@ def test_an_old_version_that_cannot_be_read_stops_nothing(filled: Index) -> None
     sweep(filled)
     filled.upload("one", "2.0")
     filled.publish()
-    number = filled.info()["last"]["number"]
+    number = filled.info()["last"]["publication"]
     bins = [path.name.partition(".")[2] for path in filled.public.glob(f"metadata/{number}.bin-*.json")]
     for path in filled.public.glob("metadata/*.bin-*.json"):
         if path.name.partition(".")[2] in bins and not path.name.startswith(f"{number}."):

@@ -101,4 +101,4 @@ def test_a_thief_who_publishes_on_after_the_key_was_replaced(filled: Index, tmp_
     for number in (1, before.number + 1, 10**6):
         attacker.claim(number=number)
     recover(filled)
-    assert {each["code"] for each in filled.ask("rejected")} == {"number", "seal"}
+    assert {each["code"] for each in filled.ask_list("rejected")} == {"number", "seal"}

@@ -11,7 +11,7 @@ from consumers.context import Context
 from consumers.verify.verifying import Verified, Wanted
 from consumers.verify.verifying import verify as verify_log
 from ledger.storage.directory import DirectoryStorage
-from schemas.errors import NegativeAnswerError
+from schemas.errors import DisagreementError, NegativeAnswerError
 
 SHOWN = 50
 
@@ -44,6 +44,7 @@ async def verify(
     """Replay both logs, recompute every publication, and check digests, signatures, thresholds and rules.
 
     No key is needed. With --served, name every file that differs, is unknown to the log, or is missing.
+    Exit code 1 says that something does not agree, and the message what.
 
     \b
     Example:
@@ -58,7 +59,10 @@ async def verify(
         raise Usage("--served compares with the end of the log: leave --to out")
     wanted = _wanted(context, root, served, files=files, first=first, last=last)
     with progress("Verifying") as advance:
-        verified = await verify_log(context, wanted, advance)
+        try:
+            verified = await verify_log(context, wanted, advance)
+        except DisagreementError as error:  # elsewhere a person is needed; here it is what was asked
+            raise NegativeAnswerError(str(error)) from error
     facts = {**verified._asdict(), "differences": [each._asdict() for each in verified.differences]}
     if not as_json:
         _print(verified)

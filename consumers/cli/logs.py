@@ -24,12 +24,17 @@ def configure_logging(section: "LoggingSection", *, default_level: str | None = 
     logging.getLogger().addHandler(logging.NullHandler())
     for name in ("aiokafka", "securesystemslib", "tuf", "httpx"):
         logging.getLogger(name).setLevel(logging.CRITICAL + 1)
+    renderers: list[structlog.types.Processor]
+    if is_human:
+        renderers = [structlog.dev.ConsoleRenderer(colors=is_terminal)]
+    else:  # `event` is the index of an event, here as in all that machines read of us
+        renderers = [structlog.processors.EventRenamer("message"), structlog.processors.JSONRenderer(sort_keys=True)]
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.dev.ConsoleRenderer(colors=is_terminal) if is_human else structlog.processors.JSONRenderer(),
+            *renderers,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(level),
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),

@@ -200,7 +200,7 @@ class Follower:
         await self._finish(edition, [publication_row(valid)], valid)
         log.info(
             "publication applied",
-            number=valid.claim.number,
+            publication=valid.claim.number,
             size=valid.claim.size,
             signed=len(valid.publication.roles),
             **self.stopwatch.take(),
@@ -353,7 +353,7 @@ class Follower:
         log.info(
             "publications applied",
             count=len(run.rows),
-            number=run.last.claim.number,
+            publication=run.last.claim.number,
             size=run.last.claim.size,
             **self.stopwatch.take(),
         )

@@ -147,7 +147,7 @@ class PublicOutlet:
         self._visible.pages.update(self._edition.pages)
         self._visible.roots.update(self._edition.roots)
         if number <= self._kept_up_to or served_version(self._storage.read(TIMESTAMP)) > number:
-            log.debug("what is served is newer", number=number)
+            log.debug("what is served is newer", publication=number)
             return
         for version, root in sorted(self._visible.roots.items()):
             self._storage.replace(metadata_path("root", version), root)

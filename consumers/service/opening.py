@@ -93,7 +93,9 @@ async def _is_intact(follower: Follower, store: Store, storage: Storage, workers
     if published is None:
         return True
     if served_version(await workers.run(storage.read, TIMESTAMP)) < published.number:
-        log.warning("the last publication's timestamp is not served: writing all files anew", number=published.number)
+        log.warning(
+            "the last publication's timestamp is not served: writing all files anew", publication=published.number
+        )
         return False
     expected = [(metadata_path("timestamp", published.number), published.timestamp_sha256)]
     if await store.note(notes.RUNNING) is not None:

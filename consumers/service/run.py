@@ -44,7 +44,7 @@ async def run_signer(context: Context, schedule: Schedule, stop: asyncio.Event, 
         follower = opened.follower
         await follower.skip(at_least=SKIP_FROM)
         signer = await make_signer(context, opened, schedule)
-        log.info("signer started", number=follower.head.number, size=follower.head.size, publishes=publishes)
+        log.info("signer started", publication=follower.head.number, size=follower.head.size, publishes=publishes)
         while not stop.is_set():
             if not await signer.step():
                 await opened.rest()
@@ -57,7 +57,7 @@ async def run_publisher(context: Context, stop: asyncio.Event) -> None:
     async with open_follower(context, "publisher", PublicOutlet(storage), storage) as opened:
         follower, logs, _, workers = opened
         await follower.skip(at_least=SKIP_FROM)
-        log.info("publisher started", number=follower.head.number, size=follower.head.size)
+        log.info("publisher started", publication=follower.head.number, size=follower.head.size)
         warned = False
         while not stop.is_set():
             if await follower.step():
@@ -65,7 +65,7 @@ async def run_publisher(context: Context, stop: asyncio.Event) -> None:
             ahead = served_version(await workers.run(storage.read, TIMESTAMP))
             if ahead > follower.head.number and not warned:
                 # Nothing is lowered meanwhile, and the signer refuses to go on below: a person will decide.
-                log.error("what is served is ahead of the log; waiting", served=ahead, number=follower.head.number)
+                log.error("what is served is ahead of the log; waiting", served=ahead, publication=follower.head.number)
                 warned = True
             await opened.rest()
             await logs.publications.wait(follower.next_record, IDLE_SECONDS)
@@ -87,7 +87,7 @@ async def run_verifier(context: Context, stop: asyncio.Event) -> None:
             outlet=outlet,
             files=isinstance(served, DirectoryStorage),  # a server would have to send them all
         )
-        log.info("verifier started", number=follower.head.number, size=follower.head.size)
+        log.info("verifier started", publication=follower.head.number, size=follower.head.size)
         while not stop.is_set():
             if not await verifier.step(asyncio.get_running_loop().time()):
                 await opened.rest()

@@ -168,7 +168,7 @@ class Signer:
         value = encode_record(_record(signatures, claim))
         digest = sha256(value).hexdigest()
         self._own_claims.add(digest)
-        log.debug("claiming", number=claim.number, size=claim.size, renew=len(claim.renew), why=due.why)
+        log.debug("claiming", publication=claim.number, size=claim.size, renew=len(claim.renew), why=due.why)
         await self._append(value)
         follower.stopwatch.lap("claim")
         return follower.open_claim is not None and follower.open_claim.digest == digest

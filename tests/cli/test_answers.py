@@ -34,7 +34,7 @@ def service(template: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterato
 
 def test_json_of_every_command(index: Index, tmp_path: Path) -> None:
     (made,) = [json.loads(invoke("init", tmp_path / "new", "--json").stdout)]
-    assert set(made) == {"ledger", "origin", "root_sha256", "publication"}
+    assert set(made) == {"ok", "ledger", "origin", "root_sha256", "publication"}
     (facts,) = index.ask("info")
     assert facts["last"]["publication"] == 4
     assert facts["consumers"]["signer"]["lag_events"] == 0
@@ -79,18 +79,18 @@ def test_waiting_says_what_became_of_each_event(service: tuple[Index, Running]) 
     created = make.project_created("waited-for")
     stdin = lines([created, created, make.project_created("waited-for"), make.file_yanked("none", "none-1.0.zip")])
     answers = index.ask_list("append", "--wait", stdin=stdin, answer=1)
-    found = [(each["label"], each["verdict"], each["code"]) for each in answers]
+    found = [(each["line"], each["type"], each["verdict"], each["code"]) for each in answers]
     assert found == [
-        ("line 1", "accepted", ""),
-        ("line 2", "no effect", "repeated"),
-        ("line 3", "no effect", "exists"),
-        ("line 4", "rejected", "no-project"),
+        (1, "project.created.v1", "accepted", ""),
+        (2, "project.created.v1", "no effect", "repeated"),
+        (3, "project.created.v1", "no effect", "exists"),
+        (4, "file.yanked.v1", "rejected", "no-project"),
     ]
     assert [each["digest"] for each in answers[:2]] == [sha256(factory.encode([created])[0]).hexdigest()] * 2
     assert all(each["publication"] > 4 for each in answers)
     text = index.run("append", "--wait", stdin=stdin, answer=1)
     assert "line 1: no effect (repeated" in text
-    assert "1 of 4 events were rejected" in text
+    assert "1 of 4 events was rejected" in text
 
 
 def test_waiting_for_changes_and_files(service: tuple[Index, Running], tmp_path: Path) -> None:
@@ -105,7 +105,7 @@ def test_waiting_for_changes_and_files(service: tuple[Index, Running], tmp_path:
         ("status", "two", "archived"),
     ):
         command, *rest = arguments
-        (answer,) = index.ask(command, *rest, "--wait")
+        (answer,) = index.ask_list(command, *rest, "--wait")
         assert answer["verdict"] in {"accepted", "no effect"}, arguments
     (answer,) = index.ask_list("yank", "two==9", "--wait", answer=1)
     assert answer["code"] == "no-release"

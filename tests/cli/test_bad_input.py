@@ -140,7 +140,7 @@ def test_a_target_path_that_is_none(index: Index, target: str) -> None:
 
 def test_nothing_to_add(index: Index, tmp_path: Path) -> None:
     assert "no wheels" in index.run("add", tmp_path / "index" / "keys", answer=1)
-    index.run("add", "--as", "x", __file__, __file__, answer=1)
+    index.run("add", "--as", "x", __file__, __file__, answer=2)
     index.run("add", "--as", "x", tmp_path, answer=1)
 
 

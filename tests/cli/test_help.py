@@ -16,7 +16,7 @@ from tests.client.processes import execute
 
 ROOT = Path(__file__).resolve().parents[2]
 WITHOUT_LEDGER = {"init", "demo"}
-WITHOUT_JSON = {"run", "resume", "demo"}
+WITHOUT_JSON = {"run", "demo"}
 """Commands that print no data."""
 
 

@@ -27,7 +27,7 @@ READ = {
     "info": (),
     "rejected": (),
     "status": ("one",),
-    "restore": ("one",),
+    "append": (),
 }
 """Commands that only read, or decide that there is nothing to append: SQLite's own driver does."""
 
@@ -35,7 +35,7 @@ WRITE = {
     "yank": ("one==1.0",),
     "unyank": ("one==1.0",),
     "remove": ("one==1.0",),
-    "append": (),
+    "restore": ("one",),
     "publish": (),
     "rebuild": ("--to", "{folder}/rebuilt"),
     "verify": (),

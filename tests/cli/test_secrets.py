@@ -70,7 +70,7 @@ def test_a_running_service_does_not_log_them(index: Index, tmp_path: Path) -> No
     uris = {"TUF_LEDGER_SIGNER_URIS": f'{{ "{key_id(index)}" = "hv:{SECRET}" }}', "TUF_LEDGER_LOGGING_LEVEL": "debug"}
     index.upload("new")
     with start(tmp_path / "log", "run", "--ledger", index.folder, env={**VARIABLES, **uris}) as running:
-        running.wait_for("interrupted; trying again")
+        running.wait_for("temporary failure, retrying")
         running.stop()
         assert SECRET not in running.output()
 

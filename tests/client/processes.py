@@ -70,7 +70,7 @@ class Running:
 
         def find() -> dict[str, Any] | None:
             for each in self.events():
-                if each.get("event") == event and fields.items() <= each.items():
+                if each.get("message") == event and fields.items() <= each.items():
                     return each
             assert self.process.poll() is None, f"it has ended, without {event}:\n{self.output()}"
             return None
@@ -79,7 +79,7 @@ class Running:
 
     def stop(self, number: signal.Signals = signal.SIGTERM, *, answer: int = 0) -> None:
         """Send a signal, and wait for a clean end. Before it has come up, a signal would just kill it."""
-        until(lambda: any(str(each.get("event")).endswith(" started") for each in self.events()), self.output)
+        until(lambda: any(str(each.get("message")).endswith(" started") for each in self.events()), self.output)
         self.process.send_signal(number)
         self.wait(answer)
 

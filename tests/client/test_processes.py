@@ -52,7 +52,7 @@ def test_all_consumers_in_one_process_stop_cleanly(index: Index, tmp_path: Path,
         assert index.info()["consumers"]["signer"]["running"]
         assert "in use by process" in execute("publish", "--ledger", index.folder, answer=2).stderr
         running.stop(number)
-        assert running.events()[-1]["event"] == "stopped"
+        assert running.events()[-1]["message"] == "stopped"
     assert "stopped" not in index.info()["consumers"]["signer"], "it stopped cleanly"
     index.check()
     index.check_rebuilt(tmp_path / "rebuilt")

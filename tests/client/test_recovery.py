@@ -246,12 +246,12 @@ def test_after_a_second_history_comes_what_was_never_served(filled: Index, tmp_p
     shutil.rmtree(filled.folder / "state")
     filled.run("publish", answer=1)
     with start(tmp_path / "log", "run", "publisher", "--ledger", tmp_path / "apart", "--log", log) as publisher:
-        publisher.wait_for("publication applied", number=served)
+        publisher.wait_for("publication applied", publication=served)
         assert tree(apart / "metadata") == before
         filled.run("resume", "--above", served)
         filled.upload("later")
         assert filled.publish() == served + 1
-        publisher.wait_for("publication applied", number=served + 1)
+        publisher.wait_for("publication applied", publication=served + 1)
         publisher.stop()
     for public in (filled.public, apart):
         seen = check_repository(public, filled.root, cache=filled.cache, live=True, files=False)

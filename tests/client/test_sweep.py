@@ -121,7 +121,7 @@ def test_nothing_is_deleted_where_something_is_missing(filled: Index, damage: st
     elif damage == "garbage":
         (filled.public / "metadata/timestamp.json").write_bytes(b"[]")
     else:
-        snapshot = filled.public / f"metadata/{filled.info()['last']['number']}.snapshot.json"
+        snapshot = filled.public / f"metadata/{filled.info()['last']['publication']}.snapshot.json"
         meta = json.loads(snapshot.read_bytes())["signed"]["meta"]
         name, entry = next((name, entry) for name, entry in meta.items() if name.startswith("bin-"))
         (filled.public / f"metadata/{entry['version']}.{name}").unlink()

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from ledger.logs import READ_BYTES, Log, LogConflictError, LogSettingsError, LogUnavailableError
+from ledger.logs.memory import MemoryLog, MemoryRecords
 from ledger.logs.sqlite import SqliteLog
 
 LogFactory = Callable[[], Log]
@@ -292,6 +293,25 @@ class LogContract:
                     model.append(None)
         for log in logs:
             assert await read_all(log) == model
+
+
+class TestMemoryLog(LogContract):
+    """The log in memory."""
+
+    @pytest.fixture
+    def records(self) -> MemoryRecords:
+        return MemoryRecords("memory")
+
+    @pytest.fixture
+    def new_log(self, records: MemoryRecords) -> LogFactory:
+        return lambda: MemoryLog(records)
+
+    @pytest.fixture
+    def append_null(self, records: MemoryRecords) -> NullAppender:
+        async def append() -> None:
+            records.append(None)
+
+        return append
 
 
 class TestSqliteLog(LogContract):

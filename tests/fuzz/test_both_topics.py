@@ -33,8 +33,8 @@ class Run:
             bin_expiry_seconds=rng.choice([1000, 604800]),
         )
         self.world = World(folder, SMALL.but(online=online, settings=settings, layout=Layout(rng.choice([1, 2, 4, 5]))))
-        self.world.events.slice_records = rng.choice([1, 3, 7, 1000])
-        self.world.publications.slice_records = rng.choice([1, 2, 1000])
+        self.world.events.read_records = rng.choice([1, 3, 7, 1000])
+        self.world.publications.read_records = rng.choice([1, 2, 1000])
         self.index = Index(rng, self.world.make)
         self.stranger = Stranger(rng, self.world)
         self.busy = rng.choice([0, 1, 4])

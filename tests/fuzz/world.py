@@ -18,7 +18,8 @@ from consumers.sign.schedule import Schedule
 from consumers.sign.signer import Signer
 from consumers.work.workers import Workers
 from ledger.keys.keyring import Keyring
-from ledger.logs import Log, LogConflictError, Logs
+from ledger.logs import Log, Logs
+from ledger.logs.memory import MemoryLog, MemoryRecords
 from ledger.state.store import JudgedRow, Store
 from projections.roles.authority import Authority, Settings
 from projections.roles.layout import Layout
@@ -40,50 +41,24 @@ SMALL = Team(
 """Few keys and few bins: quick to sign."""
 
 
-class MemoryLog:
-    """A log in memory. Contract: `ledger.logs.Log`. `strangers` runs before each append of those who use this port.
+class StrangeLog(MemoryLog):
+    """A log in memory, open from the start. `strangers` runs before each append of those who use this port."""
 
-    A read gives at most `slice_records`, so that borders lie everywhere.
-    """
-
-    def __init__(self, name: str, slice_records: int = 1000) -> None:
-        self.values: list[bytes | None] = []
-        self.slice_records = slice_records
+    def __init__(self, name: str) -> None:
+        super().__init__(MemoryRecords(name), read_records=1000)
         self.strangers: Callable[[], Iterable[bytes | None]] = tuple
-        self._name = name
+        self._is_open = True
 
     @property
-    def name(self) -> str:
-        return self._name
-
-    async def open(self) -> None:
-        """Nothing to open."""
-
-    async def close(self) -> None:
-        """Nothing to close."""
+    def values(self) -> list[bytes | None]:
+        return self.records.values
 
     async def append(self, values: Sequence[bytes]) -> list[int]:
-        self.values.extend(self.strangers())
-        first = len(self.values)
-        self.values.extend(values)
-        return list(range(first, len(self.values)))
+        self.records.append(*self.strangers())
+        return await super().append(values)
 
-    async def read(self, start: int) -> list[bytes | None]:
-        if start > len(self.values):
-            raise LogConflictError(f"{self._name} has shrunk")
-        return self.values[start : start + self.slice_records]
-
-    async def wait(self, start: int, timeout_seconds: float) -> None:
-        """Never waits: whoever reads is alone."""
-
-    async def size(self) -> int:
-        return len(self.values)
-
-    def token(self, index: int) -> int:
-        return index
-
-    def resume(self, index: int, token: int) -> None:
-        """Nothing to remember."""
+    async def close(self) -> None:
+        """It stays open: the world has one object for each log."""
 
 
 class MemoryStorage:
@@ -225,8 +200,8 @@ class World:
     make: Make = field(default_factory=Make)
     clock: SetClock = field(default_factory=SetClock)
     keyring: OwnKeys = field(default_factory=OwnKeys)
-    events: MemoryLog = field(default_factory=lambda: MemoryLog("events"))
-    publications: MemoryLog = field(default_factory=lambda: MemoryLog("publications"))
+    events: StrangeLog = field(default_factory=lambda: StrangeLog("events"))
+    publications: StrangeLog = field(default_factory=lambda: StrangeLog("publications"))
     storage: MemoryStorage = field(default_factory=MemoryStorage)
     schedule: Schedule = field(default_factory=lambda: Schedule(interval_seconds=0, grace_seconds=0))
 

@@ -24,7 +24,8 @@ from securesystemslib.signer import CryptoSigner, Signature, Signer, SSlibKey
 
 from consumers.work.processes import Processes
 from ledger.disk.files import StorageError
-from ledger.logs import LogConflictError, LogUnavailableError
+from ledger.logs import LogUnavailableError
+from ledger.logs.memory import MemoryLog, MemoryRecords
 from ledger.state.errors import StateDamagedError, StoreError
 from ledger.state.kept_files import KeptFiles
 from ledger.state.store import Store
@@ -85,38 +86,32 @@ class Later(Generic[R]):
 # --- logs --------------------------------------------------------------------------------------------------------
 
 
-class Records:
+class Records(MemoryRecords):
     """What is on a log, and what is still on its way there from a process that died."""
 
     def __init__(self, name: str) -> None:
-        self.name = name
-        self.values: list[bytes | None] = []
+        super().__init__(name)
         self.late: list[bytes] = []
 
 
-class SimLog:
+class SimLog(MemoryLog):
     """A log. Contract: `ledger.logs.Log`, and a check of what callers owe it."""
 
-    def __init__(self, records: Records, process: Process, read_records: int) -> None:
-        self._records = records
-        self._process = process
-        self._read_records = read_records
-        self._known = 0
-        self._is_open = False
+    records: Records
 
-    @property
-    def name(self) -> str:
-        return self._records.name
+    def __init__(self, records: Records, process: Process, read_records: int) -> None:
+        super().__init__(records, read_records=read_records)
+        self._process = process
 
     async def open(self) -> None:
         self._enter("open")
         assert not self._is_open
-        self._is_open = True
+        await super().open()
         self._leave("open")
 
     async def close(self) -> None:
         self._enter("close")
-        self._is_open = False
+        await super().close()
         self._leave("close")
 
     async def append(self, values: Sequence[bytes]) -> list[int]:
@@ -125,19 +120,15 @@ class SimLog:
         indices = []
         for value in values:
             self._enter("append")
-            indices.append(len(self._records.values))
-            (self._records.late if self._process.is_late else self._records.values).append(value)
+            indices.append(len(self.records.values))
+            (self.records.late if self._process.is_late else self.records.values).append(value)
             self._leave("append")
         return indices
 
     async def read(self, start: int) -> list[bytes | None]:
         assert self._is_open
         self._enter("read")
-        size = len(self._records.values)
-        if start > size:
-            raise LogConflictError(f"{self.name} has {size} records and had at least {start}")
-        values = self._records.values[start : start + self._read_records]
-        self._known = max(self._known, start + len(values))
+        values = await super().read(start)
         self._leave("read")
         return values
 
@@ -145,23 +136,23 @@ class SimLog:
         assert self._is_open
         assert timeout_seconds > 0
         self._enter("wait")
-        if len(self._records.values) <= start:
-            self._process.wait(lambda: len(self._records.values) > start)
+        if len(self.records.values) <= start:
+            self._process.wait(lambda: len(self.records.values) > start)
         self._leave("wait")
 
     async def size(self) -> int:
         self._enter("size")
-        size = len(self._records.values)
+        size = len(self.records.values)
         self._leave("size")
         return size
 
     def token(self, index: int) -> int:
-        assert index <= self._known, "a token of a record that this object has not come to"
-        return 7 * index + 3
+        """Never the index itself: nobody shall take one for the other."""
+        return 7 * super().token(index) + 3
 
     def resume(self, index: int, token: int) -> None:
         assert token == 7 * index + 3, "another index's token"
-        self._known = max(self._known, index)
+        super().resume(index, index)
 
     def _enter(self, call: str) -> None:
         self._process.enter(f"{self.name}.{call}", LogUnavailableError)

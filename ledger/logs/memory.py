@@ -1,0 +1,122 @@
+"""A log in memory: for tests, simulation, and whoever tries what a log may hold. Nothing of it outlives the process."""
+
+import asyncio
+from collections.abc import Sequence
+
+from ledger.logs import READ_BYTES, LogConflictError, LogUnavailableError
+
+
+class MemoryRecords:
+    """What is on a log: `values` in order. Any number of `MemoryLog` objects may be over one, in one event loop."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.values: list[bytes | None] = []
+        self._waiting: set[asyncio.Event] = set()
+
+    def append(self, *values: bytes | None) -> int:
+        """Append records, as anybody may; gives the index of the first."""
+        first = len(self.values)
+        self.values.extend(values)
+        for event in self._waiting:
+            event.set()
+        return first
+
+    async def wait(self, start: int, timeout_seconds: float) -> None:
+        """Wait for a record `start`, or for a time."""
+        event = asyncio.Event()
+        self._waiting.add(event)
+        try:
+            async with asyncio.timeout(timeout_seconds):
+                while len(self.values) <= start:
+                    event.clear()
+                    await event.wait()
+        except TimeoutError:
+            return
+        finally:
+            self._waiting.discard(event)
+
+
+class MemoryLog:
+    """A log in memory. Contract: `ledger.logs.Log`.
+
+    Args:
+        records: what is on it.
+        read_records: how many records a read gives at most: with few, borders lie everywhere.
+    """
+
+    def __init__(self, records: MemoryRecords, *, read_records: int = 8192) -> None:
+        self.records = records
+        self.read_records = read_records
+        self._known = 0
+        self._is_open = False
+
+    @property
+    def name(self) -> str:
+        """What its records are called."""
+        return self.records.name
+
+    async def open(self) -> None:
+        """Nothing to connect to."""
+        self._is_open = True
+
+    async def close(self) -> None:
+        """It can be opened again."""
+        self._is_open = False
+
+    async def append(self, values: Sequence[bytes]) -> list[int]:
+        """Append records together."""
+        self._refuse_closed()
+        first = self.records.append(*values)
+        self._known = max(self._known, first + len(values))
+        return list(range(first, first + len(values)))
+
+    async def read(self, start: int) -> list[bytes | None]:
+        """Read a range of records."""
+        self._refuse_closed()
+        size = len(self.records.values)
+        if start > size:
+            raise LogConflictError(f"{self.name} has {size} records and had at least {start}: it has shrunk")
+        values: list[bytes | None] = []
+        length = 0
+        for value in self.records.values[start : start + self.read_records]:
+            if values and length + len(value or b"") > READ_BYTES:
+                break
+            values.append(value)
+            length += len(value or b"")
+        self._known = max(self._known, start + len(values))
+        return values
+
+    async def wait(self, start: int, timeout_seconds: float) -> None:
+        """Wait for somebody to append."""
+        self._refuse_closed()
+        await self.records.wait(start, timeout_seconds)
+
+    async def size(self) -> int:
+        """The number of records."""
+        self._refuse_closed()
+        return len(self.records.values)
+
+    def token(self, index: int) -> int:
+        """The index itself, of what was read.
+
+        Raises:
+            ValueError: this object has not read up to that index.
+        """
+        if index > self._known:
+            raise ValueError(f"{self.name} was not read up to record {index}")
+        return index
+
+    def resume(self, index: int, token: int) -> None:
+        """Believe it.
+
+        Raises:
+            LogConflictError: it is another index's token.
+        """
+        if token != index:
+            raise LogConflictError(f"{token} was never said of record {index} of {self.name}")
+        self._known = max(self._known, index)
+
+    def _refuse_closed(self) -> None:
+        if not self._is_open:
+            raise LogUnavailableError(f"{self.name} is not open")

@@ -23,12 +23,13 @@ from typing import Any, Generic, Literal, ParamSpec, TypeVar, cast
 from securesystemslib.signer import CryptoSigner, Signature, Signer, SSlibKey
 
 from consumers.work.processes import Processes
-from ledger.disk.files import StorageError
+from ledger.disk.files import StorageUnavailableError
 from ledger.logs import LogUnavailableError
 from ledger.logs.memory import MemoryLog, MemoryRecords
-from ledger.state.errors import StateDamagedError, StoreError
+from ledger.state.errors import StateDamagedError
 from ledger.state.kept_files import KeptFiles
 from ledger.state.store import Store
+from schemas.errors import InUseError
 from tests.simulation.processes import Process
 
 P = ParamSpec("P")
@@ -304,10 +305,10 @@ class SimKept:
         self._leave("sync")
 
     def _enter(self, call: str) -> None:
-        self._process.enter(f"kept.{call}", StorageError)
+        self._process.enter(f"kept.{call}", StorageUnavailableError)
 
     def _leave(self, call: str) -> None:
-        self._process.leave(f"kept.{call}", StorageError)
+        self._process.leave(f"kept.{call}", StorageUnavailableError)
 
 
 class SimStore(Store):
@@ -329,14 +330,14 @@ class SimStore(Store):
         return function(*args, **kwargs)
 
     def _sync(self) -> None:
-        self._process.enter("store.sync", StorageError)
+        self._process.enter("store.sync", StorageUnavailableError)
         self._disk.synced()
-        self._process.leave("store.sync", StorageError)
+        self._process.leave("store.sync", StorageUnavailableError)
 
     def _acquire_lock(self) -> None:
         owner = self._disk.owner
         if owner is not None and owner.alive:
-            raise StoreError(f"{self.path} is in use by process {owner}")
+            raise InUseError(f"{self.path} is in use by process {owner}")
         self._disk.owner = self._process
 
     async def _connect(self) -> None:
@@ -507,10 +508,10 @@ class SimStorage:
         self._leave("sync")
 
     def _enter(self, call: str) -> None:
-        self._process.enter(f"storage.{call}", StorageError)
+        self._process.enter(f"storage.{call}", StorageUnavailableError)
 
     def _leave(self, call: str) -> None:
-        self._process.leave(f"storage.{call}", StorageError)
+        self._process.leave(f"storage.{call}", StorageUnavailableError)
 
 
 # --- keys and clock ----------------------------------------------------------------------------------------------

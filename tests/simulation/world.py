@@ -388,8 +388,9 @@ class World:
         """The modules under test with this world's clock, threads and sizes."""
         sizes = self.scenario.sizes
         return {
-            "consumers.service.run.ThreadWorkers": InlineWorkers,
-            "consumers.service.run.SystemClock": self._clock,
+            "consumers.service.opening.ThreadWorkers": InlineWorkers,
+            "consumers.service.publishing.SystemClock": self._clock,
+            "consumers.service.publishing.SKIP_FROM": sizes.skip_from,
             "consumers.service.run.SKIP_FROM": sizes.skip_from,
             "consumers.sign.signer.monotonic": self._monotonic,
             "consumers.sign.signer.SigningSealer": self._sealer,

@@ -38,6 +38,7 @@ class LazyGroup(click.Group):
     def main(self, *args: Any, **kwargs: Any) -> Any:
         """Run the command line, whatever standard input and output are. What goes wrong ends as `shared.fail` says."""
         prepare_streams()
+        arguments = list(args[0]) if args and args[0] is not None else kwargs.get("args") or sys.argv[1:]
         is_alone = kwargs.pop("standalone_mode", True)
         kwargs["standalone_mode"] = False
         if not is_alone:
@@ -46,7 +47,7 @@ class LazyGroup(click.Group):
             code = super().main(*args, **kwargs)
         except click.ClickException as error:  # usage: commands say everything else themselves
             error.show()
-            end_with_usage(error)
+            end_with_usage(error, as_json="--json" in arguments)
         except click.Abort:
             sys.exit(130)
         except OSError as error:  # help that cannot be printed

@@ -141,20 +141,18 @@ def fail(label: str, name: str, message: object, code: int, facts: Mapping[str, 
     sys.exit(code)
 
 
-def end_with_usage(error: click.ClickException) -> NoReturn:
+def end_with_usage(error: click.ClickException, *, as_json: bool) -> NoReturn:
     """End after a message of click's about usage."""
-    if wants_json():
+    if as_json:
         with suppress(OSError, ValueError):
             print_json({"ok": False, "error": "usage", "message": error.format_message(), "exit": error.exit_code})
     sys.exit(error.exit_code)
 
 
 def wants_json() -> bool:
-    """Whether this command was asked to print JSON; what cannot be parsed may have asked for it, too."""
+    """Whether the command that runs was asked to print JSON."""
     context = click.get_current_context(silent=True)
-    if context is not None and "as_json" in context.params:
-        return bool(context.params["as_json"])
-    return "--json" in sys.argv[1:]
+    return context is not None and bool(context.params.get("as_json"))
 
 
 # --- printing --------------------------------------------------------------------------------------------------------

@@ -54,7 +54,7 @@ class Swept(NamedTuple):
     bytes: int
     marked: int
     kept: int
-    whole: bool
+    full: bool
 
 
 class _Found(NamedTuple):
@@ -63,7 +63,7 @@ class _Found(NamedTuple):
     served: ServedTree
     unreachable: set[str]
     bins: dict[str, SweptBin]
-    whole: bool
+    full: bool
 
     @property
     def reachable(self) -> int:
@@ -88,7 +88,7 @@ async def sweep(
     now: datetime,
     grace: timedelta,
     dry_run: bool,
-    whole: bool,
+    full: bool,
     report: Report,
 ) -> Swept:
     """Mark what is unreachable, and delete what was marked long ago.
@@ -100,7 +100,7 @@ async def sweep(
         now: the time.
         grace: how long a file is kept after it was first found unreachable.
         dry_run: delete and mark nothing.
-        whole: look at every folder, whatever earlier sweeps found.
+        full: look at every folder, whatever earlier sweeps found.
         report: is told how many bins were read, of how many, and then how many files were deleted.
 
     Raises:
@@ -117,7 +117,7 @@ async def sweep(
     memory = await marks.load()
     since = memory.since
     try:
-        found = await asyncio.to_thread(_find, public, storage, memory, whole, advance)
+        found = await asyncio.to_thread(_find, public, storage, memory, full, advance)
         due = {path: since[path] for path in found.unreachable if path in since}
         due = {path: moment for path, moment in due.items() if now - from_instant(moment) >= grace}
         needed = await asyncio.to_thread(_needed, storage, found.served, due, advance)
@@ -132,7 +132,7 @@ async def sweep(
         instant = to_instant(now)
         after = {path: instant if path in marked else since[path] for path in left}
         await marks.save(memory, Memory(after, found.bins))
-    return Swept(done.paths, done.bytes, len(marked), found.reachable, found.whole)
+    return Swept(done.paths, done.bytes, len(marked), found.reachable, found.full)
 
 
 class _StoppedError(Exception):
@@ -142,7 +142,7 @@ class _StoppedError(Exception):
 # --- what is reachable -----------------------------------------------------------------------------------------------
 
 
-def _find(public: Path, storage: DirectoryStorage, memory: Memory, whole: bool, report: Report) -> _Found:
+def _find(public: Path, storage: DirectoryStorage, memory: Memory, full: bool, report: Report) -> _Found:
     served = read_served(storage)
     reachable, metadata = served.metadata(), versioned_metadata(public)
     for path in sorted(reachable - metadata.keys()):
@@ -154,10 +154,10 @@ def _find(public: Path, storage: DirectoryStorage, memory: Memory, whole: bool, 
         for path, (name, version) in metadata.items()
         if path not in reachable and not (name in numbered and version > served.number)
     }
-    found = None if whole else _changes(storage, served, old, memory, report)
+    found = None if full else _changes(storage, served, old, memory, report)
     if found is not None:
         pages, bins = found
-        return _Found(served, pages | old.keys(), bins, whole=False)
+        return _Found(served, pages | old.keys(), bins, full=False)
     pages, bins = set[str](), dict[str, SweptBin]()
     for count, (name, version) in enumerate(served.bins.items(), 1):
         some = pages_of(storage, name, version)
@@ -170,7 +170,7 @@ def _find(public: Path, storage: DirectoryStorage, memory: Memory, whole: bool, 
             unreachable.add(path)
         if count % _WALKED_AT_ONCE == 0:
             report(len(bins), len(bins))
-    return _Found(served, unreachable | old.keys(), bins, whole=True)
+    return _Found(served, unreachable | old.keys(), bins, full=True)
 
 
 def _changes(

@@ -153,14 +153,14 @@ def test_a_later_sweep_goes_by_what_changed(index: Index, tmp_path: Path) -> Non
     for number in range(8):
         index.upload(f"project-{number}")
     index.publish()
-    assert sweep(index)["whole"]
+    assert sweep(index)["full"]
     for number in range(8):
         for act in ("yank", "unyank")[: 1 + number % 2]:
             index.run(act, f"project-{number}==1.0")
             index.publish()
-        assert not sweep(index)["whole"]
+        assert not sweep(index)["full"]
         whole = sweep(index, "--dry-run", "--full")
-        assert (whole["whole"], whole["marked"]) == (True, 0)
+        assert (whole["full"], whole["marked"]) == (True, 0)
     age(index)
     assert sweep(index, "--grace", "0s")["deleted"]
     assert tree(index.public) == index.rebuild(tmp_path / "current", "--files", index.public)
@@ -196,7 +196,7 @@ def test_where_changes_do_not_tell_every_folder_is_looked_at(filled: Index, chan
             filled.public.glob("metadata/*.timestamp.json"), key=lambda path: int(path.name.partition(".")[0])
         )
         (filled.public / "metadata/timestamp.json").write_bytes(older[-2].read_bytes())
-    assert sweep(filled)["whole"]
+    assert sweep(filled)["full"]
 
 
 @pytest.mark.parametrize("bins", [[8, 4], [16, 4]])
@@ -231,7 +231,7 @@ def test_what_comes_back_is_found(filled: Index) -> None:
     (filled.folder / "state/signer.sqlite").unlink()
     filled.run("publish", "--renew")
     assert len(tree(filled.public)) > len(swept)
-    assert not sweep(filled)["whole"]
+    assert not sweep(filled)["full"]
     assert sweep(filled, "--full", "--dry-run")["marked"] == 0
 
 
@@ -245,8 +245,8 @@ def test_an_old_version_that_cannot_be_read_stops_nothing(filled: Index) -> None
     for path in filled.public.glob("metadata/*.bin-*.json"):
         if path.name.partition(".")[2] in bins and not path.name.startswith(f"{number}."):
             path.write_bytes(b"")
-    assert sweep(filled)["whole"]
-    assert not sweep(filled)["whole"]
+    assert sweep(filled)["full"]
+    assert not sweep(filled)["full"]
 
 
 def test_a_mark_of_what_is_served_deletes_nothing(filled: Index) -> None:
@@ -281,7 +281,7 @@ def test_a_damaged_memory_is_named(filled: Index, damage: str) -> None:
     said = filled.run("sweep", answer=2)
     assert "delete it, and the next sweep looks at every folder" in " ".join(said.split())
     path.unlink()
-    assert sweep(filled)["whole"]
+    assert sweep(filled)["full"]
 
 
 def test_what_is_none_of_ours_stays(filled: Index) -> None:
@@ -298,7 +298,7 @@ def test_what_is_none_of_ours_stays(filled: Index) -> None:
 def test_a_target_with_a_space_in_its_path(filled: Index) -> None:
     filled.run("append", stdin=lines([Make().target_added("tools/a b/c d.bin", "content", 7)]))
     filled.publish()
-    assert sweep(filled)["whole"]
+    assert sweep(filled)["full"]
     assert sweep(filled)["kept"]
 
 
@@ -326,7 +326,7 @@ def test_a_sweep_that_is_stopped_goes_on_later(filled: Index, monkeypatch: pytes
                     now=now,
                     grace=timedelta(0),
                     dry_run=False,
-                    whole=False,
+                    full=False,
                     report=lambda _done, _of: None,
                 )
             )

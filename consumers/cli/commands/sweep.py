@@ -54,7 +54,7 @@ async def sweep(*, dry_run: bool, grace: timedelta, full: bool, folder: Path, lo
                 now=SystemClock().now(),
                 grace=grace,
                 dry_run=dry_run,
-                whole=full,
+                full=full,
                 report=advance,
             )
     if as_json:

@@ -1,0 +1,154 @@
+"""`--json`: one vocabulary over all commands, which docs/operators.md lists."""
+
+import json
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from consumers.cli.main import COMMANDS
+from tests.client.index import Index, invoke
+from tests.distributions import build_wheel
+from tests.factory import Make, encode
+
+MANUAL = Path(__file__).resolve().parents[2] / "docs" / "operators.md"
+WITHOUT_JSON = {"run", "demo"}
+MAPS = {"consumers", "expires", "sizes"}
+"""Their keys are names: of consumers, roles, logs."""
+
+LISTS = {"add", "yank", "unyank", "remove", "restore", "append", "rejected", "ceremony"}
+
+GOOD: dict[str, tuple[object, ...]] = {
+    "init": (),
+    "add": ("{folder}/dist",),
+    "yank": ("one==1.0",),
+    "unyank": ("one==1.0",),
+    "remove": ("two-1.0-py3-none-any.whl",),
+    "restore": ("two",),
+    "status": ("one",),
+    "append": (),
+    "publish": (),
+    "ceremony": ("--rotate-online",),
+    "sweep": (),
+    "info": (),
+    "rejected": ("--all",),
+    "verify": (),
+    "rebuild": ("--to", "{folder}/rebuilt"),
+    "resume": ("--above", "9"),
+    "backup": ("{folder}/backup",),
+}
+
+BAD: dict[str, tuple[int, tuple[object, ...]]] = {
+    "init": (2, ("--bins", "3")),
+    "add": (1, ("{folder}/empty",)),
+    "yank": (2, ("one",)),
+    "unyank": (2, ("one",)),
+    "remove": (1, ("no such name",)),
+    "restore": (1, ("none==1",)),
+    "status": (1, ("none",)),
+    "append": (1, ()),
+    "publish": (2, ("--nonsense",)),
+    "ceremony": (2, ()),
+    "sweep": (2, ("--grace", "long")),
+    "info": (2, ("extra",)),
+    "rejected": (2, ("extra",)),
+    "verify": (1, ("--to", "99")),
+    "rebuild": (1, ("--to", "{folder}/rebuilt", "--at", "99")),
+    "resume": (1, ("--above", "1")),
+    "backup": (2, ("{folder}",)),
+}
+
+
+def documented() -> set[str]:
+    """The keys that the manual's table explains."""
+    section = MANUAL.read_text(encoding="utf-8").partition("## For machines")[2].partition("\n## ")[0]
+    rows = re.findall(r"^\| (`[^|]+`) \|", section, flags=re.MULTILINE)
+    nested = re.findall(r"Each has ([^.]+)\.", section)
+    return {key for row in (*rows, *nested) for key in re.findall(r"`(\w+)`", row)}
+
+
+def keys_of(value: Any, *, is_map: bool = False) -> Iterator[str]:
+    """All keys in a value, but those of maps whose keys are names."""
+    if isinstance(value, dict):
+        for key, each in value.items():
+            if not is_map:
+                yield key
+            yield from keys_of(each, is_map=not is_map and key in MAPS)
+    elif isinstance(value, list):
+        for each in value:
+            yield from keys_of(each)
+
+
+def ask(index: Index, command: str, *arguments: object, answer: int = 0, stdin: bytes | None = None) -> list[Any]:
+    """Run a command with `--json`."""
+    where = () if command == "init" else ("--ledger", index.folder)
+    return [
+        json.loads(line)
+        for line in invoke(command, "--json", *where, *arguments, answer=answer, stdin=stdin).stdout.splitlines()
+    ]
+
+
+def prepare(index: Index, folder: Path, command: str, arguments: tuple[object, ...]) -> tuple[object, ...]:
+    """What the arguments name."""
+    (folder / "dist").mkdir()
+    (folder / "empty").mkdir()
+    build_wheel(folder / "dist", "three", "1.0")
+    if command == "restore":
+        index.run("remove", "two")
+        index.publish()
+    first = (folder / "new",) if command == "init" else ()
+    return (*first, *(str(each).format(folder=folder) for each in arguments))
+
+
+@pytest.mark.parametrize("command", [name for name in COMMANDS if name not in WITHOUT_JSON])
+def test_answers(command: str, index: Index, tmp_path: Path) -> None:
+    arguments = prepare(index, tmp_path, command, GOOD[command])
+    stdin = b"\n".join(encode([Make().project_created("three")])) if command == "append" else None
+    *items, last = ask(index, command, *arguments, stdin=stdin)
+    assert last["ok"] is True
+    assert (command in LISTS) or not items
+    for item in items:
+        assert "ok" not in item
+    found = set(keys_of([*items, last]))
+    assert not {key for key in found if not re.fullmatch(r"[a-z0-9_]+", key)}
+    assert found <= documented(), found - documented()
+    if command in LISTS and command != "rejected":
+        assert items
+
+
+@pytest.mark.parametrize("command", [name for name in COMMANDS if name not in WITHOUT_JSON])
+def test_errors(command: str, index: Index, tmp_path: Path) -> None:
+    answer, arguments = BAD[command]
+    before = prepare(index, tmp_path, "" if command == "restore" else command, arguments)
+    stdin = b"no event" if command == "append" else None
+    *_, last = ask(index, command, *before, answer=answer, stdin=stdin)
+    assert (last["ok"], last["exit"]) == (False, answer)
+    assert re.fullmatch(r"[a-z-]+", last["error"])
+    assert last["message"]
+    assert set(keys_of(last)) <= documented()
+    shutil.rmtree(tmp_path / "dist")
+
+
+def test_waiting_is_a_list_too(index: Index) -> None:
+    index.publish("--renew")
+    value = b"\n".join(encode([Make().project_created("three")]))
+    index.run("append", stdin=value)
+    index.publish()
+    *items, last = ask(index, "rejected", "--all")
+    assert (items, last["records"]) == ([], 0)
+
+
+def test_a_log_elsewhere_is_replayed(index: Index, tmp_path: Path) -> None:
+    """Nobody without a key is told to publish first."""
+    shutil.copytree(index.folder / "log", tmp_path / "log")
+    for arguments in (("info",), ("rejected",), ("status", "one")):
+        command, *rest = arguments
+        *_, last = [
+            json.loads(line)
+            for line in invoke(command, *rest, "--json", "--log", f"sqlite:{tmp_path}/log").stdout.splitlines()
+        ]
+        assert last["ok"] is True
+    assert invoke("status", "one", "--log", f"sqlite:{tmp_path}/log").output == index.run("status", "one")

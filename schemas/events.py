@@ -37,8 +37,8 @@ ProjectStatus = Literal["active", "archived", "quarantined", "deprecated"]
 
 
 class Data(Struct, frozen=True, omit_defaults=True, kw_only=True):
-    """What every event's `data` may have: commitments to values that are not published (docs/design.md, "Public and
-    private"), by field name.
+    """What every event's `data` may have: commitments to values that are not published (docs/design.md, "Private
+    values"), by field name.
     """
 
     commitments: dict[Identifier, Commitment] = field(default_factory=dict)

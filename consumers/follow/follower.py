@@ -107,7 +107,7 @@ class Follower:
         )
 
     async def _compare(self, position: Position, base: Prefix, first: list[bytes | None]) -> None:
-        """Compare what we remember with what the logs hold (docs/design.md, "A log can be rolled back")."""
+        """Compare what we remember with what the logs hold (docs/design.md, "Rolled-back logs are noticed")."""
         events, publications = self._logs
         if first and (base.ledger is None or record_digest(first[0]) != base.ledger.digest):
             raise LogConflictError(

@@ -71,7 +71,7 @@ class _Plan(NamedTuple):
         return self.folder / "plan"
 
 
-class Replayed(NamedTuple):
+class ReplayResult(NamedTuple):
     """What was replayed: the publication, how many files, and which distribution files were not there."""
 
     claim: Claim
@@ -81,7 +81,7 @@ class Replayed(NamedTuple):
 
 async def replay(
     logs: Logs, folder: Path, workers: Workers, *, wanted: Callable[[Claim], bool], source: Path | None, report: Report
-) -> Replayed | None:
+) -> ReplayResult | None:
     """Replay the log into `folder / "tree"`.
 
     Args:
@@ -312,7 +312,7 @@ class _Rendering:
         self._tree = NewTree(phases.plan.tree)
         self._chosen = phases.plan.folder / "rendering"
 
-    async def render(self, slices: Sequence[Slice], source: Path | None) -> Replayed:
+    async def render(self, slices: Sequence[Slice], source: Path | None) -> ReplayResult:
         """Render it, and everything that clients reach from it."""
         await asyncio.to_thread(self._begin, source)
         batch = self._batch([self._phases.plan.folder / "events" / each.name for each in slices], source)
@@ -325,7 +325,7 @@ class _Rendering:
         # The tree is the caller's now, who may move it away: no later run may count on it.
         await asyncio.to_thread(self._chosen.unlink)
         files += len(entries) + 2 * pages + sum(each.files for each in folded)
-        return Replayed(self._claim, files, sorted(path for each in folded for path in each.missing))
+        return ReplayResult(self._claim, files, sorted(path for each in folded for path in each.missing))
 
     def _batch(self, slices: Sequence[Path], source: Path | None) -> Batch:
         # Before the first root no event is for an aggregate.

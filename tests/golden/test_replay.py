@@ -13,7 +13,7 @@ from consumers.reading import slices
 from consumers.reading.slices import EVENT_PARTS
 from consumers.rebuild import rebuilding, replay
 from consumers.rebuild.rebuilding import At, rebuild
-from consumers.rebuild.replay import Replayed
+from consumers.rebuild.replay import ReplayResult
 from consumers.work import spill as partitions
 from consumers.work.processes import ProcessKilledError, start
 from consumers.work.spill import SpillError
@@ -45,7 +45,7 @@ def context(golden: Golden, tmp_path: Path) -> Context:
     return context_of(tmp_path / "ledger", golden.events, golden.publications)
 
 
-def replayed(context: Context, folder: Path, at: int, *, stop_after: int | None = None) -> Replayed | None:
+def replayed(context: Context, folder: Path, at: int, *, stop_after: int | None = None) -> ReplayResult | None:
     """Replay into a folder, up to so many reports of progress."""
     reports = 0
 
@@ -55,7 +55,7 @@ def replayed(context: Context, folder: Path, at: int, *, stop_after: int | None 
         if reports == stop_after:
             raise _StopError
 
-    async def run() -> Replayed | None:
+    async def run() -> ReplayResult | None:
         logs, workers = context.logs(), ThreadWorkers()
         await logs.open()
         try:

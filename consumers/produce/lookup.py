@@ -6,7 +6,7 @@ from typing import NamedTuple
 import msgspec
 
 from consumers.state import records
-from ledger.state.errors import StateDamagedError
+from ledger.state import StateDamagedError
 from ledger.state.store import Store
 from projections.index.pages import FileFacts, ProjectHeader, read_facts
 from projections.log.operations import project_key

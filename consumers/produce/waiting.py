@@ -14,7 +14,7 @@ from consumers.follow.replayed import Replayed, replayed
 from consumers.produce.appending import Appended
 from consumers.state.furthest import open_furthest
 from consumers.work.progress import Report, nobody
-from ledger.state.errors import StoreError
+from ledger.state import StoreError
 from ledger.state.store import Store
 from schemas.errors import TemporaryError
 

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from ledger.state.errors import StoreError
+from ledger.state import StoreError
 
 _RESUMED = "resumed-above"
 

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from consumers.context import Context
 from ledger.logs import Log
-from ledger.state.errors import StateMissingError, StoreError
+from ledger.state import StateMissingError, StoreError
 from ledger.state.store import Position, Store
 
 STATES = ("signer", "publisher", "verifier")

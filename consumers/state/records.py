@@ -9,7 +9,7 @@ from typing import NamedTuple
 import msgspec
 
 from consumers.state.kept_bins import KeptBin
-from ledger.state.errors import StateDamagedError
+from ledger.state import StateDamagedError
 from ledger.state.store import ChunkRow, JudgedRow, PageRow, Store
 from projections.index.chunks import Aggregate, Change, Chunk
 from projections.index.fold import Seen

@@ -30,7 +30,7 @@ from ledger.disk.files import (
     write_file,
     writing,
 )
-from ledger.state.errors import StateDamagedError
+from ledger.state import StateDamagedError
 
 _UNFINISHED, _KEY = ".new", ".key"
 _KEY_BYTES, _NONCE_BYTES = 16, 12

@@ -19,7 +19,7 @@ from zlib import crc32
 from ledger.databases import complete, plain
 from ledger.databases.plain import primary_code
 from ledger.disk.files import is_durable, may_pass, now_written, sync_file, sync_folder
-from ledger.state.errors import StateDamagedError, StateMissingError, StateUnavailableError, StoreError
+from ledger.state import StateDamagedError, StateMissingError, StateUnavailableError, StoreError
 from ledger.state.kept_files import KeptFiles
 from schemas.errors import InUseError
 

@@ -12,7 +12,7 @@ from ledger.clock import from_instant
 from ledger.databases import complete
 from ledger.databases.asynchronous import connect, disconnect, execute, execute_many, fetch_all
 from ledger.databases.plain import primary_code
-from ledger.state.errors import StoreError
+from ledger.state import StoreError
 from schemas.errors import InUseError
 
 Value = TypeVar("Value")

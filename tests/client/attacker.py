@@ -13,7 +13,7 @@ from securesystemslib.signer import CryptoSigner
 from consumers.context import Context
 from consumers.reading.end import prefix_at_end
 from ledger.keys.keyring import load_key_files
-from ledger.state.errors import StoreError
+from ledger.state import StoreError
 from ledger.state.store import Store
 from projections.log.prefix import Prefix
 from projections.metadata.repository import SnapshotTable, bin_payload, expires_at, signed_file

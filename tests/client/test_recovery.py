@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from ledger.state.errors import StateDamagedError
+from ledger.state import StateDamagedError
 from ledger.state.store import Store
 from schemas.codec import encode_event
 from tests.client.attacker import append

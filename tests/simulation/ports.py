@@ -26,7 +26,7 @@ from consumers.work.processes import Processes
 from ledger.disk.files import StorageUnavailableError
 from ledger.logs import LogUnavailableError
 from ledger.logs.memory import MemoryLog, MemoryRecords
-from ledger.state.errors import StateDamagedError
+from ledger.state import StateDamagedError
 from ledger.state.kept_files import KeptFiles
 from ledger.state.store import Store
 from schemas.errors import InUseError

@@ -15,7 +15,7 @@ from consumers.render.edition import DivergenceError
 from consumers.render.outlets import PublicOutlet
 from consumers.sign.signer import Signer
 from ledger.logs import LogUnavailableError
-from ledger.state.errors import StateDamagedError
+from ledger.state import StateDamagedError
 from ledger.state.store import Store
 from projections.metadata.paths import TIMESTAMP
 from projections.publications import OpenClaim

@@ -22,7 +22,7 @@ from consumers.service.publishing import publish_once
 from consumers.sign.schedule import Schedule
 from ledger.clock import SystemClock
 from ledger.logs import Logs
-from ledger.state.errors import StateDamagedError
+from ledger.state import StateDamagedError
 from projections.roles import authority, keys
 from schemas.errors import LedgerError
 from tests import factory

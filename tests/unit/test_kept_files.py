@@ -11,7 +11,7 @@ import pytest
 
 from consumers.state.records import load_aggregates
 from ledger.disk.files import StorageError
-from ledger.state.errors import StateDamagedError
+from ledger.state import StateDamagedError
 from ledger.state.kept_files import KeptFiles
 from ledger.state.store import ChunkRow, PageRow, ReadingStore, Store, finish, kept_name
 from ledger.storage.directory import DirectoryStorage

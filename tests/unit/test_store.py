@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from ledger.state.errors import StateDamagedError
+from ledger.state import StateDamagedError
 from ledger.state.store import ChunkRow, JudgedRow, ReadingStore, Store
 
 CHUNK = ChunkRow("project:a", "", b"facts", b"body", b"")

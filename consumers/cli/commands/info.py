@@ -16,7 +16,7 @@ from consumers.sign.resuming import resumed_above
 from consumers.state import notes, records
 from consumers.state.furthest import STATES, Furthest
 from ledger.clock import SystemClock, from_instant
-from ledger.state.errors import StoreError
+from ledger.state import StoreError
 from ledger.state.store import Store
 from projections.metadata.repository import expires_at
 from projections.roles.authority import Authority

@@ -9,6 +9,7 @@ from types import ModuleType
 from typing import NamedTuple
 
 import click
+import pytest
 
 from schemas import errors
 from schemas.errors import LedgerError, TemporaryError
@@ -33,6 +34,12 @@ def modules() -> Iterator[ModuleType]:
         for found in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
             if not found.name.endswith("__main__"):
                 yield importlib.import_module(found.name)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _all_are_imported() -> None:
+    """A class is known when its module was imported."""
+    list(modules())
 
 
 def exceptions() -> set[type[BaseException]]:

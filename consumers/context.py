@@ -4,6 +4,8 @@ import ssl
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import structlog
+
 from ledger.config import Config, ConfigError, KafkaSection, load_config
 from ledger.logs import Logs
 from ledger.logs.sqlite import SqliteLog
@@ -19,6 +21,8 @@ if TYPE_CHECKING:
 KAFKA_SCHEME = "kafka://"
 SQLITE_SCHEME = "sqlite:"
 DEFAULT_PREFIX = "tuf-ledger"
+
+log = structlog.get_logger()
 
 
 class Topics(NamedTuple):
@@ -42,6 +46,7 @@ class Context:
         self.folder = folder
         self.config = load_config(folder) if config is None else config
         self.is_elsewhere = is_elsewhere
+        self._warned: set[tuple[str, str]] = set()
 
     def check_log(self) -> None:
         """Refuse a URL that names no log, before anything is made.
@@ -80,13 +85,21 @@ class Context:
             security=_security(kafka),
             max_record_bytes=max_bytes,
             timeout_seconds=kafka.timeout_seconds,
+            warn=self._warn_unchecked,
         )
 
+    def _warn_unchecked(self, what: str) -> None:
+        """Say once for each consumer, however often it opens its logs, what could not be checked."""
+        consumer = structlog.contextvars.get_contextvars().get("consumer", "")
+        if (consumer, what) not in self._warned:
+            self._warned.add((consumer, what))
+            log.warning("not checked: grant what is missing, or have somebody else check it", what=what)
+
     async def create_logs(self, replication_factor: int) -> Logs:
-        """Create the two logs, which must not exist, and leave them open.
+        """Create the two logs, which must not exist or be empty topics, and leave them open.
 
         Raises:
-            LogSettingsError: one exists.
+            LogSettingsError: one is there, and cannot be used.
         """
         logs = self.logs()
         if isinstance(logs.events, SqliteLog) and isinstance(logs.publications, SqliteLog):
@@ -96,7 +109,8 @@ class Context:
         from ledger.logs.kafka.topics import create_topics  # noqa: PLC0415
 
         topics = read_kafka_url(self.config.ledger.log)
-        await create_topics(*topics, replication_factor, _security(self.config.kafka))
+        kafka = self.config.kafka
+        await create_topics(*topics, replication_factor, _security(kafka), timeout_seconds=kafka.timeout_seconds)
         await logs.open()
         return logs
 

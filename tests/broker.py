@@ -1,7 +1,8 @@
 """A real Apache Kafka broker, one node (KRaft), as a local process.
 
-Its jars come through Maven, as `deploy/kafka/pom.xml` says, into `.cache/` of this repository. It has two listeners:
-one that lets anybody do anything, and one (SASL/PLAIN) where `USER` may do what it was granted.
+Its jars come through Maven, as `deploy/kafka/pom.xml` says, into `.cache/` of this repository. One of its listeners
+lets anybody do anything. On the others a principal may do what it was granted: one of `USERS` (SASL/PLAIN, or
+SCRAM-SHA-512 over TLS), or whom a certificate names.
 """
 
 import base64
@@ -19,15 +20,20 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from tests.certificates import Authority
+
 VERSION = "4.3.0"
 ROOT = Path(__file__).resolve().parent.parent
 POM = ROOT / "deploy" / "kafka" / "pom.xml"
 JARS = ROOT / ".cache" / f"kafka-{VERSION}"
 USER, PASSWORD = "follower", "follower-secret"
+USERS = {name: f"{name}-secret" for name in (USER, "index", "signer", "publisher", "verifier", "creator", "reader")}
+"""Who has a name and a password."""
 
 QUICK_START = ("-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC")
 """For brokers that start often and live shortly: simple compiler, simple garbage collector."""
 
+LISTENERS = ("PLAINTEXT", "SASL_PLAINTEXT", "SASL_SSL", "SSL")
 START_SECONDS = 60
 STOP_SECONDS = 15
 FETCH_SECONDS = 600
@@ -40,14 +46,23 @@ _PROPERTIES = """\
 process.roles=broker,controller
 node.id=1
 controller.quorum.voters=1@127.0.0.1:{controller_port}
-listeners=PLAINTEXT://127.0.0.1:{port},SASL_PLAINTEXT://127.0.0.1:{sasl_port},CONTROLLER://127.0.0.1:{controller_port}
-advertised.listeners=PLAINTEXT://127.0.0.1:{port},SASL_PLAINTEXT://127.0.0.1:{sasl_port}
+listeners={listeners},CONTROLLER://127.0.0.1:{controller_port}
+advertised.listeners={listeners}
 controller.listener.names=CONTROLLER
 inter.broker.listener.name=PLAINTEXT
-listener.security.protocol.map=PLAINTEXT:PLAINTEXT,SASL_PLAINTEXT:SASL_PLAINTEXT,CONTROLLER:PLAINTEXT
-sasl.enabled.mechanisms=PLAIN
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,SASL_PLAINTEXT:SASL_PLAINTEXT,SASL_SSL:SASL_SSL,SSL:SSL,\
+CONTROLLER:PLAINTEXT
+listener.name.sasl_plaintext.sasl.enabled.mechanisms=PLAIN
 listener.name.sasl_plaintext.plain.sasl.jaas.config=org.apache.kafka.common.security.plain.PlainLoginModule required \
-user_{user}="{password}";
+{users};
+listener.name.sasl_ssl.sasl.enabled.mechanisms=SCRAM-SHA-512
+listener.name.sasl_ssl.scram-sha-512.sasl.jaas.config=\
+org.apache.kafka.common.security.scram.ScramLoginModule required;
+listener.name.ssl.ssl.client.auth=required
+ssl.keystore.type=PEM
+ssl.keystore.location={keystore}
+ssl.truststore.type=PEM
+ssl.truststore.location={truststore}
 authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer
 super.users=User:ANONYMOUS
 log.dirs={data}
@@ -74,12 +89,14 @@ class BrokerFailedError(Exception):
 class Broker:
     """One broker with its data in a folder of its own. Calls block; those of a running test belong in a thread."""
 
-    def __init__(self, folder: Path, java_options: Sequence[str] = QUICK_START) -> None:
+    def __init__(self, folder: Path, java_options: Sequence[str] = QUICK_START, *, properties: str = "") -> None:
         self._folder = folder
+        self._properties = properties
         self._java_options = java_options
         self._java = find_java()
         self._jars = fetch_jars()
-        self._ports = _free_ports(3)
+        self._ports = _free_ports(1 + len(LISTENERS))
+        self.authority = Authority(folder, "authority")
         self._supervisor: subprocess.Popen[bytes] | None = None
         self._pid = 0
 
@@ -90,8 +107,18 @@ class Broker:
 
     @property
     def sasl_bootstrap_servers(self) -> str:
-        """Where `USER` may do what it was granted."""
+        """Where one of `USERS` may do what it was granted, by SASL/PLAIN."""
         return f"127.0.0.1:{self._ports[1]}"
+
+    @property
+    def sasl_ssl_bootstrap_servers(self) -> str:
+        """Where one of `USERS` may do what it was granted, by SCRAM-SHA-512 over TLS."""
+        return f"127.0.0.1:{self._ports[2]}"
+
+    @property
+    def ssl_bootstrap_servers(self) -> str:
+        """Where whoever has a certificate of `authority` may do what `User:CN=…` was granted."""
+        return f"127.0.0.1:{self._ports[3]}"
 
     def start(self) -> None:
         """Start it, with the data and ports it had, and wait until it is ready. Harmless where it runs."""
@@ -155,21 +182,20 @@ class Broker:
         return [self._java, *options, main, *arguments]
 
     def _format(self, properties: Path) -> None:
-        port, sasl_port, controller_port = self._ports
-        properties.write_text(
-            _PROPERTIES.format(
-                port=port,
-                sasl_port=sasl_port,
-                controller_port=controller_port,
-                data=self._folder / "data",
-                user=USER,
-                password=PASSWORD,
-            )
+        *ports, controller_port = self._ports
+        text = _PROPERTIES.format(
+            listeners=",".join(f"{name}://127.0.0.1:{port}" for name, port in zip(LISTENERS, ports, strict=True)),
+            controller_port=controller_port,
+            data=self._folder / "data",
+            users=" ".join(f'user_{name}="{password}"' for name, password in USERS.items()),
+            keystore=self.authority.issue("broker", hosts=("127.0.0.1",)),
+            truststore=self.authority.certificate,
         )
+        properties.write_text(text + self._properties)  # of two lines for one property, the last counts
         # What begins with a minus sign would be taken for an option.
         cluster = "c" + base64.urlsafe_b64encode(uuid.uuid4().bytes).decode()[1:22]
         formatted = subprocess.run(
-            self._command("kafka.tools.StorageTool", "format", "-t", cluster, "-c", str(properties)),
+            self._command("kafka.tools.StorageTool", "format", "-t", cluster, "-c", str(properties), *_scram_users()),
             capture_output=True,
             timeout=START_SECONDS,
             check=False,
@@ -197,19 +223,27 @@ class Broker:
 
 
 @contextmanager
-def running_broker(java_options: Sequence[str] = QUICK_START) -> Iterator[Broker]:
+def running_broker(java_options: Sequence[str] = QUICK_START, *, properties: str = "") -> Iterator[Broker]:
     """A broker that runs, with its data in a temporary folder; gone afterwards. For measurements: no `java_options`.
+
+    `properties` are lines of its configuration that differ.
 
     Raises:
         BrokerMissingError: this machine has no JDK or no Maven, or the jars cannot be fetched.
     """
     with tempfile.TemporaryDirectory(prefix="tuf-ledger-kafka-", ignore_cleanup_errors=True) as folder:
-        broker = Broker(Path(folder), java_options)
+        broker = Broker(Path(folder), java_options, properties=properties)
         try:
             broker.start()
             yield broker
         finally:
             broker.kill()
+
+
+def _scram_users() -> Iterator[str]:
+    for name, password in USERS.items():
+        yield "--add-scram"
+        yield f"SCRAM-SHA-512=[name={name},password={password}]"
 
 
 def find_java() -> str:

@@ -4,10 +4,12 @@ import shutil
 from pathlib import Path
 from typing import NamedTuple
 
+from msgspec.structs import replace
+
 from consumers.ceremonies.development import DevelopmentKeys, ledger_created, make_plan, roles_signed, sign_plan
 from consumers.context import Context
 from ledger.clock import SystemClock
-from ledger.config import Config, ConfigError, LedgerSection, write_config
+from ledger.config import ConfigError, load_config, write_config
 from projections.roles.authority import Settings
 from projections.roles.layout import Layout
 from schemas.codec import encode_event
@@ -16,22 +18,37 @@ from schemas.codec import encode_event
 class Wish(NamedTuple):
     """What the new ledger is to be."""
 
-    folder: Path
     origin: str
-    log: str
     layout: Layout
     settings: Settings
     replication_factor: int
 
 
-async def create(wish: Wish) -> Context:
-    """Keys, logs with their first two records, and the configuration, which is written last."""
-    folder = wish.folder
+def prepare(folder: Path, log: str | None) -> Context:
+    """The folder of a ledger to be, with the settings that the environment has; `log` wins over it.
+
+    Raises:
+        ConfigError: the folder is not empty, or the settings cannot be used.
+    """
     if folder.exists() and any(folder.iterdir()):
         raise ConfigError(f"{folder} is not empty; a ledger needs a folder of its own")
+    config = load_config(folder)
+    if log is not None:
+        config = replace(config, ledger=replace(config.ledger, log=log))
+    context = Context(folder, config)
+    if context.path(config.signer.keys) != DevelopmentKeys(folder / "keys").online:
+        raise ConfigError(
+            "[signer] keys (TUF_LEDGER_SIGNER_KEYS) names another folder than keys/online, where `tuf-ledger init` "
+            "leaves the online key that it signs with. Leave the setting out now, and move the key afterwards"
+        )
+    return context
+
+
+async def create(context: Context, wish: Wish) -> None:
+    """Keys, logs with their first two records, and the configuration, which is written last."""
+    folder = context.folder
     existed = folder.exists()
     folder.mkdir(parents=True, exist_ok=True)
-    context = Context(folder, Config(ledger=LedgerSection(log=wish.log)))
     try:
         keys, now = DevelopmentKeys(folder / "keys"), SystemClock().now()
         keys.create()
@@ -44,7 +61,7 @@ async def create(wish: Wish) -> Context:
             await logs.events.append([encode_event(first), encode_event(ceremony)])
         finally:
             await logs.close()
-        write_config(folder, wish.log)
+        write_config(folder, context.config.ledger.log)
     except BaseException:
         # Half a ledger is of no use, and what is in the folder is all ours.
         for path in folder.iterdir():
@@ -52,4 +69,3 @@ async def create(wish: Wish) -> Context:
         if not existed:
             folder.rmdir()
         raise
-    return context

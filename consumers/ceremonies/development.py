@@ -45,6 +45,11 @@ class DevelopmentKeys:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
+    @property
+    def online(self) -> Path:
+        """The folder of online keys."""
+        return self.folder / "online"
+
     def create(self) -> None:
         """Make new keys for all roles."""
         self.folder.mkdir(parents=True, mode=0o700)
@@ -56,13 +61,13 @@ class DevelopmentKeys:
 
     def create_online(self) -> SSlibKey:
         """Make a new online key."""
-        return generate_key_file(self.folder / "online").public_key
+        return generate_key_file(self.online).public_key
 
     def retire_online(self, keyid: str) -> None:
         """Move an online key out of the signer's reach. It is kept: what it signed may have to be explained."""
         retired = self.folder / "retired"
         retired.mkdir(exist_ok=True, mode=0o700)
-        path = self.folder / "online" / f"{keyid}.pem"
+        path = self.online / f"{keyid}.pem"
         if path.exists():
             path.rename(retired / path.name)
 
@@ -82,7 +87,7 @@ class DevelopmentKeys:
 
     def online_keys(self) -> tuple[SSlibKey, ...]:
         """The public parts of the online keys in the folder."""
-        return tuple(signer.public_key for signer in load_key_files(self.folder / "online"))
+        return tuple(signer.public_key for signer in load_key_files(self.online))
 
 
 def make_plan(

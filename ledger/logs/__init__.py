@@ -45,6 +45,10 @@ class Log(Protocol):
     def name(self) -> str:
         """What to call this log in messages, without secrets."""
 
+    @property
+    def unchecked(self) -> tuple[str, ...]:
+        """What `open` could not check, in words, for whoever runs it to know."""
+
     async def open(self) -> None:
         """Connect. To be called once, before anything else.
 
@@ -115,6 +119,11 @@ class Logs(NamedTuple):
 
     events: Log
     publications: Log
+
+    @property
+    def unchecked(self) -> tuple[str, ...]:
+        """What could not be checked of either."""
+        return self.events.unchecked + self.publications.unchecked
 
     async def open(self) -> None:
         """Open both."""

@@ -48,6 +48,8 @@ class SqliteLog:
     Who may not write the file reads it all the same: an auditor, or whoever got a copy on a medium.
     """
 
+    unchecked: tuple[str, ...] = ()
+
     def __init__(self, path: Path) -> None:
         self._path = path
         self._reader: sqlite3.Connection | None = None

@@ -10,15 +10,13 @@ import pytest
 from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic, RecordsToDelete
 from aiokafka.errors import OutOfOrderSequenceNumber
-from aiokafka.protocol.api import Request, RequestStruct, Response
-from aiokafka.protocol.types import Array, Int8, Int16, Int32, Schema, String
 
 from ledger.logs import LogConflictError, LogSettingsError, LogUnavailableError
 from ledger.logs.kafka import log as kafka
 from ledger.logs.kafka import reader as kafka_reader
 from ledger.logs.kafka.log import KafkaLog
 from ledger.logs.kafka.topics import EVENTS_MAX_BYTES, PUBLICATIONS_MAX_BYTES, create_topics, topic_settings
-from tests.broker import PASSWORD, USER, Broker
+from tests.broker import Broker
 from tests.contract.test_log_contract import (
     LogContract,
     LogFactory,
@@ -508,20 +506,6 @@ class TestSettings:
             assert log.unchecked == ()
             await log.close()
 
-    async def test_topics_are_created_once(self, topics: Topics) -> None:
-        for events, publications in ((topics.events, "new"), ("new", topics.publications), ("new", "new")):
-            with pytest.raises(LogSettingsError):
-                await create_topics(topics.broker.bootstrap_servers, events, publications, 1)
-
-    async def test_a_cluster_that_is_too_small_is_told_in_words(self, broker: Broker) -> None:
-        with pytest.raises(LogSettingsError, match="replication factor"):
-            await create_topics(broker.bootstrap_servers, "few-events", "few-publications", 3)
-
-    async def test_a_missing_topic_is_refused_and_not_created(self, broker: Broker, admin: AIOKafkaAdminClient) -> None:
-        with pytest.raises(LogSettingsError, match="there is no topic mistyped"):
-            await KafkaLog(broker.bootstrap_servers, "mistyped").open()
-        assert "mistyped" not in await admin.list_topics()
-
     @pytest.mark.parametrize(
         ("changed", "partitions", "problem"),
         [
@@ -554,118 +538,3 @@ class TestSettings:
         await asyncio.sleep(0.2)
         with pytest.raises(LogSettingsError, match=r"retention\.ms"):
             await KafkaLog(topics.broker.bootstrap_servers, f"{topics.events}.default").open()
-
-
-class CreateAclsResponse_v1(Response):  # type: ignore[misc]  # noqa: N801 - aiokafka's way to name them
-    API_KEY, API_VERSION = 30, 1
-    SCHEMA = Schema(
-        ("throttle_time_ms", Int32), ("results", Array(("error_code", Int16), ("error_message", String("utf-8"))))
-    )
-
-
-class CreateAclsRequest_v1(RequestStruct):  # type: ignore[misc]  # noqa: N801
-    API_KEY, API_VERSION = 30, 1
-    RESPONSE_TYPE = CreateAclsResponse_v1
-    SCHEMA = Schema(
-        (
-            "creations",
-            Array(
-                ("resource_type", Int8),
-                ("resource_name", String("utf-8")),
-                ("resource_pattern_type", Int8),
-                ("principal", String("utf-8")),
-                ("host", String("utf-8")),
-                ("operation", Int8),
-                ("permission_type", Int8),
-            ),
-        )
-    )
-
-
-class CreateAclsRequest(Request[CreateAclsRequest_v1]):  # type: ignore[misc]
-    API_KEY = 30
-
-    def __init__(self, creations: list[tuple[Any, ...]]) -> None:
-        self._creations = creations
-
-    def build(self, request_struct_class: type[CreateAclsRequest_v1]) -> CreateAclsRequest_v1:
-        return request_struct_class(self._creations)
-
-
-READ, WRITE, DESCRIBE, DESCRIBE_CONFIGS = 3, 4, 8, 10
-
-
-class TestRights:
-    """A principal that may do only what it needs."""
-
-    @pytest.fixture
-    async def open_as_user(self, topics: Topics, admin: AIOKafkaAdminClient) -> AsyncIterator[KafkaOpener]:
-        opened = []
-
-        async def open_one(*operations: int, password: str = PASSWORD) -> KafkaLog:
-            acls = [(2, topics.events, 3, f"User:{USER}", "*", operation, 3) for operation in operations]
-            response = await admin._client.send(admin._client.get_random_node(), CreateAclsRequest(acls))
-            assert [code for code, _ in response.results] == [0] * len(acls)
-            await asyncio.sleep(0.2)
-            security = {
-                "security_protocol": "SASL_PLAINTEXT",
-                "sasl_mechanism": "PLAIN",
-                "sasl_plain_username": USER,
-                "sasl_plain_password": password,
-            }
-            log = KafkaLog(
-                topics.broker.sasl_bootstrap_servers, topics.events, security=security, timeout_seconds=SHORT_SECONDS
-            )
-            opened.append(log)
-            await log.open()
-            return log
-
-        yield open_one
-        for log in opened:
-            await log.close()
-
-    async def test_a_follower_that_may_not_see_the_settings_says_so_and_reads(
-        self, open_kafka: KafkaOpener, open_as_user: KafkaOpener
-    ) -> None:
-        await (await open_kafka()).append([b"a"])
-        log = await open_as_user(READ, DESCRIBE)
-        assert len(log.unchecked) == 1
-        assert "may not describe" in log.unchecked[0]
-        assert await read_all(log) == [b"a"]
-        with pytest.raises(LogSettingsError, match="check its rights, and"):
-            await log.append([b"b"])
-        assert await read_all(log) == [b"a"]
-
-    async def test_a_writer_that_may_do_what_it_needs(self, open_as_user: KafkaOpener) -> None:
-        log = await open_as_user(READ, WRITE, DESCRIBE, DESCRIBE_CONFIGS)
-        assert log.unchecked == ()
-        assert await log.append([b"a"]) == [0]
-        assert await read_all(log) == [b"a"]
-
-    async def test_what_may_not_be_seen_may_not_be_there(self, open_as_user: KafkaOpener) -> None:
-        with pytest.raises(LogSettingsError, match="may not see it"):
-            await open_as_user()
-
-    async def test_what_may_not_be_read_is_refused(self, open_kafka: KafkaOpener, open_as_user: KafkaOpener) -> None:
-        await (await open_kafka()).append([b"a"])
-        log = await open_as_user(DESCRIBE)
-        with pytest.raises(LogSettingsError, match="check its rights, and"):
-            await log.read(0)
-
-    async def test_a_password_is_never_shown(self, open_as_user: KafkaOpener, caplog: pytest.LogCaptureFixture) -> None:
-        secret = "not-the-password-5cd1"
-        with pytest.raises(LogUnavailableError) as raised:
-            await open_as_user(READ, DESCRIBE, password=secret)
-        shown = [str(raised.value), repr(raised.value), str(raised.value.__cause__), caplog.text]
-        assert "security options" in shown[0]
-        assert not [text for text in shown if secret in text or PASSWORD in text]
-
-    async def test_options_are_checked_before_they_are_used(self, broker: Broker) -> None:
-        with pytest.raises(LogSettingsError, match="unknown Kafka security options sasl_password") as raised:
-            KafkaLog(broker.bootstrap_servers, "events", security={"sasl_password": "secret-1"})
-        assert "secret-1" not in str(raised.value)
-        log = KafkaLog(broker.bootstrap_servers, "events", security={"security_protocol": "SASL_SSL"})
-        with pytest.raises(LogSettingsError, match="ssl_context"):
-            await log.open()
-        log = KafkaLog(broker.bootstrap_servers, "events", security={"sasl_plain_password": "secret-2"})
-        assert "secret-2" not in repr(log) + repr(vars(log)) + log.name

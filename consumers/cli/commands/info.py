@@ -53,7 +53,7 @@ async def _collect(context: Context) -> dict[str, Any]:
         sizes = {"events": await logs.events.size(), "publications": await logs.publications.size()}
     finally:
         await logs.close()
-    facts: dict[str, Any] = {"log": context.config.ledger.log, "sizes": sizes}
+    facts: dict[str, Any] = {"log": context.config.ledger.log, "sizes": sizes, "unchecked": list(logs.unchecked)}
     facts["consumers"] = {} if context.is_elsewhere else await _consumers(context, sizes)
     try:
         with progress("Replaying") as advance:
@@ -148,6 +148,8 @@ def _print(facts: dict[str, Any]) -> None:
     sizes = facts["sizes"]
     events, published = plural(sizes["events"], "event"), plural(sizes["publications"], "record")
     click.echo(f"sizes          {events}, {published} of publications")
+    for what in facts["unchecked"]:
+        click.echo(f"unchecked      {what}")
     if "last" in facts:
         last = facts["last"]
         click.echo(f"last           publication {last['publication']}, {plural(last['size'], 'event')}, {last['time']}")

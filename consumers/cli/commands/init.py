@@ -7,13 +7,12 @@ from typing import Literal
 
 import click
 
-from consumers.ceremonies.creating import Wish, create
+from consumers.ceremonies.creating import Wish, create, prepare
 from consumers.cli.logs import configure_logging
 from consumers.cli.options import Duration, json_option, read_layout, seconds
 from consumers.cli.shared import Usage, print_json, runs_async, say
 from consumers.service.publishing import publish_once
 from consumers.sign.schedule import Schedule
-from ledger.config import Config
 from projections.metadata.paths import metadata_path
 from projections.roles.authority import Settings
 from schemas.fields import is_origin
@@ -25,10 +24,9 @@ from schemas.fields import is_origin
 @click.option(
     "--log",
     "log_url",
-    default="sqlite:log",
-    show_default=True,
     metavar="URL",
-    help="Where the logs are: sqlite:FOLDER or kafka://HOST:PORT/PREFIX.",
+    help="Where the logs are: sqlite:FOLDER or kafka://HOST:PORT/PREFIX.  "
+    "[default: TUF_LEDGER_LEDGER_LOG, or sqlite:log]",
 )
 @click.option(
     "--bins",
@@ -61,7 +59,7 @@ async def init(
     *,
     folder: Path,
     origin: str | None,
-    log_url: str,
+    log_url: str | None,
     bins: int,
     delegation: Literal["succinct", "prefixes"],
     bin_expiry: timedelta,
@@ -75,7 +73,8 @@ async def init(
     """Make a new ledger in DIR, and its first publication.
 
     The offline roles are signed in a development ceremony with keys in DIR/keys: good for trying things out, worth
-    nothing in production. Nothing that exists is overwritten.
+    nothing in production. Nothing that exists is overwritten; topics that exist are used if they are empty. How brokers
+    are reached is said by environment variables, TUF_LEDGER_KAFKA_….
 
     \b
     Example:
@@ -93,8 +92,9 @@ async def init(
     name = origin or "localhost/" + (re.sub(r"[^A-Za-z0-9._-]", "-", folder.absolute().name).lstrip("._-") or "ledger")
     if not is_origin(name):
         raise Usage(f"{name!r} is no origin: letters, digits, and . _ : / - after the first character")
-    configure_logging(Config().logging, default_level="warning")
-    context = await create(Wish(folder, name, log_url, layout, settings, replication_factor))
+    context = prepare(folder, log_url)
+    configure_logging(context.config.logging, default_level="warning")
+    await create(context, Wish(name, layout, settings, replication_factor))
     _, follower = await publish_once(context, Schedule(interval_seconds=0))
     if as_json:
         print_json(

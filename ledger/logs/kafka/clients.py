@@ -1,28 +1,16 @@
-"""aiokafka's clients as the Kafka log uses them: how they are set up, what their errors mean, how they are given up."""
+"""aiokafka's clients as the Kafka log uses them: how they are set up, started, and given up."""
 
 import asyncio
-from collections.abc import Awaitable, Coroutine, Mapping
+from collections.abc import Awaitable, Coroutine
 from dataclasses import dataclass, field
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient
-from aiokafka.errors import (
-    AuthenticationFailedError,
-    AuthenticationMethodNotSupported,
-    ClusterAuthorizationFailedError,
-    KafkaError,
-    MessageSizeTooLargeError,
-    RecordListTooLargeError,
-    SaslAuthenticationFailed,
-    TopicAuthorizationFailedError,
-    UnsupportedSaslMechanismError,
-)
+from aiokafka.errors import KafkaConnectionError
 
 from ledger.logs import LogSettingsError
-
-Security = Mapping[str, Any]
-"""Options of aiokafka's clients that say who we are and how we talk: `SECURITY_OPTIONS`."""
+from ledger.logs.kafka.refusals import Security, explain_outage
 
 SECURITY_OPTIONS = frozenset(
     {
@@ -45,18 +33,6 @@ LONG_POLL_MILLISECONDS = 250
 STOP_SECONDS = 2.0
 CANCEL_SECONDS = 0.1
 
-SETTINGS_ERRORS = (
-    AuthenticationFailedError,
-    AuthenticationMethodNotSupported,
-    ClusterAuthorizationFailedError,
-    MessageSizeTooLargeError,
-    RecordListTooLargeError,
-    SaslAuthenticationFailed,
-    TopicAuthorizationFailedError,
-    UnsupportedSaslMechanismError,
-)
-"""Errors that will be the same next time: somebody has to change something."""
-
 _stopping: set[asyncio.Task[None]] = set()
 
 
@@ -73,6 +49,10 @@ class Access:
         if unknown:
             known = ", ".join(sorted(SECURITY_OPTIONS))
             raise LogSettingsError(f"unknown Kafka security options {', '.join(unknown)}. There are {known}")
+
+    def name(self, topic: str) -> str:
+        """What to call a topic in messages."""
+        return f"topic {topic} at {self.bootstrap_servers}"
 
     def consumer(self, **options: Any) -> AIOKafkaConsumer:
         """A consumer without a group that commits nothing and never jumps to another offset on its own."""
@@ -102,8 +82,16 @@ class Access:
         return self._client(AIOKafkaAdminClient)
 
     async def start(self, client: Any) -> None:
-        """Start one of these clients, or leave nothing of it behind."""
-        await _start(client, self.request_seconds + STOP_SECONDS)
+        """Start one of these clients, or leave nothing of it behind.
+
+        Raises:
+            LogSettingsError: the brokers do not let us in.
+        """
+        try:
+            await _start(client, self.request_seconds + STOP_SECONDS)
+        except KafkaConnectionError as error:
+            reasons = await explain_outage(self.bootstrap_servers, self.security, self.request_seconds)
+            raise KafkaConnectionError(reasons or str(error)) from error
 
     def _client(self, kind: Any, **options: Any) -> Any:
         try:
@@ -115,25 +103,6 @@ class Access:
             )
         except (ValueError, AssertionError) as error:
             raise LogSettingsError(f"Kafka at {self.bootstrap_servers} cannot be used: {error}") from error
-
-
-def refuse(error: Exception, name: str) -> None:
-    """Raise a settings error where trying again makes no sense.
-
-    Raises:
-        LogSettingsError: it makes none.
-    """
-    if isinstance(error, MessageSizeTooLargeError | RecordListTooLargeError):
-        raise LogSettingsError(f"{name} refuses a record for its size: raise max.message.bytes of the topic") from error
-    if isinstance(error, SETTINGS_ERRORS):
-        raise LogSettingsError(
-            f"{name} refuses this principal ({describe(error)}): check its rights, and the security options"
-        ) from error
-
-
-def describe(error: BaseException) -> str:
-    """An error of aiokafka in few words."""
-    return str(error) if isinstance(error, KafkaError) else f"{type(error).__name__}: {error}".removesuffix(": ")
 
 
 async def _start(client: Any, within_seconds: float) -> None:

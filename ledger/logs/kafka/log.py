@@ -3,7 +3,7 @@
 Kafka numbers records too, but not densely; its offsets stay inside these modules, and the port's opaque token is one.
 What the cluster must be for this to be a ledger of record: `ledger.logs.kafka.topics`.
 
-    LogSettingsError      the topic is missing or has drifted, or the cluster refuses this principal or a record's size
+    LogSettingsError      the topic is missing or has drifted, or the cluster refuses us (`ledger.logs.kafka.refusals`)
     LogConflictError      the topic lost records, has shrunk, or was replaced
     LogUnavailableError   everything else, after `timeout_seconds` without progress; the next call tries again
 """
@@ -17,8 +17,9 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 
 from ledger.logs import LogConflictError, LogError, LogSettingsError, LogUnavailableError
-from ledger.logs.kafka.clients import BATCH_BYTES, Access, Security, describe, refuse, stop
+from ledger.logs.kafka.clients import BATCH_BYTES, Access, stop
 from ledger.logs.kafka.reader import KafkaReader
+from ledger.logs.kafka.refusals import Security, describe, refuse
 from ledger.logs.kafka.topics import EVENTS_MAX_BYTES, check_topic
 
 TIMEOUT_SECONDS = 30
@@ -33,9 +34,9 @@ Answer = TypeVar("Answer")
 class KafkaLog:
     """A log in a Kafka topic. Contract: `ledger.logs.Log`.
 
-    `security` are the options of aiokafka's clients in `kafka_clients.SECURITY_OPTIONS`; `max_record_bytes` is what the
-    topic's max.message.bytes must allow. After `open`, `unchecked` lists in words what this principal was not allowed
-    to check, for whoever runs it to know.
+    `security` are the options of aiokafka's clients in `clients.SECURITY_OPTIONS`; `max_record_bytes` is what the
+    topic's max.message.bytes must allow. `warn` is told in words, each time it is opened, what this principal was not
+    allowed to check.
     """
 
     def __init__(
@@ -46,6 +47,7 @@ class KafkaLog:
         security: Security | None = None,
         max_record_bytes: int = EVENTS_MAX_BYTES,
         timeout_seconds: float = TIMEOUT_SECONDS,
+        warn: Callable[[str], None] = lambda _: None,
     ) -> None:
         self.unchecked: tuple[str, ...] = ()
         # A request may fail and be sent again twice before we give up.
@@ -53,6 +55,7 @@ class KafkaLog:
         self._topic = topic
         self._max_record_bytes = max_record_bytes
         self._timeout_seconds = timeout_seconds
+        self._warn = warn
         self._patience: asyncio.Timeout | None = None
         self._reader = KafkaReader(self._access, topic, self.name, self._renew_patience)
         self._producer: AIOKafkaProducer | None = None
@@ -64,7 +67,7 @@ class KafkaLog:
     @property
     def name(self) -> str:
         """The topic and where it is."""
-        return f"topic {self._topic} at {self._access.bootstrap_servers}"
+        return self._access.name(self._topic)
 
     async def open(self) -> None:
         """Connect, and refuse a topic that is not set up as a ledger of record."""
@@ -74,6 +77,8 @@ class KafkaLog:
         except BaseException:
             await self.close()
             raise
+        for each in self.unchecked:
+            self._warn(each)
 
     async def close(self) -> None:
         """Disconnect."""
@@ -186,8 +191,10 @@ class KafkaLog:
             if batch.record_count() != len(values):
                 raise RuntimeError(f"{len(values)} records do not fit into a batch")
             metadata = await (await self._producer.send_batch(batch, self._topic, partition=0))
-        except BaseException:
+        except BaseException as error:
             await self._give_up_producer()
+            if isinstance(error, KafkaError):
+                refuse(error, self.name, self._access.security, "Write")
             raise
         offset: int = metadata.offset
         return offset
@@ -212,7 +219,7 @@ class KafkaLog:
                     try:
                         return await attempt()
                     except (KafkaError, OSError) as error:
-                        refuse(error, self.name)
+                        refuse(error, self.name, self._access.security, "Read")
                         problem = error
                     await self._reader.disconnect()
                     await asyncio.sleep(pause)
@@ -222,7 +229,7 @@ class KafkaLog:
             because = f" ({describe(problem)})" if problem else ""
             raise LogUnavailableError(
                 f"{self.name} did not answer for {self._timeout_seconds:g} s{because}. See that its brokers run and "
-                "can be reached, and check the security options"
+                "can be reached at that address, and check the section [kafka]"
             ) from (problem or error)
         except LogError:
             # The position may lie behind a record that was refused: the next call begins where the window ends.

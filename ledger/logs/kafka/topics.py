@@ -6,19 +6,28 @@ delete or alter topics, nor to delete records, and topics should not come into b
 """
 
 import asyncio
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
+from typing import Any
 
+from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import (
     ClusterAuthorizationFailedError,
+    InvalidReplicationFactorError,
+    InvalidTopicError,
     KafkaError,
+    NoError,
+    TopicAlreadyExistsError,
     TopicAuthorizationFailedError,
+    UnknownTopicOrPartitionError,
     for_code,
 )
+from aiokafka.protocol.metadata import MetadataRequest
 
 from ledger.logs import LogSettingsError, LogUnavailableError
-from ledger.logs.kafka.clients import Access, Security, describe, stop
+from ledger.logs.kafka.clients import Access, stop
+from ledger.logs.kafka.refusals import SEE_RIGHTS, Security, describe, principal, refuse
 
 EVENTS_MAX_BYTES = 2**20
 PUBLICATIONS_MAX_BYTES = 16 * 2**20
@@ -36,13 +45,13 @@ async def create_topics(
     *,
     timeout_seconds: float = 30,
 ) -> None:
-    """Create the two topics of a ledger, neither of which may exist.
+    """Create the two topics of a ledger. One that exists stays, if it is empty and set up as it would be created.
 
     Raises:
-        LogSettingsError: one exists, or the cluster refuses to make them.
+        LogSettingsError: one that exists is not empty or set up otherwise, or the cluster refuses to make them.
         LogUnavailableError: the cluster cannot be reached.
     """
-    access = Access(bootstrap_servers, security or {}, timeout_seconds)
+    access = Access(bootstrap_servers, security or {}, timeout_seconds / 3)
     wanted = {events_topic: EVENTS_MAX_BYTES, publications_topic: PUBLICATIONS_MAX_BYTES}
     if len(wanted) != 2:
         raise LogSettingsError(f"events and publications need a topic each, not both {events_topic}")
@@ -50,15 +59,18 @@ async def create_topics(
     try:
         async with asyncio.timeout(timeout_seconds):
             await access.start(admin)
-            existing = sorted(wanted.keys() & {topic["topic"] for topic in await admin.describe_topics()})
-            if existing:
-                raise LogSettingsError(f"{' and '.join(existing)} at {bootstrap_servers} exists already")
-            await _create(admin, wanted, replication_factor)
+            existing = wanted.keys() & {topic["topic"] for topic in await admin.describe_topics()}
+            for topic in sorted(existing):
+                await _check(admin, access, topic, wanted[topic], replication_factor)
+            await _refuse_used(access, existing)
+            missing = {topic: size for topic, size in wanted.items() if topic not in existing}
+            await _create(admin, access, missing, replication_factor)
             await _until_ready(admin, wanted.keys())
     except (KafkaError, OSError) as error:
+        refuse(error, f"{events_topic} and {publications_topic} at {bootstrap_servers}", access.security, "Describe")
         raise LogUnavailableError(
-            f"Kafka at {bootstrap_servers} did not create topics: {describe(error)}. See that its brokers run, and "
-            "check the security options"
+            f"Kafka at {bootstrap_servers} did not create topics: {describe(error)}. See that its brokers run and "
+            "can be reached at that address, and check the section [kafka]"
         ) from error
     finally:
         await stop(admin)
@@ -72,28 +84,12 @@ async def check_topic(access: Access, topic: str, max_record_bytes: int) -> tupl
     Raises:
         LogSettingsError: it is not.
     """
-    name = f"topic {topic} at {access.bootstrap_servers}"
     admin = access.admin()
     try:
         await access.start(admin)
-        # All topics, because to ask for one by name may create it, where brokers are so configured.
-        found = [each for each in await admin.describe_topics() if each["topic"] == topic]
-        if not found:
-            raise LogSettingsError(
-                f"there is no {name}, or this principal may not see it. `tuf-ledger init` creates the topics"
-            )
-        partitions = found[0]["partitions"]
-        if len(partitions) != 1:
-            raise LogSettingsError(f"{name} has {len(partitions)} partitions: a total order needs exactly one")
-        settings = await _describe(admin, topic)
+        return await _check(admin, access, topic, max_record_bytes)
     finally:
         await stop(admin)
-    if settings is None:
-        return (f"the settings of {name}: this principal may not describe them",)
-    problems = drift(settings, len(partitions[0]["replicas"]), max_record_bytes)
-    if problems:
-        raise LogSettingsError(f"{name} is not set up as a ledger of record: {'; '.join(problems)}")
-    return tuple(f"{setting} of {name}: the broker does not tell" for setting in _CHECKED if setting not in settings)
 
 
 def topic_settings(max_bytes: int, replication_factor: int) -> dict[str, str]:
@@ -131,17 +127,115 @@ def drift(settings: Mapping[str, str], replicas: int, max_record_bytes: int) -> 
 _CHECKED = topic_settings(0, 0).keys()
 
 
-async def _create(admin: AIOKafkaAdminClient, wanted: Mapping[str, int], replication_factor: int) -> None:
+async def _check(
+    admin: AIOKafkaAdminClient, access: Access, topic: str, max_record_bytes: int, replication_factor: int = 0
+) -> tuple[str, ...]:
+    name = access.name(topic)
+    partitions = await _partitions(admin, access, topic)
+    if len(partitions) != 1:
+        raise LogSettingsError(
+            f"{name} has {len(partitions)} partitions: a total order needs exactly one. A topic never loses "
+            "partitions: take another prefix, or delete this one while it is empty"
+        )
+    replicas = len(partitions[0]["replicas"])
+    if replicas < replication_factor:
+        raise LogSettingsError(
+            f"{name} has {replicas} of the {replication_factor} copies asked for: delete it while it is empty, or ask "
+            f"for `--replication-factor {replicas}`"
+        )
+    settings = await _describe(admin, topic)
+    if settings is None:
+        return (f"the settings of {name}: {principal(access.security)} lacks the right DescribeConfigs on it",)
+    problems = drift(settings, replicas, max_record_bytes)
+    if problems:
+        raise LogSettingsError(
+            f"{name} is not set up as a ledger of record: {'; '.join(problems)}. Somebody with the right AlterConfigs "
+            'sets it (kafka-configs.sh --alter); docs/operators.md, "Kafka", has all settings'
+        )
+    return tuple(f"{setting} of {name}: the broker does not tell" for setting in _CHECKED if setting not in settings)
+
+
+async def _partitions(admin: AIOKafkaAdminClient, access: Access, topic: str) -> list[dict[str, Any]]:
+    """The partitions of a topic.
+
+    Raises:
+        LogSettingsError: there is none of that name, or we may not know.
+    """
+    # By name, since only then a broker says whether it is a right that is missing; and never to create it by that.
+    asked = MetadataRequest([topic], allow_auto_topic_creation=False)
+    (found,) = (await admin._send_request(asked)).to_object()["topics"]  # noqa: SLF001
+    error, name = for_code(found["error_code"]), access.name(topic)
+    if error is UnknownTopicOrPartitionError:
+        raise LogSettingsError(
+            f"there is no {name}. `tuf-ledger init` creates the topics of a new ledger; is the prefix in [ledger] log "
+            "(or --log) the right one?"
+        )
+    if error is TopicAuthorizationFailedError:
+        raise LogSettingsError(
+            f"there is no {name}, or {principal(access.security)} may not see it: the cluster does not say which. "
+            f"`tuf-ledger init` creates the topics; grant Read on both, and Write where it appends. {SEE_RIGHTS}"
+        )
+    if error is InvalidTopicError:
+        raise LogSettingsError(f"{topic!r} is no name of a topic: letters, digits, '.', '_' and '-', at most 249")
+    if error is not NoError:
+        raise error(topic)
+    partitions: list[dict[str, Any]] = found["partitions"]
+    return partitions
+
+
+async def _refuse_used(access: Access, topics: Collection[str]) -> None:
+    """Refuse topics in which something was appended, even if it was deleted since.
+
+    Raises:
+        LogSettingsError: so it was.
+    """
+    partitions = [TopicPartition(topic, 0) for topic in sorted(topics)]
+    consumer = access.consumer()
+    try:
+        await access.start(consumer)
+        ends = await consumer.end_offsets(partitions) if partitions else {}
+    finally:
+        await stop(consumer)
+    for partition, end in ends.items():
+        if end > 0:
+            raise LogSettingsError(
+                f"{access.name(partition.topic)} is not empty, and a new ledger begins with empty topics: take another "
+                'prefix. To follow the ledger that is there, see docs/operators.md, "A signer, publisher or verifier '
+                'on a second machine"'
+            )
+
+
+async def _create(
+    admin: AIOKafkaAdminClient, access: Access, wanted: Mapping[str, int], replication_factor: int
+) -> None:
     topics = [
         NewTopic(topic, 1, replication_factor, topic_configs=topic_settings(max_bytes, replication_factor))
         for topic, max_bytes in wanted.items()
     ]
     # Tried first, so that one is not left without the other.
-    for validate_only in (True, False):
+    for validate_only in (True, False) if topics else ():
         response = await admin.create_topics(topics, validate_only=validate_only)
-        for topic, code, message, *_ in response.topic_errors:
+        for topic, code, message, *_ in sorted(response.topic_errors):  # brokers answer in any order
             if code:
-                raise LogSettingsError(f"topic {topic} cannot be created: {message or for_code(code).__name__}")
+                raise LogSettingsError(_why_not(access, topic, for_code(code), message, replication_factor))
+
+
+def _why_not(access: Access, topic: str, error: type[KafkaError], message: str | None, replication_factor: int) -> str:
+    """Why a topic was not created."""
+    name, who = access.name(topic), principal(access.security)
+    if error is InvalidReplicationFactorError:
+        return (
+            f"{name} cannot have {replication_factor} copies ({(message or '').rstrip('.')}). For one broker, to try "
+            "things out: `--replication-factor 1`"
+        )
+    if error in {TopicAuthorizationFailedError, ClusterAuthorizationFailedError}:
+        return (
+            f"{who} may not create {name}: grant Create on it, or let somebody create both topics as "
+            'docs/operators.md, "Kafka", has them. Empty topics are accepted'
+        )
+    if error is TopicAlreadyExistsError:
+        return f"{name} exists, and {who} may not see it: grant Read and Write on it. {SEE_RIGHTS}"
+    return f"{name} cannot be created: {message or error.__name__}"
 
 
 async def _until_ready(admin: AIOKafkaAdminClient, topics: Iterable[str]) -> None:

@@ -1,0 +1,205 @@
+"""What a cluster refuses, in words that say what to do: trying again changes none of it.
+
+Two kinds come to us in two ways. What a principal may not do, and what is wrong with a record, is an error of a request
+(`refuse`). What comes before any request (TLS, user and password) aiokafka's clients only log: they try the next server
+and end with "unable to bootstrap", as where no broker runs. So who cannot connect asks each server once, by a single
+connection, which gives the cause (`explain_outage`).
+"""
+
+import asyncio
+import ssl
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from aiokafka.conn import AIOKafkaConnection, collect_hosts, create_conn
+from aiokafka.errors import (
+    ClusterAuthorizationFailedError,
+    IllegalSaslStateError,
+    InvalidTimestampError,
+    KafkaConnectionError,
+    KafkaError,
+    MessageSizeTooLargeError,
+    RecordListTooLargeError,
+    SaslAuthenticationFailed,
+    TopicAuthorizationFailedError,
+    UnsupportedSaslMechanismError,
+)
+from aiokafka.protocol.admin import SaslHandShakeRequest
+from aiokafka.protocol.metadata import MetadataRequest
+
+from ledger.logs import LogSettingsError
+
+Security = Mapping[str, Any]
+"""Options of aiokafka's clients that say who we are and how we talk: `clients.SECURITY_OPTIONS`."""
+
+SEE_RIGHTS = 'docs/operators.md, "Rights on Kafka", says what each command and consumer needs'
+
+_UNAUTHORIZED = (ClusterAuthorizationFailedError, TopicAuthorizationFailedError)
+_NO_CERTIFICATE = ("BAD_CERTIFICATE", "CERTIFICATE_REQUIRED", "HANDSHAKE_FAILURE")
+"""Alerts of a broker that was shown no certificate: Java's, OpenSSL's, and older ones'."""
+
+_ANOTHER_HOSTS = (62, 64)
+"""OpenSSL's X509_V_ERR_HOSTNAME_MISMATCH and X509_V_ERR_IP_ADDRESS_MISMATCH."""
+
+_TLS_ALERT = b"\x15\x03"
+"""How a TLS alert begins, where a client that speaks no TLS expects the length of an answer."""
+
+
+def principal(security: Security) -> str:
+    """Who we are to the brokers, as far as we know, without secrets."""
+    protocol = security.get("security_protocol", "PLAINTEXT")
+    if protocol.startswith("SASL"):
+        return f"User:{security.get('sasl_plain_username') or ''}"
+    return "the subject of ssl_certfile" if protocol == "SSL" else "User:ANONYMOUS"
+
+
+def refuse(error: Exception, name: str, security: Security, right: str) -> None:
+    """Raise a settings error where the cluster refuses, and will again.
+
+    Args:
+        error: what aiokafka says.
+        name: the topic and where it is.
+        security: as whom it was asked.
+        right: what an operation needs that is refused to this principal: the cluster says neither topic nor right.
+
+    Raises:
+        LogSettingsError: it does.
+    """
+    if isinstance(error, MessageSizeTooLargeError | RecordListTooLargeError):
+        raise LogSettingsError(f"{name} refuses a record for its size: raise max.message.bytes of the topic") from error
+    if isinstance(error, InvalidTimestampError):
+        raise LogSettingsError(
+            f"{name} refuses a record for its time: the clock here is far from the broker's. Set both right, or let "
+            "the broker put its own time on records (message.timestamp.type=LogAppendTime of the topic)"
+        ) from error
+    if isinstance(error, _UNAUTHORIZED):
+        raise LogSettingsError(
+            f"{principal(security)} lacks the right {right} on {name}: grant it. {SEE_RIGHTS}"
+        ) from error
+
+
+def describe(error: BaseException) -> str:
+    """An error of aiokafka in few words."""
+    return str(error) if isinstance(error, KafkaError) else f"{type(error).__name__}: {error}".removesuffix(": ")
+
+
+async def explain_outage(servers: str, security: Security, within_seconds: float) -> str:
+    """Ask each server why no client can start, and return in words why it is away.
+
+    Raises:
+        LogSettingsError: one answers, and refuses us.
+    """
+    reasons = []
+    for host, port, _ in collect_hosts(servers, randomize=False):
+        server = _Server(host, port, security, round(within_seconds * 1000))
+        try:
+            await server.ask(MetadataRequest([]))
+        except (KafkaError, OSError) as error:
+            cause = error.__cause__ if isinstance(error, KafkaConnectionError) and error.__cause__ else error
+            await _refuse_us(cause, server)
+            reasons.append(f"{server.name}: {describe(cause)}")
+    return "; ".join(reasons)
+
+
+@dataclass(frozen=True)
+class _Server:
+    """One broker, as its clients begin to talk to it."""
+
+    host: str
+    port: int
+    security: Security = field(repr=False)
+    request_timeout_milliseconds: int
+
+    @property
+    def name(self) -> str:
+        return f"{self.host}:{self.port}"
+
+    @property
+    def protocol(self) -> str:
+        protocol: str = self.security.get("security_protocol", "PLAINTEXT")
+        return protocol
+
+    async def ask(self, request: Any, **changed: Any) -> Any:
+        """Connect, say who we are, and ask one thing."""
+        connection: AIOKafkaConnection = await create_conn(
+            self.host,
+            self.port,
+            request_timeout_ms=self.request_timeout_milliseconds,
+            **{**self.security, **changed},
+        )
+        try:
+            return await connection.send(request)
+        finally:
+            connection.close()
+
+    async def mechanisms(self) -> list[str]:
+        """The SASL mechanisms of this port; none where it has none, or does not tell."""
+        unnamed = "SSL" if self.protocol.endswith("SSL") else "PLAINTEXT"
+        try:
+            answer = await self.ask(SaslHandShakeRequest("none"), security_protocol=unnamed)
+        except (KafkaError, OSError):
+            return []
+        return sorted(answer.enabled_mechanisms)
+
+
+async def _refuse_us(cause: BaseException, server: _Server) -> None:
+    """Raise a settings error where it is no outage.
+
+    Raises:
+        LogSettingsError: so it is.
+    """
+    name = f"Kafka at {server.name}"
+    user = server.security.get("sasl_plain_username") or ""
+    problem = None
+    match cause:
+        case SaslAuthenticationFailed():
+            problem = (
+                f"{name} refuses the user {user!r} or the password: check [kafka] sasl_username and sasl_password "
+                "(TUF_LEDGER_KAFKA_SASL_PASSWORD)"
+            )
+        case UnsupportedSaslMechanismError():
+            offered = ", ".join(await server.mechanisms()) or "others"
+            mechanism = server.security.get("sasl_mechanism")
+            problem = f"{name} has no SASL mechanism {mechanism}: set [kafka] sasl_mechanism to what it has ({offered})"
+        case IllegalSaslStateError():
+            problem = f"{name} wants no user and password: set [kafka] security_protocol to what this port is for"
+        case ssl.SSLError():
+            problem = _tls_problem(cause, name)
+        case asyncio.IncompleteReadError() if (cause.expected or 0).to_bytes(8, "big")[4:6] == _TLS_ALERT:
+            problem = f"{name} wants TLS: set [kafka] security_protocol to SSL or SASL_SSL"
+        case asyncio.IncompleteReadError() if "SASL" not in server.protocol and await server.mechanisms():
+            wanted = "SASL_SSL" if server.protocol == "SSL" else "SASL_PLAINTEXT"
+            problem = (
+                f"{name} wants a user and a password: set [kafka] security_protocol to {wanted}, and sasl_username and "
+                "sasl_password"
+            )
+    if problem:
+        raise LogSettingsError(problem) from cause
+
+
+def _tls_problem(error: ssl.SSLError, name: str) -> str | None:
+    """What is wrong with a certificate; None where a handshake ended for another reason, which may pass."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        if error.verify_code in _ANOTHER_HOSTS:
+            return (
+                f"the certificate of {name} is not for this host ({error.verify_message}): in [ledger] log, name the "
+                "host as its certificate does"
+            )
+        return (
+            f"the certificate of {name} is not trusted ({error.verify_message}): set [kafka] ssl_cafile to the "
+            "certificate of the authority that signed it"
+        )
+    reason = error.reason or ""
+    if any(alert in reason for alert in _NO_CERTIFICATE):
+        return (
+            f"{name} wants a certificate of this client: set [kafka] ssl_certfile and ssl_keyfile to one that an "
+            "authority signed which the brokers trust"
+        )
+    if "ALERT" in reason and "INTERNAL_ERROR" not in reason:
+        return (
+            f"{name} does not accept the certificate in [kafka] ssl_certfile, or how we speak TLS "
+            f"({reason.replace('_', ' ').lower()}): its authority must be one that the brokers trust, and it must not "
+            "have expired"
+        )
+    return None

@@ -100,7 +100,12 @@ class DescribeAclsRequest(Request[DescribeAclsRequest_v1]):  # type: ignore[misc
 
 async def grant(broker: Broker, principal: str, topic: str, *operations: str) -> None:
     """Allow these operations on a topic, and wait until the broker knows."""
-    admin = AIOKafkaAdminClient(bootstrap_servers=broker.bootstrap_servers)
+    await grant_at(broker.bootstrap_servers, principal, topic, *operations)
+
+
+async def grant_at(servers: str, principal: str, topic: str, *operations: str) -> None:
+    """The same at an address where anybody may grant rights."""
+    admin = AIOKafkaAdminClient(bootstrap_servers=servers)
     await admin.start()
     try:
         wanted = {OPERATIONS[each] for each in operations}

@@ -45,6 +45,8 @@ class MemoryLog:
         read_records: how many records a read gives at most: with few, borders lie everywhere.
     """
 
+    unchecked: tuple[str, ...] = ()
+
     def __init__(self, records: MemoryRecords, *, read_records: int = 8192) -> None:
         self.records = records
         self.read_records = read_records

@@ -177,7 +177,7 @@ def test_what_is_not_checked_is_said(up: Broker, prefix: str, index: Index, tmp_
     warning = "not checked: grant what is missing, or have somebody else check it"
     said = execute("info", "--ledger", folder)
     assert f"unchecked      {what}\n" in said.stdout
-    assert [json.loads(line)["event"] for line in said.stderr.splitlines()] == [warning]
+    assert [json.loads(line)["message"] for line in said.stderr.splitlines()] == [warning]
     answered = execute("info", "--ledger", folder, "--json")
     assert json.loads(answered.stdout)["unchecked"] == [what]
     assert index.info()["unchecked"] == []
@@ -275,7 +275,9 @@ def sign(machine: Machine) -> None:
 
 
 def follow(machine: Machine) -> None:
-    served, expected = (folder / "metadata/timestamp.json" for folder in (machine.folder / "public", machine.first.public))
+    served, expected = (
+        folder / "metadata/timestamp.json" for folder in (machine.folder / "public", machine.first.public)
+    )
     machine.serve("publisher", lambda: served.exists() and served.read_bytes() == expected.read_bytes())
     machine.serve("verifier")
     for command in (("info",), ("status", "one"), ("rejected",), ("verify", "--served", machine.first.public)):

@@ -3,7 +3,7 @@
 import asyncio
 import os
 import uuid
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from typing import NamedTuple
 
 import pytest
@@ -37,6 +37,17 @@ async def broker(session_broker: Broker) -> Broker:
     """A broker that runs, whatever the test before did to it."""
     await asyncio.to_thread(session_broker.start)
     return session_broker
+
+
+@pytest.fixture
+async def hung_up() -> AsyncIterator[None]:
+    """Waits until all connections have come to their end: aiokafka does not, where a broker refuses it."""
+    yield
+    selector = asyncio.get_running_loop()._selector  # type: ignore[attr-defined]
+    for _ in range(3000):
+        if len(selector.get_map()) <= 1:  # the loop's own
+            break
+        await asyncio.sleep(0.02)
 
 
 @pytest.fixture

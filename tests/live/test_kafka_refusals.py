@@ -20,7 +20,7 @@ from tests.contract.test_log_contract import read_all
 from tests.live.conftest import Topics
 from tests.live.rights import grant
 
-pytestmark = pytest.mark.kafka
+pytestmark = [pytest.mark.kafka, pytest.mark.usefixtures("hung_up")]
 
 SEE_RIGHTS = 'docs/operators.md, "Rights on Kafka", says what each command and consumer needs'
 PATIENCE_SECONDS = 60

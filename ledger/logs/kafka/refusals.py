@@ -50,7 +50,8 @@ def principal(security: Security) -> str:
     """Who we are to the brokers, as far as we know, without secrets."""
     protocol = security.get("security_protocol", "PLAINTEXT")
     if protocol.startswith("SASL"):
-        return f"User:{security.get('sasl_plain_username') or ''}"
+        user = security.get("sasl_plain_username")
+        return f"User:{user}" if user else "this principal"
     return "the subject of ssl_certfile" if protocol == "SSL" else "User:ANONYMOUS"
 
 

@@ -196,7 +196,7 @@ async def _refuse_used(access: Access, topics: Collection[str]) -> None:
         ends = await consumer.end_offsets(partitions) if partitions else {}
     finally:
         await stop(consumer)
-    for partition, end in ends.items():
+    for partition, end in sorted(ends.items()):
         if end > 0:
             raise LogSettingsError(
                 f"{access.name(partition.topic)} is not empty, and a new ledger begins with empty topics: take another "

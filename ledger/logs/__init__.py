@@ -3,7 +3,7 @@
     LogError
     ├── LogUnavailableError   not now: the broker or the file cannot be reached; trying again makes sense
     ├── LogConflictError      what the log holds is not what its follower remembers; it must not go on
-    └── LogSettingsError      the log is not set up as a ledger of record needs it, or refuses us: a person must do something
+    └── LogSettingsError      the log is not set up as a ledger of record needs it, or refuses us
 
 A ledger is two logs, `events` and `publications`, because access control is per log.
 """

@@ -104,7 +104,11 @@ class Context:
         logs = self.logs()
         if isinstance(logs.events, SqliteLog) and isinstance(logs.publications, SqliteLog):
             await logs.events.create()
-            await logs.publications.create()
+            try:
+                await logs.publications.create()
+            except BaseException:
+                await logs.events.discard()
+                raise
             return logs
         from ledger.logs.kafka.topics import create_topics  # noqa: PLC0415
 

@@ -9,7 +9,8 @@ from msgspec.structs import replace
 from consumers.ceremonies.development import DevelopmentKeys, ledger_created, make_plan, roles_signed, sign_plan
 from consumers.context import Context
 from ledger.clock import SystemClock
-from ledger.config import ConfigError, load_config, write_config
+from ledger.config import FILENAME, ConfigError, load_config, write_config
+from ledger.disk.files import writing
 from projections.roles.authority import Settings
 from projections.roles.layout import Layout
 from schemas.codec import encode_event
@@ -48,7 +49,8 @@ async def create(context: Context, wish: Wish) -> None:
     """Keys, logs with their first two records, and the configuration, which is written last."""
     folder = context.folder
     existed = folder.exists()
-    folder.mkdir(parents=True, exist_ok=True)
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
     try:
         keys, now = DevelopmentKeys(folder / "keys"), SystemClock().now()
         keys.create()
@@ -61,7 +63,8 @@ async def create(context: Context, wish: Wish) -> None:
             await logs.events.append([encode_event(first), encode_event(ceremony)])
         finally:
             await logs.close()
-        write_config(folder, context.config.ledger.log)
+        with writing(folder / FILENAME):
+            write_config(folder, context.config.ledger.log)
     except BaseException:
         # Half a ledger is of no use, and what is in the folder is all ours.
         for path in folder.iterdir():

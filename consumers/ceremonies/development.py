@@ -15,6 +15,7 @@ import msgspec
 from securesystemslib.signer import CryptoSigner, SSlibKey
 
 from ledger.clock import to_instant
+from ledger.disk.files import writing
 from ledger.keys.keyring import SignerError, generate_key_file, load_key_files, sign
 from projections.roles.authority import Authority, Settings, Void
 from projections.roles.drafts import Plan, Signers, draft
@@ -52,8 +53,9 @@ class DevelopmentKeys:
 
     def create(self) -> None:
         """Make new keys for all roles."""
-        self.folder.mkdir(parents=True, mode=0o700)
-        (self.folder / "README").write_text(NOTICE, encoding="utf-8")
+        with writing(self.folder):
+            self.folder.mkdir(parents=True, mode=0o700)
+            (self.folder / "README").write_text(NOTICE, encoding="utf-8")
         for role, (count, _) in OFFLINE_KEYS.items():
             for _ in range(count):
                 generate_key_file(self.folder / role)

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, ParamSpec
 
 import click
 
-from schemas.errors import LedgerError, NegativeAnswerError
+from schemas.errors import LedgerError, NegativeAnswerError, TemporaryError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -121,11 +121,11 @@ def _end(error: Exception) -> None:
         give_up_output()  # whoever read it has enough
         sys.exit(0)
     if isinstance(error, OSError):  # the environment: a folder that is not ours, a full disk
-        from ledger.disk.files import may_pass  # noqa: PLC0415  # most never need it
+        from ledger.disk.files import advice, may_pass  # noqa: PLC0415  # most never need it
 
         give_up_output()
-        passes = may_pass(error)
-        fail("error:", "environment", explain(error), 75 if passes else PERSON_NEEDED)
+        code = TemporaryError.exit_code if may_pass(error) else PERSON_NEEDED
+        fail("error:", "environment", explain(error) + advice(error), code)
     if os.environ.get(DEBUG_VARIABLE):
         return
     text = f"unexpected {type(error).__name__}: {error}. This is a defect; {DEBUG_VARIABLE}=1 shows where"

@@ -4,7 +4,7 @@ import asyncio
 import shutil
 import tempfile
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -37,7 +37,11 @@ async def replayed(
     """
     work = Path(await asyncio.to_thread(tempfile.mkdtemp, prefix="tuf-ledger-replay-"))
     logs, store, workers = context.logs(), Store(work / "state.sqlite", durable=False), ThreadWorkers()
-    try:
+    async with AsyncExitStack() as closing:  # each is closed, even if another cannot be
+        closing.push_async_callback(asyncio.to_thread, shutil.rmtree, work, ignore_errors=True)
+        closing.callback(workers.close)
+        closing.push_async_callback(logs.close)
+        closing.push_async_callback(store.close)
         await logs.open()
         await store.open()
         follower = Follower(logs, store, workers, outlet or NoOutlet(), work / "spill", report=report)
@@ -46,8 +50,3 @@ async def replayed(
             yield Replayed(follower, store, workers)
         finally:
             await follower.abandon()
-    finally:
-        await store.close()
-        await logs.close()
-        workers.close()
-        await asyncio.to_thread(shutil.rmtree, work, ignore_errors=True)

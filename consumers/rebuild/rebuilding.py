@@ -25,7 +25,7 @@ from consumers.state.published import published_files
 from consumers.work.processes import WORTH_READING
 from consumers.work.spill import SpillError
 from consumers.work.workers import ThreadWorkers, Workers
-from ledger.disk.files import StorageError
+from ledger.disk.files import StorageError, writing
 from ledger.logs import Logs
 from ledger.state.store import Store
 from ledger.storage.directory import DirectoryStorage
@@ -123,7 +123,8 @@ async def rebuild(
             tree, result = rebuilt
             if result.publication == 0 or at.number not in {None, result.publication}:
                 raise NegativeAnswerError(_no_such(at, result.publication))
-            await asyncio.to_thread(tree.replace, target)
+            with writing(target):
+                await asyncio.to_thread(tree.replace, target)
         finally:
             await logs.close()
             workers.close()
@@ -138,8 +139,9 @@ def _working_beside(target: Path) -> Iterator[Path]:
     if target.is_mount():
         raise StorageError(f"{target} is where a file system is mounted; name a folder in it")
     folder = target.parent / f".{target.name}.rebuild"
-    folder.mkdir(parents=True, exist_ok=True)
-    lock = os.open(folder, os.O_RDONLY)
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = os.open(folder, os.O_RDONLY)
     try:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -184,7 +186,8 @@ async def _replay(logs: Logs, workers: Workers, folder: Path, order: _Order) -> 
 async def _step(logs: Logs, workers: ThreadWorkers, folder: Path, order: _Order) -> tuple[Path, Rebuilt]:
     """Follow the log, as every consumer does."""
     shutil.rmtree(folder, ignore_errors=True)
-    (folder / "tree").mkdir(parents=True)
+    with writing(folder):
+        (folder / "tree").mkdir(parents=True)
     store = Store(folder / "state.sqlite", durable=False)
     try:
         await store.open()

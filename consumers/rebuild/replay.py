@@ -37,6 +37,7 @@ from consumers.work.processes import Processes, Tasks
 from consumers.work.progress import FOLDING, READING, SEALING, WHOLE, Report
 from consumers.work.spill import Block, SpillError, append_block, read_blocks
 from consumers.work.workers import Workers
+from ledger.disk.files import writing
 from ledger.disk.tree import NewTree
 from ledger.logs import Log, Logs
 from projections import publications as chain
@@ -131,7 +132,8 @@ def _plan(folder: Path) -> _Plan:
                 return _Plan(folder, salt)
     shutil.rmtree(folder, ignore_errors=True)
     plan = _Plan(folder, token_bytes(16))
-    plan.tree.mkdir(parents=True)
+    with writing(plan.tree):
+        plan.tree.mkdir(parents=True)
     append_block(notes, Block(_FORMAT, msgspec.msgpack.encode((_boot(), plan.salt))))
     return plan
 
@@ -354,8 +356,9 @@ class _Rendering:
             shutil.rmtree(path, ignore_errors=True)
         for phase in ("fold", "seal"):
             self._phases.forget(phase)
-        (folder / "tree").mkdir()
-        chosen.write_bytes(wanted)
+        with writing(folder):
+            (folder / "tree").mkdir()
+            chosen.write_bytes(wanted)
 
     async def _fold(self, batch: Batch) -> list[FoldedPart]:
         known = await asyncio.to_thread(self._phases.known, "fold", FoldedPart)

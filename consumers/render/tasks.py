@@ -26,6 +26,7 @@ from consumers.state.open_state import open_state
 from consumers.state.records import Rows, rows_of
 from consumers.work.parts import Parts, write_parts
 from consumers.work.spill import Block, append_block, count_partitions
+from ledger.disk.files import writing
 from ledger.state.store import PageRow
 from ledger.storage.directory import DirectoryStorage
 from projections.index.fold import Folded, Seen, fold_events
@@ -278,7 +279,8 @@ class _Keeping:
         self._blocks.append(data)
         self._bytes += len(data)
         if self._bytes > self._sent_bytes:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
+            with writing(self._path):
+                self._path.parent.mkdir(parents=True, exist_ok=True)
             for block in self._blocks:
                 append_block(self._path, Block(0, block))
             self._blocks = []

@@ -1,7 +1,7 @@
 """Followers, opened with everything that they need."""
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from time import monotonic
 from typing import NamedTuple
 
@@ -52,7 +52,10 @@ async def open_follower(
         report: is told how far a long batch has come; without, it is logged now and then.
     """
     logs, store, workers = context.logs(), context.store(name), ThreadWorkers()
-    try:
+    async with AsyncExitStack() as closing:  # each is closed, even if another cannot be: we may be started again
+        closing.push_async_callback(logs.close)
+        closing.push_async_callback(store.close)
+        closing.callback(workers.close)  # processes read the state: only the last to close it moves all to its place
         await logs.open()
         await store.open()
         spill = context.state / f"{name}.spill"
@@ -67,10 +70,6 @@ async def open_follower(
         finally:
             await follower.abandon()
         await store.set_note(notes.RUNNING, None)
-    finally:
-        workers.close()  # processes read the state: only the last to close it, if it may write, moves all to its place
-        await store.close()
-        await logs.close()
 
 
 async def _may_go_on(

@@ -18,6 +18,7 @@ from consumers.service.opening import open_follower
 from consumers.service.publishing import make_signer
 from consumers.sign.schedule import Schedule
 from consumers.verify.verifier import Limits, Verifier
+from ledger.disk.files import may_pass
 from ledger.storage.directory import DirectoryStorage
 from projections.metadata.paths import TIMESTAMP
 from schemas.errors import LedgerError
@@ -138,12 +139,13 @@ async def _supervise(name: str, loop: Loop, stop: asyncio.Event) -> None:
         started = asyncio.get_running_loop().time()
         try:
             await loop(stop)
-        except LedgerError as error:
-            if not error.is_retried:
+        except (LedgerError, OSError) as error:  # the latter, too, where nobody said which file it was
+            if not (error.is_retried if isinstance(error, LedgerError) else may_pass(error)):
                 raise
             if asyncio.get_running_loop().time() - started > 60:
                 pause = FIRST_PAUSE_SECONDS
-            log.warning("temporary failure, retrying", error=error.name, why=str(error), seconds=pause)
+            name_of_error = error.name if isinstance(error, LedgerError) else "environment"
+            log.warning("temporary failure, retrying", error=name_of_error, why=str(error), seconds=pause)
         else:
             return
         try:

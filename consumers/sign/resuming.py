@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from ledger.disk.files import may_pass, storage_error, sync_file, sync_folder, writing
 from ledger.state import StoreError
 
 _RESUMED = "resumed-above"
@@ -22,12 +23,28 @@ def resumed_above(folder: Path) -> int:
     except FileNotFoundError:
         return 0
     except (OSError, ValueError) as error:
+        if isinstance(error, OSError) and may_pass(error):
+            raise storage_error(path, "read", error) from error
         raise StoreError(f"{path} cannot be read as a number: `tuf-ledger resume` writes it") from error
 
 
 def note_resumed(folder: Path, above: int | None) -> None:
-    """Set the number that the next publication must be above, or take it away."""
+    """Set the number that the next publication must be above, or take it away.
+
+    Raises:
+        StorageError: it cannot be written; the number that was there stays.
+    """
+    path = folder / _RESUMED
     if above is None:
-        (folder / _RESUMED).unlink(missing_ok=True)
-    else:
-        (folder / _RESUMED).write_text(f"{above}\n", encoding="ascii")
+        with writing(path):
+            path.unlink(missing_ok=True)
+        return
+    new = path.with_name(f"{_RESUMED}.new")
+    try:
+        with writing(path):
+            new.write_text(f"{above}\n", encoding="ascii")
+            sync_file(new)
+            new.replace(path)
+            sync_folder(folder)
+    finally:
+        new.unlink(missing_ok=True)

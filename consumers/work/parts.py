@@ -12,7 +12,7 @@ from typing import Generic, TypeVar
 import msgspec
 
 from consumers.work.spill import Block, SpillError, pack_block, unpack_blocks
-from ledger.disk.files import write_file, writing
+from ledger.disk.files import may_pass, storage_error, write_file, writing
 
 T = TypeVar("T")
 
@@ -35,11 +35,14 @@ def read_parts(path: Path, first: int, last: int) -> list[bytes]:
 
     Raises:
         SpillError: the file is not as it was written.
+        StorageError: it cannot be read.
     """
     try:
         file = os.open(path, os.O_RDONLY)
     except FileNotFoundError as error:
         raise SpillError(f"{path} is gone") from error
+    except OSError as error:
+        raise storage_error(path, "read", error) from error
     try:
         table = array("Q")
         table.frombytes(os.pread(file, 8 * (last - first + 1), 8 * first))
@@ -47,6 +50,8 @@ def read_parts(path: Path, first: int, last: int) -> list[bytes]:
         if len(table) != last - first + 1 or len(data) != table[-1] - table[0]:
             raise SpillError(f"{path} is not whole")
     except (ValueError, OverflowError, OSError) as error:
+        if isinstance(error, OSError) and may_pass(error):
+            raise storage_error(path, "read", error) from error
         raise SpillError(f"{path} is damaged") from error
     finally:
         os.close(file)

@@ -13,7 +13,7 @@ from zlib import crc32
 
 import msgspec
 
-from ledger.disk.files import writing
+from ledger.disk.files import reading, writing
 from schemas.errors import TemporaryError
 
 T = TypeVar("T")
@@ -25,7 +25,7 @@ _HEADER_BYTES = 12
 
 
 class SpillError(TemporaryError):
-    """What was spilled is damaged: a disk is full or faulty, or the machine went down meanwhile."""
+    """What was spilled is damaged: a disk is faulty, or the machine went down meanwhile."""
 
 
 class Block(NamedTuple):
@@ -69,8 +69,9 @@ def read_blocks(path: Path) -> Iterator[Block]:
 
     Raises:
         SpillError: one is not as it was written.
+        StorageError: it cannot be read.
     """
-    with path.open("rb") as file:
+    with reading(path), path.open("rb") as file:
         yield from _blocks(file, path)
 
 
@@ -115,7 +116,8 @@ class Partitions(Generic[T]):
         if self.count > 1 and path.exists():
             for block in read_blocks(path):
                 items.extend(self._decoder.decode(block.data))
-            path.unlink()
+            with writing(path):
+                path.unlink()
         items.extend(self._buffers[index])
         self._buffers[index] = []
         return items

@@ -1,11 +1,25 @@
 """SQLite files as Python's own driver opens them: all that it takes to read, and nothing to import."""
 
+import os
 import sqlite3
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from ledger.databases import BUSY_TIMEOUT_SECONDS
+
+ERRORS = (sqlite3.Error, UnicodeDecodeError)
+"""What SQLite fails with; the last when its message is decoded."""
+
+_PASSING = {
+    sqlite3.SQLITE_BUSY,
+    sqlite3.SQLITE_FULL,
+    sqlite3.SQLITE_INTERRUPT,
+    sqlite3.SQLITE_IOERR,
+    sqlite3.SQLITE_LOCKED,
+    sqlite3.SQLITE_NOMEM,
+}
+"""Codes of errors that say nothing against the file."""
 
 _PRIMARY = 0xFF
 """Of an error's code: the rest is one of its kinds."""
@@ -77,6 +91,25 @@ def stamp(path: Path) -> tuple[int, int, int, bool]:
 def primary_code(error: BaseException) -> int:
     """SQLite's primary code of an error; 0 if it has none."""
     return int(getattr(error, "sqlite_errorcode", 0) or 0) & _PRIMARY
+
+
+def is_passing(path: Path, error: BaseException) -> bool:
+    """Whether what SQLite fails with at a file may pass: a full disk, or one that fails, says nothing against the file.
+
+    That a file cannot be opened passes if we may open it: then there was no room for what SQLite makes beside it.
+    """
+    code = primary_code(error)
+    if path.is_dir():
+        return False
+    if code == sqlite3.SQLITE_CANTOPEN:
+        return os.access(path.parent, os.W_OK | os.X_OK)
+    return code in _PASSING
+
+
+def unusable_now(path: Path, error: BaseException) -> str:
+    """What to say then: what may help, and never that the file is to be deleted."""
+    room = "" if primary_code(error) in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED} else ". Is there room on the disk?"
+    return f"{path} cannot be used now: {error}{room}"
 
 
 def _has_write_ahead_log(path: Path) -> bool:

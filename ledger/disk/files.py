@@ -51,6 +51,11 @@ def may_pass(error: OSError) -> bool:
     return error.errno in _PASSING
 
 
+def advice(error: OSError) -> str:
+    """What to do where there is no room; nothing to say else."""
+    return ": make room, or wait until a sweep has" if error.errno in FULL else ""
+
+
 def storage_error(path: Path | str, what: str, error: OSError) -> StorageError:
     """What to raise when the system refuses something about a file.
 
@@ -60,8 +65,7 @@ def storage_error(path: Path | str, what: str, error: OSError) -> StorageError:
         error: what the system said.
     """
     kind = StorageUnavailableError if may_pass(error) else StorageError
-    advice = ": make room, or wait until a sweep has" if error.errno in FULL else ""
-    return kind(f"{path} cannot be {what}: {error.strerror}{advice}")
+    return kind(f"{path} cannot be {what}: {error.strerror}{advice(error)}")
 
 
 @contextmanager
@@ -71,6 +75,15 @@ def writing(path: Path | str) -> Iterator[None]:
         yield
     except OSError as error:
         raise storage_error(path, "written", error) from error
+
+
+@contextmanager
+def reading(path: Path | str) -> Iterator[None]:
+    """Say which file it was that could not be read."""
+    try:
+        yield
+    except OSError as error:
+        raise storage_error(path, "read", error) from error
 
 
 def within(folder: Path, act: Callable[[], object]) -> None:

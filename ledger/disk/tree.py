@@ -4,7 +4,7 @@ import os
 from contextlib import suppress
 from pathlib import Path
 
-from ledger.disk.files import write_file
+from ledger.disk.files import write_file, writing
 
 
 class NewTree:
@@ -20,21 +20,23 @@ class NewTree:
     def put(self, path: str, data: bytes, _copy_of: str | None = None) -> str:
         """Write a file; it needs no other name to be found."""
         folder = path.rpartition("/")[0]
-        if folder != self._folder:
-            # A page is the first in its folder, or one of the first.
-            with suppress(FileExistsError):
-                _make_folder(self._root + folder)
-            self._folder = folder
-        write_file(self._root + path, data)
+        with writing(self._root + path):
+            if folder != self._folder:
+                # A page is the first in its folder, or one of the first.
+                with suppress(FileExistsError):
+                    _make_folder(self._root + folder)
+                self._folder = folder
+            write_file(self._root + path, data)
         return ""
 
     def show(self, path: str, source: str) -> None:
         """Make a path show what another holds."""
-        try:
-            os.link(self._root + source, self._root + path)
-        except FileExistsError:
-            os.unlink(self._root + path)  # noqa: PTH108
-            os.link(self._root + source, self._root + path)
+        with writing(self._root + path):
+            try:
+                os.link(self._root + source, self._root + path)
+            except FileExistsError:
+                os.unlink(self._root + path)  # noqa: PTH108
+                os.link(self._root + source, self._root + path)
 
 
 def _make_folder(path: str) -> None:

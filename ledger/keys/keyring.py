@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from securesystemslib.exceptions import UnsupportedLibraryError
 from securesystemslib.signer import SIGNER_FOR_URI_SCHEME, CryptoSigner, Signer, SSlibKey
 
+from ledger.disk.files import writing
 from schemas.errors import LedgerError, TemporaryError
 
 
@@ -98,15 +99,24 @@ def _explain(uri: str, error: Exception) -> str:
 
 
 def generate_key_file(folder: Path) -> CryptoSigner:
-    """Make an Ed25519 key and store it as `KEYID.pem` with mode 0600 in a folder of mode 0700."""
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    """Make an Ed25519 key and store it as `KEYID.pem` with mode 0600 in a folder of mode 0700.
+
+    Raises:
+        StorageError: it cannot be written; nothing is left behind.
+    """
     signer = CryptoSigner.generate_ed25519()
     path = folder / f"{signer.public_key.keyid}.pem"
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(signer.private_bytes)
-        file.flush()
-        os.fsync(file.fileno())
+    with writing(path):
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(signer.private_bytes)
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError:
+            path.unlink(missing_ok=True)  # half a key would stop whoever reads the folder
+            raise
     return signer
 
 

@@ -7,15 +7,15 @@ with the first append.
 """
 
 import asyncio
-import os
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ledger.databases import complete
-from ledger.databases.plain import fetch_all, open_file, open_to_read, primary_code, stamp
+from ledger.databases.plain import fetch_all, is_passing, open_file, open_to_read, primary_code, stamp, unusable_now
+from ledger.disk.files import may_pass
 from ledger.logs import READ_BYTES, LogConflictError, LogError, LogSettingsError, LogUnavailableError
 
 if TYPE_CHECKING:
@@ -54,6 +54,7 @@ class SqliteLog:
         self._path = path
         self._reader: sqlite3.Connection | None = None
         self._writer: AsyncConnection | None = None
+        self._is_new = False
         self._frozen: tuple[int, ...] | None = None  # what the file looked like when it was opened as unchanging
 
     @property
@@ -66,6 +67,8 @@ class SqliteLog:
 
         Raises:
             LogSettingsError: the file exists.
+            LogUnavailableError: there is no room for it. Nothing is left behind.
+            LogUnavailableError: there is no room for it. Nothing is left behind.
         """
         if self._path.exists():
             raise LogSettingsError(f"{self._path} exists already")
@@ -77,8 +80,21 @@ class SqliteLog:
                     await _stack().execute(writer, statement)
         except BaseException:
             await self.close()
+            self._delete()
             raise
+        self._is_new = True
         await self.open()
+
+    async def discard(self) -> None:
+        """Close the log, and delete it if this object has created it: half a ledger would be in the way of a whole."""
+        await self.close()
+        if self._is_new:
+            self._delete()
+
+    def _delete(self) -> None:
+        for suffix in ("", "-wal", "-shm"):
+            with suppress(OSError):
+                self._path.with_name(self._path.name + suffix).unlink()
 
     async def open(self) -> None:
         """Open the file. It is not created: a mistyped path must not become an empty ledger."""
@@ -123,10 +139,11 @@ class SqliteLog:
                 ((first,),) = await stack.fetch_all(writer, _SIZE, ())
                 rows = [(first + offset, value) for offset, value in enumerate(values)]
                 await stack.execute_many(writer, "INSERT INTO records (idx, value) VALUES (?, ?)", rows)
+                await stack.execute(writer, "COMMIT")
             except BaseException:
-                await stack.execute(writer, "ROLLBACK")
+                with suppress(sqlite3.Error):  # it has done so itself where there is no room
+                    await stack.execute(writer, "ROLLBACK")
                 raise
-            await stack.execute(writer, "COMMIT")
         return [index for index, _ in rows]
 
     async def _open_writer(self, mode: str) -> "AsyncConnection":
@@ -195,7 +212,7 @@ class SqliteLog:
         try:
             self._reader = open_file(self._path, "rw")
         except sqlite3.OperationalError as error:
-            if primary_code(error) not in _NOT_WRITABLE:
+            if primary_code(error) not in _NOT_WRITABLE or is_passing(self._path, error):
                 raise
             seen = stamp(self._path)
             self._reader, frozen = open_to_read(self._path)
@@ -260,7 +277,8 @@ class SqliteLog:
         except sqlite3.DatabaseError as error:
             raise LogSettingsError(f"{self._path} is not a log: {error}") from error
         except OSError as error:
-            raise LogUnavailableError(f"{error.filename or self._path}: {error.strerror}") from error
+            kind = LogUnavailableError if may_pass(error) else LogSettingsError
+            raise kind(f"{error.filename or self._path} cannot be used: {error.strerror}") from error
 
 
 def _stack() -> Any:
@@ -271,17 +289,15 @@ def _stack() -> Any:
 
 
 def _explain_writing(path: Path, error: sqlite3.OperationalError) -> LogError:
-    if primary_code(error) in _NOT_WRITABLE and not os.access(path if path.exists() else path.parent, os.W_OK):
+    if primary_code(error) in _NOT_WRITABLE and not is_passing(path, error):
         return LogSettingsError(f"{path} cannot be written by this user, only read")
-    if primary_code(error) == sqlite3.SQLITE_READONLY:
-        return LogSettingsError(f"{path} cannot be written by this user, only read")
-    return LogUnavailableError(f"{path}: {error}")
+    return LogUnavailableError(unusable_now(path, error))
 
 
 def _explain_reading(path: Path, error: sqlite3.OperationalError) -> LogError:
-    if primary_code(error) == sqlite3.SQLITE_CANTOPEN and not os.access(path.parent, os.W_OK):
+    if primary_code(error) == sqlite3.SQLITE_CANTOPEN and not is_passing(path, error):
         return LogSettingsError(
             f"{path} cannot be read by this user ({error}). If a crash left a {path.name}-wal, only who may write the "
             "folder can read the log there: copy the folder, and read the copy"
         )
-    return LogUnavailableError(f"{path}: {error}")
+    return LogUnavailableError(unusable_now(path, error))

@@ -22,6 +22,7 @@ from ledger.disk.files import (
     WORTH_SYNCS,
     each,
     make_file,
+    may_pass,
     read_file,
     storage_error,
     sync_all,
@@ -129,11 +130,14 @@ class KeptFiles(NamedTuple):
 
         Raises:
             StateDamagedError: it has not, or is gone. A signer would sign what follows from it.
+            StorageUnavailableError: the disk does not give it now.
         """
         path = f"{self.folder}/{name}"
         try:
             data = read_file(path)
         except OSError as error:
+            if may_pass(error):
+                raise storage_error(path, "read", error) from error
             raise self._damaged(f"{path} cannot be read: {error.strerror}", _CHANGED) from error
         try:
             _cipher(self.key).decrypt(mark[:_NONCE_BYTES], mark[_NONCE_BYTES:], data)
@@ -163,6 +167,8 @@ class KeptFiles(NamedTuple):
             found = os.listdir(self.folder)  # noqa: PTH208  # names are all that is wanted
         except FileNotFoundError:
             return []
+        except OSError as error:
+            raise storage_error(self.folder, "read", error) from error
         return [name for name in found if name not in {_UNFINISHED, _KEY}]
 
     def delete(self, names: Iterable[str]) -> None:

@@ -12,13 +12,14 @@ import json
 import os
 import sqlite3
 from collections.abc import Callable, Coroutine, Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, ParamSpec, TypeVar
 from zlib import crc32
 
 from ledger.databases import complete, plain
-from ledger.databases.plain import primary_code
-from ledger.disk.files import is_durable, may_pass, now_written, sync_file, sync_folder
+from ledger.databases.plain import ERRORS, is_passing, primary_code, unusable_now
+from ledger.disk.files import is_durable, may_pass, now_written, sync_file, sync_folder, writing
 from ledger.state import StateDamagedError, StateMissingError, StateUnavailableError, StoreError
 from ledger.state.kept_files import KeptFiles
 from schemas.errors import InUseError
@@ -87,21 +88,6 @@ _PUT_CHUNK = """
 INSERT INTO chunks VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (key, lower)
 DO UPDATE SET facts = excluded.facts, body = excluded.body, html = excluded.html, crc32 = excluded.crc32
 """
-
-
-_PASSING = {
-    sqlite3.SQLITE_BUSY,
-    sqlite3.SQLITE_CANTOPEN,
-    sqlite3.SQLITE_FULL,
-    sqlite3.SQLITE_INTERRUPT,
-    sqlite3.SQLITE_IOERR,
-    sqlite3.SQLITE_LOCKED,
-    sqlite3.SQLITE_NOMEM,
-}
-"""Codes of errors that say nothing against the file."""
-
-_ERRORS = (sqlite3.Error, UnicodeDecodeError)
-"""What SQLite fails with; the last when its message is decoded."""
 
 
 class Position(NamedTuple):
@@ -205,8 +191,7 @@ class Store:
             await self._open()
         except OSError as error:
             await self.close()
-            kind = StateUnavailableError if may_pass(error) else StoreError
-            raise kind(f"{error.filename or self.path} cannot be used: {error.strerror}") from error
+            raise self._refused(error) from error
         except BaseException:
             await self.close()
             raise
@@ -224,8 +209,10 @@ class Store:
             await self._connect()
             is_current = await self._is_current()
         except (sqlite3.DatabaseError, StateDamagedError) as error:
-            if primary_code(error) in _PASSING:
-                raise self._failed(error) from error
+            if isinstance(error, sqlite3.DatabaseError):
+                failed = self._failed(error)
+                if not isinstance(failed, StateDamagedError):
+                    raise failed from error
             if self._read_only:
                 raise StoreError(f"{self.path} is not readable: {error}") from error
             is_current = False
@@ -238,10 +225,10 @@ class Store:
 
     async def close(self) -> None:
         """Close the file. What was not committed is gone."""
-        await self._disconnect()
-        replaced, self._replaced = self._replaced, None
-        await _disconnect(replaced)
         try:
+            await self._disconnect()
+            replaced, self._replaced = self._replaced, None
+            await _disconnect(replaced)
             await self._delete_unneeded_files()
             if self._lock is not None and not self._unended:  # else the next start looks for what was left
                 await self._in_thread(self.kept.tidy)
@@ -266,7 +253,8 @@ class Store:
 
     async def reset(self) -> None:
         """Delete all state: to be rebuilt from the logs."""
-        await self._replace()
+        with writing(self.path):
+            await self._replace()
 
     async def begin(self, *, anew: bool = False) -> None:
         """Begin the transaction of a publication.
@@ -331,7 +319,8 @@ class Store:
         if self._replaced is not None:
             await self._disconnect()
             self._connection, self._replaced = self._replaced, None
-            self._new_path.unlink()
+            with writing(self._new_path):
+                self._new_path.unlink(missing_ok=True)
             return
         try:
             await self._execute("ROLLBACK")
@@ -679,17 +668,26 @@ class Store:
             if not isinstance(parameters, list):
                 return await complete(_stack().fetch_all(connection, statement, parameters))
             await complete(_stack().execute_many(connection, statement, parameters))
-        except _ERRORS as error:
+        except ERRORS as error:
             raise self._failed(error) from error
         return []
 
     def _failed(self, error: BaseException) -> StoreError:
         """What SQLite fails with, told apart: what may pass, and damage."""
-        if primary_code(error) in _PASSING:
-            return StateUnavailableError(f"{self.path} cannot be used now: {error}. Is there room on the disk?")
+        if is_passing(self.path, error):
+            return StateUnavailableError(unusable_now(self.path, error))
+        if primary_code(error) in {sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY}:
+            return StoreError(f"{self.path} cannot be used: {error}")
         return StateDamagedError(
             f"{self.path} is damaged: {error}. Stop that consumer and delete the file; it is rebuilt from the logs"
         )
+
+    def _refused(self, error: OSError) -> StoreError:
+        """What the system refuses about the file, or one beside it."""
+        path = error.filename or self.path
+        if may_pass(error):
+            return StateUnavailableError(f"{path} cannot be used now: {error.strerror}. Is there room on the disk?")
+        return StoreError(f"{path} cannot be used: {error.strerror}")
 
     async def _in_thread(self, function: Callable[P, Answer], *args: P.args, **kwargs: P.kwargs) -> Answer:
         """Run what blocks, to its end even when whoever waits for it is cancelled."""
@@ -754,18 +752,21 @@ class Store:
         """Make the new file durable, and give it the place of the old one."""
 
         def take_place() -> None:
-            with self._new_path.open("rb") as file:
-                os.fsync(file.fileno())
-            for suffix in ("-wal", "-shm"):  # they are the old one's
-                self.path.with_name(self.path.name + suffix).unlink(missing_ok=True)
-            self._new_path.replace(self.path)
+            sync_file(self._new_path)
+            with writing(self.path):
+                for suffix in ("-wal", "-shm"):  # they are the old one's
+                    self.path.with_name(self.path.name + suffix).unlink(missing_ok=True)
+                self._new_path.replace(self.path)
 
         self._unsettled_rows = 0
         await self._disconnect()
         replaced, self._replaced = self._replaced, None
         await _disconnect(replaced)
         await asyncio.to_thread(take_place)
-        await self._connect()
+        try:
+            await self._connect()
+        except sqlite3.DatabaseError as error:
+            raise self._failed(error) from error
 
     @property
     def _new_path(self) -> Path:
@@ -785,9 +786,10 @@ class Store:
             raise InUseError(
                 f"{self.path} is in use by process {holder or 'unknown'}: that consumer runs here already"
             ) from error
-        os.truncate(lock, 0)
-        os.pwrite(lock, str(os.getpid()).encode(), 0)
         self._lock = lock
+        os.truncate(lock, 0)
+        with suppress(OSError):  # it only helps to say who has it, and a full disk has no room for it
+            os.pwrite(lock, str(os.getpid()).encode(), 0)
 
 
 class ReadingStore(Store):
@@ -814,7 +816,7 @@ class ReadingStore(Store):
             raise StoreError(f"{self.path} is not open")
         try:
             return plain.fetch_all(self._database, statement, parameters)
-        except _ERRORS as error:
+        except ERRORS as error:
             raise self._failed(error) from error
 
     async def _in_thread(self, function: Callable[P, Answer], *args: P.args, **kwargs: P.kwargs) -> Answer:

@@ -11,13 +11,16 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from ledger.clock import from_instant
 from ledger.databases import complete
 from ledger.databases.asynchronous import connect, disconnect, execute, execute_many, fetch_all
-from ledger.databases.plain import primary_code
-from ledger.state import StoreError
+from ledger.databases.plain import ERRORS, is_passing, primary_code, unusable_now
+from ledger.disk.files import storage_error
+from ledger.state import StateUnavailableError, StoreError
 from schemas.errors import InUseError
 
 Value = TypeVar("Value")
 
-_PRAGMAS = ("busy_timeout = 1000", "journal_mode = WAL", "synchronous = NORMAL")
+# Whoever has it alone needs no file of shared memory beside it, for which a full disk has no room: then a sweep is what
+# makes some.
+_PRAGMAS = ("busy_timeout = 1000", "locking_mode = EXCLUSIVE", "journal_mode = WAL", "synchronous = NORMAL")
 _TABLES = (
     "marks (path TEXT PRIMARY KEY, since TEXT)",
     "bins (name TEXT PRIMARY KEY, version INTEGER, pages INTEGER)",
@@ -44,6 +47,7 @@ class Marks:
 
     Raises:
         InUseError: another sweep is at work.
+        StateUnavailableError: there is no room for it.
         StoreError: the file cannot be used.
     """
 
@@ -96,9 +100,13 @@ class Marks:
         """Say what can be done about what SQLite does not do."""
         try:
             yield
-        except (sqlite3.Error, UnicodeDecodeError) as error:  # the last when a message is decoded
+        except OSError as error:
+            raise storage_error(self._path, "written", error) from error
+        except ERRORS as error:
             if primary_code(error) in _BUSY:
                 raise InUseError("another sweep is at work here: wait until it is done") from error
+            if is_passing(self._path, error):
+                raise StateUnavailableError(unusable_now(self._path, error)) from error
             raise StoreError(
                 f"{self._path} cannot be used: {error}. It only remembers what earlier sweeps found: if it is damaged, "
                 "delete it, and the next sweep looks at every folder"

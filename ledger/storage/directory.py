@@ -121,8 +121,8 @@ class DirectoryStorage:
             # It is needed from now on, however old it is: a sweep that is about to delete it looks at its time.
             with writing(target):
                 os.utime(target)
-            if self._is_ours(source):
-                os.unlink(source)  # noqa: PTH108  # a hot path
+                if self._is_ours(source):
+                    os.unlink(source)  # noqa: PTH108  # a hot path
 
         each(put, paths, worth=2, threads=_COMPARED_AT_ONCE)
         return sorted(alarms)

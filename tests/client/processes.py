@@ -20,9 +20,9 @@ PATIENCE_SECONDS = 60.0
 """How long a test waits for something that takes a moment: this bounds a hang, it times nothing."""
 
 
-def command(*arguments: object) -> list[str]:
-    """The words of a command line."""
-    return [sys.executable, "-m", "consumers.cli.main", *map(str, arguments)]
+def command(*arguments: object, module: str = "consumers.cli.main") -> list[str]:
+    """The words of a command line; `module` is what runs it."""
+    return [sys.executable, "-m", module, *map(str, arguments)]
 
 
 def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
@@ -96,11 +96,13 @@ class Running:
 
 
 @contextmanager
-def start(log: Path, *arguments: object, env: Mapping[str, str] | None = None) -> Iterator[Running]:
+def start(
+    log: Path, *arguments: object, env: Mapping[str, str] | None = None, module: str = "consumers.cli.main"
+) -> Iterator[Running]:
     """A process; it is killed at the end if it still runs."""
     with log.open("wb") as output:
         process = subprocess.Popen(
-            command(*arguments),
+            command(*arguments, module=module),
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,

@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from consumers.state.records import load_aggregates
-from ledger.disk.files import StorageError
+from ledger.disk.files import StorageError, StorageUnavailableError
 from ledger.state import StateDamagedError
 from ledger.state.kept_files import KeptFiles
 from ledger.state.store import ChunkRow, PageRow, ReadingStore, Store, finish, kept_name
@@ -241,7 +241,7 @@ async def test_where_a_new_state_cannot_take_its_place_the_old_one_keeps_its_fil
     await store.save_roles([("bin-0", 2, "", 5, "", store.kept.mark(b"b bin"))])
     with monkeypatch.context() as patched:
         patched.setattr(Path, "replace", _refuse)
-        with pytest.raises(OSError, match="Input/output"):
+        with pytest.raises(StorageUnavailableError, match=r"state\.sqlite cannot be written: Input/output error"):
             await store.commit()
     await store.close()
     await store.open()

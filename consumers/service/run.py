@@ -93,6 +93,7 @@ async def run_verifier(context: Context, stop: asyncio.Event) -> None:
             if not await verifier.step(asyncio.get_running_loop().time()):
                 await opened.rest()
                 await logs.publications.wait(follower.next_record, 1.0)
+        await verifier.finish()
 
 
 async def run(context: Context, names: Sequence[str], schedule: Schedule) -> None:

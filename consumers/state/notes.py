@@ -3,8 +3,8 @@
 RUNNING = "running"
 """Set while the consumer runs: who finds it set and nobody running knows of an unclean stop."""
 
-DIFFERENCES = "differences"
-"""How many differences a verifier has found in what is served."""
+ROUND = "round"
+"""How many files of the present round a verifier has compared with what is served, and how many there are, as JSON."""
 
 DIVERGED = "diverged"
 """The digest of the publication that a follower halted at."""

@@ -86,7 +86,7 @@ class SqliteLog:
         await self.open()
 
     async def discard(self) -> None:
-        """Close the log, and delete it if this object has created it: half a ledger would be in the way of a whole."""
+        """Close the log, and delete it if this object has created it: half a ledger would be in the way."""
         await self.close()
         if self._is_new:
             self._delete()

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 Answer = TypeVar("Answer")
 
-FORMAT = 6
+FORMAT = 7
 """Another layout, or other sizes of what is in it, is another number; a file with another is deleted and rebuilt."""
 
 _PAGE_SIZE = "page_size = 16384"
@@ -79,6 +79,9 @@ CREATE INDEX judged_by_digest ON judged (digest);
 CREATE TABLE files (path TEXT PRIMARY KEY, sha256 TEXT NOT NULL, number INTEGER NOT NULL,
     checked INTEGER NOT NULL DEFAULT 0) WITHOUT ROWID;
 CREATE INDEX files_unchecked ON files (number) WHERE checked = 0;
+CREATE TABLE differences (path TEXT PRIMARY KEY, sha256 TEXT NOT NULL, number INTEGER NOT NULL, problem TEXT NOT NULL,
+    detail TEXT NOT NULL, is_now INTEGER NOT NULL) WITHOUT ROWID;
+CREATE INDEX differences_now ON differences (path) WHERE is_now = 1;
 CREATE TABLE notes (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 """
 
@@ -151,6 +154,19 @@ class JudgedRow(NamedTuple):
     verdict: str
     code: str
     detail: str
+
+
+class DifferenceRow(NamedTuple):
+    """A served file that was not what the log says: what it was to be, of which publication, and what is wrong with it.
+    `is_now` is 1 if it was still so when somebody last looked.
+    """
+
+    path: str
+    sha256: str
+    number: int
+    problem: str
+    detail: str
+    is_now: int
 
 
 class Store:
@@ -611,11 +627,19 @@ class Store:
             json.dumps(list(paths)),
         )
 
-    async def unchecked_files(self, number: int, limit: int) -> list[tuple[str, str]]:
-        """Files `(path, sha256)` of publications up to a number that were not compared with what is served yet."""
+    async def unchecked_files(self, number: int, limit: int) -> list[tuple[str, str, int]]:
+        """Files of publications up to a number that were not compared with what is served yet, as `load_files`."""
         return await self._rows(
-            "SELECT path, sha256 FROM files WHERE checked = 0 AND number <= ? ORDER BY number LIMIT ?", number, limit
+            "SELECT path, sha256, number FROM files WHERE checked = 0 AND number <= ? ORDER BY number LIMIT ?",
+            number,
+            limit,
         )
+
+    async def count_files(self) -> tuple[int, int]:
+        """How many published files there are, and how many of them were not compared yet."""
+        rows = await self._rows("SELECT (SELECT count(*) FROM files), (SELECT count(*) FROM files WHERE checked = 0)")
+        files, unchecked = rows[0]
+        return int(files), int(unchecked)
 
     async def files_after(self, path: str, limit: int) -> list[tuple[str, str, int]]:
         """Published files `(path, sha256, number of the publication)` behind a path, in order, at most so many."""
@@ -626,6 +650,32 @@ class Store:
     async def set_checked(self, paths: Sequence[str]) -> None:
         """These files were compared."""
         await self._many("UPDATE files SET checked = 1 WHERE path = ?", [(path,) for path in paths])
+
+    async def save_differences(self, rows: Sequence[DifferenceRow]) -> None:
+        """Remember files that differ, or differed."""
+        await self._many("INSERT OR REPLACE INTO differences VALUES (?, ?, ?, ?, ?, ?)", rows)
+
+    async def load_differences(self, paths: Sequence[str]) -> list[DifferenceRow]:
+        """Those among these paths that ever differed."""
+        rows = await self._rows(
+            "SELECT d.* FROM json_each(?) AS j CROSS JOIN differences AS d ON d.path = j.value", json.dumps(list(paths))
+        )
+        return [DifferenceRow(*row) for row in rows]
+
+    async def differences_after(self, path: str, limit: int) -> list[DifferenceRow]:
+        """Those that differ now behind a path, in order, at most so many."""
+        rows = await self._rows(
+            "SELECT * FROM differences WHERE is_now = 1 AND path > ? ORDER BY path LIMIT ?", path, limit
+        )
+        return [DifferenceRow(*row) for row in rows]
+
+    async def count_differences(self) -> tuple[int, int]:
+        """How many files differ now, and how many ever did."""
+        rows = await self._rows(
+            "SELECT (SELECT count(*) FROM differences WHERE is_now = 1), (SELECT count(*) FROM differences)"
+        )
+        now, ever = rows[0]
+        return int(now), int(ever)
 
     # --- the connection ------------------------------------------------------------------------------------------
 

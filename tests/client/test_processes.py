@@ -216,7 +216,8 @@ def test_a_verifier_that_starts_finds_a_changed_file(index: Index, tmp_path: Pat
     with start(tmp_path / "log", "run", "--ledger", index.folder, "verifier") as verifier:
         verifier.wait_for(ALARM, path=f"metadata/{changed.name}")
         verifier.stop()
-    assert index.info()["consumers"]["verifier"]["differences"] == 1
+    verifier_facts = index.info()["consumers"]["verifier"]
+    assert (verifier_facts["differences_now"], verifier_facts["differences_ever"]) == (1, 1)
 
 
 def test_a_running_verifier_finds_what_is_changed_from_now_on(index: Index, tmp_path: Path) -> None:

@@ -234,7 +234,7 @@ async def test_nothing_that_is_served_stops_the_verifier(world: World, name: str
         while await verifier.step(0):
             pass
         await verifier.step(1)
-        assert int(await followed.store.note("differences") or 0) > 0
+        assert await followed.store.count_differences() == (1, 1)
     assert (await verified(world)).differences != []
 
 

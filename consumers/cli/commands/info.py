@@ -1,5 +1,6 @@
 """`tuf-ledger info`: where the ledger and its consumers stand."""
 
+import json
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -105,8 +106,10 @@ async def _consumer(store: Store, sizes: dict[str, int]) -> dict[str, Any]:
     }
     if not facts["running"] and await store.note(notes.RUNNING):
         facts["stopped_cleanly"] = False
-    if differences := await store.note(notes.DIFFERENCES):
-        facts["differences"] = int(differences)
+    if so_far := await store.note(notes.ROUND):
+        facts["compared"], facts["to_compare"] = json.loads(so_far)
+        _, facts["never_compared"] = await store.count_files()
+        facts["differences_now"], facts["differences_ever"] = await store.count_differences()
     return facts
 
 
@@ -178,8 +181,11 @@ def _describe(consumer: dict[str, Any]) -> str:
         parts.append(f"ahead of the log by {plural(-lag, 'event')}")
     if "resume_above" in consumer:
         parts.append(f"resumes above {consumer['resume_above']}")
-    if "differences" in consumer:
-        parts.append(f"{plural(consumer['differences'], 'difference')} found in what is served")
+    if "compared" in consumer:
+        parts.append(f"{plural(consumer['differences_now'], 'difference')} now, {consumer['differences_ever']} ever")
+        parts.append(f"compared {consumer['compared']:,} of {plural(consumer['to_compare'], 'file')}")
+        if consumer["never_compared"]:
+            parts.append(f"{consumer['never_compared']:,} never yet")
     return ", ".join(parts)
 
 

@@ -1,0 +1,208 @@
+"""Watching what is served, file by file: what differs now, what ever did, and how far the comparison is.
+
+A file that differs is an alarm, once, until it is right again. Before one is raised for a file that is not there, what
+was served then must be known: a later publication may have replaced it, and a sweep deleted it. So what was served is
+asked *after* the file was looked for, and the alarm waits until everything up to that publication is applied. Then the
+state says whether the file was still needed. However far a verifier lags, it raises no false alarm, and misses none.
+"""
+
+from collections.abc import AsyncIterator, Collection, Iterable, Sequence
+from typing import NamedTuple
+
+import structlog
+
+from consumers.follow.follower import Follower
+from consumers.render.outlets import served_version
+from consumers.verify.comparing import FEW, Difference, Expected, compare, every_file
+from consumers.work.workers import Workers
+from ledger.state.store import DifferenceRow, Store
+from ledger.storage import ServedFiles
+from projections.metadata.paths import TIMESTAMP, TargetPlace, is_plain_page, plain_path, read_path
+
+log = structlog.get_logger()
+
+FileRow = tuple[str, str, int]
+"""A published file: path, SHA-256, and the number of its publication; 0 for a distribution file."""
+
+_MOST_WAITING = 100_000
+"""So many alarms wait at most; what else is missing is found by the next round."""
+
+
+class _Waiting(NamedTuple):
+    """A difference that is judged when everything up to what was served then is applied."""
+
+    row: FileRow
+    difference: Difference
+    served: int
+
+
+class Round(NamedTuple):
+    """How far the comparison of all files is. What is not in the state's list is counted as it is found, at first."""
+
+    compared: int
+    to_compare: int
+
+
+class Watch:
+    """Compares served files with the log. Used by one task.
+
+    With `files`, distribution files that are there are compared in each round too.
+    """
+
+    def __init__(self, served: ServedFiles, *, follower: Follower, store: Store, workers: Workers, files: bool) -> None:
+        self._served = served
+        self._follower = follower
+        self._store = store
+        self._workers = workers
+        self._files = files
+        self._all: AsyncIterator[list[FileRow]] | None = None
+        self._listed = 0
+        self._others = 0
+        self.round = Round(0, 0)
+        self.rounds = 0
+        self._doubtful: dict[str, FileRow] = {}
+        self._waiting: dict[str, _Waiting] = {}
+        self._looked_again = ""
+
+    async def step(self, version: int, most: int) -> bool:
+        """Look at a few files: at those that differ, at some that were never looked at, and at the next ones of all.
+
+        Args:
+            version: the version that is served.
+            most: at how many that were never looked at.
+
+        Returns:
+            Whether there are more of those.
+        """
+        await self._judge()
+        doubtful, self._doubtful = self._doubtful, {}
+        await self._look(list(doubtful.values()), version, again=True)
+        await self._look_again(version)
+        unchecked = await self._store.unchecked_files(min(version, self._follower.head.number), most)
+        await self._look(unchecked, version)
+        await self._store.set_checked([path for path, _, _ in unchecked])
+        await self._look(await self._next_few(), version)
+        return len(unchecked) == most
+
+    async def differs(self, difference: Difference) -> None:
+        """Raise an alarm for a difference that somebody else has found."""
+        await self._report([((difference.path, "", 0), difference)])
+
+    async def is_right(self, paths: Collection[str]) -> None:
+        """These files do not differ, or not any more."""
+        if not paths:
+            return
+        known = [row for row in await self._store.load_differences(sorted(paths)) if row.is_now]
+        for row in known:
+            log.info("what is served is right again", path=row.path)
+        await self._store.save_differences([row._replace(is_now=0) for row in known])
+
+    # --- what to look at -----------------------------------------------------------------------------------------
+
+    async def _next_few(self) -> list[FileRow]:
+        """The next few files of all; after the last come the first ones again."""
+        if self._all is None:
+            self._listed, _ = await self._store.count_files()
+            self.round = Round(0, self._listed + self._others)
+            self._all = every_file(self._store, files=self._files)
+        few = await anext(self._all, None)
+        if few is None:
+            self._all = None
+            self._others = max(0, self.round.compared - self._listed)
+            self.round = Round(self.round.compared, self.round.compared)
+            self.rounds += 1
+            return []
+        compared = self.round.compared + len(few)
+        self.round = Round(compared, max(compared, self.round.to_compare))
+        return few
+
+    async def _look_again(self, version: int) -> None:
+        """Whether files that differed still do; a few at a time, and after the last come the first ones again."""
+        known = await self._store.differences_after(self._looked_again, FEW)
+        self._looked_again = known[-1].path if len(known) == FEW else ""
+        current = {path: (path, digest, number) for path, digest, number in await self._current(known)}
+        rows = [current.get(row.path, row[:3]) for row in known if row.path != TIMESTAMP]
+        await self._look(rows, version, again=True)
+
+    async def _current(self, known: Iterable[DifferenceRow]) -> list[FileRow]:
+        return await self._store.load_files([row.path for row in known])
+
+    async def _look(self, rows: Sequence[FileRow], version: int, *, again: bool = False) -> None:
+        """Compare files. What differs for sure is an alarm, and the rest is looked at again, or waits to be judged.
+
+        A plain page is replaced after the timestamp and may be on its way, so of the publication that is served it
+        counts when we look `again`. A distribution file is not missed: not everybody who serves metadata serves them.
+        """
+        due = [row for row in rows if row[2] <= version]
+        expected = [Expected(path, digest) for path, digest, _ in due if digest]
+        found = {each.path: each for each in await compare(self._served, expected, self._workers)}
+        served = version
+        if found:  # what was served, at the latest, when a file was not there
+            served = max(version, served_version(await self._workers.run(self._served.read, TIMESTAMP)))
+        certain: list[tuple[FileRow, Difference]] = []
+        for row in due:
+            path, _, number = row
+            difference = found.get(path)
+            if difference is None or (number == 0 and difference.problem == "missing"):
+                continue
+            if difference.problem == "differs" and not is_plain_page(path):
+                certain.append((row, difference))  # under such a name there never was anything else
+            elif is_plain_page(path) and number == version and not again:
+                self._doubtful[path] = row
+            elif path in self._waiting or len(self._waiting) < _MOST_WAITING:
+                self._waiting[path] = _Waiting(row, difference, served)
+        await self._report(certain)
+        right = {path for path, _, number in due if path not in found or (number == 0 and found[path][1] == "missing")}
+        for path in right:
+            self._waiting.pop(path, None)
+        await self.is_right(right)
+        await self._judge()
+
+    # --- what differs --------------------------------------------------------------------------------------------
+
+    async def _judge(self) -> None:
+        """Judge what has waited until everything that was served then is applied."""
+        applied = self._follower.head.number
+        due = [each for each in self._waiting.values() if each.served <= applied]
+        if not due:
+            return
+        replaced = await self._replaced(due)
+        await self._report([(each.row, each.difference) for each in due if each.row[0] not in replaced])
+        await self.is_right(replaced)
+        for each in due:
+            del self._waiting[each.row[0]]
+
+    async def _replaced(self, waiting: Sequence[_Waiting]) -> set[str]:
+        """Which of these files were replaced by later ones, and may have been swept (`tuf-ledger sweep`)."""
+        current = {name: entry.version for name, entry in self._follower.table.entries.items()}
+        authority = self._follower.base.authority
+        if authority is not None:
+            current |= {"targets": authority.targets.version, "bins": authority.bins.version}
+        places = {each.row[0]: read_path(each.row[0]) for each in waiting}
+        pages = [plain_path(each.target) for each in places.values() if isinstance(each, TargetPlace) and each.is_page]
+        shown = {path: (path, digest, number) for path, digest, number in await self._store.load_files(pages)}
+        replaced = set()
+        for row, _, served in waiting:
+            path, place = row[0], places[row[0]]
+            if isinstance(place, TargetPlace):
+                plain = shown.get(plain_path(place.target))
+                is_other = plain != row if place.is_plain_page else plain is None or plain[1] != place.sha256
+                replaced |= {path} if place.is_page and is_other else set()
+            elif place is not None and place.version is not None and not place.is_root:
+                replaced |= {path} if place.version < current.get(place.role, served) else set()
+        return replaced
+
+    async def _report(self, differences: Sequence[tuple[FileRow, Difference]]) -> None:
+        """Raise an alarm for each difference that is new."""
+        if not differences:
+            return
+        known = {row.path: row for row in await self._store.load_differences([each.path for _, each in differences])}
+        rows = []
+        for (_, digest, number), (path, problem, detail) in differences:
+            before = known.get(path)
+            rows.append(DifferenceRow(path, digest, number, problem, detail, 1))
+            # How far the timestamp is behind changes all the time.
+            told = before is not None and before.is_now and before.problem == problem
+            if not told or (path != TIMESTAMP and before is not None and before.detail != detail):
+                log.error("what is served is not what the log says", path=path, problem=problem, why=detail)
+        await self._store.save_differences(rows)

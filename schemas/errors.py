@@ -10,6 +10,7 @@
     │   └── SpillError                     75   what was put on disk for a while is damaged
     ├── DisagreementError                   2   logs, publications or served files disagree: going on would do harm
     │   ├── DivergenceError                 2   a publication is not what its events make
+    │   ├── ForeignRootError                2   the first root that is served is not the one of the log
     │   ├── LogTooShortError                2   an online key sealed a claim beyond the end of `events`
     │   └── ServedAheadError                2   what is served is not, or no longer, on the log
     ├── ClockError                          2   the clock and the log do not fit

@@ -25,7 +25,7 @@ GROUPS = {
     },
     "Run": {"run": "run:run", "publish": "publish:publish", "ceremony": "ceremony:ceremony", "sweep": "sweep:sweep"},
     "Check": {"info": "info:info", "rejected": "rejected:rejected", "verify": "verify:verify"},
-    "Repair": {"rebuild": "rebuild:rebuild", "resume": "resume:resume"},
+    "Repair": {"backup": "backup:backup", "rebuild": "rebuild:rebuild", "resume": "resume:resume"},
 }
 """Commands by what they are for, in the order of `--help`: module below `consumers.cli.commands`, and function."""
 

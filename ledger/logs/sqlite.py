@@ -125,11 +125,11 @@ class SqliteLog:
 
     # --- appending -----------------------------------------------------------------------------------------------
 
-    async def append(self, values: Sequence[bytes]) -> list[int]:
-        """Append records in one transaction, durably."""
+    async def append(self, values: Sequence[bytes | None]) -> list[int]:
+        """Append records in one transaction, durably; None where a log that is copied has a record without a value."""
         return await complete(self._append(values)) if values else []
 
-    async def _append(self, values: Sequence[bytes]) -> list[int]:
+    async def _append(self, values: Sequence[bytes | None]) -> list[int]:
         self._open_reader()
         stack = _stack()
         with self._translated(_explain_writing):

@@ -1,0 +1,1 @@
+"""Backup: a copy of what cannot be computed again."""

@@ -1,0 +1,151 @@
+"""A backup of a ledger: both logs, the configuration and the first root. All else is computed, or is a key.
+
+`publications` is copied before `events`: a claim covers events that are on the log already, so every publication in the
+copy has its events there, whatever is appended meanwhile.
+"""
+
+import asyncio
+import fcntl
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from hashlib import sha256
+from pathlib import Path
+from typing import NamedTuple
+
+from consumers.context import Context
+from ledger.config import FILENAME
+from ledger.disk.files import StorageError, sync_folder, write_file, writing
+from ledger.logs import Logs, LogSettingsError
+from ledger.logs.copying import copy_log
+from ledger.logs.sqlite import SqliteLog
+from projections.log.prefix import Prefix
+from projections.metadata.paths import metadata_path
+from schemas.errors import DisagreementError, InUseError
+
+Report = Callable[[int, int], None]
+
+LOG_FOLDER = "log"
+FIRST_ROOT = "1.root.json"
+
+
+class ForeignRootError(DisagreementError):
+    """The first root that is served is not the one of the log."""
+
+
+class BackedUp(NamedTuple):
+    """What was copied: of which ledger, how many records of each log, and the names of files and folders.
+
+    `from_sqlite` is false where the records came from another kind of log.
+    """
+
+    ledger: str
+    events: int
+    publications: int
+    names: list[str]
+    from_sqlite: bool
+
+
+async def back_up(context: Context, target: Path, report: Report) -> BackedUp:
+    """Copy a ledger into a folder, which appears when it is complete. Others may append meanwhile.
+
+    Args:
+        context: the ledger.
+        target: the folder, which must not exist or be empty.
+        report: is told how many records were copied, of how many; in any thread.
+
+    Raises:
+        StorageError: the folder is not empty, or it cannot be written.
+        InUseError: another process writes this backup.
+        ForeignRootError: the first root that is served is not the one of the log.
+        LogError, NotALedgerError: as they say.
+    """
+    target = target.resolve()  # the name that the finished folder is given is its own, not that of a link
+    with _working_beside(target) as folder:
+        logs = context.logs()
+        await logs.open()
+        try:
+            done = await _copy(context, logs, folder, report)
+        finally:
+            await logs.close()
+        with writing(target):
+            await asyncio.to_thread(folder.replace, target)
+        await asyncio.to_thread(sync_folder, target.parent)
+    return done
+
+
+async def _copy(context: Context, logs: Logs, folder: Path, report: Report) -> BackedUp:
+    genesis, _ = Prefix().extend((await logs.events.read(0))[:1])
+    ledger = genesis.ledger
+    if ledger is None:
+        raise LogSettingsError(f"{logs.events.name} is empty: it is no ledger yet (`tuf-ledger init`)")
+    with writing(folder):
+        (folder / LOG_FOLDER).mkdir(mode=0o700)
+    names, sizes = [LOG_FOLDER], [await logs.publications.size(), await logs.events.size()]
+
+    def from_publications(done: int, total: int) -> None:
+        report(done, total + sizes[1])
+
+    publications = await copy_log(logs.publications, folder / LOG_FOLDER / "publications.sqlite", from_publications)
+
+    def from_events(done: int, total: int) -> None:
+        report(publications + done, publications + total)
+
+    events = await copy_log(logs.events, folder / LOG_FOLDER / "events.sqlite", from_events)
+    names += await asyncio.to_thread(_copy_others, context, folder, ledger.root_sha256)
+    return BackedUp(ledger.digest, events, publications, sorted(names), isinstance(logs.events, SqliteLog))
+
+
+def _copy_others(context: Context, folder: Path, root_sha256: str) -> list[str]:
+    """Copy what there is of the configuration and the first root; gives their names."""
+    found: list[str] = []
+    configuration = context.folder / FILENAME
+    if configuration.exists():
+        with writing(folder / FILENAME):  # it may hold a password
+            write_file(str(folder / FILENAME), configuration.read_bytes(), is_new=True, mode=0o600)
+        found.append(FILENAME)
+    root = context.served(context.config.signer.served).read(metadata_path("root", 1))
+    if root is not None:
+        if sha256(root).hexdigest() != root_sha256:
+            raise ForeignRootError(
+                f"the first root that is served ({metadata_path('root', 1)}) is not the one of this log, whose SHA-256 "
+                f"is {root_sha256}: what is served is damaged, or another ledger's"
+            )
+        with writing(folder / FIRST_ROOT):
+            write_file(str(folder / FIRST_ROOT), root, is_new=True)
+        found.append(FIRST_ROOT)
+    for name in found:
+        with writing(folder / name), (folder / name).open("rb") as file:
+            os.fsync(file.fileno())
+    sync_folder(folder)
+    return found
+
+
+@contextmanager
+def _working_beside(target: Path) -> Iterator[Path]:
+    """A folder to work in, beside the target; gone at the end, unless it was renamed."""
+    if target.exists() and (not target.is_dir() or any(target.iterdir())):
+        raise StorageError(f"{target} is not an empty folder; back up into a new one")
+    if target.is_mount():
+        raise StorageError(f"{target} is where a file system is mounted; name a folder in it")
+    folder = target.parent / f".{target.name}.backup"
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        lock = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise InUseError(f"another process writes the backup {target}: wait until it is done") from error
+        try:
+            with writing(folder):  # what somebody left behind who was killed
+                for path in folder.iterdir():
+                    shutil.rmtree(path) if path.is_dir() else path.unlink()
+            yield folder
+        except BaseException:
+            with suppress(OSError):
+                shutil.rmtree(folder)
+            raise
+    finally:
+        os.close(lock)

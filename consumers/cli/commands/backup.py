@@ -1,0 +1,55 @@
+"""`tuf-ledger backup`: a copy of what cannot be computed again."""
+
+from pathlib import Path
+
+import click
+
+from consumers.backup.copying import FIRST_ROOT, LOG_FOLDER, back_up
+from consumers.cli.logs import configure_logging
+from consumers.cli.options import json_option, ledger_options
+from consumers.cli.shared import open_context, plural, print_json, progress, runs_async, say
+from ledger.config import FILENAME
+
+
+@click.command()
+@click.argument("target", metavar="DIR", type=click.Path(path_type=Path, file_okay=False))
+@ledger_options
+@json_option
+@runs_async
+async def backup(*, target: Path, folder: Path, log: str | None, as_json: bool) -> None:
+    """Copy both logs, the configuration and the first root into DIR, while consumers run and events are appended.
+
+    DIR must not exist, or be empty; it appears when it is complete. Keys are never in it: keep copies of those apart.
+    Copying the files of a SQLite log with cp may lose what was appended last. Of logs on Kafka the records are copied
+    into a SQLite log; the topics and their settings are not.
+
+    \b
+    Example:
+      tuf-ledger backup --ledger my-index copy
+      tuf-ledger verify --log sqlite:copy/log --root copy/1.root.json
+    """
+    context = open_context(folder, log)
+    configure_logging(context.config.logging, default_level="warning")
+    with progress("Copying") as advance:
+        done = await back_up(context, target, advance)
+    if as_json:
+        sizes = {"events": done.events, "publications": done.publications}
+        print_json({"ok": True, "folder": str(target), "ledger": done.ledger, "sizes": sizes, "files": done.names})
+        return
+    click.echo(
+        f"{target} holds both logs ({plural(done.events, 'event')}, {plural(done.publications, 'record')} of "
+        f"publications){_others(done.names)}."
+    )
+    if not done.from_sqlite:
+        click.echo("The topics are not in it: their records are, as a SQLite log.")
+    anchor = f" --root {target / FIRST_ROOT}" if FIRST_ROOT in done.names else ""
+    click.echo(f"Check it: `tuf-ledger verify --log sqlite:{target / LOG_FOLDER}{anchor}`.")
+    if FIRST_ROOT not in done.names:
+        say("The first root is not in it:", "it is not served here. Keep the one that you handed out.", style="yellow")
+    say("No keys are in it:", "keep copies of those apart.", style="yellow")
+
+
+def _others(names: list[str]) -> str:
+    shown = {FILENAME: FILENAME, FIRST_ROOT: "the first root"}
+    found = [text for name, text in shown.items() if name in names]
+    return "".join(f" and {text}" if text is found[-1] else f", {text}" for text in found)

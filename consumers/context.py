@@ -141,9 +141,14 @@ class Context:
         """The public folder, with a staging folder for one consumer beside it."""
         return DirectoryStorage(self.public, self.public.parent / f".{self.public.name}.staging-{name}")
 
+    @property
+    def compares_with_own_folder(self) -> bool:
+        """Whether the signer compares the log with a folder of this machine, not with what clients see."""
+        return not _is_url(self.config.signer.served)
+
     def served(self, setting: str) -> "DirectoryStorage | HttpStorage":
         """Read access to what is served: a URL, a folder, or (empty) the public folder."""
-        if setting.startswith(("http://", "https://")):
+        if _is_url(setting):
             from ledger.http.fetching import HttpStorage  # noqa: PLC0415
 
             return HttpStorage(setting)
@@ -155,6 +160,10 @@ class Context:
         from ledger.keys.keyring import Keyring  # noqa: PLC0415
 
         return Keyring(self.path(self.config.signer.keys), self.config.signer.uris)
+
+
+def _is_url(setting: str) -> bool:
+    return setting.startswith(("http://", "https://"))
 
 
 def absolute_log(url: str) -> str:

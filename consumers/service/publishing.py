@@ -1,5 +1,7 @@
 """A signer over an opened follower, and one publication at a time."""
 
+import structlog
+
 from consumers.context import Context
 from consumers.follow.follower import SKIP_FROM, Follower
 from consumers.render.outlets import PublicOutlet, served_version
@@ -10,6 +12,21 @@ from consumers.sign.signer import Signer
 from consumers.work.progress import Report
 from ledger.clock import SystemClock
 from projections.metadata.paths import TIMESTAMP
+
+log = structlog.get_logger()
+
+
+def warn_of_own_folder(context: Context) -> None:
+    """Warn whoever signs that only this machine is asked what was published: once, when it starts.
+
+    A restored machine has a folder as old as its log, and would publish the same versions again with other bytes.
+    """
+    if context.compares_with_own_folder:
+        folder = context.config.signer.served or context.config.ledger.public
+        log.warning(
+            "[signer] served is a folder of this machine: name the public URL, so that nothing is published twice",
+            folder=str(context.path(folder)),
+        )
 
 
 async def publish_once(context: Context, schedule: Schedule, *, report: Report | None = None) -> tuple[bool, Follower]:

@@ -15,7 +15,7 @@ from consumers.context import Context
 from consumers.follow.follower import SKIP_FROM
 from consumers.render.outlets import FileListOutlet, NoOutlet, PublicOutlet, served_version
 from consumers.service.opening import open_follower
-from consumers.service.publishing import make_signer
+from consumers.service.publishing import make_signer, warn_of_own_folder
 from consumers.sign.schedule import Schedule
 from consumers.verify.verifier import Limits, Verifier
 from ledger.disk.files import may_pass
@@ -102,6 +102,8 @@ async def run(context: Context, names: Sequence[str], schedule: Schedule) -> Non
     Raises:
         Exception: what stopped a consumer and does not pass.
     """
+    if "signer" in names:
+        warn_of_own_folder(context)
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -90,7 +90,7 @@ def test_wherever_a_publication_runs_out_of_room(index: Index, disk: SmallDisk, 
         answer = execute("publish", "--ledger", index.folder, answer=None) if pages == 0 else None
         if answer is None:  # in this process that is faster
             output = index.run("publish", answer=None)
-            done = output.startswith("Publication")
+            done = "Publication" in output
         else:
             output = answer.stderr
             assert answer.returncode == 75, output
@@ -116,12 +116,12 @@ def test_no_room_for_what_is_spilled(
     for pages in range(0, 40, 1):
         disk.fill(left_bytes=pages * PAGE_BYTES)
         output = index.run("publish", answer=None)
-        answers.add(output.partition(" ")[0])
-        if output.startswith("Publication"):
+        answers.add("Publication" in output)
+        if "Publication" in output:
             break
         check_wording(output, "spill")
         disk.make_room()
-    assert answers == {"error:", "Publication"}
+    assert answers == {False, True}
     disk.make_room()
     index.upload("two")
     index.publish()

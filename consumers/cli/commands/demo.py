@@ -1,6 +1,7 @@
 """`tuf-ledger demo`: the whole story on real files, in a folder of its own."""
 
 import http.server
+import os
 import shutil
 import subprocess
 import sys
@@ -138,7 +139,8 @@ class _Story:
         shown = " ".join(_shorten(each) for each in arguments)
         click.secho(f"$ tuf-ledger {shown}", fg="cyan")
         command = [sys.executable, "-m", "consumers.cli.main", *arguments]
-        done = subprocess.run(command, cwd=self._folder, capture_output=True, text=True, check=False)
+        environment = {**os.environ, "TUF_LEDGER_LOGGING_LEVEL": "error"}  # this ledger is never restored
+        done = subprocess.run(command, cwd=self._folder, env=environment, capture_output=True, text=True, check=False)
         click.echo(_indent(done.stdout + done.stderr))
         if done.returncode != answer:
             raise NegativeAnswerError(

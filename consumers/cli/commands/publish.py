@@ -7,7 +7,7 @@ import click
 from consumers.cli.logs import configure_logging
 from consumers.cli.options import json_option, ledger_options
 from consumers.cli.shared import open_context, plural, print_json, progress, runs_async
-from consumers.service.publishing import publish_once
+from consumers.service.publishing import publish_once, warn_of_own_folder
 from consumers.sign.schedule import Schedule
 
 
@@ -37,6 +37,7 @@ async def publish(*, folder: Path, log: str | None, clock_checked: bool, renew: 
         clock_checked=clock_checked,
         renew_now=renew,
     )
+    warn_of_own_folder(context)
     with progress("Publishing") as advance:
         made, follower = await publish_once(context, schedule, report=advance)
     head = follower.head

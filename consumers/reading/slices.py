@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from consumers.work.parts import Parts, read_parts, write_parts
+from consumers.work.partition_files import PartitionFiles, read_partitions, write_partitions
 from consumers.work.spill import SpillError
 from ledger.logs import Log
 from projections.log.merkle import LEAF_BYTES
@@ -20,12 +20,12 @@ from schemas.events import BaseEvent
 SLICE_BYTES = 16 * 2**20
 """How much of the log is one task: enough that a partition gets a block worth writing."""
 
-EVENT_PARTS = 1024
-"""Into how many parts a slice's events are divided. A task folds one of them, or some."""
+EVENT_PARTITIONS = 1024
+"""Into how many partitions a slice's events are divided. A task folds one of them, or some."""
 
-_LEAVES, _OTHERS = EVENT_PARTS, EVENT_PARTS + 1
+_LEAVES, _OTHERS = EVENT_PARTITIONS, EVENT_PARTITIONS + 1
 
-routed_parts = Parts(Routed)
+event_files = PartitionFiles(Routed)
 _decode_others = msgspec.msgpack.Decoder(list[Other]).decode
 _encode = msgspec.msgpack.Encoder().encode
 
@@ -59,15 +59,17 @@ class Slice(NamedTuple):
     def whole(self, folder: Path, *, routed: bool = True) -> Reading:
         """All of it, with the events for aggregates or without."""
         others = [
-            other for data in read_parts(folder / self.name, _OTHERS, _OTHERS + 1) for other in _decode_others(data)
+            other
+            for data in read_partitions(folder / self.name, _OTHERS, _OTHERS + 1)
+            for other in _decode_others(data)
         ]
-        parts = range(EVENT_PARTS if routed else 0)
-        of_parts = (routed_parts.read([folder / self.name], part, part + 1) for part in parts)
-        items = list(merge(*of_parts, key=attrgetter("index")))
+        partitions = range(EVENT_PARTITIONS if routed else 0)
+        of_partitions = (event_files.read([folder / self.name], partition, partition + 1) for partition in partitions)
+        items = list(merge(*of_partitions, key=attrgetter("index")))
         return Reading(self.start, self._leaves(folder), items, others, self.last_digest)
 
     def _leaves(self, folder: Path) -> bytes:
-        leaves = b"".join(read_parts(folder / self.name, _LEAVES, _LEAVES + 1))
+        leaves = b"".join(read_partitions(folder / self.name, _LEAVES, _LEAVES + 1))
         if len(leaves) != LEAF_BYTES * (self.end - self.start):
             raise SpillError(f"{folder / self.name} is not whole")
         return leaves
@@ -83,16 +85,17 @@ def write_slice(folder: Path, salt: bytes, task: int, reading: Reading) -> Slice
 
     Args:
         folder: where to.
-        salt: decides which aggregates share a part: nobody shall be able to choose names that all fall into one.
+        salt: decides which aggregates are in one partition: nobody shall be able to choose names that all fall into
+            one.
         task: the number of the slice.
         reading: what its records said.
     """
     items: dict[int, list[Routed]] = {}
     for item in reading.routed:
         digest = blake2b(item.key.encode(), digest_size=4, key=salt).digest()
-        items.setdefault(int.from_bytes(digest, "big") % EVENT_PARTS, []).append(item)
+        items.setdefault(int.from_bytes(digest, "big") % EVENT_PARTITIONS, []).append(item)
     name = f"{task}.{token_hex(8)}"
-    parts = routed_parts.encode(items) | {_LEAVES: reading.leaves, _OTHERS: _encode(reading.others)}
-    write_parts(folder / name, parts, _OTHERS + 1)
+    partitions = event_files.encode(items) | {_LEAVES: reading.leaves, _OTHERS: _encode(reading.others)}
+    write_partitions(folder / name, partitions, _OTHERS + 1)
     others = [other for other in reading.others if isinstance(other.event, BaseEvent) or other.index == 0]
     return Slice(task, reading.start, reading.end, name, reading.last_digest, others)

@@ -111,7 +111,7 @@ class Tail:
         return at
 
     async def extensions(self, size: int, *, routed: bool = True) -> AsyncIterator[Extension]:
-        """What the events from the position up to a size add, in pieces; with those for aggregates, or without."""
+        """What the events from the position up to a size add, slice by slice; with those for aggregates, or without."""
         at = self._base
         while at.size < size:
             # Before the first root the prefix judges them all.
@@ -127,14 +127,14 @@ class Tail:
         lies before it, or behind.
         """
         paths = []
-        for place, piece in enumerate(self._slices):
-            if piece.before.size >= size:
+        for place, known in enumerate(self._slices):
+            if known.before.size >= size:
                 break
-            file = piece.content
+            file = known.content
             if not isinstance(file, Slice):
                 file = await self._write(file[1])
-                self._slices[place] = piece._replace(content=file, length=0)
-                self._kept_bytes -= piece.length
+                self._slices[place] = known._replace(content=file, length=0)
+                self._kept_bytes -= known.length
             paths.append(self._folder / file.name)
         return paths
 
@@ -143,12 +143,12 @@ class Tail:
         self._base = self._mark = prefix
         if self._end.size < prefix.size:
             self._end = prefix
-        passed = [piece for piece in self._slices if piece.after.size <= prefix.size]
+        passed = [known for known in self._slices if known.after.size <= prefix.size]
         self._slices = self._slices[len(passed) :]
-        for piece in passed:
-            self._kept_bytes -= piece.length
-            if isinstance(piece.content, Slice):
-                (self._folder / piece.content.name).unlink(missing_ok=True)
+        for known in passed:
+            self._kept_bytes -= known.length
+            if isinstance(known.content, Slice):
+                (self._folder / known.content.name).unlink(missing_ok=True)
 
     async def _read_slice(self, wanted: int | None = None) -> bool:
         """Read on from the end; false if there is nothing. Up to the wanted size a root behind it does no harm."""
@@ -162,7 +162,7 @@ class Tail:
         except UpgradeNeededError:
             if wanted is None or wanted >= before.size + len(values):
                 raise
-            reading = reading.part(before.size, wanted)
+            reading = reading.between(before.size, wanted)
             after, extension = await self._workers.run(before.advance, reading)
         length = sum(len(value) for value in values if value is not None)
         self._end = after
@@ -196,14 +196,14 @@ class Tail:
 
     async def _advance(self, at: Prefix, size: int, *, routed: bool = True) -> tuple[Prefix, Extension]:
         """From a prefix to the end of the slice that holds the next record, or to a size if that comes first."""
-        piece = self._slices[bisect_right(self._slices, at.size, key=lambda piece: piece.before.size) - 1]
-        if isinstance(piece.content, Slice):
-            reading = await self._workers.run(self._read, piece.content, routed=routed)
+        known = self._slices[bisect_right(self._slices, at.size, key=lambda known: known.before.size) - 1]
+        if isinstance(known.content, Slice):
+            reading = await self._workers.run(self._read, known.content, routed=routed)
         else:
-            extension, reading = piece.content
-            if piece.before.size == at.size and piece.after.size <= size:
-                return piece.after, extension
-        return await self._workers.run(at.advance, reading.part(at.size, min(size, piece.after.size)))
+            extension, reading = known.content
+            if known.before.size == at.size and known.after.size <= size:
+                return known.after, extension
+        return await self._workers.run(at.advance, reading.between(at.size, min(size, known.after.size)))
 
     # --- on disk -------------------------------------------------------------------------------------------------
 

@@ -9,7 +9,7 @@ and is compared with the log in the same way.
 
 What was done is noted in the folder of the replay, so an interrupted one goes on where it was. Notes are only trusted
 if the log still is the one they were made from and the machine was not restarted since (nothing is synced to disk), and
-blocks only if their checksums are right; else all is done anew.
+frames only if their checksums are right; else all is done anew.
 """
 
 import asyncio
@@ -27,15 +27,15 @@ import msgspec
 
 from consumers.reading.publications import ChainReader, ReaderState, ValidPublication
 from consumers.reading.runs import Run, collect
-from consumers.reading.slices import EVENT_PARTS, Slice, decode_slice, read_slice
+from consumers.reading.slices import EVENT_PARTITIONS, Slice, decode_slice, read_slice
 from consumers.render import tasks
-from consumers.render.carriers import bin_parts
+from consumers.render.carriers import bin_partitions
 from consumers.render.edition import DivergenceError, Edition
 from consumers.render.sealing import SNAPSHOT, CheckingSealer
-from consumers.render.tasks import Batch, FoldedPart, SealedPart, count_shares, share
+from consumers.render.tasks import Batch, FoldResult, SealResult, count_fold_tasks, partitions_of_task
 from consumers.work.processes import Processes, Tasks
 from consumers.work.progress import FOLDING, READING, SEALING, WHOLE, Report
-from consumers.work.spill import Block, SpillError, append_block, read_blocks
+from consumers.work.spill import Frame, SpillError, append_frame, read_frames
 from consumers.work.workers import Workers
 from ledger.disk.files import writing
 from ledger.disk.tree import NewTree
@@ -50,13 +50,13 @@ from projections.metadata.repository import RoleEntry, SnapshotTable
 from projections.roles.documents import Document
 from schemas.publications import Claim
 
-R = TypeVar("R", Slice, FoldedPart, SealedPart)
+R = TypeVar("R", Slice, FoldResult, SealResult)
 
 _FORMAT = 3
 
 
 class _Plan(NamedTuple):
-    """Where a replay works, and what decides which events share a part."""
+    """Where a replay works, and what decides which events are in one partition."""
 
     folder: Path
     salt: bytes
@@ -126,15 +126,15 @@ def _plan(folder: Path) -> _Plan:
     if notes.exists():
         with notes.open("rb") as held:  # processes of a killed run may live on for a moment, and still write
             fcntl.flock(held, fcntl.LOCK_EX)
-        for block in read_blocks(notes):
-            boot, salt = msgspec.msgpack.decode(block.data, type=tuple[str, bytes])
-            if (block.task, boot) == (_FORMAT, _boot()):
+        for frame in read_frames(notes):
+            boot, salt = msgspec.msgpack.decode(frame.data, type=tuple[str, bytes])
+            if (frame.task, boot) == (_FORMAT, _boot()):
                 return _Plan(folder, salt)
     shutil.rmtree(folder, ignore_errors=True)
     plan = _Plan(folder, token_bytes(16))
     with writing(plan.tree):
         plan.tree.mkdir(parents=True)
-    append_block(notes, Block(_FORMAT, msgspec.msgpack.encode((_boot(), plan.salt))))
+    append_frame(notes, Frame(_FORMAT, msgspec.msgpack.encode((_boot(), plan.salt))))
     return plan
 
 
@@ -159,7 +159,7 @@ class _Phases:
     def known(self, phase: str, kind: type[R]) -> list[R]:
         """The results of an earlier run."""
         notes = self._notes(phase)
-        return [msgspec.msgpack.decode(block.data, type=kind) for block in read_blocks(notes)] if notes.exists() else []
+        return [msgspec.msgpack.decode(frame.data, type=kind) for frame in read_frames(notes)] if notes.exists() else []
 
     async def run(self, phase: str, known: list[R], tasks: Tasks[R], weigh: Callable[[R], int]) -> list[R]:
         """Run tasks, and return their results with those known, in the order of tasks; each weighs so much."""
@@ -167,19 +167,19 @@ class _Phases:
         self.advance(sum(map(weigh, known)))
         async with aclosing(self._processes.in_order(tasks)) as done:
             async for result in done:
-                block = Block(result.task, msgspec.msgpack.encode(result))
-                await asyncio.to_thread(append_block, self._notes(phase), block)
+                frame = Frame(result.task, msgspec.msgpack.encode(result))
+                await asyncio.to_thread(append_frame, self._notes(phase), frame)
                 results.append(result)
                 self.advance(weigh(result))
         return sorted(results, key=lambda result: result.task)
 
-    async def shares(
-        self, phase: str, known: list[R], weight: int, shares: int, task: Callable[[int], Callable[[], R]]
+    async def numbered(
+        self, phase: str, known: list[R], weight: int, count: int, task: Callable[[int], Callable[[], R]]
     ) -> list[R]:
-        """Run the same task for each share of a phase's work that is not known, and return all results."""
+        """Run the same task for each number that is not known, and return all results."""
         done = {each.task for each in known}
-        left = (task(number) for number in range(shares) if number not in done)
-        return await self.run(phase, known, left, lambda _: weight // shares)
+        left = (task(number) for number in range(count) if number not in done)
+        return await self.run(phase, known, left, lambda _: weight // count)
 
     def forget(self, phase: str) -> None:
         """Forget what an earlier run did in a phase."""
@@ -264,7 +264,7 @@ class _Prefixes:
             if self._read is None or self._read.start != each.start:
                 self._read = each.glance(self._folder)
             last = min(size, each.end)
-            self._mark, _ = self._mark.advance(self._read.part(self._mark.size, last))
+            self._mark, _ = self._mark.advance(self._read.between(self._mark.size, last))
             self._at += last == each.end
         return self._mark
 
@@ -338,7 +338,7 @@ class _Rendering:
             first=first,
             end=self._claim.size,
             choice=self._choice._replace(stamps={}),
-            bin_parts=bin_parts(self._choice, self._claim.size),
+            bin_partitions=bin_partitions(self._choice, self._claim.size),
             html=self._authority.settings.html_pages,
             sink=self._tree,
             source=source,
@@ -360,14 +360,14 @@ class _Rendering:
             (folder / "tree").mkdir()
             chosen.write_bytes(wanted)
 
-    async def _fold(self, batch: Batch) -> list[FoldedPart]:
-        known = await asyncio.to_thread(self._phases.known, "fold", FoldedPart)
-        shares = count_shares(self._claim.size)
+    async def _fold(self, batch: Batch) -> list[FoldResult]:
+        known = await asyncio.to_thread(self._phases.known, "fold", FoldResult)
+        count = count_fold_tasks(self._claim.size)
 
-        def task(number: int) -> Callable[[], FoldedPart]:
-            return partial(tasks.fold_projects, batch, number, share(number, shares, EVENT_PARTS))
+        def task(number: int) -> Callable[[], FoldResult]:
+            return partial(tasks.fold_projects, batch, number, partitions_of_task(number, count, EVENT_PARTITIONS))
 
-        return await self._phases.shares("fold", known, FOLDING * self._phases.total // WHOLE, shares, task)
+        return await self._phases.numbered("fold", known, FOLDING * self._phases.total // WHOLE, count, task)
 
     def _list_projects(self, batch: Batch, listings: list[Listing]) -> tuple[str, int]:
         """Render the list of all projects, as it was when it was last due; gives the file of its targets, and how many
@@ -380,17 +380,19 @@ class _Rendering:
             tasks.put_page(self._tree, page)
         return tasks.write_targets(batch, "list", changes), len(pages)
 
-    async def _seal(self, batch: Batch, names: list[str]) -> list[SealedPart]:
-        known = await asyncio.to_thread(self._phases.known, "seal", SealedPart)
+    async def _seal(self, batch: Batch, names: list[str]) -> list[SealResult]:
+        known = await asyncio.to_thread(self._phases.known, "seal", SealResult)
         layout, choice = self._choice.layout, self._choice
         sealer = CheckingSealer(self._authority.online, self._run.seals)
 
-        def task(part: int) -> Callable[[], SealedPart]:
-            bins = layout.bins_of(part, batch.bin_parts)
+        def task(partition: int) -> Callable[[], SealResult]:
+            bins = layout.bins_of(partition, batch.bin_partitions)
             some = batch._replace(choice=choice.of(bins), slices=())
-            return partial(tasks.seal_bins, some, part, names, sealer.remote(map(layout.name, bins)))
+            return partial(tasks.seal_bins, some, partition, names, sealer.remote(map(layout.name, bins)))
 
-        return await self._phases.shares("seal", known, SEALING * self._phases.total // WHOLE, batch.bin_parts, task)
+        return await self._phases.numbered(
+            "seal", known, SEALING * self._phases.total // WHOLE, batch.bin_partitions, task
+        )
 
     def _finish(self, entries: dict[str, RoleEntry]) -> int:
         """The snapshot, which is compared with the log as bins were, the offline roles, the timestamp; gives how many

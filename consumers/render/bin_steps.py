@@ -11,7 +11,7 @@ from consumers.reading.runs import Stamp
 from consumers.render.edition import Choice
 from consumers.render.sealing import BinSealer
 from consumers.state.kept_bins import LastBins
-from projections.metadata.bins import Entries, Piece, StoredBin, fold_bin
+from projections.metadata.bins import Entries, Fragment, StoredBin, fold_bin
 from projections.metadata.paths import metadata_path
 from projections.metadata.repository import RoleEntry, bin_payload
 from projections.metadata.targets import TargetChange
@@ -32,11 +32,11 @@ class SealedBin(NamedTuple):
 
 
 class Unsealed(NamedTuple):
-    """A bin that is to be sealed: its name, its stamp, and its rendered targets, several in a piece."""
+    """A bin that is to be sealed: its name, its stamp, and its rendered targets, several in a fragment."""
 
     name: str
     stamp: Stamp
-    targets: Sequence[Piece]
+    targets: Sequence[Fragment]
 
 
 def by_bin(layout: Layout, changes: Iterable[TargetChange]) -> dict[int, list[TargetChange]]:

@@ -9,11 +9,11 @@ from functools import partial
 from heapq import heappop, heappush
 from typing import Protocol
 
-from consumers.reading.slices import EVENT_PARTS
+from consumers.reading.slices import EVENT_PARTITIONS
 from consumers.render import tasks
 from consumers.render.edition import Choice
 from consumers.render.sealing import BinSealer
-from consumers.render.tasks import Batch, FoldedPart, SealedPart, by_key, count_shares, share
+from consumers.render.tasks import Batch, FoldResult, SealResult, by_key, count_fold_tasks, partitions_of_task
 from consumers.work.processes import count_cores
 from consumers.work.spill import count_partitions
 from projections.log.reading import Routed
@@ -26,37 +26,37 @@ _EVENTS_PER_TASK = 32
 _LEAST_EVENTS_PER_TASK = 4
 _TASKS_PER_CORE = 4
 """Some take longer than others: with so many, no core waits long for another at the end."""
-_MOST_SHARES = 64
+_MOST_TASKS = 64
 _EVENT_WORK = 1024
 """An event takes as long as to read and write a page whose index has so many bytes."""
 
 
 class Carrier(Protocol):
-    """Makes the tasks of one batch, whose events and bins it shares out. Methods that take the batch may block."""
+    """Makes the tasks of one batch, whose events and bins it dealt out. Methods that take the batch may block."""
 
-    shares: int
+    fold_tasks: int
     """Into how many tasks of folding the events are divided."""
 
-    def folding(self, batch: Batch) -> Iterator[Callable[[], FoldedPart]]:
+    def folding(self, batch: Batch) -> Iterator[Callable[[], FoldResult]]:
         """The tasks of folding."""
 
-    def take(self, done: FoldedPart) -> None:
+    def take(self, done: FoldResult) -> None:
         """One of them was done."""
 
     def add(self, batch: Batch, changes: Sequence[TargetChange]) -> None:
         """Add changes of targets that come from elsewhere."""
 
-    def groups(self, batch: Batch) -> list[Sequence[int]]:
-        """The bins that are to be looked at, or more, in order, in groups for a task of sealing each; when all that
+    def bins_of_tasks(self, batch: Batch) -> list[Sequence[int]]:
+        """The bins that are to be looked at, or more, in order, those of each task of sealing; when all that
         changes them is known.
         """
 
-    def sealing(self, batch: Batch, group: int, bins: Sequence[int], sealer: BinSealer) -> Callable[[], SealedPart]:
-        """The task that seals one of these groups."""
+    def sealing(self, batch: Batch, number: int, bins: Sequence[int], sealer: BinSealer) -> Callable[[], SealResult]:
+        """The task that seals the bins of one."""
 
 
-def bin_parts(choice: Choice, events: int) -> int:
-    """Into how many parts bins are divided: in one there are about 64 to look at, and a bounded number of changes.
+def bin_partitions(choice: Choice, events: int) -> int:
+    """Into how many partitions bins are divided: in one there are about 64 to look at, and a bounded number of changes.
 
     An upload changes at most three targets: its file, and both pages of its project.
     """
@@ -68,18 +68,20 @@ def bin_parts(choice: Choice, events: int) -> int:
 class Files:
     """Through files: those of the batch's slices hold its events."""
 
-    def __init__(self, layout: Layout, parts: int, events: int) -> None:
+    def __init__(self, layout: Layout, partitions: int, events: int) -> None:
         self._layout = layout
         self._names: list[str] = []
-        self._parts = parts
-        self.shares = count_shares(events)
+        self._partitions = partitions
+        self.fold_tasks = count_fold_tasks(events)
 
-    def folding(self, batch: Batch) -> Iterator[Callable[[], FoldedPart]]:
+    def folding(self, batch: Batch) -> Iterator[Callable[[], FoldResult]]:
         """The tasks of folding."""
-        for number in range(self.shares):
-            yield partial(tasks.fold_projects, batch, number, share(number, self.shares, EVENT_PARTS))
+        for number in range(self.fold_tasks):
+            yield partial(
+                tasks.fold_projects, batch, number, partitions_of_task(number, self.fold_tasks, EVENT_PARTITIONS)
+            )
 
-    def take(self, done: FoldedPart) -> None:
+    def take(self, done: FoldResult) -> None:
         """One of them was done."""
         self._names.append(done.name)
 
@@ -87,13 +89,13 @@ class Files:
         """Add changes of targets that come from elsewhere."""
         self._names.append(tasks.write_targets(batch, "more", changes))
 
-    def groups(self, _batch: Batch) -> list[Sequence[int]]:
+    def bins_of_tasks(self, _batch: Batch) -> list[Sequence[int]]:
         """Neighbouring bins, whether anything changes them or not."""
-        return [self._layout.bins_of(part, self._parts) for part in range(self._parts)]
+        return [self._layout.bins_of(partition, self._partitions) for partition in range(self._partitions)]
 
-    def sealing(self, batch: Batch, group: int, _bins: Sequence[int], sealer: BinSealer) -> Callable[[], SealedPart]:
-        """The task that seals one of these groups."""
-        return partial(tasks.seal_bins, batch, group, self._names, sealer)
+    def sealing(self, batch: Batch, number: int, _bins: Sequence[int], sealer: BinSealer) -> Callable[[], SealResult]:
+        """The task that seals the bins of one."""
+        return partial(tasks.seal_bins, batch, number, self._names, sealer)
 
 
 class Sent:
@@ -101,20 +103,20 @@ class Sent:
     then the rest of the way is through files.
     """
 
-    def __init__(self, choice: Choice, parts: int, events: Sequence[Routed], sizes: Mapping[str, int]) -> None:
+    def __init__(self, choice: Choice, partitions: int, events: Sequence[Routed], sizes: Mapping[str, int]) -> None:
         self._choice = choice
         self._targets: dict[int, list[bytes]] = {}
-        self._events = _shared(events, sizes)
-        self._files = Files(choice.layout, parts, len(events))
+        self._events = _dealt(events, sizes)
+        self._files = Files(choice.layout, partitions, len(events))
         self._are_many = False
-        self.shares = len(self._events)
+        self.fold_tasks = len(self._events)
 
-    def folding(self, batch: Batch) -> Iterator[Callable[[], FoldedPart]]:
+    def folding(self, batch: Batch) -> Iterator[Callable[[], FoldResult]]:
         """The tasks of folding."""
         for number, items in enumerate(self._events):
             yield partial(tasks.fold_sent, batch, number, tasks.pack_events(items))
 
-    def take(self, done: FoldedPart) -> None:
+    def take(self, done: FoldResult) -> None:
         """One of them was done."""
         if done.name:
             self._are_many = True
@@ -125,21 +127,21 @@ class Sent:
         """Add changes of targets that come from elsewhere."""
         self._take(tasks.pack_targets(batch.choice, changes))
 
-    def groups(self, batch: Batch) -> list[Sequence[int]]:
+    def bins_of_tasks(self, batch: Batch) -> list[Sequence[int]]:
         """The bins that are to be looked at."""
         if self._are_many:
             self._files.add(batch, tasks.unpack_targets(data for some in self._targets.values() for data in some))
             self._targets = {}
-            return self._files.groups(batch)
+            return self._files.bins_of_tasks(batch)
         visited = sorted({*self._choice.stamps, *self._targets})
         size = _in_a_task(len(visited), _LEAST_BINS_PER_TASK, _BINS_PER_TASK)
         return [visited[start : start + size] for start in range(0, len(visited), size)]
 
-    def sealing(self, batch: Batch, group: int, bins: Sequence[int], sealer: BinSealer) -> Callable[[], SealedPart]:
-        """The task that seals one of these groups."""
+    def sealing(self, batch: Batch, number: int, bins: Sequence[int], sealer: BinSealer) -> Callable[[], SealResult]:
+        """The task that seals the bins of one."""
         if self._are_many:
-            return self._files.sealing(batch, group, bins, sealer)
-        return partial(tasks.seal_sent, batch, group, {index: self._targets.get(index, ()) for index in bins}, sealer)
+            return self._files.sealing(batch, number, bins, sealer)
+        return partial(tasks.seal_sent, batch, number, {index: self._targets.get(index, ()) for index in bins}, sealer)
 
     def _take(self, targets: Mapping[int, bytes]) -> None:
         for index, data in targets.items():
@@ -151,8 +153,8 @@ def _in_a_task(count: int, least: int, most: int) -> int:
     return min(max(-(-count // (_TASKS_PER_CORE * count_cores())), least), most)
 
 
-def _shared(events: Sequence[Routed], sizes: Mapping[str, int]) -> list[list[Routed]]:
-    """Events in about as many shares as they are worth; those of an aggregate stay together and in order.
+def _dealt(events: Sequence[Routed], sizes: Mapping[str, int]) -> list[list[Routed]]:
+    """Events in about as many tasks as they are worth; those of an aggregate stay together and in order.
 
     One page can take as long as all others: the longest is begun first, and what else there is shared out around it.
 
@@ -163,10 +165,10 @@ def _shared(events: Sequence[Routed], sizes: Mapping[str, int]) -> list[list[Rou
     of_keys = by_key(events)
     work = {key: _EVENT_WORK * len(items) + sizes.get(key, 0) for key, items in of_keys.items()}
     count = -(-len(events) // _in_a_task(len(events), _LEAST_EVENTS_PER_TASK, _EVENTS_PER_TASK))
-    shares: list[list[Routed]] = [[] for _ in range(min(count, len(of_keys), _MOST_SHARES))]
-    loads = [(0, number) for number in range(len(shares))]
+    dealt: list[list[Routed]] = [[] for _ in range(min(count, len(of_keys), _MOST_TASKS))]
+    loads = [(0, number) for number in range(len(dealt))]
     for key in sorted(of_keys, key=work.__getitem__, reverse=True):
         load, number = heappop(loads)
-        shares[number].extend(of_keys[key])
+        dealt[number].extend(of_keys[key])
         heappush(loads, (load + work[key], number))
-    return [shares[number] for _, number in sorted(loads, reverse=True)]
+    return [dealt[number] for _, number in sorted(loads, reverse=True)]

@@ -9,7 +9,7 @@ class RemoteSink(Protocol):
     """Where another process writes."""
 
     def put(self, path: str, data: bytes, copy_of: str | None = None) -> str:
-        """Write an immutable file, which may be a second name of another; gives what whoever shares out the work needs
+        """Write an immutable file, which may be a second name of another; gives what whoever deals out the work needs
         to find it.
         """
 

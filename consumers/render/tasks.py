@@ -2,8 +2,8 @@
 
     slices of the log ──read──▶ events by project ──fold──▶ targets by bin ──seal──▶ metadata
 
-Each function is one task. What it hands on to a later one is in a file of its own (`consumers.work.parts`), which
-counts when whoever shares out the work has its result: what others left behind, because they were killed, is passed
+Each function is one task. What it hands on to a later one is in a file of its own (`consumers.work.partition_files`),
+which counts when whoever deals out the work has its result: what others left behind, because they were killed, is passed
 over. Where all events fit into memory, they are sent with the tasks, and targets with their results.
 """
 
@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from consumers.reading.slices import routed_parts
+from consumers.reading.slices import event_files
 from consumers.render.bin_steps import by_bin, fold_bins, read_bins, seal_bin
 from consumers.render.edition import Choice
 from consumers.render.sealing import BinSealer
@@ -24,8 +24,8 @@ from consumers.state.kept_bins import KeptBin, LastBins
 from consumers.state.kept_pages import KeptPages
 from consumers.state.open_state import open_state
 from consumers.state.records import Rows, rows_of
-from consumers.work.parts import Parts, write_parts
-from consumers.work.spill import Block, append_block, count_partitions
+from consumers.work.partition_files import PartitionFiles, write_partitions
+from consumers.work.spill import Frame, append_frame, count_partitions
 from ledger.disk.files import writing
 from ledger.state.store import PageRow
 from ledger.storage.directory import DirectoryStorage
@@ -46,34 +46,34 @@ SENT_BYTES = 2**20
 file.
 """
 
-_targets = Parts(TargetChange)
+_targets = PartitionFiles(TargetChange)
 _decode_events = msgspec.msgpack.Decoder(list[Routed]).decode
 _decode_targets = msgspec.msgpack.Decoder(list[TargetChange]).decode
 _encode = msgspec.msgpack.Encoder().encode
 
 
-def count_shares(events: int) -> int:
+def count_fold_tasks(events: int) -> int:
     """Into how many tasks so many events are divided: enough to keep several cores busy to the end, where one project
     is a thousand times as large as another, and enough for each to fit into memory.
     """
     return max(32, count_partitions(events))
 
 
-def share(number: int, shares: int, parts: int) -> range:
-    """The parts that one of so many tasks takes."""
-    return range(number * parts // shares, (number + 1) * parts // shares)
+def partitions_of_task(number: int, tasks: int, partitions: int) -> range:
+    """The partitions that one of so many tasks takes."""
+    return range(number * partitions // tasks, (number + 1) * partitions // tasks)
 
 
 # --- folding ---------------------------------------------------------------------------------------------------------
 
 
 class Batch(NamedTuple):
-    """What the tasks of a batch share.
+    """What the tasks of a batch have in common.
 
     The state is that from before the batch; without one, there is nothing before. `last` are its bins, those that a
     task needs, and `pages` is how pages are kept; None: no state is to keep anything.
 
-    `bin_parts` says into how many groups bins are divided where their targets are in files. `slices` are files of
+    `bin_partitions` says into how many partitions bins are divided where their targets are in files. `slices` are files of
     events, of which those from `first` to `end` (exclusive) count; none, if they are sent.
     """
 
@@ -81,7 +81,7 @@ class Batch(NamedTuple):
     choice: Choice
     html: bool
     sink: RemoteSink
-    bin_parts: int
+    bin_partitions: int
     slices: Sequence[Path] = ()
     first: int = 0
     end: int = 0
@@ -120,7 +120,7 @@ class PutPage(NamedTuple):
     token: str
 
 
-class FoldedPart(NamedTuple):
+class FoldResult(NamedTuple):
     """Projects and facts that were folded. `name` is that of the file of their targets by bins, or `targets` are these
     themselves, by bin. `kept` is what a state is to keep. `files` says how many files were written, `pages`
     which pages are new, `hidden` which are gone; `missing` are distribution files that were not there to be taken.
@@ -137,14 +137,14 @@ class FoldedPart(NamedTuple):
     missing: list[str]
 
 
-def fold_projects(batch: Batch, task: int, parts: range) -> FoldedPart:
-    """Fold the projects and facts of some parts: write their pages, and their targets by bins."""
-    read = routed_parts.read(batch.slices, parts.start, parts.stop)
+def fold_projects(batch: Batch, task: int, partitions: range) -> FoldResult:
+    """Fold the projects and facts of some partitions: write their pages, and their targets by bins."""
+    read = event_files.read(batch.slices, partitions.start, partitions.stop)
     done, targets = _fold(batch, task, [item for item in read if batch.first <= item.index < batch.end])
     return done._replace(name=write_targets(batch, str(task), targets))
 
 
-def fold_sent(batch: Batch, task: int, items: bytes) -> FoldedPart:
+def fold_sent(batch: Batch, task: int, items: bytes) -> FoldResult:
     """As `fold_projects`, for events that were sent, as `pack_events` gives them."""
     done, targets = _fold(batch, task, _decode_events(items))
     packed = pack_targets(batch.choice, targets)
@@ -168,13 +168,13 @@ def unpack_targets(packed: Iterable[bytes]) -> list[TargetChange]:
     return [change for data in packed for change in _decode_targets(data)]
 
 
-def _fold(batch: Batch, task: int, items: Sequence[Routed]) -> tuple[FoldedPart, list[TargetChange]]:
-    done = FoldedPart(task, "", {}, ToKeep(), [], 0, [], [], [])
+def _fold(batch: Batch, task: int, items: Sequence[Routed]) -> tuple[FoldResult, list[TargetChange]]:
+    done = FoldResult(task, "", {}, ToKeep(), [], 0, [], [], [])
     keeping = _Keeping(batch.folder / "kept" / f"{task}.{token_hex(8)}", batch.sent_bytes)
     files = 0
     targets: list[TargetChange] = []
     states = open_state(batch.state)
-    for keys, chosen in groups(items, _PROJECTS_AT_ONCE):
+    for keys, chosen in few_aggregates(items, _PROJECTS_AT_ONCE):
         loaded = states.load(keys, needed_files(chosen, html=batch.html))
         folded = fold_events(loaded.states, states.seen(chosen), chosen, html=batch.html)
         rows = {} if batch.pages is None else batch.pages.choose(folded.pages, loaded.filed)
@@ -202,13 +202,13 @@ def by_key(items: Iterable[Routed]) -> dict[str, list[Routed]]:
     return of_keys
 
 
-def groups(items: Sequence[Routed], size: int) -> Iterable[tuple[list[str], list[Routed]]]:
-    """Events in groups of so many aggregates, with their keys."""
+def few_aggregates(items: Sequence[Routed], size: int) -> Iterable[tuple[list[str], list[Routed]]]:
+    """Events of so many aggregates at a time, with their keys."""
     of_keys = by_key(items)
     keys = sorted(of_keys)
     for start in range(0, len(keys), size):
-        group = keys[start : start + size]
-        yield group, [item for key in group for item in of_keys[key]]
+        some = keys[start : start + size]
+        yield some, [item for key in some for item in of_keys[key]]
 
 
 def needed_files(items: Sequence[Routed], *, html: bool) -> dict[str, set[str]]:
@@ -236,12 +236,12 @@ def put_page(sink: RemoteSink, page: Page, pages: KeptPages | None = None, row: 
 
 
 def write_targets(batch: Batch, whose: str, changes: Iterable[TargetChange]) -> str:
-    """Write changes of targets by groups of bins; gives the name of the file."""
-    parts: dict[int, list[TargetChange]] = {}
+    """Write changes of targets by partitions of bins; gives the name of the file."""
+    partitions: dict[int, list[TargetChange]] = {}
     for change in changes:
-        parts.setdefault(batch.choice.layout.partition_of(change.path, batch.bin_parts), []).append(change)
+        partitions.setdefault(batch.choice.layout.partition_of(change.path, batch.bin_partitions), []).append(change)
     name = f"{whose}.{token_hex(8)}"
-    write_parts(batch.folder / "targets" / name, _targets.encode(parts), batch.bin_parts)
+    write_partitions(batch.folder / "targets" / name, _targets.encode(partitions), batch.bin_partitions)
     return name
 
 
@@ -259,9 +259,9 @@ def _take_files(batch: Batch, source: Path, folded: Folded) -> tuple[int, list[s
 
 
 class ToKeep(NamedTuple):
-    """What a state is to keep: encoded here, or if it is much, in the blocks of a file."""
+    """What a state is to keep: encoded here, or if it is much, in the frames of a file."""
 
-    blocks: tuple[bytes, ...] = ()
+    frames: tuple[bytes, ...] = ()
     file: str = ""
 
 
@@ -271,30 +271,30 @@ class _Keeping:
     def __init__(self, path: Path, sent_bytes: int) -> None:
         self._path = path
         self._sent_bytes = sent_bytes
-        self._blocks: list[bytes] = []
+        self._frames: list[bytes] = []
         self._bytes = 0
 
     def add(self, kept: Kept) -> None:
         data = _encode(kept)
-        self._blocks.append(data)
+        self._frames.append(data)
         self._bytes += len(data)
         if self._bytes > self._sent_bytes:
             with writing(self._path):
                 self._path.parent.mkdir(parents=True, exist_ok=True)
-            for block in self._blocks:
-                append_block(self._path, Block(0, block))
-            self._blocks = []
+            for frame in self._frames:
+                append_frame(self._path, Frame(0, frame))
+            self._frames = []
 
     def finish(self) -> ToKeep:
         if self._bytes <= self._sent_bytes:
-            return ToKeep(tuple(self._blocks))
+            return ToKeep(tuple(self._frames))
         return ToKeep(file=str(self._path))
 
 
 # --- sealing ---------------------------------------------------------------------------------------------------------
 
 
-class SealedPart(NamedTuple):
+class SealResult(NamedTuple):
     """Bins that were rendered, with what the sink said of their files, and the signatures that were made. `headers`
     are what a state is to store of them, `stuffed` the targets of very long ones.
     """
@@ -307,12 +307,12 @@ class SealedPart(NamedTuple):
     stuffed: dict[str, bytes]
 
 
-def seal_bins(batch: Batch, task: int, names: Sequence[str], sealer: BinSealer) -> SealedPart:
-    """Render the bins of one group; sign them or check what the log says of them, and write their files.
+def seal_bins(batch: Batch, task: int, names: Sequence[str], sealer: BinSealer) -> SealResult:
+    """Render the bins of one partition; sign them or check what the log says of them, and write their files.
 
     Args:
         batch: the batch.
-        task: the group.
+        task: the partition.
         names: the files of targets, as `fold_projects` named them.
         sealer: signs, or has what the log says.
 
@@ -323,11 +323,11 @@ def seal_bins(batch: Batch, task: int, names: Sequence[str], sealer: BinSealer) 
     layout = batch.choice.layout
     paths = [batch.folder / "targets" / name for name in names]
     changes = by_bin(layout, _targets.read(paths, task, task + 1))
-    visited = batch.choice.visited(layout.bins_of(task, batch.bin_parts), changes)
+    visited = batch.choice.visited(layout.bins_of(task, batch.bin_partitions), changes)
     return _seal(batch, task, visited, changes, sealer)
 
 
-def seal_sent(batch: Batch, task: int, targets: Mapping[int, Sequence[bytes]], sealer: BinSealer) -> SealedPart:
+def seal_sent(batch: Batch, task: int, targets: Mapping[int, Sequence[bytes]], sealer: BinSealer) -> SealResult:
     """As `seal_bins`, for bins whose changes of targets were sent, as `pack_targets` gives them."""
     changes = {index: unpack_targets(some) for index, some in targets.items()}
     return _seal(batch, task, sorted(targets), changes, sealer)
@@ -335,17 +335,17 @@ def seal_sent(batch: Batch, task: int, targets: Mapping[int, Sequence[bytes]], s
 
 def _seal(
     batch: Batch, task: int, visited: Sequence[int], changes: Mapping[int, Sequence[TargetChange]], sealer: BinSealer
-) -> SealedPart:
+) -> SealResult:
     layout = batch.choice.layout
-    done = SealedPart(task, [], {}, {}, {}, {})
+    done = SealResult(task, [], {}, {}, {}, {})
     if batch.last is not None:
         batch.last.prefetch(visited)
     state = open_state(batch.state)
     headers = state.headers([layout.key(index) for index in visited])
     marks = {} if batch.last is None else state.marks(batch.last.names(visited))
     for start in range(0, len(visited), _BINS_AT_ONCE):
-        group = visited[start : start + _BINS_AT_ONCE]
-        folded, unsealed = fold_bins(batch.choice, group, read_bins(batch.last, layout, group, headers, marks), changes)
+        some = visited[start : start + _BINS_AT_ONCE]
+        folded, unsealed = fold_bins(batch.choice, some, read_bins(batch.last, layout, some, headers, marks), changes)
         for each in unsealed:
             sealed = seal_bin(sealer, each)
             path, kept = None, KeptBin(sealed.entry)

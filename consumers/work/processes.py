@@ -237,7 +237,7 @@ async def _first(pending: "deque[Future[R]]") -> R:
 
 
 def start(held: Path | None = None) -> None:
-    """Prepare a process: it ends with the one that shares out the work, and that alone listens to Ctrl-C."""
+    """Prepare a process: it ends with the one that deals out the work, and that alone listens to Ctrl-C."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if held is not None:
         fcntl.flock(os.open(held, os.O_RDONLY), fcntl.LOCK_SH)

@@ -1,4 +1,4 @@
-"""Items in groups of bounded size, spilled to disk when there are many.
+"""Items in partitions of bounded size, spilled to disk when there are many.
 
 A batch has no upper size: the first start on an old log folds millions of events at once. They are cut into partitions
 by what they are about, each of which fits in memory, and what is about one thing stays together and in order.
@@ -28,7 +28,7 @@ class SpillError(TemporaryError):
     """What was spilled is damaged: a disk is faulty, or the machine went down meanwhile."""
 
 
-class Block(NamedTuple):
+class Frame(NamedTuple):
     """What was spilled at once: by which task, and the encoded items."""
 
     task: int
@@ -40,42 +40,42 @@ def count_partitions(items: int) -> int:
     return max(1, min(MAX_PARTITIONS, -(-items // ITEMS_PER_PARTITION)))
 
 
-def pack_block(block: Block) -> bytes:
-    """A block as it stands in a file."""
-    numbers = (block.task, len(block.data), crc32(block.data))
-    return b"".join(number.to_bytes(4, "big") for number in numbers) + block.data
+def pack_frame(frame: Frame) -> bytes:
+    """A frame as it stands in a file."""
+    numbers = (frame.task, len(frame.data), crc32(frame.data))
+    return b"".join(number.to_bytes(4, "big") for number in numbers) + frame.data
 
 
-def append_block(path: Path, block: Block) -> None:
-    """Append a block to a file."""
+def append_frame(path: Path, frame: Frame) -> None:
+    """Append a frame to a file."""
     with writing(path), path.open("ab") as file:
-        file.write(pack_block(block))
+        file.write(pack_frame(frame))
 
 
-def unpack_blocks(data: bytes, path: Path) -> list[Block]:
-    """The blocks that a piece of a file holds.
+def unpack_frames(data: bytes, path: Path) -> list[Frame]:
+    """The frames that a piece of a file holds.
 
     Raises:
         SpillError: they are not as they were written.
     """
-    blocks = list(_blocks(BytesIO(data), path))
-    if sum(_HEADER_BYTES + len(block.data) for block in blocks) != len(data):
+    frames = list(_frames(BytesIO(data), path))
+    if sum(_HEADER_BYTES + len(frame.data) for frame in frames) != len(data):
         raise SpillError(f"{path} is not whole")
-    return blocks
+    return frames
 
 
-def read_blocks(path: Path) -> Iterator[Block]:
-    """The blocks of a file, in order; a last one that is not whole was never finished, and is left out.
+def read_frames(path: Path) -> Iterator[Frame]:
+    """The frames of a file, in order; a last one that is not whole was never finished, and is left out.
 
     Raises:
         SpillError: one is not as it was written.
         StorageError: it cannot be read.
     """
     with reading(path), path.open("rb") as file:
-        yield from _blocks(file, path)
+        yield from _frames(file, path)
 
 
-def _blocks(file: BinaryIO, path: Path) -> Iterator[Block]:
+def _frames(file: BinaryIO, path: Path) -> Iterator[Frame]:
     while len(header := file.read(_HEADER_BYTES)) == _HEADER_BYTES:
         task, length, checksum = (int.from_bytes(header[at : at + 4], "big") for at in (0, 4, 8))
         data = file.read(length)
@@ -83,7 +83,7 @@ def _blocks(file: BinaryIO, path: Path) -> Iterator[Block]:
             return
         if crc32(data) != checksum:
             raise SpillError(f"{path} is damaged")
-        yield Block(task, data)
+        yield Frame(task, data)
 
 
 class Partitions(Generic[T]):
@@ -114,8 +114,8 @@ class Partitions(Generic[T]):
         items: list[T] = []
         path = self._folder / str(index)
         if self.count > 1 and path.exists():
-            for block in read_blocks(path):
-                items.extend(self._decoder.decode(block.data))
+            for frame in read_frames(path):
+                items.extend(self._decoder.decode(frame.data))
             with writing(path):
                 path.unlink()
         items.extend(self._buffers[index])
@@ -128,5 +128,5 @@ class Partitions(Generic[T]):
             shutil.rmtree(self._folder, ignore_errors=True)
 
     def _flush(self, index: int) -> None:
-        append_block(self._folder / str(index), Block(0, self._encoder.encode(self._buffers[index])))
+        append_frame(self._folder / str(index), Frame(0, self._encoder.encode(self._buffers[index])))
         self._buffers[index] = []

@@ -90,9 +90,9 @@ async def run_each(workers: Workers, function: Callable[[T], R], items: Sequence
 
 
 class Behind(Generic[T, R]):
-    """Runs a function over groups of items, behind its caller, who prepares the next ones meanwhile.
+    """Runs a function over some items after the other, behind its caller, who prepares the next ones meanwhile.
 
-    Two groups are begun at a time, so that no thread waits at the end of one for the others. A context: at its end
+    What was added twice is begun at a time, so that no thread waits at the end for the others. A context: at its end
     everything has been done, or nothing runs any more.
     """
 
@@ -103,7 +103,7 @@ class Behind(Generic[T, R]):
         self.results: list[R] = []
 
     async def add(self, items: Sequence[T]) -> None:
-        """Begin the next group, when all but one of those before are done."""
+        """Begin the next ones, when all but one of what was added before are done."""
         await self._finish(1)
         if items:
             self._running.append(self._workers.begin(self._function, items))
@@ -139,10 +139,10 @@ class ThreadWorkers:
         return await asyncio.get_running_loop().run_in_executor(self._single, lambda: function(*args, **kwargs))
 
     def begin(self, function: Callable[[T], R], items: Sequence[T]) -> Running[R]:
-        """Run a function over a share of the items in each thread."""
+        """Run a function over some of the items in each thread."""
         stop = Event()
-        shares = [items[start :: self._cores] for start in range(min(self._cores, len(items)))]
-        return _Shares([self._many.submit(_over, function, share, stop) for share in shares], len(items), stop)
+        divided = [items[start :: self._cores] for start in range(min(self._cores, len(items)))]
+        return _Divided([self._many.submit(_over, function, some, stop) for some in divided], len(items), stop)
 
     def ahead(self, operation: Coroutine[Any, Any, R]) -> Begun[R]:
         """Begin an operation in a task."""
@@ -186,8 +186,8 @@ class _Task(Generic[R]):
         await asyncio.gather(self._task, return_exceptions=True)
 
 
-class _Shares(Generic[R]):
-    """Every thread's share of the items; `stop` ends them, each with the item it is at."""
+class _Divided(Generic[R]):
+    """What every thread does of the items; `stop` ends them, each with the item it is at."""
 
     def __init__(self, tasks: "Sequence[Future[list[R]]]", count: int, stop: Event) -> None:
         self._tasks = tasks

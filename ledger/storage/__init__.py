@@ -80,7 +80,7 @@ class Storage(ServedFiles, Protocol):
 
 
 class Stager(NamedTuple):
-    """Writes files into a staging folder, in any process; whoever shares out the work adopts them. `device` is the file
+    """Writes files into a staging folder, in any process; whoever deals out the work adopts them. `device` is the file
     system that it is on.
     """
 

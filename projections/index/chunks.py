@@ -127,12 +127,12 @@ class ChunkedMap(Generic[Entry]):
         ordered = sorted(entries.items(), key=_KEY)
         if not ordered and lower:
             return
-        pieces = max(1, -(-len(ordered) // self._codec.max_entries))
+        count = max(1, -(-len(ordered) // self._codec.max_entries))
         # Halves rather than a full chunk and a remainder, so that the next insertion does not split again.
-        step = -(-len(ordered) // pieces) or 1
+        step = -(-len(ordered) // count) or 1
         for start in range(0, max(len(ordered), 1), step):
-            piece = ordered[start : start + step]
-            yield self._codec.render(lower if start == 0 else piece[0][0], piece)
+            some = ordered[start : start + step]
+            yield self._codec.render(lower if start == 0 else some[0][0], some)
 
     def _position(self, key: str) -> int:
         return bisect_right(self._lowers, key) - 1

@@ -1,8 +1,8 @@
 """A batch of events into changes of aggregates: the first of a publication's two rounds.
 
 The rounds are pure functions between which the caller does the I/O: `fold_events` takes the stored aggregates that a
-group of events is about and gives what to store, pages to write and changes of targets; those, grouped by bin,
-go through `projections.metadata.bins.fold_bin`. Aggregates do not know each other, so a batch may be cut into groups
+few events are about and gives what to store, pages to write and changes of targets; those, grouped by bin,
+go through `projections.metadata.bins.fold_bin`. Aggregates do not know each other, so a batch may be cut
 at will, as long as one aggregate's events stay together and in order.
 """
 
@@ -31,7 +31,7 @@ class Seen(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Folded(msgspec.Struct):
-    """What a group of events came to. `judged` leaves out what was simply accepted."""
+    """What events came to. `judged` leaves out what was simply accepted."""
 
     changes: list[Change] = []
     seen: list[Seen] = []
@@ -58,17 +58,17 @@ def fold_events(
         html: whether pages are rendered as HTML too (root's setting).
         render_anew: render every project in `states` even if it has no event: that setting has changed.
     """
-    groups: dict[str, list[Routed]] = {key: [] for key in states} if render_anew else {}
+    of_keys: dict[str, list[Routed]] = {key: [] for key in states} if render_anew else {}
     for item in routed:
-        groups.setdefault(item.key, []).append(item)
+        of_keys.setdefault(item.key, []).append(item)
     folded = Folded()
-    for key in sorted(groups):
+    for key in sorted(of_keys):
         memory = _Memory(key, seen)
         state = states.get(key, Aggregate(key))
         if key.startswith("project:"):
-            _fold_project(state, groups[key], memory, folded, html=html, render_anew=render_anew)
+            _fold_project(state, of_keys[key], memory, folded, html=html, render_anew=render_anew)
         else:
-            _fold_facts(state, groups[key], memory, folded)
+            _fold_facts(state, of_keys[key], memory, folded)
         folded.seen.extend(memory.new)
     return folded
 

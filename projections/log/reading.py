@@ -50,7 +50,7 @@ class Reading(msgspec.Struct, frozen=True, array_like=True):
         """The index behind the last record."""
         return self.start + len(self.leaves) // LEAF_BYTES
 
-    def part(self, first: int, last: int) -> "Reading":
+    def between(self, first: int, last: int) -> "Reading":
         """What the records from one index to another say."""
         if (first, last) == (self.start, self.end):
             return self

@@ -20,7 +20,7 @@ from projections.metadata.targets import TargetChange
 _ENTRY = re.compile(rb'"([^"]*)":\{"hashes":\{[^}]*\},[^}]*\}')
 
 
-Piece = bytes | memoryview
+Fragment = bytes | memoryview
 """Some rendered entries, joined by commas."""
 
 _MARK = b'":{"hashes":'
@@ -59,8 +59,8 @@ class EntryTable:
         """Give a target this entry, or take it away."""
         self._changed[path] = entry
 
-    def finish(self) -> tuple[Piece, ...] | None:
-        """All entries, several in a piece, in order; None: they are as before."""
+    def finish(self) -> tuple[Fragment, ...] | None:
+        """All entries, several in a fragment, in order; None: they are as before."""
         changed = {path: entry for path, entry in self._changed.items() if entry != self._before(path)}
         if not changed:
             return None
@@ -78,17 +78,17 @@ class EntryTable:
             place = self._places[path] = _find(*self._rendered, path.encode())
         return place
 
-    def _spliced(self, changed: Mapping[str, bytes | None]) -> tuple[Piece, ...]:
+    def _spliced(self, changed: Mapping[str, bytes | None]) -> tuple[Fragment, ...]:
         data, copied, last = self._rendered
         view = memoryview(data)
-        pieces: list[Piece] = []
+        fragments: list[Fragment] = []
         for path in sorted(changed):
             (start, end), entry = self._place(path), changed[path]
-            pieces.append(view[copied : max(start - 1, copied)])  # without the comma before
-            pieces.append(entry or b"")
+            fragments.append(view[copied : max(start - 1, copied)])  # without the comma before
+            fragments.append(entry or b"")
             copied = end + 1 if end > start else start
-        pieces.append(view[copied : max(last, copied)])
-        return tuple(piece for piece in pieces if piece)
+        fragments.append(view[copied : max(last, copied)])
+        return tuple(fragment for fragment in fragments if fragment)
 
 
 def _entries(rendered: Entries) -> "Iterator[re.Match[bytes]]":
@@ -127,12 +127,12 @@ class StoredBin(NamedTuple):
 
 class FoldedBin(NamedTuple):
     """A bin after a batch: its header if that is to be stored, whether any entry changed, and all rendered entries,
-    several in a piece.
+    several in a fragment.
     """
 
     header: bytes | None
     differs: bool
-    targets: tuple[Piece, ...]
+    targets: tuple[Fragment, ...]
 
 
 _held_decoder = msgspec.msgpack.Decoder(dict[str, list[tuple[int, bytes]]])

@@ -11,7 +11,7 @@ from hashlib import sha256
 
 import msgspec
 
-from projections.metadata.bins import Entries, Piece
+from projections.metadata.bins import Entries, Fragment
 from projections.roles.authority import Authority
 from projections.roles.documents import SPEC_VERSION
 from projections.roles.keys import RoleKeys
@@ -52,11 +52,11 @@ def signs_all_bins(before: Authority | None, now: Authority) -> bool:
     )
 
 
-def bin_payload(targets: Sequence[Piece], number: int, expires: str) -> bytes:
-    """The signed part of a bin (TUF 1.0.34, section 4.5) from its rendered targets, some in each piece."""
+def bin_payload(targets: Sequence[Fragment], number: int, expires: str) -> bytes:
+    """The signed part of a bin (TUF 1.0.34, section 4.5) from its rendered targets, some in each fragment."""
     head = f'{{"_type":"targets","expires":"{expires}","spec_version":"{SPEC_VERSION}","targets":{{'
     # Joined once: it is long, and each copy of it takes as long as to hash it.
-    members: list[Piece] = [piece for target in targets for piece in (b",", target)][1:]
+    members: list[Fragment] = [fragment for target in targets for fragment in (b",", target)][1:]
     return b"".join([head.encode(), *members, b'},"version":%d}' % number])
 
 

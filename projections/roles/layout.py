@@ -40,11 +40,11 @@ class Layout(msgspec.Struct, frozen=True):
         return int.from_bytes(sha256(path.encode()).digest()[:4], "big") >> (32 - self.bits)
 
     def partition_of(self, path: str, partitions: int) -> int:
-        """Which of so many groups of neighbouring bins a target path belongs to."""
+        """Which of so many partitions, each of neighbouring bins, a target path belongs to."""
         return self.index_of_target(path) * partitions >> self.bits
 
     def bins_of(self, partition: int, partitions: int) -> range:
-        """The bins of such a group; the inverse of `partition_of`."""
+        """The bins of such a partition; the inverse of `partition_of`."""
         first, last = (-(-(at << self.bits) // partitions) for at in (partition, partition + 1))
         return range(first, last)
 

@@ -10,7 +10,7 @@ import pytest
 
 from consumers.context import Context
 from consumers.reading import slices
-from consumers.reading.slices import EVENT_PARTS
+from consumers.reading.slices import EVENT_PARTITIONS
 from consumers.rebuild import rebuilding, replay
 from consumers.rebuild.rebuilding import At, rebuild
 from consumers.rebuild.replay import ReplayResult
@@ -103,8 +103,8 @@ def test_what_is_damaged_is_thrown_away(golden: Golden, context: Context, tmp_pa
         replayed(context, tmp_path / "replay", number, stop_after=10)
     block = max((tmp_path / "replay/events").iterdir())
     data = bytearray(block.read_bytes())
-    offsets = array("Q", bytes(data[: 8 * (EVENT_PARTS + 3)]))
-    data[offsets[EVENT_PARTS] + 20] ^= 1  # in the leaves, which are behind the parts of events
+    offsets = array("Q", bytes(data[: 8 * (EVENT_PARTITIONS + 3)]))
+    data[offsets[EVENT_PARTITIONS] + 20] ^= 1  # in the leaves, which are behind the parts of events
     block.write_bytes(data)
     with pytest.raises(SpillError):
         replayed(context, tmp_path / "replay", number)

@@ -1,4 +1,4 @@
-"""What both rounds work on, whoever does them: a job, and the steps that they share."""
+"""What both rounds work on, whoever does them: a job, and the steps that both take."""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -79,7 +79,7 @@ async def keep_extension(store: Store, extension: Extension, sink: Sink) -> None
 
 
 def page_writer(workers: Workers, sink: Sink, pages: KeptPages) -> Behind[PageToWrite, None]:
-    """Writes pages, one group behind those who render them, and those with a row for the state, too."""
+    """Writes pages, one step behind those who render them, and those with a row for the state, too."""
 
     def put(item: PageToWrite) -> None:
         page, row = item
@@ -90,7 +90,7 @@ def page_writer(workers: Workers, sink: Sink, pages: KeptPages) -> Behind[PageTo
 
 
 def bin_sealer(workers: Workers, sealer: Sealer, sink: Sink, last: LastBins) -> Behind[Unsealed, tuple[str, KeptBin]]:
-    """Seals and writes bins, one group behind those who render them."""
+    """Seals and writes bins, one step behind those who render them."""
 
     def seal(unsealed: Unsealed) -> tuple[str, KeptBin]:
         sealed = seal_bin(sealer, unsealed)

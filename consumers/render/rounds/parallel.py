@@ -14,16 +14,16 @@ from secrets import token_hex
 import msgspec
 
 from consumers.render import tasks
-from consumers.render.carriers import Carrier, Files, Sent, bin_parts
+from consumers.render.carriers import Carrier, Files, Sent, bin_partitions
 from consumers.render.rounds.job import Job, hide_pages, keep_extension, page_writer, warn_of_stuffed
 from consumers.render.sinks import RemoteSink
-from consumers.render.tasks import Batch, Kept, SealedPart, ToKeep
+from consumers.render.tasks import Batch, Kept, SealResult, ToKeep
 from consumers.state import records
 from consumers.state.kept_bins import KeptBin
 from consumers.state.records import Rows
 from consumers.work.processes import Processes
 from consumers.work.progress import FOLDING, READING, SEALING, WHOLE
-from consumers.work.spill import read_blocks
+from consumers.work.spill import read_frames
 from consumers.work.workers import Begun
 from projections.index.project_list import Listing
 from projections.log.reading import Routed
@@ -72,11 +72,11 @@ class BulkRounds:
                     self._sink.show(plain_path(path), None)
                 listings.extend(done.listings)
                 carrier.take(done)
-                self._advance(READING, FOLDING, done.task + 1, carrier.shares)
+                self._advance(READING, FOLDING, done.task + 1, carrier.fold_tasks)
         return listings
 
     async def _begin(self) -> tuple[Batch, Carrier]:
-        """What the tasks share, and how they get at what is theirs."""
+        """What the tasks have in common, and how they get at what is theirs."""
         edition, choice = self._edition, self._choice
         size = edition.after.size
         batch = Batch(
@@ -84,7 +84,7 @@ class BulkRounds:
             choice=choice._replace(stamps={}),
             html=edition.authority.settings.html_pages,
             sink=self._remote,
-            bin_parts=bin_parts(choice, edition.size),
+            bin_partitions=bin_partitions(choice, edition.size),
             state=self._store.path if edition.before.size else None,
             last=self._last.of(()),
             pages=self._pages,
@@ -101,9 +101,9 @@ class BulkRounds:
                 first = extension.ceremonies[0].index + 1  # before the first root no event is for an aggregate
         if in_memory:
             sizes = dict(await self._store.load_page_sizes(sorted({item.key for item in routed})))
-            return batch, Sent(choice, batch.bin_parts, routed, sizes)
+            return batch, Sent(choice, batch.bin_partitions, routed, sizes)
         slices = await self._tail.files(size)
-        files = Files(choice.layout, batch.bin_parts, edition.size)
+        files = Files(choice.layout, batch.bin_partitions, edition.size)
         return batch._replace(slices=slices, first=first, end=size), files
 
     async def add(self, pages: Sequence[Page], changes: Sequence[TargetChange]) -> None:
@@ -118,8 +118,8 @@ class BulkRounds:
         """Render and seal bins."""
         batch, carrier = self._folded()
         bins: dict[str, KeptBin] = {}
-        groups = await self._workers.run(carrier.groups, batch)
-        async with aclosing(self._processes.in_order(self._sealing(batch, carrier, groups))) as sealed:
+        bins_of_tasks = await self._workers.run(carrier.bins_of_tasks, batch)
+        async with aclosing(self._processes.in_order(self._sealing(batch, carrier, bins_of_tasks))) as sealed:
             async for done in sealed:
                 if done.headers:
                     await self._saved()
@@ -131,7 +131,7 @@ class BulkRounds:
                     warn_of_stuffed(name, done.bins[name].entry.length, targets)
                 bins.update(done.bins)
                 self._sealer.packed.update(done.packed)
-                self._advance(READING + FOLDING, SEALING, done.task + 1, len(groups))
+                self._advance(READING + FOLDING, SEALING, done.task + 1, len(bins_of_tasks))
         await self._saved()
         return bins
 
@@ -141,10 +141,10 @@ class BulkRounds:
         await self._save(unsaved)
 
     def _sealing(
-        self, batch: Batch, carrier: Carrier, groups: Sequence[Sequence[int]]
-    ) -> Iterator[Callable[[], SealedPart]]:
+        self, batch: Batch, carrier: Carrier, bins_of_tasks: Sequence[Sequence[int]]
+    ) -> Iterator[Callable[[], SealResult]]:
         layout = self._choice.layout
-        for number, bins in enumerate(groups):
+        for number, bins in enumerate(bins_of_tasks):
             some = batch._replace(choice=self._choice.of(bins), last=self._last.of(bins), slices=())
             sealer = self._sealer.remote(map(layout.name, bins))
             if sealer is not None:
@@ -164,7 +164,7 @@ class BulkRounds:
         placed, when cores are idle.
         """
         self._unsaved.append(kept)
-        if kept.file or sum(len(block) for each in self._unsaved for block in each.blocks) >= _SAVED_AT_ONCE_BYTES:
+        if kept.file or sum(len(frame) for each in self._unsaved for frame in each.frames) >= _SAVED_AT_ONCE_BYTES:
             await self._begin_to_save()
 
     async def _begin_to_save(self) -> None:
@@ -179,24 +179,24 @@ class BulkRounds:
             await self._saving.result()
             self._saving = None
 
-    async def _save(self, parts: Sequence[ToKeep]) -> None:
+    async def _save(self, unsaved: Sequence[ToKeep]) -> None:
         """Save what tasks made for the state."""
-        for path in (Path(kept.file) for kept in parts if kept.file):
-            blocks = read_blocks(path)
-            while (block := await self._workers.run(next, blocks, None)) is not None:
-                await self._save_blocks([block.data])
+        for path in (Path(kept.file) for kept in unsaved if kept.file):
+            frames = read_frames(path)
+            while (frame := await self._workers.run(next, frames, None)) is not None:
+                await self._save_frames([frame.data])
             await asyncio.to_thread(path.unlink)
-        await self._save_blocks([block for kept in parts for block in kept.blocks])
+        await self._save_frames([frame for kept in unsaved for frame in kept.frames])
 
-    async def _save_blocks(self, blocks: Sequence[bytes]) -> None:
-        kept = await self._workers.run(_joined, blocks)
+    async def _save_frames(self, frames: Sequence[bytes]) -> None:
+        kept = await self._workers.run(_joined, frames)
         await records.save_rows(self._store, kept.rows)
         await records.save_seen(self._store, kept.seen)
         await records.save_judged(self._store, "events", kept.judged)
 
 
-def _joined(blocks: Iterable[bytes]) -> Kept:
+def _joined(frames: Iterable[bytes]) -> Kept:
     whole = Kept(Rows([]))
-    for block in blocks:
-        whole.add(_decode_kept(block))
+    for frame in frames:
+        whole.add(_decode_kept(frame))
     return whole

@@ -1,7 +1,7 @@
 """The two rounds of a publication in this process: events to projects, changed targets to bins.
 
-Everything is loaded, folded, sealed and saved in groups of bounded size, so memory does not grow with the batch. While
-one group is signed and written, the next is read and folded.
+Everything is loaded, folded, sealed and saved a few at a time, so memory does not grow with the batch. While
+some are signed and written, the next are read and folded.
 """
 
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from consumers.render.bin_steps import Unsealed, by_bin, fold_bins, read_bins
 from consumers.render.rounds.job import Job, PageToWrite, bin_sealer, hide_pages, keep_extension, page_writer
-from consumers.render.tasks import groups, needed_files
+from consumers.render.tasks import few_aggregates, needed_files
 from consumers.state import records
 from consumers.state.kept_bins import KeptBin, LastBins
 from consumers.work.spill import Partitions
@@ -23,21 +23,21 @@ from projections.metadata.bins import StoredBin, take_targets
 from projections.metadata.targets import Page, TargetChange
 from projections.roles.layout import Layout
 
-BINS_PER_GROUP = 16
-PROJECTS_PER_GROUP = 16
+BINS_AT_ONCE = 16
+PROJECTS_AT_ONCE = 16
 TARGET_BYTES = 128
 """What an entry in a bin takes at least, nearly always."""
 
 
 class _Bins(NamedTuple):
-    """A group of bins, with the changes of their targets."""
+    """A few bins, with the changes of their targets."""
 
     indices: Sequence[int]
     changes: Mapping[int, Sequence[TargetChange]]
 
 
 class _Stored(NamedTuple):
-    """What is stored of a group of aggregates, and which of its events were seen before."""
+    """What is stored of a few aggregates, and which of its events were seen before."""
 
     loaded: records.Loaded
     seen: Mapping[tuple[str, str], str]
@@ -73,14 +73,14 @@ class OneProcess:
         try:
             async with page_writer(self._workers, self._sink, self._pages) as pages:
                 await self._route(routed)
-                async with aclosing(each_with(self._workers, self._groups(routed), self._load_group)) as loaded:
+                async with aclosing(each_with(self._workers, self._few(routed), self._load_few)) as loaded:
                     async for (keys, items), stored in loaded:
-                        listings.extend(await self._fold_group(stored, items, pages))
+                        listings.extend(await self._fold_few(stored, items, pages))
                         if anew:
                             done.update(keys)
                 if anew:
                     async for keys in self._all_projects(done):
-                        await self._fold_group(await self._load_group((keys, [])), [], pages)
+                        await self._fold_few(await self._load_few((keys, [])), [], pages)
         finally:
             routed.close()
         return listings
@@ -100,19 +100,19 @@ class OneProcess:
             await keep_extension(self._store, extension, self._sink)
             await self._workers.run(routed.add, extension.routed, lambda item: hash(salt + item.key) % routed.count)
 
-    async def _groups(self, routed: Partitions[Routed]) -> AsyncIterator[tuple[Sequence[str], Sequence[Routed]]]:
+    async def _few(self, routed: Partitions[Routed]) -> AsyncIterator[tuple[Sequence[str], Sequence[Routed]]]:
         for index in range(routed.count):
-            for group in groups(await self._workers.run(routed.take, index), PROJECTS_PER_GROUP):
-                yield group
+            for some in few_aggregates(await self._workers.run(routed.take, index), PROJECTS_AT_ONCE):
+                yield some
 
-    async def _load_group(self, group: tuple[Sequence[str], Sequence[Routed]]) -> _Stored:
-        keys, items = group
+    async def _load_few(self, some: tuple[Sequence[str], Sequence[Routed]]) -> _Stored:
+        keys, items = some
         edition = self._edition
         needed = needed_files(items, html=edition.authority.settings.html_pages or edition.renders_all_pages)
         loaded = await records.load_aggregates(self._store, keys, needed)
         return _Stored(loaded, await records.load_seen(self._store, items))
 
-    async def _fold_group(
+    async def _fold_few(
         self, stored: _Stored, items: Sequence[Routed], pages: Behind[PageToWrite, None]
     ) -> list[Listing]:
         edition = self._edition
@@ -130,7 +130,7 @@ class OneProcess:
 
     async def _all_projects(self, done: set[str]) -> AsyncIterator[list[str]]:
         last = "project:"
-        while keys := await self._store.keys(last, "project;", PROJECTS_PER_GROUP):
+        while keys := await self._store.keys(last, "project;", PROJECTS_AT_ONCE):
             last = keys[-1]
             yield [key for key in keys if key not in done]
 
@@ -153,8 +153,8 @@ class OneProcess:
         old = self._edition.old_layout
         if old is None:
             return
-        for start in range(0, old.count, BINS_PER_GROUP):
-            indices = range(start, min(start + BINS_PER_GROUP, old.count))
+        for start in range(0, old.count, BINS_AT_ONCE):
+            indices = range(start, min(start + BINS_AT_ONCE, old.count))
             stored = await self._read(self._last, old, indices)
             await self._distribute(await self._workers.run(take_targets, stored))
         await self._store.delete_range(f"bin:{old.bits:02}:", f"bin:{old.bits:02};")
@@ -164,19 +164,19 @@ class OneProcess:
         targets = await self._all_targets()
         async with (
             bin_sealer(self._workers, self._sealer, self._sink, self._last) as sealing,
-            aclosing(each_with(self._workers, self._groups_of_bins(targets), self._load_bins)) as loaded,
+            aclosing(each_with(self._workers, self._few_bins(targets), self._load_bins)) as loaded,
         ):
-            async for group, stored in loaded:
-                await sealing.add(await self._fold_bins(group, stored))
+            async for some, stored in loaded:
+                await sealing.add(await self._fold_bins(some, stored))
         return dict(sealing.results)
 
-    async def _groups_of_bins(self, targets: Partitions[TargetChange]) -> AsyncIterator[_Bins]:
+    async def _few_bins(self, targets: Partitions[TargetChange]) -> AsyncIterator[_Bins]:
         choice, layout = self._choice, self._choice.layout
-        for part in range(targets.count):
-            changes = by_bin(layout, await self._workers.run(targets.take, part))
-            visited = choice.visited(layout.bins_of(part, targets.count), changes)
-            for start in range(0, len(visited), BINS_PER_GROUP):
-                yield _Bins(visited[start : start + BINS_PER_GROUP], changes)
+        for partition in range(targets.count):
+            changes = by_bin(layout, await self._workers.run(targets.take, partition))
+            visited = choice.visited(layout.bins_of(partition, targets.count), changes)
+            for start in range(0, len(visited), BINS_AT_ONCE):
+                yield _Bins(visited[start : start + BINS_AT_ONCE], changes)
 
     async def _load_bins(self, bins: _Bins) -> list[StoredBin]:
         # Bins that move are made anew of what was taken out of the old ones.

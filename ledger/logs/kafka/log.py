@@ -248,7 +248,7 @@ class KafkaLog:
 
 
 def _batches(values: Sequence[bytes], limit: int) -> Iterator[list[bytes]]:
-    """Records in groups that fit into a batch; a larger one alone."""
+    """Records that fit into a batch of Kafka's; a larger one alone."""
     batch: list[bytes] = []
     size = RECORD_OVERHEAD_BYTES
     for value in values:

@@ -1,6 +1,6 @@
 """Items by partition in one file: written at once by one task, and read by partition, by any.
 
-A file is a table of offsets, one for each partition and one for the end, and a block for each partition.
+A file is a table of offsets, one for each partition and one for the end, and a frame for each partition.
 """
 
 import os
@@ -11,7 +11,7 @@ from typing import Generic, TypeVar
 
 import msgspec
 
-from consumers.work.spill import Block, SpillError, pack_block, unpack_blocks
+from consumers.work.spill import Frame, SpillError, pack_frame, unpack_frames
 from ledger.disk.files import may_pass, storage_error, write_file, writing
 
 T = TypeVar("T")
@@ -19,18 +19,21 @@ T = TypeVar("T")
 _encode = msgspec.msgpack.Encoder().encode
 
 
-def write_parts(path: Path, parts: Mapping[int, bytes], count: int) -> None:
+def write_partitions(path: Path, partitions: Mapping[int, bytes], count: int) -> None:
     """Write a file of so many partitions; those that are not given are empty."""
-    blocks = [pack_block(Block(part, parts[part])) if part in parts else b"" for part in range(count)]
+    frames = [
+        pack_frame(Frame(partition, partitions[partition])) if partition in partitions else b""
+        for partition in range(count)
+    ]
     offsets = array("Q", [8 * (count + 1)])
-    for block in blocks:
-        offsets.append(offsets[-1] + len(block))
+    for frame in frames:
+        offsets.append(offsets[-1] + len(frame))
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_file(str(path), b"".join([offsets.tobytes(), *blocks]))
+        write_file(str(path), b"".join([offsets.tobytes(), *frames]))
 
 
-def read_parts(path: Path, first: int, last: int) -> list[bytes]:
+def read_partitions(path: Path, first: int, last: int) -> list[bytes]:
     """What partitions from `first` to `last` (exclusive) hold, those that hold something.
 
     Raises:
@@ -55,22 +58,22 @@ def read_parts(path: Path, first: int, last: int) -> list[bytes]:
         raise SpillError(f"{path} is damaged") from error
     finally:
         os.close(file)
-    blocks = unpack_blocks(data, path)
-    if any(not first <= block.task < last for block in blocks):
+    frames = unpack_frames(data, path)
+    if any(not first <= frame.task < last for frame in frames):
         raise SpillError(f"{path} is damaged")
-    return [block.data for block in blocks]
+    return [frame.data for frame in frames]
 
 
-class Parts(Generic[T]):
+class PartitionFiles(Generic[T]):
     """Such files of items of one type."""
 
     def __init__(self, kind: type[T]) -> None:
         self._decode = msgspec.msgpack.Decoder(list[kind]).decode  # type: ignore[valid-type]
 
-    def encode(self, parts: Mapping[int, Sequence[T]]) -> dict[int, bytes]:
+    def encode(self, partitions: Mapping[int, Sequence[T]]) -> dict[int, bytes]:
         """What to write of items by partition."""
-        return {part: _encode(items) for part, items in parts.items()}
+        return {partition: _encode(items) for partition, items in partitions.items()}
 
     def read(self, paths: Sequence[Path], first: int, last: int) -> list[T]:
         """The items of partitions from `first` to `last` (exclusive), in the order of files."""
-        return [item for path in paths for data in read_parts(path, first, last) for item in self._decode(data)]
+        return [item for path in paths for data in read_partitions(path, first, last) for item in self._decode(data)]

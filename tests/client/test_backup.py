@@ -88,11 +88,14 @@ def test_as_json(filled: Index, tmp_path: Path) -> None:
     facts = filled.info()
     assert back_up(filled, tmp_path / "copy") == {
         "ok": True,
-        "folder": str(tmp_path / "copy"),
         "ledger": facts["ledger"],
         "sizes": facts["sizes"],
-        "files": ["1.root.json", "ledger.toml", "log"],
+        "files": 4,
+        "missing": [],
     }
+    (filled.public / "metadata/1.root.json").unlink()
+    less = back_up(filled, tmp_path / "less")
+    assert (less["files"], less["missing"]) == (3, ["1.root.json"])
 
 
 def test_what_stands_in_the_write_ahead_log_is_in_it(filled: Index, tmp_path: Path) -> None:

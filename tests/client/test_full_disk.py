@@ -243,7 +243,7 @@ def test_a_first_sweep_without_room(index: Index, disk: SmallDisk) -> None:
     assert re.search(rf"disk/state/sweep\.sqlite {SQLITE}", said), said
     assert "damaged" not in said
     disk.make_room()
-    assert index.ask("sweep")[0]["whole"]
+    assert index.ask("sweep")[0]["full"]
 
 
 # --- what is remembered ------------------------------------------------------------------------------------------

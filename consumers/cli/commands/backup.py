@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from consumers.backup.copying import FIRST_ROOT, LOG_FOLDER, back_up
+from consumers.backup.backing_up import FIRST_ROOT, LOG_FOLDER, back_up
 from consumers.cli.logs import configure_logging
 from consumers.cli.options import json_option, ledger_options
 from consumers.cli.shared import open_context, plural, print_json, progress, runs_async, say
@@ -34,22 +34,22 @@ async def backup(*, target: Path, folder: Path, log: str | None, as_json: bool) 
         done = await back_up(context, target, advance)
     if as_json:
         sizes = {"events": done.events, "publications": done.publications}
-        print_json({"ok": True, "folder": str(target), "ledger": done.ledger, "sizes": sizes, "files": done.names})
+        print_json({"ok": True, "ledger": done.ledger, "sizes": sizes, "files": done.files, "missing": done.missing})
         return
     click.echo(
         f"{target} holds both logs ({plural(done.events, 'event')}, {plural(done.publications, 'record')} of "
-        f"publications){_others(done.names)}."
+        f"publications){_others(done.missing)}."
     )
     if not done.from_sqlite:
         click.echo("The topics are not in it: their records are, as a SQLite log.")
-    anchor = f" --root {target / FIRST_ROOT}" if FIRST_ROOT in done.names else ""
+    anchor = f" --root {target / FIRST_ROOT}" if FIRST_ROOT not in done.missing else ""
     click.echo(f"Check it: `tuf-ledger verify --log sqlite:{target / LOG_FOLDER}{anchor}`.")
-    if FIRST_ROOT not in done.names:
+    if FIRST_ROOT in done.missing:
         say("The first root is not in it:", "it is not served here. Keep the one that you handed out.", style="yellow")
     say("No keys are in it:", "keep copies of those apart.", style="yellow")
 
 
-def _others(names: list[str]) -> str:
+def _others(missing: list[str]) -> str:
     shown = {FILENAME: FILENAME, FIRST_ROOT: "the first root"}
-    found = [text for name, text in shown.items() if name in names]
+    found = [text for name, text in shown.items() if name not in missing]
     return "".join(f" and {text}" if text is found[-1] else f", {text}" for text in found)

@@ -35,15 +35,17 @@ class ForeignRootError(DisagreementError):
 
 
 class BackedUp(NamedTuple):
-    """What was copied: of which ledger, how many records of each log, and the names of files and folders.
+    """What was copied: of which ledger, how many records of each log, and how many files.
 
-    `from_sqlite` is false where the records came from another kind of log.
+    `missing` are those that are not there to be copied; `from_sqlite` is false where the records came from another kind
+    of log.
     """
 
     ledger: str
     events: int
     publications: int
-    names: list[str]
+    files: int
+    missing: list[str]
     from_sqlite: bool
 
 
@@ -82,10 +84,10 @@ async def _copy(context: Context, logs: Logs, folder: Path, report: Report) -> B
         raise LogSettingsError(f"{logs.events.name} is empty: it is no ledger yet (`tuf-ledger init`)")
     with writing(folder):
         (folder / LOG_FOLDER).mkdir(mode=0o700)
-    names, sizes = [LOG_FOLDER], [await logs.publications.size(), await logs.events.size()]
+    size = await logs.events.size()
 
     def from_publications(done: int, total: int) -> None:
-        report(done, total + sizes[1])
+        report(done, total + size)
 
     publications = await copy_log(logs.publications, folder / LOG_FOLDER / "publications.sqlite", from_publications)
 
@@ -93,8 +95,9 @@ async def _copy(context: Context, logs: Logs, folder: Path, report: Report) -> B
         report(publications + done, publications + total)
 
     events = await copy_log(logs.events, folder / LOG_FOLDER / "events.sqlite", from_events)
-    names += await asyncio.to_thread(_copy_others, context, folder, ledger.root_sha256)
-    return BackedUp(ledger.digest, events, publications, sorted(names), isinstance(logs.events, SqliteLog))
+    copied = await asyncio.to_thread(_copy_others, context, folder, ledger.root_sha256)
+    missing = [name for name in (FILENAME, FIRST_ROOT) if name not in copied]
+    return BackedUp(ledger.digest, events, publications, 2 + len(copied), missing, isinstance(logs.events, SqliteLog))
 
 
 def _copy_others(context: Context, folder: Path, root_sha256: str) -> list[str]:

@@ -3,8 +3,8 @@
     slices of the log ──read──▶ events by project ──fold──▶ targets by bin ──seal──▶ metadata
 
 Each function is one task. What it hands on to a later one is in a file of its own (`consumers.work.partition_files`),
-which counts when whoever deals out the work has its result: what others left behind, because they were killed, is passed
-over. Where all events fit into memory, they are sent with the tasks, and targets with their results.
+which counts when whoever deals out the work has its result: what others left behind, because they were killed, is
+passed over. Where all events fit into memory, they are sent with the tasks, and targets with their results.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -73,8 +73,8 @@ class Batch(NamedTuple):
     The state is that from before the batch; without one, there is nothing before. `last` are its bins, those that a
     task needs, and `pages` is how pages are kept; None: no state is to keep anything.
 
-    `bin_partitions` says into how many partitions bins are divided where their targets are in files. `slices` are files of
-    events, of which those from `first` to `end` (exclusive) count; none, if they are sent.
+    `bin_partitions` says into how many partitions bins are divided where their targets are in files. `slices` are files
+    of events, of which those from `first` to `end` (exclusive) count; none, if they are sent.
     """
 
     folder: Path

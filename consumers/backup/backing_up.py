@@ -16,7 +16,8 @@ from typing import NamedTuple
 
 from consumers.context import Context
 from ledger.config import FILENAME
-from ledger.disk.files import StorageError, sync_folder, write_file, writing
+from ledger.disk.files import StorageError, write_file, writing
+from ledger.disk.syncing import sync_folder
 from ledger.logs import Logs, LogSettingsError
 from ledger.logs.copying import copy_log
 from ledger.logs.sqlite import SqliteLog

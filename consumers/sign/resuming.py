@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from ledger.disk.files import may_pass, storage_error, sync_file, sync_folder, writing
+from ledger.disk.files import may_pass, storage_error, writing
+from ledger.disk.syncing import sync_file, sync_folder
 from ledger.state import StoreError
 
 _RESUMED = "resumed-above"

@@ -8,7 +8,7 @@ from pathlib import Path
 from threading import Event
 
 from ledger.databases.plain import is_passing, open_to_read, unusable_now
-from ledger.disk.files import sync_file, sync_folder
+from ledger.disk.syncing import sync_file, sync_folder
 from ledger.logs import Log, LogSettingsError, LogUnavailableError
 from ledger.logs.sqlite import SqliteLog
 

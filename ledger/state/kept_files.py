@@ -17,20 +17,9 @@ from typing import NamedTuple
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from ledger.disk.files import (
-    MAX_SINGLE_SYNCS,
-    WORTH_SYNCS,
-    each,
-    make_file,
-    may_pass,
-    read_file,
-    storage_error,
-    sync_all,
-    sync_file,
-    sync_folder,
-    write_file,
-    writing,
-)
+from ledger.disk.files import each, may_pass, read_file, storage_error, write_file, writing
+from ledger.disk.nursery import make_file
+from ledger.disk.syncing import MAX_SINGLE_SYNCS, WORTH_SYNCS, sync_all, sync_file, sync_folder
 from ledger.state import StateDamagedError
 
 _UNFINISHED, _KEY = ".new", ".key"

@@ -19,7 +19,8 @@ from zlib import crc32
 
 from ledger.databases import complete, plain
 from ledger.databases.plain import ERRORS, is_passing, primary_code, unusable_now
-from ledger.disk.files import is_durable, may_pass, now_written, sync_file, sync_folder, writing
+from ledger.disk.files import may_pass, writing
+from ledger.disk.syncing import is_durable, now_written, sync_file, sync_folder
 from ledger.state import StateDamagedError, StateMissingError, StateUnavailableError, StoreError
 from ledger.state.kept_files import KeptFiles
 from schemas.errors import InUseError

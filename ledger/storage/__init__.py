@@ -10,7 +10,8 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
-from ledger.disk.files import make_file, writing
+from ledger.disk.files import writing
+from ledger.disk.nursery import make_file
 
 
 class ServedFiles(Protocol):

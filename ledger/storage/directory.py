@@ -13,20 +13,16 @@ from pathlib import Path
 from threading import Lock, Thread
 
 from ledger.disk.files import (
-    MAX_SINGLE_SYNCS,
-    WORTH_SYNCS,
     StorageError,
     StorageUnavailableError,
     each,
     new_path,
     storage_error,
-    sync_all,
-    sync_file,
-    sync_folder,
     within,
     write_file,
     writing,
 )
+from ledger.disk.syncing import MAX_SINGLE_SYNCS, WORTH_SYNCS, sync_all, sync_file, sync_folder
 from ledger.storage import Stager
 
 

@@ -10,7 +10,9 @@ from threading import Event, Thread
 
 import pytest
 
-from ledger.disk.files import StorageError, each, is_durable, make_file, now_written, sync_all
+from ledger.disk.files import StorageError, each
+from ledger.disk.nursery import make_file
+from ledger.disk.syncing import is_durable, now_written, sync_all
 from ledger.state.kept_files import KeptFiles
 from ledger.state.store import Store
 
@@ -133,7 +135,7 @@ def test_files_are_made_wherever_folders_are(tmp_path: Path, monkeypatch: pytest
 
 
 def test_another_folder_is_taken_now_and_then(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ledger.disk.files._FILES_IN_A_NURSERY", 2)
+    monkeypatch.setattr("ledger.disk.nursery._FILES_IN_A_NURSERY", 2)
     folders = []
     for _ in range(6):
         made = Path(make_file(str(tmp_path), b""))
@@ -145,7 +147,7 @@ def test_another_folder_is_taken_now_and_then(tmp_path: Path, monkeypatch: pytes
 
 def test_many_threads_make_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Also where a folder is given up while another thread is about to use it."""
-    monkeypatch.setattr("ledger.disk.files._FILES_IN_A_NURSERY", 4)
+    monkeypatch.setattr("ledger.disk.nursery._FILES_IN_A_NURSERY", 4)
     made: list[str] = []
 
     def act(number: int) -> None:
@@ -165,7 +167,7 @@ def test_of_slow_folders_the_fastest_is_taken(tmp_path: Path, monkeypatch: pytes
     def try_(folder: str) -> float:
         return tried.setdefault(folder, 1.0 if len(tried) % 3 else 0.5)
 
-    monkeypatch.setattr("ledger.disk.files._try", try_)
+    monkeypatch.setattr("ledger.disk.nursery._try", try_)
     folder = Path(make_file(str(tmp_path), b"")).parent
     assert list(tmp_path.iterdir()) == [folder]
     assert tried[str(folder)] == min(tried.values())

@@ -222,6 +222,7 @@ class Store:
             self._acquire_lock()
             self._unended = 1
             self._new_path.unlink(missing_ok=True)  # it was never finished
+        self._check_file()
         try:
             await self._connect()
             is_current = await self._is_current()
@@ -239,6 +240,14 @@ class Store:
             self.kept = await self._in_thread(self.kept.opened)
             await self._delete_leftover_files()
         self._unended = 0  # whatever was left is gone
+
+    def _check_file(self) -> None:
+        """Refuse what is there and does not pass: SQLite would say no more than that it cannot be opened or read."""
+        if self.path.exists() and not self.path.is_file():
+            raise StoreError(f"{self.path} is no file: move it away, and the state is rebuilt from the logs")
+        if self.path.exists() and not os.access(self.path, os.R_OK if self._read_only else os.R_OK | os.W_OK):
+            what = "read" if self._read_only else "read and written"
+            raise StoreError(f"{self.path} cannot be {what} by this user")
 
     async def close(self) -> None:
         """Close the file. What was not committed is gone."""

@@ -1,4 +1,4 @@
-"""What commands print, as text and as JSON, and their exit codes: 0 yes, 1 no, 2 usage or environment."""
+"""What commands print, as text and as JSON, and their exit codes: 0 yes, 1 no, 2 a person is needed, 75 it may pass."""
 
 import json
 import shutil
@@ -63,6 +63,30 @@ def test_differences_as_json(index: Index) -> None:
     (index.public / "metadata/timestamp.json").write_bytes(b"{}")
     (verified,) = index.ask("verify", "--served", index.public, answer=1)
     assert verified["differences"][0]["path"] == "metadata/timestamp.json"
+    error = {key: verified[key] for key in ("ok", "error", "message", "exit")}
+    message = "what is served is not what the log says"
+    assert error == {"ok": False, "error": "negative-answer", "message": message, "exit": 1}
+
+
+REFUSALS: tuple[tuple[tuple[str, ...], int, str, str], ...] = (
+    (("status", "unknown"), 1, "negative-answer", "there is no project unknown"),
+    (("rebuild", "--to", "{}/rebuilt", "--at", "99"), 1, "negative-answer", "there is no publication 99"),
+    (("publish", "--log", "nonsense"), 2, "config", "must be `sqlite:FOLDER` or `kafka://"),
+    (("publish", "--log", "sqlite:{}/none"), 2, "log-settings", "there is no log at"),
+    (("info", "--log", "kafka://127.0.0.1:1/x"), 75, "log-unavailable", "127.0.0.1:1"),
+    (("yank", "one==1.0", "--wait", "--wait-seconds", "0"), 75, "not-covered", "Is a signer running"),
+)
+
+
+@pytest.mark.parametrize("case", REFUSALS, ids=[" ".join(each[0]) for each in REFUSALS])
+def test_errors_as_json(
+    index: Index, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, case: tuple[tuple[str, ...], int, str, str]
+) -> None:
+    monkeypatch.setenv("TUF_LEDGER_KAFKA_TIMEOUT_SECONDS", "0.3")
+    (command, *rest), answer, name, message = case
+    (error,) = index.ask(command, *(each.format(tmp_path) for each in rest), answer=answer)
+    assert error == {"ok": False, "error": name, "message": error["message"], "exit": answer}
+    assert message in error["message"]
 
 
 def test_lines_are_numbered_by_numbers(index: Index) -> None:
@@ -113,9 +137,9 @@ def test_waiting_for_changes_and_files(service: tuple[Index, Running], tmp_path:
 
 
 def test_nobody_to_wait_for(index: Index) -> None:
-    output = index.run("yank", "one==1.0", "--wait", "--wait-seconds", "0.3", answer=1)
+    output = index.run("yank", "one==1.0", "--wait", "--wait-seconds", "0.3", answer=75)
     assert "is on the log as event 6" in output
-    assert "is a signer running" in output
+    assert "Is a signer running" in output
 
 
 def test_nothing_to_wait_for(index: Index) -> None:

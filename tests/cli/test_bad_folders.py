@@ -159,7 +159,7 @@ def test_an_empty_log(index: Index) -> None:
 def test_another_ledgers_state(index: Index, tmp_path: Path) -> None:
     other = Index.create(tmp_path / "other")
     shutil.copy(other.folder / "state/signer.sqlite", index.folder / "state/signer.sqlite")
-    assert "another ledger" in index.run("publish", answer=1)
+    assert "another ledger" in index.run("publish", answer=2)
     index.verify()
 
 
@@ -180,11 +180,24 @@ def test_a_state_that_is_in_use(index: Index) -> None:
         fcntl.flock(lock, fcntl.LOCK_EX)
         for command in ("publish", "resume"):
             options = ("--above", 99) if command == "resume" else ()
-            assert "is in use by process" in index.run(command, *options, answer=2)
+            assert "is in use by process" in index.run(command, *options, answer=75)
         assert index.info()["consumers"]["signer"]["running"]
     finally:
         os.close(lock)
     assert not index.info()["consumers"]["signer"]["running"]
+
+
+def test_a_folder_where_a_state_should_be(index: Index) -> None:
+    """SQLite calls that an I/O error, as if it could pass."""
+    path = index.folder / "state/signer.sqlite"
+    path.unlink()
+    path.mkdir()
+    for command in ("publish", "rejected", "status"):
+        options = ("one",) if command == "status" else ()
+        assert f"{path} is no file: move it away" in index.run(command, *options, answer=2)
+    path.rmdir()
+    index.publish()
+    index.verify()
 
 
 async def test_what_cannot_be_opened_leaves_nothing_open(index: Index) -> None:

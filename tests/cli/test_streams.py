@@ -152,6 +152,16 @@ def test_a_ledger_that_can_only_be_read_is_read(sealed: Index, arguments: tuple[
     execute_as_owner(name, "--ledger", sealed.folder, *(each.format(sealed.folder) for each in rest))
 
 
+def test_a_state_that_may_not_be_read(index: Index) -> None:
+    """SQLite says of it what it says where there is no room for another open file."""
+    path = index.folder / "state/signer.sqlite"
+    path.chmod(0o000)
+    assert "cannot be read by this user" in execute_as_owner("rejected", "--ledger", index.folder, answer=2)
+    path.chmod(0o444)
+    assert "cannot be read and written" in execute_as_owner("publish", "--ledger", index.folder, answer=2)
+    path.chmod(0o644)
+
+
 def test_a_log_that_can_only_be_read_is_verified(sealed: Index, tmp_path: Path) -> None:
     assert "Publications 1 to 4 (6 events)" in execute_as_owner("verify", "--ledger", sealed.folder)
     execute_as_owner("rebuild", "--ledger", sealed.folder, "--to", tmp_path / "rebuilt")

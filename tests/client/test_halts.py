@@ -55,12 +55,12 @@ def test_a_divergent_publication_stops_every_follower(filled: Index, tmp_path: P
     before = filled.check()
     number, digest = Attacker(filled).divergent()
     filled.upload("two")
-    for command in (("publish",), ("verify",), ("rebuild", "--to", tmp_path / "rebuilt")):
-        output = filled.run(*command, answer=1)
+    for command, answer in ((("publish",), 2), (("verify",), 1), (("rebuild", "--to", tmp_path / "rebuilt"), 2)):
+        output = filled.run(*command, answer=answer)
         assert divergence(number, digest) in output.replace("number", "publication")
         assert "A publication diverges" in output
     shutil.rmtree(filled.folder / "state")
-    filled.run("publish", answer=1)
+    filled.run("publish", answer=2)
     assert filled.check() == before, "nothing of it is served"
     filled.run("rebuild", "--to", tmp_path / "before", "--at", number - 1)
 
@@ -72,7 +72,7 @@ def test_an_operator_voids_a_divergent_publication(filled: Index, tmp_path: Path
     number, digest = attacker.divergent()
     attacker.claim(number=number + 1)
     filled.upload("two")
-    filled.run("publish", answer=1)
+    filled.run("publish", answer=2)
     void = ("--void", f"{number}:{digest}")
     if replaced == "in the same root":
         filled.run("ceremony", "--replace-online", *void)
@@ -109,7 +109,7 @@ def test_what_the_attacker_serves_himself(filled: Index, tmp_path: Path) -> None
     output = filled.run("verify", "--served", filled.public, answer=1)
     assert "diverges" in output
     void = ("--void", f"{number}:{digest}")
-    assert f"resume --above {number}" in filled.run("ceremony", "--replace-online", *void, answer=1)
+    assert f"resume --above {number}" in filled.run("ceremony", "--replace-online", *void, answer=2)
     filled.run("resume", "--above", number)
     assert filled.publish() > number
     output = filled.run("verify", "--served", filled.public, answer=1)
@@ -124,7 +124,7 @@ def test_a_ceremony_that_stops_halfway_retires_the_old_key(filled: Index, tmp_pa
     attacker = Attacker(filled)
     number, digest = attacker.divergent()
     shutil.copytree(attacker.forge(tmp_path / "forged", number), filled.public, dirs_exist_ok=True)
-    filled.run("ceremony", "--replace-online", "--void", f"{number}:{digest}", answer=1)
+    filled.run("ceremony", "--replace-online", "--void", f"{number}:{digest}", answer=2)
     filled.run("resume", "--above", number)
     filled.publish()
     assert len(list((filled.folder / "keys/online").iterdir())) == 1

@@ -50,7 +50,7 @@ def test_all_consumers_in_one_process_stop_cleanly(index: Index, tmp_path: Path,
         until(lambda: index.check(live=True).yanked(), lambda: "the yank")
         running.wait_for("publication applied", size=4)
         assert index.info()["consumers"]["signer"]["running"]
-        assert "in use by process" in execute("publish", "--ledger", index.folder, answer=2).stderr
+        assert "in use by process" in execute("publish", "--ledger", index.folder, answer=75).stderr
         running.stop(number)
         assert running.events()[-1]["message"] == "stopped"
     assert "stopped" not in index.info()["consumers"]["signer"], "it stopped cleanly"
@@ -157,9 +157,9 @@ def test_a_running_process_stops_at_a_divergence(index: Index, tmp_path: Path) -
     with start(tmp_path / "log", "run", "--ledger", index.folder) as running:
         running.wait_for("verifier started")
         number, digest = Attacker(index).divergent()
-        running.wait(1)
+        running.wait(2)
         assert f"publication {number} (record 3, SHA-256 {digest})" in running.output().replace("\n", " ")
-    execute("run", "--ledger", index.folder, answer=1)
+    execute("run", "--ledger", index.folder, answer=2)
     index.run("ceremony", "--replace-online", "--void", f"{number}:{digest}")
     with start(tmp_path / "log-2", "run", "--ledger", index.folder) as running:
         index.upload("one")
@@ -184,7 +184,7 @@ def test_a_service_does_not_start_on_yesterdays_backup(index: Index, tmp_path: P
     index.upload("two")
     served = index.publish_and_check()
     backup.restore()
-    done = execute("run", "--ledger", index.folder, answer=1)
+    done = execute("run", "--ledger", index.folder, answer=2)
     assert "A log was rolled back" in done.stderr
     assert index.check() == served
     index.run("resume", "--above", served.number)

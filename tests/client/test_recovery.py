@@ -179,7 +179,7 @@ def test_yesterdays_backup(filled: Index, tmp_path: Path) -> None:
     filled.upload("new")
     for command in ("publish", "ceremony"):
         options = ("--renew",) if command == "ceremony" else ()
-        assert "A log was rolled back" in filled.run(command, *options, answer=1)
+        assert "A log was rolled back" in filled.run(command, *options, answer=2)
     assert filled.check().number == served, "nothing was signed"
     assert "resume above that" in filled.run("resume", "--above", served - 1, answer=1)
     filled.run("resume", "--above", served)
@@ -200,7 +200,7 @@ def test_yesterdays_backup_with_the_state_lost_too(filled: Index) -> None:
     backup.restore()
     shutil.rmtree(filled.folder / "state")
     filled.upload("new")
-    output = filled.run("publish", answer=1)
+    output = filled.run("publish", answer=2)
     assert f"resume --above {served}" in output
     assert filled.check().number == served, "nothing was signed"
     filled.run("resume", "--above", served)
@@ -224,14 +224,14 @@ def second_history(index: Index) -> None:
 
 def test_a_log_with_a_second_history(filled: Index) -> None:
     second_history(filled)
-    assert "is not the one it was" in filled.run("publish", answer=1)
+    assert "is not the one it was" in filled.run("publish", answer=2)
 
 
 def test_a_log_with_a_second_history_and_a_lost_state(filled: Index) -> None:
     second_history(filled)
     before = tree(filled.public / "metadata")
     shutil.rmtree(filled.folder / "state")
-    filled.run("publish", answer=1)
+    filled.run("publish", answer=2)
     assert tree(filled.public / "metadata") == before, "no version was ever served in two forms"
 
 
@@ -244,7 +244,7 @@ def test_after_a_second_history_comes_what_was_never_served(filled: Index, tmp_p
     log = f"sqlite:{filled.folder / 'log'}"
     apart = tmp_path / "apart/public"
     shutil.rmtree(filled.folder / "state")
-    filled.run("publish", answer=1)
+    filled.run("publish", answer=2)
     with start(tmp_path / "log", "run", "publisher", "--ledger", tmp_path / "apart", "--log", log) as publisher:
         publisher.wait_for("publication applied", publication=served)
         assert tree(apart / "metadata") == before
@@ -300,7 +300,7 @@ def test_another_ledgers_log(filled: Index, tmp_path: Path) -> None:
     other = Index.create(tmp_path / "other")
     shutil.rmtree(filled.folder / "log")
     shutil.copytree(other.folder / "log", filled.folder / "log")
-    assert "another ledger" in filled.run("publish", answer=1)
+    assert "another ledger" in filled.run("publish", answer=2)
     assert "give --root" not in filled.run("verify", "--root", filled.public / "metadata/1.root.json", answer=1)
 
 

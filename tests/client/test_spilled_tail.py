@@ -68,5 +68,5 @@ def test_damage_is_said(held: Index, tmp_path: Path, kept: int) -> None:
 def test_a_damaged_spill_is_a_problem_and_no_defect(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended, translated():
         raise SpillError("spill/0 is damaged")
-    assert ended.value.code == 2
-    assert "defect" not in capsys.readouterr().err
+    assert ended.value.code == 75
+    assert capsys.readouterr().err == "error: spill/0 is damaged\n"

@@ -10,24 +10,25 @@
 import json
 import re
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from hashlib import sha256
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any, NamedTuple
-from urllib.parse import unquote, urljoin
+from urllib.parse import urljoin
 
 import orjson
 from tuf.api.exceptions import DownloadHTTPError, UnsignedMetadataError
 from tuf.api.metadata import Metadata, Root, Snapshot, Targets, Timestamp
-from tuf.ngclient import FetcherInterface, Updater
+from tuf.ngclient import FetcherInterface
 from tuf.ngclient.urllib3_fetcher import Urllib3Fetcher
+
+from tests.fetcher import BASE, Fetcher, from_files, from_folder, new_updater
 
 LIST = "simple/index.json"
 TIMESTAMP = "metadata/timestamp.json"
-_NOWHERE = "https://repository.invalid/"
 _NUMBERED = re.compile(r"metadata/([0-9]+)\.([^/]+)\.json")
 _HEX = re.compile(r"[0-9a-f]{64}")
 
@@ -83,37 +84,23 @@ class Cache:
 # --- where a repository is ---------------------------------------------------------------------------------------
 
 
-class _Folder:
-    """A repository in a folder, which python-tuf's client reads through a fetcher of ours."""
+class _Files:
+    """A repository in a folder, or in memory."""
 
-    base = _NOWHERE
+    base = BASE
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self.fetcher: FetcherInterface = _FolderFetcher(self)
-
-    def read(self, path: str) -> bytes | None:
-        try:
-            return (self._folder / path).read_bytes()
-        except (FileNotFoundError, NotADirectoryError):
-            return None
+    def __init__(self, where: Path | Mapping[str, bytes]) -> None:
+        self._where = where
+        self.read = from_folder(where) if isinstance(where, Path) else from_files(where)
+        self.fetcher: FetcherInterface = Fetcher(self.read)
 
     def metadata_paths(self) -> list[str] | None:
-        return sorted(path.relative_to(self._folder).as_posix() for path in self._folder.glob("metadata/*.json"))
+        if isinstance(self._where, Path):
+            return sorted(path.relative_to(self._where).as_posix() for path in self._where.glob("metadata/*.json"))
+        return sorted(path for path in self._where if path.startswith("metadata/"))
 
     def close(self) -> None:
         pass
-
-
-class _FolderFetcher(FetcherInterface):
-    def __init__(self, folder: _Folder) -> None:
-        self._folder = folder
-
-    def _fetch(self, url: str) -> Iterator[bytes]:
-        data = self._folder.read(unquote(url.removeprefix(_NOWHERE)))
-        if data is None:
-            raise DownloadHTTPError(f"{url} is not there", 404)
-        return iter([data])
 
 
 class _Server:
@@ -140,14 +127,14 @@ class _Server:
             pool.clear()
 
 
-Repository = _Folder | _Server
+Repository = _Files | _Server
 
 
 # --- the oracle --------------------------------------------------------------------------------------------------
 
 
 def check_repository(
-    where: Path | str,
+    where: Path | str | Mapping[str, bytes],
     root: bytes,
     *,
     cache: Cache | None = None,
@@ -159,7 +146,7 @@ def check_repository(
     """Make sure that clients and auditors accept what is served; return what they see.
 
     Args:
-        where: a folder or an http URL, with `metadata/` and `targets/` below it.
+        where: a folder, an http URL, or files in memory by path, with `metadata/` and `targets/` below it.
         root: the first root.
         cache: what was kept from the step before, and is kept for the next one.
         now: the time on the clients' clocks.
@@ -167,7 +154,7 @@ def check_repository(
         live: the repository is being written to: only the clients look, each for itself.
         others: target paths to look for besides what pages list.
     """
-    repository: Repository = _Server(where) if isinstance(where, str) else _Folder(where)
+    repository: Repository = _Server(where) if isinstance(where, str) else _Files(where)
     now = now or datetime.now(UTC)
     try:
         with tempfile.TemporaryDirectory() as fresh:
@@ -181,6 +168,16 @@ def check_repository(
         return seen
     finally:
         repository.close()
+
+
+def look(
+    where: Path | Mapping[str, bytes], root: bytes, folder: Path, now: datetime, others: Iterable[str] = ()
+) -> Seen:
+    """What one client sees that keeps its cache in a folder; distribution files need not be there.
+
+    It checks the same as `check_repository`, without the other two witnesses: for who asks thousands of times.
+    """
+    return _Client(_Files(where), root, folder, now, files=False, live=False).look(others)
 
 
 class _Client:
@@ -198,14 +195,8 @@ class _Client:
 
     def look(self, others: Iterable[str] = ()) -> Seen:
         """Refresh, and download all that the list of projects leads to, and what else was asked for."""
-        targets = self._folder / "targets"
-        targets.mkdir(parents=True, exist_ok=True)
-        base, fetcher = self._repository.base, self._repository.fetcher
-        metadata = str(self._folder / "metadata")
-        self._updater = Updater(
-            metadata, f"{base}metadata/", str(targets), f"{base}targets/", fetcher, bootstrap=self._root
-        )
-        self._updater._trusted_set.reference_time = self._now
+        repository = self._repository
+        self._updater = new_updater(self._folder, self._root, repository.fetcher, base=repository.base, now=self._now)
         self._updater.refresh()
         trusted = self._updater._trusted_set
         settings = trusted.root.unrecognized_fields["x-ledger"]
@@ -215,7 +206,17 @@ class _Client:
         return Seen(trusted.timestamp.version, trusted.root.version, size, pages, found)
 
     def _digest(self, path: str) -> str | None:
-        return None if self._find(path) is None else sha256(self._target(path)).hexdigest()
+        info = self._updater.get_targetinfo(path)
+        if info is None:
+            return None
+        if self._is_elsewhere(path, info.hashes["sha256"]):
+            return info.hashes["sha256"]
+        return sha256(self._target(path)).hexdigest()
+
+    def _is_elsewhere(self, path: str, digest: str) -> bool:
+        """Whether a distribution file, which need not be here, is not."""
+        folder, slash, name = path.rpartition("/")
+        return not self._files and self._repository.read(f"targets/{folder}{slash}{digest}.{name}") is None
 
     def _pages(self, *, html: bool, lags: bool) -> dict[str, Page]:
         names = _read_list(self._target(LIST))
@@ -243,8 +244,7 @@ class _Client:
         info = self._updater.get_targetinfo(path)
         assert info is not None, f"{page} lists {path}, which is no target"
         assert (info.hashes, info.length) == (entry["hashes"], entry["size"]), path
-        hashed = f"targets/{path.rpartition('/')[0]}/{entry['hashes']['sha256']}.{entry['filename']}"
-        if not self._files and self._repository.read(hashed) is None:
+        if self._is_elsewhere(path, entry["hashes"]["sha256"]):
             return
         data = self._target(path)
         if entry["core-metadata"]:

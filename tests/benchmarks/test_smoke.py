@@ -13,6 +13,7 @@ import pytest
 
 from benchmarks.generator import generate, generate_more, projects_with_files
 from schemas.codec import Rejection, decode_event
+from tests import unsynced
 from tests.broker import BrokerMissingError, fetch_jars, find_java
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -76,7 +77,7 @@ def _run(folder: Path, module: str, *arguments: str, fails: bool = False) -> tup
     done = subprocess.run(
         [sys.executable, "-m", module, *arguments],
         cwd=folder,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        env={**os.environ, "PYTHONPATH": unsynced.path()},
         capture_output=True,
         text=True,
         timeout=300,

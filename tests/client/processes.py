@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
+from tests import unsynced
 from tests.client.index import check_output
 
 T = TypeVar("T")
@@ -28,7 +29,7 @@ def command(*arguments: object, module: str = "consumers.cli.main") -> list[str]
 def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
     """An environment without settings of this machine's."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("TUF_LEDGER_")}
-    return {**kept, "PYTHONPATH": str(ROOT), **(extra or {})}
+    return {**kept, "PYTHONPATH": unsynced.path(), **(extra or {})}
 
 
 def execute(

@@ -16,8 +16,9 @@ from consumers.render.edition import DivergenceError
 from projections.roles.authority import Void
 from schemas.publications import Publication
 from tests.factory import digest, ed25519_signer
+from tests.fetcher import Fetcher, from_files, new_updater
 from tests.fuzz import oracle
-from tests.fuzz.oracle import new_updater
+from tests.fuzz.oracle import first_root
 from tests.fuzz.thief import Draft, Signed, changed, digest_of, draft, with_role
 from tests.fuzz.world import SMALL, World, following
 
@@ -296,12 +297,17 @@ async def test_a_lie_is_not_skipped(world: World, name: str) -> None:
         assert followed.follower.head.number == 2
 
 
+def refresh(world: World, cache: Path) -> None:
+    """A client comes by."""
+    new_updater(cache, first_root(world), Fetcher(from_files(world.storage.files))).refresh()
+
+
 @pytest.mark.parametrize("name", DIVERGENT)
 async def test_a_later_root_voids_a_lie(world: World, name: str) -> None:
     """Every follower goes on alike: one that halted, one that begins, one that skips; and clients follow."""
     _, record = await forged(world, name)
     with tempfile.TemporaryDirectory() as cache:
-        new_updater(world, Path(cache), world.storage.files).refresh()
+        refresh(world, Path(cache))
         async with world.signing() as signing, following(world.logs) as halted:
             with pytest.raises(DivergenceError):
                 await signing.publish()
@@ -319,7 +325,7 @@ async def test_a_later_root_voids_a_lie(world: World, name: str) -> None:
             assert halted.follower.head == signing.follower.head
             assert halted.storage.files == world.storage.files
             assert await halted.judged() == await signing.followed.judged()
-        new_updater(world, Path(cache), world.storage.files).refresh()
+        refresh(world, Path(cache))
     view = await oracle.check(world)
     assert [(row.log, row.code) for row in view.judged] == [("publications", "void")]
 

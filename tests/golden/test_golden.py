@@ -17,6 +17,7 @@ from ledger.clock import SystemClock, from_instant
 from projections.log.prefix import Prefix
 from projections.roles.authority import Authority
 from schemas.codec import EVENT_TYPES, decode_event
+from tests import unsynced
 from tests.client.index import silence
 from tests.factory import authority_of
 from tests.golden.driver import Driver, online
@@ -133,7 +134,7 @@ def _differs(path: str, found: dict[str, Any], expected: dict[str, Any]) -> bool
 def test_whatever_the_machine_is_set_to(golden: Golden, tmp_path: Path, environment: dict[str, str]) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "tests.golden.replay", str(tmp_path / "replayed")],
-        env={**os.environ, "PYTHONPATH": str(ROOT), **environment},
+        env={**os.environ, "PYTHONPATH": unsynced.path(), **environment},
         cwd=ROOT,
         capture_output=True,
         check=False,

@@ -1,29 +1,18 @@
-"""The oracle: python-tuf's client, over a tree in memory."""
+"""Clients of a tree in memory: the oracle of all tests, asked by one client with a cache of its own."""
 
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from datetime import datetime
+from hashlib import sha256
 from pathlib import Path
 from tempfile import mkdtemp
 
-from tuf.api.exceptions import DownloadHTTPError
-from tuf.ngclient import FetcherInterface, Updater
-
+from tests.oracle import look
 from tests.simulation.invariants import reachable
 from tests.simulation.replay import NOWHERE
 
 ROOT = "metadata/1.root.json"
-
-
-class _Fetcher(FetcherInterface):
-    def __init__(self, files: Mapping[str, bytes]) -> None:
-        self._files = files
-
-    def _fetch(self, url: str) -> Iterator[bytes]:
-        path = url.removeprefix("memory:/")
-        if path not in self._files:
-            raise DownloadHTTPError(path, 404)
-        yield self._files[path]
+NO_PAGE = "simple/no-such-project/index.json"
 
 
 class Client:
@@ -35,22 +24,10 @@ class Client:
 
     def visit(self, files: Mapping[str, bytes], now: datetime) -> None:
         """Refresh, and get every page that is a target; what is no target is not found."""
-        updater = Updater(
-            str(self._folder),
-            "memory:/metadata",
-            str(self._folder),
-            "memory:/targets",
-            fetcher=_Fetcher(files),
-            bootstrap=files[ROOT],
-        )
-        updater._trusted_set.reference_time = now  # python-tuf reads the machine's clock
-        updater.refresh()
-        for path in _pages(files):
-            info = updater.get_targetinfo(path)
-            assert info is not None, f"{path} is served, and no target for clients"
-            with Path(updater.download_target(info, str(self._folder / "page"))).open("rb") as file:
-                assert file.read() == files[f"targets/{path}"]
-        assert updater.get_targetinfo("simple/no-such-project/index.json") is None
+        pages = _pages(files)
+        seen = look(files, files[ROOT], self._folder, now, others=[*pages, NO_PAGE])
+        expected = {path: sha256(files[f"targets/{path}"]).hexdigest() for path in pages}
+        assert seen.others == {**expected, NO_PAGE: None}
         self.visits += 1
 
     def close(self) -> None:

@@ -1,7 +1,10 @@
-"""`python -m tests [PYTEST ARGUMENT…]`: every check of this project, in the order of their cost.
+"""`python -m tests [--all] [PYTEST ARGUMENT…]`: every check of this project, in the order of their cost.
 
-Format, lint, import contracts, types, then all tests. Stops at the first that fails. With arguments, only pytest runs,
+Format, lint, import contracts, types, then the tests. Stops at the first that fails. With arguments, only pytest runs,
 with these arguments.
+
+`--all` adds the tests that start foreign programs (a real Kafka broker) or take minutes, and makes durable on the disk
+what is durable in production; each of these tests has a shorter twin among the others.
 """
 
 import os
@@ -17,10 +20,14 @@ CHECKS = (
     ("import contracts", ["lint-imports", "--no-cache"]),
     ("types", ["mypy"]),
 )
+ALL = ("-m", "", "--sync")
+"""Nothing is left out: pyproject.toml leaves out what is marked."""
 
 
 def main(arguments: list[str]) -> int:
     """Run the checks; the exit code of the first that fails, or 0."""
+    more = ALL if "--all" in arguments else ()
+    arguments = [each for each in arguments if each != "--all"]
     if not arguments:
         for name, command in CHECKS:
             print(f"== {name}", flush=True)
@@ -29,7 +36,17 @@ def main(arguments: list[str]) -> int:
                 print(f"{name}: failed", file=sys.stderr)
                 return code
         print("== tests", flush=True)
-        arguments = ["-n", str(max(2, os.cpu_count() or 1)), "--dist", "loadgroup"]
+        arguments = side_by_side()
+    return run_tests([*more, *arguments])
+
+
+def side_by_side() -> list[str]:
+    """Options that use all cores. Whoever is idle takes from who is not: measured, nothing else is faster."""
+    return ["-n", str(max(2, os.cpu_count() or 1)), "--dist", "worksteal"]
+
+
+def run_tests(arguments: list[str]) -> int:
+    """Run pytest; its exit code."""
     return subprocess.run([sys.executable, "-m", "pytest", *arguments], cwd=ROOT, check=False).returncode
 
 

@@ -15,13 +15,15 @@ from benchmarks.generator import generate, generate_more, projects_with_files
 from schemas.codec import Rejection, decode_event
 from tests import unsynced
 from tests.broker import BrokerMissingError, fetch_jars, find_java
+from tests.client.processes import PATIENCE_SECONDS
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-INGEST = ("--background", "1000", "--rate", "200", "--seconds", "2")
+INGEST = ("--background", "500", "--rate", "200", "--seconds", "1")
 KAFKA = ("--records", "2000", "--singles", "20", "--repetitions", "1")
 GROWTH = ("--touched", "8", "--repetitions", "2")
 
 
+@pytest.mark.slow
 def test_the_set_runs(tmp_path: Path) -> None:
     output, programs = _run(tmp_path, "benchmarks", "--size", "smoke")
     assert programs == ["scale", "growth", "ingest"]
@@ -48,15 +50,15 @@ def test_the_set_runs_with_a_broker(tmp_path: Path) -> None:
 
 def test_a_ledger_can_be_measured_again_and_goes_on_with_new_events(tmp_path: Path) -> None:
     ledger = ("--ledger", "made")
-    _run(tmp_path, "benchmarks.generate", "made", "--events", "1000", "--bins", "64")
-    output, _ = _run(tmp_path, "benchmarks.scale", *ledger, "--events", "1000", "--steps", "publish,verify")
+    _run(tmp_path, "benchmarks.generate", "made", "--events", "500", "--bins", "64")
+    output, _ = _run(tmp_path, "benchmarks.scale", *ledger, "--events", "500", "--steps", "publish,verify")
     assert "publish everything" in output
     assert "rebuild" not in output
     for _ in range(2):
         _run(tmp_path, "benchmarks.ingest", *ledger, *INGEST)
-    _run(tmp_path, "benchmarks.growth", *ledger, "--background", "1000", "--bins", "16", *GROWTH)
+    _run(tmp_path, "benchmarks.growth", *ledger, "--background", "500", "--bins", "16", *GROWTH)
     rejected, _ = _run(tmp_path, "consumers.cli.main", "rejected", *ledger)
-    accepted = len(list(generate(1, 1_000))) + 2 * 400
+    accepted = len(list(generate(1, 500))) + 2 * 200
     assert len(rejected.splitlines()) < accepted // 50
 
 
@@ -80,7 +82,7 @@ def _run(folder: Path, module: str, *arguments: str, fails: bool = False) -> tup
         env={**os.environ, "PYTHONPATH": unsynced.path()},
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=PATIENCE_SECONDS,
         check=False,
     )
     assert bool(done.returncode) == fails, done.stdout + done.stderr

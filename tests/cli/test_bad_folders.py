@@ -14,6 +14,7 @@ import pytest
 from consumers.cli.main import main
 from ledger.logs import LogSettingsError
 from tests.client.index import Index, check_output, invoke, silence
+from tests.client.processes import PATIENCE_SECONDS
 from tests.distributions import build_wheel
 from tests.golden.records import create_log
 
@@ -210,7 +211,7 @@ async def test_what_cannot_be_opened_leaves_nothing_open(index: Index) -> None:
     # Those of the event loop's own pool stay for as long as it does.
     left = {each for each in set(threading.enumerate()) - before if not each.name.startswith("asyncio_")}
     for thread in left:
-        thread.join(5)  # closed, and about to end
+        thread.join(PATIENCE_SECONDS)  # closed, and about to end
     assert not any(thread.is_alive() for thread in left)
 
 

@@ -17,7 +17,7 @@ import pytest
 
 from schemas.codec import encode_event
 from tests.client.index import Index, check_output, invoke, lines
-from tests.client.processes import command, environment, execute
+from tests.client.processes import PATIENCE_SECONDS, command, environment, execute
 from tests.factory import Make
 
 PR_CAPBSET_DROP = 24
@@ -66,22 +66,35 @@ def test_output_that_cannot_be_written(index: Index) -> None:
     assert done.returncode != 0
 
 
+ANNOUNCED = """
+import asyncio, consumers.cli.main as cli
+run = asyncio.run
+def announced(main):
+    print("begun", flush=True)
+    return run(main)
+asyncio.run = announced
+cli.main(prog_name="tuf-ledger")
+"""
+"""The command, which says when it begins: before that, Python itself is starting."""
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_at_any_moment(index: Index, tmp_path: Path, number: signal.Signals) -> None:
     """Commands that are not services may end by the signal, but in order: the next one works."""
     for moment in range(4):
         for name, *options in (("publish", "--renew"), ("rebuild", "--to", str(tmp_path / f"rebuilt-{moment}"))):
             process = subprocess.Popen(
-                command(name, "--ledger", index.folder, *options),
+                [sys.executable, "-c", ANNOUNCED, name, "--ledger", str(index.folder), *options],
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
                 env=environment(),
             )
-            time.sleep(0.45 + 0.15 * moment)
+            assert process.stdout is not None
+            assert process.stdout.readline() == b"begun\n"
+            time.sleep(0.1 * moment)
             process.send_signal(number)
             output, _ = process.communicate()
-            if moment:  # before, Python itself was starting
-                check_output(output.decode())
+            check_output(output.decode())
     index.publish("--renew")
     index.check()
     index.verify()
@@ -200,7 +213,7 @@ def test_a_log_that_can_only_be_read_is_followed(sealed: Index) -> None:
     for each in (path.parent, path):
         each.chmod(0o755)
     sealed.run("yank", "one==1.0", "--reason", "again")
-    assert process.communicate(timeout=60)[0] == b"%d\n" % (size + 1)
+    assert process.communicate(timeout=PATIENCE_SECONDS)[0] == b"%d\n" % (size + 1)
     assert process.returncode == 0
 
 

@@ -4,7 +4,9 @@ import json
 import random
 import shutil
 import signal
+import sqlite3
 import time
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -232,6 +234,12 @@ def test_a_running_verifier_finds_what_is_changed_from_now_on(index: Index, tmp_
         verifier.stop()
 
 
+def unchecked(index: Index) -> int:
+    """How many files the verifier has not looked at."""
+    with closing(sqlite3.connect(index.folder / "state/verifier.sqlite")) as state:
+        return int(state.execute("SELECT count(*) FROM files WHERE checked = 0").fetchone()[0])
+
+
 def test_a_running_verifier_finds_what_was_good_once(index: Index, tmp_path: Path) -> None:
     index.upload("one")
     index.publish()
@@ -242,11 +250,11 @@ def test_a_running_verifier_finds_what_was_good_once(index: Index, tmp_path: Pat
     ]
     with start(tmp_path / "log", "run", "--ledger", index.folder, "verifier") as verifier:
         verifier.wait_for("publication applied", size=3)
-        time.sleep(1.5)
+        until(lambda: unchecked(index) == 0, verifier.output)
         for path in paths:
             path.write_bytes(path.read_bytes() + b" ")
         for path in paths:
-            verifier.wait_for(ALARM, path=path.relative_to(index.public).as_posix(), patience_seconds=5.0)
+            verifier.wait_for(ALARM, path=path.relative_to(index.public).as_posix())
 
 
 def test_verifying_while_somebody_publishes(index: Index, tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ LogFactory = Callable[[], Log]
 LogOpener = Callable[[], Awaitable[Log]]
 NullAppender = Callable[[], Awaitable[None]]
 
-LONG_SECONDS = 30
+LONG_SECONDS = 600
 """A wait that ends this late was not woken."""
 
 

@@ -5,9 +5,10 @@ import os
 import random
 import subprocess
 import sys
+from collections.abc import Iterable
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 import pytest
 
@@ -143,12 +144,32 @@ def test_whatever_the_machine_is_set_to(golden: Golden, tmp_path: Path, environm
     _compare(json.loads(done.stdout), golden.digests)
 
 
+def _numbers(golden: Golden) -> list[int]:
+    return [number for number, *_ in golden.digests["publications"]]
+
+
+def _turns(golden: Golden) -> set[int]:
+    """The first and the last publication, and those before and after each ceremony and each hold."""
+    found, before, done = {_numbers(golden)[0], _numbers(golden)[-1]}, 0, 0
+    for number, _, size, _ in golden.digests["publications"]:
+        if any(b'"roles.signed' in value or b'"signing.' in value for value in golden.events[done:size] if value):
+            found |= {before, number} - {0}
+        before, done = number, size
+    return found
+
+
+def test_some_stand_for_every_position(golden: Golden) -> None:
+    """What is tested quickly is where something changes, and less than half of all."""
+    assert 20 < len(_turns(golden)) < len(_numbers(golden)) * 2 // 3
+
+
 @pytest.mark.usefixtures("_no_clock")
-def test_as_of_each_publication(golden: Golden, context: Context, tmp_path: Path) -> None:
+@pytest.mark.parametrize("every", [pytest.param(1, marks=pytest.mark.slow), 9], ids=["each", "some"])
+def test_as_of_a_publication(golden: Golden, context: Context, tmp_path: Path, every: int) -> None:
     """What is rebuilt as of a publication is part of what was ever published, and is complete for clients."""
     files = golden.digests["files"]
     mutable = {path for path in files if _is_mutable(path)}
-    for number, *_ in golden.digests["publications"]:
+    for number in {*_numbers(golden)[::every], _numbers(golden)[-1]}:
         found = rebuild_tree(context, tmp_path / str(number), at=number)
         assert found["metadata/timestamp.json"] == files[f"metadata/{number}.timestamp.json"]
         for path, digest in found.items():
@@ -161,17 +182,52 @@ def _is_mutable(path: str) -> bool:
     return name in {"timestamp.json", "index.json", "index.html"}
 
 
+class Stepped(NamedTuple):
+    """A state after each publication, made one by one: `NUMBER.sqlite` in a folder."""
+
+    context: Context
+    folder: Path
+    numbers: list[int]
+
+
+@pytest.fixture(scope="module")
+def stepped(golden: Golden, tmp_path_factory: pytest.TempPathFactory) -> Stepped:
+    silence()
+    folder = tmp_path_factory.mktemp("stepped")
+    context = context_of(folder / "ledger", golden.events, golden.publications)
+    return Stepped(context, folder / "positions", step_all(context, folder / "positions"))
+
+
+KEPT = pytest.mark.parametrize("kept_from", [None, 0, 900], ids=["usual", "all pages in files", "some pages in files"])
+
+
+@pytest.mark.slow
 @pytest.mark.usefixtures("_no_clock")
-@pytest.mark.parametrize("kept_from", [None, 0, 900], ids=["usual", "all pages in files", "some pages in files"])
+@KEPT
 def test_skipping_from_every_position_equals_stepping(
-    context: Context, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kept_from: int | None
+    stepped: Stepped, monkeypatch: pytest.MonkeyPatch, kept_from: int | None
 ) -> None:
-    numbers = step_all(context, tmp_path / "positions")
+    _compare_skipping(stepped, stepped.numbers, monkeypatch, kept_from)
+
+
+@pytest.mark.usefixtures("_no_clock")
+@KEPT
+def test_skipping_from_some_positions_equals_stepping(
+    golden: Golden, stepped: Stepped, monkeypatch: pytest.MonkeyPatch, kept_from: int | None
+) -> None:
+    """From all around ceremonies and holds, where pages are kept as usual; elsewhere from one in so many."""
+    turns = sorted(_turns(golden) & set(stepped.numbers)) if kept_from is None else []
+    _compare_skipping(stepped, [*turns, *stepped.numbers[::9], stepped.numbers[-1]], monkeypatch, kept_from)
+
+
+def _compare_skipping(
+    stepped: Stepped, numbers: Iterable[int], monkeypatch: pytest.MonkeyPatch, kept_from: int | None
+) -> None:
     if kept_from is not None:
         monkeypatch.setattr(renderer, "KEPT_FROM_BYTES", kept_from)
-    expected = read_state(tmp_path / f"positions/{numbers[-1]}.sqlite")
-    for number in numbers:
-        found = skip_from(context, tmp_path / f"positions/{number}.sqlite")
+    expected = read_state(stepped.folder / f"{stepped.numbers[-1]}.sqlite")
+    for number in sorted(set(numbers)):
+        found = skip_from(stepped.context, stepped.folder / f"{number}.sqlite")
         different = [table for table in expected if found[table] != expected[table]]
         assert not different, f"from publication {number} on, these differ: {different}"
 

@@ -19,6 +19,7 @@ from consumers.work.processes import ProcessKilledError, start
 from consumers.work.spill import SpillError
 from consumers.work.workers import ThreadWorkers
 from tests.client.index import silence, tree
+from tests.client.processes import PATIENCE_SECONDS
 from tests.golden.records import Golden, load
 from tests.golden.replay import context_of, rebuild_tree
 
@@ -170,5 +171,5 @@ def test_a_killed_process_is_said(
 def test_a_process_whose_parent_is_gone_ends(tmp_path: Path) -> None:
     process = get_context("spawn").Process(target=start, args=(os.getpid() + 1,))
     process.start()
-    process.join(60)
+    process.join(PATIENCE_SECONDS)
     assert process.exitcode == 1

@@ -1,4 +1,4 @@
-"""A follower that starts looks at the ends of its logs: it does not read them."""
+"""A follower that starts looks at the ends of its logs: it does not read them. As `tests/client/test_start`."""
 
 import asyncio
 import uuid
@@ -14,6 +14,7 @@ from tests.broker import Broker
 from tests.client.index import Index
 from tests.factory import Make, encode
 
+pytestmark = pytest.mark.kafka
 EVENTS = 60_000
 
 

@@ -18,10 +18,18 @@ from tests.simulation.world import Setup, World
 
 LENGTH = 3
 """Short scenarios, so that every crash point of many can be enumerated; sampled ones are as long as they come."""
-SAMPLED = [(name, seed) for name in sorted(set(ONE_SIGNER) - {"crash"}) for seed in range(100, 103)]
+SAMPLED = [
+    pytest.param(name, seed, marks=[pytest.mark.slow] if seed > 100 else [])
+    for name in sorted(set(ONE_SIGNER) - {"crash"})
+    for seed in range(100, 103)
+]
+LONG = {3, 6, 7}
+"""Seeds of scenarios with many crash points."""
 
 
-@pytest.mark.parametrize("seed", range(1, 8))
+@pytest.mark.parametrize(
+    "seed", [pytest.param(seed, marks=[pytest.mark.slow] if seed in LONG else []) for seed in range(1, 8)]
+)
 def test_every_crash_point_of_one_signer(seed: int, record_property: Callable[[str, object], None]) -> None:
     family = ONE_SIGNER["crash"]
     record(record_property, family.name, explore(family, seed, length=LENGTH))

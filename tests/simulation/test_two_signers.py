@@ -10,10 +10,14 @@ from tests.factory import Make, Team
 from tests.simulation.counting import record
 from tests.simulation.enumeration import TWO_SIGNERS, explore
 
-SAMPLED = [(name, seed) for name in sorted(set(TWO_SIGNERS) - {"in turn"}) for seed in range(200, 204)]
+SAMPLED = [
+    pytest.param(name, seed, marks=[pytest.mark.slow] if seed > 200 else [])
+    for name in sorted(set(TWO_SIGNERS) - {"in turn"})
+    for seed in range(200, 204)
+]
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", [pytest.param(0, marks=pytest.mark.slow), 1, 2])
 def test_every_crash_point_of_two_signers(seed: int, record_property: Callable[[str, object], None]) -> None:
     family = TWO_SIGNERS["in turn"]
     record(record_property, family.name, explore(family, seed, length=2))

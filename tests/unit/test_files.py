@@ -30,13 +30,13 @@ def test_a_sync_that_had_begun_before_does_not_count(monkeypatch: pytest.MonkeyP
 
     def slow() -> None:
         begun.set()
-        go_on.wait(10)
+        go_on.wait()
 
     monkeypatch.setattr(os, "sync", slow)
     earlier = now_written()
     thread = Thread(target=sync_all)
     thread.start()
-    begun.wait(10)
+    begun.wait()
     mark = now_written()
     assert not is_durable(earlier), "it has not ended"
     go_on.set()

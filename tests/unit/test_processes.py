@@ -11,6 +11,7 @@ import pytest
 
 from consumers.work import processes as module
 from consumers.work.processes import WORTH_ROUNDS, WORTH_RUNNING, Processes
+from tests.client.processes import PATIENCE_SECONDS
 
 
 def square(number: int) -> int:
@@ -82,11 +83,9 @@ async def test_nothing_runs_any_more_when_it_was_cancelled(tmp_path: Path) -> No
 
 async def started(processes: Processes) -> None:
     """Wait until processes that were begun are there."""
-    for _ in range(500):
-        if processes.are_worth(WORTH_RUNNING):
-            return
-        await asyncio.sleep(0.02)
-    pytest.fail("they were never started")
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        while not processes.are_worth(WORTH_RUNNING):  # noqa: ASYNC110  # a thread starts them
+            await asyncio.sleep(0.02)
 
 
 async def test_processes_that_were_missed_start_when_there_is_time() -> None:

@@ -22,7 +22,7 @@ async def test_nothing_runs_any_more_when_one_has_failed() -> None:
 
     def work(item: int) -> None:
         if item == 0:
-            began.wait(1)
+            began.wait()
             raise ValueError(item)
         began.set()
         sleep(0.05)
@@ -60,12 +60,12 @@ async def test_groups_run_while_the_next_is_prepared() -> None:
 
     def work(item: int) -> int:
         began.set()
-        assert prepared.wait(10)
+        prepared.wait()
         return item * 2
 
     async with Behind(workers, work) as behind:
         await behind.add([1, 2, 3])
-        assert await asyncio.to_thread(began.wait, 10)
+        await asyncio.to_thread(began.wait)
         prepared.set()
         await behind.add([4])
         await behind.add([5])

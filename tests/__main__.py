@@ -1,10 +1,11 @@
-"""`python -m tests [--all] [PYTEST ARGUMENT…]`: every check of this project, in the order of their cost.
+"""`python -m tests [--all|--rest] [PYTEST ARGUMENT…]`: every check of this project, in the order of their cost.
 
 Format, lint, import contracts, types, then the tests. Stops at the first that fails. With arguments, only pytest runs,
 with these arguments.
 
 `--all` adds the tests that start foreign programs (a real Kafka broker) or take minutes, and makes durable on the disk
-what is durable in production; each of these tests has a shorter twin among the others.
+what is durable in production; each of these tests has a shorter twin among the others. `--rest` runs only what `--all`
+adds, and no other checks.
 """
 
 import os
@@ -22,12 +23,15 @@ CHECKS = (
 )
 ALL = ("-m", "", "--sync")
 """Nothing is left out: pyproject.toml leaves out what is marked."""
+REST = ("-m", "slow or kafka", "--sync")
 
 
 def main(arguments: list[str]) -> int:
     """Run the checks; the exit code of the first that fails, or 0."""
-    more = ALL if "--all" in arguments else ()
-    arguments = [each for each in arguments if each != "--all"]
+    more = ALL if "--all" in arguments else REST if "--rest" in arguments else ()
+    arguments = [each for each in arguments if each not in {"--all", "--rest"}]
+    if not arguments and more is REST:
+        arguments = side_by_side()
     if not arguments:
         for name, command in CHECKS:
             print(f"== {name}", flush=True)

@@ -69,10 +69,10 @@ def test_output_that_cannot_be_written(index: Index) -> None:
 ANNOUNCED = """
 import asyncio, consumers.cli.main as cli
 run = asyncio.run
-def announced(main):
+async def announced(main):
     print("begun", flush=True)
-    return run(main)
-asyncio.run = announced
+    await main
+asyncio.run = lambda main: run(announced(main))
 cli.main(prog_name="tuf-ledger")
 """
 """The command, which says when it begins: before that, Python itself is starting."""

@@ -1,6 +1,7 @@
 """docs/rules.md, section 3 and 4, read once more: the accepted events, and nothing but them, make pages and targets.
 
-Whoever says "accepted" is believed only if the state allows it; shares no code with `projections` and `schemas`.
+Whoever says "accepted" is believed only if the state allows it; shares no code with `projections` and `schemas`, nor,
+on purpose, with `tests.property.model`, which judges by itself: what both misread would go unnoticed.
 """
 
 import json

@@ -1,6 +1,8 @@
 """docs/rules.md read naively: dicts, no chunks, no batches, nothing rendered before it is asked for.
 
-It shares no code with `projections` or `schemas`, so that a mistake has to be made twice to go unnoticed.
+It shares no code with `projections` or `schemas`, so that a mistake has to be made twice to go unnoticed. Nor with
+`tests.fuzz.facts`, on purpose: this one is given well-formed events and says what becomes of each, that one is told by
+the ledger which records count, whatever they are made of, and says whether that can be.
 """
 
 import json

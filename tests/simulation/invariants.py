@@ -1,4 +1,9 @@
-"""What must hold, at every effect and at the end of every run."""
+"""What must hold, at every effect and at the end of every run.
+
+That clients accept what is served is for the oracle of all tests (`tests.oracle`), asked now and then
+(`tests.simulation.client`). Here is what it cannot know: how one moment led to the next. This
+is asked after every effect, hundreds of thousands of times: it follows the metadata by itself, and remembers.
+"""
 
 import json
 from collections import defaultdict

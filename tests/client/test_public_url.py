@@ -1,39 +1,16 @@
 """What a signer compares the log with: clients see the public URL, and a folder of this machine may be an old one."""
 
-import http.server
 import json
 import shutil
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 
 import pytest
 
 from tests.client.index import Index
 from tests.client.processes import execute, start
+from tests.serving import serving
 
 WARNING = "[signer] served is a folder of this machine: name the public URL, so that nothing is published twice"
-
-
-class _Quiet(http.server.SimpleHTTPRequestHandler):
-    def log_message(self, *_: object) -> None:
-        """Say nothing."""
-
-
-@contextmanager
-def serving(public: Path) -> Iterator[str]:
-    """A web server over a public folder."""
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), partial(_Quiet, directory=str(public)))
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}"
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
 
 
 def warnings(stderr: str) -> list[str]:

@@ -1,10 +1,5 @@
 """The everyday story: what an index does, and what clients see of it."""
 
-import http.server
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
-from functools import partial
 from hashlib import sha256
 from pathlib import Path
 
@@ -14,6 +9,7 @@ from tests.client.index import Index, invoke
 from tests.client.processes import execute
 from tests.distributions import build_wheel
 from tests.oracle import Cache, check_repository
+from tests.serving import serving
 
 
 def test_a_new_ledger_is_a_repository(index: Index) -> None:
@@ -181,31 +177,12 @@ def test_a_path_with_anything_in_it(tmp_path: Path, name: str) -> None:
 # --- over HTTP ---------------------------------------------------------------------------------------------------
 
 
-class _Quiet(http.server.SimpleHTTPRequestHandler):
-    def log_message(self, *_arguments: object) -> None:
-        pass
-
-
-@contextmanager
-def served(folder: Path) -> Iterator[str]:
-    """The folder behind a URL."""
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), partial(_Quiet, directory=str(folder)))
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}"
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
-
-
 def test_over_http(index: Index, tmp_path: Path) -> None:
     index.upload("one")
     (tmp_path / "tool").write_bytes(b"content")
     index.run("add", "--as", "tools/a tool & more [1].txt", tmp_path / "tool")
     cache = Cache(tmp_path / "http-client")
-    with served(index.public) as url:
+    with serving(index.public) as url:
         for _ in range(2):
             number = index.publish("--renew")
             paths = ["tools/a tool & more [1].txt"]

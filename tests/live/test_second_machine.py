@@ -6,12 +6,9 @@ import re
 import signal
 import subprocess
 import sys
-import threading
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,6 +17,7 @@ import pytest
 from tests.broker import USERS, Broker
 from tests.client.index import Index, check_output, silence
 from tests.client.processes import PATIENCE_SECONDS, ROOT, Running, environment, until
+from tests.serving import serving
 
 pytestmark = pytest.mark.kafka
 
@@ -112,24 +110,6 @@ class Machine:
     def _options(self, user: str) -> dict[str, Any]:
         password = {"TUF_LEDGER_KAFKA_SASL_PASSWORD": USERS[user]} if user else {}
         return {"cwd": self.folder, "env": environment(self._variables | password)}
-
-
-@contextmanager
-def serving(folder: Path) -> Iterator[str]:
-    """A web server over a folder; its URL."""
-
-    class Handler(SimpleHTTPRequestHandler):
-        def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - its name there
-            """Says nothing."""
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Handler, directory=str(folder))) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{server.server_address[1]}"
-        finally:
-            server.shutdown()
-            thread.join()
 
 
 @pytest.fixture(autouse=True)

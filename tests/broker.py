@@ -34,7 +34,7 @@ QUICK_START = ("-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC")
 """For brokers that start often and live shortly: simple compiler, simple garbage collector."""
 
 LISTENERS = ("PLAINTEXT", "SASL_PLAINTEXT", "SASL_SSL", "SSL")
-START_SECONDS = 60
+START_SECONDS = 600
 STOP_SECONDS = 15
 FETCH_SECONDS = 600
 OLDEST_JAVA = 17

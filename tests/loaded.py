@@ -5,6 +5,7 @@ too, however long it takes.
 """
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -32,6 +33,7 @@ def load(count: int) -> Iterator[None]:
 
 def main(arguments: list[str]) -> int:
     """Run the tests; pytest's exit code."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # so that nothing is left behind
     with load(BUSY):
         print(f"beside {BUSY} busy processes on {os.cpu_count()} cores", flush=True)
         return run_tests([*side_by_side(), *arguments])

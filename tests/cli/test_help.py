@@ -116,7 +116,7 @@ def test_every_setting_is_documented_with_its_default() -> None:
 
 def test_no_setting_is_documented_that_does_not_exist() -> None:
     names = set(re.findall(r"TUF_LEDGER_[A-Z_]+", manual()))
-    assert names <= {*config.settings(), "TUF_LEDGER_DEBUG", "TUF_LEDGER_REQUIRE_KAFKA"}
+    assert names <= {*config.settings(), "TUF_LEDGER_DEBUG", "TUF_LEDGER_REQUIRE_KAFKA", "TUF_LEDGER_COMPLETE"}
 
 
 # --- settings ----------------------------------------------------------------------------------------------------

@@ -45,7 +45,9 @@ def main(arguments: list[str]) -> int:
 
 
 def side_by_side() -> list[str]:
-    """Options that use all cores. Whoever is idle takes from who is not: measured, nothing else is faster."""
+    """Options that use all cores. Whoever is idle takes from who is not: `loadscope` would spare 3 % of the work, which
+    is done more than once for fixtures, and would wait for the longest module instead of the longest test.
+    """
     return ["-n", str(max(2, os.cpu_count() or 1)), "--dist", "worksteal"]
 
 

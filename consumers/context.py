@@ -1,4 +1,4 @@
-"""A ledger's folder, opened: logs, state files, storage and keys as its configuration says."""
+"""A ledger's folder, opened: logs, state files, storage and keys, as its configuration names them."""
 
 import ssl
 from pathlib import Path
@@ -12,7 +12,7 @@ from ledger.logs.sqlite import SqliteLog
 from ledger.state.store import ReadingStore, Store
 from ledger.storage.directory import DirectoryStorage
 
-# What only some commands need is imported where it is opened: a client of Kafka, of HTTP, of key services.
+# Clients of Kafka, HTTP and key services are imported where they are opened: only some commands need them.
 if TYPE_CHECKING:
     from ledger.http.fetching import HttpStorage
     from ledger.keys.keyring import Keyring
@@ -26,7 +26,7 @@ log = structlog.get_logger()
 
 
 class Topics(NamedTuple):
-    """What a `kafka:` URL names."""
+    """The parts of a `kafka:` URL."""
 
     servers: str
     events: str
@@ -34,12 +34,12 @@ class Topics(NamedTuple):
 
 
 class Context:
-    """What a command needs to know of one ledger.
+    """One ledger as a command sees it.
 
     Args:
-        folder: the ledger's.
-        config: its configuration, if that is not the one in the folder.
-        is_elsewhere: the logs are others than the folder's: its states say nothing of them.
+        folder: the ledger's folder.
+        config: the configuration; by default it is loaded from the folder.
+        is_elsewhere: the logs are not those of the folder, so its states do not belong to them.
     """
 
     def __init__(self, folder: Path, config: Config | None = None, *, is_elsewhere: bool = False) -> None:
@@ -49,10 +49,10 @@ class Context:
         self._warned: set[tuple[str, str]] = set()
 
     def check_log(self) -> None:
-        """Refuse a URL that names no log, before anything is made.
+        """Refuse a URL that names no log, before anything is created.
 
         Raises:
-            ConfigError: it names none.
+            ConfigError: the URL names no log.
         """
         if not self.config.ledger.log.startswith(SQLITE_SCHEME):
             read_kafka_url(self.config.ledger.log)
@@ -89,17 +89,17 @@ class Context:
         )
 
     def _warn_unchecked(self, what: str) -> None:
-        """Say once for each consumer, however often it opens its logs, what could not be checked."""
+        """Warn that a setting of a log could not be checked, once for each consumer and setting."""
         consumer = structlog.contextvars.get_contextvars().get("consumer", "")
         if (consumer, what) not in self._warned:
             self._warned.add((consumer, what))
-            log.warning("not checked: grant what is missing, or have somebody else check it", what=what)
+            log.warning("not checked: grant the missing right, or check this from another account", what=what)
 
     async def create_logs(self, replication_factor: int) -> Logs:
-        """Create the two logs, which must not exist or be empty topics, and leave them open.
+        """Create the two logs and leave them open. Existing topics are used if they are empty.
 
         Raises:
-            LogSettingsError: one is there, and cannot be used.
+            LogSettingsError: a log exists already and cannot be used.
         """
         logs = self.logs()
         if isinstance(logs.events, SqliteLog) and isinstance(logs.publications, SqliteLog):
@@ -124,7 +124,7 @@ class Context:
 
     @property
     def public(self) -> Path:
-        """What is served."""
+        """The public folder: its files are served."""
         return self.path(self.config.ledger.public)
 
     @property
@@ -143,11 +143,11 @@ class Context:
 
     @property
     def compares_with_own_folder(self) -> bool:
-        """Whether the signer compares the log with a folder of this machine, not with what clients see."""
+        """Whether the signer compares the log with a folder of this machine instead of the files that clients see."""
         return not _is_url(self.config.signer.served)
 
     def served(self, setting: str) -> "DirectoryStorage | HttpStorage":
-        """Read access to what is served: a URL, a folder, or (empty) the public folder."""
+        """Read access to the served files: by URL, in a folder, or (empty setting) in the public folder."""
         if _is_url(setting):
             from ledger.http.fetching import HttpStorage  # noqa: PLC0415
 
@@ -156,7 +156,7 @@ class Context:
         return DirectoryStorage(folder, folder)
 
     def keyring(self) -> "Keyring":
-        """The online keys that we hold."""
+        """The online keys that this machine holds."""
         from ledger.keys.keyring import Keyring  # noqa: PLC0415
 
         return Keyring(self.path(self.config.signer.keys), self.config.signer.uris)
@@ -167,7 +167,7 @@ def _is_url(setting: str) -> bool:
 
 
 def absolute_log(url: str) -> str:
-    """A log's URL with the folder of a SQLite log as seen from the working directory, not from the ledger's folder."""
+    """A log's URL with an absolute SQLite folder, relative to the working directory and not to the ledger's folder."""
     if not url.startswith(SQLITE_SCHEME):
         return url
     return f"{SQLITE_SCHEME}{Path(url.removeprefix(SQLITE_SCHEME).removeprefix('//') or 'log').absolute()}"
@@ -177,15 +177,15 @@ def read_kafka_url(url: str) -> Topics:
     """Read `kafka://HOST:PORT[,HOST:PORT…]/PREFIX`.
 
     Raises:
-        ConfigError: it is something else.
+        ConfigError: the URL has another form.
     """
     servers, _, prefix = url.removeprefix(KAFKA_SCHEME).partition("/")
     prefix = prefix or DEFAULT_PREFIX
     if not url.startswith(KAFKA_SCHEME) or not servers or "@" in servers or "/" in prefix:
-        # The URL itself may hold a password that somebody put there; it is not repeated.
+        # The message does not repeat the URL: it may hold a password.
         raise ConfigError(
             "[ledger] log (or --log) must be `sqlite:FOLDER` or `kafka://HOST:PORT[,HOST:PORT…]/PREFIX`; "
-            "credentials go into the section [kafka]"
+            "put credentials into the section [kafka]"
         )
     return Topics(servers, f"{prefix}.events", f"{prefix}.publications")
 

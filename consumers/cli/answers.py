@@ -13,17 +13,17 @@ from schemas.errors import NegativeAnswerError
 
 
 def print_appended(each: Appended, more: dict[str, Any] | None = None) -> None:
-    """Print an appended event for machines."""
+    """Print one appended event as JSON."""
     print_json({"event": each.event, "digest": each.digest, "type": each.of.type, **each.of.names, **(more or {})})
 
 
 async def wait_and_print(
     context: Context, appended: Sequence[Appended], timeout_seconds: float, *, as_json: bool
 ) -> int:
-    """Wait for a publication, and print what became of events; gives how many were rejected.
+    """Wait for the publication of appended events, print the verdict of each, and return how many were rejected.
 
     Raises:
-        NotCoveredError: they are not covered in time.
+        NotCoveredError: no publication covered the events in time.
     """
     with progress("Waiting") as advance:
         answers = await wait_for(context, appended, timeout_seconds, advance)
@@ -38,10 +38,10 @@ async def wait_and_print(
 
 
 def end_list(events: int, rejected: int, *, as_json: bool) -> None:
-    """End the answers.
+    """Print the last line of a list of answers.
 
     Raises:
-        NegativeAnswerError: one was rejected.
+        NegativeAnswerError: at least one event was rejected.
     """
     if rejected:
         were = "was" if rejected == 1 else "were"
@@ -54,11 +54,11 @@ def end_list(events: int, rejected: int, *, as_json: bool) -> None:
 async def report(
     context: Context, appended: Sequence[Appended], *, wait: bool, wait_seconds: float, as_json: bool
 ) -> None:
-    """Print what was appended, and with `wait` what became of it.
+    """Print the appended events; with `wait`, also wait for their verdicts and print them.
 
     Raises:
-        NegativeAnswerError: one was rejected.
-        NotCoveredError: they are not covered in time.
+        NegativeAnswerError: at least one event was rejected.
+        NotCoveredError: no publication covered the events in time.
     """
     if wait:
         rejected = await wait_and_print(context, appended, wait_seconds, as_json=as_json)

@@ -15,19 +15,19 @@ def configure_logging(section: "LoggingSection", *, default_level: str | None = 
 
     Args:
         section: the settings.
-        default_level: the level where the settings say nothing else.
+        default_level: the level that is used unless the settings name another one than `info`.
     """
     level = default_level if default_level and section.level == "info" else section.level
     is_terminal = sys.stderr.isatty()
     is_human = section.format == "console" or (section.format == "auto" and is_terminal)
-    # Libraries log through the standard library; what matters of it reaches us as an exception.
+    # Libraries log through the standard library. Everything that matters reaches us as an exception.
     logging.getLogger().addHandler(logging.NullHandler())
     for name in ("aiokafka", "securesystemslib", "tuf", "httpx"):
         logging.getLogger(name).setLevel(logging.CRITICAL + 1)
     renderers: list[structlog.types.Processor]
     if is_human:
         renderers = [structlog.dev.ConsoleRenderer(colors=is_terminal)]
-    else:  # `event` is the index of an event, here as in all that machines read of us
+    else:  # in all output for machines, `event` is the index of an event
         renderers = [structlog.processors.EventRenamer("message"), structlog.processors.JSONRenderer(sort_keys=True)]
     structlog.configure(
         processors=[

@@ -27,16 +27,17 @@ GROUPS = {
     "Check": {"info": "info:info", "rejected": "rejected:rejected", "verify": "verify:verify"},
     "Repair": {"backup": "backup:backup", "rebuild": "rebuild:rebuild", "resume": "resume:resume"},
 }
-"""Commands by what they are for, in the order of `--help`: module below `consumers.cli.commands`, and function."""
+"""Commands by purpose, in the order of `--help`, each with its module below `consumers.cli.commands` and its function.
+"""
 
 COMMANDS = {name: place for group in GROUPS.values() for name, place in group.items()}
 
 
 class LazyGroup(click.Group):
-    """Imports a command when it is asked for: one command does not wait for the libraries of all."""
+    """Imports a command on demand, so that no command waits for the libraries of the others."""
 
     def main(self, *args: Any, **kwargs: Any) -> Any:
-        """Run the command line, whatever standard input and output are. What goes wrong ends as `shared.fail` says."""
+        """Run the command line, even with closed standard streams. Errors end it as `shared.fail` says."""
         prepare_streams()
         arguments = list(args[0]) if args and args[0] is not None else kwargs.get("args") or sys.argv[1:]
         is_alone = kwargs.pop("standalone_mode", True)
@@ -45,22 +46,22 @@ class LazyGroup(click.Group):
             return super().main(*args, **kwargs)
         try:
             code = super().main(*args, **kwargs)
-        except click.ClickException as error:  # usage: commands say everything else themselves
+        except click.ClickException as error:  # wrong usage; commands report all other errors themselves
             error.show()
             end_with_usage(error, as_json="--json" in arguments)
         except click.Abort:
             sys.exit(130)
-        except OSError as error:  # help that cannot be printed
+        except OSError as error:  # the help text cannot be printed
             give_up_output()
             fail("error:", "environment", explain(error), PERSON_NEEDED)
         sys.exit(code if isinstance(code, int) else 0)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """All commands, in the order in which a reader meets them."""
+        """All commands, in the order of `--help`."""
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Import one."""
+        """Import a command."""
         if cmd_name not in COMMANDS:
             return None
         module, _, function = COMMANDS[cmd_name].partition(":")
@@ -70,16 +71,16 @@ class LazyGroup(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Find the command that is meant; who mistypes it is told what there is."""
+        """Find a command by its name; for an unknown name, suggest similar ones."""
         name = args[0]
         if name in COMMANDS or name.startswith("-"):
             return super().resolve_command(ctx, args)
         near = get_close_matches(name, COMMANDS, n=3, cutoff=0.5)
-        advice = f"Did you mean {' or '.join(near)}?" if near else "`tuf-ledger --help` lists all."
+        advice = f"Did you mean {' or '.join(near)}?" if near else "`tuf-ledger --help` lists all commands."
         return ctx.fail(f"There is no command {name!r}. {advice}")
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """List commands by what they are for, with the first sentence of each, whole."""
+        """List commands by purpose, each with the whole first sentence of its help."""
         for title, names in GROUPS.items():
             with formatter.section(title):
                 formatter.write_dl([(name, self._summary(ctx, name)) for name in names], col_max=12)
@@ -92,10 +93,10 @@ class LazyGroup(click.Group):
 
 
 def prepare_streams() -> None:
-    """See to it that there are standard streams, and that everything can be printed.
+    """Make sure that all three standard streams are open and that any text can be printed.
 
-    Where one was closed, the next file that is opened takes its number, and what C libraries print goes into that file.
-    Names of files may be no text at all, and a terminal may lack a character: neither is a reason to fail.
+    If a stream was closed, the next opened file would take its number, and C libraries would print into that file.
+    A filename may be undecodable, and a terminal may lack a character: neither must fail a command.
     """
     for number, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
         try:
@@ -116,7 +117,7 @@ def show_version(context: click.Context, _: click.Parameter, value: bool) -> Non
     try:
         found = version("tuf-ledger")
     except PackageNotFoundError:
-        found = "unknown (it runs from its source and is not installed)"
+        found = "unknown (run from source, not installed)"
     click.echo(f"tuf-ledger, version {found}")
     context.exit()
 

@@ -1,4 +1,4 @@
-"""Options that several commands have, and the values that they take."""
+"""Options that several commands share, and the values of these options."""
 
 from collections.abc import Callable
 from datetime import timedelta
@@ -20,23 +20,23 @@ class Duration(click.ParamType[timedelta]):
     name = "duration"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> timedelta:
-        """Read it."""
+        """Read a duration."""
         if isinstance(value, timedelta):
             return value
         units = {"d": 86_400, "h": 3_600, "m": 60, "s": 1}
         try:
             return timedelta(seconds=float(value[:-1]) * units[value[-1]])
         except (KeyError, ValueError, IndexError, OverflowError):
-            self.fail(f"{value!r} is no duration such as 7d, 24h, 30m or 10s", param, ctx)
+            self.fail(f"{value!r} is not a duration; write it like 7d, 24h, 30m or 10s", param, ctx)
 
 
 def ledger_options(function: Callable[P, Any]) -> Callable[P, Any]:
-    """The options that every command has: which ledger."""
+    """The options that choose the ledger; nearly every command has them."""
     for option in (
         click.option(
             "--log",
             metavar="URL",
-            help="Logs to use instead of the configured ones: sqlite:FOLDER or kafka://HOST:PORT/PREFIX.",
+            help="Use these logs instead of the configured ones: sqlite:FOLDER or kafka://HOST:PORT/PREFIX.",
         ),
         click.option(
             "--ledger",
@@ -58,24 +58,29 @@ def wait_options(function: Callable[P, Any]) -> Callable[P, Any]:
     """`--wait` and `--wait-seconds`."""
     for option in (
         click.option(
-            "--wait-seconds", default=60.0, show_default=True, metavar="N", help="How long --wait waits.", type=float
+            "--wait-seconds",
+            default=60.0,
+            show_default=True,
+            metavar="N",
+            help="Longest time that --wait waits.",
+            type=float,
         ),
-        click.option("--wait", is_flag=True, help="Wait for the publication and say what became of each event."),
+        click.option("--wait", is_flag=True, help="Wait for the publication and show the verdict of each event."),
     ):
         function = option(function)
     return function
 
 
 def read_layout(bins: int, *, succinct: bool) -> Layout:
-    """A layout with so many bins.
+    """A layout with the given number of bins.
 
     Raises:
-        Usage: that is no power of two, or too many.
+        Usage: the number is not a power of two, or out of range.
     """
     bits = bins.bit_length() - 1
     most = MAX_BITS_SUCCINCT if succinct else MAX_BITS_PREFIXES
     if bins != 1 << max(bits, 0) or not 1 <= bits <= most:
-        raise Usage(f"{bins} bins: it must be a power of two from 2 to {1 << most:,}")
+        raise Usage(f"{bins} bins: the number must be a power of two from 2 to {1 << most:,}")
     return Layout(bits, succinct=succinct)
 
 
@@ -83,7 +88,7 @@ def seconds(duration: timedelta, option: str, *, least: int = 10, most: int = 36
     """A duration in seconds.
 
     Raises:
-        Usage: it is shorter than so many seconds, or longer than so many days.
+        Usage: the duration is shorter than `least` seconds or longer than `most` days.
     """
     count = int(duration.total_seconds())
     if not least <= count <= most * 86_400:

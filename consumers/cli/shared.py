@@ -1,7 +1,7 @@
-"""What all commands share: which ledger, how a command runs and ends, and what it prints.
+"""Code that all commands share: opening the ledger, running and ending a command, and printing.
 
-Exit codes are those of `schemas.errors`: 0 done or yes, 1 no, 2 a person is needed, 75 it may pass, 130 and 143 for
-signals. With `--json` an error is one JSON object on standard output too.
+Exit codes are those of `schemas.errors`: 0 done or yes, 1 no, 2 a person is needed, 75 temporary failure, 130 and 143
+ended by a signal. With `--json` an error is also printed as one JSON object on standard output.
 """
 
 import asyncio
@@ -32,16 +32,16 @@ PERSON_NEEDED = LedgerError.exit_code
 
 
 class Usage(click.UsageError):
-    """What was asked makes no sense: exit code 2."""
+    """The arguments make no sense: exit code 2."""
 
 
 def open_context(folder: Path, log: str | None) -> "Context":
     """The ledger that the options name. A relative `sqlite:` folder in `--log` is relative to the working directory.
 
     Raises:
-        ConfigError: there is none, or its configuration cannot be used.
+        ConfigError: no ledger is there, or its configuration cannot be used.
     """
-    from consumers.context import Context, absolute_log  # noqa: PLC0415  # what it opens is imported when it is needed
+    from consumers.context import Context, absolute_log  # noqa: PLC0415  # imported on demand
     from ledger.config import Config, ConfigError, LedgerSection, load_config  # noqa: PLC0415
 
     config = load_config(folder)
@@ -50,8 +50,8 @@ def open_context(folder: Path, log: str | None) -> "Context":
         config = Config(section, config.signer, config.verifier, config.kafka, config.logging)
     elif not (folder / "ledger.toml").exists() and "TUF_LEDGER_LEDGER_LOG" not in os.environ:
         raise ConfigError(
-            f"there is no ledger in {folder.resolve()}: no ledger.toml. `tuf-ledger init {folder}` makes one; "
-            "--ledger names another folder, --log logs without a folder"
+            f"there is no ledger in {folder.resolve()}: ledger.toml is missing. Create a ledger with "
+            f"`tuf-ledger init {folder}`, name another folder with --ledger, or name logs without a folder with --log"
         )
     context = Context(folder, config, is_elsewhere=log is not None)
     context.check_log()
@@ -78,7 +78,7 @@ def runs_async(function: Callable[P, Coroutine[Any, Any, None]]) -> Callable[P, 
 
 
 async def _until_terminated(operation: Coroutine[Any, Any, None]) -> None:
-    """Let SIGTERM end a command as Ctrl-C does: what was begun is given up in order, and nobody is told of signals."""
+    """Let SIGTERM end a command as Ctrl-C does: work in progress is cancelled in order, without a message."""
     loop, task = asyncio.get_running_loop(), asyncio.current_task()
     was_terminated = False
 
@@ -100,7 +100,7 @@ async def _until_terminated(operation: Coroutine[Any, Any, None]) -> None:
 
 @contextmanager
 def translated() -> Iterator[None]:
-    """Turn errors into messages and exit codes. No traceback reaches a user, unless one asks."""
+    """Turn errors into messages and exit codes. Tracebacks are only shown on request."""
     try:
         yield
     except KeyboardInterrupt:
@@ -113,27 +113,27 @@ def translated() -> Iterator[None]:
 
 
 def _end(error: Exception) -> None:
-    """End the process with a message, unless the error is unexpected and somebody wants to see where it comes from."""
+    """End the process with a message; return if the error is unexpected and its traceback was asked for."""
     if isinstance(error, LedgerError):
         label = "no:" if isinstance(error, NegativeAnswerError) else "error:"
         fail(label, error.name, error, error.exit_code, error.facts)
     if isinstance(error, BrokenPipeError):
-        give_up_output()  # whoever read it has enough
+        give_up_output()  # the reader of the output has closed it
         sys.exit(0)
-    if isinstance(error, OSError):  # the environment: a folder that is not ours, a full disk
-        from ledger.disk.files import advice, may_pass  # noqa: PLC0415  # most never need it
+    if isinstance(error, OSError):  # the environment: no rights in a folder, a full disk
+        from ledger.disk.files import advice, may_pass  # noqa: PLC0415  # rarely needed
 
         give_up_output()
         code = TemporaryError.exit_code if may_pass(error) else PERSON_NEEDED
         fail("error:", "environment", explain(error) + advice(error), code)
     if os.environ.get(DEBUG_VARIABLE):
         return
-    text = f"unexpected {type(error).__name__}: {error}. This is a defect; {DEBUG_VARIABLE}=1 shows where"
+    text = f"unexpected {type(error).__name__}: {error}. This is a defect; set {DEBUG_VARIABLE}=1 to see its traceback"
     fail("error:", "defect", text, PERSON_NEEDED)
 
 
 def fail(label: str, name: str, message: object, code: int, facts: Mapping[str, object] | None = None) -> NoReturn:
-    """End with a message for people on standard error, and with `--json` one for machines on standard output."""
+    """End with a message on standard error; with `--json`, also print it as JSON on standard output."""
     say(label, message, style="bold red")
     if wants_json():
         with suppress(OSError, ValueError):
@@ -142,7 +142,7 @@ def fail(label: str, name: str, message: object, code: int, facts: Mapping[str, 
 
 
 def end_with_usage(error: click.ClickException, *, as_json: bool) -> NoReturn:
-    """End after a message of click's about usage."""
+    """End after click has printed a message about usage."""
     if as_json:
         with suppress(OSError, ValueError):
             print_json({"ok": False, "error": "usage", "message": error.format_message(), "exit": error.exit_code})
@@ -150,7 +150,7 @@ def end_with_usage(error: click.ClickException, *, as_json: bool) -> NoReturn:
 
 
 def wants_json() -> bool:
-    """Whether the command that runs was asked to print JSON."""
+    """Whether the running command was asked to print JSON."""
     context = click.get_current_context(silent=True)
     return context is not None and bool(context.params.get("as_json"))
 
@@ -161,7 +161,7 @@ def wants_json() -> bool:
 @functools.cache
 def console() -> "Console":
     """Standard error, for people."""
-    from rich.console import Console  # noqa: PLC0415  # a command that says nothing need not import it
+    from rich.console import Console  # noqa: PLC0415  # not needed by a command that prints no message
 
     return Console(stderr=True, highlight=False)
 
@@ -169,10 +169,11 @@ def console() -> "Console":
 def say(label: str, text: object, *, style: str = "") -> None:
     """Print a message for people to standard error.
 
-    Its text is often another's: it is no markup, and nothing in it moves the terminal's cursor.
+    The text often comes from elsewhere. So it is never read as markup, and unprintable characters are replaced: they
+    could move the terminal's cursor.
     """
     shown = "".join(each if each.isprintable() or each in "\n\t" else "\ufffd" for each in str(text))
-    with suppress(OSError):  # then nobody can be told, and the exit code remains
+    with suppress(OSError):  # if standard error is gone, the exit code remains
         if not sys.stderr.isatty():
             click.echo(f"{label} {shown}", err=True)
             return
@@ -182,27 +183,27 @@ def say(label: str, text: object, *, style: str = "") -> None:
 
 
 def explain(error: OSError) -> str:
-    """What the system could not do, and with what."""
+    """The system's reason for an error, with the files that it concerns."""
     why = error.strerror or type(error).__name__
     names = [str(each) for each in (error.filename, error.filename2) if each is not None]
     return f"{', '.join(names)}: {why}" if names else why
 
 
 def give_up_output() -> None:
-    """Discard what could not be printed. Python would complain about it when it flushes at exit."""
+    """Discard output that could not be printed. Otherwise Python reports an error when it flushes at exit."""
     with suppress(OSError, ValueError):
         number = sys.stdout.fileno()
         os.dup2(os.open(os.devnull, os.O_WRONLY), number)
 
 
 def print_json(value: Any) -> None:
-    """Print a value as one line of JSON, in ASCII: it is the same whatever the terminal's encoding."""
+    """Print a value as one line of JSON, in ASCII: the same in every terminal encoding."""
     click.echo(json.dumps(value, sort_keys=True))
 
 
 @contextmanager
 def progress(title: str) -> Iterator[Callable[[int, int | None], None]]:
-    """A progress bar on a terminal, nothing elsewhere. Gives a function that sets how much is done, of how much."""
+    """Show a progress bar on a terminal, nothing elsewhere. Yields a function that takes the done and total counts."""
     if not sys.stderr.isatty():
         yield lambda _done, _total: None
         return

@@ -145,15 +145,15 @@ def test_nobody_to_wait_for(index: Index) -> None:
 def test_nothing_to_wait_for(index: Index) -> None:
     path = index.upload("four")
     index.publish()
-    assert "Nothing is new" in index.run("add", path, "--wait", "--wait-seconds", "0.3").splitlines()[-1]
+    assert "Nothing to add" in index.run("add", path, "--wait", "--wait-seconds", "0.3").splitlines()[-1]
 
 
 # --- what makes no sense -----------------------------------------------------------------------------------------
 
 
 def test_what_is_served_is_compared_with_the_end_of_the_log(index: Index) -> None:
-    assert "leave --to out" in index.run("verify", "--served", index.public, "--to", 2, answer=2)
-    assert "leave --to out" not in index.run("verify", "--to", 2)
+    assert "leave out --to" in index.run("verify", "--served", index.public, "--to", 2, answer=2)
+    assert "leave out --to" not in index.run("verify", "--to", 2)
 
 
 def test_publications_are_numbered_from_one(index: Index, tmp_path: Path) -> None:

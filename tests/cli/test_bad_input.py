@@ -111,7 +111,7 @@ def test_two_files_of_one_name(index: Index, tmp_path: Path) -> None:
     for number in (1, 2):
         (tmp_path / str(number)).mkdir()
         build_wheel(tmp_path / str(number), "new", "1.0", files={"x.py": b"%d" % number})
-    assert "one name and other bytes" in index.run("add", tmp_path / "1", tmp_path / "2", answer=1)
+    assert "the same name but different bytes" in index.run("add", tmp_path / "1", tmp_path / "2", answer=1)
     shutil.copytree(tmp_path / "1", tmp_path / "again")
     assert "Added 1 file" in index.run("add", tmp_path / "1", tmp_path / "again")
 
@@ -168,7 +168,7 @@ def test_a_bad_line_ends_it_and_is_named(index: Index, code: str) -> None:
     output = index.run("append", stdin=content, answer=1)
     assert f"line 4: {code}: " in output
     assert "Appended 2 events" in output
-    assert "nothing from it on was appended" in output
+    assert "nothing from that line on was appended" in output
     index.publish()
     assert {"project-1", "project-2"} <= set(index.check().projects)
     assert "project-3" not in index.check().projects

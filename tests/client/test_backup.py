@@ -160,7 +160,7 @@ def test_logs_that_are_not_sqlite(filled: Index, tmp_path: Path, monkeypatch: py
     with monkeypatch.context() as patched:
         patched.setattr(Context, "logs", lambda _: Logs(*map(MemoryLog, kept)))
         output = filled.run("backup", tmp_path / "copy")
-    assert "The topics are not in it: their records are, as a SQLite log." in output
+    assert "The copy holds the records of the topics as a SQLite log" in output
     check(tmp_path / "copy")
 
 

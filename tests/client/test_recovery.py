@@ -181,7 +181,7 @@ def test_yesterdays_backup(filled: Index, tmp_path: Path) -> None:
         options = ("--renew",) if command == "ceremony" else ()
         assert "A log was rolled back" in filled.run(command, *options, answer=2)
     assert filled.check().number == served, "nothing was signed"
-    assert "resume above that" in filled.run("resume", "--above", served - 1, answer=1)
+    assert "give --above" in filled.run("resume", "--above", served - 1, answer=1)
     filled.run("resume", "--above", served)
     assert filled.info()["consumers"]["signer"]["resume_above"] == served
     filled.run("add", lost)

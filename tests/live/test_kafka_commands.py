@@ -174,7 +174,7 @@ def test_what_is_not_checked_is_said(up: Broker, prefix: str, index: Index, tmp_
         f"the settings of topic {prefix}.events at {up.ssl_bootstrap_servers}: the subject of ssl_certfile lacks the "
         "right DescribeConfigs on it"
     )
-    warning = "not checked: grant what is missing, or have somebody else check it"
+    warning = "not checked: grant the missing right, or check this from another account"
     said = execute("info", "--ledger", folder)
     assert f"unchecked      {what}\n" in said.stdout
     assert [json.loads(line)["message"] for line in said.stderr.splitlines()] == [warning]

@@ -39,10 +39,10 @@ async def add(
     wait_seconds: float,
     as_json: bool,
 ) -> None:
-    """Store wheels and source distributions and append `file.uploaded` for each. Folders are searched.
+    """Add wheels and source distributions to the index.
 
-    Name, version, Requires-Python and metadata are read from the file. Adding a file again does no harm,
-    and stores it again if it was lost.
+    Stores each FILE and appends a `file.uploaded` event. Folders are searched. Name, version, Requires-Python
+    and metadata are read from the file. Adding a file again does no harm: a lost file is stored again.
 
     \b
     Example:
@@ -63,17 +63,17 @@ async def add(
         them = "it" if len(appended) == 1 else "them"
         click.echo(f"Added {plural(len(appended), 'file')}; `tuf-ledger publish` makes {them} visible.")
     else:
-        click.echo("Nothing is new: all of it is published already.")
+        click.echo("Nothing to add: every file is already published.")
 
 
 async def _read_all(context: Context, storage: DirectoryStorage, paths: tuple[Path, ...]) -> list[NewEvent]:
-    """Read and store files; the events to append, for those that are new.
+    """Read and store files, and return the events to append for the new ones.
 
-    All are read before the first is stored or appended: a damaged one among them changes nothing.
+    All files are read before the first one is stored or appended, so a damaged file changes nothing.
     """
     found = list(find_distributions(paths))
     if not found:
-        raise NegativeAnswerError("there are no wheels or source distributions (*.whl, *.tar.gz, *.zip) there")
+        raise NegativeAnswerError("no wheels or source distributions (*.whl, *.tar.gz, *.zip) were found there")
     digests: dict[str, tuple[Path, str]] = {}
     projects: set[str] = set()
     with progress("Reading") as advance:
@@ -82,17 +82,18 @@ async def _read_all(context: Context, storage: DirectoryStorage, paths: tuple[Pa
             twin = digests.setdefault(each.filename, (path, each.sha256))
             if twin[1] != each.sha256:
                 raise NegativeAnswerError(
-                    f"{path} and {twin[0]} have one name and other bytes; a filename is used once"
+                    f"{path} and {twin[0]} have the same name but different bytes. A filename can be used only once: "
+                    "leave one of them out"
                 )
             projects.add(each.project)
             advance(number, len(found))
     async with open_furthest(context) as furthest:
-        # Where nothing is known, all of it is appended: to add a file again does no harm.
+        # Without a state every file is appended: adding a file again does no harm.
         known = {} if furthest is None else await look_up(furthest.store, sorted(projects))
     fresh = set(_without_known(digests, known))
     events = []
     with progress("Storing") as advance:
-        # What is published is stored too, if it is not there: adding files again brings lost ones back.
+        # Published files are stored too, so adding a lost file again brings it back.
         for number, (path, _) in enumerate(digests.values(), 1):
             each = read_distribution(path)
             store(storage, each)
@@ -103,10 +104,10 @@ async def _read_all(context: Context, storage: DirectoryStorage, paths: tuple[Pa
 
 
 def _without_known(digests: dict[str, tuple[Path, str]], known: Mapping[str, KnownProject]) -> list[Path]:
-    """Leave out what is published already.
+    """The files that are not published yet.
 
     Raises:
-        NegativeAnswerError: a filename is taken by other bytes.
+        NegativeAnswerError: a filename is already published with other bytes.
     """
     published = {name: facts for project in known.values() for name, facts in project.files.items()}
     fresh = []
@@ -114,8 +115,8 @@ def _without_known(digests: dict[str, tuple[Path, str]], known: Mapping[str, Kno
         facts = published.get(filename)
         if facts is not None and facts.sha256 != digest:
             raise NegativeAnswerError(
-                f"{filename} is published with other bytes (SHA-256 {facts.sha256}). A filename is never used again: "
-                "give the file another version or build number"
+                f"{filename} is already published with other bytes (SHA-256 {facts.sha256}). A filename is never used "
+                "again: give the file another version or build number"
             )
         if facts is None or facts.removed:
             fresh.append(path)
@@ -138,7 +139,7 @@ def _event(each: Distribution) -> NewEvent:
 
 def _add_target(storage: DirectoryStorage, paths: tuple[Path, ...], target: str) -> NewEvent:
     if len(paths) != 1:
-        raise Usage("--as takes one file")
+        raise Usage("--as takes exactly one file")
     try:
         data = paths[0].read_bytes()
     except OSError as error:
@@ -148,6 +149,8 @@ def _add_target(storage: DirectoryStorage, paths: tuple[Path, ...], target: str)
     kind = "target.added.v1"
     value = make_event(kind, target, facts, now=SystemClock().now(), actor=actor())
     if is_reserved(target):
-        raise NegativeAnswerError("the paths of pages and packages are not free")
+        raise NegativeAnswerError(
+            f"--as {target}: paths of pages and packages are reserved for the index; choose another path"
+        )
     storage.copy(paths[0], hashed_path(target, digest), digest)
     return NewEvent(value, kind, target, {"target": target})

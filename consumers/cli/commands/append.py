@@ -22,7 +22,7 @@ from schemas.errors import NegativeAnswerError
 @click.command()
 @click.argument("file", type=click.File("rb"), default="-")
 @ledger_options
-@click.option("--keep-going", is_flag=True, help="Leave out bad lines and go on after them.")
+@click.option("--keep-going", is_flag=True, help="Skip bad lines instead of stopping at the first one.")
 @wait_options
 @json_option
 @runs_async
@@ -36,10 +36,10 @@ async def append(
     wait_seconds: float,
     as_json: bool,
 ) -> None:
-    """Append events, one JSON object a line, from FILE or standard input.
+    """Append events from FILE or standard input, one JSON object a line.
 
-    Each line is checked against its schema (`schemas/json/`) and appended as it stands. At a bad line the command
-    stops: the lines before it are appended, nothing after it is. Appending a line again does no harm.
+    Each line is checked against its schema (`schemas/json/`) and appended unchanged. The command stops at the first
+    bad line: earlier lines are appended, later lines are not. Appending a line again does no harm.
 
     \b
     Example:
@@ -58,7 +58,7 @@ async def append(
     else:
         click.echo(f"Appended {plural(len(appended), 'event')}.")
     if bad:
-        went_on = "left out" if keep_going else "nothing from it on was appended; --keep-going leaves bad lines out"
+        went_on = "skipped" if keep_going else "nothing from that line on was appended; --keep-going skips bad lines"
         raise NegativeAnswerError(
             f"{plural(bad, 'bad line')}: {went_on}", events=len(appended), rejected=rejected, bad=bad
         )
@@ -67,7 +67,7 @@ async def append(
 
 
 async def _append(log: Log, file: BinaryIO, *, keep_going: bool) -> tuple[list[Appended], int]:
-    """Append the lines of a file; gives what was appended, and the number of bad lines."""
+    """Append the lines of a file; return the appended events and the number of bad lines."""
     appended: list[Appended] = []
     good: list[NewEvent] = []
     bad = 0
@@ -92,7 +92,7 @@ async def _append(log: Log, file: BinaryIO, *, keep_going: bool) -> tuple[list[A
 
 
 def _lines(file: BinaryIO) -> Iterator[tuple[int, bytes]]:
-    """Lines with their numbers, from 1; empty ones are left out."""
+    """Lines with their numbers, counted from 1, without empty lines."""
     try:
         for number, line in enumerate(file, 1):
             text = line.strip(b" \t\r\n")

@@ -1,4 +1,4 @@
-"""`tuf-ledger backup`: a copy of what cannot be computed again."""
+"""`tuf-ledger backup`: a copy of everything that cannot be computed again."""
 
 from pathlib import Path
 
@@ -17,11 +17,12 @@ from ledger.config import FILENAME
 @json_option
 @runs_async
 async def backup(*, target: Path, folder: Path, log: str | None, as_json: bool) -> None:
-    """Copy both logs, the configuration and the first root into DIR, while consumers run and events are appended.
+    """Copy both logs, the configuration and the first root into DIR.
 
-    DIR must not exist, or be empty; it appears when it is complete. Keys are never in it: keep copies of those apart.
-    Copying the files of a SQLite log with cp may lose what was appended last. Of logs on Kafka the records are copied
-    into a SQLite log; the topics and their settings are not.
+    Consumers may run and events may be appended meanwhile. DIR must be new or empty; it appears when the copy is
+    complete. Keys are never copied: keep copies of keys apart. Do not copy the files of a SQLite log with cp: the
+    records appended last may be lost. Records of a log on Kafka are copied into a SQLite log; topics and their
+    settings are not copied.
 
     \b
     Example:
@@ -41,12 +42,13 @@ async def backup(*, target: Path, folder: Path, log: str | None, as_json: bool) 
         f"publications){_others(done.missing)}."
     )
     if not done.from_sqlite:
-        click.echo("The topics are not in it: their records are, as a SQLite log.")
+        click.echo("The copy holds the records of the topics as a SQLite log, not the topics' settings.")
     anchor = f" --root {target / FIRST_ROOT}" if FIRST_ROOT not in done.missing else ""
     click.echo(f"Check it: `tuf-ledger verify --log sqlite:{target / LOG_FOLDER}{anchor}`.")
     if FIRST_ROOT in done.missing:
-        say("The first root is not in it:", "it is not served here. Keep the one that you handed out.", style="yellow")
-    say("No keys are in it:", "keep copies of those apart.", style="yellow")
+        why = "this machine does not serve it. Keep the first root that you handed out."
+        say("The first root is not in the copy:", why, style="yellow")
+    say("No keys are in the copy:", "keep copies of keys apart.", style="yellow")
 
 
 def _others(missing: list[str]) -> str:

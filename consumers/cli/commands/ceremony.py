@@ -30,20 +30,22 @@ WAIT_SECONDS = 600.0
 
 
 @click.command()
-@click.option("--renew", is_flag=True, help="Sign all three roles again, with a new expiry.")
-@click.option("--rotate-online", is_flag=True, help="Planned rotation: a new online key, in two roots without a gap.")
+@click.option("--renew", is_flag=True, help="Sign all three offline roles again, with new expiry times.")
 @click.option(
-    "--replace-online", is_flag=True, help="Emergency: a new online key in one root; the old one stops at once."
+    "--rotate-online", is_flag=True, help="Planned rotation: make a new online key, in two roots without a gap."
 )
-@click.option("--bins", type=int, metavar="N", help="Another number of bins.")
+@click.option(
+    "--replace-online", is_flag=True, help="Emergency: make a new online key, in one root; the old key stops at once."
+)
+@click.option("--bins", type=int, metavar="N", help="Change the number of bins.")
 @click.option("--delegation", type=click.Choice(["succinct", "prefixes"]), help="How bins are delegated.")
 @click.option("--bin-expiry", type=Duration(), help="How long a bin is valid.")
-@click.option("--snapshot-expiry", type=Duration(), help="How long a snapshot is.")
-@click.option("--timestamp-expiry", type=Duration(), help="How long a timestamp is.")
-@click.option("--html/--no-html", default=None, help="Whether pages are targets as HTML too.")
-@click.option("--project-list-interval", type=Duration(), help="Least time between two lists of all projects.")
-@click.option("--floor", type=click.IntRange(min=1), metavar="N", help="Least number of publications to come.")
-@click.option("--void", metavar="NUMBER:SHA256", help="Pass over a publication that diverges (docs/operators.md).")
+@click.option("--snapshot-expiry", type=Duration(), help="How long a snapshot is valid.")
+@click.option("--timestamp-expiry", type=Duration(), help="How long a timestamp is valid.")
+@click.option("--html/--no-html", default=None, help="Whether to publish pages as HTML, besides JSON.")
+@click.option("--project-list-interval", type=Duration(), help="Shortest time between two lists of all projects.")
+@click.option("--floor", type=click.IntRange(min=1), metavar="N", help="Lowest number the next publication may have.")
+@click.option("--void", metavar="NUMBER:SHA256", help="Void a publication that diverges (docs/operators.md).")
 @ledger_options
 @json_option
 @runs_async
@@ -60,9 +62,10 @@ async def ceremony(
     as_json: bool,
     **changes: Any,
 ) -> None:
-    """Change keys, settings or bins: sign new offline roles with the development keys, append them, and publish.
+    """Change keys, settings or bins by signing new offline roles.
 
-    It is for ledgers whose offline keys `tuf-ledger init` made. A ceremony with keys elsewhere appends the same event.
+    Signs with the development keys that `tuf-ledger init` made, appends the offline roles as a `roles.signed` event,
+    and publishes. A ceremony with keys held elsewhere appends the same event.
 
     \b
     Example:
@@ -72,21 +75,21 @@ async def ceremony(
     context = open_context(folder, log)
     configure_logging(context.config.logging, default_level="warning")
     if rotate_online and replace_online:
-        raise Usage("--rotate-online and --replace-online exclude each other")
+        raise Usage("--rotate-online and --replace-online exclude each other: use one of them")
     asked = [renew, rotate_online, replace_online, bins, delegation, void, *changes.values()]
     if not any(each is not None and each is not False for each in asked) and changes["html"] is None:
-        raise Usage("nothing to change; see --help")
+        raise Usage("no change was asked for; --help lists the options")
     voided = _void(void)
     end = await prefix_at_end(context)
     if end.authority is None:
-        raise NegativeAnswerError("this ledger has no root yet")
+        raise NegativeAnswerError("this ledger has no root yet: append its first `roles.signed` event")
     if voided is not None and changes["floor"] is None:
         changes["floor"] = max(end.authority.settings.floor, voided.number + 1)
     step = _Step(context, end.authority, renew=renew, as_json=as_json)
     layout = _layout(end.authority.layout, bins, delegation)
     settings = _settings(end.authority.settings, changes)
     if (rotate_online or replace_online) and layout.count >= WORTH_ROUNDS:
-        start_server()  # all bins will be signed; until then there are documents to be signed and read
+        start_server()  # all bins will be signed; the processes start while documents are signed and read
     old = end.authority.online.keys
     if not rotate_online and not replace_online:
         await step.sign(old, layout, settings, voided, "new offline roles")
@@ -94,14 +97,14 @@ async def ceremony(
         return
     new = step.keys.create_online()
     if rotate_online:
-        # With one root instead of two, clients fail between its appearance and the new timestamp's.
+        # With one root instead of two, clients would fail after the new root appears and before the new timestamp does.
         await step.sign((*old, new), layout, settings, voided, "rotation of the online key, first of two: old and new")
     await step.sign((new,), layout, settings, voided, "rotation of the online key: the new one alone")
     step.end()
 
 
 class _Step:
-    """One `roles.signed` after the other, each covered by a publication before the next."""
+    """Appends `roles.signed` events one by one; a publication covers each before the next is signed."""
 
     def __init__(self, context: Context, authority: Authority, *, renew: bool, as_json: bool) -> None:
         self.keys = DevelopmentKeys(context.path("keys"))
@@ -131,12 +134,12 @@ class _Step:
             click.echo(f"Root {version} ({comment}) is in force from publication {number} on.")
 
     def end(self) -> None:
-        """All of them were signed."""
+        """Report that all roots are signed."""
         if self._as_json:
             print_json({"ok": True, "roots": self.roots})
 
     async def _publish(self, event: NewEvent) -> int:
-        """Append an event and see to it that a publication covers it; its number."""
+        """Append an event, have a publication cover it, and return the number of that publication."""
         appended = await append_all(self._context, [event])
         await self._retire()
         if not self._context.store("signer").is_locked():
@@ -145,9 +148,9 @@ class _Step:
         return answer.publication
 
     async def _retire(self) -> None:
-        """Retire the online keys that root no longer lists, whatever becomes of the publication: it may be a theft.
+        """Retire the online keys that root no longer lists, even if the publication fails: a key may be stolen.
 
-        While signing is held below that root, the keys before it go on renewing what was published.
+        While signing is held below that root, the previous keys still renew what was published.
         """
         end = await prefix_at_end(self._context)
         if end.authority is not None and end.held_at is None:
@@ -188,5 +191,5 @@ def _void(text: str | None) -> Void | None:
         return msgspec.convert({"number": int(number), "digest": digest}, Void)
     except (ValueError, msgspec.ValidationError) as error:
         raise Usage(
-            f"--void {text!r}: it must be the publication's number, a colon, and its record's SHA-256"
+            f"--void {text!r}: give the publication's number, a colon, and the SHA-256 of its record"
         ) from error

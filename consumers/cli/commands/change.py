@@ -25,7 +25,7 @@ STATUSES = ("active", "archived", "quarantined", "deprecated")
 
 
 class Target(NamedTuple):
-    """What a command is about: a project, one of its releases, or one of its files."""
+    """The subject of a command: a project, one of its releases, or one of its files."""
 
     project: str
     version: str | None = None
@@ -36,12 +36,12 @@ def read_target(text: str) -> Target:
     """Read FILENAME, NAME==VERSION or NAME.
 
     Raises:
-        Usage: it is none of them.
+        Usage: the text is none of the three.
     """
     name, equals, version = text.partition("==")
     if equals:
         if not name.strip() or not version.strip():
-            raise Usage(f"{text!r} is no NAME==VERSION")
+            raise Usage(f"{text!r} is not of the form NAME==VERSION: name or version is missing")
         return Target(normalise(name.strip()), version=version.strip())
     parts = split_filename(text)
     if parts is not None:
@@ -50,13 +50,13 @@ def read_target(text: str) -> Target:
 
 
 def change_command(function: Callable[P, Awaitable[list[tuple[str, dict[str, Any]]]]]) -> click.Command:
-    """Make a command that appends the events a function decides on.
+    """Make a command that appends the events that a function returns.
 
-    The function gets the context, the target and the reason, and gives types and data of events about the project.
+    The function takes the context, the target and the reason, and returns types and data of events about the project.
     """
 
     @click.argument("target", metavar="TARGET")
-    @click.option("--reason", help="Why, for people to read.")
+    @click.option("--reason", help="Reason, shown to users.")
     @ledger_options
     @wait_options
     @json_option
@@ -105,14 +105,15 @@ def _file_or_release(target: Target, verb: str, reason: str | None) -> list[tupl
         return [(f"file.{verb}.v1", {"filename": target.filename, "reason": reason})]
     if target.version is not None:
         return [(f"release.{verb}.v1", {"version": target.version, "reason": reason})]
-    raise Usage(f"name a file or a release ({target.project}==VERSION): whole projects are not yanked (PEP 592)")
+    raise Usage(f"name a file or a release ({target.project}==VERSION): a whole project cannot be yanked (PEP 592)")
 
 
 @change_command
 async def yank(context: Context, target: Target, reason: str | None) -> list[tuple[str, dict[str, Any]]]:
-    """Yank a file or a release (PEP 592): installers pass over it unless it is asked for by its exact version.
+    """Yank a file or a release (PEP 592).
 
-    TARGET is FILENAME or NAME==VERSION. A release's yank holds for files that are added later, too.
+    Installers ignore a yanked file unless its exact version is asked for. TARGET is FILENAME or NAME==VERSION. The
+    yank of a release also covers files that are added later.
 
     \b
     Example:
@@ -123,9 +124,9 @@ async def yank(context: Context, target: Target, reason: str | None) -> list[tup
 
 @change_command
 async def unyank(context: Context, target: Target, reason: str | None) -> list[tuple[str, dict[str, Any]]]:
-    """Take a yank back.
+    """Undo the yank of a file or a release.
 
-    TARGET is FILENAME or NAME==VERSION. Undoing a release's yank leaves files' own yanks as they are.
+    TARGET is FILENAME or NAME==VERSION. Undoing the yank of a release does not undo yanks of its single files.
 
     \b
     Example:
@@ -136,9 +137,9 @@ async def unyank(context: Context, target: Target, reason: str | None) -> list[t
 
 @change_command
 async def remove(context: Context, target: Target, reason: str | None) -> list[tuple[str, dict[str, Any]]]:
-    """Remove a file, a release or a project from the index. Its filenames stay taken, its history stays on the log.
+    """Remove a file, a release or a project from the index.
 
-    TARGET is FILENAME, NAME==VERSION or NAME.
+    TARGET is FILENAME, NAME==VERSION or NAME. Removed filenames stay taken, and their history stays on the log.
 
     \b
     Example:
@@ -151,9 +152,10 @@ async def remove(context: Context, target: Target, reason: str | None) -> list[t
 
 @change_command
 async def restore(context: Context, target: Target, reason: str | None) -> list[tuple[str, dict[str, Any]]]:
-    """Offer removed files again, with the bytes they had; or bring a removed project back, without files.
+    """Restore removed files, or a removed project without its files.
 
-    TARGET is FILENAME, NAME==VERSION (all removed files of a release) or NAME.
+    TARGET is FILENAME, NAME==VERSION (all removed files of a release) or NAME. A restored file has the same bytes as
+    before.
 
     \b
     Example:
@@ -171,7 +173,8 @@ async def restore(context: Context, target: Target, reason: str | None) -> list[
     ]
     if not chosen:
         raise NegativeAnswerError(
-            f"there is no removed file {target.filename or f'of {target.project}=={target.version}'}"
+            f"nothing to restore: there is no removed file "
+            f"{target.filename or f'of {target.project}=={target.version}'}"
         )
     return [
         ("file.restored.v1", {"filename": facts.filename, "sha256": facts.sha256, "reason": reason}) for facts in chosen
@@ -183,14 +186,14 @@ async def _known(context: Context, target: Target) -> KnownProject:
         async with open_known(context, advance) as known:
             found = await look_up(known.store, [target.project])
     if target.project not in found:
-        raise NegativeAnswerError(f"there is no project {target.project} as of publication {known.position.number}")
+        raise NegativeAnswerError(f"no project {target.project} exists as of publication {known.position.number}")
     return found[target.project]
 
 
 @click.command()
 @click.argument("target", metavar="TARGET")
 @click.argument("new", metavar="[STATUS]", required=False, type=click.Choice(STATUSES))
-@click.option("--reason", help="Why, for people to read.")
+@click.option("--reason", help="Reason, shown to users.")
 @ledger_options
 @wait_options
 @json_option
@@ -206,10 +209,10 @@ async def status(
     wait_seconds: float,
     as_json: bool,
 ) -> None:
-    """Show the status of a project, a release or a file, or give a project another one (PEP 792).
+    """Show the status of TARGET, or set that of a project (PEP 792).
 
-    TARGET is FILENAME, NAME==VERSION or NAME; STATUS is active, archived, quarantined or deprecated. An archived or
-    quarantined project takes no uploads; a quarantined one shows no files.
+    TARGET is FILENAME, NAME==VERSION or NAME. STATUS is active, archived, quarantined or deprecated. Archived and
+    quarantined projects accept no uploads. Files of a quarantined project are not listed.
 
     \b
     Example:
@@ -223,7 +226,7 @@ async def status(
         _show(await _known(context, found), found, as_json=as_json)
         return
     if found.version is not None or found.filename is not None:
-        raise Usage("only a project has a status of its own; releases and files are yanked, removed or quarantined")
+        raise Usage("only a project has a status; yank, remove or restore a release or a file instead")
     kind, data = "project.status_changed.v1", {"status": new, "reason": reason}
     event = _event(kind, found, data, SystemClock().now())
     await _append(context, [event], wait=wait, wait_seconds=wait_seconds, as_json=as_json)

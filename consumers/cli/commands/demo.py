@@ -34,12 +34,13 @@ SOURCE_PACKAGE = "six==1.17.0"
     "--keep",
     metavar="DIR",
     type=click.Path(path_type=Path, file_okay=False),
-    help="Work in this new folder and leave it there to look around.",
+    help="Work in this new folder, and keep it afterwards.",
 )
 def demo(*, files: tuple[Path, ...], keep: Path | None) -> None:
-    """Show what the ledger does, on real distribution files, in under two minutes. No server is needed.
+    """Show what the ledger does, with real distribution files.
 
-    Without FILEs, pip downloads a few small packages. Every line that begins with $ is a command that you can try.
+    The demonstration takes under two minutes and needs no server. Without FILEs, pip downloads a few small packages.
+    Every line that begins with $ is a command that you can try.
 
     \b
     Example:
@@ -49,7 +50,7 @@ def demo(*, files: tuple[Path, ...], keep: Path | None) -> None:
         files = tuple(path.absolute() for path in files)  # commands run in the demonstration's own folder
         if keep is not None:
             if keep.exists() and any(keep.iterdir()):
-                raise ConfigError(f"{keep} is not empty; --keep needs a new folder")
+                raise ConfigError(f"{keep} is not empty; give --keep a new folder")
             keep.mkdir(parents=True, exist_ok=True)
             _Story(keep.resolve()).tell(files)
             click.echo(f"\nEverything is in {keep}: try `tuf-ledger info --ledger {keep}/index`.")
@@ -72,13 +73,13 @@ class _Story:
         downloads = files or _download(self._folder / "downloads")
         found = next(find_distributions(downloads), None)
         if found is None:
-            raise NegativeAnswerError("there are no wheels or source distributions (*.whl, *.tar.gz, *.zip) there")
+            raise NegativeAnswerError("no wheels or source distributions (*.whl, *.tar.gz, *.zip) were found there")
         chosen = read_distribution(found)
 
         self._title("A new ledger: two logs, a first root, and its first publication")
         self._run("init", "index", "--origin", "demo.localhost/index", "--timestamp-expiry", "1h")
 
-        self._title("The index uploads them: each is an event on the log; a publication covers them")
+        self._title("The index uploads the files: each upload is an event; one publication covers all")
         self._run("add", "--ledger", "index", *(str(path) for path in downloads))
         self._run("publish", "--ledger", "index")
 
@@ -87,7 +88,7 @@ class _Story:
             self._title("python-tuf's own client checks every signature from the first root on")
             click.echo(client.check())
 
-            self._title("A release turns out to be broken: it is yanked, for everybody to see")
+            self._title("A release turns out to be broken: the index yanks it, and every client sees that")
             release = f"{chosen.project}=={chosen.version}"
             self._run("yank", "--ledger", "index", release, "--reason", "breaks on leap days")
             self._run("publish", "--ledger", "index")
@@ -97,7 +98,7 @@ class _Story:
             self._run("ceremony", "--ledger", "index", "--rotate-online")
             click.echo(client.check())
 
-        self._title("Somebody else rebuilds everything from a copy of the log, without any key")
+        self._title("A third party rebuilds everything from a copy of the logs, without any key")
         shutil.copytree(self._index / "log", self._folder / "elsewhere" / "log")
         self._run(
             "rebuild",
@@ -111,7 +112,7 @@ class _Story:
         )
         click.echo(_compare(self._public, self._folder / "elsewhere" / "public"))
 
-        self._title("An attacker changes one byte of a served file: verification names it")
+        self._title("An attacker changes one byte of a served file: verification names the file")
         changed = next(
             path for path in sorted(self._public.glob(f"{plain_path(PACKAGES)}*/*/*/*")) if path.suffix == ".whl"
         )
@@ -135,25 +136,26 @@ class _Story:
         click.secho(f"\n{self._step}. {text}", bold=True)
 
     def _run(self, *arguments: str, answer: int = 0) -> None:
-        """Run a command of ours as a user would, and show it with its output."""
+        """Run a `tuf-ledger` command as a user would, and show the command and its output."""
         shown = " ".join(_shorten(each) for each in arguments)
         click.secho(f"$ tuf-ledger {shown}", fg="cyan")
         command = [sys.executable, "-m", "consumers.cli.main", *arguments]
-        environment = {**os.environ, "TUF_LEDGER_LOGGING_LEVEL": "error"}  # this ledger is never restored
+        environment = {
+            **os.environ,
+            "TUF_LEDGER_LOGGING_LEVEL": "error",
+        }  # hides the warning of a local `served` folder
         done = subprocess.run(command, cwd=self._folder, env=environment, capture_output=True, text=True, check=False)
         click.echo(_indent(done.stdout + done.stderr))
         if done.returncode != answer:
-            raise NegativeAnswerError(
-                f"that command ended with exit code {done.returncode}, where {answer} was expected"
-            )
+            raise NegativeAnswerError(f"that command ended with exit code {done.returncode}, but {answer} was expected")
 
 
 SUMMARY = """
 What happened
   Every upload, yank and key rotation is an event on a log that only grows. The metadata that installers check
-  is computed from it, and the signatures are on a second log. So anyone with a copy of the two logs, and no key,
-  gets every byte that was ever published, and sees at once what was not: a changed file, or metadata that
-  somebody signed with a stolen key."""
+  is computed from these events. The signatures are on a second log. So anyone with a copy of the two logs can
+  rebuild every byte that was ever published, without a key. Everything else is detected at once: a changed file,
+  or metadata that was signed with a stolen key."""
 
 
 class _Client:
@@ -167,7 +169,7 @@ class _Client:
         self._url = url
 
     def check(self) -> str:
-        """Refresh, and download every page and file that the list of projects leads to."""
+        """Refresh, and download the page and the files of every listed project."""
         updater = Updater(
             str(self._cache),
             f"{self._url}/{METADATA}/",
@@ -196,7 +198,7 @@ class _Client:
         for entry in page["files"]:
             data = self._get(updater, entry["url"].removeprefix("../../"))
             if sha256(data).hexdigest() != entry["hashes"]["sha256"]:
-                raise NegativeAnswerError(f"{entry['filename']} is not what its page says")
+                raise NegativeAnswerError(f"{entry['filename']} has another SHA-256 than its page says")
             files.append(_File(entry["filename"], bool(entry["yanked"])))
         return files
 
@@ -213,7 +215,7 @@ class _File(NamedTuple):
 
 
 def _download(folder: Path) -> tuple[Path, ...]:
-    """Let pip download a few small packages: wheels, and one source distribution."""
+    """Download a few small packages with pip: wheels, and one source distribution."""
     common = [
         sys.executable,
         "-m",
@@ -230,7 +232,7 @@ def _download(folder: Path) -> tuple[Path, ...]:
         done = subprocess.run([*common, *arguments], capture_output=True, text=True, check=False)
         if done.returncode != 0:
             last = (done.stderr.strip().splitlines() or ["pip said nothing"])[-1]
-            raise ConfigError(f"pip could not download: {last}. Give files of your own: `tuf-ledger demo FILE…`")
+            raise ConfigError(f"pip could not download: {last}. Use your own files: `tuf-ledger demo FILE…`")
     for path in sorted(folder.iterdir()):
         click.echo(f"  {path.name}")
     return (folder,)
@@ -270,7 +272,7 @@ def _compare(first: Path, second: Path) -> str:
     ]
     if trees[0] != trees[1]:
         differing = sorted(set(trees[0].items()) ^ set(trees[1].items()))
-        raise NegativeAnswerError(f"the trees differ, first in {differing[0][0]}")
+        raise NegativeAnswerError(f"the two folders differ, first in {differing[0][0]}")
     return f"  identical: {len(trees[0])} files, byte for byte, signatures included"
 
 

@@ -29,10 +29,10 @@ from schemas.errors import LedgerError, NegativeAnswerError
 @json_option
 @runs_async
 async def info(*, folder: Path, log: str | None, as_json: bool) -> None:
-    """Show identity, log sizes, positions and lag of consumers, expiries, and counts of rejected records.
+    """Show the ledger's identity, log sizes, consumers and expiries.
 
-    What the ledger holds is taken from the furthest state on this machine. Without one, or with --log, the logs are
-    replayed.
+    Also shows how far each consumer lags, and how many records were rejected. The answer comes from the furthest state
+    on this machine. Without a state, or with --log, the logs are replayed.
 
     \b
     Example:
@@ -68,7 +68,7 @@ async def _collect(context: Context) -> dict[str, Any]:
 
 
 async def _end(context: Context) -> dict[str, Any]:
-    """What the end of the events log says: no publication covers the hold that stops them."""
+    """Facts from the end of the events log: a hold stops publications, so none covers it."""
     try:
         end = await prefix_at_end(context)
     except LedgerError as error:
@@ -114,7 +114,7 @@ async def _consumer(store: Store, sizes: dict[str, int]) -> dict[str, Any]:
 
 
 async def _ledger(known: Furthest) -> dict[str, Any]:
-    """What the last publication says of the ledger."""
+    """Facts about the ledger as of its last publication."""
     store, prefix = known.store, await records.load_prefix(known.store, known.position.prefix)
     published = await store.publication(known.position.number)
     facts: dict[str, Any] = {
@@ -171,7 +171,7 @@ def _print(facts: dict[str, Any]) -> None:
 
 
 def _describe(consumer: dict[str, Any]) -> str:
-    """Where a consumer stands, in words."""
+    """The position and the lag of a consumer, in words."""
     stopped = "stopped" if consumer.get("stopped_cleanly", True) else "stopped, not cleanly"
     parts = ["running" if consumer["running"] else stopped, f"at publication {consumer['publication']}"]
     lag = consumer["lag_events"]

@@ -25,34 +25,40 @@ from schemas.fields import is_origin
     "--log",
     "log_url",
     metavar="URL",
-    help="Where the logs are: sqlite:FOLDER or kafka://HOST:PORT/PREFIX.  "
+    help="Location of the logs: sqlite:FOLDER or kafka://HOST:PORT/PREFIX.  "
     "[default: TUF_LEDGER_LEDGER_LOG, or sqlite:log]",
 )
 @click.option(
     "--bins",
     default=16,
     show_default=True,
-    help="Number of bins, a power of two from 2 to 65,536. PyPI's size needs 16,384.",
+    help="Number of bins, a power of two from 2 to 65,536. An index of PyPI's size needs 16,384.",
 )
 @click.option(
     "--delegation",
     type=click.Choice(["succinct", "prefixes"]),
     default="succinct",
     show_default=True,
-    help="How bins are delegated: by succinct roles (TAP 15), or by path hash prefixes (for tough; at most 256 bins).",
+    help="How bins are delegated: succinct roles (TAP 15), or path hash prefixes (for tough; at most 256 bins).",
 )
 @click.option("--bin-expiry", type=Duration(), default="7d", show_default=True, help="How long a bin is valid.")
-@click.option("--snapshot-expiry", type=Duration(), default="1d", show_default=True, help="How long a snapshot is.")
-@click.option("--timestamp-expiry", type=Duration(), default="1d", show_default=True, help="How long a timestamp is.")
-@click.option("--html/--no-html", default=True, show_default=True, help="Whether pages are targets as HTML too.")
+@click.option(
+    "--snapshot-expiry", type=Duration(), default="1d", show_default=True, help="How long a snapshot is valid."
+)
+@click.option(
+    "--timestamp-expiry", type=Duration(), default="1d", show_default=True, help="How long a timestamp is valid."
+)
+@click.option(
+    "--html/--no-html", default=True, show_default=True, help="Whether to publish pages as HTML, besides JSON."
+)
 @click.option(
     "--project-list-interval",
     type=Duration(),
     default="0s",
     show_default=True,
-    help="Least time between two lists of all projects: an hour, from some ten thousand projects on.",
+    help="Shortest time between two lists of all projects. From about ten thousand projects on, use 1h.",
 )
-@click.option("--replication-factor", default=3, show_default=True, help="Copies of each Kafka topic.")
+@click.option("--replication-factor", default=3, show_default=True, help="Number of copies of each Kafka topic.")
 @json_option
 @runs_async
 async def init(
@@ -70,11 +76,11 @@ async def init(
     replication_factor: int,
     as_json: bool,
 ) -> None:
-    """Make a new ledger in DIR, and its first publication.
+    """Create a new ledger in DIR and make its first publication.
 
-    The offline roles are signed in a development ceremony with keys in DIR/keys: good for trying things out, worth
-    nothing in production. Nothing that exists is overwritten; topics that exist are used if they are empty. How brokers
-    are reached is said by environment variables, TUF_LEDGER_KAFKA_….
+    Signs the offline roles with development keys, and leaves these in DIR/keys. Development keys are for trying things
+    out; do not use them in production. Existing files are never overwritten. Existing topics are used if they are
+    empty. Set the environment variables TUF_LEDGER_KAFKA_… to reach a broker.
 
     \b
     Example:
@@ -91,7 +97,7 @@ async def init(
     layout = read_layout(bins, succinct=delegation == "succinct")
     name = origin or "localhost/" + (re.sub(r"[^A-Za-z0-9._-]", "-", folder.absolute().name).lstrip("._-") or "ledger")
     if not is_origin(name):
-        raise Usage(f"{name!r} is no origin: letters, digits, and . _ : / - after the first character")
+        raise Usage(f"{name!r} is not an origin: use letters, digits, and . _ : / - after the first character")
     context = prepare(folder, log_url)
     configure_logging(context.config.logging, default_level="warning")
     await create(context, Wish(name, layout, settings, replication_factor))
@@ -111,8 +117,8 @@ async def init(
     click.echo(f"  identity      {follower.ledger.digest}")
     click.echo(f"  first root    {context.public / metadata_path('root', 1)}")
     click.echo(f"                SHA-256 {follower.ledger.root_sha256}")
-    click.echo("                Hand it to clients and auditors over a channel they trust.")
-    lie = f"they lie in {context.path('keys')} without a password."
+    click.echo("                Hand this file to clients and auditors over a channel they trust.")
+    lie = f"they are stored in {context.path('keys')} without a password."
     say("Its keys are development keys:", lie, style="yellow")
     where = "" if folder == Path() else f" --ledger {folder}"
     click.echo(f"Next: `tuf-ledger add{where} FILE…`, then `tuf-ledger publish{where}`.")

@@ -13,16 +13,14 @@ from consumers.sign.schedule import Schedule
 
 @click.command()
 @ledger_options
-@click.option(
-    "--clock-checked", is_flag=True, help="The clock is right although it is far ahead of the last publication."
-)
-@click.option("--renew", is_flag=True, help="Publish even if nothing is new: a new timestamp and snapshot.")
+@click.option("--clock-checked", is_flag=True, help="Trust the clock although it is far ahead of the last publication.")
+@click.option("--renew", is_flag=True, help="Publish a new timestamp and snapshot even if nothing is new.")
 @json_option
 @runs_async
 async def publish(*, folder: Path, log: str | None, clock_checked: bool, renew: bool, as_json: bool) -> None:
-    """Make one publication of everything that was appended, and exit.
+    """Make one publication of everything appended so far, and exit.
 
-    Claims, signs and places the files. If nothing is new and nothing is about to expire, nothing happens.
+    Claims a number, signs the files and places them. Does nothing if nothing is new and nothing is about to expire.
 
     \b
     Example:

@@ -1,4 +1,4 @@
-"""`tuf-ledger rebuild`: the repository from the log."""
+"""`tuf-ledger rebuild`: the repository from the logs."""
 
 from pathlib import Path
 
@@ -13,15 +13,20 @@ from consumers.rebuild.rebuilding import rebuild as rebuild_tree
 
 @click.command()
 @click.option(
-    "--to", "target", required=True, metavar="DIR", type=click.Path(path_type=Path, file_okay=False), help="Where to."
+    "--to",
+    "target",
+    required=True,
+    metavar="DIR",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Folder to write.",
 )
-@click.option("--at", metavar="PUBLICATION|TIME", help="As of this publication, or the last one not after a UTC time.")
-@click.option("--all-versions", is_flag=True, help="Every version ever published up to there.")
+@click.option("--at", metavar="PUBLICATION|TIME", help="Rebuild this publication, or the last one up to a UTC time.")
+@click.option("--all-versions", is_flag=True, help="Rebuild every version published up to there.")
 @click.option(
     "--files",
     metavar="DIR",
     type=click.Path(path_type=Path, file_okay=False, exists=True),
-    help="A public folder to take distribution files from; the logs hold their digests only.",
+    help="Public folder to take distribution files from; the logs hold only their digests.",
 )
 @ledger_options
 @json_option
@@ -36,9 +41,10 @@ async def rebuild(
     log: str | None,
     as_json: bool,
 ) -> None:
-    """Rebuild all metadata and pages from the two logs, byte for byte, signatures included. No key is needed.
+    """Rebuild all metadata and pages from the two logs.
 
-    Every file is checked against the log before it is written. DIR appears when it is complete.
+    The files are the same byte for byte, signatures included. No key is needed. Every file is checked against the log
+    before it is written. DIR appears when it is complete.
 
     \b
     Example:

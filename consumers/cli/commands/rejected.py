@@ -1,4 +1,4 @@
-"""`tuf-ledger rejected`: records without effect, and why."""
+"""`tuf-ledger rejected`: rejected records, with reasons."""
 
 from pathlib import Path
 
@@ -19,10 +19,10 @@ PAGE = 1000
 @json_option
 @runs_async
 async def rejected(*, folder: Path, log: str | None, everything: bool, as_json: bool) -> None:
-    """List the records of both logs that were rejected, with reasons.
+    """List the rejected records of both logs, with reasons.
 
-    Every follower gives the same list. docs/rules.md says what each code means. The furthest state on this machine
-    answers; without one, or with --log, the logs are replayed.
+    Every follower gives the same list. docs/rules.md explains each code. The answer comes from the furthest state on
+    this machine. Without a state, or with --log, the logs are replayed.
 
     \b
     Example:

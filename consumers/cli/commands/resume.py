@@ -1,4 +1,4 @@
-"""`tuf-ledger resume`: go on after a log was rolled back."""
+"""`tuf-ledger resume`: let the signer go on after a log was rolled back."""
 
 import json
 from pathlib import Path
@@ -26,10 +26,11 @@ from schemas.errors import NegativeAnswerError
 @json_option
 @runs_async
 async def resume(*, above: int, folder: Path, log: str | None, as_json: bool) -> None:
-    """Let the signer go on above a publication number, after the log lost publications that were served.
+    """Resume signing above a publication number after a log rollback.
 
-    The next publication has a number above N, and signs every bin anew, because clients may have seen any of them in a
-    version that the log no longer has. The signer's state is rebuilt from the log.
+    Use this command when the log has lost publications that were served. The next publication has a number above N and
+    signs every bin anew, because clients may have seen versions that the log has lost. The signer's state is rebuilt
+    from the log.
 
     \b
     Example, if clients may have seen version 4711:
@@ -41,7 +42,7 @@ async def resume(*, above: int, folder: Path, log: str | None, as_json: bool) ->
     version = served_version(served.read(TIMESTAMP))
     if version > above:
         raise NegativeAnswerError(
-            f"version {version} is served: resume above that, or above the highest that was ever served"
+            f"version {version} is served: give --above {version}, or the highest version that was ever served"
         )
     store = context.store("signer")
     await store.open()
@@ -57,12 +58,12 @@ async def resume(*, above: int, folder: Path, log: str | None, as_json: bool) ->
             most = max(number, end.authority.settings.floor) + MAX_GAP
             if above >= most:
                 raise NegativeAnswerError(
-                    f"the log ends with publication {number}, and the next one has number {most} at most: give the "
-                    "highest version ever served. If clients did see a higher one, lift the floor in root above it "
-                    "first (`tuf-ledger ceremony --floor`)"
+                    f"the log ends with publication {number}, so the next one has number {most} at most. Give the "
+                    "highest version ever served. If clients have seen a higher version, first raise the floor in root "
+                    "above it (`tuf-ledger ceremony --floor`)"
                 )
             _refuse_lost(served, version, end.authority)
-        # What the log has up to here may be served in another form too: the next publication comes after all of it.
+        # Numbers up to here may also be served with other bytes, so the next publication has a higher number.
         note_resumed(context.state, max(above, number))
     if as_json:
         print_json({"ok": True, "publication": number, "above": max(above, number)})
@@ -71,10 +72,10 @@ async def resume(*, above: int, folder: Path, log: str | None, as_json: bool) ->
 
 
 def _refuse_lost(served: ServedFiles, version: int, authority: Authority) -> None:
-    """Make sure that the log has the offline roles that are served: a snapshot never goes back in their versions.
+    """Make sure that the log has the served offline roles: a snapshot must never list an older version of one.
 
     Raises:
-        NegativeAnswerError: it lost a ceremony.
+        NegativeAnswerError: the log has lost a ceremony.
     """
     lost = (
         [f"root {authority.root.version + 1}"] if served.read(metadata_path("root", authority.root.version + 1)) else []
@@ -86,13 +87,13 @@ def _refuse_lost(served: ServedFiles, version: int, authority: Authority) -> Non
             lost.append(f"{document.role} {shown}")
     if lost:
         raise NegativeAnswerError(
-            f"the log has lost {', '.join(lost)}, which is served. Append the ceremony that signed it again first: its "
-            "documents are the served files (docs/operators.md, 'A log was rolled back')"
+            f"the log has lost offline roles that are served: {', '.join(lost)}. First append that ceremony again: "
+            "its documents are the served files (docs/operators.md, 'A log was rolled back')"
         )
 
 
 def _listed(snapshot: bytes | None, role: str) -> int:
-    """The version of a role in a served snapshot; 0 if there is none, or nothing readable."""
+    """The version of a role in a served snapshot; 0 if the snapshot is missing or unreadable, or lacks the role."""
     try:
         return int(json.loads(snapshot or b"{}")["signed"]["meta"][f"{role}.json"]["version"])
     except (ValueError, KeyError, TypeError, OverflowError, RecursionError):

@@ -1,4 +1,4 @@
-"""`tuf-ledger run`: consumers until stopped."""
+"""`tuf-ledger run`: run consumers until they are stopped."""
 
 from pathlib import Path
 
@@ -14,19 +14,17 @@ from consumers.sign.schedule import Schedule
 @click.command()
 @click.argument("consumers", nargs=-1, type=click.Choice(server.CONSUMERS))
 @ledger_options
-@click.option(
-    "--clock-checked", is_flag=True, help="The clock is right although it is far ahead of the last publication."
-)
+@click.option("--clock-checked", is_flag=True, help="Trust the clock although it is far ahead of the last publication.")
 @runs_async
 async def run(*, consumers: tuple[str, ...], folder: Path, log: str | None, clock_checked: bool) -> None:
-    """Run consumers (default: all) in this process until SIGTERM or Ctrl-C.
+    """Run consumers (default: all) until SIGTERM or Ctrl-C.
 
     \b
     signer      claims, signs and appends publications
-    publisher   places published files into the public folder; in one process with the signer they share their work
-    verifier    recomputes every publication without keys, and watches what is served
+    publisher   places published files into the public folder
+    verifier    recomputes every publication without keys, and watches the served files
 
-    Each also works as a process of its own, on its own machine.
+    Each consumer can run alone, on its own machine. A signer and a publisher in one process share their work.
 
     \b
     Example:

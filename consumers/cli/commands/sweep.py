@@ -1,4 +1,4 @@
-"""`tuf-ledger sweep`: delete old metadata and pages that no client needs any more."""
+"""`tuf-ledger sweep`: delete old metadata and pages that no client can reach."""
 
 from datetime import timedelta
 from pathlib import Path
@@ -14,28 +14,29 @@ from ledger.state.sweep_memory import Marks
 
 
 @click.command()
-@click.option("--dry-run", is_flag=True, help="Say what would be deleted; delete and mark nothing.")
+@click.option("--dry-run", is_flag=True, help="Show which files would be deleted; delete and mark nothing.")
 @click.option(
     "--grace",
     type=Duration(),
     default="7d",
     show_default=True,
-    help="How long files are kept after a sweep first found that no client can reach them.",
+    help="How long a file must have been marked as unreachable before a sweep deletes it.",
 )
 @click.option(
     "--full",
     is_flag=True,
-    help="Look at every folder, not only at what has changed since the last sweep: finds what was left behind, too.",
+    help="Search every folder, not only those changed since the last sweep. Finds leftover files, too.",
 )
 @ledger_options
 @json_option
 @runs_async
 async def sweep(*, dry_run: bool, grace: timedelta, full: bool, folder: Path, log: str | None, as_json: bool) -> None:
-    """Delete versions of metadata and pages that the served timestamp does not lead to (PEP 458, mark and sweep).
+    """Delete old metadata and pages that no client can reach.
 
-    A sweep marks what it finds unreachable; a later one deletes what has been marked for the grace period, which must
-    be longer than the slowest client and any cache between take. Run it once a day, and now and then with --full.
-    Roots and distribution files are never deleted, and everything that is can be rebuilt from the log.
+    A client can reach the files that the served timestamp leads to. A sweep marks all other versions; a later sweep
+    deletes files that have been marked for the grace period (PEP 458, mark and sweep). The grace period must be longer
+    than any client or cache holds on to a timestamp. Run a sweep once a day, and now and then with --full. Roots and
+    distribution files are never deleted. Every deleted file can be rebuilt from the log.
 
     \b
     Example:
@@ -61,7 +62,7 @@ async def sweep(*, dry_run: bool, grace: timedelta, full: bool, folder: Path, lo
         print_json({"ok": True, **swept._asdict(), "dry_run": dry_run})
         return
     for path in swept.deleted[:20] if dry_run else ():
-        say("would go:", path)
+        say("would delete:", path)
     done, marked = ("Would delete", "more would be") if dry_run else ("Deleted", "were")
     click.echo(
         f"{done} {plural(len(swept.deleted), 'file')} ({swept.bytes / 2**20:,.1f} MiB); {swept.marked:,} {marked}"

@@ -21,9 +21,9 @@ SHOWN = 50
     "--root",
     metavar="FILE",
     type=click.Path(path_type=Path, dir_okay=False, exists=True),
-    help="A root that you trust, from a source of your own; without it the log is only consistent with itself.",
+    help="Root that you trust, from your own source. Without it, only the log's own consistency is checked.",
 )
-@click.option("--served", metavar="DIR|URL", help="Compare what this folder or server holds with what the log says.")
+@click.option("--served", metavar="DIR|URL", help="Compare the files in this folder or on this server with the log.")
 @click.option("--files/--no-files", default=None, help="Compare distribution files too.  [default: yes for a folder]")
 @click.option("--from", "first", type=click.IntRange(min=1), metavar="N", help="Verify from this publication on.")
 @click.option("--to", "last", type=click.IntRange(min=1), metavar="N", help="Verify up to this publication.")
@@ -41,10 +41,11 @@ async def verify(
     log: str | None,
     as_json: bool,
 ) -> None:
-    """Replay both logs, recompute every publication, and check digests, signatures, thresholds and rules.
+    """Replay both logs and check every publication against its events.
 
-    No key is needed. With --served, name every file that differs, is unknown to the log, or is missing.
-    Exit code 1 says that something does not agree, and the message what.
+    Recomputes every publication and checks digests, signatures, thresholds and rules. No key is needed. With --served,
+    names every file that differs, is unknown to the log, or is missing. Exit code 1 means a disagreement; the message
+    names it.
 
     \b
     Example:
@@ -56,12 +57,12 @@ async def verify(
     if first is not None and last is not None and first > last:
         raise Usage("--from must not be above --to")
     if served is not None and last is not None:
-        raise Usage("--served compares with the end of the log: leave --to out")
+        raise Usage("--served compares files with the end of the log: leave out --to")
     wanted = _wanted(context, root, served, files=files, first=first, last=last)
     with progress("Verifying") as advance:
         try:
             verified = await verify_log(context, wanted, advance)
-        except DisagreementError as error:  # elsewhere a person is needed; here it is what was asked
+        except DisagreementError as error:  # other commands need a person; this one was asked to find it
             raise NegativeAnswerError(str(error)) from error
     facts = {**verified._asdict(), "differences": [each._asdict() for each in verified.differences]}
     if not as_json:
@@ -79,7 +80,7 @@ def _wanted(
     if served is not None:
         is_url = served.startswith(("http://", "https://"))
         if not is_url and not Path(served).is_dir():
-            raise Usage(f"--served: there is no folder {served}")
+            raise Usage(f"--served: no folder {served} exists")
         storage = context.served(served if is_url else str(Path(served).resolve()))
     is_folder = isinstance(storage, DirectoryStorage)
     return Wanted(
@@ -99,12 +100,12 @@ def _print(verified: Verified) -> None:
         click.echo(f"… and {len(verified.differences) - SHOWN} more (--json lists all)")
     size = plural(verified.size, "event")
     click.echo(
-        f"Publications {verified.first} to {verified.last} ({size}) are what the events make, and signed as the "
+        f"Publications {verified.first} to {verified.last} ({size}) are what their events make, and are signed as the "
         "offline roles require."
     )
     if verified.rejected:
         click.echo(f"Rejected: {plural(verified.rejected, 'record')} (`tuf-ledger rejected` lists them).")
     if verified.served is not None and not verified.differences:
-        click.echo(f"What is served is publication {verified.served}, complete and unchanged.")
+        click.echo(f"The served files are those of publication {verified.served}, complete and unchanged.")
     if not verified.anchored:
-        click.echo("The log is consistent with itself, not anchored: give --root with a first root that you trust.")
+        click.echo("The log is consistent with itself but not anchored: give --root with a first root that you trust.")

@@ -114,9 +114,9 @@ def load_config(folder: Path, environment: Mapping[str, str] | None = None) -> C
     except OSError as error:
         raise ConfigError(f"{path} cannot be read: {error.strerror}") from error
     except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise ConfigError(f"{path} is not TOML: {error}") from error
+        raise ConfigError(f"{path} is not valid TOML: {error}") from error
     except RecursionError as error:
-        raise ConfigError(f"{path} is not TOML that can be read: it is nested too deeply") from error
+        raise ConfigError(f"{path} is not valid TOML: it is nested too deeply") from error
     try:
         _apply_environment(values, os.environ if environment is None else environment)
         return msgspec.convert(values, Config, strict=False)
@@ -153,7 +153,7 @@ def _apply_environment(values: dict[str, Any], environment: Mapping[str, str]) -
                 text = environment[name]
                 table = values.setdefault(section.name, {})
                 if not isinstance(table, dict):
-                    raise ConfigError(f"[{section.name}] in the configuration must be a table")
+                    raise ConfigError(f"[{section.name}] in {FILENAME} must be a table")
                 table[field.name] = _parse_table(name, text) if field.name == "uris" else text
 
 
@@ -162,4 +162,4 @@ def _parse_table(name: str, text: str) -> Any:
     try:
         return tomllib.loads(f"value = {text}")["value"]
     except (tomllib.TOMLDecodeError, RecursionError) as error:
-        raise ConfigError(f"{name} is not a TOML table") from error
+        raise ConfigError(f'{name} is not a TOML table, such as {{ KEYID = "awskms:…" }}') from error

@@ -82,7 +82,9 @@ async def _copy(context: Context, logs: Logs, folder: Path, report: Report) -> B
     genesis, _ = Prefix().extend((await logs.events.read(0))[:1])
     ledger = genesis.ledger
     if ledger is None:
-        raise LogSettingsError(f"{logs.events.name} is empty: it is no ledger yet (`tuf-ledger init`)")
+        raise LogSettingsError(
+            f"{logs.events.name} is empty, so there is no ledger yet: create one with `tuf-ledger init`"
+        )
     with writing(folder):
         (folder / LOG_FOLDER).mkdir(mode=0o700)
     size = await logs.events.size()
@@ -113,8 +115,8 @@ def _copy_others(context: Context, folder: Path, root_sha256: str) -> list[str]:
     if root is not None:
         if sha256(root).hexdigest() != root_sha256:
             raise ForeignRootError(
-                f"the first root that is served ({metadata_path('root', 1)}) is not the one of this log, whose SHA-256 "
-                f"is {root_sha256}: what is served is damaged, or another ledger's"
+                f"the served first root ({metadata_path('root', 1)}) is not that of this log (SHA-256 {root_sha256}). "
+                "It is damaged or belongs to another ledger: check [signer] served and [ledger] public"
             )
         with writing(folder / FIRST_ROOT):
             write_file(str(folder / FIRST_ROOT), root, is_new=True)
@@ -132,7 +134,7 @@ def _working_beside(target: Path) -> Iterator[Path]:
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise StorageError(f"{target} is not an empty folder; back up into a new one")
     if target.is_mount():
-        raise StorageError(f"{target} is where a file system is mounted; name a folder in it")
+        raise StorageError(f"a file system is mounted at {target}; name a folder below it")
     folder = target.parent / f".{target.name}.backup"
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -141,7 +143,7 @@ def _working_beside(target: Path) -> Iterator[Path]:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            raise InUseError(f"another process writes the backup {target}: wait until it is done") from error
+            raise InUseError(f"another process writes the backup {target}: wait until it has ended") from error
         try:
             with writing(folder):  # what somebody left behind who was killed
                 for path in folder.iterdir():

@@ -32,15 +32,15 @@ def prepare(folder: Path, log: str | None) -> Context:
         ConfigError: the folder is not empty, or the settings cannot be used.
     """
     if folder.exists() and any(folder.iterdir()):
-        raise ConfigError(f"{folder} is not empty; a ledger needs a folder of its own")
+        raise ConfigError(f"{folder} is not empty; a ledger needs its own folder, so name a new one")
     config = load_config(folder)
     if log is not None:
         config = replace(config, ledger=replace(config.ledger, log=log))
     context = Context(folder, config)
     if context.path(config.signer.keys) != DevelopmentKeys(folder / "keys").online:
         raise ConfigError(
-            "[signer] keys (TUF_LEDGER_SIGNER_KEYS) names another folder than keys/online, where `tuf-ledger init` "
-            "leaves the online key that it signs with. Leave the setting out now, and move the key afterwards"
+            "[signer] keys (TUF_LEDGER_SIGNER_KEYS) must be keys/online during `tuf-ledger init`: the command leaves "
+            "the online key there and signs with it. Leave the setting out now, and move the key afterwards"
         )
     return context
 

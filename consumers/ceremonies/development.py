@@ -82,8 +82,8 @@ class DevelopmentKeys:
         signers = load_key_files(self.folder / role)
         if not signers:
             raise SignerError(
-                f"there are no keys in {self.folder / role}: this command signs with the development keys that "
-                "`tuf-ledger init` made. With keys elsewhere, sign there and append a `roles.signed` event"
+                f"there are no keys in {self.folder / role}. This command signs with the development keys that "
+                "`tuf-ledger init` made. If the offline keys are elsewhere, sign there and append `roles.signed`"
             )
         return signers
 

@@ -85,7 +85,9 @@ class Follower:
         position = await self._store.load_position()
         first = await self._logs.events.read(0)
         if not first and position is None:
-            raise LogSettingsError(f"{self._logs.events.name} is empty: it is no ledger yet (`tuf-ledger init`)")
+            raise LogSettingsError(
+                f"{self._logs.events.name} is empty, so there is no ledger yet: create one with `tuf-ledger init`"
+            )
         base = Prefix()
         if position is not None:
             base = await records.load_prefix(self._store, position.prefix)
@@ -94,7 +96,10 @@ class Follower:
         self.base = base
         genesis = base if base.ledger is not None else await self.tail.prefix_at(1)
         if genesis.ledger is None:
-            raise LogConflictError(f"{self._logs.events.name} lost its first record")
+            raise LogConflictError(
+                f"{self._logs.events.name} is shorter than it was: it lost its first record. Was a backup restored? "
+                "See docs/operators.md, 'A log was rolled back'"
+            )
         self.ledger = genesis.ledger
         reader_state = ReaderState(chain.first_head(self.ledger), 0)
         if position is not None:
@@ -111,8 +116,8 @@ class Follower:
         events, publications = self._logs
         if first and (base.ledger is None or record_digest(first[0]) != base.ledger.digest):
             raise LogConflictError(
-                f"{events.name} begins with another `ledger.created` than this state remembers: it is another ledger. "
-                f"Point at the right log, or delete {self._store.path} to start anew with this one"
+                f"{events.name} belongs to another ledger: it begins with another `ledger.created` than this state "
+                f"remembers. Name the right log, or delete {self._store.path} to start anew with this one"
             )
         events.resume(position.size - 1, position.events_token)
         publications.resume(position.next_record - 1, position.publications_token)
@@ -217,7 +222,7 @@ class Follower:
         signed = {name for name in seals if name != SNAPSHOT and layout.index(name) is not None}
         problem = ""
         if extra := sorted(signed.difference(rendered.names)):
-            problem = f"{extra[0]} is in the publication, and nothing in it had to be signed"
+            problem = f"the publication signed {extra[0]}, but nothing in it had changed or was to be renewed"
         elif len(rendered.snapshot) != publication.snapshot[1]:
             problem = "the snapshot has another length than the publication says"
         if problem:
@@ -346,7 +351,7 @@ class Follower:
         try:
             await self._reproduce(edition, run.last.publication, {**run.seals, SNAPSHOT: (digest, packed)})
         except DivergenceError as error:
-            log.warning("publications do not reproduce together, trying one by one", why=str(error))
+            log.warning("publications do not reproduce as one run; trying them one by one", why=str(error))
             return False
         self._unsaved.extend(each for each in run.judged if each.index < run.last.record_index)
         await self._finish(edition, run.rows, run.last)

@@ -28,5 +28,7 @@ async def open_known(context: Context, report: Report = nobody) -> AsyncIterator
         await replay.follower.catch_up()
         position = await replay.store.load_position()
         if position is None:
-            raise NegativeAnswerError("nothing was published yet: the log of publications holds none that is valid")
+            raise NegativeAnswerError(
+                "nothing was published yet: the log holds no valid publication. Make one with `tuf-ledger publish`"
+            )
         yield Furthest("", position, replay.store)

@@ -54,17 +54,18 @@ async def check_not_ahead(timestamp: bytes | None, follower: Follower, *, above:
     if version == 0 or version <= above:
         return
     advice = (
-        "Was the log restored from a backup? Signing on would give versions that clients have seen another content. "
-        f"See docs/operators.md, 'A log was rolled back': `tuf-ledger resume --above {version}` is the way on"
+        "Was the log restored from a backup? Further signing would publish versions again, with other bytes than "
+        "clients have seen. See docs/operators.md, 'A log was rolled back', before you go on with "
+        f"`tuf-ledger resume --above {version}`"
     )
     if version > follower.head.number:
         raise ServedAheadError(
-            f"the served timestamp has version {version}, and the log's last publication is number "
+            f"the served timestamp has version {version}, but the log's last publication is number "
             f"{follower.head.number}. {advice}"
         )
     published = await follower.publication(version)
     if published is None or published.timestamp_sha256 != _digest(timestamp):
-        raise ServedAheadError(f"the served timestamp of version {version} is not the one on the log. {advice}")
+        raise ServedAheadError(f"the served timestamp has version {version}, but other bytes than the log's. {advice}")
 
 
 def _digest(timestamp: bytes | None) -> str:

@@ -33,7 +33,7 @@ async def look_up(store: Store, names: Sequence[str]) -> dict[str, KnownProject]
         files = {facts.filename: facts for chunk in aggregate.chunks for facts in read_facts(chunk)}
         if not all(facts.release in header.releases for facts in files.values()):
             raise StateDamagedError(
-                f"{store.path} is damaged: {keys[key]} has a file of no release. Stop that consumer and delete the "
+                f"{store.path} is damaged: {keys[key]} has a file without a release. Stop its consumer and delete the "
                 "state file; it is rebuilt from the logs"
             )
         found[keys[key]] = KnownProject(keys[key], header, files)

@@ -71,7 +71,7 @@ class Slice(NamedTuple):
     def _leaves(self, folder: Path) -> bytes:
         leaves = b"".join(read_partitions(folder / self.name, _LEAVES, _LEAVES + 1))
         if len(leaves) != LEAF_BYTES * (self.end - self.start):
-            raise SpillError(f"{folder / self.name} is not whole")
+            raise SpillError(f"{folder / self.name} is incomplete; try again")
         return leaves
 
 

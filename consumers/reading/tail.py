@@ -101,7 +101,10 @@ class Tail:
             LogConflictError: the log is shorter than it was, or than it must be.
         """
         if not await self.reach(size):
-            raise LogConflictError(f"{self._log.name} ends at {self._end.size}, and a record {size - 1} is known")
+            raise LogConflictError(
+                f"{self._log.name} is shorter than it was: it ends at size {self._end.size}, but record {size - 1} is "
+                "known. Was a backup restored? See docs/operators.md, 'A log was rolled back'"
+            )
         if size == self._end.size:
             return self._end
         at = self._mark if self._mark.size <= size else self._base
@@ -222,5 +225,5 @@ class Tail:
     @property
     def _folder(self) -> Path:
         if self._spill is None:
-            raise ValueError("nothing is spilled")
+            raise ValueError("this tail has no spill folder")
         return self._spill

@@ -137,7 +137,7 @@ def _working_beside(target: Path) -> Iterator[Path]:
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise StorageError(f"{target} is not an empty folder; rebuild into a new one")
     if target.is_mount():
-        raise StorageError(f"{target} is where a file system is mounted; name a folder in it")
+        raise StorageError(f"a file system is mounted at {target}; name a folder below it")
     folder = target.parent / f".{target.name}.rebuild"
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
@@ -146,12 +146,12 @@ def _working_beside(target: Path) -> Iterator[Path]:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            raise InUseError(f"another process is rebuilding into {target}: wait until it is done") from error
+            raise InUseError(f"another process rebuilds into {target}: wait until it has ended") from error
         try:
             yield folder
         except (asyncio.CancelledError, KeyboardInterrupt):
             if (folder / "replay").exists():
-                log.warning("interrupted; the same command goes on from here", folder=str(folder))
+                log.warning("interrupted; run the same command again to go on from here", folder=str(folder))
             raise
         except BaseException:
             shutil.rmtree(folder, ignore_errors=True)
@@ -169,12 +169,12 @@ async def _replay(logs: Logs, workers: Workers, folder: Path, order: _Order) -> 
                 logs, folder, workers, wanted=order.at.includes, source=order.files, report=order.report
             )
         except DivergenceError as error:
-            log.warning("publications do not reproduce together, trying one by one", why=str(error))
+            log.warning("publications do not reproduce as one run; trying them one by one", why=str(error))
             return None
         except SpillError as error:
             if attempt == 2:
                 raise
-            log.warning("what an earlier rebuild left cannot be used; beginning anew", why=str(error))
+            log.warning("the files of an interrupted rebuild cannot be used; beginning anew", why=str(error))
         else:
             if done is None:
                 return None
@@ -218,8 +218,8 @@ async def _follow(follower: Follower, order: _Order) -> None:
 
 def _no_such(at: At, last: int) -> str:
     if last == 0:
-        return f"there is no publication not after {at.time}" if at.time else "nothing was published yet"
-    return f"there is no publication {at.number}; the last one before it is number {last}"
+        return f"nothing was published up to {at.time}" if at.time else "nothing was published yet"
+    return f"there is no publication {at.number}; the last one before is number {last}"
 
 
 async def _take_files(store: Store, storage: DirectoryStorage, order: _Order) -> list[str]:

@@ -232,7 +232,7 @@ async def _check_known(events: Log, known: Sequence[Slice], folder: Path) -> Non
         or record_digest(first[0]) != known[0].others[0].digest
         or record_digest(last[0]) != known[-1].last_digest
     ):
-        raise SpillError(f"{folder} was made from another log")
+        raise SpillError(f"{folder} was made from another log; try again")
 
 
 class _Prefixes:

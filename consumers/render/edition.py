@@ -95,6 +95,6 @@ class Choice(NamedTuple):
         stamp = self.stamps.get(index)
         if stamp is None and differs:
             if self.differing is None:
-                raise DivergenceError(f"{self.layout.name(index)} changed, and no publication signed it")
+                raise DivergenceError(f"{self.layout.name(index)} changed, but no publication signed it")
             return self.differing
         return stamp

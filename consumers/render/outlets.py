@@ -143,11 +143,11 @@ class PublicOutlet:
         if number > self._kept_up_to:
             self._refuse_kept()
         for path in self._storage.place():
-            log.error("a published file had other bytes than the log says; it was replaced", path=path)
+            log.error("a served file had other bytes than the log says, and was replaced", path=path)
         self._visible.pages.update(self._edition.pages)
         self._visible.roots.update(self._edition.roots)
         if number <= self._kept_up_to or served_version(self._storage.read(TIMESTAMP)) > number:
-            log.debug("what is served is newer", publication=number)
+            log.debug("a newer publication is served", publication=number)
             return
         for version, root in sorted(self._visible.roots.items()):
             self._storage.replace(metadata_path("root", version), root)
@@ -181,10 +181,10 @@ class PublicOutlet:
     def _refuse_kept(self) -> None:
         kept = sorted(filter(None, self._visible.kept.values()))
         if kept:
+            others = f" (nor are {len(kept) - 1} more)" if len(kept) > 1 else ""
             raise LogConflictError(
-                f"{kept[0]} is not served as the log says, and {len(kept)} such files are needed. Was a backup "
-                "restored and appended to? See docs/operators.md, 'A log was rolled back'. What was damaged must be "
-                "deleted"
+                f"{kept[0]} is not served as the log says{others}. Was a backup restored and appended to? See "
+                "docs/operators.md, 'A log was rolled back'. If a served file was damaged, delete it"
             )
 
 

@@ -86,7 +86,7 @@ class SigningSealer:
         """
         signatures = self._sign(payload)
         if not self._online.accept_all(signatures, payload):
-            raise SignerError(f"the signature of {name} does not verify: is a key service faulty?")
+            raise SignerError(f"the signature of {name} does not verify: check the key service in [signer] uris")
         return signatures
 
     def _sign(self, payload: bytes) -> dict[str, str]:
@@ -132,11 +132,11 @@ class CheckingSealer:
         """The file as it was published."""
         seal = self._seals.get(name)
         if seal is None:
-            raise DivergenceError(f"{name} had to be signed, and is not in the publication")
+            raise DivergenceError(f"the publication had to sign {name}, but did not")
         digest, packed = seal
         signatures = unpack_signatures(self._online, packed)
         if not self._online.accept_all(signatures, payload):
-            raise DivergenceError(f"the signatures of {name} are not of what its events make")
+            raise DivergenceError(f"the signatures of {name} do not fit the bytes that its events make")
         file = signed_file(payload, signatures)
         if pack_digest(file) != digest:
             raise DivergenceError(f"the file of {name} has another digest than the publication says")

@@ -82,7 +82,7 @@ async def _may_go_on(
         version = served_version(timestamp)
         outlet.keep(version)
         if version:
-            log.error("what is served is not on the log: none of it is replaced", served=version)
+            log.error("the served timestamp is not on the log, so no served metadata is replaced", served=version)
     return (is_known or follower.head.number == 0) and await _is_intact(follower, store, storage, workers)
 
 
@@ -92,9 +92,7 @@ async def _is_intact(follower: Follower, store: Store, storage: Storage, workers
     if published is None:
         return True
     if served_version(await workers.run(storage.read, TIMESTAMP)) < published.number:
-        log.warning(
-            "the last publication's timestamp is not served: writing all files anew", publication=published.number
-        )
+        log.warning("the last publication is not served: writing all files anew", publication=published.number)
         return False
     expected = [(metadata_path("timestamp", published.number), published.timestamp_sha256)]
     if await store.note(notes.RUNNING) is not None:
@@ -107,7 +105,7 @@ async def _is_intact(follower: Follower, store: Store, storage: Storage, workers
     digests = await run_each(workers, storage.digest, [path for path, _ in expected])
     for (path, wanted), found in zip(expected, digests, strict=True):
         if wanted != found:
-            log.warning("a file of the last publication is missing or damaged: writing all anew", path=path)
+            log.warning("a file of the last publication is missing or damaged: writing all files anew", path=path)
             return False
     return True
 

@@ -24,7 +24,8 @@ def warn_of_own_folder(context: Context) -> None:
     if context.compares_with_own_folder:
         folder = context.config.signer.served or context.config.ledger.public
         log.warning(
-            "[signer] served is a folder of this machine: name the public URL, so that nothing is published twice",
+            "[signer] served is a folder of this machine: set it to the public URL, so that no version is published "
+            "twice",
             folder=str(context.path(folder)),
         )
 

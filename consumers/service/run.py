@@ -66,7 +66,11 @@ async def run_publisher(context: Context, stop: asyncio.Event) -> None:
             ahead = served_version(await workers.run(storage.read, TIMESTAMP))
             if ahead > follower.head.number and not warned:
                 # Nothing is lowered meanwhile, and the signer refuses to go on below: a person will decide.
-                log.error("what is served is ahead of the log; waiting", served=ahead, publication=follower.head.number)
+                log.error(
+                    "the served files are ahead of the log; waiting until the log is ahead",
+                    served=ahead,
+                    publication=follower.head.number,
+                )
                 warned = True
             await opened.rest()
             await logs.publications.wait(follower.next_record, IDLE_SECONDS)
@@ -122,7 +126,7 @@ async def run(context: Context, names: Sequence[str], schedule: Schedule) -> Non
         stop.set()
         _, late = await asyncio.wait(tasks, timeout=STOP_SECONDS)
         for task in late:
-            log.warning("did not stop in time", consumer=task.get_name())
+            log.warning("a consumer did not stop in time and was cancelled", consumer=task.get_name())
             task.cancel()
         for result in await asyncio.gather(*tasks, return_exceptions=True):
             if isinstance(result, Exception):

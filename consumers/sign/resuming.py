@@ -26,7 +26,7 @@ def resumed_above(folder: Path) -> int:
     except (OSError, ValueError) as error:
         if isinstance(error, OSError) and may_pass(error):
             raise storage_error(path, "read", error) from error
-        raise StoreError(f"{path} cannot be read as a number: `tuf-ledger resume` writes it") from error
+        raise StoreError(f"{path} does not hold a number: run `tuf-ledger resume` to write it again") from error
 
 
 def note_resumed(folder: Path, above: int | None) -> None:

@@ -158,9 +158,9 @@ class Schedule:
         if not head.time:
             return
         last = from_instant(head.time)
-        both = f"The clock says {to_instant(now)}, the last publication {head.time}"
+        both = f"The clock says {to_instant(now)}, but the last publication is of {head.time}"
         if now < last - CLOCK_TOLERANCE:
-            raise ClockError(f"{both}. Set the clock right; nothing is signed with a time before it")
+            raise ClockError(f"{both}. Set the clock: nothing is signed with a time before the last publication")
         limit = max(self._clock_limit, timedelta(seconds=authority.settings.timestamp_expiry_seconds))
         if now > last + limit and not self._clock_checked:
-            raise ClockError(f"{both}. If the clock is right, go on with --clock-checked")
+            raise ClockError(f"{both}. Set the clock; or, if the clock is right, go on with --clock-checked")

@@ -110,7 +110,7 @@ class Signer:
             return
         timestamp = await self._workers.run(self._read_served, TIMESTAMP)
         if timestamp is None and follower.head.number > 0:
-            log.warning("nothing is served where we look, so it cannot be compared with the log: see [signer] served")
+            log.warning("no timestamp is served, so it cannot be compared with the log: check [signer] served")
         await follower.catch_up()
         await check_not_ahead(timestamp, follower, above=self._schedule.above)
         self._checked_served = True
@@ -148,7 +148,8 @@ class Signer:
         if follower.open_claim is not None and authority.root.version < follower.open_claim.root_version:
             # Held below the root of the open claim: neither that claim is to be completed nor an older one accepted.
             log.warning(
-                "signing is held, and the open claim cannot be replaced", claim=follower.open_claim.claim.number
+                "signing is held, so the open claim cannot be replaced: release the hold",
+                claim=follower.open_claim.claim.number,
             )
             return False
         signers = self._signers(authority)
@@ -184,8 +185,8 @@ class Signer:
         number, most = max(taken + 1, floor, self._schedule.above + 1), max(taken, floor) + chain.MAX_GAP
         if number > most:
             raise SignerError(
-                f"the next publication would have number {number}, and {most} is the highest that is valid now. Was a "
-                "higher number given to `tuf-ledger resume` than was ever served?"
+                f"the next publication would have number {number}, but {most} is the highest valid number now. If "
+                "`tuf-ledger resume` got a number that was never served, run it again with the highest version served"
             )
         return number
 
@@ -228,8 +229,9 @@ class Signer:
         if len(signers) < authority.online.threshold:
             wanted = ", ".join(f"{keyid[:16]}…" for keyid in authority.online.keyids)
             held = f"only {len(signers)}" if signers else "none"
+            are = "are" if len(signers) > 1 else "is"
             raise MissingKeyError(
-                f"{held} of the online keys in force ({wanted}) is in {self._keyring.folder}, and "
+                f"{held} of the online keys in force ({wanted}) {are} in {self._keyring.folder}, but "
                 f"{authority.online.threshold} must sign. Put the key's file there, or name the key in [signer] uris"
             )
         return signers
@@ -262,5 +264,8 @@ def _publication_record(
     record = _record(sealer.signatures("the timestamp", payload), publication)
     outcome = chain.judge_publication(record, publication, open_claim, prefix)
     if outcome.verdict != "accepted":
-        raise SignerError(f"our own publication {publication.number} would be rejected: {outcome.detail}")
+        raise SignerError(
+            f"publication {publication.number} was not appended, because every follower would reject it: "
+            f"{outcome.detail}"
+        )
     return encode_record(record)

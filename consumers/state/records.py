@@ -81,10 +81,10 @@ def _in_page(
     try:
         bodies = page_bodies(page, [length for _, length in index])
         if whole and len(rows) != len(index):
-            raise ValueError(f"it has {len(rows)} chunks of a page of {len(index)}")
+            raise ValueError(f"a page of {len(index)} chunks has {len(rows)} stored")
     except ValueError as error:
         raise StateDamagedError(
-            f"{store.path} is damaged: {error}. Stop that consumer and delete the file; it is rebuilt from the logs"
+            f"{store.path} is damaged: {error}. Stop its consumer and delete the file; it is rebuilt from the logs"
         ) from error
     return tuple(
         Chunk(lower, rows.get(lower, nothing).facts, body, rows.get(lower, nothing).html)

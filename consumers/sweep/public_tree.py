@@ -46,7 +46,7 @@ class ServedTree(NamedTuple):
 def unreadable(path: str) -> UnreadableTreeError:
     """What is said of a file that is not what it should be."""
     return UnreadableTreeError(
-        f"{path} is missing or cannot be read, so nothing is swept: `tuf-ledger verify --served`"
+        f"{path} is missing or cannot be read, so nothing is swept: check with `tuf-ledger verify --served`"
     )
 
 

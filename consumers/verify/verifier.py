@@ -121,7 +121,7 @@ class Verifier:
             self._waiting = (size, now)
         elif now - self._waiting[1] > self._limits.lag_seconds:
             log.error(
-                "events wait for a publication",
+                "events wait too long for a publication: check that a signer runs and that signing is not held",
                 events=size - self._follower.head.size,
                 seconds=round(now - self._waiting[1]),
             )
@@ -141,10 +141,10 @@ class Verifier:
             self._behind_since = now if self._behind_since is None else self._behind_since
             if now - self._behind_since > self._limits.delay_seconds:
                 what = "ahead of the log" if version > head else "behind the log"
-                problem = f"version {version} is {what}, at {head}"
+                problem = f"version {version} is {what}, whose last publication is number {head}"
         published = await self._store.publication(version)
         if published is not None and sha256(timestamp or b"").hexdigest() != published.timestamp_sha256:
-            problem = f"it is not version {version} of the log"
+            problem = f"it has version {version}, but other bytes than the log's"
         if problem:
             await self._watch.differs(Difference(TIMESTAMP, "differs", problem))
         elif published is not None:

@@ -122,7 +122,7 @@ class _Verification:
         if timestamp is None:
             self._differences.append(Difference(TIMESTAMP, "missing"))
         elif served_version(timestamp) == 0:
-            self._differences.append(Difference(TIMESTAMP, "differs", "it is no timestamp"))
+            self._differences.append(Difference(TIMESTAMP, "differs", "it cannot be read as a timestamp"))
         return served_version(timestamp)
 
     async def _compare(self, version: int | None) -> bool:
@@ -137,7 +137,7 @@ class _Verification:
     async def _finish_comparison(self, version: int, *, compared: bool) -> None:
         wanted = self._wanted
         if not compared and version:
-            problem = f"version {version} is on no publication of the log that was verified"
+            problem = f"version {version} is none of the publications that were verified"
             self._differences.append(Difference(TIMESTAMP, "differs", problem))
         if wanted.served is None:
             return
@@ -175,10 +175,14 @@ class _Verification:
     def _check_range(self) -> None:
         wanted, head = self._wanted, self._follower.head
         if head.number == 0 or (wanted.first is not None and head.number < wanted.first):
-            raise NegativeAnswerError(f"there is nothing to verify: the last publication is number {head.number}")
+            raise NegativeAnswerError(
+                f"there is nothing to verify: the last publication is number {head.number}"
+                if head.number
+                else "there is nothing to verify: nothing was published yet"
+            )
         if wanted.last is not None and head.number != wanted.last:
             raise NegativeAnswerError(
-                f"there is no publication {wanted.last}; the last one before it is number {head.number}"
+                f"there is no publication {wanted.last}; the last one before is number {head.number}"
             )
 
     async def _check_root(self) -> None:
@@ -189,6 +193,6 @@ class _Verification:
         roots = [file for _, role, _, file in await self._store.load_ceremonies() if role == "root"]
         if root not in roots:
             raise NegativeAnswerError(
-                f"the given root (SHA-256 {sha256(root).hexdigest()}) is not on this log: it is another ledger, or its "
-                "first record was replaced"
+                f"the given root (SHA-256 {sha256(root).hexdigest()}) is not on this log. The log is another ledger's, "
+                "or its first record was replaced"
             )

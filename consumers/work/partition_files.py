@@ -43,7 +43,7 @@ def read_partitions(path: Path, first: int, last: int) -> list[bytes]:
     try:
         file = os.open(path, os.O_RDONLY)
     except FileNotFoundError as error:
-        raise SpillError(f"{path} is gone") from error
+        raise SpillError(f"{path} is gone; try again") from error
     except OSError as error:
         raise storage_error(path, "read", error) from error
     try:
@@ -51,16 +51,16 @@ def read_partitions(path: Path, first: int, last: int) -> list[bytes]:
         table.frombytes(os.pread(file, 8 * (last - first + 1), 8 * first))
         data = os.pread(file, table[-1] - table[0], table[0]) if len(table) == last - first + 1 else b""
         if len(table) != last - first + 1 or len(data) != table[-1] - table[0]:
-            raise SpillError(f"{path} is not whole")
+            raise SpillError(f"{path} is incomplete; try again")
     except (ValueError, OverflowError, OSError) as error:
         if isinstance(error, OSError) and may_pass(error):
             raise storage_error(path, "read", error) from error
-        raise SpillError(f"{path} is damaged") from error
+        raise SpillError(f"{path} is damaged; try again") from error
     finally:
         os.close(file)
     frames = unpack_frames(data, path)
     if any(not first <= frame.task < last for frame in frames):
-        raise SpillError(f"{path} is damaged")
+        raise SpillError(f"{path} is damaged; try again")
     return [frame.data for frame in frames]
 
 

@@ -52,8 +52,8 @@ def count_cores() -> int:
 
 
 _NO_MAIN_GUARD = (
-    "the processes that were to work for this one ended at once. They import the module that was started as a program: "
-    'what it does must stand below `if __name__ == "__main__":`'
+    "the worker processes ended at once. They import the module that was started as a program: put everything that "
+    'the module does below `if __name__ == "__main__":`'
 )
 
 
@@ -116,7 +116,7 @@ class Processes:
             for begun in [self._begin(_nothing) for _ in range(self.count)]:
                 begun.result()
         except (OSError, BrokenProcessPool) as error:  # then it goes on without
-            log.warning("processes cannot be started", why=str(error))
+            log.warning("worker processes cannot be started; going on without them", why=str(error))
             self._end()
 
     async def in_order(self, tasks: Tasks[R]) -> AsyncGenerator[R, None]:
@@ -143,7 +143,7 @@ class Processes:
             if ended:
                 raise RuntimeError(_NO_MAIN_GUARD) from error
             raise ProcessKilledError(
-                "a process that worked for this one was killed from outside. Is memory short? Try again"
+                "a worker process was killed from outside. Check that the machine has enough memory, and try again"
             ) from error
         finally:
             self._used_at = monotonic()

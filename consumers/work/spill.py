@@ -60,7 +60,7 @@ def unpack_frames(data: bytes, path: Path) -> list[Frame]:
     """
     frames = list(_frames(BytesIO(data), path))
     if sum(_HEADER_BYTES + len(frame.data) for frame in frames) != len(data):
-        raise SpillError(f"{path} is not whole")
+        raise SpillError(f"{path} is incomplete; try again")
     return frames
 
 
@@ -82,7 +82,7 @@ def _frames(file: BinaryIO, path: Path) -> Iterator[Frame]:
         if len(data) < length:
             return
         if crc32(data) != checksum:
-            raise SpillError(f"{path} is damaged")
+            raise SpillError(f"{path} is damaged; try again")
         yield Frame(task, data)
 
 

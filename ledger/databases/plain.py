@@ -108,7 +108,9 @@ def is_passing(path: Path, error: BaseException) -> bool:
 
 def unusable_now(path: Path, error: BaseException) -> str:
     """What to say then: what may help, and never that the file is to be deleted."""
-    room = "" if primary_code(error) in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED} else ". Is there room on the disk?"
+    room = (
+        "" if primary_code(error) in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED} else ". Check that the disk has room"
+    )
     return f"{path} cannot be used now: {error}{room}"
 
 

@@ -36,7 +36,7 @@ def may_pass(error: OSError) -> bool:
 
 def advice(error: OSError) -> str:
     """What to do where there is no room; nothing to say else."""
-    return ": make room, or wait until a sweep has" if error.errno in FULL else ""
+    return ": make room, or wait for a sweep" if error.errno in FULL else ""
 
 
 def storage_error(path: Path | str, what: str, error: OSError) -> StorageError:

@@ -70,7 +70,7 @@ def make_file(parent: str, data: bytes) -> str:
             write_file(path, data, is_new=True)
             return path
         _nurseries.forget(parent, folder)
-    raise FileNotFoundError(errno.ENOENT, "somebody deletes what is made there", parent)
+    raise FileNotFoundError(errno.ENOENT, "another process deletes new files there", parent)
 
 
 def _nursery(parent: str) -> str:

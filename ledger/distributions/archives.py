@@ -103,8 +103,8 @@ class _Budget:
         self._left -= count
         if self._left < 0:
             raise RefusalError(
-                f"unpacks to over {FREE_BYTES // 1024**2} MiB and over {MAX_RATIO} times its length, as only archives "
-                "made to exhaust a disk do. Do not publish it."
+                f"unpacks to over {FREE_BYTES // 1024**2} MiB and over {MAX_RATIO} times its length. Only archives "
+                "made to exhaust a disk do so. Do not publish it."
             )
 
 
@@ -117,7 +117,7 @@ def _check_count(count: int, where: str) -> None:
 def _check_metadata_length(length: int) -> None:
     if length > MAX_METADATA_BYTES:
         raise RefusalError(
-            f"has metadata of {length} bytes, the limit is {MAX_METADATA_BYTES}. Shorten its description."
+            f"has metadata of {length} bytes, but the limit is {MAX_METADATA_BYTES}. Shorten its description."
         )
 
 

@@ -29,7 +29,9 @@ class HttpStorage:
             for block in blocks:
                 data += block
                 if len(data) > MAX_READ_BYTES:
-                    raise StorageError(f"{self._url}/{path} is longer than {MAX_READ_BYTES:,} bytes")
+                    raise StorageError(
+                        f"{self._url}/{path} is longer than {MAX_READ_BYTES:,} bytes, as no metadata is: check the URL"
+                    )
         return bytes(data)
 
     def digest(self, path: str) -> str | None:

@@ -82,7 +82,7 @@ class Keyring:
 def _explain_file(path: Path | None, error: Exception) -> str:
     if isinstance(error, OSError):
         return f"{path}: {error.strerror}"
-    return f"{path} is no private key in PEM without a password"
+    return f"{path} is not a private key in PEM format without a password"
 
 
 def _is_known(uri: str, error: Exception) -> bool:
@@ -94,7 +94,7 @@ def _explain(uri: str, error: Exception) -> str:
     """Why the key of a URI cannot be had. The URI may hold a secret, and so may what its service says."""
     scheme = uri.partition(":")[0]
     if scheme not in SIGNER_FOR_URI_SCHEME:
-        return f"its URI in [signer] uris begins with none of {', '.join(sorted(SIGNER_FOR_URI_SCHEME))}"
+        return f"its URI in [signer] uris must begin with one of {', '.join(sorted(SIGNER_FOR_URI_SCHEME))}"
     return f"{scheme}: {error if isinstance(error, UnsupportedLibraryError) else type(error).__name__}"
 
 

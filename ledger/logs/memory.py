@@ -78,7 +78,7 @@ class MemoryLog:
         self._refuse_closed()
         size = len(self.records.values)
         if start > size:
-            raise LogConflictError(f"{self.name} has {size} records and had at least {start}: it has shrunk")
+            raise LogConflictError(f"{self.name} has shrunk: its size is {size}, and was at least {start}")
         values: list[bytes | None] = []
         length = 0
         for value in self.records.values[start : start + self.read_records]:
@@ -116,7 +116,7 @@ class MemoryLog:
             LogConflictError: it is another index's token.
         """
         if token != index:
-            raise LogConflictError(f"{token} was never said of record {index} of {self.name}")
+            raise LogConflictError(f"{token} is not a token of record {index} of {self.name}")
         self._known = max(self._known, index)
 
     def _refuse_closed(self) -> None:

@@ -114,7 +114,9 @@ class SqliteLog:
         self._connect()
         first = self._fresh(self._first)
         if first not in {None, 0}:
-            raise LogConflictError(f"{self._path} begins at record {first}: its first records are gone")
+            raise LogConflictError(
+                f"{self._path} begins at record {first}: its first records are gone. Restore the log"
+            )
 
     async def close(self) -> None:
         """Close the file."""
@@ -245,7 +247,7 @@ class SqliteLog:
             "SELECT count(*) FROM sqlite_master WHERE type = 'trigger' AND name LIKE 'records_are_%'"
         )
         if triggers != 3:
-            raise LogSettingsError(f"{self._path} is no log: it lacks the triggers that keep one append-only")
+            raise LogSettingsError(f"{self._path} is not a log: it lacks the triggers that keep a log append-only")
         ((first,),) = self._rows("SELECT min(idx) FROM records")
         found: int | None = first
         return found
@@ -265,7 +267,10 @@ class SqliteLog:
     def _check_not_shrunk(self, start: int) -> None:
         size = self._size()
         if start > size:
-            raise LogConflictError(f"{self._path} has {size} records and had at least {start}: it has shrunk")
+            raise LogConflictError(
+                f"{self._path} has shrunk: its size is {size}, and was at least {start}. Was a backup restored? See "
+                "docs/operators.md, 'A log was rolled back'"
+            )
 
     @contextmanager
     def _translated(self, explain: Callable[[Path, sqlite3.OperationalError], LogError]) -> Iterator[None]:
@@ -290,14 +295,14 @@ def _stack() -> Any:
 
 def _explain_writing(path: Path, error: sqlite3.OperationalError) -> LogError:
     if primary_code(error) in _NOT_WRITABLE and not is_passing(path, error):
-        return LogSettingsError(f"{path} cannot be written by this user, only read")
+        return LogSettingsError(f"{path} cannot be written by this user, only read: check its owner and mode")
     return LogUnavailableError(unusable_now(path, error))
 
 
 def _explain_reading(path: Path, error: sqlite3.OperationalError) -> LogError:
     if primary_code(error) == sqlite3.SQLITE_CANTOPEN and not is_passing(path, error):
         return LogSettingsError(
-            f"{path} cannot be read by this user ({error}). If a crash left a {path.name}-wal, only who may write the "
-            "folder can read the log there: copy the folder, and read the copy"
+            f"{path} cannot be read by this user ({error}). If a crash left a {path.name}-wal, reading the log needs "
+            "the right to write its folder: copy the folder, and read the copy"
         )
     return LogUnavailableError(unusable_now(path, error))

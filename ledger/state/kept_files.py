@@ -24,7 +24,7 @@ from ledger.state import StateDamagedError
 
 _UNFINISHED, _KEY = ".new", ".key"
 _KEY_BYTES, _NONCE_BYTES = 16, 12
-_CHANGED = "It may have a second name among what is served: was it changed there?"
+_CHANGED = "The file may have a second name in the public folder: was it changed there?"
 
 # One key serves for less than 2^32 marks, each with a random nonce: a thousand million publications of a bin and more.
 _cipher = lru_cache(maxsize=8)(AESGCM)
@@ -68,7 +68,7 @@ class KeptFiles(NamedTuple):
         except OSError as error:
             raise storage_error(path, "read", error) from error
         if len(key) != _KEY_BYTES:
-            raise self._damaged(f"{path} is gone, or cut off", "Was the folder copied without it?")
+            raise self._damaged(f"{path} is missing or cut off", "Was the folder copied without this file?")
         return self._replace(key=key)
 
     def create(self, *, durable: bool) -> "KeptFiles":
@@ -131,7 +131,7 @@ class KeptFiles(NamedTuple):
         try:
             _cipher(self.key).decrypt(mark[:_NONCE_BYTES], mark[_NONCE_BYTES:], data)
         except (InvalidTag, ValueError):  # or there is no mark
-            raise self._damaged(f"{path} is not what was written there", _CHANGED) from None
+            raise self._damaged(f"{path} has other bytes than were written there", _CHANGED) from None
         return data
 
     def prefetch(self, names: Iterable[str]) -> None:
@@ -147,7 +147,7 @@ class KeptFiles(NamedTuple):
 
     def _damaged(self, what: str, why: str) -> StateDamagedError:
         return StateDamagedError(
-            f"{what}. {why} Stop that consumer and delete the file {self.state}; it is rebuilt from the logs"
+            f"{what}. {why} Stop its consumer and delete the file {self.state}; it is rebuilt from the logs"
         )
 
     def names(self) -> list[str]:

@@ -216,7 +216,7 @@ class Store:
     async def _open(self) -> None:
         if self._read_only:
             if not self.path.exists():
-                raise StateMissingError(f"there is no state at {self.path}: that consumer has not run here")
+                raise StateMissingError(f"there is no state at {self.path}: its consumer has not run here")
         else:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self._acquire_lock()
@@ -232,7 +232,7 @@ class Store:
                 if not isinstance(failed, StateDamagedError):
                     raise failed from error
             if self._read_only:
-                raise StoreError(f"{self.path} is not readable: {error}") from error
+                raise StoreError(f"{self.path} cannot be read: {error}") from error
             is_current = False
         if not is_current:
             await self._replace()
@@ -706,7 +706,7 @@ class Store:
         for row, known in zip(rows, checked, strict=True):
             if _checksum(known) != row[-1]:
                 raise StateDamagedError(
-                    f"{self.path} is damaged at {row[0]!r:.100}: stop that consumer and delete the file; it is rebuilt "
+                    f"{self.path} is damaged at {row[0]!r:.100}. Stop its consumer and delete the file; it is rebuilt "
                     "from the logs"
                 )
         return checked
@@ -739,14 +739,14 @@ class Store:
         if primary_code(error) in {sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY}:
             return StoreError(f"{self.path} cannot be used: {error}")
         return StateDamagedError(
-            f"{self.path} is damaged: {error}. Stop that consumer and delete the file; it is rebuilt from the logs"
+            f"{self.path} is damaged: {error}. Stop its consumer and delete the file; it is rebuilt from the logs"
         )
 
     def _refused(self, error: OSError) -> StoreError:
         """What the system refuses about the file, or one beside it."""
         path = error.filename or self.path
         if may_pass(error):
-            return StateUnavailableError(f"{path} cannot be used now: {error.strerror}. Is there room on the disk?")
+            return StateUnavailableError(f"{path} cannot be used now: {error.strerror}. Check that the disk has room")
         return StoreError(f"{path} cannot be used: {error.strerror}")
 
     async def _in_thread(self, function: Callable[P, Answer], *args: P.args, **kwargs: P.kwargs) -> Answer:
@@ -774,7 +774,7 @@ class Store:
 
     async def _replace(self) -> None:
         if self._read_only:
-            raise StoreError(f"{self.path} has another format: start its consumer, which rebuilds it")
+            raise StoreError(f"{self.path} has another format: start its consumer to rebuild the state")
         await self._disconnect()
         for suffix in ("", "-wal", "-shm", "-journal"):
             self.path.with_name(self.path.name + suffix).unlink(missing_ok=True)
@@ -844,7 +844,7 @@ class Store:
             holder = os.pread(lock, 32, 0).decode(errors="replace").strip()
             os.close(lock)
             raise InUseError(
-                f"{self.path} is in use by process {holder or 'unknown'}: that consumer runs here already"
+                f"{self.path} is in use by process {holder or 'unknown'}: its consumer already runs here"
             ) from error
         self._lock = lock
         os.truncate(lock, 0)
@@ -903,7 +903,7 @@ def finish(operation: Coroutine[Any, Any, Answer]) -> Answer:
         answer: Answer = end.value
         return answer
     operation.close()
-    raise RuntimeError("this was to be done at once, and waits")
+    raise RuntimeError("the operation waits, but should have been done at once")
 
 
 def kept_name(role: str, version: int) -> str:

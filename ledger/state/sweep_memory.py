@@ -80,7 +80,7 @@ class Marks:
                 all(map(_is_instant, set(since.values())))
                 and all(type(field) is int for swept in bins.values() for field in swept)
             ):
-                raise sqlite3.DatabaseError("a row is not what was written")
+                raise sqlite3.DatabaseError("a row has values that no sweep writes")
         return Memory(since, bins)
 
     async def save(self, before: Memory, after: Memory) -> None:
@@ -104,12 +104,12 @@ class Marks:
             raise storage_error(self._path, "written", error) from error
         except ERRORS as error:
             if primary_code(error) in _BUSY:
-                raise InUseError("another sweep is at work here: wait until it is done") from error
+                raise InUseError(f"another sweep uses {self._path}: wait until it has ended") from error
             if is_passing(self._path, error):
                 raise StateUnavailableError(unusable_now(self._path, error)) from error
             raise StoreError(
-                f"{self._path} cannot be used: {error}. It only remembers what earlier sweeps found: if it is damaged, "
-                "delete it, and the next sweep looks at every folder"
+                f"{self._path} cannot be used: {error}. The file only holds the marks of earlier sweeps: if it is "
+                "damaged, delete it, and the next sweep searches every folder"
             ) from error
 
     async def _fetch(self, statement: str) -> list[tuple[Any, ...]]:
@@ -123,7 +123,7 @@ class Marks:
 
     def _open(self) -> AsyncConnection:
         if self._connection is None:
-            raise RuntimeError("these marks are not open")
+            raise RuntimeError("the marks are not open")
         return self._connection
 
 

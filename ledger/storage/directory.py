@@ -145,7 +145,7 @@ class DirectoryStorage:
         with self._temporary(target) as temporary:
             shutil.copyfile(source, temporary)
             if _digest(temporary) != digest:
-                raise StorageUnavailableError(f"{source} changed while it was read; try again")
+                raise StorageUnavailableError(f"{source} changed while it was copied; try again")
             self._sync([str(temporary)])
             _rename(str(temporary), str(target))
             self._sync([str(target)])

@@ -145,7 +145,7 @@ def test_a_log_that_is_no_log(index: Index) -> None:
     path = index.folder / "log/events.sqlite"
     path.unlink()
     sqlite3.connect(path).execute("CREATE TABLE records (x)").connection.close()
-    assert "is no log" in index.run("publish", answer=2)
+    assert "is not a log" in index.run("publish", answer=2)
 
 
 def test_an_empty_log(index: Index) -> None:
@@ -153,7 +153,7 @@ def test_an_empty_log(index: Index) -> None:
     for name in ("events", "publications"):
         create_log(index.folder / f"log/{name}.sqlite")
     shutil.rmtree(index.folder / "state")
-    assert "it is no ledger yet" in index.run("publish", answer=2)
+    assert "so there is no ledger yet" in index.run("publish", answer=2)
     index.run("info")
 
 

@@ -89,4 +89,4 @@ def test_an_event_that_is_held_is_not_answered(index: Index) -> None:
     index.append(Make().signing_held())
     event = factory.encode([Make().project_created("held")])[0]
     output = index.run("append", "--wait", "--wait-seconds", "0.2", stdin=event, answer=75)
-    assert "is signing held" in output
+    assert "that signing is not held" in output

@@ -10,7 +10,7 @@ from tests.client.index import Index
 from tests.client.processes import execute, start
 from tests.serving import serving
 
-WARNING = "[signer] served is a folder of this machine: name the public URL, so that nothing is published twice"
+WARNING = "[signer] served is a folder of this machine: set it to the public URL, so that no version is published twice"
 
 
 def warnings(stderr: str) -> list[str]:
@@ -63,7 +63,7 @@ def test_with_the_public_url_nothing_warns_and_nothing_is_published_twice(index:
         restored.upload("three")
         refused = execute("publish", "--ledger", old, env=public, answer=None)
         assert refused.returncode == 2
-        assert f"the served timestamp has version {number}, and the log's last publication is number {number - 1}" in (
+        assert f"the served timestamp has version {number}, but the log's last publication is number {number - 1}" in (
             refused.stderr
         )
         assert not (old / f"public/metadata/{number}.timestamp.json").exists()

@@ -136,7 +136,7 @@ def test_a_clock_behind_the_log_signs_nothing(tmp_path: Path, clock: FakeClock) 
     number = index.publish()
     index.upload("two")
     clock.advance(seconds=-61)
-    assert "Set the clock right" in index.run("publish", answer=2)
+    assert "Set the clock: nothing is signed" in index.run("publish", answer=2)
     clock.advance(seconds=2)
     assert index.publish() == number + 1
     times = [claim.time for claim in claims(index)]

@@ -279,7 +279,7 @@ def test_a_damaged_memory_is_named(filled: Index, damage: str) -> None:
         path.write_bytes(b"x" * len(data) if damage == "all of it" else data[:4096] + b"x" * (len(data) - 4096))
         path.with_name("sweep.sqlite-wal").unlink(missing_ok=True)
     said = filled.run("sweep", answer=2)
-    assert "delete it, and the next sweep looks at every folder" in " ".join(said.split())
+    assert "delete it, and the next sweep searches every folder" in " ".join(said.split())
     path.unlink()
     assert sweep(filled)["full"]
 

@@ -101,7 +101,7 @@ def test_init_reads_the_environment(up: Broker, prefix: str, tmp_path: Path) -> 
     refused = execute(*arguments, env=env, answer=2)
     assert refused.stderr == (
         f"error: User:creator may not create topic {prefix}.events at {up.sasl_ssl_bootstrap_servers}: grant Create on "
-        'it, or let somebody create both topics as docs/operators.md, "Kafka", has them. Empty topics are accepted\n'
+        'it, or have both topics created as docs/operators.md, "Kafka", describes. Empty topics are accepted\n'
     )
     assert list(tmp_path.iterdir()) == [], "nothing is left behind"
     rights = ["Create", "Read", "Write", "DescribeConfigs"]
@@ -115,8 +115,8 @@ def test_init_reads_the_environment(up: Broker, prefix: str, tmp_path: Path) -> 
     # A second one at the same place, or on another machine, says what to do instead.
     again = execute("init", tmp_path / "again", "--log", log, "--replication-factor", 1, env=env, answer=2)
     assert again.stderr == (
-        f"error: topic {prefix}.events at {up.sasl_ssl_bootstrap_servers} is not empty, and a new ledger begins with "
-        "empty topics: take another prefix. To follow the ledger that is there, see docs/operators.md, "
+        f"error: topic {prefix}.events at {up.sasl_ssl_bootstrap_servers} is not empty, but a new ledger needs empty "
+        "topics: use another prefix. To follow the ledger that is there, see docs/operators.md, "
         '"A signer, publisher or verifier on a second machine"\n'
     )
 
@@ -141,7 +141,7 @@ def test_init_says_that_it_makes_its_keys_itself(tmp_path: Path) -> None:
 def test_init_on_one_broker_names_the_option(up: Broker, prefix: str, tmp_path: Path) -> None:
     log = f"kafka://{up.bootstrap_servers}/{prefix}"
     refused = execute("init", tmp_path / "index", "--log", log, answer=2)
-    assert refused.stderr.endswith("For one broker, to try things out: `--replication-factor 1`\n")
+    assert refused.stderr.endswith("To try things out with one broker, use `--replication-factor 1`\n")
 
 
 def test_a_refusal_ends_a_service_and_an_outage_is_waited_for(
@@ -158,7 +158,7 @@ def test_a_refusal_ends_a_service_and_an_outage_is_waited_for(
         assert "wrong-5cd1" not in refused.stdout + refused.stderr
     away = {"TUF_LEDGER_KAFKA_TIMEOUT_SECONDS": "0.3"}
     options = ("--ledger", index.folder, "--log", f"kafka://127.0.0.1:1/{prefix}")
-    assert "See that its brokers run" in execute("info", *options, env=away, answer=75).stderr
+    assert "Check that its brokers run" in execute("info", *options, env=away, answer=75).stderr
     with start(tmp_path / "log", "run", "verifier", *options, env=away) as running:
         assert "did not answer" in running.wait_for("temporary failure, retrying")["why"]
 
@@ -340,6 +340,6 @@ def test_a_signer_without_write_is_told_so(up: Broker, prefix: str, index: Index
         refused = execute(*command, *machine.at, answer=2)
         assert (
             f"error: the subject of ssl_certfile lacks the right Write on topic {prefix}.publications at "
-            f'{up.ssl_bootstrap_servers}: grant it. docs/operators.md, "Rights on Kafka", says what each command and '
-            "consumer needs\n"
+            f'{up.ssl_bootstrap_servers}: grant it. docs/operators.md, "Rights on Kafka", lists the rights of each '
+            "command and consumer\n"
         ) in refused.stderr

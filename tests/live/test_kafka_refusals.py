@@ -22,7 +22,7 @@ from tests.live.rights import grant
 
 pytestmark = [pytest.mark.kafka, pytest.mark.usefixtures("hung_up")]
 
-SEE_RIGHTS = 'docs/operators.md, "Rights on Kafka", says what each command and consumer needs'
+SEE_RIGHTS = 'docs/operators.md, "Rights on Kafka", lists the rights of each command and consumer'
 PATIENCE_SECONDS = 60
 """Far longer than any refusal takes: a test that waits this long would show an outage."""
 
@@ -98,35 +98,35 @@ class TestConnecting:
     async def test_a_mechanism_that_the_broker_has_not(self, broker: Broker) -> None:
         servers = broker.sasl_bootstrap_servers
         assert await refusal(servers, "events", as_user(mechanism="SCRAM-SHA-512")) == (
-            f"Kafka at {servers} has no SASL mechanism SCRAM-SHA-512: set [kafka] sasl_mechanism to what it has (PLAIN)"
+            f"Kafka at {servers} has no SASL mechanism SCRAM-SHA-512: set [kafka] sasl_mechanism to one it has (PLAIN)"
         )
         servers = broker.sasl_ssl_bootstrap_servers
         security = as_user() | over_tls(broker.authority.certificate) | {"security_protocol": "SASL_SSL"}
         assert await refusal(servers, "events", security) == (
-            f"Kafka at {servers} has no SASL mechanism PLAIN: set [kafka] sasl_mechanism to what it has (SCRAM-SHA-512)"
+            f"Kafka at {servers} has no SASL mechanism PLAIN: set [kafka] sasl_mechanism to one it has (SCRAM-SHA-512)"
         )
 
     async def test_a_user_where_none_is_wanted(self, broker: Broker) -> None:
         assert await refusal(broker.bootstrap_servers, "events", as_user()) == (
-            f"Kafka at {broker.bootstrap_servers} wants no user and password: set [kafka] security_protocol to what "
-            "this port is for"
+            f"Kafka at {broker.bootstrap_servers} accepts no user and password: set [kafka] security_protocol to the "
+            "protocol of this port"
         )
 
     async def test_no_user_where_one_is_wanted(self, broker: Broker) -> None:
         assert await refusal(broker.sasl_bootstrap_servers, "events", {}) == (
-            f"Kafka at {broker.sasl_bootstrap_servers} wants a user and a password: set [kafka] security_protocol to "
-            "SASL_PLAINTEXT, and sasl_username and sasl_password"
+            f"Kafka at {broker.sasl_bootstrap_servers} requires a user and a password: set [kafka] security_protocol "
+            "to SASL_PLAINTEXT, and set sasl_username and sasl_password"
         )
         servers = broker.sasl_ssl_bootstrap_servers
         assert await refusal(servers, "events", over_tls(broker.authority.certificate)) == (
-            f"Kafka at {servers} wants a user and a password: set [kafka] security_protocol to SASL_SSL, and "
+            f"Kafka at {servers} requires a user and a password: set [kafka] security_protocol to SASL_SSL, and set "
             "sasl_username and sasl_password"
         )
 
     async def test_no_tls_where_it_is_wanted(self, broker: Broker) -> None:
         for servers, security in ((broker.ssl_bootstrap_servers, {}), (broker.sasl_ssl_bootstrap_servers, as_user())):
             assert await refusal(servers, "events", security) == (
-                f"Kafka at {servers} wants TLS: set [kafka] security_protocol to SSL or SASL_SSL"
+                f"Kafka at {servers} requires TLS: set [kafka] security_protocol to SSL or SASL_SSL"
             )
 
     async def test_a_broker_that_we_do_not_trust(self, broker: Broker, tmp_path: Path) -> None:
@@ -148,8 +148,8 @@ class TestConnecting:
     async def test_a_client_without_a_certificate(self, broker: Broker, version: ssl.TLSVersion) -> None:
         servers = broker.ssl_bootstrap_servers
         assert await refusal(servers, "events", over_tls(broker.authority.certificate, version=version)) == (
-            f"Kafka at {servers} wants a certificate of this client: set [kafka] ssl_certfile and ssl_keyfile to one "
-            "that an authority signed which the brokers trust"
+            f"Kafka at {servers} requires a client certificate: set [kafka] ssl_certfile and ssl_keyfile to a "
+            "certificate that is signed by an authority the brokers trust"
         )
 
     @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
@@ -159,8 +159,9 @@ class TestConnecting:
         certificate = Authority(tmp_path, "other").issue("stranger")
         servers = broker.ssl_bootstrap_servers
         assert await refusal(servers, "events", over_tls(broker.authority.certificate, certificate, version)) == (
-            f"Kafka at {servers} does not accept the certificate in [kafka] ssl_certfile, or how we speak TLS (sslv3 "
-            "alert certificate unknown): its authority must be one that the brokers trust, and it must not have expired"
+            f"Kafka at {servers} does not accept the certificate in [kafka] ssl_certfile, or this client's TLS (sslv3 "
+            "alert certificate unknown): the brokers must trust the certificate's authority, and the certificate must "
+            "not have expired"
         )
 
     async def test_those_whom_it_trusts_get_in(self, topics: Topics) -> None:
@@ -187,7 +188,7 @@ class TestConnecting:
         assert raised.value.exit_code == 75
         assert str(raised.value) == (
             "topic events at 127.0.0.1:1 did not answer for 0.5 s (KafkaConnectionError: 127.0.0.1:1: "
-            "ConnectionRefusedError: [Errno 111] Connect call failed ('127.0.0.1', 1)). See that its brokers run and "
+            "ConnectionRefusedError: [Errno 111] Connect call failed ('127.0.0.1', 1)). Check that its brokers run and "
             "can be reached at that address, and check the section [kafka]"
         )
         with pytest.raises(LogUnavailableError, match="can be reached at that address"):
@@ -269,8 +270,8 @@ class TestRights:
         with pytest.raises(LogSettingsError) as raised:
             await open_as_user()
         assert str(raised.value) == (
-            f"there is no {where}, or User:{USER} may not see it: the cluster does not say which. `tuf-ledger init` "
-            f"creates the topics; grant Read on both, and Write where it appends. {SEE_RIGHTS}"
+            f"there is no {where}, or User:{USER} may not see it: the cluster does not say which. Create the topics "
+            f"with `tuf-ledger init`; grant Read on both, and Write to append. {SEE_RIGHTS}"
         )
         servers = topics.broker.sasl_bootstrap_servers
         with pytest.raises(LogSettingsError) as raised:
@@ -302,7 +303,7 @@ class TestRights:
         with pytest.raises(LogSettingsError) as raised:
             await create_topics(servers, topics.events, f"{topics.events}-2", 1, as_user())
         assert str(raised.value) == (
-            f"topic {topics.events} at {servers} exists, and User:{USER} may not see it: grant Read and Write on it. "
+            f"topic {topics.events} at {servers} exists, but User:{USER} may not see it: grant Read and Write on it. "
             f"{SEE_RIGHTS}"
         )
 
@@ -322,8 +323,8 @@ class TestRecords:
             with pytest.raises(LogSettingsError) as raised:
                 await log.append([b"from tomorrow"])
         assert str(raised.value) == (
-            f"{log.name} refuses a record for its time: the clock here is far from the broker's. Set both right, or "
-            "let the broker put its own time on records (message.timestamp.type=LogAppendTime of the topic)"
+            f"{log.name} refuses a record for its time: the clocks of this machine and of the broker are far apart. "
+            "Set both, or let the broker stamp records itself (message.timestamp.type=LogAppendTime of the topic)"
         )
         assert await log.append([b"from now"]) == [0]
         await log.close()
@@ -372,7 +373,7 @@ class TestTopics:
         with pytest.raises(LogSettingsError) as raised:
             await create_topics(servers, topics.events, topics.publications, 1)
         assert str(raised.value) == (
-            f"{log.name} is not empty, and a new ledger begins with empty topics: take another prefix. To follow the "
+            f"{log.name} is not empty, but a new ledger needs empty topics: use another prefix. To follow the "
             'ledger that is there, see docs/operators.md, "A signer, publisher or verifier on a second machine"'
         )
 
@@ -384,9 +385,9 @@ class TestTopics:
                 1,
                 1,
                 (
-                    "is not set up as a ledger of record: cleanup.policy is compact, which removes records: it must be "
-                    "delete; retention.ms is 1000, so old records expire: it must be -1. Somebody with the right "
-                    'AlterConfigs sets it (kafka-configs.sh --alter); docs/operators.md, "Kafka", has all settings'
+                    "is not set up as a ledger of record: cleanup.policy is compact, so records are removed: it must "
+                    "be delete; retention.ms is 1000, so old records expire: it must be -1. Change the settings with "
+                    'kafka-configs.sh --alter (right AlterConfigs); docs/operators.md, "Kafka", lists them all'
                 ),
             ),
             (
@@ -394,15 +395,15 @@ class TestTopics:
                 2,
                 1,
                 (
-                    "has 2 partitions: a total order needs exactly one. A topic never loses partitions: take another "
-                    "prefix, or delete this one while it is empty"
+                    "has 2 partitions, but a total order needs exactly one. A topic never loses partitions: use "
+                    "another prefix, or delete the topic while it is empty"
                 ),
             ),
             (
                 {},
                 1,
                 3,
-                "has 1 of the 3 copies asked for: delete it while it is empty, or ask for `--replication-factor 1`",
+                "has 1 of the 3 copies asked for: delete the topic while it is empty, or use `--replication-factor 1`",
             ),
         ],
     )
@@ -427,7 +428,7 @@ class TestTopics:
         assert f"{topic}.publications" not in await admin.list_topics()
 
     async def test_two_logs_need_two_topics(self, broker: Broker) -> None:
-        with pytest.raises(LogSettingsError, match="need a topic each"):
+        with pytest.raises(LogSettingsError, match="need two topics"):
             await create_topics(broker.bootstrap_servers, "new", "new", 1)
 
     async def test_a_cluster_that_is_too_small(self, broker: Broker) -> None:
@@ -436,12 +437,14 @@ class TestTopics:
         said, _, advice = str(raised.value).partition("). ")
         assert said.startswith(f"topic few-events at {broker.bootstrap_servers} cannot have 3 copies (Unable to ")
         assert "only 1 broker(s) are registered" in said
-        assert advice == "For one broker, to try things out: `--replication-factor 1`"
+        assert advice == "To try things out with one broker, use `--replication-factor 1`"
 
     async def test_a_name_that_is_none(self, broker: Broker) -> None:
         with pytest.raises(LogSettingsError) as raised:
             await KafkaLog(broker.bootstrap_servers, "no topic").open()
-        assert str(raised.value) == ("'no topic' is no name of a topic: letters, digits, '.', '_' and '-', at most 249")
+        assert str(raised.value) == (
+            "'no topic' is not the name of a topic: use at most 249 letters, digits, '.', '_' and '-'"
+        )
 
     async def test_a_missing_topic_is_refused_and_not_created(self) -> None:
         """Not even where brokers create what is mentioned."""
@@ -450,8 +453,8 @@ class TestTopics:
             with pytest.raises(LogSettingsError) as raised:
                 await KafkaLog(broker.bootstrap_servers, "mistyped").open()
             assert str(raised.value) == (
-                f"there is no topic mistyped at {broker.bootstrap_servers}. `tuf-ledger init` creates the topics of a "
-                "new ledger; is the prefix in [ledger] log (or --log) the right one?"
+                f"there is no topic mistyped at {broker.bootstrap_servers}. Check the prefix in [ledger] log (or "
+                "--log); for a new ledger, `tuf-ledger init` creates the topics"
             )
             admin = AIOKafkaAdminClient(bootstrap_servers=broker.bootstrap_servers)
             await admin.start()

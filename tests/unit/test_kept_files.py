@@ -156,10 +156,10 @@ async def test_a_state_that_was_copied_without_its_key_says_so(tmp_path: Path, s
     reading = ReadingStore(tmp_path / "state.sqlite")
     await reading.open()
     assert len(await reading.load_roles()) == 1, "who only reads rows needs no key"
-    with pytest.raises(StateDamagedError, match="without it"):
+    with pytest.raises(StateDamagedError, match="without this file"):
         await reading.read_kept([("1.bin-0.json", b"mark")])
     await reading.close()
-    with pytest.raises(StateDamagedError, match=r"without it.* delete the file .*state\.sqlite"):
+    with pytest.raises(StateDamagedError, match=r"without this file.* delete the file .*state\.sqlite"):
         await store.open()
     assert names(store) == ["1.bin-0.json"]
     (tmp_path / "state.sqlite").unlink()

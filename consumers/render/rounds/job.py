@@ -116,4 +116,11 @@ def warn_of_stuffed(name: str, length: int, targets: bytes) -> None:
     names = (path.rpartition("/")[2] for path in orjson.loads(b"{%s}" % targets))
     projects = Counter((split_filename(filename) or ("other targets", ""))[0] for filename in names)
     (project, count), *_ = projects.most_common(1)
-    log.warning("a bin is very long", bin=name, bytes=length, targets=projects.total(), most=project, of_these=count)
+    log.warning(
+        "a bin is very long; somebody may choose filenames that fall into it",
+        bin=name,
+        bytes=length,
+        targets=projects.total(),
+        most=project,
+        of_these=count,
+    )

@@ -156,7 +156,7 @@ class BulkRounds:
 
     def _folded(self) -> tuple[Batch, Carrier]:
         if self._rendering is None:
-            raise ValueError("nothing was folded yet")
+            raise ValueError("`fold` must come first")
         return self._rendering
 
     async def _save_behind(self, kept: ToKeep) -> None:

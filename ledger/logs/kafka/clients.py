@@ -48,7 +48,7 @@ class Access:
         unknown = sorted(self.security.keys() - SECURITY_OPTIONS)
         if unknown:
             known = ", ".join(sorted(SECURITY_OPTIONS))
-            raise LogSettingsError(f"unknown Kafka security options {', '.join(unknown)}. There are {known}")
+            raise LogSettingsError(f"unknown Kafka security options: {', '.join(unknown)}. Known options: {known}")
 
     def name(self, topic: str) -> str:
         """What to call a topic in messages."""

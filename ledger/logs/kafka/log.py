@@ -98,7 +98,10 @@ class KafkaLog:
         limit = self._max_record_bytes - RECORD_OVERHEAD_BYTES
         largest = max(map(len, values), default=0)
         if largest > limit:
-            raise LogSettingsError(f"a record of {largest} bytes is too large for {self.name}: it takes {limit}")
+            raise LogSettingsError(
+                f"a record of {largest} bytes is too large for {self.name}: the limit is {limit} bytes. Nothing was "
+                "appended"
+            )
         since = await self._persist(self._reader.end) if values else 0
         appended: list[tuple[int, int]] = []
         for batch in _batches(values, min(BATCH_BYTES, self._max_record_bytes)):
@@ -159,16 +162,16 @@ class KafkaLog:
                 if found is not None:
                     return found
             if is_confirmed:
-                raise KafkaError("the broker confirmed records that are not there to be read")
+                raise KafkaError("the broker confirmed records, but they cannot be read back")
             is_doubtful = True
             offset = await self._send(values)
             if offset < 0:
                 # The broker knew this batch from an attempt whose answer was lost, and no longer knew where it is.
                 is_confirmed = True
-                raise KafkaError("the broker confirmed records and did not say where")
+                raise KafkaError("the broker confirmed records, but did not give their offset")
             if offset < since:
                 raise LogConflictError(
-                    f"{self.name} ended at offset {since} and has now appended at {offset}: it was replaced by another"
+                    f"{self.name} was replaced: it ended at offset {since}, but has now appended at {offset}"
                 )
             return offset
 
@@ -228,7 +231,7 @@ class KafkaLog:
             await self._reader.disconnect()
             because = f" ({describe(problem)})" if problem else ""
             raise LogUnavailableError(
-                f"{self.name} did not answer for {self._timeout_seconds:g} s{because}. See that its brokers run and "
+                f"{self.name} did not answer for {self._timeout_seconds:g} s{because}. Check that its brokers run and "
                 "can be reached at that address, and check the section [kafka]"
             ) from (problem or error)
         except LogError:

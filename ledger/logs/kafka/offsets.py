@@ -50,7 +50,7 @@ class Offsets:
         within, length = index - self._indices[run], self._lengths[run]
         least = self._offsets[run] + within
         if offset < least or (offset > least and within < length):
-            raise LogConflictError(f"record {index} cannot stand at offset {offset}: it is at {least} or later")
+            raise LogConflictError(f"record {index} cannot be at offset {offset}, but only at {least} or later")
         if within == 0:
             self._offsets[run] = offset
         elif offset > least or within > length:
@@ -74,7 +74,7 @@ class Offsets:
         within, length = index - self._indices[run], self._lengths[run]
         expected = self._offsets[run] + within
         if offset < expected or (offset > expected and within < length):
-            raise LogConflictError(f"record {index} is at offset {offset}, and {expected} was known of it")
+            raise LogConflictError(f"record {index} is at offset {offset}, but was known to be at {expected}")
         if offset == expected:
             self._lengths[run] = max(length, within + count)
         elif within == 0:

@@ -134,7 +134,7 @@ class KafkaReader:
         if begin > 0:
             raise LogConflictError(f"{self._name} begins at offset {begin}: its first records are gone")
         if end < known:
-            raise LogConflictError(f"{self._name} ends at offset {end} and had records up to {known}: it has shrunk")
+            raise LogConflictError(f"{self._name} has shrunk: it ends at offset {end}, but had records up to {known}")
         return end
 
     async def _ask_ends(self) -> tuple[int, int]:
@@ -149,7 +149,9 @@ class KafkaReader:
         if self._last is not None:
             async with aclosing(self._scan(self._last.offset, self._last.offset + 1)) as records:
                 if await anext(records, None) != self._last:
-                    raise LogConflictError(f"{self._name} has another record at offset {self._last.offset} than it had")
+                    raise LogConflictError(
+                        f"{self._name} was replaced: it has another record at offset {self._last.offset} than before"
+                    )
         self._checked_at = asyncio.get_running_loop().time()
 
     async def _scan(self, start: int, end: int) -> AsyncGenerator[Stored, None]:
@@ -182,7 +184,7 @@ class KafkaReader:
             if self._next_offset < await self._check_end():
                 await self._advance(POLL_SECONDS)
             elif self._tail < start:
-                raise LogConflictError(f"{self._name} has {self._tail} records and had at least {start}: it has shrunk")
+                raise LogConflictError(f"{self._name} has shrunk: its size is {self._tail}, and was at least {start}")
             else:
                 return False
         self._aim(start)
@@ -230,7 +232,7 @@ class KafkaReader:
             self._aim(known_index)
         while (index := self.offsets.index_of(offset)) is None:
             if not await self._advance(POLL_SECONDS) and self._next_offset > offset:
-                raise LogConflictError(f"{self._name} has no record at offset {offset}, where one was appended")
+                raise LogConflictError(f"{self._name} lost the record that was appended at offset {offset}")
         return index
 
     @property
@@ -290,7 +292,7 @@ class KafkaReader:
             polled = await consumer.getmany(self._partition, timeout_ms=round(seconds * 1000), max_records=POLL_RECORDS)
         except OffsetOutOfRangeError as error:
             raise LogConflictError(
-                f"{self._name} was read up to an offset that it does not have: it has shrunk or was replaced"
+                f"{self._name} has shrunk or was replaced: an offset that was read no longer exists"
             ) from error
         records: list[Any] = polled.get(self._partition, [])
         return records

@@ -33,7 +33,7 @@ from ledger.logs import LogSettingsError
 Security = Mapping[str, Any]
 """Options of aiokafka's clients that say who we are and how we talk: `clients.SECURITY_OPTIONS`."""
 
-SEE_RIGHTS = 'docs/operators.md, "Rights on Kafka", says what each command and consumer needs'
+SEE_RIGHTS = 'docs/operators.md, "Rights on Kafka", lists the rights of each command and consumer'
 
 _UNAUTHORIZED = (ClusterAuthorizationFailedError, TopicAuthorizationFailedError)
 _NO_CERTIFICATE = ("BAD_CERTIFICATE", "CERTIFICATE_REQUIRED", "HANDSHAKE_FAILURE")
@@ -68,11 +68,11 @@ def refuse(error: Exception, name: str, security: Security, right: str) -> None:
         LogSettingsError: it does.
     """
     if isinstance(error, MessageSizeTooLargeError | RecordListTooLargeError):
-        raise LogSettingsError(f"{name} refuses a record for its size: raise max.message.bytes of the topic") from error
+        raise LogSettingsError(f"{name} refuses a record as too large: raise max.message.bytes of the topic") from error
     if isinstance(error, InvalidTimestampError):
         raise LogSettingsError(
-            f"{name} refuses a record for its time: the clock here is far from the broker's. Set both right, or let "
-            "the broker put its own time on records (message.timestamp.type=LogAppendTime of the topic)"
+            f"{name} refuses a record for its time: the clocks of this machine and of the broker are far apart. Set "
+            "both, or let the broker stamp records itself (message.timestamp.type=LogAppendTime of the topic)"
         ) from error
     if isinstance(error, _UNAUTHORIZED):
         raise LogSettingsError(
@@ -162,18 +162,18 @@ async def _refuse_us(cause: BaseException, server: _Server) -> None:
         case UnsupportedSaslMechanismError():
             offered = ", ".join(await server.mechanisms()) or "others"
             mechanism = server.security.get("sasl_mechanism")
-            problem = f"{name} has no SASL mechanism {mechanism}: set [kafka] sasl_mechanism to what it has ({offered})"
+            problem = f"{name} has no SASL mechanism {mechanism}: set [kafka] sasl_mechanism to one it has ({offered})"
         case IllegalSaslStateError():
-            problem = f"{name} wants no user and password: set [kafka] security_protocol to what this port is for"
+            problem = f"{name} accepts no user and password: set [kafka] security_protocol to the protocol of this port"
         case ssl.SSLError():
             problem = _tls_problem(cause, name)
         case asyncio.IncompleteReadError() if (cause.expected or 0).to_bytes(8, "big")[4:6] == _TLS_ALERT:
-            problem = f"{name} wants TLS: set [kafka] security_protocol to SSL or SASL_SSL"
+            problem = f"{name} requires TLS: set [kafka] security_protocol to SSL or SASL_SSL"
         case asyncio.IncompleteReadError() if "SASL" not in server.protocol and await server.mechanisms():
             wanted = "SASL_SSL" if server.protocol == "SSL" else "SASL_PLAINTEXT"
             problem = (
-                f"{name} wants a user and a password: set [kafka] security_protocol to {wanted}, and sasl_username and "
-                "sasl_password"
+                f"{name} requires a user and a password: set [kafka] security_protocol to {wanted}, and set "
+                "sasl_username and sasl_password"
             )
     if problem:
         raise LogSettingsError(problem) from cause
@@ -194,13 +194,13 @@ def _tls_problem(error: ssl.SSLError, name: str) -> str | None:
     reason = error.reason or ""
     if any(alert in reason for alert in _NO_CERTIFICATE):
         return (
-            f"{name} wants a certificate of this client: set [kafka] ssl_certfile and ssl_keyfile to one that an "
-            "authority signed which the brokers trust"
+            f"{name} requires a client certificate: set [kafka] ssl_certfile and ssl_keyfile to a certificate that is "
+            "signed by an authority the brokers trust"
         )
     if "ALERT" in reason and "INTERNAL_ERROR" not in reason:
         return (
-            f"{name} does not accept the certificate in [kafka] ssl_certfile, or how we speak TLS "
-            f"({reason.replace('_', ' ').lower()}): its authority must be one that the brokers trust, and it must not "
-            "have expired"
+            f"{name} does not accept the certificate in [kafka] ssl_certfile, or this client's TLS "
+            f"({reason.replace('_', ' ').lower()}): the brokers must trust the certificate's authority, and the "
+            "certificate must not have expired"
         )
     return None

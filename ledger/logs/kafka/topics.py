@@ -54,7 +54,7 @@ async def create_topics(
     access = Access(bootstrap_servers, security or {}, timeout_seconds / 3)
     wanted = {events_topic: EVENTS_MAX_BYTES, publications_topic: PUBLICATIONS_MAX_BYTES}
     if len(wanted) != 2:
-        raise LogSettingsError(f"events and publications need a topic each, not both {events_topic}")
+        raise LogSettingsError(f"events and publications need two topics, but both are called {events_topic}")
     admin = access.admin()
     try:
         async with asyncio.timeout(timeout_seconds):
@@ -69,7 +69,7 @@ async def create_topics(
     except (KafkaError, OSError) as error:
         refuse(error, f"{events_topic} and {publications_topic} at {bootstrap_servers}", access.security, "Describe")
         raise LogUnavailableError(
-            f"Kafka at {bootstrap_servers} did not create topics: {describe(error)}. See that its brokers run and "
+            f"Kafka at {bootstrap_servers} did not create topics: {describe(error)}. Check that its brokers run and "
             "can be reached at that address, and check the section [kafka]"
         ) from error
     finally:
@@ -108,7 +108,7 @@ def drift(settings: Mapping[str, str], replicas: int, max_record_bytes: int) -> 
     """What is wrong with a topic's settings, in words."""
     problems = []
     if "compact" in settings.get("cleanup.policy", ""):
-        problems.append(f"cleanup.policy is {settings['cleanup.policy']}, which removes records: it must be delete")
+        problems.append(f"cleanup.policy is {settings['cleanup.policy']}, so records are removed: it must be delete")
     problems += [
         f"{setting} is {settings[setting]}, so old records expire: it must be -1"
         for setting in ("retention.ms", "retention.bytes")
@@ -134,14 +134,14 @@ async def _check(
     partitions = await _partitions(admin, access, topic)
     if len(partitions) != 1:
         raise LogSettingsError(
-            f"{name} has {len(partitions)} partitions: a total order needs exactly one. A topic never loses "
-            "partitions: take another prefix, or delete this one while it is empty"
+            f"{name} has {len(partitions)} partitions, but a total order needs exactly one. A topic never loses "
+            "partitions: use another prefix, or delete the topic while it is empty"
         )
     replicas = len(partitions[0]["replicas"])
     if replicas < replication_factor:
         raise LogSettingsError(
-            f"{name} has {replicas} of the {replication_factor} copies asked for: delete it while it is empty, or ask "
-            f"for `--replication-factor {replicas}`"
+            f"{name} has {replicas} of the {replication_factor} copies asked for: delete the topic while it is empty, "
+            f"or use `--replication-factor {replicas}`"
         )
     settings = await _describe(admin, topic)
     if settings is None:
@@ -149,10 +149,10 @@ async def _check(
     problems = drift(settings, replicas, max_record_bytes)
     if problems:
         raise LogSettingsError(
-            f"{name} is not set up as a ledger of record: {'; '.join(problems)}. Somebody with the right AlterConfigs "
-            'sets it (kafka-configs.sh --alter); docs/operators.md, "Kafka", has all settings'
+            f"{name} is not set up as a ledger of record: {'; '.join(problems)}. Change the settings with "
+            'kafka-configs.sh --alter (right AlterConfigs); docs/operators.md, "Kafka", lists them all'
         )
-    return tuple(f"{setting} of {name}: the broker does not tell" for setting in _CHECKED if setting not in settings)
+    return tuple(f"{setting} of {name}: not given by the broker" for setting in _CHECKED if setting not in settings)
 
 
 async def _partitions(admin: AIOKafkaAdminClient, access: Access, topic: str) -> list[dict[str, Any]]:
@@ -167,16 +167,18 @@ async def _partitions(admin: AIOKafkaAdminClient, access: Access, topic: str) ->
     error, name = for_code(found["error_code"]), access.name(topic)
     if error is UnknownTopicOrPartitionError:
         raise LogSettingsError(
-            f"there is no {name}. `tuf-ledger init` creates the topics of a new ledger; is the prefix in [ledger] log "
-            "(or --log) the right one?"
+            f"there is no {name}. Check the prefix in [ledger] log (or --log); for a new ledger, `tuf-ledger init` "
+            "creates the topics"
         )
     if error is TopicAuthorizationFailedError:
         raise LogSettingsError(
             f"there is no {name}, or {principal(access.security)} may not see it: the cluster does not say which. "
-            f"`tuf-ledger init` creates the topics; grant Read on both, and Write where it appends. {SEE_RIGHTS}"
+            f"Create the topics with `tuf-ledger init`; grant Read on both, and Write to append. {SEE_RIGHTS}"
         )
     if error is InvalidTopicError:
-        raise LogSettingsError(f"{topic!r} is no name of a topic: letters, digits, '.', '_' and '-', at most 249")
+        raise LogSettingsError(
+            f"{topic!r} is not the name of a topic: use at most 249 letters, digits, '.', '_' and '-'"
+        )
     if error is not NoError:
         raise error(topic)
     partitions: list[dict[str, Any]] = found["partitions"]
@@ -199,7 +201,7 @@ async def _refuse_used(access: Access, topics: Collection[str]) -> None:
     for partition, end in sorted(ends.items()):
         if end > 0:
             raise LogSettingsError(
-                f"{access.name(partition.topic)} is not empty, and a new ledger begins with empty topics: take another "
+                f"{access.name(partition.topic)} is not empty, but a new ledger needs empty topics: use another "
                 'prefix. To follow the ledger that is there, see docs/operators.md, "A signer, publisher or verifier '
                 'on a second machine"'
             )
@@ -225,16 +227,16 @@ def _why_not(access: Access, topic: str, error: type[KafkaError], message: str |
     name, who = access.name(topic), principal(access.security)
     if error is InvalidReplicationFactorError:
         return (
-            f"{name} cannot have {replication_factor} copies ({(message or '').rstrip('.')}). For one broker, to try "
-            "things out: `--replication-factor 1`"
+            f"{name} cannot have {replication_factor} copies ({(message or '').rstrip('.')}). To try things out with "
+            "one broker, use `--replication-factor 1`"
         )
     if error in {TopicAuthorizationFailedError, ClusterAuthorizationFailedError}:
         return (
-            f"{who} may not create {name}: grant Create on it, or let somebody create both topics as "
-            'docs/operators.md, "Kafka", has them. Empty topics are accepted'
+            f"{who} may not create {name}: grant Create on it, or have both topics created as docs/operators.md, "
+            '"Kafka", describes. Empty topics are accepted'
         )
     if error is TopicAlreadyExistsError:
-        return f"{name} exists, and {who} may not see it: grant Read and Write on it. {SEE_RIGHTS}"
+        return f"{name} exists, but {who} may not see it: grant Read and Write on it. {SEE_RIGHTS}"
     return f"{name} cannot be created: {message or error.__name__}"
 
 

@@ -1,1 +1,1 @@
-"""The follower, which applies publications to a state; every consumer is one."""
+"""Followers: they apply publications to a state. Every consumer is a follower."""

@@ -1,7 +1,7 @@
 """A follower: reads both logs and applies every valid publication to its state.
 
-Signer, publisher and verifier are followers; they differ in where rendered files go, and the signer also appends. What
-a signer appended it applies like anyone else, when it reads it back: the normal path is the recovery path.
+Signer, publisher and verifier are followers. They differ in where rendered files go, and only the signer appends. A
+signer applies its own records when it reads them back, like any other follower: the normal path is the recovery path.
 """
 
 from collections.abc import Callable
@@ -37,10 +37,10 @@ log = structlog.get_logger()
 
 
 SKIP_FROM = 16
-"""From so many unread publications on, a follower that may skip versions does."""
+"""Number of unread publications from which a follower that may skip versions does so."""
 
 ANEW_FROM = 8
-"""A batch of so many times the events that the state is of writes the state anew: that is less than to journal it."""
+"""A batch with this many times the events of the state writes the state anew: that is less work than journalling."""
 
 
 def _any(_: Claim) -> bool:
@@ -48,14 +48,14 @@ def _any(_: Claim) -> bool:
 
 
 class Proposal(NamedTuple):
-    """A publication that we rendered and sealed ourselves. It is in the open transaction, and counts when read back."""
+    """A publication that this signer rendered and sealed. It is in the open transaction, and counts when read back."""
 
     digest: str
     value: bytes
 
 
 class Follower:
-    """Follows both logs, which the caller has opened, as well as the store. Used by one task."""
+    """Follows both logs. The caller opens the logs and the store. Used by one task."""
 
     def __init__(
         self, logs: Logs, store: Store, workers: Workers, outlet: Outlet, spill: Path, *, report: Report = nobody
@@ -78,7 +78,7 @@ class Follower:
         """Load the position and compare it with the logs.
 
         Raises:
-            LogConflictError: the logs are not those that the state was made from, or have lost records.
+            LogConflictError: the state was made from other logs, or the logs have lost records.
             LogSettingsError: the events log is empty.
             NotALedgerError: record 0 is not `ledger.created`.
         """
@@ -112,7 +112,7 @@ class Follower:
         )
 
     async def _compare(self, position: Position, base: Prefix, first: list[bytes | None]) -> None:
-        """Compare what we remember with what the logs hold (docs/design.md, "Rolled-back logs are noticed")."""
+        """Compare the state's position with the logs (docs/design.md, "Rolled-back logs are noticed")."""
         events, publications = self._logs
         if first and (base.ledger is None or record_digest(first[0]) != base.ledger.digest):
             raise LogConflictError(
@@ -165,14 +165,14 @@ class Follower:
         """Judge the next record of `publications`, and apply it if it is a valid publication.
 
         Args:
-            wanted: whether to go on with this publication; the first that is not wanted stays where it is.
+            wanted: whether to apply this publication; the first unwanted one stays the next record.
 
         Returns:
-            Whether there was a record, and a wanted one.
+            Whether a record was judged.
 
         Raises:
             DivergenceError: a valid publication is not what its events make, and no later root voids it.
-            LogTooShortError, NotALedgerError, UpgradeNeededError, LogError, StoreError, StorageError: as they say.
+            LogTooShortError, NotALedgerError, UpgradeNeededError, LogError, StoreError, StorageError: see there.
         """
         found = await self.reader.next()
         if found is None:
@@ -182,7 +182,7 @@ class Follower:
                 return False
             await self._publication(found)
         elif found.outcome.verdict == "accepted":
-            # A claim. Whatever we had prepared under an earlier one will not be published.
+            # A claim: a proposal under an earlier claim will not be published.
             await self.abandon()
         else:
             await self._note(found)
@@ -230,7 +230,7 @@ class Follower:
             raise DivergenceError(problem)
 
     async def _diverged(self, valid: ValidPublication, error: DivergenceError) -> None:
-        """A valid publication does not reproduce: go on only if a later root voids it."""
+        """Handle a valid publication that does not reproduce: go on only if a later root voids it."""
         end = await self.tail.read_on()
         number = valid.claim.number
         size = end.authority.void_for(number, valid.digest) if end.authority else None
@@ -264,7 +264,7 @@ class Follower:
     # --- rendering -----------------------------------------------------------------------------------------------
 
     async def render(self, edition: Edition, sealer: Sealer) -> RenderedPublication:
-        """Render into a transaction that stays open until the publication is applied, or abandoned."""
+        """Render into a transaction that stays open until the publication is applied or abandoned."""
         await self._workers.run(self._outlet.begin)
         await self._store.begin(anew=edition.size >= ANEW_FROM * self.base.size)
         self._in_transaction = True
@@ -278,7 +278,7 @@ class Follower:
         return rendered
 
     async def abandon(self) -> None:
-        """Undo what was rendered and not applied."""
+        """Undo a rendering that was not applied."""
         self.proposal = None
         if not self._in_transaction:
             return
@@ -292,7 +292,7 @@ class Follower:
         await self._save_unsaved()
 
     async def _finish(self, edition: Edition, rows: list[PublicationRow], last: ValidPublication) -> None:
-        """Make what was rendered the state: files into place first, then the position."""
+        """Make a rendering the state: place the files first, then save the position."""
         claim = edition.claim
         self.stopwatch.start()
         await self._workers.run(self._outlet.finish, claim.number, last.timestamp())
@@ -327,18 +327,19 @@ class Follower:
     # --- skipping ------------------------------------------------------------------------------------------------
 
     async def skip(self, wanted: Callable[[Claim], bool] = _any, *, at_least: int = 1) -> bool:
-        """Apply the next publications in one go, without rendering the versions between.
+        """Apply the next publications as one run, without rendering the versions between.
 
-        Every file of the last one is compared with the log. What only lay between is not: that a version which another
-        replaced was a lie is for `step` (and `tuf-ledger verify`) to find. Where we halted once we halt again.
+        Every file of the last publication is compared with the log. The versions between are not: only `step` (and
+        `tuf-ledger verify`) finds that a replaced version diverged. A publication that halted the follower once halts
+        it again.
 
         Args:
-            wanted: whether a publication is to be among them; the first that is not ends the run.
-            at_least: with fewer publications nothing is applied: `step` is as fast.
+            wanted: whether a publication belongs to the run; the first unwanted one ends it.
+            at_least: minimum number of publications; with fewer, nothing is applied, since `step` is as fast.
 
         Returns:
-            Whether anything was applied. Where a later root voids a publication, or they do not reproduce, `step` is to
-            find out which one it is.
+            Whether anything was applied. If not, `step` finds the publication that a later root voids or that does not
+            reproduce.
         """
         before = self.reader.state
         end = await self.tail.read_on()

@@ -1,4 +1,4 @@
-"""What is known of a ledger as of its last publication: from a state here, or from the logs."""
+"""The ledger as of its last publication: from a state on this machine, or from the logs."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -11,11 +11,11 @@ from schemas.errors import NegativeAnswerError
 
 @asynccontextmanager
 async def open_known(context: Context, report: Report = nobody) -> AsyncIterator[Furthest]:
-    """What is known of the ledger as of its last publication: the furthest state here, or the logs replayed.
+    """The ledger as of its last publication: the furthest state on this machine, or the replayed logs.
 
     Raises:
         NegativeAnswerError: nothing was published yet.
-        StoreError: there is a state here, and none that can be used.
+        StoreError: no state on this machine can be used.
     """
     async with open_furthest(context) as furthest:
         if furthest is not None:

@@ -1,4 +1,4 @@
-"""The logs replayed into a state that is thrown away: for whoever has no state here, or trusts none."""
+"""The logs replayed into a temporary state, for commands that have no state or trust none."""
 
 import asyncio
 import shutil
@@ -17,7 +17,7 @@ from ledger.state.store import Store
 
 
 class Replayed(NamedTuple):
-    """A follower over a state of its own, started and at the beginning of the logs."""
+    """A follower over a temporary state, started at the beginning of the logs."""
 
     follower: Follower
     store: Store
@@ -28,12 +28,12 @@ class Replayed(NamedTuple):
 async def replayed(
     context: Context, outlet: Outlet | None = None, *, report: Report = nobody
 ) -> AsyncIterator[Replayed]:
-    """Open the logs and a follower that begins with nothing; at the end everything of it is gone.
+    """Open the logs and a follower with an empty state, which is deleted at the end.
 
     Args:
         context: the ledger; only its logs are used.
         outlet: where rendered files go; None: nowhere.
-        report: is told how far a long batch has come.
+        report: called with the progress of a long batch.
     """
     work = Path(await asyncio.to_thread(tempfile.mkdtemp, prefix="tuf-ledger-replay-"))
     logs, store, workers = context.logs(), Store(work / "state.sqlite", durable=False), ThreadWorkers()

@@ -1,4 +1,4 @@
-"""What is served, held against the log."""
+"""Comparison of the served timestamp with the log."""
 
 from hashlib import sha256
 
@@ -9,13 +9,13 @@ from schemas.errors import DisagreementError
 
 
 class ServedAheadError(DisagreementError):
-    """What is served is not, or no longer, on the log: going on would use versions twice."""
+    """The served timestamp is not on the log, or no longer: going on would publish versions twice."""
 
 
 async def is_on_log(timestamp: bytes | None, follower: Follower) -> bool:
-    """Whether a served timestamp, read before the log, is one of the log's: applied by a follower, or still to come.
+    """Whether a served timestamp, read before the log, is on the log: already applied by a follower, or still to come.
 
-    What is still to come is judged, not rendered. Where a root voids it, it counts as no publication.
+    Publications still to come are judged, not rendered. A publication that a root voids does not count.
     """
     version = served_version(timestamp)
     if 0 < version <= follower.head.number:
@@ -45,10 +45,10 @@ async def _will_come(version: int, timestamp: bytes | None, follower: Follower) 
 
 
 async def check_not_ahead(timestamp: bytes | None, follower: Follower, *, above: int) -> None:
-    """Make sure that a served timestamp is one of the log, unless an operator resumed above it.
+    """Make sure that a served timestamp is on the log, unless an operator resumed above it.
 
     Raises:
-        ServedAheadError: it is not.
+        ServedAheadError: the timestamp is not on the log.
     """
     version = served_version(timestamp)
     if version == 0 or version <= above:

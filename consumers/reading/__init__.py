@@ -1,1 +1,1 @@
-"""Reading both logs: events from a position on, and publications one by one or in runs."""
+"""Reading both logs: events from a position on; publications one by one or in runs."""

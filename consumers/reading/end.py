@@ -1,4 +1,4 @@
-"""The end of the events log, as whoever is no follower asks for it."""
+"""The end of the events log, for commands without a follower."""
 
 from consumers.context import Context
 from consumers.reading.tail import Tail
@@ -9,11 +9,11 @@ from projections.log.prefix import Prefix
 
 
 async def prefix_at_end(context: Context) -> Prefix:
-    """The prefix that is the whole events log: read on from the state that has applied most.
+    """The prefix at the end of the events log, read on from the furthest state on this machine.
 
     Raises:
-        StoreError: there is a state here, and none that can be used.
-        LogError, NotALedgerError, UpgradeNeededError: as they say.
+        StoreError: no state on this machine can be used.
+        LogError, NotALedgerError, UpgradeNeededError: see there.
     """
     base = Prefix()
     async with open_furthest(context) as furthest:

@@ -1,7 +1,7 @@
 """Reading the `publications` log: one record after another, judged by `projections.publications`.
 
-The reader knows which records are valid; whether a valid publication also reproduces is for the follower to find out,
-which then tells the reader to `accept` it or to pass over what follows (`void`).
+The reader decides which records are valid. The follower finds out whether a valid publication also reproduces. It then
+tells the reader to `accept` the publication, or to pass over it and the records that follow (`void`).
 """
 
 from collections import deque
@@ -20,7 +20,7 @@ from schemas.publications import Claim, Publication, Record
 
 
 class ValidPublication(NamedTuple):
-    """A publication that is valid: both of its records, and the prefix of the events that it covers."""
+    """A valid publication: its record, its claim, and the prefix of the events that it covers."""
 
     record_index: int
     digest: str
@@ -31,13 +31,13 @@ class ValidPublication(NamedTuple):
     authority: Authority
 
     def timestamp(self) -> bytes:
-        """The file of the timestamp that the two records make."""
+        """The file of the timestamp, made from the claim and the publication."""
         payload = timestamp_payload(self.claim, self.publication, self.authority)
         return signed_file(payload, chain.seal_signatures(self.record))
 
 
 class ReaderState(NamedTuple):
-    """Where a reader stands."""
+    """The position of a reader."""
 
     head: Head
     next_record: int
@@ -53,21 +53,21 @@ class Records(Protocol):
 
 
 class Prefixes(Protocol):
-    """The events log, as far as claims need it."""
+    """The prefixes of the events log that are needed to judge claims."""
 
     @property
     def end(self) -> Prefix:
-        """The prefix at the end of the log, as far as it was read."""
+        """The prefix at the end of the log, as of the last reading."""
 
     async def reach(self, size: int) -> bool:
-        """Read on to a size at least; false if the log, asked anew, is shorter."""
+        """Read on at least to a size; False if the log is still shorter."""
 
     async def prefix_at(self, size: int) -> Prefix:
-        """The prefix at a size that was reached. Asking for growing sizes costs no more than reading once."""
+        """The prefix at a size that was reached. Asking for growing sizes reads the log only once."""
 
 
 class ChainReader:
-    """Reads and judges. `state` can be kept and set, to read again from there."""
+    """Reads and judges records. Save `state` and set it again to read from there once more."""
 
     def __init__(self, log: Records, tail: Prefixes, workers: Workers, ledger: Ledger, state: ReaderState) -> None:
         self._log = log
@@ -79,7 +79,7 @@ class ChainReader:
 
     @property
     def state(self) -> ReaderState:
-        """Where the reader stands."""
+        """The reader's position."""
         return self._state
 
     @state.setter
@@ -89,13 +89,13 @@ class ChainReader:
         self._state = state
 
     async def next(self) -> Judged | ValidPublication | None:
-        """Judge the next record; None if there is none.
+        """Judge the next record; None at the end of the log.
 
-        A valid publication is given as such, and stays the next record until it is accepted or voided.
+        A valid publication is returned as `ValidPublication`. It stays the next record until it is accepted or voided.
 
         Raises:
-            LogTooShortError: an online key sealed a claim that covers more events than there are.
-            LogError, NotALedgerError, UpgradeNeededError: as they say.
+            LogTooShortError: an online key sealed a claim that covers more events than the log holds.
+            LogError, NotALedgerError, UpgradeNeededError: see there.
         """
         if not self._unread:
             self._unread.extend(await self._log.read(self._state.next_record))
@@ -119,7 +119,7 @@ class ChainReader:
         return judged
 
     def accept(self, valid: ValidPublication) -> None:
-        """The publication that `next` gave is the last one now."""
+        """Make the publication that `next` returned the last one."""
         claim = valid.claim
         if self._state.next_record == valid.record_index and self._unread:
             self._unread.popleft()
@@ -128,7 +128,7 @@ class ChainReader:
         self._state = ReaderState(Head(claim.number, valid.digest, claim.time, claim.size), valid.record_index + 1)
 
     def void(self, size: int) -> None:
-        """Pass over that publication and all that follows, up to the first claim sealed under the root of this size."""
+        """Pass over that publication and all that follows, up to the first claim under the root of this size."""
         self._state = self._state._replace(open_claim=None, void_before_size=size)
         self._pass()
 

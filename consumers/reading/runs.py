@@ -1,4 +1,4 @@
-"""A run of publications: what the last of them leaves to be rendered, if the versions between are skipped."""
+"""Runs of publications: only the last one is rendered, and the versions between are skipped."""
 
 from base64 import b64decode
 from collections.abc import Callable, Sequence
@@ -15,8 +15,8 @@ from schemas.publications import Claim
 
 
 class Stamp(NamedTuple):
-    """What a publication gives the bins it signs: its number, and when they expire. `sha256` is what the log says of
-    the file, where that is known.
+    """The number and expiry that a publication gives the bins it signs. `sha256` is the file's digest on the log, if
+    known.
     """
 
     number: int
@@ -49,12 +49,12 @@ class Run:
 async def collect(
     reader: ChainReader, end: Prefix, wanted: Callable[[Claim], bool], *, halted_at: str | None = None
 ) -> Run:
-    """Judge the next publications, up to one that is not wanted, that a later root may void, or that was halted at.
+    """Judge the next publications. The run ends before one that is unwanted, that a later root voids, or that diverges.
 
     Args:
-        reader: it goes on behind the run.
+        reader: the reader; afterwards it stands behind the run.
         end: the prefix at the end of the log.
-        wanted: whether a publication is to be among them; the first that is not ends the run.
+        wanted: whether a publication belongs to the run; the first unwanted one ends it.
         halted_at: the digest of a publication that is known to diverge.
     """
     run = Run()
@@ -71,7 +71,7 @@ async def collect(
 
 
 def publication_row(valid: ValidPublication) -> PublicationRow:
-    """What the state remembers of a publication."""
+    """The row that a state stores for a publication."""
     return PublicationRow(
         valid.claim.number,
         valid.record_index,

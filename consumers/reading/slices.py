@@ -1,4 +1,4 @@
-"""Slices of the events log: read by one, decoded by many, and kept in files where they are too long for memory."""
+"""Slices of the events log: read by one process, decoded by many, and spilled to files if too long for memory."""
 
 from collections.abc import Sequence
 from hashlib import blake2b
@@ -18,10 +18,10 @@ from projections.log.reading import Other, Reading, Routed, read_records
 from schemas.events import BaseEvent
 
 SLICE_BYTES = 16 * 2**20
-"""How much of the log is one task: enough that a partition gets a block worth writing."""
+"""Length of the slice of one task: long enough that each partition gets a block worth writing."""
 
 EVENT_PARTITIONS = 1024
-"""Into how many partitions a slice's events are divided. A task folds one of them, or some."""
+"""Number of partitions of a slice's events. A task folds one or more partitions."""
 
 _LEAVES, _OTHERS = EVENT_PARTITIONS, EVENT_PARTITIONS + 1
 
@@ -31,7 +31,7 @@ _encode = msgspec.msgpack.Encoder().encode
 
 
 async def read_slice(log: Log, start: int) -> list[bytes | None]:
-    """As many records as are one task; none at the end of the log."""
+    """Read the records of one task; none at the end of the log."""
     values: list[bytes | None] = []
     length = 0
     while length < SLICE_BYTES and (more := await log.read(start + len(values))):
@@ -41,8 +41,8 @@ async def read_slice(log: Log, start: int) -> list[bytes | None]:
 
 
 class Slice(NamedTuple):
-    """A slice of the log that was read into a file; `others` are the records that the prefix judges, without those that
-    nothing follows from.
+    """A slice of the log in a file; `others` are the records that the prefix judges, without those that have no
+    consequences.
     """
 
     task: int
@@ -53,11 +53,11 @@ class Slice(NamedTuple):
     others: list[Other]
 
     def glance(self, folder: Path) -> Reading:
-        """What the prefix needs of it."""
+        """The part of the slice that the prefix needs."""
         return Reading(self.start, self._leaves(folder), [], self.others, self.last_digest)
 
     def whole(self, folder: Path, *, routed: bool = True) -> Reading:
-        """All of it, with the events for aggregates or without."""
+        """The whole slice, with or without the events for aggregates."""
         others = [
             other
             for data in read_partitions(folder / self.name, _OTHERS, _OTHERS + 1)
@@ -81,14 +81,13 @@ def decode_slice(folder: Path, salt: bytes, task: int, first: int, values: Seque
 
 
 def write_slice(folder: Path, salt: bytes, task: int, reading: Reading) -> Slice:
-    """Write what records said.
+    """Write decoded records into a file.
 
     Args:
-        folder: where to.
-        salt: decides which aggregates are in one partition: nobody shall be able to choose names that all fall into
-            one.
+        folder: the folder of the file.
+        salt: decides which aggregates share a partition, so that nobody can choose names that all fall into one.
         task: the number of the slice.
-        reading: what its records said.
+        reading: the decoded records.
     """
     items: dict[int, list[Routed]] = {}
     for item in reading.routed:

@@ -1,7 +1,7 @@
-"""The events after a follower's position: read and decoded once, and kept, on disk if they are many.
+"""The events after a follower's position: read and decoded once, and kept in memory, or on disk if there are many.
 
-The tail answers what a follower asks about them: the prefix at some size (to judge a claim), the prefix at the end of
-the log (to decide about the next one), and the events up to a size (to fold them).
+A follower asks the tail for the prefix at some size (to judge a claim), for the prefix at the end of the log (to decide
+about the next claim), and for the events up to a size (to fold them).
 """
 
 import shutil
@@ -23,15 +23,15 @@ from projections.log.reading import Reading, read_records
 from projections.roles.authority import UpgradeNeededError
 
 KEPT_BYTES = 16 * 2**20
-"""How much of the log's tail is kept in memory; as records it is about as long as what is left of them."""
+"""How much of the log's tail is kept in memory. Decoded records take about as much as encoded ones."""
 
 _LOOK_AFTER = 1_000
-"""After so many records, the log is asked how many more there are."""
+"""Number of records after which the log is asked for its size."""
 
 
 class _Slice(NamedTuple):
-    """A slice of the log: what it adds and what its records say, in memory, or the file where that is. `length` is how
-    much of the memory it takes.
+    """A slice of the log: its extension and decoded records in memory, or the file that holds them. `length` is its
+    length in memory.
     """
 
     before: Prefix
@@ -41,8 +41,8 @@ class _Slice(NamedTuple):
 
 
 class Tail:
-    """The events log from a follower's position on. What does not fit into memory is spilled into a folder; without a
-    folder nothing is kept, and only the end can be asked for.
+    """The events log from a follower's position on. Slices that do not fit into memory are spilled into a folder.
+    Without a folder nothing is kept, and only the prefix at the end is available.
     """
 
     def __init__(
@@ -72,13 +72,13 @@ class Tail:
         """Read to the end of the log and return the prefix there.
 
         Raises:
-            LogError, NotALedgerError, UpgradeNeededError: as `Log.read` and `Prefix.extend`.
+            LogError, NotALedgerError, UpgradeNeededError: see `Log.read` and `Prefix.extend`.
         """
         start, processes = self._end.size, self._workers.processes
         while await self._read_slice():
             if processes is None or self._spill is None or self._end.size - start < _LOOK_AFTER:
                 continue
-            # It is not asked before, since nearly always there are a few.
+            # The size is asked for late, since nearly always only a few records are unread.
             far = await self._log.size() - self._end.size
             if far >= WORTH_READING:
                 await self._read_far(processes, self._spill, far)
@@ -86,7 +86,7 @@ class Tail:
         return self._end
 
     async def reach(self, size: int) -> bool:
-        """Read on to a size at least; false if the log, asked anew, is shorter."""
+        """Read on at least to a size; False if the log is still shorter."""
         while self._end.size < size:
             if not await self._read_slice(size):
                 return False
@@ -95,7 +95,7 @@ class Tail:
     async def prefix_at(self, size: int) -> Prefix:
         """The prefix at a size that is not before the position and was reached.
 
-        Asking for growing sizes costs no more than reading once.
+        Asking for growing sizes reads the log only once.
 
         Raises:
             LogConflictError: the log is shorter than it was, or than it must be.
@@ -114,10 +114,10 @@ class Tail:
         return at
 
     async def extensions(self, size: int, *, routed: bool = True) -> AsyncIterator[Extension]:
-        """What the events from the position up to a size add, slice by slice; with those for aggregates, or without."""
+        """The extensions by the events from the position up to a size, with or without events for aggregates."""
         at = self._base
         while at.size < size:
-            # Before the first root the prefix judges them all.
+            # Before the first root, the prefix judges all events.
             at, extension = await self._advance(at, size, routed=routed or at.authority is None)
             yield extension
 
@@ -126,8 +126,8 @@ class Tail:
         return not any(isinstance(each.content, Slice) for each in self._slices if each.before.size < size)
 
     async def files(self, size: int) -> list[Path]:
-        """Files that have the events from the position up to a size (`consumers.render.tasks`); what else they have
-        lies before it, or behind.
+        """Files with the events from the position up to a size (`consumers.render.tasks`). They may also hold events
+        before the position or beyond the size.
         """
         paths = []
         for place, known in enumerate(self._slices):
@@ -142,7 +142,7 @@ class Tail:
         return paths
 
     def advance(self, prefix: Prefix) -> None:
-        """The follower's position is now at a prefix; forget what lies before it."""
+        """Move the follower's position to a prefix, and forget the events before it."""
         self._base = self._mark = prefix
         if self._end.size < prefix.size:
             self._end = prefix
@@ -154,7 +154,7 @@ class Tail:
                 (self._folder / known.content.name).unlink(missing_ok=True)
 
     async def _read_slice(self, wanted: int | None = None) -> bool:
-        """Read on from the end; false if there is nothing. Up to the wanted size a root behind it does no harm."""
+        """Read on from the end; False if there are no more records. Roots beyond the wanted size do no harm."""
         before = self._end
         values = await self._log.read(before.size)
         if not values:
@@ -179,7 +179,7 @@ class Tail:
         return True
 
     async def _read_far(self, processes: Processes, folder: Path, far: int) -> None:
-        """Read to the end of the log, which is about so far, on all cores."""
+        """Read to the end of the log, about `far` records away, on all cores."""
         first = self._end.size
 
         async def reading() -> AsyncIterator[Callable[[], Slice]]:
@@ -198,7 +198,7 @@ class Tail:
                 self._report(READING * min(self._end.size - first, far), WHOLE * far)
 
     async def _advance(self, at: Prefix, size: int, *, routed: bool = True) -> tuple[Prefix, Extension]:
-        """From a prefix to the end of the slice that holds the next record, or to a size if that comes first."""
+        """Advance a prefix to the end of the slice with the next record, or to a size if that comes first."""
         known = self._slices[bisect_right(self._slices, at.size, key=lambda known: known.before.size) - 1]
         if isinstance(known.content, Slice):
             reading = await self._workers.run(self._read, known.content, routed=routed)

@@ -1,1 +1,1 @@
-"""From a publication's events to its files: two rounds, on one core or on all."""
+"""Rendering: from a publication's events to its files, in two rounds, on one core or on all."""

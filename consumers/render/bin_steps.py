@@ -1,6 +1,6 @@
-"""Bins between a state and files: read, folded, sealed; in this process or in one that works for it.
+"""The steps from a bin in a state to its next file: read, fold, seal; in this process or in a worker process.
 
-A state has no targets of its own: those of a bin stand in its last file, which it keeps.
+The state file holds no targets: those of a bin are in its last file, which is kept.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -19,7 +19,7 @@ from projections.roles.layout import Layout
 
 
 class SealedBin(NamedTuple):
-    """A bin that was sealed: its file, and what a snapshot says of it."""
+    """A sealed bin: its file, and its entry in the snapshot."""
 
     name: str
     file: bytes
@@ -27,12 +27,12 @@ class SealedBin(NamedTuple):
 
     @property
     def path(self) -> str:
-        """Where it is served."""
+        """The path at which the bin is served."""
         return metadata_path(self.name, self.entry.version)
 
 
 class Unsealed(NamedTuple):
-    """A bin that is to be sealed: its name, its stamp, and its rendered targets, several in a fragment."""
+    """A bin to be sealed: its name, its stamp, and its rendered targets, several per fragment."""
 
     name: str
     stamp: Stamp
@@ -40,7 +40,7 @@ class Unsealed(NamedTuple):
 
 
 def by_bin(layout: Layout, changes: Iterable[TargetChange]) -> dict[int, list[TargetChange]]:
-    """Changes of targets by the index of the bin that they are in."""
+    """Changes of targets by the index of their bin."""
     bins: dict[int, list[TargetChange]] = {}
     for change in changes:
         bins.setdefault(layout.index_of_target(change.path), []).append(change)
@@ -54,7 +54,7 @@ def read_bins(
     headers: Mapping[str, bytes],
     marks: Mapping[str, bytes],
 ) -> list[StoredBin]:
-    """What is known of bins, given the headers and marks that are stored. Raises as `LastBins.targets`."""
+    """The stored bins, given their stored headers and marks. Raises the errors of `LastBins.targets`."""
     return [
         StoredBin(headers.get(layout.key(index), b""), Entries() if last is None else last.targets(index, marks))
         for index in indices
@@ -67,10 +67,10 @@ def fold_bins(
     stored: Sequence[StoredBin],
     changes: Mapping[int, Sequence[TargetChange]],
 ) -> tuple[list[tuple[str, bytes]], list[Unsealed]]:
-    """Fold changes into bins; gives the headers to store, by key, and which are to be sealed.
+    """Fold changes into bins; return the headers to store, by key, and the bins to seal.
 
     Raises:
-        DivergenceError: a bin has changed, and no publication signed it.
+        DivergenceError: a bin has changed, but no publication signed it.
     """
     layout = choice.layout
     headers: list[tuple[str, bytes]] = []
@@ -86,7 +86,7 @@ def fold_bins(
 
 
 def seal_bin(sealer: BinSealer, unsealed: Unsealed) -> SealedBin:
-    """Seal a bin. Raises as the sealer does."""
+    """Seal a bin. Raises the sealer's errors."""
     name, stamp, targets = unsealed
     file = sealer.seal(name, bin_payload(targets, stamp.number, stamp.expires))
     entry = RoleEntry(stamp.number, stamp.expires, len(file), sha256(file).hexdigest())

@@ -1,7 +1,7 @@
-"""How events get to the tasks that fold them, and changed targets from there to those that seal bins.
+"""Carriers bring events to the tasks that fold them, and changed targets from there to the tasks that seal bins.
 
-Files    through files, whatever their number
-Sent     with the tasks and their results: what fits into memory need not be written and read again
+Files    in files, for any number
+Sent     with the tasks and their results, if they fit into memory: nothing is written and read again
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -25,17 +25,17 @@ _LEAST_BINS_PER_TASK = 8
 _EVENTS_PER_TASK = 32
 _LEAST_EVENTS_PER_TASK = 4
 _TASKS_PER_CORE = 4
-"""Some take longer than others: with so many, no core waits long for another at the end."""
+"""Tasks take unequal time: with several per core, no core is idle for long at the end."""
 _MOST_TASKS = 64
 _EVENT_WORK = 1024
-"""An event takes as long as to read and write a page whose index has so many bytes."""
+"""Work of one event, in index bytes of a page that takes as long to read and write."""
 
 
 class Carrier(Protocol):
-    """Makes the tasks of one batch, whose events and bins it dealt out. Methods that take the batch may block."""
+    """Makes the tasks of one batch, and divides events and bins among them. Methods that take the batch may block."""
 
     fold_tasks: int
-    """Into how many tasks of folding the events are divided."""
+    """The number of fold tasks."""
 
     def folding(self, batch: Batch) -> Iterator[Callable[[], FoldResult]]:
         """The tasks of folding."""
@@ -47,8 +47,8 @@ class Carrier(Protocol):
         """Add changes of targets that come from elsewhere."""
 
     def bins_of_tasks(self, batch: Batch) -> list[Sequence[int]]:
-        """The bins that are to be looked at, or more, in order, those of each task of sealing; when all that
-        changes them is known.
+        """The bins of each seal task, in order: all that need a look, perhaps more. To be called when all changes are
+        known.
         """
 
     def sealing(self, batch: Batch, number: int, bins: Sequence[int], sealer: BinSealer) -> Callable[[], SealResult]:
@@ -56,7 +56,7 @@ class Carrier(Protocol):
 
 
 def bin_partitions(choice: Choice, events: int) -> int:
-    """Into how many partitions bins are divided: in one there are about 64 to look at, and a bounded number of changes.
+    """The number of partitions of bins: each has about 64 bins to look at, and a bounded number of changes.
 
     An upload changes at most three targets: its file, and both pages of its project.
     """
@@ -66,7 +66,7 @@ def bin_partitions(choice: Choice, events: int) -> int:
 
 
 class Files:
-    """Through files: those of the batch's slices hold its events."""
+    """Carries in files: those of the batch's slices hold its events."""
 
     def __init__(self, layout: Layout, partitions: int, events: int) -> None:
         self._layout = layout
@@ -90,7 +90,7 @@ class Files:
         self._names.append(tasks.write_targets(batch, "more", changes))
 
     def bins_of_tasks(self, _batch: Batch) -> list[Sequence[int]]:
-        """Neighbouring bins, whether anything changes them or not."""
+        """Neighbouring bins, changed or not."""
         return [self._layout.bins_of(partition, self._partitions) for partition in range(self._partitions)]
 
     def sealing(self, batch: Batch, number: int, _bins: Sequence[int], sealer: BinSealer) -> Callable[[], SealResult]:
@@ -99,8 +99,8 @@ class Files:
 
 
 class Sent:
-    """With the tasks and their results. A few events may change very many targets (that a project was removed is one);
-    then the rest of the way is through files.
+    """Carries with the tasks and their results. A few events may change very many targets (the removal of a project,
+    for example); then targets are carried in files.
     """
 
     def __init__(self, choice: Choice, partitions: int, events: Sequence[Routed], sizes: Mapping[str, int]) -> None:
@@ -128,7 +128,7 @@ class Sent:
         self._take(tasks.pack_targets(batch.choice, changes))
 
     def bins_of_tasks(self, batch: Batch) -> list[Sequence[int]]:
-        """The bins that are to be looked at."""
+        """The bins to look at."""
         if self._are_many:
             self._files.add(batch, tasks.unpack_targets(data for some in self._targets.values() for data in some))
             self._targets = {}
@@ -149,18 +149,18 @@ class Sent:
 
 
 def _in_a_task(count: int, least: int, most: int) -> int:
-    """How many of so many things one task takes."""
+    """The number of items per task, for a number of items."""
     return min(max(-(-count // (_TASKS_PER_CORE * count_cores())), least), most)
 
 
 def _dealt(events: Sequence[Routed], sizes: Mapping[str, int]) -> list[list[Routed]]:
-    """Events in about as many tasks as they are worth; those of an aggregate stay together and in order.
+    """Divide events into tasks of about equal work; the events of an aggregate stay together and in order.
 
-    One page can take as long as all others: the longest is begun first, and what else there is shared out around it.
+    One page can take as long as all others: so the largest is begun first, and the others are divided around it.
 
     Args:
         events: the events.
-        sizes: how large pages are, by the aggregates that they are of, as `Store.load_page_sizes` says.
+        sizes: sizes of pages by aggregate, from `Store.load_page_sizes`.
     """
     of_keys = by_key(events)
     work = {key: _EVENT_WORK * len(items) + sizes.get(key, 0) for key, items in of_keys.items()}

@@ -1,4 +1,4 @@
-"""What a publication is to be rendered of, and which bins it seals."""
+"""Editions: the input of one rendering, and the choice of bins to seal."""
 
 from collections.abc import Container, Iterable, Mapping, Sequence
 from typing import NamedTuple
@@ -13,14 +13,14 @@ from schemas.publications import Claim
 
 
 class DivergenceError(DisagreementError):
-    """A valid publication is not what its events make: whoever signed it did not follow the rules."""
+    """A valid publication is not what its events make: its signer did not follow the rules."""
 
 
 class Edition(NamedTuple):
-    """What to render: the repository of the last of these claims, from the state at `before`.
+    """The input of a rendering: the repository as of the last of these claims, from the state at `before`.
 
-    One claim is the usual case. With several, the versions between are skipped: `stamps` then says which publication
-    last signed each bin that any of them signed.
+    Usually there is one claim. With several, the versions between are skipped: `stamps` then names, for each signed
+    bin, the publication that signed it last.
     """
 
     claims: Sequence[tuple[Claim, Authority]]
@@ -35,28 +35,28 @@ class Edition(NamedTuple):
 
     @property
     def authority(self) -> Authority:
-        """The offline roles under which it is rendered."""
+        """The offline roles of the last claim."""
         return self.claims[-1][1]
 
     @property
     def size(self) -> int:
-        """How many events it adds."""
+        """The number of events that the edition adds."""
         return self.after.size - self.before.size
 
     @property
     def old_layout(self) -> Layout | None:
-        """The layout before, if targets have to move to other bins."""
+        """The previous layout, if targets move to other bins."""
         was = self.before.authority
         return was.layout if was is not None and was.layout.bits != self.authority.layout.bits else None
 
     @property
     def renders_all_pages(self) -> bool:
-        """Whether every page is rendered anew: a setting in root that shapes them has changed."""
+        """Whether every page is rendered anew, because a setting in root that shapes pages has changed."""
         was = self.before.authority
         return was is not None and was.settings.html_pages != self.authority.settings.html_pages
 
     def choice(self) -> "Choice":
-        """Which bins it seals."""
+        """The bins that the edition seals."""
         layout = self.authority.layout
         if self.stamps is not None:
             stamps = {index: stamp for name, stamp in self.stamps.items() if (index := layout.index(name)) is not None}
@@ -70,8 +70,8 @@ class Edition(NamedTuple):
 
 
 class Choice(NamedTuple):
-    """Which bins an edition seals: those with a stamp, whatever is in them; and if there is a stamp for what differs,
-    those in which something does.
+    """The bins that an edition seals: those in `stamps`, changed or not; with the stamp `differing`, also all changed
+    bins.
     """
 
     layout: Layout
@@ -79,18 +79,18 @@ class Choice(NamedTuple):
     differing: Stamp | None = None
 
     def of(self, bins: Iterable[int]) -> "Choice":
-        """As far as it concerns some bins."""
+        """The same, reduced to some bins."""
         return self._replace(stamps={index: self.stamps[index] for index in bins if index in self.stamps})
 
     def visited(self, bins: Iterable[int], changed: Container[int]) -> list[int]:
-        """The bins to look at among some, in order, given those that changes are about."""
+        """The bins to look at among some, in order, given the bins with changes."""
         return [index for index in bins if index in self.stamps or index in changed]
 
     def stamp(self, index: int, *, differs: bool) -> Stamp | None:
-        """Number and expiry of a bin if it is to be sealed, given whether its targets differ from before.
+        """The stamp of a bin if it is sealed, given whether its targets differ from before.
 
         Raises:
-            DivergenceError: it differs, and no publication signed it.
+            DivergenceError: the bin differs, but no publication signed it.
         """
         stamp = self.stamps.get(index)
         if stamp is None and differs:

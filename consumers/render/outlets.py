@@ -1,8 +1,8 @@
-"""Outlets: what becomes of rendered files.
+"""Outlets: sinks for one edition after another.
 
-NoOutlet         nowhere: a signer that runs apart from storage, a verifier
-PublicOutlet     what is served: staged, then placed in the order that keeps every client's view complete
-FileListOutlet   digests of everything that was ever published, to compare with what is served
+NoOutlet         writes nothing: for a signer that runs apart from storage, and for replays
+PublicOutlet     stages files, then places them in an order that keeps every client's view complete
+FileListOutlet   lists digests of everything ever published, to compare them with the served files
 """
 
 import json
@@ -20,21 +20,21 @@ from projections.roles.documents import Document
 log = structlog.get_logger()
 
 MAX_VERSION = 2**53
-"""A higher version is served by nobody honest. It is read as this one, which no log reaches."""
+"""No honest server serves a higher version. A higher one is read as this one, which no log reaches."""
 
 
 class Outlet(Sink, Protocol):
     """A sink for one edition after another. All methods block; `put` is called from several threads."""
 
     def begin(self) -> None:
-        """A new edition: forget what was put for one that was not finished."""
+        """Begin a new edition, and forget the files of an unfinished one."""
 
     def finish(self, number: int, timestamp: bytes) -> None:
-        """The edition is published: its record was read from the log."""
+        """Finish an edition whose record was read from the log."""
 
 
 class Nowhere:
-    """What processes put is not written. Contract: `RemoteSink`."""
+    """Writes nothing, in other processes. Contract: `RemoteSink`."""
 
     def put(self, _path: str, _data: bytes, _copy_of: str | None = None) -> str:
         """Nothing."""
@@ -45,10 +45,10 @@ class Nowhere:
 
 
 class NoOutlet:
-    """Nothing is written."""
+    """Writes nothing."""
 
     def remote(self) -> RemoteSink:
-        """Nothing is written there either."""
+        """Write nothing in other processes, either."""
         return Nowhere()
 
     def adopt(self, path: str, length: int, digest: str, token: str) -> None:
@@ -71,27 +71,28 @@ class NoOutlet:
 
 
 class PublicOutlet:
-    """Writes what is served.
+    """Writes the served files.
 
     The order is that of PEP 458 and TUF 1.0.34, section 6.2: targets, bins and snapshot first, then new roots, then
-    the timestamp, which makes all of it visible at once; plain pages last, for clients without TUF. Between a new root
-    and the timestamp there is nothing, because clients that see one without the other fail.
+    the timestamp, which makes everything visible at once; plain pages last, for clients without TUF. Nothing is written
+    between a new root and the timestamp, because clients that see one without the other fail.
 
-    A timestamp is never replaced by an older one: a publisher that starts anew catches up behind what is served.
+    An older timestamp never replaces a newer one: a publisher that starts anew catches up without lowering the served
+    version.
     """
 
     def __init__(self, storage: Storage) -> None:
-        self._storage = storage  # untouched until an edition begins: others may stage there until we have the state
+        self._storage = storage  # untouched until an edition begins: another process may stage there until then
         self._visible = _Visible({}, {}, {})
         self._edition = _Visible({}, {}, {})
         self._keeps = False
         self._kept_up_to = 0
 
     def keep(self, version: int) -> None:
-        """Replace no metadata that is served, since it is not known to be the log's: clients may have seen it.
+        """Replace no served metadata, since it may not be on the log and clients may have seen it.
 
-        Nothing becomes visible up to this version. What comes above it does (docs/operators.md, "A log was rolled
-        back"), if it needs no version that is served with other bytes.
+        Publications up to this version do not become visible. Later ones do (docs/operators.md, "A log was rolled
+        back"), unless they need a version that is served with other bytes.
         """
         self._keeps, self._kept_up_to = True, version
 
@@ -106,20 +107,20 @@ class PublicOutlet:
             self._storage.stage(path, data, copy_of)
 
     def remote(self) -> Stager | None:
-        """Other processes stage files, too."""
+        """The stager for other processes."""
         return self._storage.stager()
 
     def adopt(self, path: str, length: int, digest: str, token: str) -> None:
-        """An immutable file was staged by another process."""
+        """Adopt an immutable file that another process staged."""
         if not (self._keeps and self._is_kept(path, digest)):
             self._storage.adopt(path, length, token)
 
     def show(self, path: str, source: str | None) -> None:
-        """Remember what a plain page is to show."""
+        """Remember the file that a plain page will show."""
         self._edition.pages[path] = source
 
     def put_document(self, document: Document) -> None:
-        """Stage an offline role; roots wait for the end."""
+        """Stage an offline role; roots are written at the end."""
         path = metadata_path(document.role, document.version)
         if self._keeps and self._is_kept(path, sha256(document.file).hexdigest(), is_new=True):
             return
@@ -132,7 +133,7 @@ class PublicOutlet:
         """Place everything.
 
         Raises:
-            LogConflictError: it needs a version that is served with other bytes.
+            LogConflictError: the edition needs a version that is served with other bytes.
         """
         with self._storage.exclusive():
             self._finish(number, timestamp)
@@ -162,9 +163,9 @@ class PublicOutlet:
         self._keeps, self._kept_up_to = False, 0
 
     def _is_kept(self, path: str, digest: str, *, is_new: bool | None = None) -> bool:
-        """Whether a file of metadata stays as it is served: with other bytes, or, if it is not new, not at all.
+        """Whether metadata stays as it is served: with other bytes; or missing, if the file is not new.
 
-        What is damaged is replaced. What is new has a version above those up to which nothing becomes visible.
+        Damaged files are replaced. A file is new if its version is above the version given to `keep`.
         """
         place = read_path(path)
         if not isinstance(place, MetadataPlace) or place.version is None:
@@ -174,7 +175,7 @@ class PublicOutlet:
         found = self._storage.read(path)
         differs = found is not None and sha256(found).hexdigest() != digest
         stays = not is_new if found is None else differs and served_version(found) > 0
-        # Of a role, the last version counts; of root, all do.
+        # Only the last version of a role counts, but every root.
         self._edition.kept[path if place.is_root else place.role] = path if stays else ""
         return stays
 
@@ -189,8 +190,8 @@ class PublicOutlet:
 
 
 class _Visible(NamedTuple):
-    """What is not immutable files: plain pages by path with what they show, and roots by version; and by role what is
-    kept although the log says otherwise (empty: nothing).
+    """Changes besides immutable files: plain pages by path, each with the file it shows; roots by version; and `kept`:
+    by role, the served file that stays although the log says otherwise (empty: none).
     """
 
     pages: dict[str, str | None]
@@ -199,7 +200,7 @@ class _Visible(NamedTuple):
 
 
 def served_version(timestamp: bytes | None) -> int:
-    """The version of a served timestamp; 0 if nothing is served, or nothing readable."""
+    """The version of a served timestamp; 0 if it is missing or cannot be read."""
     try:
         version = json.loads(timestamp or b"{}")["signed"]["version"]
     except (ValueError, KeyError, TypeError, RecursionError):
@@ -226,7 +227,7 @@ class FileListOutlet:
         self._edition[path] = sha256(data).hexdigest()
 
     def remote(self) -> Nowhere:
-        """Digests are all that is needed."""
+        """Write nothing in other processes: digests are enough."""
         return Nowhere()
 
     def adopt(self, path: str, _length: int, digest: str, _token: str) -> None:
@@ -234,7 +235,7 @@ class FileListOutlet:
         self._edition[path] = digest
 
     def show(self, path: str, source: str | None) -> None:
-        """List a plain page: its digest is in the name of the file that it shows."""
+        """List a plain page, with the digest from the name of the file that it shows."""
         shown = None if source is None else read_path(source)
         self._edition[path] = (shown.sha256 or "") if isinstance(shown, TargetPlace) else ""
 
@@ -243,12 +244,12 @@ class FileListOutlet:
         self.put(metadata_path(document.role, document.version), document.file)
 
     def finish(self, number: int, timestamp: bytes) -> None:
-        """The edition's files are published."""
+        """Note that the edition's files are published."""
         self.put(metadata_path("timestamp", number), timestamp)
         self._finished.extend((path, digest, number) for path, digest in self._edition.items())
         self._edition = {}
 
     def take(self) -> list[tuple[str, str, int]]:
-        """What was published since this was last asked."""
+        """The files published since the last call."""
         finished, self._finished = self._finished, []
         return finished

@@ -1,10 +1,10 @@
-"""One publication's way from events to files: the I/O between the pure rounds of `projections`.
+"""Rendering one publication, from events to files: the I/O around the pure functions of `projections`.
 
     events ──fold──▶ projects: pages, targets ──fold──▶ bins ──seal──▶ files, snapshot
 
 The two rounds run in this process (`consumers.render.rounds.serial`), or for many events or bins on all cores
-(`consumers.render.rounds.parallel`). What is the same for whoever renders is here; who *seals* the payloads (a signer
-with its keys, a follower with the signatures on the log) and where files go (`Sink`) is given.
+(`consumers.render.rounds.parallel`). The caller gives a *sealer* (a signer's keys, or a follower's signatures from the
+log) and a `Sink` for the files.
 """
 
 from collections.abc import Iterable, Mapping
@@ -33,8 +33,8 @@ from projections.metadata.repository import RoleEntry, SnapshotTable
 
 
 class RenderedPublication(NamedTuple):
-    """What was rendered: the names of the bins that were sealed, in order, their entries, and the snapshot's file. What
-    of it is to be stored is still being saved.
+    """A rendered publication: the names of the sealed bins, in order, their entries, and the snapshot's file. `saving`
+    still saves its changes to the state.
     """
 
     names: list[str]
@@ -67,7 +67,7 @@ class Renderer:
         """Fold an edition's events and render what they change.
 
         Raises:
-            DivergenceError: a bin changed that the log says was not signed, or a seal does not fit.
+            DivergenceError: a bin changed but was not signed on the log, or a seal does not fit.
         """
         rounds = self._rounds(edition, tail, sealer, sink)
         try:
@@ -103,7 +103,7 @@ class Renderer:
         pages = KeptPages(self._store.kept, edition.claim.number, KEPT_FROM_BYTES)
         job = Job(self._store, self._workers, edition, tail, sealer, sink, self._spill, self._report, last, pages)
         processes = self._workers.processes
-        # What is about all projects or all bins is for one process: it is rare, and no matter of events.
+        # Work on all projects or all bins is done in one process: it is rare, and its size is not that of the batch.
         is_plain = edition.old_layout is None and not edition.renders_all_pages
         if processes is not None and is_plain and sealer.remote(()) is not None:
             remote = sink.remote()
@@ -112,7 +112,7 @@ class Renderer:
         return OneProcess(job)
 
     def _keep(self, entries: Mapping[str, RoleEntry], retired: Iterable[str]) -> None:
-        """Tell the store which files of bins it keeps from now on, and which it need not."""
+        """Tell the store which files of bins to keep from now on, and which are replaced."""
         before = self._table.entries
         new = {kept_name(name, entry.version) for name, entry in entries.items()}
         old = {kept_name(name, before[name].version) for name in (*entries, *retired) if name in before}

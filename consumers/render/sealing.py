@@ -1,10 +1,10 @@
-"""Sealers: who turns a payload into a metadata file.
+"""Sealers turn payloads into metadata files.
 
-A signer signs; everybody else takes the signatures from the log and checks them. The files are the same bytes.
+A signer signs. Every other follower takes the signatures from the log and checks them. The files are the same bytes.
 
-What a key service signed is checked at once. A key in our own memory was compared with its public key when it was
-opened, and to check each of its signatures would be a fifth of the time of a bin: there, the claim, the snapshot and
-the timestamp of every publication are checked, and bins by whoever follows.
+Signatures by a key service are all checked at once. A key in memory was compared with its public key when it was
+opened, and checking each signature would take a fifth of the time of a bin. So with keys in memory, the signer checks
+only the claim, the snapshot and the timestamp of each publication; other followers check the bins.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -31,13 +31,13 @@ class BinSealer(Protocol):
 
     @property
     def packed(self) -> dict[str, tuple[str, ...]]:
-        """The signatures that it made, by role name, as a publication holds them."""
+        """The signatures made so far, by role name, as a publication holds them."""
 
     def seal(self, name: str, payload: bytes) -> bytes:
         """The file of a bin or of `snapshot`: the payload with its signatures.
 
         Raises:
-            DivergenceError: the log has no such signatures, or others.
+            DivergenceError: the log has no signatures of this file, or those of other bytes.
             SignerError: a key does not sign.
         """
 
@@ -46,16 +46,16 @@ class Sealer(BinSealer, Protocol):
     """Turns payloads into metadata files. Called from several threads."""
 
     def remote(self, names: Iterable[str]) -> BinSealer | None:
-        """What other processes seal these bins with; None: with nothing, they are for this one."""
+        """The sealer of these bins in other processes; None if only this process can seal."""
 
 
 class SigningSealer:
     """Signs with private keys. `packed` collects the signatures by role name, as a publication holds them.
 
     Args:
-        online: the keys in force.
-        signers: those that sign.
-        keyring: where other processes find them.
+        online: the online keys in force.
+        signers: the keys that sign.
+        keyring: where other processes find the keys.
     """
 
     def __init__(self, online: RoleKeys, signers: Sequence[Signer], keyring: Keyring | None = None) -> None:
@@ -73,16 +73,16 @@ class SigningSealer:
         return signed_file(payload, signatures)
 
     def remote(self, _names: Iterable[str]) -> "RemoteSealer | None":
-        """The same in another process, which opens the keys by itself."""
+        """The same for another process, which opens the keys itself."""
         if self._keyring is None:
             return None
         return RemoteSealer(self._online, *self._keyring.places)
 
     def signatures(self, name: str, payload: bytes) -> dict[str, str]:
-        """Signatures (hexadecimal, by key id) of all our keys, which verify.
+        """Verified signatures (hexadecimal, by key id) of all keys of this signer.
 
         Raises:
-            SignerError: a key does not sign, or what it signed does not verify.
+            SignerError: a key does not sign, or its signature does not verify.
         """
         signatures = self._sign(payload)
         if not self._online.accept_all(signatures, payload):
@@ -94,7 +94,7 @@ class SigningSealer:
 
 
 class RemoteSealer:
-    """Signs in another process, with the keys that it finds in the same places. Can be pickled: it holds none."""
+    """Signs in another process, with keys from the same places. Can be pickled, since it holds no private key."""
 
     def __init__(self, online: RoleKeys, folder: Path | None, uris: Mapping[str, str]) -> None:
         self._online = online
@@ -116,12 +116,12 @@ class RemoteSealer:
 
 @cache
 def _keyring(folder: Path | None, uris: tuple[tuple[str, str], ...]) -> Keyring:
-    """A keyring of this process; it opens a key once."""
+    """The keyring of this process; it opens each key once."""
     return Keyring(folder, dict(uris))
 
 
 class CheckingSealer:
-    """Takes the signatures from the log, and checks them and the file that they make. Can be pickled."""
+    """Takes signatures from the log, and checks them and the resulting file. Can be pickled."""
 
     def __init__(self, online: RoleKeys, seals: Seals) -> None:
         self._online = online
@@ -148,7 +148,7 @@ class CheckingSealer:
 
 
 def seals_of(publication: Publication) -> dict[str, tuple[str, Sequence[str]]]:
-    """What a publication says of the files it signs."""
+    """The seals in a publication, by role name."""
     digest, _, packed = publication.snapshot
     return {
         **{name: (sha256, signatures) for name, sha256, signatures in publication.roles},

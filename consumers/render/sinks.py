@@ -1,4 +1,4 @@
-"""Where rendered files go: the port between those who render and those who write."""
+"""Sinks: the port between rendering and writing files."""
 
 from typing import Protocol
 
@@ -6,33 +6,31 @@ from projections.roles.documents import Document
 
 
 class RemoteSink(Protocol):
-    """Where another process writes."""
+    """A sink in another process."""
 
     def put(self, path: str, data: bytes, copy_of: str | None = None) -> str:
-        """Write an immutable file, which may be a second name of another; gives what whoever deals out the work needs
-        to find it.
-        """
+        """Write an immutable file, which may be a second name of another; return the token to adopt it by."""
 
     def show(self, path: str, source: str) -> None:
-        """A plain page shows this immutable file, if they are where they belong already."""
+        """Make a plain page show this immutable file, if files are written in place."""
 
 
 class Sink(Protocol):
-    """Where rendered files go. Paths are relative to what is served."""
+    """Takes rendered files. Paths are relative to the public folder."""
 
     def put(self, path: str, data: bytes, copy_of: str | None = None) -> None:
-        """An immutable file, which may be a second name of another. Called from several threads."""
+        """Write an immutable file, which may be a second name of another. Called from several threads."""
 
     def show(self, path: str, source: str | None) -> None:
-        """A plain page shows this immutable file from this publication on, or nothing."""
+        """Make a plain page show this immutable file from this publication on; None: hide the page."""
 
     def put_document(self, document: Document) -> None:
-        """An offline role's document is in force from this publication on."""
+        """Write an offline role's document, which is in force from this publication on."""
 
     def remote(self) -> RemoteSink | None:
-        """Where other processes put files that are then adopted; None: all are to be put here."""
+        """The sink for other processes, whose files are then adopted; None: all files must be put here."""
 
     def adopt(self, path: str, length: int, digest: str, token: str) -> None:
-        """An immutable file of so many bytes, with this SHA-256, was put there by another process, which was given this
-        token.
+        """Adopt an immutable file of this length in bytes and SHA-256, for which `RemoteSink.put` in another process
+        returned this token.
         """

@@ -1,4 +1,4 @@
-"""Distribution files for a rebuilt tree, taken from a public folder: the logs hold their digests only."""
+"""Taking distribution files from a public folder into a rebuilt tree: the logs hold only their digests."""
 
 from pathlib import Path
 
@@ -8,11 +8,11 @@ from projections.metadata.paths import companion_path, hashed_path, plain_path
 
 
 def take_file(storage: DirectoryStorage, source: Path, facts: FileFacts) -> int:
-    """Copy a file, and the metadata file beside it, checked against the log; gives how many files that
-    made, 0 if the file is not there.
+    """Copy a file and the metadata file beside it, checked against the log; return the number of files made, 0 if the
+    file is missing.
 
     Raises:
-        StorageError: it is not what the log says, or cannot be copied.
+        StorageError: the file has other bytes than the log says, or cannot be copied.
     """
     hashed = hashed_path(facts.path, facts.sha256)
     present = next((path for path in (source / hashed, source / plain_path(facts.path)) if path.exists()), None)

@@ -1,10 +1,10 @@
-"""What processes do with a batch: fold projects, render bins; `consumers.reading.slices` decodes the log for them.
+"""The tasks of a batch: folding projects and sealing bins; `consumers.reading.slices` has the tasks of decoding.
 
     slices of the log ──read──▶ events by project ──fold──▶ targets by bin ──seal──▶ metadata
 
-Each function is one task. What it hands on to a later one is in a file of its own (`consumers.work.partition_files`),
-which counts when whoever deals out the work has its result: what others left behind, because they were killed, is
-passed over. Where all events fit into memory, they are sent with the tasks, and targets with their results.
+Each function is one task. It hands data to later tasks in its own file (`consumers.work.partition_files`). The file
+counts when the main process has the task's result, so files that killed tasks left behind are ignored. If all events
+fit into memory, they are sent with the tasks, and targets with the results.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -42,9 +42,7 @@ from projections.outcomes import Judged
 _PROJECTS_AT_ONCE = 128
 _BINS_AT_ONCE = 16
 SENT_BYTES = 2**20
-"""So much of what a state is to keep is sent with the result of a task, and so much of targets; more is written into a
-file.
-"""
+"""Largest changes of a state, and largest targets, that are sent with a task's result; more is written into a file."""
 
 _targets = PartitionFiles(TargetChange)
 _decode_events = msgspec.msgpack.Decoder(list[Routed]).decode
@@ -53,14 +51,16 @@ _encode = msgspec.msgpack.Encoder().encode
 
 
 def count_fold_tasks(events: int) -> int:
-    """Into how many tasks so many events are divided: enough to keep several cores busy to the end, where one project
-    is a thousand times as large as another, and enough for each to fit into memory.
+    """The number of fold tasks for a number of events.
+
+    It is large enough to keep several cores busy to the end although one project may be a thousand times as large as
+    another, and large enough for each task to fit into memory.
     """
     return max(32, count_partitions(events))
 
 
 def partitions_of_task(number: int, tasks: int, partitions: int) -> range:
-    """The partitions that one of so many tasks takes."""
+    """The partitions of one task, given its number and the numbers of tasks and partitions."""
     return range(number * partitions // tasks, (number + 1) * partitions // tasks)
 
 
@@ -68,13 +68,13 @@ def partitions_of_task(number: int, tasks: int, partitions: int) -> range:
 
 
 class Batch(NamedTuple):
-    """What the tasks of a batch have in common.
+    """The common input of a batch's tasks.
 
-    The state is that from before the batch; without one, there is nothing before. `last` are its bins, those that a
-    task needs, and `pages` is how pages are kept; None: no state is to keep anything.
+    `state` is the state before the batch; None: there was none. `last` holds the previous bins that a task needs, and
+    `pages` says how pages are kept; None: no state keeps anything.
 
-    `bin_partitions` says into how many partitions bins are divided where their targets are in files. `slices` are files
-    of events, of which those from `first` to `end` (exclusive) count; none, if they are sent.
+    `bin_partitions` is the number of partitions of bins, for targets in files. `slices` are files of events, of which
+    those from `first` to `end` (exclusive) count; no files, if events are sent.
     """
 
     folder: Path
@@ -93,26 +93,26 @@ class Batch(NamedTuple):
 
     @property
     def keeps(self) -> bool:
-        """Whether a state keeps what comes of it."""
+        """Whether a state keeps the results."""
         return self.last is not None
 
 
 class Kept(msgspec.Struct, array_like=True):
-    """What a state is to keep."""
+    """The changes that a state keeps."""
 
     rows: Rows
     seen: list[Seen] = []
     judged: list[Judged] = []
 
     def add(self, other: "Kept") -> None:
-        """Add what another task made."""
+        """Add the changes of another task."""
         self.rows.add(other.rows)
         self.seen += other.seen
         self.judged += other.judged
 
 
 class PutPage(NamedTuple):
-    """A page that a process wrote: its target path, its length and digest, and what the sink said."""
+    """A page that a process wrote: its target path, length and digest, and the sink's token."""
 
     path: str
     length: int
@@ -121,9 +121,9 @@ class PutPage(NamedTuple):
 
 
 class FoldResult(NamedTuple):
-    """Projects and facts that were folded. `name` is that of the file of their targets by bins, or `targets` are these
-    themselves, by bin. `kept` is what a state is to keep. `files` says how many files were written, `pages`
-    which pages are new, `hidden` which are gone; `missing` are distribution files that were not there to be taken.
+    """The result of a fold task. Changed targets are in the file `name`, or by bin in `targets`. `kept` holds the
+    changes that a state keeps. `files` is the number of written files; `pages` are new pages, `hidden` are pages that
+    are gone; `missing` are distribution files that could not be taken.
     """
 
     task: int
@@ -145,7 +145,7 @@ def fold_projects(batch: Batch, task: int, partitions: range) -> FoldResult:
 
 
 def fold_sent(batch: Batch, task: int, items: bytes) -> FoldResult:
-    """As `fold_projects`, for events that were sent, as `pack_events` gives them."""
+    """Do the same as `fold_projects`, for events packed by `pack_events`."""
     done, targets = _fold(batch, task, _decode_events(items))
     packed = pack_targets(batch.choice, targets)
     if sum(map(len, packed.values())) > batch.sent_bytes:
@@ -154,17 +154,17 @@ def fold_sent(batch: Batch, task: int, items: bytes) -> FoldResult:
 
 
 def pack_events(items: Sequence[Routed]) -> bytes:
-    """Events as they are sent."""
+    """Encode events to be sent."""
     return _encode(items)
 
 
 def pack_targets(choice: Choice, changes: Iterable[TargetChange]) -> dict[int, bytes]:
-    """Changes of targets as they are sent, by bin."""
+    """Encode changes of targets to be sent, by bin."""
     return {index: _encode(some) for index, some in by_bin(choice.layout, changes).items()}
 
 
 def unpack_targets(packed: Iterable[bytes]) -> list[TargetChange]:
-    """The changes that `pack_targets` gave, for some bins."""
+    """Decode the changes of some bins, from `pack_targets`."""
     return [change for data in packed for change in _decode_targets(data)]
 
 
@@ -189,13 +189,13 @@ def _fold(batch: Batch, task: int, items: Sequence[Routed]) -> tuple[FoldResult,
         if batch.keeps:
             keeping.add(Kept(rows_of(folded.changes, loaded, rows.values()), folded.seen, folded.judged))
     files += 2 * len(done.pages)
-    # Who keeps nothing has the pages where they belong.
+    # Without a state, the pages are already in place.
     pages = done.pages if batch.keeps else []
     return done._replace(kept=keeping.finish(), files=files, pages=pages), targets
 
 
 def by_key(items: Iterable[Routed]) -> dict[str, list[Routed]]:
-    """Events by the aggregates that they are for, in their order."""
+    """Events by aggregate, in their order."""
     of_keys: dict[str, list[Routed]] = {}
     for item in items:
         of_keys.setdefault(item.key, []).append(item)
@@ -203,7 +203,7 @@ def by_key(items: Iterable[Routed]) -> dict[str, list[Routed]]:
 
 
 def few_aggregates(items: Sequence[Routed], size: int) -> Iterable[tuple[list[str], list[Routed]]]:
-    """Events of so many aggregates at a time, with their keys."""
+    """Yield the events of `size` aggregates at a time, with the aggregates' keys."""
     of_keys = by_key(items)
     keys = sorted(of_keys)
     for start in range(0, len(keys), size):
@@ -212,8 +212,8 @@ def few_aggregates(items: Sequence[Routed], size: int) -> Iterable[tuple[list[st
 
 
 def needed_files(items: Sequence[Routed], *, html: bool) -> dict[str, set[str]]:
-    """The files whose facts are needed to fold events, of those projects of which not all are: nearly always those that
-    were uploaded. With `html`, or to render a page anew, all are needed.
+    """The files whose facts are needed to fold events, for projects that do not need all: nearly always the uploaded
+    files. With `html`, or to render a page anew, all files are needed.
     """
     of_keys = {} if html else by_key(items)
     found = {key: filenames_of(item.operation for item in some) for key, some in of_keys.items()}
@@ -226,9 +226,7 @@ def hidden_pages(changes: Iterable[TargetChange]) -> list[str]:
 
 
 def put_page(sink: RemoteSink, page: Page, pages: KeptPages | None = None, row: PageRow | None = None) -> PutPage:
-    """Write a page under its consistent-snapshot name, and show it under its plain one; one with a row also for the
-    state.
-    """
+    """Write a page under its consistent-snapshot name, and show it under its plain name; with a row, also keep it."""
     copy = None if pages is None or row is None else pages.put(row, page)
     token = sink.put(page.hashed_path, page.data, copy)
     sink.show(plain_path(page.path), page.hashed_path)
@@ -236,7 +234,7 @@ def put_page(sink: RemoteSink, page: Page, pages: KeptPages | None = None, row: 
 
 
 def write_targets(batch: Batch, whose: str, changes: Iterable[TargetChange]) -> str:
-    """Write changes of targets by partitions of bins; gives the name of the file."""
+    """Write changes of targets by partitions of bins; return the name of the file."""
     partitions: dict[int, list[TargetChange]] = {}
     for change in changes:
         partitions.setdefault(batch.choice.layout.partition_of(change.path, batch.bin_partitions), []).append(change)
@@ -259,14 +257,14 @@ def _take_files(batch: Batch, source: Path, folded: Folded) -> tuple[int, list[s
 
 
 class ToKeep(NamedTuple):
-    """What a state is to keep: encoded here, or if it is much, in the frames of a file."""
+    """The changes that a state keeps: encoded here, or if they are long, in the frames of a file."""
 
     frames: tuple[bytes, ...] = ()
     file: str = ""
 
 
 class _Keeping:
-    """Collects what a state is to keep, on disk if it is much."""
+    """Collects the changes that a state keeps, on disk if they are long."""
 
     def __init__(self, path: Path, sent_bytes: int) -> None:
         self._path = path
@@ -295,8 +293,8 @@ class _Keeping:
 
 
 class SealResult(NamedTuple):
-    """Bins that were rendered, with what the sink said of their files, and the signatures that were made. `headers`
-    are what a state is to store of them, `stuffed` the targets of very long ones.
+    """The result of a seal task: the bins, the sink's tokens of their files, and the new signatures. `headers` are rows
+    for the state; `stuffed` holds the targets of very long bins.
     """
 
     task: int
@@ -308,16 +306,16 @@ class SealResult(NamedTuple):
 
 
 def seal_bins(batch: Batch, task: int, names: Sequence[str], sealer: BinSealer) -> SealResult:
-    """Render the bins of one partition; sign them or check what the log says of them, and write their files.
+    """Render and seal the bins of one partition, and write their files.
 
     Args:
         batch: the batch.
         task: the partition.
         names: the files of targets, as `fold_projects` named them.
-        sealer: signs, or has what the log says.
+        sealer: signs, or checks the signatures from the log.
 
     Raises:
-        DivergenceError: a bin has changed, and no publication signed it; or what was signed is something else.
+        DivergenceError: a bin has changed, but no publication signed it; or the log has signatures of other bytes.
         SignerError: a key does not sign.
     """
     layout = batch.choice.layout
@@ -328,7 +326,7 @@ def seal_bins(batch: Batch, task: int, names: Sequence[str], sealer: BinSealer) 
 
 
 def seal_sent(batch: Batch, task: int, targets: Mapping[int, Sequence[bytes]], sealer: BinSealer) -> SealResult:
-    """As `seal_bins`, for bins whose changes of targets were sent, as `pack_targets` gives them."""
+    """Do the same as `seal_bins`, for changes of targets packed by `pack_targets`."""
     changes = {index: unpack_targets(some) for index, some in targets.items()}
     return _seal(batch, task, sorted(targets), changes, sealer)
 

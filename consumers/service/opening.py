@@ -1,4 +1,4 @@
-"""Followers, opened with everything that they need."""
+"""Opening followers, with logs, state and workers."""
 
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -25,7 +25,7 @@ PROGRESS_SECONDS = 10.0
 
 
 class Opened(NamedTuple):
-    """A follower that was started, and what it works with."""
+    """A started follower, with its logs, state and workers."""
 
     follower: Follower
     logs: Logs
@@ -33,7 +33,7 @@ class Opened(NamedTuple):
     workers: ThreadWorkers
 
     async def rest(self) -> None:
-        """There is nothing to do: a time for what else would make somebody wait."""
+        """Use idle time for work that would otherwise delay a publication."""
         await self.store.settle()
         await self.workers.rest()
 
@@ -42,20 +42,22 @@ class Opened(NamedTuple):
 async def open_follower(
     context: Context, name: str, outlet: Outlet, storage: Storage | None = None, *, report: Report | None = None
 ) -> AsyncIterator[Opened]:
-    """A follower with everything it needs, started; closed again at the end.
+    """Open and start a follower with everything it needs; close all of it at the end.
 
     Args:
         context: the ledger.
         name: the name of its state file.
         outlet: where rendered files go.
-        storage: where the outlet writes, if it does: after an unclean stop the last publication's files are checked.
-        report: is told how far a long batch has come; without, it is logged now and then.
+        storage: where the outlet writes, if it writes: after an unclean stop the last publication's files are checked.
+        report: called with the progress of a long batch; by default progress is logged every ten seconds.
     """
     logs, store, workers = context.logs(), context.store(name), ThreadWorkers()
-    async with AsyncExitStack() as closing:  # each is closed, even if another cannot be: we may be started again
+    async with AsyncExitStack() as closing:  # each is closed, even if another cannot be: the consumer may start again
         closing.push_async_callback(logs.close)
         closing.push_async_callback(store.close)
-        closing.callback(workers.close)  # processes read the state: only the last to close it moves all to its place
+        closing.callback(
+            workers.close
+        )  # worker processes read the state: only the last to close it settles the write-ahead log
         await logs.open()
         await store.open()
         spill = context.state / f"{name}.spill"
@@ -75,7 +77,7 @@ async def open_follower(
 async def _may_go_on(
     follower: Follower, store: Store, storage: Storage, workers: ThreadWorkers, outlet: Outlet
 ) -> bool:
-    """Whether what is served is what the state was left with; if not, all files are rendered anew."""
+    """Whether the served files are those that the state was left with; if not, all files are rendered anew."""
     timestamp = await workers.run(storage.read, TIMESTAMP)
     is_known = await is_on_log(timestamp, follower)
     if not is_known and isinstance(outlet, PublicOutlet):
@@ -87,7 +89,7 @@ async def _may_go_on(
 
 
 async def _is_intact(follower: Follower, store: Store, storage: Storage, workers: ThreadWorkers) -> bool:
-    """Whether what is served has the last publication's files: its timestamp always, all after an unclean stop."""
+    """Whether the last publication is served: checks its timestamp, and after an unclean stop all its files."""
     published = await store.publication(follower.head.number)
     if published is None:
         return True
@@ -111,7 +113,7 @@ async def _is_intact(follower: Follower, store: Store, storage: Storage, workers
 
 
 class _LoggedProgress:
-    """Logs how far a long batch has come, every ten seconds. A batch that is done before is not mentioned."""
+    """Logs the progress of a long batch every ten seconds. A shorter batch is not logged."""
 
     def __init__(self) -> None:
         self._done = 0

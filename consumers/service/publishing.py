@@ -17,9 +17,10 @@ log = structlog.get_logger()
 
 
 def warn_of_own_folder(context: Context) -> None:
-    """Warn whoever signs that only this machine is asked what was published: once, when it starts.
+    """Warn once, at the start of a signer, that the log is compared only with a folder of this machine.
 
-    A restored machine has a folder as old as its log, and would publish the same versions again with other bytes.
+    On a restored machine, that folder is as old as the log. So the signer would publish the same versions again, with
+    other bytes.
     """
     if context.compares_with_own_folder:
         folder = context.config.signer.served or context.config.ledger.public
@@ -31,15 +32,15 @@ def warn_of_own_folder(context: Context) -> None:
 
 
 async def publish_once(context: Context, schedule: Schedule, *, report: Report | None = None) -> tuple[bool, Follower]:
-    """Make one publication, if there is anything to publish, and place its files.
+    """Make one publication if one is due, and place its files.
 
     Args:
         context: the ledger.
         schedule: the policy of the signer.
-        report: is told how far a long batch has come.
+        report: called with the progress of a long batch.
 
     Returns:
-        Whether one was made, and the follower afterwards (closed; its `head` is the last publication).
+        Whether a publication was made, and the follower afterwards (closed; its `head` is the last publication).
     """
     storage = context.storage("signer")
     async with open_follower(context, "signer", PublicOutlet(storage), storage, report=report) as opened:
@@ -50,12 +51,12 @@ async def publish_once(context: Context, schedule: Schedule, *, report: Report |
 
 
 async def make_signer(context: Context, opened: Opened, schedule: Schedule) -> Signer:
-    """A signer over a follower that was opened, as the configuration says."""
+    """A signer over an opened follower, as the configuration says."""
     follower, logs, _, workers = opened
     served = context.served(context.config.signer.served)
     above = resumed_above(context.state)
     if follower.head.number > above > 0:
-        # Until clients see what came after it, what is served is still not on the log.
+        # Until clients see a later publication, the served timestamp is still not on the log.
         version = served_version(await workers.run(served.read, TIMESTAMP))
         if not 0 < version <= above:
             note_resumed(context.state, None)

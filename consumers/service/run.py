@@ -1,7 +1,8 @@
 """Consumers as processes: opened, supervised, and stopped cleanly.
 
-What may pass (a broker that is away, a full disk, a key service) is tried again, with a fresh start: the state is
-opened and compared with the logs anew. What a person must decide ends the process with a message.
+Temporary failures (broker unreachable, disk full, key service down) are retried with back-off. Each retry is a fresh
+start: the state is opened and compared with the logs again. A failure that a person must resolve ends the process with
+a message.
 """
 
 import asyncio
@@ -38,7 +39,7 @@ Loop = Callable[[asyncio.Event], Awaitable[None]]
 
 
 async def run_signer(context: Context, schedule: Schedule, stop: asyncio.Event, *, publishes: bool) -> None:
-    """Sign until stopped; with `publishes`, place files too: two duties on one fold."""
+    """Sign until stopped; with `publishes`, also place the files, so that signer and publisher share one fold."""
     storage = context.storage("signer") if publishes else None
     outlet = PublicOutlet(storage) if storage else NoOutlet()
     async with open_follower(context, "signer", outlet, storage) as opened:
@@ -65,7 +66,7 @@ async def run_publisher(context: Context, stop: asyncio.Event) -> None:
                 continue
             ahead = served_version(await workers.run(storage.read, TIMESTAMP))
             if ahead > follower.head.number and not warned:
-                # Nothing is lowered meanwhile, and the signer refuses to go on below: a person will decide.
+                # The served version is never lowered, and the signer refuses to sign below it: a person must decide.
                 log.error(
                     "the served files are ahead of the log; waiting until the log is ahead",
                     served=ahead,
@@ -77,7 +78,7 @@ async def run_publisher(context: Context, stop: asyncio.Event) -> None:
 
 
 async def run_verifier(context: Context, stop: asyncio.Event) -> None:
-    """Recompute every publication and compare it with what is served, until stopped."""
+    """Recompute every publication and compare it with the served files, until stopped."""
     config = context.config.verifier
     outlet = FileListOutlet()
     async with open_follower(context, "verifier", outlet) as opened:
@@ -90,7 +91,7 @@ async def run_verifier(context: Context, stop: asyncio.Event) -> None:
             store=store,
             workers=workers,
             outlet=outlet,
-            files=isinstance(served, DirectoryStorage),  # a server would have to send them all
+            files=isinstance(served, DirectoryStorage),  # over HTTP, the server would have to send all of them
         )
         log.info("verifier started", publication=follower.head.number, size=follower.head.size)
         while not stop.is_set():
@@ -101,10 +102,10 @@ async def run_verifier(context: Context, stop: asyncio.Event) -> None:
 
 
 async def run(context: Context, names: Sequence[str], schedule: Schedule) -> None:
-    """Run consumers in this process until SIGTERM or SIGINT, or until one must stop.
+    """Run consumers in this process until SIGTERM or SIGINT, or until one of them fails for good.
 
     Raises:
-        Exception: what stopped a consumer and does not pass.
+        Exception: the permanent failure of a consumer.
     """
     if "signer" in names:
         warn_of_own_folder(context)
@@ -139,14 +140,14 @@ async def run(context: Context, names: Sequence[str], schedule: Schedule) -> Non
 
 
 async def _supervise(name: str, loop: Loop, stop: asyncio.Event) -> None:
-    """Run a consumer, and start it again after what passes; the pauses grow and are reset by an hour's peace."""
-    structlog.contextvars.bind_contextvars(consumer=name)  # of this task and those that it begins
+    """Run a consumer, and restart it after a temporary failure. Pauses grow; a run of over a minute resets them."""
+    structlog.contextvars.bind_contextvars(consumer=name)  # for this task and the tasks that it starts
     pause = FIRST_PAUSE_SECONDS
     while not stop.is_set():
         started = asyncio.get_running_loop().time()
         try:
             await loop(stop)
-        except (LedgerError, OSError) as error:  # the latter, too, where nobody said which file it was
+        except (LedgerError, OSError) as error:  # OSError: an error without the name of a file
             if not (error.is_retried if isinstance(error, LedgerError) else may_pass(error)):
                 raise
             if asyncio.get_running_loop().time() - started > 60:

@@ -1,4 +1,4 @@
-"""The number that publications go on above, after the log lost some that were served (`tuf-ledger resume`)."""
+"""The number above which publications go on after the log lost served publications (`tuf-ledger resume`)."""
 
 from pathlib import Path
 
@@ -10,13 +10,13 @@ _RESUMED = "resumed-above"
 
 
 def resumed_above(folder: Path) -> int:
-    """The number that `tuf-ledger resume` set and that is still of interest; 0 if there is none.
+    """The number that `tuf-ledger resume` set and that still applies; 0 if no number is set.
 
     Args:
-        folder: that of the state files. The number is in a file of its own: a state file may be thrown away.
+        folder: the folder of state files. The number has its own file, because a state file may be deleted.
 
     Raises:
-        StoreError: the file holds something else.
+        StoreError: the file does not hold a number.
     """
     path = folder / _RESUMED
     try:
@@ -30,10 +30,10 @@ def resumed_above(folder: Path) -> int:
 
 
 def note_resumed(folder: Path, above: int | None) -> None:
-    """Set the number that the next publication must be above, or take it away.
+    """Set the number that the next publication must exceed, or delete it (None).
 
     Raises:
-        StorageError: it cannot be written; the number that was there stays.
+        StorageError: the file cannot be written; the old number stays.
     """
     path = folder / _RESUMED
     if above is None:

@@ -1,6 +1,6 @@
-"""When to publish, how far, and which bins to renew: the signer's policy, without any I/O.
+"""When to publish, which events to cover, and which bins to renew: the signer's policy, without any I/O.
 
-None of this shapes bytes: what it decides is written into the claim. The periods come from root.
+The policy does not shape bytes: its decisions are written into the claim. The periods come from root.
 """
 
 from collections.abc import Mapping
@@ -17,18 +17,18 @@ from schemas.publications import Claim
 
 CLOCK_TOLERANCE = timedelta(seconds=60)
 RENEWED_WITHIN = 1 / 4
-"""Renewing all bins takes this part of their period, in its second half …"""
+"""Renewing all bins takes this part of their period, in its second half."""
 RENEWALS = 64
-"""… and about so many publications; fewer, if they are farther apart than that makes."""
+"""Renewing all bins takes about this many publications; fewer, if publications are farther apart."""
 LEAST_RENEWED = 16
 
 
 class ClockError(LedgerError):
-    """The clock and the log do not fit; a person must say which is right."""
+    """The clock contradicts the log; a person must decide which is right."""
 
 
 class Due(NamedTuple):
-    """A publication is to be made: of so many events, renewing these bins."""
+    """A publication that is due: its size, the bins to renew, and the reason."""
 
     size: int
     renew: tuple[str, ...]
@@ -39,14 +39,14 @@ class Schedule:
     """The policy of one signer.
 
     Args:
-        interval_seconds: the least time between two publications that new events cause.
-        clock_days: how far the clock may be ahead of the last publication before a person must confirm it.
-        clock_checked: a person did.
-        grace_seconds: how long another signer's claim is left alone.
+        interval_seconds: shortest time between two publications that are due to new events.
+        clock_days: how far the clock may be ahead of the last publication before a person must confirm the clock.
+        clock_checked: a person has confirmed the clock.
+        grace_seconds: how long another signer's claim is left for that signer to complete.
         renew_now: publish once even if nothing is new.
 
-    `above` is set where numbers up to it may have been used by metadata that is served and not on the log (`tuf-ledger
-    resume`): the next publication is above it, and signs all bins anew.
+    `above` is set if served metadata that is not on the log may have used the numbers up to it (`tuf-ledger resume`):
+    the next publication has a higher number, and signs all bins anew.
     """
 
     def __init__(
@@ -82,15 +82,15 @@ class Schedule:
         *,
         now_please: bool = False,
     ) -> Due | None:
-        """What is to be published at this moment, or None.
+        """The publication that is due at this moment, or None.
 
         Args:
             now: the moment.
             size: how many events the next claim covers.
-            authority: the offline roles in force at that size: they say which bins there are, and how long they last.
+            authority: the offline roles in force at that size: they define the bins and the expiry periods.
             head: the last publication.
             entries: the last version of every bin.
-            now_please: publish what is new without waiting for the interval.
+            now_please: publish new events without waiting for the interval.
 
         Raises:
             ClockError: the clock is behind the last publication, or so far ahead that a person must look.
@@ -116,17 +116,17 @@ class Schedule:
         return None
 
     def is_untimely(self, now: datetime, claim: Claim, authority: Authority) -> bool:
-        """Whether a claim is not to be completed at this moment.
+        """Whether the time of a claim forbids to complete it now.
 
-        It is older than a quarter of the timestamp's period: what it gave would expire too soon. Or it is from the
-        future: nothing could be published before its time, once it is.
+        A claim is too old after a quarter of the timestamp's period: its metadata would expire too soon. A claim from
+        the future must not be completed either: no later publication could have an earlier time.
         """
         quarter = timedelta(seconds=authority.settings.timestamp_expiry_seconds / 4)
         age = now - from_instant(claim.time)
         return age > quarter or age < -CLOCK_TOLERANCE
 
     def published(self, now: datetime, claim: Claim) -> None:
-        """A publication was made."""
+        """Note that a publication was made."""
         self._published_at = now
         self._clock_checked = self._renew_now = False
         if claim.renew:
@@ -135,10 +135,10 @@ class Schedule:
     def _renewals(
         self, now: datetime, unwatched: timedelta, authority: Authority, entries: Mapping[str, RoleEntry]
     ) -> tuple[str, ...]:
-        """The bins to renew: some of those in the second half of their period, and all that must not wait.
+        """The bins to renew: a share of those in the second half of their period, and all that are urgent.
 
-        Nobody knows when we are asked again. We reckon with twice the time that passed since we were asked before, or
-        since the last publication: what expires until then does not wait.
+        The time of the next call is unknown. It is assumed to come within twice the time since the previous call, or
+        since the last publication: bins that expire until then are urgent.
         """
         layout, period = authority.layout, timedelta(seconds=authority.settings.bin_expiry_seconds)
         soon = to_instant(now + max(period / 2, 2 * unwatched))

@@ -1,7 +1,8 @@
 """The signer: claims, signs and appends publications.
 
-The log is the lock, and it is taken before anything is signed: first the claim, then, when that was read back as the
-first valid one, the signatures. Two signers, or one that is killed anywhere, never give one version two contents.
+The log is the lock, and it is taken before anything is signed. The signer first appends a claim, and signs only after
+reading the claim back as the first valid one. So two signers, or one that is killed at any point, never give one
+version two contents.
 """
 
 from collections.abc import Callable
@@ -36,7 +37,7 @@ READ_BACK_SECONDS = 30.0
 
 
 class Signer:
-    """Publishes what a follower reads. Used by one task."""
+    """Publishes the events that a follower reads. Used by one task."""
 
     def __init__(
         self,
@@ -64,21 +65,21 @@ class Signer:
         """Read on, and make or complete one publication if one is due.
 
         Args:
-            now: publish what is new without waiting for the interval.
+            now: publish new events without waiting for the interval.
 
         Returns:
             Whether a publication was made.
 
         Raises:
             ClockError, ServedAheadError: a person must decide.
-            SignerError: too few keys, or one does not sign.
-            LogError, DivergenceError …: as `Follower.step`.
+            SignerError: too few online keys are here, or a key does not sign.
+            LogError, DivergenceError …: see `Follower.step`.
         """
         follower = self._follower
         before = follower.head.number
         await self._catch_up()
         size = self._schedule.size(await follower.tail.read_on(), follower.head)
-        # While signing is held, the offline roles in force at the end of the log are not those of the next claim.
+        # While signing is held, the next claim may have other offline roles than those at the end of the log.
         authority = (await follower.tail.prefix_at(size)).authority
         if authority is None:
             return False
@@ -99,10 +100,10 @@ class Signer:
         return follower.head.number > before
 
     async def _catch_up(self) -> None:
-        """Read on; the first time after a start, make sure that what is served is not ahead of the log.
+        """Read on; the first time after a start, make sure that the served timestamp is not ahead of the log.
 
-        What is served is read before the log: the other way round, what another signer publishes in between would look
-        like something that the log has lost.
+        The served timestamp is read before the log. In the other order, a publication by another signer in between
+        would look like one that the log has lost.
         """
         follower = self._follower
         if self._checked_served or self._read_served is None:
@@ -118,9 +119,12 @@ class Signer:
     # --- claims --------------------------------------------------------------------------------------------------
 
     async def _is_void(self, open_claim: OpenClaim, size: int, authority: Authority) -> bool:
-        """Whether an open claim must not be completed: by docs/design.md, "An open claim ends".
+        """Whether an open claim must not be completed (docs/design.md, "An open claim ends").
 
-        Given are the size that a claim would cover now, and the offline roles in force there.
+        Args:
+            open_claim: the claim.
+            size: the size that a new claim would cover now.
+            authority: the offline roles in force at that size.
         """
         claim = open_claim.claim
         at_claim = await self._follower.tail.prefix_at(claim.size)
@@ -131,7 +135,7 @@ class Signer:
         return self._schedule.is_untimely(self._clock.now(), claim, authority)
 
     def _may_complete(self, open_claim: OpenClaim) -> bool:
-        """Our own claims at once; another signer's when it had time to do it itself."""
+        """Whether this signer may complete a claim: its own at once, another signer's after a grace period."""
         if open_claim.digest in self._own_claims:
             return True
         if self._others_since is None or self._others_since[0] != open_claim.digest:
@@ -139,14 +143,15 @@ class Signer:
         return monotonic() - self._others_since[1] >= self._schedule.grace_seconds
 
     async def _claim(self, due: Due) -> bool:
-        """Append a claim; true if it was read back as the open one."""
+        """Append a claim; return whether it was read back as the open claim."""
         follower = self._follower
         prefix = await follower.tail.prefix_at(due.size)
         authority = prefix.authority
         if authority is None:
             return False
         if follower.open_claim is not None and authority.root.version < follower.open_claim.root_version:
-            # Held below the root of the open claim: neither that claim is to be completed nor an older one accepted.
+            # Held below the root of the open claim: it must not be completed, and a claim under an older root is
+            # rejected.
             log.warning(
                 "signing is held, so the open claim cannot be replaced: release the hold",
                 claim=follower.open_claim.claim.number,
@@ -178,7 +183,7 @@ class Signer:
         """The number of the next claim.
 
         Raises:
-            SignerError: it would not be valid, and all that we claimed would be rejected, again and again.
+            SignerError: the number would not be valid, so every claim would be rejected.
         """
         follower, floor = self._follower, authority.settings.floor
         taken = chain.lowest_number(follower.head, follower.open_claim, authority)
@@ -218,7 +223,7 @@ class Signer:
         self._own_claims.clear()
 
     async def _append(self, value: bytes) -> None:
-        """Append a record and read on until it was judged, ours and whatever came before it."""
+        """Append a record, and read on until this record and all before it are judged."""
         (index,) = await self._publications.append([value])
         while self._follower.next_record <= index:
             if not await self._follower.step():
@@ -250,7 +255,7 @@ def _publication_record(
     """Make the record of a publication and judge it as every follower will.
 
     Raises:
-        SignerError: it would not be valid.
+        SignerError: the publication would not be valid.
     """
     entries, packed = rendered.entries, sealer.packed
     publication = Publication(

@@ -1,4 +1,4 @@
-"""The state on this machine that has applied most: the one place that picks it."""
+"""The furthest state on this machine: the state that has applied most. Only this module picks it."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -14,7 +14,7 @@ STATES = ("signer", "publisher", "verifier")
 
 
 class Furthest(NamedTuple):
-    """A state, open to be read: its consumer's name (empty: it was made for the occasion), and where it stands."""
+    """A state that is open for reading: the name of its consumer (empty for a temporary state), and its position."""
 
     name: str
     position: Position
@@ -23,12 +23,12 @@ class Furthest(NamedTuple):
 
 @asynccontextmanager
 async def open_furthest(context: Context) -> AsyncIterator[Furthest | None]:
-    """Open the state that has applied most; None if no consumer has applied anything here.
+    """Open the state that has applied most; None if no consumer has applied anything on this machine.
 
-    The states of a folder say nothing of logs that are elsewhere.
+    The states of a folder do not belong to logs elsewhere (`--log`).
 
     Raises:
-        StoreError: there is a state, and none that can be used.
+        StoreError: no state on this machine can be used.
     """
     best: Furthest | None = None
     problem: StoreError | None = None
@@ -57,7 +57,7 @@ async def open_furthest(context: Context) -> AsyncIterator[Furthest | None]:
 
 @asynccontextmanager
 async def open_events(context: Context) -> AsyncIterator[Log]:
-    """The events log, opened, and told what a consumer here knows of it: to append it must not count from the start."""
+    """The events log, opened. A state's token spares it from counting records from the start before it can append."""
     position = await _furthest_position(context)
     events = context.logs().events
     await events.open()
@@ -70,7 +70,7 @@ async def open_events(context: Context) -> AsyncIterator[Log]:
 
 
 async def _furthest_position(context: Context) -> Position | None:
-    """Where the furthest state stands. One that cannot be used troubles its consumer, not whoever appends."""
+    """The position of the furthest state. An unusable state must not keep anyone from appending."""
     try:
         async with open_furthest(context) as furthest:
             return None if furthest is None else furthest.position

@@ -1,4 +1,4 @@
-"""Pages between a state and files: of a long page a state keeps the file, and not what it was made of."""
+"""The pages of a state: a long page is kept as its file, and its chunks' bodies are not stored again."""
 
 from collections.abc import Container, Iterable
 from typing import NamedTuple
@@ -10,19 +10,19 @@ from projections.metadata.paths import is_json_page, project_of_page
 from projections.metadata.targets import Page
 
 KEPT_FROM_BYTES = 32 * 2**10
-"""A shorter page stands in the state once more: to read it from there is faster than to open a file."""
+"""A shorter page is also stored in the state file: reading it there is faster than opening a file."""
 
 
 class KeptPages(NamedTuple):
-    """How a publication's pages are kept: where, the publication's number, and from which length on."""
+    """How a publication's pages are kept: the folder, the publication's number, and the minimum length."""
 
     kept: KeptFiles
     number: int
     least_bytes: int
 
     def choose(self, pages: Iterable[Page], filed: Container[str]) -> dict[str, PageRow]:
-        """Which pages are kept as files, by their path. Those that were (`filed`, by key) still are: what is stored of
-        their chunks counts on it.
+        """The pages to keep as files, by path. Pages that already are files (`filed`, by key) stay files: their stored
+        chunks depend on it.
         """
         rows = {}
         for page in pages:
@@ -33,5 +33,5 @@ class KeptPages(NamedTuple):
         return rows
 
     def put(self, row: PageRow, page: Page) -> str:
-        """Put a page beside the others; gives its path. It counts when the store is told (`Store.keep`)."""
+        """Keep a page, and return its path. The page counts after `Store.keep`."""
         return self.kept.put(row.file, page.data)

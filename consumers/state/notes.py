@@ -1,10 +1,10 @@
-"""Notes that a consumer leaves in its state, for its next start and for whoever looks."""
+"""Notes that a consumer leaves in its state, for its next start and for `tuf-ledger info`."""
 
 RUNNING = "running"
-"""Set while the consumer runs: who finds it set and nobody running knows of an unclean stop."""
+"""Set while the consumer runs. If it is set but the consumer does not run, the last stop was unclean."""
 
 ROUND = "round"
-"""How many files of the present round a verifier has compared with what is served, and how many there are, as JSON."""
+"""The verifier's progress in its present round, as JSON: number of compared files, and number of all files."""
 
 DIVERGED = "diverged"
 """The digest of the publication that a follower halted at."""

@@ -1,4 +1,4 @@
-"""A state as a process reads it that works for the one who writes it."""
+"""A state as a worker process reads it, while the follower writes it."""
 
 from collections.abc import Collection, Mapping, Sequence
 from multiprocessing.util import Finalize
@@ -12,7 +12,7 @@ from projections.log.reading import Routed
 
 
 class _Opened(NamedTuple):
-    """A state that is open: which file it is, since another may have taken its place."""
+    """An open state, with the identity of its file, since another file may have replaced it."""
 
     path: Path
     device: int
@@ -21,13 +21,13 @@ class _Opened(NamedTuple):
 
 
 class OpenState:
-    """What is stored, or nothing; what the writer does meanwhile is not in it yet."""
+    """The last committed state, or none. Changes of the open transaction are not visible."""
 
     def __init__(self) -> None:
         self._opened: _Opened | None = None
 
     def open(self, path: Path | None) -> None:
-        """Open a state, or none, in place of the one before."""
+        """Open a state (or none), and close the previous one."""
         file = None if path is None else (path, path.stat().st_dev, path.stat().st_ino)
         if self._opened is not None and self._opened[:3] == file:
             return
@@ -41,7 +41,7 @@ class OpenState:
                 raise
 
     def close(self) -> None:
-        """Close it."""
+        """Close the state."""
         opened, self._opened = self._opened, None
         if opened is not None:
             finish(opened.store.close())
@@ -65,7 +65,7 @@ class OpenState:
         return dict(finish(self._opened.store.load_marks(names)))
 
     def seen(self, items: Sequence[Routed]) -> Mapping[tuple[str, str], str]:
-        """Digests of remembered events with the ids of these."""
+        """Digests of remembered events that have the ids of these events."""
         if self._opened is None:
             return {}
         return finish(records.load_seen(self._opened.store, items))
@@ -76,6 +76,6 @@ Finalize(None, _state.close, exitpriority=1)
 
 
 def open_state(path: Path | None) -> OpenState:
-    """A state, or none. It stays open from one task to the next: to open it takes as long as a task reads from it."""
+    """Open a state, or none. It stays open between tasks, because opening it takes as long as a task's reading."""
     _state.open(path)
     return _state

@@ -1,4 +1,4 @@
-"""The distribution files that a state knows of."""
+"""The distribution files in a state."""
 
 from collections.abc import AsyncIterator
 
@@ -10,7 +10,7 @@ BATCH = 512
 
 
 async def published_files(store: Store) -> AsyncIterator[list[FileFacts]]:
-    """All distribution files the log knows, removed ones too, in batches."""
+    """All distribution files on the log, including removed ones, in batches."""
     last = "project:"
     while keys := await store.keys(last, "project;", BATCH):
         last = keys[-1]

@@ -1,4 +1,4 @@
-"""A follower's state in the terms of `projections`: what `ledger.state.store` keeps as bytes under keys."""
+"""A follower's state as types of `projections`; `ledger.state.store` stores the same as bytes under keys."""
 
 from bisect import bisect_right
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -26,7 +26,7 @@ _encode_index = msgspec.msgpack.Encoder().encode
 
 
 class Loaded(NamedTuple):
-    """Stored aggregates by key; those never stored are missing. `filed` are the kept files of their pages by key."""
+    """Stored aggregates by key, without those never stored. `filed` holds the kept files of their pages by key."""
 
     states: dict[str, Aggregate]
     filed: dict[str, str]
@@ -38,12 +38,12 @@ async def load_aggregates(
     """Load aggregates.
 
     Args:
-        store: where from.
-        keys: which.
-        filenames: of these projects the facts of these files are enough, and of those that stand in the same chunks.
+        store: the state to load from.
+        keys: the keys of the aggregates.
+        filenames: projects of which only these files' facts are needed, with others in the same chunks.
 
     Raises:
-        StateDamagedError: something is not what was written.
+        StateDamagedError: a row or file has changed since it was written.
     """
     headers = dict(await store.load_headers(keys))
     pages = {page.key: page for page in await store.load_pages(keys)}
@@ -69,14 +69,14 @@ async def load_aggregates(
 
 
 def _lower_of(index: Sequence[tuple[str, int]], name: str) -> str:
-    """The lower bound of the chunk that a file is in."""
+    """The lower bound of the chunk that holds a file."""
     return index[bisect_right(index, name, key=itemgetter(0)) - 1][0]
 
 
 def _in_page(
     store: Store, page: bytes, index: Sequence[tuple[str, int]], rows: Mapping[str, ChunkRow], *, whole: bool
 ) -> tuple[Chunk, ...]:
-    """Chunks whose bodies stand in a page, given the rows of all of them or of some."""
+    """Chunks whose bodies are in a kept page, given the rows of all chunks or of some."""
     nothing = ChunkRow("", "", None, b"", b"")
     try:
         bodies = page_bodies(page, [length for _, length in index])
@@ -93,7 +93,7 @@ def _in_page(
 
 
 async def load_facts(store: Store, keys: Sequence[str]) -> dict[str, Aggregate]:
-    """Stored aggregates by key, without what is rendered of them."""
+    """Stored aggregates by key, with facts but without rendered bodies."""
     rows = await store.load_chunks(keys)
     chunks = {
         key: tuple(Chunk(row.lower, row.facts) for row in group) for key, group in groupby(rows, key=attrgetter("key"))
@@ -102,8 +102,8 @@ async def load_facts(store: Store, keys: Sequence[str]) -> dict[str, Aggregate]:
 
 
 class Rows(msgspec.Struct, array_like=True):
-    """What a fold changed, as it is stored. `unfiled` are keys whose page is gone, `replaced` kept files that nothing
-    needs any more.
+    """The changes of a fold, as rows. `unfiled` are keys whose page is gone; `replaced` are kept files that are no
+    longer needed.
     """
 
     headers: list[tuple[str, bytes]]
@@ -114,7 +114,7 @@ class Rows(msgspec.Struct, array_like=True):
     replaced: list[str] = []
 
     def add(self, other: "Rows") -> None:
-        """Add what is about other aggregates."""
+        """Add the rows of other aggregates."""
         self.headers += other.headers
         self.chunks += other.chunks
         self.dropped += other.dropped
@@ -124,12 +124,12 @@ class Rows(msgspec.Struct, array_like=True):
 
 
 def rows_of(changes: Iterable[Change], loaded: Loaded | None = None, pages: Iterable[PageRow] = ()) -> Rows:
-    """What to store of changes.
+    """The rows to store for changes.
 
     Args:
-        changes: of aggregates.
-        loaded: what they were.
-        pages: those of their pages that are kept as files.
+        changes: changes of aggregates.
+        loaded: the aggregates before the changes.
+        pages: the pages that are kept as files.
     """
     states, filed = loaded or Loaded({}, {})
     kept = {page.key: page for page in pages}
@@ -151,7 +151,7 @@ def rows_of(changes: Iterable[Change], loaded: Loaded | None = None, pages: Iter
 
 
 def _index(before: Aggregate | None, change: Change) -> list[tuple[str, int]]:
-    """The lower bounds of an aggregate's chunks, and how long their bodies are, after a change."""
+    """The lower bounds and body lengths of an aggregate's chunks after a change."""
     lengths = {chunk.lower: len(chunk.body) for chunk in (before.chunks if before else ())}
     for lower in change.drop:
         del lengths[lower]
@@ -160,14 +160,14 @@ def _index(before: Aggregate | None, change: Change) -> list[tuple[str, int]]:
 
 
 async def save_rows(store: Store, rows: Rows) -> None:
-    """Save what a fold changed."""
+    """Save the changes of a fold."""
     store.keep([page.file for page in rows.pages], rows.replaced)
     await store.save(rows.headers, rows.chunks, rows.dropped)
     await store.save_pages(rows.pages, rows.unfiled)
 
 
 async def load_seen(store: Store, routed: Iterable[Routed]) -> dict[tuple[str, str], str]:
-    """Digests of remembered events with the ids of these, by aggregate key and id."""
+    """Digests of remembered events that have the ids of these events, by aggregate key and id."""
     pairs = sorted({(item.key, item.operation.id) for item in routed if not isinstance(item.operation, Upload)})
     if not pairs:
         return {}
@@ -180,12 +180,12 @@ async def save_seen(store: Store, seen: Iterable[Seen]) -> None:
 
 
 async def load_waiting(store: Store, names: Sequence[str] | None = None) -> dict[str, bool]:
-    """Those of these names, or of all, that wait for the list of projects: whether they came or went."""
+    """The names, among these or all, that wait for the list of projects, each with whether the project was added."""
     return {name: bool(came) for name, came in await store.load_waiting(names)}
 
 
 async def save_waiting(store: Store, left: Mapping[str, bool | None], *, is_rendered: bool) -> None:
-    """Keep which names wait, as `ProjectList.left` says."""
+    """Save the names that wait for the list of projects, given by `ProjectList.left`."""
     if is_rendered:
         await store.clear_waiting()
     kept = [(name, int(came)) for name, came in left.items() if came is not None]
@@ -224,7 +224,7 @@ async def load_prefix(store: Store, saved: bytes) -> Prefix:
 
 
 async def load_roles(store: Store) -> dict[str, RoleEntry]:
-    """The last version of every bin by role name, retired ones too."""
+    """The last version of every bin by role name, including retired bins."""
     rows = await store.load_roles()
     return {name: RoleEntry(version, expires, length, sha256) for name, version, expires, length, sha256 in rows}
 

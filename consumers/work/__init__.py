@@ -1,1 +1,1 @@
-"""Work without a domain: threads, processes, and what does not fit into memory."""
+"""Domain-independent work: threads, processes, and data that does not fit into memory."""

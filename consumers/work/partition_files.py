@@ -1,6 +1,6 @@
-"""Items by partition in one file: written at once by one task, and read by partition, by any.
+"""Items by partition in one file. One task writes the whole file; any task reads single partitions.
 
-A file is a table of offsets, one for each partition and one for the end, and a frame for each partition.
+A file consists of a table of offsets (one per partition and one for the end) and a frame per partition.
 """
 
 import os
@@ -20,7 +20,7 @@ _encode = msgspec.msgpack.Encoder().encode
 
 
 def write_partitions(path: Path, partitions: Mapping[int, bytes], count: int) -> None:
-    """Write a file of so many partitions; those that are not given are empty."""
+    """Write a file of `count` partitions; partitions that are not given are empty."""
     frames = [
         pack_frame(Frame(partition, partitions[partition])) if partition in partitions else b""
         for partition in range(count)
@@ -34,11 +34,11 @@ def write_partitions(path: Path, partitions: Mapping[int, bytes], count: int) ->
 
 
 def read_partitions(path: Path, first: int, last: int) -> list[bytes]:
-    """What partitions from `first` to `last` (exclusive) hold, those that hold something.
+    """The contents of partitions from `first` to `last` (exclusive), without empty ones.
 
     Raises:
-        SpillError: the file is not as it was written.
-        StorageError: it cannot be read.
+        SpillError: the file has changed since it was written.
+        StorageError: the file cannot be read.
     """
     try:
         file = os.open(path, os.O_RDONLY)
@@ -65,13 +65,13 @@ def read_partitions(path: Path, first: int, last: int) -> list[bytes]:
 
 
 class PartitionFiles(Generic[T]):
-    """Such files of items of one type."""
+    """Encodes and reads partition files with items of one type."""
 
     def __init__(self, kind: type[T]) -> None:
         self._decode = msgspec.msgpack.Decoder(list[kind]).decode  # type: ignore[valid-type]
 
     def encode(self, partitions: Mapping[int, Sequence[T]]) -> dict[int, bytes]:
-        """What to write of items by partition."""
+        """Encode items by partition, for `write_partitions`."""
         return {partition: _encode(items) for partition, items in partitions.items()}
 
     def read(self, paths: Sequence[Path], first: int, last: int) -> list[T]:

@@ -1,7 +1,7 @@
-"""Processes that compute: a task is a pure function of what it is given and of files, and writes files of its own.
+"""Worker processes. A task is a pure function of its arguments and of files, and writes its own files.
 
-They are forked by a server that has imported what they need: to start it takes half a second, and from then on each of
-them a tenth of that. They end with the process that they work for.
+A fork server that has already imported the code forks the processes. Starting the server takes half a second, and each
+process a tenth of that. Worker processes end with the process that they work for.
 """
 
 import asyncio
@@ -29,25 +29,25 @@ from schemas.errors import TemporaryError
 R = TypeVar("R")
 
 Tasks = AsyncIterable[Callable[[], R]] | Iterable[Callable[[], R]]
-"""Tasks, made as they are taken; asynchronously, where what they are to do is read first."""
+"""Tasks, made on demand; asynchronously, if making one reads its input first."""
 
 log = structlog.get_logger()
 
 WORTH_READING = 10_000
-"""So many events of a log are worth to be read in processes."""
+"""Number of unread events from which processes read the log."""
 
 WORTH_ROUNDS = 1_000
-"""So many events are worth to be folded in processes, and so many bins to be sealed, even if they must be started."""
+"""Number of events to fold, or bins to seal, from which processes are used even if they must be started."""
 
 WORTH_RUNNING = 32
-"""So many are, if they run already."""
+"""The same number if the processes already run."""
 
 IDLE_SECONDS = 60.0
-"""How long processes that nobody needs are kept: who has a long batch to do often has another."""
+"""How long idle processes are kept: a long batch is often followed by another."""
 
 
 def count_cores() -> int:
-    """How many cores this process may use."""
+    """The number of cores that this process may use."""
     return len(os.sched_getaffinity(0))
 
 
@@ -58,15 +58,15 @@ _NO_MAIN_GUARD = (
 
 
 class ProcessKilledError(TemporaryError):
-    """A process was killed from outside. Its task was not done."""
+    """A worker process was killed from outside. Its task was not done."""
 
 
 class Processes:
-    """A process for each core, started when they are first needed.
+    """One process per core, started when first needed.
 
     Args:
-        held: a file that every process has locked, shared, for as long as it lives: who finds it free knows that none
-            is left of those that a killed process started.
+        held: a file that every process holds a shared lock on while it lives. If the file is not locked, no process
+            that a killed run started is left.
     """
 
     def __init__(self, held: Path | None = None) -> None:
@@ -80,8 +80,8 @@ class Processes:
         self._has_worked = False
 
     def are_worth(self, count: int) -> bool:
-        """Whether so many events are to be folded here, or so many bins sealed. If they only would be if processes ran,
-        `rest` starts them: who has some at once may have so many again.
+        """Whether to use processes for this number of events or bins. If only the start-up forbids it, `rest` starts
+        the processes: a batch of this size may come again.
         """
         if count >= WORTH_ROUNDS:
             return True
@@ -90,7 +90,7 @@ class Processes:
         return count >= WORTH_RUNNING and are_ready
 
     def rest(self) -> None:
-        """There is nothing to do: begin to start the processes, if they were missed."""
+        """In idle time, begin to start the processes if a batch could have used them."""
         if self._are_missed and self._pool is None and not self._is_starting:
             self._used_at = monotonic()
             starting = threading.Thread(target=self._warm_up, name="start-processes", daemon=True)
@@ -100,7 +100,7 @@ class Processes:
 
     @property
     def are_idle(self) -> bool:
-        """Whether they run, and were not needed for a while."""
+        """Whether the processes run and were not needed for a minute."""
         return self._pool is not None and monotonic() - self._used_at > IDLE_SECONDS
 
     @property
@@ -115,14 +115,14 @@ class Processes:
         try:
             for begun in [self._begin(_nothing) for _ in range(self.count)]:
                 begun.result()
-        except (OSError, BrokenProcessPool) as error:  # then it goes on without
+        except (OSError, BrokenProcessPool) as error:  # rounds then run in this process
             log.warning("worker processes cannot be started; going on without them", why=str(error))
             self._end()
 
     async def in_order(self, tasks: Tasks[R]) -> AsyncGenerator[R, None]:
-        """Run tasks, a few more at a time than there are processes, and give their results in the order of tasks.
+        """Run tasks, and yield their results in the order of tasks. Slightly more tasks than processes run at a time.
 
-        When it ends in any way, none runs any more.
+        However the iteration ends, no task runs afterwards.
 
         Raises:
             ProcessKilledError: a process was killed from outside.
@@ -149,12 +149,12 @@ class Processes:
             self._used_at = monotonic()
             for future in pending:
                 future.cancel()
-            # What has begun cannot be cancelled, and what it still writes would lie in the way of what comes next.
+            # A running task cannot be cancelled, and its files would disturb the next batch: wait for it.
             if pending:
                 await asyncio.to_thread(wait, list(pending))
 
     def close(self) -> None:
-        """Wait for what runs, and end the processes; they are started anew when they are needed again."""
+        """Wait for running tasks, and end the processes. They are started again when needed."""
         self._wait_until_started()
         self._end()
 
@@ -164,7 +164,7 @@ class Processes:
             self._pool = None
 
     def _begin(self, task: Callable[[], R]) -> "Future[R]":
-        """Begin a task, in a new process maybe: Ctrl-C is for this one alone, and what is blocked is inherited."""
+        """Begin a task, perhaps in a new process. Ctrl-C is blocked meanwhile, and a new process inherits that."""
         with _without_ctrl_c():
             if self._pool is None:
                 self._pool = ProcessPoolExecutor(self.count, _context(), start, (self._held,))
@@ -179,12 +179,12 @@ class Processes:
             self._has_worked = True
 
     def _ended_by_themselves(self) -> bool:
-        """Whether processes ended before they did anything, and nobody killed them: a signal would be negative."""
+        """Whether processes exited before their first task without being killed (a signal makes the code negative)."""
         return not self._has_worked and any((child.exitcode or 0) > 0 for child in self._children)
 
 
 def start_server() -> None:
-    """Begin to start the server, by somebody who knows that processes will be needed, and has something else to do."""
+    """Start the fork server ahead of time, when processes will be needed and there is other work to do first."""
     with _without_ctrl_c():
         _context()
         forkserver.ensure_running()
@@ -198,7 +198,7 @@ def _context() -> ForkServerContext:
 
 
 def _start_tracker() -> None:
-    """Start Python's tracker of resources, which outlives us: what it warns of would stand as text among our logs."""
+    """Start Python's resource tracker without warnings: it outlives this process, and its text would be in the logs."""
     before = os.environ.get("PYTHONWARNINGS")
     os.environ["PYTHONWARNINGS"] = "ignore"
     try:
@@ -212,7 +212,7 @@ def _start_tracker() -> None:
 
 @contextmanager
 def _without_ctrl_c() -> Iterator[None]:
-    """Whoever is started meanwhile inherits that Ctrl-C is blocked."""
+    """Block Ctrl-C; processes started meanwhile inherit the blocked signal."""
     blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
@@ -221,7 +221,7 @@ def _without_ctrl_c() -> Iterator[None]:
 
 
 def _nothing() -> None:
-    """What a process does that is only to be there."""
+    """An empty task, to start a process."""
 
 
 async def _each(tasks: Iterable[R]) -> AsyncIterator[R]:
@@ -230,18 +230,18 @@ async def _each(tasks: Iterable[R]) -> AsyncIterator[R]:
 
 
 async def _first(pending: "deque[Future[R]]") -> R:
-    """The result of the first; until it is there, the future stays where it is, to be waited for."""
+    """The result of the first task. Its future stays pending until then, so that a cancelled caller can wait for it."""
     result = await asyncio.shield(asyncio.wrap_future(pending[0]))
     pending.popleft()
     return result
 
 
 def start(held: Path | None = None) -> None:
-    """Prepare a process: it ends with the one that deals out the work, and that alone listens to Ctrl-C."""
+    """Prepare a worker process: it ends with its parent process, and ignores Ctrl-C."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if held is not None:
         fcntl.flock(os.open(held, os.O_RDONLY), fcntl.LOCK_SH)
-    # A task makes a million objects that it needs to its end, and no cycles: looking for some is a fifth of the time.
+    # A task makes a million objects that live to its end, and no cycles: searching for cycles took a fifth of the time.
     gc.disable()
     threading.Thread(target=_end_with_parent, daemon=True).start()
 

@@ -1,15 +1,15 @@
-"""How far a long batch has come."""
+"""Progress of a long batch."""
 
 from collections.abc import Callable
 
 Report = Callable[[int, int], None]
-"""Is told how much is done, of how much."""
+"""Called with the amount done and the total."""
 
 READING, FOLDING, SEALING = 2, 2, 1
-"""What the phases of a batch take of its time, by experience."""
+"""Shares of the phases in the time of a batch, by experience."""
 
 WHOLE = READING + FOLDING + SEALING
 
 
 def nobody(_done: int, _total: int) -> None:
-    """Nobody is told."""
+    """Ignore progress."""

@@ -1,7 +1,7 @@
 """Items in partitions of bounded size, spilled to disk when there are many.
 
-A batch has no upper size: the first start on an old log folds millions of events at once. They are cut into partitions
-by what they are about, each of which fits in memory, and what is about one thing stays together and in order.
+A batch has no maximum size: the first start on an old log folds millions of events at once. Events are divided by
+aggregate into partitions that fit into memory; the events of one aggregate stay together and in order.
 """
 
 import shutil
@@ -25,23 +25,23 @@ _HEADER_BYTES = 12
 
 
 class SpillError(TemporaryError):
-    """What was spilled is damaged: a disk is faulty, or the machine went down meanwhile."""
+    """A spilled file is damaged: the disk is faulty, or the machine went down meanwhile."""
 
 
 class Frame(NamedTuple):
-    """What was spilled at once: by which task, and the encoded items."""
+    """Items that one task spilled together: the task's number, and the encoded items."""
 
     task: int
     data: bytes
 
 
 def count_partitions(items: int) -> int:
-    """How many partitions so many items need."""
+    """The number of partitions for a number of items."""
     return max(1, min(MAX_PARTITIONS, -(-items // ITEMS_PER_PARTITION)))
 
 
 def pack_frame(frame: Frame) -> bytes:
-    """A frame as it stands in a file."""
+    """Encode a frame for a file."""
     numbers = (frame.task, len(frame.data), crc32(frame.data))
     return b"".join(number.to_bytes(4, "big") for number in numbers) + frame.data
 
@@ -53,10 +53,10 @@ def append_frame(path: Path, frame: Frame) -> None:
 
 
 def unpack_frames(data: bytes, path: Path) -> list[Frame]:
-    """The frames that a piece of a file holds.
+    """The frames in a part of a file.
 
     Raises:
-        SpillError: they are not as they were written.
+        SpillError: a frame has changed since it was written.
     """
     frames = list(_frames(BytesIO(data), path))
     if sum(_HEADER_BYTES + len(frame.data) for frame in frames) != len(data):
@@ -65,11 +65,11 @@ def unpack_frames(data: bytes, path: Path) -> list[Frame]:
 
 
 def read_frames(path: Path) -> Iterator[Frame]:
-    """The frames of a file, in order; a last one that is not whole was never finished, and is left out.
+    """The frames of a file, in order. An incomplete last frame was never finished, and is left out.
 
     Raises:
-        SpillError: one is not as it was written.
-        StorageError: it cannot be read.
+        SpillError: a frame has changed since it was written.
+        StorageError: the file cannot be read.
     """
     with reading(path), path.open("rb") as file:
         yield from _frames(file, path)
@@ -101,7 +101,7 @@ class Partitions(Generic[T]):
                 folder.mkdir(parents=True)
 
     def add(self, items: Iterable[T], partition_of: Callable[[T], int]) -> None:
-        """Add items, each to the partition that a function says."""
+        """Add items, each to the partition that a function returns."""
         for item in items:
             index = partition_of(item)
             buffer = self._buffers[index]
@@ -110,7 +110,7 @@ class Partitions(Generic[T]):
                 self._flush(index)
 
     def take(self, index: int) -> list[T]:
-        """All items of a partition, in the order they were added; they are then forgotten."""
+        """Remove and return all items of a partition, in the order in which they were added."""
         items: list[T] = []
         path = self._folder / str(index)
         if self.count > 1 and path.exists():
@@ -123,7 +123,7 @@ class Partitions(Generic[T]):
         return items
 
     def close(self) -> None:
-        """Delete what was spilled."""
+        """Delete spilled files."""
         if self.count > 1:
             shutil.rmtree(self._folder, ignore_errors=True)
 

@@ -1,4 +1,4 @@
-"""How long the phases of a publication took, for the log and for benchmarks."""
+"""Durations of the phases of a publication, for the log and for benchmarks."""
 
 from time import perf_counter
 
@@ -11,11 +11,11 @@ class Stopwatch:
         self._since = perf_counter()
 
     def start(self) -> None:
-        """Begin a phase now: what came before belongs to none."""
+        """Begin a phase now: the time before belongs to no phase."""
         self._since = perf_counter()
 
     def lap(self, phase: str) -> None:
-        """The time since the last lap, or since `start`, was spent on a phase."""
+        """Add the time since the last lap, or since `start`, to a phase."""
         now = perf_counter()
         self._seconds[phase] = self._seconds.get(phase, 0.0) + now - self._since
         self._since = now

@@ -1,7 +1,7 @@
-"""Where CPU runs: the event loop does I/O only.
+"""Threads for computation: the event loop only does I/O.
 
-One thread folds and renders, since Python code runs on one core anyway; signing, hashing and writing large buffers
-release the interpreter's lock, so for those there is a thread for each core.
+One thread folds and renders, since Python code runs on one core anyway. Signing, hashing and writing large buffers
+release the interpreter's lock, so they use one thread per core.
 """
 
 import asyncio
@@ -20,27 +20,27 @@ R_co = TypeVar("R_co", covariant=True)
 
 
 class Running(Protocol[R_co]):
-    """A function that was begun over items, and runs while its caller goes on. It must be waited for, or stopped."""
+    """A function that runs over items while its caller goes on. The caller must wait for it or stop it."""
 
     async def results(self) -> "Sequence[R_co]":
-        """Wait for the results, in the order of items. When this returns or raises, nothing runs any more."""
+        """Wait for the results, in the order of items. When this returns or raises, the function no longer runs."""
 
     def stop(self) -> None:
-        """Give it up: when this returns, nothing runs any more."""
+        """Stop the function: when this returns, it no longer runs."""
 
 
 class Begun(Protocol[R_co]):
-    """An operation that was begun, and goes on while its caller does. It must be waited for, or stopped."""
+    """An operation that runs while its caller goes on. The caller must wait for it or stop it."""
 
     async def result(self) -> R_co:
         """Wait for its result."""
 
     async def stop(self) -> None:
-        """Give it up: when this returns, it does nothing any more."""
+        """Stop the operation: when this returns, it no longer runs."""
 
 
 class Workers(Protocol):
-    """What runs blocking functions. `processes` are for many events or bins; None: there are none."""
+    """Runs blocking functions. `processes` serve batches of many events or bins; None means no processes."""
 
     processes: Processes | None
 
@@ -51,10 +51,10 @@ class Workers(Protocol):
         """Begin to run a function that signs, hashes or writes for each item, on all cores."""
 
     def ahead(self, operation: Coroutine[Any, Any, R]) -> Begun[R]:
-        """Begin an operation that waits for something else than us."""
+        """Begin an operation that mostly waits for I/O."""
 
     async def rest(self) -> None:
-        """There is nothing to do: a time to start what was missed, and to give back what nobody needs."""
+        """In idle time, start processes that a batch could have used, and end unused ones."""
 
     def close(self) -> None:
         """Stop the threads."""
@@ -63,7 +63,7 @@ class Workers(Protocol):
 async def each_with(
     workers: Workers, items: AsyncIterable[T], load: Callable[[T], Coroutine[Any, Any, R]]
 ) -> AsyncGenerator[tuple[T, R], None]:
-    """Items with what is loaded for them; the next one's is loaded while this one's is worked on. To be closed."""
+    """Yield items with their loaded data. The next item's data is loaded meanwhile. The caller closes the generator."""
     begun: deque[tuple[T, Begun[R]]] = deque()
 
     async def first() -> tuple[T, R]:
@@ -85,15 +85,15 @@ async def each_with(
 
 
 async def run_each(workers: Workers, function: Callable[[T], R], items: Sequence[T]) -> Sequence[R]:
-    """Run a function for each item, as `Workers.begin`, and wait for the results."""
+    """Run a function for each item with `Workers.begin`, and wait for the results."""
     return await workers.begin(function, items).results()
 
 
 class Behind(Generic[T, R]):
-    """Runs a function over some items after the other, behind its caller, who prepares the next ones meanwhile.
+    """Runs a function over groups of items, in order, while its caller prepares the next group.
 
-    What was added twice is begun at a time, so that no thread waits at the end for the others. A context: at its end
-    everything has been done, or nothing runs any more.
+    Two groups run at a time, so that no thread is idle at the end of a group. A context manager: at its end all groups
+    are done, or after an exception none runs any more.
     """
 
     def __init__(self, workers: Workers, function: Callable[[T], R]) -> None:
@@ -103,7 +103,7 @@ class Behind(Generic[T, R]):
         self.results: list[R] = []
 
     async def add(self, items: Sequence[T]) -> None:
-        """Begin the next ones, when all but one of what was added before are done."""
+        """Begin the next group, when at most one earlier group still runs."""
         await self._finish(1)
         if items:
             self._running.append(self._workers.begin(self._function, items))
@@ -149,7 +149,7 @@ class ThreadWorkers:
         return _Task(operation)
 
     async def rest(self) -> None:
-        """Begin to start processes that were missed, or end them if they were not needed for a while."""
+        """Begin to start processes that a batch could have used, or end idle ones."""
         if self.processes is not None:
             self.processes.rest()
             if self.processes.are_idle:
@@ -187,7 +187,7 @@ class _Task(Generic[R]):
 
 
 class _Divided(Generic[R]):
-    """What every thread does of the items; `stop` ends them, each with the item it is at."""
+    """A function over items, divided among threads. `stop` ends each thread after its current item."""
 
     def __init__(self, tasks: "Sequence[Future[list[R]]]", count: int, stop: Event) -> None:
         self._tasks = tasks
@@ -198,7 +198,7 @@ class _Divided(Generic[R]):
         try:
             done = await asyncio.gather(*map(asyncio.wrap_future, self._tasks))
         except BaseException:
-            # What another thread still writes would lie in the way of what comes next.
+            # Files that another thread still writes would disturb the next batch.
             self.stop()
             raise
         return [done[index % len(done)][index // len(done)] for index in range(self._count)]

@@ -1,4 +1,4 @@
-"""What both rounds work on, whoever does them: a job, and the steps that both take."""
+"""The job of both rounds, and the steps that the serial and the parallel rounds share."""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -34,8 +34,8 @@ log = structlog.get_logger()
 
 
 class Job(NamedTuple):
-    """What both rounds work on. `spill` is a folder for what does not fit into memory; `report` is told how far a long
-    batch has come; `last` are the bins as they were, `pages` how pages are kept.
+    """The job of both rounds. `spill` is a folder for data that does not fit into memory; `report` is called with the
+    progress of a long batch; `last` are the previous bins; `pages` says how pages are kept.
     """
 
     store: Store
@@ -51,26 +51,26 @@ class Job(NamedTuple):
 
 
 class Rounds(Protocol):
-    """The two rounds of one publication: `fold`, then `add` what the list of projects makes, then `seal`."""
+    """The two rounds of one publication: `fold`, then `add` for the list of projects, then `seal`."""
 
     async def fold(self) -> list[Listing]:
-        """Fold the events; gives what they do to the list of all projects."""
+        """Fold the events; return their effects on the list of all projects."""
 
     async def add(self, pages: Sequence[Page], changes: Sequence[TargetChange]) -> None:
         """Add pages, and changes of targets."""
 
     async def seal(self) -> dict[str, KeptBin]:
-        """Render and seal bins; gives them by role name, in the order of bins."""
+        """Render and seal bins; return them by role name, in the order of bins."""
 
     async def close(self) -> None:
-        """Nothing runs any more; delete what was spilled."""
+        """Stop everything that still runs, and delete spilled files."""
 
     async def save(self) -> None:
-        """Save what is not saved yet, after `close`: it is less than a few megabytes, and the files need not wait."""
+        """Save the unsaved rest, after `close`: it is less than a few megabytes, and placing files need not wait."""
 
 
 async def keep_extension(store: Store, extension: Extension, sink: Sink) -> None:
-    """Keep what a prefix has judged."""
+    """Save the records that the prefix judged, and pass on the documents of ceremonies."""
     await records.save_judged(store, "events", extension.judged)
     await records.save_ceremonies(store, extension.ceremonies)
     for ceremony in extension.ceremonies:
@@ -79,7 +79,7 @@ async def keep_extension(store: Store, extension: Extension, sink: Sink) -> None
 
 
 def page_writer(workers: Workers, sink: Sink, pages: KeptPages) -> Behind[PageToWrite, None]:
-    """Writes pages, one step behind those who render them, and those with a row for the state, too."""
+    """Writes pages, one step behind their rendering; pages with a row are also kept in the state."""
 
     def put(item: PageToWrite) -> None:
         page, row = item
@@ -90,7 +90,7 @@ def page_writer(workers: Workers, sink: Sink, pages: KeptPages) -> Behind[PageTo
 
 
 def bin_sealer(workers: Workers, sealer: Sealer, sink: Sink, last: LastBins) -> Behind[Unsealed, tuple[str, KeptBin]]:
-    """Seals and writes bins, one step behind those who render them."""
+    """Seals and writes bins, one step behind their rendering."""
 
     def seal(unsealed: Unsealed) -> tuple[str, KeptBin]:
         sealed = seal_bin(sealer, unsealed)
@@ -104,14 +104,15 @@ def bin_sealer(workers: Workers, sealer: Sealer, sink: Sink, last: LastBins) -> 
 
 
 def hide_pages(changes: Iterable[TargetChange], sink: Sink) -> None:
-    """Plain pages that are gone."""
+    """Hide plain pages that are gone."""
     for path in hidden_pages(changes):
         sink.show(plain_path(path), None)
 
 
 def warn_of_stuffed(name: str, length: int, targets: bytes) -> None:
-    """Say which project fills a bin: names can be chosen so that they all fall into one (clients still download it, as
-    the snapshot gives its length).
+    """Warn which project fills a very long bin: filenames can be chosen so that they all fall into one bin.
+
+    Clients still download the bin, since the snapshot gives its length.
     """
     names = (path.rpartition("/")[2] for path in orjson.loads(b"{%s}" % targets))
     projects = Counter((split_filename(filename) or ("other targets", ""))[0] for filename in names)

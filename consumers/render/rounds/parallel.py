@@ -1,7 +1,8 @@
-"""The two rounds of a publication of many events, or bins: on all cores, into one state.
+"""The two rounds of a publication with many events or bins: on all cores, into one state.
 
-Projects and bins do not know each other, so processes fold them side by side. They read the state as it was before the
-publication; what it is to keep they write down, and this process, which alone writes to it, saves that as they go on.
+Projects are independent of each other, and so are bins, so processes fold them side by side. The processes read the
+state from before the publication and hand over their changes. Only this process writes to the state; it saves the
+changes meanwhile.
 """
 
 import asyncio
@@ -50,7 +51,7 @@ class BulkRounds:
         self._saving: Begun[None] | None = None
 
     async def close(self) -> None:
-        """Delete what was spilled."""
+        """Stop saving, and delete spilled files."""
         if self._saving is not None:
             await self._saving.stop()
             self._saving = None
@@ -76,7 +77,7 @@ class BulkRounds:
         return listings
 
     async def _begin(self) -> tuple[Batch, Carrier]:
-        """What the tasks have in common, and how they get at what is theirs."""
+        """The batch that the tasks share, and the carrier of their events and targets."""
         edition, choice = self._edition, self._choice
         size = edition.after.size
         batch = Batch(
@@ -136,7 +137,7 @@ class BulkRounds:
         return bins
 
     async def save(self) -> None:
-        """Save what is not saved yet."""
+        """Save the unsaved rest."""
         unsaved, self._unsaved = self._unsaved, []
         await self._save(unsaved)
 
@@ -160,27 +161,27 @@ class BulkRounds:
         return self._rendering
 
     async def _save_behind(self, kept: ToKeep) -> None:
-        """Save what a task made for the state, some time: if it is little, with that of others, and while files are
-        placed, when cores are idle.
+        """Save a task's changes to the state, later: small ones together with those of other tasks, or while files are
+        placed and cores are idle.
         """
         self._unsaved.append(kept)
         if kept.file or sum(len(frame) for each in self._unsaved for frame in each.frames) >= _SAVED_AT_ONCE_BYTES:
             await self._begin_to_save()
 
     async def _begin_to_save(self) -> None:
-        """Begin to save what is to be saved, when what was begun before is done."""
+        """Begin to save all unsaved changes, after the previous saving is done."""
         await self._saved()
         unsaved, self._unsaved = self._unsaved, []
         self._saving = self._workers.ahead(self._save(unsaved))
 
     async def _saved(self) -> None:
-        """Wait for what was begun."""
+        """Wait for the saving that was begun."""
         if self._saving is not None:
             await self._saving.result()
             self._saving = None
 
     async def _save(self, unsaved: Sequence[ToKeep]) -> None:
-        """Save what tasks made for the state."""
+        """Save tasks' changes to the state."""
         for path in (Path(kept.file) for kept in unsaved if kept.file):
             frames = read_frames(path)
             while (frame := await self._workers.run(next, frames, None)) is not None:

@@ -1,7 +1,7 @@
 """The two rounds of a publication in this process: events to projects, changed targets to bins.
 
-Everything is loaded, folded, sealed and saved a few at a time, so memory does not grow with the batch. While
-some are signed and written, the next are read and folded.
+Projects and bins are loaded, folded, sealed and saved a few at a time, so memory does not grow with the batch. While
+some are signed and written, the next ones are read and folded.
 """
 
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
@@ -26,7 +26,7 @@ from projections.roles.layout import Layout
 BINS_AT_ONCE = 16
 PROJECTS_AT_ONCE = 16
 TARGET_BYTES = 128
-"""What an entry in a bin takes at least, nearly always."""
+"""Minimum length of nearly every entry in a bin."""
 
 
 class _Bins(NamedTuple):
@@ -37,7 +37,7 @@ class _Bins(NamedTuple):
 
 
 class _Stored(NamedTuple):
-    """What is stored of a few aggregates, and which of its events were seen before."""
+    """A few stored aggregates, and the digests of events with ids that were seen before."""
 
     loaded: records.Loaded
     seen: Mapping[tuple[str, str], str]
@@ -54,12 +54,12 @@ class OneProcess:
         self._targets: Partitions[TargetChange] | None = None
 
     async def close(self) -> None:
-        """Delete what was spilled."""
+        """Delete spilled files."""
         if self._targets is not None:
             self._targets.close()
 
     async def save(self) -> None:
-        """All is saved as it comes."""
+        """Do nothing: everything is saved at once."""
 
     # --- events to projects --------------------------------------------------------------------------------------
 
@@ -93,8 +93,8 @@ class OneProcess:
         await self._distribute(changes)
 
     async def _route(self, routed: Partitions[Routed]) -> None:
-        """Keep what the prefix has judged, and distribute events by the aggregate they are about."""
-        # What goes into which partition shapes nothing; nobody shall be able to choose names that all fall into one.
+        """Save the records that the prefix judged, and distribute events by their aggregate."""
+        # The partition of an event shapes no bytes. The salt keeps anyone from choosing names that all fall into one.
         salt = token_hex(16)
         async for extension in self._tail.extensions(self._edition.after.size):
             await keep_extension(self._store, extension, self._sink)
@@ -149,7 +149,7 @@ class OneProcess:
         return self._targets
 
     async def _move_bins(self) -> None:
-        """Take all targets out of the old bins if there is another number of bins now, and add them to the new."""
+        """If the number of bins has changed, move all targets from the old bins to the new ones."""
         old = self._edition.old_layout
         if old is None:
             return
@@ -179,7 +179,7 @@ class OneProcess:
                 yield _Bins(visited[start : start + BINS_AT_ONCE], changes)
 
     async def _load_bins(self, bins: _Bins) -> list[StoredBin]:
-        # Bins that move are made anew of what was taken out of the old ones.
+        # After a change of the layout, bins are made anew from the targets of the old bins.
         last = self._last if self._edition.old_layout is None else None
         return await self._read(last, self._choice.layout, bins.indices)
 
@@ -189,7 +189,7 @@ class OneProcess:
         return await self._workers.run(read_bins, last, layout, indices, dict(headers), dict(marks))
 
     async def _fold_bins(self, bins: _Bins, stored: Sequence[StoredBin]) -> list[Unsealed]:
-        """Fold changes into bins; gives those to be sealed."""
+        """Fold changes into bins; return the bins to seal."""
         headers, unsealed = await self._workers.run(fold_bins, self._choice, bins.indices, stored, bins.changes)
         await self._store.save(headers)
         return unsealed

@@ -5,7 +5,7 @@ from typing import Protocol
 
 
 class Clock(Protocol):
-    """What tells the time."""
+    """A source of the time."""
 
     def now(self) -> datetime:
         """The current time, UTC."""
@@ -20,7 +20,7 @@ class SystemClock:
 
 
 def to_instant(moment: datetime) -> str:
-    """A time as records have it: whole UTC seconds, ending in Z."""
+    """Format a time as in records: whole UTC seconds, ending in Z."""
     return moment.astimezone(UTC).replace(microsecond=0, tzinfo=None).isoformat() + "Z"
 
 

@@ -1,7 +1,7 @@
 """Configuration: one TOML file in the ledger's folder, every value also an environment variable.
 
-`[signer] interval_seconds` is `TUF_LEDGER_SIGNER_INTERVAL_SECONDS`. The environment wins. Nothing here shapes metadata:
-what does is on the log. Secrets are kept out of every representation and message.
+`[signer] interval_seconds` is `TUF_LEDGER_SIGNER_INTERVAL_SECONDS`. The environment wins. Settings here never shape
+metadata: those that do are on the log. Secrets are kept out of every representation and message.
 """
 
 import json
@@ -39,8 +39,8 @@ class LedgerSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class SignerSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """How the signer works. `keys` is a folder of key files, `uris` names keys elsewhere by key id; `served` is what is
-    compared with the log before the first signature (default: the public folder; a URL where that is elsewhere).
+    """Settings of the signer. `keys` is a folder of key files; `uris` names keys elsewhere by key id. The files at
+    `served` (a URL or a folder; default: the public folder) are compared with the log before the first signature.
     """
 
     keys: Name = "keys/online"
@@ -51,13 +51,13 @@ class SignerSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     served: Name = ""
 
     def __repr__(self) -> str:
-        """Without the URIs, which may hold credentials."""
+        """Leave out the URIs, which may hold credentials."""
         return f"SignerSection(keys={self.keys!r}, uris=<{len(self.uris)}>)"
 
 
 class VerifierSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """How the verifier works. `served` as the signer's; `delay_seconds` is how long what is served may lag,
-    `lag_seconds` how long events may wait for a publication.
+    """Settings of the verifier. `served` is as for the signer. The served files may lag by `delay_seconds`; events may
+    wait for a publication for `lag_seconds`.
     """
 
     served: Name = ""
@@ -66,7 +66,7 @@ class VerifierSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class KafkaSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """How to talk to the brokers."""
+    """How to connect to the brokers."""
 
     security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
     sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = "SCRAM-SHA-512"
@@ -78,12 +78,12 @@ class KafkaSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     timeout_seconds: PositiveSeconds = 30.0
 
     def __repr__(self) -> str:
-        """Without the password."""
+        """Leave out the password."""
         return f"KafkaSection(security_protocol={self.security_protocol!r}, sasl_username={self.sasl_username!r})"
 
 
 class LoggingSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What is logged, and how: for people on a terminal, as JSON otherwise."""
+    """Level and format of logs; `auto` is for people on a terminal, and JSON otherwise."""
 
     level: Literal["debug", "info", "warning", "error"] = "info"
     format: Literal["auto", "console", "json"] = "auto"
@@ -100,10 +100,10 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def load_config(folder: Path, environment: Mapping[str, str] | None = None) -> Config:
-    """The configuration of a ledger's folder; defaults where neither file nor environment says anything.
+    """Load the configuration of a ledger's folder, with defaults for settings in neither file nor environment.
 
     Raises:
-        ConfigError: the file is no TOML, or a setting is unknown or out of range.
+        ConfigError: the file is not TOML, or a setting is unknown or out of range.
     """
     path = folder / FILENAME
     values: dict[str, Any] = {}
@@ -121,7 +121,7 @@ def load_config(folder: Path, environment: Mapping[str, str] | None = None) -> C
         _apply_environment(values, os.environ if environment is None else environment)
         return msgspec.convert(values, Config, strict=False)
     except msgspec.ValidationError as error:
-        # `$.signer.keys` is `[signer] keys` to whoever wrote it.
+        # msgspec writes `$.signer.keys` for `[signer] keys`.
         message = re.sub(r"\$\.(\w+)\.?", r"[\1] ", str(error)).replace(" `", "`")
         raise ConfigError(f"{path} or the environment: {message}") from error
 
@@ -158,7 +158,7 @@ def _apply_environment(values: dict[str, Any], environment: Mapping[str, str]) -
 
 
 def _parse_table(name: str, text: str) -> Any:
-    """A table in an environment variable is written as in TOML, `{ KEYID = "file2:…" }`."""
+    """Read a table from an environment variable, written as in TOML: `{ KEYID = "file2:…" }`."""
     try:
         return tomllib.loads(f"value = {text}")["value"]
     except (tomllib.TOMLDecodeError, RecursionError) as error:

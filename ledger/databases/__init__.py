@@ -1,4 +1,4 @@
-"""SQLite files: read plainly, written through the asynchronous stack, whose import costs a third of a second."""
+"""SQLite files: read with Python's driver, written with the asynchronous stack (import: a third of a second)."""
 
 import asyncio
 from collections.abc import Coroutine
@@ -10,10 +10,10 @@ Answer = TypeVar("Answer")
 
 
 async def complete(operation: Coroutine[Any, Any, Answer]) -> Answer:
-    """Let an operation end even when whoever waits for it is cancelled: it takes milliseconds.
+    """Run an operation to its end even if its caller is cancelled: it takes milliseconds.
 
-    SQLAlchemy gives up the connection of a statement that is cut off, and its transaction and pragmas with it; and what
-    a thread has begun goes on, while somebody else would use its connection.
+    SQLAlchemy gives up the connection of an interrupted statement, with its transaction and pragmas. And an operation
+    in a thread goes on after cancellation, while another caller would use its connection.
     """
     task = asyncio.create_task(operation)
     try:

@@ -14,15 +14,15 @@ from ledger.databases import BUSY_TIMEOUT_SECONDS
 
 
 async def connect(path: Path, mode: Literal["rw", "rwc"], *pragmas: str) -> AsyncConnection:
-    """Open one connection that begins no transaction on its own.
+    """Open a connection that never begins a transaction by itself.
 
     Args:
         path: the file.
-        mode: SQLite's: read and write, or create as well.
+        mode: SQLite's mode: read and write, or also create.
         pragmas: set in this order, such as `synchronous = FULL`.
 
     Raises:
-        sqlite3.DatabaseError: as SQLite.
+        sqlite3.DatabaseError: SQLite's errors.
     """
     return await _connect(path, f"mode={mode}", *(f"PRAGMA {each}" for each in pragmas))
 
@@ -35,32 +35,32 @@ async def disconnect(connection: AsyncConnection | None) -> None:
 
 
 async def fetch_all(connection: AsyncConnection, statement: str, parameters: Sequence[Any]) -> list[tuple[Any, ...]]:
-    """Execute one statement, and give the rows that it finds.
+    """Execute one statement, and return its rows.
 
-    It goes to the driver: SQLAlchemy changes threads four times for a statement, and wraps each of its rows, which
-    took a third of the time that large aggregates took to read.
+    The statement goes directly to the driver: SQLAlchemy changes threads four times per statement and wraps each row,
+    which took a third of the time of reading large aggregates.
 
     Raises:
-        sqlite3.DatabaseError: as SQLite.
+        sqlite3.DatabaseError: SQLite's errors.
     """
     return list(await (await _driver(connection)).execute_fetchall(statement, parameters))
 
 
 async def execute_many(connection: AsyncConnection, statement: str, rows: Sequence[Sequence[Any]]) -> None:
-    """Execute one statement for each row of parameters; by the driver, as `fetch_all`.
+    """Execute one statement for each row of parameters, directly by the driver, as `fetch_all`.
 
     Raises:
-        sqlite3.DatabaseError: as SQLite.
+        sqlite3.DatabaseError: SQLite's errors.
     """
     async with (await _driver(connection)).executemany(statement, rows):
         pass
 
 
 async def execute(connection: AsyncConnection, statement: str, parameters: Any = ()) -> None:
-    """Execute one statement; with a list of rows as parameters, once for each.
+    """Execute one statement; with a list of rows as parameters, once per row.
 
     Raises:
-        sqlite3.DatabaseError: as SQLite.
+        sqlite3.DatabaseError: SQLite's errors.
     """
     try:
         await connection.exec_driver_sql(statement, parameters)
@@ -88,9 +88,9 @@ async def _connect(path: Path, parameters: str, *statements: str) -> AsyncConnec
 
 async def _open(path: Path, parameters: str, statements: tuple[str, ...]) -> AsyncConnection:
     uri = f"{path.absolute().as_uri()}?{parameters}"
-    # A thread of aiosqlite that fails to open may outlive the event loop, and complains when that is closed.
+    # If aiosqlite fails to open, its thread may outlive the event loop and complain when the loop is closed.
     sqlite3.connect(uri, uri=True).close()
-    # Not as text, which is decoded when it is parsed: a path with % or # in it would be another one.
+    # Not as text: parsing would decode it, and a path with % or # in it would change.
     url = URL.create("sqlite+aiosqlite", database=uri, query={"uri": "true"})
     engine = create_async_engine(url, isolation_level="AUTOCOMMIT")
     connection = None

@@ -1,4 +1,4 @@
-"""SQLite files as Python's own driver opens them: all that it takes to read, and nothing to import."""
+"""SQLite files opened with Python's own driver: enough for reading, without an expensive import."""
 
 import os
 import sqlite3
@@ -9,7 +9,7 @@ from typing import Any, Literal, NamedTuple
 from ledger.databases import BUSY_TIMEOUT_SECONDS
 
 ERRORS = (sqlite3.Error, UnicodeDecodeError)
-"""What SQLite fails with; the last when its message is decoded."""
+"""Errors raised for SQLite files; the last one comes from decoding SQLite's message."""
 
 _PASSING = {
     sqlite3.SQLITE_BUSY,
@@ -19,24 +19,24 @@ _PASSING = {
     sqlite3.SQLITE_LOCKED,
     sqlite3.SQLITE_NOMEM,
 }
-"""Codes of errors that say nothing against the file."""
+"""Codes of temporary errors: the file is not damaged."""
 
 _PRIMARY = 0xFF
-"""Of an error's code: the rest is one of its kinds."""
+"""Mask of the primary code in an extended error code."""
 
 
 class Readable(NamedTuple):
-    """A connection that only reads; `frozen` if SQLite was told that nobody writes meanwhile."""
+    """A read-only connection; `frozen` if SQLite was told that the file does not change meanwhile."""
 
     connection: sqlite3.Connection
     frozen: bool
 
 
 def open_file(path: Path, mode: Literal["ro", "rw"], *, immutable: bool = False) -> sqlite3.Connection:
-    """Open a file that exists; it may be used by any thread, one at a time.
+    """Open an existing file. Any thread may use the connection, one at a time.
 
     Raises:
-        sqlite3.DatabaseError: it cannot be opened, or is no database.
+        sqlite3.DatabaseError: the file cannot be opened, or is not a database.
     """
     uri = f"{path.absolute().as_uri()}?mode={mode}{'&immutable=1' if immutable else ''}"
     connection = sqlite3.connect(
@@ -52,14 +52,14 @@ def open_file(path: Path, mode: Literal["ro", "rw"], *, immutable: bool = False)
 
 
 def open_to_read(path: Path) -> Readable:
-    """Open a file that we may not be able to write, in a folder where we may not be able to make a file.
+    """Open a file for reading, even without the right to write the file or its folder.
 
-    Even to read, write-ahead logging wants a file of shared memory beside the database. Where we cannot make it, and
-    there is no write-ahead log that would have to be read with it, the database is opened as one that nobody writes.
-    That is so when it is opened; who keeps the connection looks whether it still is (`stamp`).
+    Even for reading, write-ahead logging needs a file of shared memory beside the database. If it cannot be created,
+    and there is no write-ahead log that must be read too, the database is opened as immutable. A caller that keeps the
+    connection must check that the file has not changed since (`stamp`).
 
     Raises:
-        sqlite3.DatabaseError: as SQLite.
+        sqlite3.DatabaseError: SQLite's errors.
     """
     try:
         return Readable(open_file(path, "ro"), frozen=False)
@@ -70,19 +70,19 @@ def open_to_read(path: Path) -> Readable:
 
 
 def fetch_all(connection: sqlite3.Connection, statement: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
-    """Execute one statement, and give the rows that it finds: no cursor stays open.
+    """Execute one statement, and return its rows, so that no cursor stays open.
 
     Raises:
-        sqlite3.DatabaseError: as SQLite.
+        sqlite3.DatabaseError: SQLite's errors.
     """
     return connection.execute(statement, parameters).fetchall()
 
 
 def stamp(path: Path) -> tuple[int, int, int, bool]:
-    """What changes when somebody writes to a database.
+    """A value that changes when a database is written.
 
     Raises:
-        OSError: it is gone.
+        OSError: the file is gone.
     """
     state = path.stat()
     return state.st_ino, state.st_size, state.st_mtime_ns, _has_write_ahead_log(path)
@@ -94,9 +94,10 @@ def primary_code(error: BaseException) -> int:
 
 
 def is_passing(path: Path, error: BaseException) -> bool:
-    """Whether what SQLite fails with at a file may pass: a full disk, or one that fails, says nothing against the file.
+    """Whether an SQLite error is temporary: a full or failing disk does not mean that the file is damaged.
 
-    That a file cannot be opened passes if we may open it: then there was no room for what SQLite makes beside it.
+    A file that cannot be opened is a temporary failure if its folder is writable: then SQLite lacked room for its files
+    beside the database.
     """
     code = primary_code(error)
     if path.is_dir():
@@ -107,7 +108,7 @@ def is_passing(path: Path, error: BaseException) -> bool:
 
 
 def unusable_now(path: Path, error: BaseException) -> str:
-    """What to say then: what may help, and never that the file is to be deleted."""
+    """The message for a temporary failure: it says what may help, and never to delete the file."""
     room = (
         "" if primary_code(error) in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED} else ". Check that the disk has room"
     )

@@ -19,33 +19,33 @@ class StorageError(LedgerError):
 
 
 class StorageUnavailableError(StorageError, TemporaryError):
-    """It cannot be now: the disk is full or fails, or a server does not answer."""
+    """A file cannot be written or read now: the disk is full or fails, or a server does not answer."""
 
 
 FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
-"""What the system says when there is no room."""
+"""The system's error numbers for a full disk."""
 
 _PASSING = FULL | {errno.EIO, errno.EAGAIN, errno.EBUSY, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ESTALE}
-"""What the system says when the same may succeed later."""
+"""The system's error numbers for temporary failures."""
 
 
 def may_pass(error: OSError) -> bool:
-    """Whether what the system refuses may succeed later."""
+    """Whether the same operation may succeed later."""
     return error.errno in _PASSING
 
 
 def advice(error: OSError) -> str:
-    """What to do where there is no room; nothing to say else."""
+    """Advice for a full disk; empty for other errors."""
     return ": make room, or wait for a sweep" if error.errno in FULL else ""
 
 
 def storage_error(path: Path | str, what: str, error: OSError) -> StorageError:
-    """What to raise when the system refuses something about a file.
+    """The error to raise for a system error about a file.
 
     Args:
-        path: which.
-        what: what cannot be done, as in "written".
-        error: what the system said.
+        path: the file.
+        what: the operation that failed, as in "written".
+        error: the system's error.
     """
     kind = StorageUnavailableError if may_pass(error) else StorageError
     return kind(f"{path} cannot be {what}: {error.strerror}{advice(error)}")
@@ -53,7 +53,7 @@ def storage_error(path: Path | str, what: str, error: OSError) -> StorageError:
 
 @contextmanager
 def writing(path: Path | str) -> Iterator[None]:
-    """Say which file it was that could not be written."""
+    """Turn system errors into a `StorageError` that names the file to be written."""
     try:
         yield
     except OSError as error:
@@ -62,7 +62,7 @@ def writing(path: Path | str) -> Iterator[None]:
 
 @contextmanager
 def reading(path: Path | str) -> Iterator[None]:
-    """Say which file it was that could not be read."""
+    """Turn system errors into a `StorageError` that names the file to be read."""
     try:
         yield
     except OSError as error:
@@ -70,7 +70,7 @@ def reading(path: Path | str) -> Iterator[None]:
 
 
 def within(folder: Path, act: Callable[[], object]) -> None:
-    """Do something in a folder, which is only made if it turns out to be missing: nearly always it is there."""
+    """Do something in a folder. The folder is created only if it turns out to be missing, which is rare."""
     try:
         act()
     except FileNotFoundError:
@@ -79,12 +79,12 @@ def within(folder: Path, act: Callable[[], object]) -> None:
 
 
 def new_path(folder: Path | str) -> str:
-    """A path in a folder; several processes and threads may use it."""
+    """A new path in a folder, unique among processes and threads."""
     return f"{folder}/{os.getpid()}-{token_hex(8)}"
 
 
 def read_file(path: str) -> bytes:
-    """Read a whole file, which nobody writes to meanwhile, as fast as it goes."""
+    """Read a whole file that does not change meanwhile. Fast."""
     file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         return os.read(file, os.fstat(file).st_size)
@@ -93,7 +93,7 @@ def read_file(path: str) -> bytes:
 
 
 def write_file(path: str, data: bytes, *, is_new: bool = False, mode: int = 0o644) -> None:
-    """Write a whole file, as fast as it goes: over one that is there, or, if it `is_new`, only if there is none."""
+    """Write a whole file, over an existing one; with `is_new`, only if none exists. Fast."""
     file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | (os.O_EXCL if is_new else os.O_TRUNC), mode)
     try:
         view = memoryview(data)
@@ -104,9 +104,9 @@ def write_file(path: str, data: bytes, *, is_new: bool = False, mode: int = 0o64
 
 
 def each(act: Callable[[T], object], items: Sequence[T], *, worth: int, threads: int = 4) -> None:
-    """Do something for each item; if there are so many that it is worth it, for several at once: the system does, too.
+    """Do something for each item; from `worth` items on, in several threads, which the system serves in parallel.
 
-    Raises what one of them raised; then the others are done, too, or not begun.
+    Raises an error of one item; the other items are then done or not begun.
     """
     if len(items) < worth:
         for item in items:

@@ -20,7 +20,7 @@ _TRYING_SECONDS = 2e-3
 
 
 class _Nurseries:
-    """The folders in which this process makes files at present, by where they are, and how many more it makes there."""
+    """The folders in which this process creates files at present, by parent, with the number of files left for each."""
 
     def __init__(self) -> None:
         self._lock = Lock()
@@ -32,7 +32,7 @@ class _Nurseries:
         with self._lock:
             folder, left = self._present.get(parent, ("", 0))
             if not left:
-                # Not yet the last one: another thread may be about to make a file there.
+                # Not the last folder yet: another thread may be about to create a file there.
                 before, self._before[parent] = self._before.get(parent, ""), folder
                 with suppress(OSError):
                     os.rmdir(before)  # noqa: PTH106
@@ -41,7 +41,7 @@ class _Nurseries:
             return folder
 
     def forget(self, parent: str, folder: str) -> None:
-        """This one is gone."""
+        """Forget a folder that is gone."""
         with self._lock:
             if folder and self._present.get(parent, ("", 0))[0] == folder:
                 del self._present[parent]
@@ -51,16 +51,17 @@ _nurseries = _Nurseries()
 
 
 def make_file(parent: str, data: bytes) -> str:
-    """Write a new file somewhere below a folder, to be moved from there; as fast as it goes. Gives its path.
+    """Write a new file somewhere below a folder, to be moved from there; return its path. Fast.
 
-    ext4 gives out no inode that was freed in the last minutes, and for each file looks at all of those near its folder:
-    0.3 ms instead of 0.015 where some thousands were deleted, as by a sweep. So files are made in *nurseries*: folders
-    that it is asked to place far from each other (chattr +T); some are tried, and now and then another one is taken.
+    ext4 does not reuse an inode that was freed in the last minutes, and for each new file it searches all such inodes
+    near its folder: 0.3 ms instead of 0.015 ms after some thousand deletions, as by a sweep. So files are created in
+    *nurseries*: folders that ext4 is asked to place far from each other (chattr +T). Some folders are tried, and now
+    and then another one is taken.
 
-    Whoever empties `parent` may do so meanwhile.
+    Another process may empty `parent` meanwhile.
 
     Raises:
-        OSError: it cannot be written.
+        OSError: the file cannot be written.
     """
     for _ in range(_ATTEMPTS):
         folder = ""
@@ -74,7 +75,7 @@ def make_file(parent: str, data: bytes) -> str:
 
 
 def _nursery(parent: str) -> str:
-    """A new folder in which it is fast to make files; if none of those tried is, the fastest."""
+    """Create a folder in which creating files is fast; if no tried folder is fast enough, the fastest of them."""
     Path(parent).mkdir(parents=True, exist_ok=True)
     _spread(parent)
     best, least, begun = "", float("inf"), perf_counter()
@@ -91,7 +92,7 @@ def _nursery(parent: str) -> str:
 
 
 def _try(folder: str) -> float:
-    """How long it takes to make a file; in seconds."""
+    """Measure how long creating a file takes, in seconds."""
     begun = perf_counter()
     os.close(os.open(f"{folder}/0", os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC))
     seconds = perf_counter() - begun
@@ -100,7 +101,7 @@ def _try(folder: str) -> float:
 
 
 def _spread(folder: str) -> None:
-    """Ask for folders within this one to be placed far from each other; where that cannot be, they are not."""
+    """Ask the file system to place the folders in this one far from each other. Ignored if it cannot."""
     with suppress(OSError):
         file = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:

@@ -7,14 +7,14 @@ from threading import Lock
 from ledger.disk.files import writing
 
 MAX_SINGLE_SYNCS = 16
-"""To sync more files than these one by one takes longer than to sync the whole file system."""
+"""Syncing more files than these one by one takes longer than syncing the whole file system."""
 
 WORTH_SYNCS = 8
-"""So many files are worth to be synced by several threads: the disk is told once to write what it holds for several."""
+"""Number of files from which several threads sync: one flush of the disk's cache then serves several files."""
 
 
 class _Syncs:
-    """Counts what `sync_all` did: its calls are numbered as they begin."""
+    """Counts the calls of `sync_all`, numbered as they begin."""
 
     def __init__(self) -> None:
         self.lock = Lock()
@@ -26,7 +26,7 @@ _syncs = _Syncs()
 
 
 def sync_all() -> None:
-    """Make everything durable that was written before, on all file systems."""
+    """Make everything written before durable, on all file systems."""
     with _syncs.lock:
         _syncs.begun += 1
         number = _syncs.begun
@@ -36,12 +36,12 @@ def sync_all() -> None:
 
 
 def now_written() -> int:
-    """A mark for everything that was written before now, by any process: see `is_durable`."""
+    """A mark for `is_durable`, which stands for everything written before now by any process."""
     return _syncs.begun
 
 
 def is_durable(mark: int) -> bool:
-    """Whether this process has synced everything since a mark, to the end."""
+    """Whether this process has completed a sync of everything since a mark."""
     return _syncs.done > mark
 
 

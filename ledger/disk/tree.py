@@ -1,4 +1,4 @@
-"""A tree of files that nobody sees before it is whole: each is written where it belongs, without staging or syncing."""
+"""A tree of files that nobody sees before it is complete: files are written in place, without staging or syncing."""
 
 import os
 from contextlib import suppress
@@ -8,9 +8,9 @@ from ledger.disk.files import write_file, writing
 
 
 class NewTree:
-    """Writes files below a folder. Writing one again does no harm: whoever was interrupted just goes on.
+    """Writes files below a folder. Writing a file again does no harm, so an interrupted run just goes on.
 
-    Paths are relative, with `/`, and name nothing outside: they are made by projections.
+    Paths are relative, with `/`. They come from projections, so they name nothing outside the folder.
     """
 
     def __init__(self, root: Path) -> None:
@@ -18,7 +18,7 @@ class NewTree:
         self._folder = ""
 
     def put(self, path: str, data: bytes, _copy_of: str | None = None) -> str:
-        """Write a file; it needs no other name to be found."""
+        """Write a file in place. Returns an empty token: the file need not be adopted."""
         folder = path.rpartition("/")[0]
         with writing(self._root + path):
             if folder != self._folder:
@@ -30,7 +30,7 @@ class NewTree:
         return ""
 
     def show(self, path: str, source: str) -> None:
-        """Make a path show what another holds."""
+        """Make a path a second name of another file."""
         with writing(self._root + path):
             try:
                 os.link(self._root + source, self._root + path)

@@ -1,9 +1,9 @@
-"""Reading wheels and source distributions: every member is read to its end, one is kept, nothing is unpacked.
+"""Reading wheels and source distributions: every member is read to its end, one is kept, and nothing is unpacked.
 
-    RefusalError   why a file is refused, in words that do not name it
+    RefusalError   why a file is refused, in words that do not name the file
 
-What comes in was made by strangers. Nothing here takes more memory or work than the limits below, whatever an
-archive says about itself, and whatever `zipfile`, `tarfile` and `zlib` raise on it ends as a `RefusalError`.
+Archives come from strangers. Reading one never takes more memory or work than the limits below, whatever the archive
+claims about itself. Every error of `zipfile`, `tarfile` and `zlib` becomes a `RefusalError`.
 """
 
 import gzip
@@ -33,11 +33,11 @@ _ENCRYPTED = 0x1
 
 
 class RefusalError(Exception):
-    """Why a file is refused and what to do, in words that do not name it."""
+    """Why a file is refused and what to do, in words that do not name the file."""
 
 
 def printable(text: str, limit: int = 200) -> str:
-    """Text from a file's name or inside for a message: cut, and escaped if a terminal could not show it."""
+    """Prepare text from a filename or a file for a message: shorten it, and escape it if it is not printable."""
     text = text if len(text) <= limit else text[:limit] + "…"
     return text if text.isprintable() else ascii(text)[1:-1]
 
@@ -82,7 +82,7 @@ def read_tar_sdist_metadata(file: BinaryIO, length: int) -> bytes:
 
 @contextmanager
 def _damage_refused() -> Iterator[None]:
-    """Turns whatever the standard library raises into a refusal."""
+    """Turn every error of the standard library into a refusal."""
     try:
         yield
     except RefusalError:
@@ -94,7 +94,7 @@ def _damage_refused() -> Iterator[None]:
 
 
 class _Budget:
-    """How much an archive may still grow."""
+    """The number of bytes that an archive may still unpack to."""
 
     def __init__(self, length: int) -> None:
         self._left = max(FREE_BYTES, MAX_RATIO * length)
@@ -169,7 +169,7 @@ def _read_zip(file: BinaryIO, length: int, where: str, is_metadata: Callable[[st
 
 
 def _zip_blocks(archive: zipfile.ZipFile, info: zipfile.ZipInfo, budget: _Budget) -> Iterator[bytes]:
-    """Reads a member to its end, where `zipfile` compares the CRC."""
+    """Read a member to its end, where `zipfile` checks the CRC."""
     name = printable(info.filename)
     if info.flag_bits & _ENCRYPTED:
         raise RefusalError(f"has an encrypted member, '{name}'. Build it again without a password.")
@@ -191,10 +191,10 @@ def _zip_blocks(archive: zipfile.ZipFile, info: zipfile.ZipInfo, budget: _Budget
 
 
 class _Tape(io.BufferedIOBase):
-    """The inflated tar as `tarfile` may read it: forwards only, in small pieces, not beyond the budget.
+    """The inflated tar for `tarfile`: read forwards only, in small pieces, within the budget.
 
-    `tarfile` also has a mode for streams; there it takes any length that a header names into memory, and follows
-    a negative length backwards for ever (CVE-2025-8194).
+    `tarfile` has its own mode for streams. But that mode reads any length named by a header into memory, and follows a
+    negative length backwards for ever (CVE-2025-8194).
     """
 
     def __init__(self, inflated: gzip.GzipFile, budget: _Budget) -> None:
@@ -240,7 +240,7 @@ def _tar_members(tape: _Tape) -> Iterator[tuple[tarfile.TarFile, tarfile.TarInfo
             if len(archive.pax_headers) > MAX_GLOBAL_HEADERS:
                 raise RefusalError("has too many global headers. Build it again with a current build tool.")
             yield archive, member
-    # A header that is none ends the archive for tarfile as a block of zeros does: installers would see half of it.
+    # For tarfile an invalid header ends the archive, like a block of zeros: installers would see only half of it.
     if tape.last.strip(b"\0"):
         raise RefusalError("is damaged: the header of a member is not valid. Get or build it again.")
 

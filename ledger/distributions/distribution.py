@@ -1,9 +1,9 @@
-"""Distribution files: what a wheel or a source distribution says about itself, once its archive was read to the end.
+"""Distribution files: the metadata of wheels and source distributions whose archives were read to the end.
 
-    DistributionError   a file is not one that an index should publish; the message says which, why and what to do
+    DistributionError   an index should not publish the file; the message says which file, why, and what to do
 
-Stricter than installers, and not the judge: whether a file is accepted is decided by docs/rules.md, when its event
-is on the log.
+The checks are stricter than those of installers, but do not decide on acceptance: docs/rules.md does, when the event is
+on the log.
 """
 
 import hashlib
@@ -42,16 +42,16 @@ _CHANGED = "changed while it was read. Wait until it is complete, then try again
 
 
 class DistributionError(LedgerError):
-    """A file is not one that an index should publish."""
+    """An index should not publish the file."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Distribution:
-    """A wheel or source distribution as it was when it was read.
+    """A wheel or source distribution as of its reading.
 
     `version` is spelled as in the metadata, `project` is normalised (PEP 503), `display_name` is not. `core_metadata`
-    is what an index serves beside the file (PEP 658 and 714): the METADATA of a wheel; nothing for a source
-    distribution, whose PKG-INFO an installer may not rely on. Whoever copies the file from `path` compares the digest.
+    is served beside the file (PEP 658 and 714): the METADATA of a wheel; None for a source distribution, since
+    installers may not rely on its PKG-INFO. A caller that copies the file from `path` must compare the digest.
     """
 
     path: Path
@@ -68,9 +68,9 @@ class Distribution:
 
 
 def find_distributions(paths: Iterable[Path]) -> Iterator[Path]:
-    """Files as they are given; of folders every `.whl`, `.tar.gz` and `.zip`, those of subfolders after their own.
+    """Find files: given files as they are; in folders every `.whl`, `.tar.gz` and `.zip`, subfolders last.
 
-    In folders, names are sorted, what is hidden is left out, and symbolic links to other folders are not followed.
+    In folders, names are sorted, hidden entries are left out, and symbolic links to folders are not followed.
 
     Raises:
         DistributionError: a path does not exist, or a folder cannot be read.
@@ -85,7 +85,7 @@ def find_distributions(paths: Iterable[Path]) -> Iterator[Path]:
 
 
 def read_distribution(path: Path) -> Distribution:
-    """Everything that an upload says about a file. Its archive is read to the end, so it is whole.
+    """Read everything that an upload event needs from a file. The archive is read to its end, so the file is complete.
 
     Raises:
         DistributionError: the file cannot be read, is damaged, contradicts its name, or breaks `schemas.fields`.
@@ -95,7 +95,7 @@ def read_distribution(path: Path) -> Distribution:
         try:
             return _read(path, file, before.st_size)
         finally:
-            # What else is wrong with a file that changes does not matter.
+            # If the file has changed, other errors do not matter.
             if _identity(before) != _identity(_state(file)):
                 raise RefusalError(_CHANGED)
 
@@ -105,7 +105,7 @@ def read_distribution(path: Path) -> Distribution:
 
 @contextmanager
 def _refusals(path: Path) -> Iterator[None]:
-    """Names the file in what is wrong with it."""
+    """Turn refusals and system errors into a `DistributionError` that names the file."""
     try:
         yield
     except RefusalError as error:
@@ -130,7 +130,7 @@ def _stat(path: Path) -> os.stat_result:
 
 def _open(path: Path) -> BinaryIO:
     _check_kind(_stat(path))
-    # Whatever is there by now: opening a named pipe must not wait for its writer.
+    # The file may have been replaced meanwhile: opening a named pipe must not wait for its writer.
     file = os.fdopen(os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK), "rb")
     try:
         _check_kind(_state(file))
@@ -175,7 +175,7 @@ def _walk(folder: Path) -> Iterator[Path]:
 
 
 def _list(folder: Path) -> list[os.DirEntry[str]]:
-    """What is in a folder, by name, without what is hidden."""
+    """The entries of a folder, sorted by name, without hidden ones."""
     with _refusals(folder), os.scandir(folder) as entries:
         return sorted((entry for entry in entries if not entry.name.startswith(".")), key=lambda entry: entry.name)
 
@@ -255,8 +255,8 @@ def _parse_filename(filename: str) -> tuple[str, Pep440Version]:
 def _parse_headers(metadata: bytes) -> Message:
     """The headers, as installers read them.
 
-    What `packaging.metadata.parse_email` does first; the rest of it takes time that grows with the square of the number
-    of headers, and asserts that the body is not a nested message.
+    This is the first step of `packaging.metadata.parse_email`. The rest of that function takes time that grows with the
+    square of the number of headers, and asserts that the body is not a nested message.
     """
     return HeaderParser(policy=compat32).parsestr(metadata.decode("utf-8", "replace"))
 

@@ -1,4 +1,4 @@
-"""Read access to what a server serves."""
+"""Read access to the files of a server."""
 
 import hashlib
 from collections.abc import Iterator
@@ -10,18 +10,18 @@ from ledger.disk.files import StorageError, StorageUnavailableError
 
 TIMEOUT_SECONDS = 30.0
 MAX_READ_BYTES = 64 * 2**20
-"""Longest file that is read into memory: far above any metadata. Others are hashed as they come."""
+"""Longest file that is read into memory, far longer than any metadata. For digests, files are streamed."""
 
 
 class HttpStorage:
-    """Files below a URL: those of the public folder, under the same paths. Methods block; several threads may call."""
+    """Files below a URL, under the paths of the public folder. Methods block; several threads may call them."""
 
     def __init__(self, url: str) -> None:
         self._url = url.rstrip("/")
         self._client = httpx.Client(timeout=TIMEOUT_SECONDS, follow_redirects=True)
 
     def read(self, path: str) -> bytes | None:
-        """The contents of a file, or None where the server answers 404."""
+        """The contents of a file; None if the server answers 404."""
         data = bytearray()
         with self._get(path) as blocks:
             if blocks is None:
@@ -35,7 +35,7 @@ class HttpStorage:
         return bytes(data)
 
     def digest(self, path: str) -> str | None:
-        """The SHA-256 of a file, or None where the server answers 404."""
+        """The SHA-256 of a file; None if the server answers 404."""
         digest = hashlib.sha256()
         with self._get(path) as blocks:
             if blocks is None:

@@ -1,6 +1,6 @@
-"""Signers: where private keys are, as securesystemslib URIs.
+"""Private keys, found by securesystemslib URI or in a folder.
 
-    SignerError   a key cannot be had, or does not sign
+    SignerError   a key cannot be used, or does not sign
 
 `file2:PATH` is a PEM file (PKCS#8); `awskms:`, `gcpkms:`, `azurekms:`, `hsm:`, `hv:` and the other schemes are those of
 securesystemslib. A key in a folder is found by its key id, so a running service finds a key that was added meanwhile.
@@ -19,7 +19,7 @@ from schemas.errors import LedgerError, TemporaryError
 
 
 class SignerError(LedgerError):
-    """A key cannot be had, or does not sign. A running service finds one that is put in its place."""
+    """A key cannot be used, or does not sign. A running service retries, so it finds a key that is added."""
 
     is_retried = True
 
@@ -29,11 +29,11 @@ class KeyServiceError(SignerError, TemporaryError):
 
 
 class MissingKeyError(SignerError):
-    """Too few of the online keys in force are here."""
+    """This machine holds too few of the online keys in force."""
 
 
 class Keyring:
-    """Finds signers for public keys: by URI where one is configured, else as `KEYID.pem` in a folder."""
+    """Finds signers for public keys: by URI if one is configured, otherwise as `KEYID.pem` in a folder."""
 
     def __init__(self, folder: Path | None, uris: Mapping[str, str] | None = None) -> None:
         self._folder = folder
@@ -42,19 +42,19 @@ class Keyring:
 
     @property
     def folder(self) -> str:
-        """Where key files are looked for, in words."""
+        """The place of key files, in words."""
         return "[signer] uris" if self._folder is None else str(self._folder)
 
     @property
     def places(self) -> tuple[Path | None, Mapping[str, str]]:
-        """The folder and the URIs: what another process needs to find the same signers."""
+        """The folder and the URIs, for another process to find the same signers."""
         return self._folder, self._uris
 
     def find(self, keys: Iterable[SSlibKey]) -> list[Signer]:
-        """The signers of those keys that we hold, in the order of the keys.
+        """The signers of those keys that this machine holds, in the order of the keys.
 
         Raises:
-            SignerError: one that should be there cannot be loaded.
+            SignerError: a key cannot be loaded.
         """
         return [signer for signer in (self._find(key) for key in keys) if signer is not None]
 
@@ -67,7 +67,7 @@ class Keyring:
             if uri is not None:
                 signer = Signer.from_priv_key_uri(uri, key)
             elif path is not None and path.exists():
-                # Not by its URI, which a path with # or ? in it would end early.
+                # Not by a URI: a # or ? in the path would cut it off.
                 signer = CryptoSigner(load_pem_private_key(path.read_bytes(), None), key)
             else:
                 return None
@@ -86,12 +86,12 @@ def _explain_file(path: Path | None, error: Exception) -> str:
 
 
 def _is_known(uri: str, error: Exception) -> bool:
-    """Whether there is a service for this URI at all."""
+    """Whether the scheme of a URI is known and its library is installed."""
     return uri.partition(":")[0] in SIGNER_FOR_URI_SCHEME and not isinstance(error, UnsupportedLibraryError)
 
 
 def _explain(uri: str, error: Exception) -> str:
-    """Why the key of a URI cannot be had. The URI may hold a secret, and so may what its service says."""
+    """Why the key of a URI cannot be used. URI and service messages are not repeated: they may hold a secret."""
     scheme = uri.partition(":")[0]
     if scheme not in SIGNER_FOR_URI_SCHEME:
         return f"its URI in [signer] uris must begin with one of {', '.join(sorted(SIGNER_FOR_URI_SCHEME))}"
@@ -102,7 +102,7 @@ def generate_key_file(folder: Path) -> CryptoSigner:
     """Make an Ed25519 key and store it as `KEYID.pem` with mode 0600 in a folder of mode 0700.
 
     Raises:
-        StorageError: it cannot be written; nothing is left behind.
+        StorageError: the file cannot be written; nothing is left behind.
     """
     signer = CryptoSigner.generate_ed25519()
     path = folder / f"{signer.public_key.keyid}.pem"
@@ -115,13 +115,13 @@ def generate_key_file(folder: Path) -> CryptoSigner:
                 file.flush()
                 os.fsync(file.fileno())
         except OSError:
-            path.unlink(missing_ok=True)  # half a key would stop whoever reads the folder
+            path.unlink(missing_ok=True)  # half a key would make the folder unreadable
             raise
     return signer
 
 
 def load_key_files(folder: Path) -> list[CryptoSigner]:
-    """The signers of all key files of a folder, sorted by key id; none if there is no such folder.
+    """The signers of all key files of a folder, sorted by key id; none if the folder is missing.
 
     Raises:
         SignerError: a file cannot be read.
@@ -137,7 +137,7 @@ def load_key_files(folder: Path) -> list[CryptoSigner]:
 
 
 def is_in_memory(signer: Signer) -> bool:
-    """Whether the private key is in this process, and was found to belong to its public key when it was opened."""
+    """Whether the private key is in this process. Such a key was compared with its public key when it was opened."""
     return type(signer) is CryptoSigner
 
 

@@ -1,9 +1,9 @@
 """Append-only logs: the port, its errors, and how a URL names a pair of them.
 
     LogError
-    ├── LogUnavailableError   not now: the broker or the file cannot be reached; trying again makes sense
-    ├── LogConflictError      what the log holds is not what its follower remembers; it must not go on
-    └── LogSettingsError      the log is not set up as a ledger of record needs it, or refuses us
+    ├── LogUnavailableError   the broker or the file cannot be reached now; try again
+    ├── LogConflictError      the log contradicts the memory of a follower, which must not go on
+    └── LogSettingsError      the log is not set up as a ledger of record needs it, or refuses access
 
 A ledger is two logs, `events` and `publications`, because access control is per log.
 """
@@ -14,7 +14,7 @@ from typing import NamedTuple, Protocol
 from schemas.errors import DisagreementError, LedgerError, TemporaryError
 
 READ_BYTES = 4 * 2**20
-"""How much one read returns, roughly: enough to amortise a fetch, little enough to hold."""
+"""Approximate length of one read: long enough to amortise a fetch, short enough for memory."""
 
 
 class LogError(LedgerError):
@@ -22,15 +22,15 @@ class LogError(LedgerError):
 
 
 class LogUnavailableError(LogError, TemporaryError):
-    """The log cannot be reached now; trying again makes sense."""
+    """The log cannot be reached now; try again."""
 
 
 class LogConflictError(LogError, DisagreementError):
-    """The log is not the one it was: another first record, fewer records, another record in a known place."""
+    """The log has changed: another first record, fewer records, or another record at a known index."""
 
 
 class LogSettingsError(LogError):
-    """The log is not set up as a ledger of record needs it, or refuses us; trying again changes nothing."""
+    """The log is not set up as a ledger of record needs it, or refuses access; trying again does not help."""
 
 
 class Log(Protocol):
@@ -43,74 +43,74 @@ class Log(Protocol):
 
     @property
     def name(self) -> str:
-        """What to call this log in messages, without secrets."""
+        """The name of this log for messages, without secrets."""
 
     @property
     def unchecked(self) -> tuple[str, ...]:
-        """What `open` could not check, in words, for whoever runs it to know."""
+        """The settings that `open` could not check, in words for operators."""
 
     async def open(self) -> None:
         """Connect. To be called once, before anything else.
 
         Raises:
-            LogUnavailableError: it cannot be reached.
-            LogSettingsError: it does not exist, or is not set up as a ledger needs it.
-            LogConflictError: its first record is gone (a beginning offset above 0).
+            LogUnavailableError: the log cannot be reached.
+            LogSettingsError: the log does not exist, or is not set up as a ledger needs it.
+            LogConflictError: the log's first record is gone (a beginning offset above 0).
         """
 
     async def close(self) -> None:
-        """Disconnect. Harmless when not open; the log can be opened again."""
+        """Disconnect. Does nothing if the log is not open. The log can be opened again."""
 
     async def append(self, values: Sequence[bytes]) -> list[int]:
         """Append records in this order and return their indices.
 
         When it returns, the records are durable. Other programs' records may stand between them. When it raises, a
-        prefix of them may have been appended all the same ("persisted but reported as failed"): whoever needs to
-        know reads the log.
+        prefix of them may have been appended all the same ("persisted but reported as failed"): read the log to find
+        out.
 
         Raises:
             LogUnavailableError: the log cannot be reached, or does not confirm.
-            LogSettingsError: we may not append, or a record is too long; nothing was appended.
+            LogSettingsError: the right to append is missing, or a record is too long; nothing was appended.
             LogConflictError: the log is not the one that was opened.
         """
 
     async def read(self, start: int) -> list[bytes | None]:
-        """Return records from index `start` on, about `READ_BYTES` of them and at least one if there is one.
+        """Return records from index `start` on: about `READ_BYTES`, and at least one record if the log has it.
 
-        An empty list means: when this was called, the log had no record `start`. A short list means nothing. Reading
-        forward from where the last read ended is what is fast.
+        An empty list means that the log had no record `start` at the time of the call. A short list means nothing.
+        Reading on from the end of the last read is fast.
 
         Raises:
             LogUnavailableError: the log cannot be reached.
-            LogSettingsError: we may not read it.
+            LogSettingsError: the right to read is missing.
             LogConflictError: records were removed from the log's beginning, or the log has shrunk.
         """
 
     async def wait(self, start: int, timeout_seconds: float) -> None:
         """Return when the log may have a record `start`, or after a time; read to find out.
 
-        May return early, and says nothing of a log that cannot be reached: the next read does.
+        May return early. Does not report a log that cannot be reached: the next read does.
         """
 
     async def size(self) -> int:
-        """The number of records, for people to look at; what has no record may be counted until it is read.
+        """The number of records, for display; until they are read, entries that are not records may be counted too.
 
         Raises:
             LogUnavailableError: the log cannot be reached.
         """
 
     def token(self, index: int) -> int:
-        """An opaque number that helps to find record `index` again, to be kept beside it by a follower.
+        """An opaque number that helps to find record `index` again; a follower stores it with the index.
 
         Raises:
             ValueError: this object has not read up to that index.
         """
 
     def resume(self, index: int, token: int) -> None:
-        """Tell a newly opened log what `token` once said about `index`, so that it need not count from the beginning.
+        """Give a newly opened log a token from `token`, so that it need not count records from the beginning.
 
         Raises:
-            LogConflictError: that contradicts what it has read.
+            LogConflictError: the token contradicts records that were read.
         """
 
 
@@ -122,11 +122,11 @@ class Logs(NamedTuple):
 
     @property
     def unchecked(self) -> tuple[str, ...]:
-        """What could not be checked of either."""
+        """The settings of either log that could not be checked."""
         return self.events.unchecked + self.publications.unchecked
 
     async def open(self) -> None:
-        """Open both."""
+        """Open both logs."""
         await self.events.open()
         try:
             await self.publications.open()
@@ -135,6 +135,6 @@ class Logs(NamedTuple):
             raise
 
     async def close(self) -> None:
-        """Close both."""
+        """Close both logs."""
         await self.events.close()
         await self.publications.close()

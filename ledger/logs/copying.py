@@ -1,4 +1,4 @@
-"""A log copied while others append to it, into a SQLite file that is a log as well."""
+"""Copying a log into a SQLite log, while others append to it."""
 
 import asyncio
 import sqlite3
@@ -18,19 +18,19 @@ _PAGES_AT_ONCE = 1024
 
 
 class _StoppedError(Exception):
-    """Whoever waits for this was cancelled."""
+    """The caller was cancelled."""
 
 
 async def copy_log(log: Log, path: Path, report: Report) -> int:
-    """Copy all records that a log has now into a new file, durably; gives their number.
+    """Copy all records that a log has now into a new file, durably; return their number.
 
-    A SQLite log is copied by SQLite's online backup interface: what stands in its write-ahead log is in the copy, which
-    a copy of its file may lack. Of any other log the records are read and appended.
+    A SQLite log is copied by SQLite's online backup interface. So the copy includes records in the write-ahead log,
+    which a copy of the file may lack. From any other log, the records are read and appended.
 
     Args:
-        log: open.
-        path: of a file that does not exist.
-        report: is told how many records were copied, of how many; in any thread.
+        log: the log, open.
+        path: the path of a file that does not exist yet.
+        report: called in any thread with the number of copied records and of all records.
 
     Raises:
         LogError: the log cannot be read, or the copy cannot be written.
@@ -54,7 +54,7 @@ async def _backup(log: SqliteLog, path: Path, report: Report) -> int:
 
 
 def _back_up(source: Path, path: Path, report: Report, stop: Event) -> int:
-    # As one transaction: else SQLite would begin anew whenever somebody appends between two steps.
+    # In one transaction: otherwise SQLite begins anew whenever records are appended between two steps.
     with closing(open_to_read(source).connection) as before, closing(sqlite3.connect(path)) as after:
         before.execute("BEGIN")
         ((size,),) = before.execute("SELECT coalesce(max(idx) + 1, 0) FROM records").fetchall()

@@ -1,4 +1,4 @@
-"""A log in memory: for tests, simulation, and whoever tries what a log may hold. Nothing of it outlives the process."""
+"""A log in memory, for tests, simulation and experiments. It ends with the process."""
 
 import asyncio
 from collections.abc import Sequence
@@ -7,7 +7,7 @@ from ledger.logs import READ_BYTES, LogConflictError, LogUnavailableError
 
 
 class MemoryRecords:
-    """What is on a log: `values` in order. Any number of `MemoryLog` objects may be over one, in one event loop."""
+    """The records of a log: `values` in order. Several `MemoryLog` objects of one event loop may share them."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -15,7 +15,7 @@ class MemoryRecords:
         self._waiting: set[asyncio.Event] = set()
 
     def append(self, *values: bytes | None) -> int:
-        """Append records, as anybody may; gives the index of the first."""
+        """Append records, valid or not; return the index of the first."""
         first = len(self.values)
         self.values.extend(values)
         for event in self._waiting:
@@ -23,7 +23,7 @@ class MemoryRecords:
         return first
 
     async def wait(self, start: int, timeout_seconds: float) -> None:
-        """Wait for a record `start`, or for a time."""
+        """Wait for a record `start`, at most for a time."""
         event = asyncio.Event()
         self._waiting.add(event)
         try:
@@ -41,8 +41,8 @@ class MemoryLog:
     """A log in memory. Contract: `ledger.logs.Log`.
 
     Args:
-        records: what is on it.
-        read_records: how many records a read gives at most: with few, borders lie everywhere.
+        records: the records of the log.
+        read_records: maximum number of records per read; a small one makes borders occur everywhere.
     """
 
     unchecked: tuple[str, ...] = ()
@@ -55,7 +55,7 @@ class MemoryLog:
 
     @property
     def name(self) -> str:
-        """What its records are called."""
+        """The name of the records."""
         return self.records.name
 
     async def open(self) -> None:
@@ -63,7 +63,7 @@ class MemoryLog:
         self._is_open = True
 
     async def close(self) -> None:
-        """It can be opened again."""
+        """Close the log. It can be opened again."""
         self._is_open = False
 
     async def append(self, values: Sequence[bytes]) -> list[int]:
@@ -100,7 +100,7 @@ class MemoryLog:
         return len(self.records.values)
 
     def token(self, index: int) -> int:
-        """The index itself, of what was read.
+        """The index itself, if the log was read up to it.
 
         Raises:
             ValueError: this object has not read up to that index.
@@ -110,10 +110,10 @@ class MemoryLog:
         return index
 
     def resume(self, index: int, token: int) -> None:
-        """Believe it.
+        """Accept a token.
 
         Raises:
-            LogConflictError: it is another index's token.
+            LogConflictError: the token is that of another index.
         """
         if token != index:
             raise LogConflictError(f"{token} is not a token of record {index} of {self.name}")

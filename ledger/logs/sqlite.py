@@ -1,9 +1,9 @@
 """The embedded log: one SQLite file, append-only by triggers inside the database.
 
-Write-ahead logging lets any number of processes read while one appends; `synchronous=FULL` makes an append durable
+Write-ahead logging lets any number of processes read while one appends. `synchronous=FULL` makes an append durable
 before it returns. Readers fetch by index range and hold no cursor across an await: an open cursor would keep SQLite
-from ever truncating its write-ahead log. Reading goes to Python's own driver, in a thread; the asynchronous stack comes
-with the first append.
+from truncating its write-ahead log. Reading uses Python's own driver in a thread; only the first append imports the
+asynchronous stack.
 """
 
 import asyncio
@@ -45,7 +45,7 @@ Answer = TypeVar("Answer")
 class SqliteLog:
     """A log in a SQLite file. Contract: `ledger.logs.Log`.
 
-    Who may not write the file reads it all the same: an auditor, or whoever got a copy on a medium.
+    Without the right to write the file, the log can still be read: by an auditor, or from a copy on a read-only medium.
     """
 
     unchecked: tuple[str, ...] = ()
@@ -55,7 +55,7 @@ class SqliteLog:
         self._reader: sqlite3.Connection | None = None
         self._writer: AsyncConnection | None = None
         self._is_new = False
-        self._frozen: tuple[int, ...] | None = None  # what the file looked like when it was opened as unchanging
+        self._frozen: tuple[int, ...] | None = None  # the file's stamp when it was opened as immutable
 
     @property
     def name(self) -> str:
@@ -67,8 +67,7 @@ class SqliteLog:
 
         Raises:
             LogSettingsError: the file exists.
-            LogUnavailableError: there is no room for it. Nothing is left behind.
-            LogUnavailableError: there is no room for it. Nothing is left behind.
+            LogUnavailableError: the disk is full. Nothing is left behind.
         """
         if self._path.exists():
             raise LogSettingsError(f"{self._path} exists already")
@@ -86,7 +85,7 @@ class SqliteLog:
         await self.open()
 
     async def discard(self) -> None:
-        """Close the log, and delete it if this object has created it: half a ledger would be in the way."""
+        """Close the log, and delete it if this object created it, so that no half ledger is left behind."""
         await self.close()
         if self._is_new:
             self._delete()
@@ -128,7 +127,7 @@ class SqliteLog:
     # --- appending -----------------------------------------------------------------------------------------------
 
     async def append(self, values: Sequence[bytes | None]) -> list[int]:
-        """Append records in one transaction, durably; None where a log that is copied has a record without a value."""
+        """Append records in one transaction, durably. None is a record without a value, from a copied log."""
         return await complete(self._append(values)) if values else []
 
     async def _append(self, values: Sequence[bytes | None]) -> list[int]:
@@ -143,7 +142,7 @@ class SqliteLog:
                 await stack.execute_many(writer, "INSERT INTO records (idx, value) VALUES (?, ?)", rows)
                 await stack.execute(writer, "COMMIT")
             except BaseException:
-                with suppress(sqlite3.Error):  # it has done so itself where there is no room
+                with suppress(sqlite3.Error):  # SQLite has already rolled back if the disk is full
                     await stack.execute(writer, "ROLLBACK")
                 raise
         return [index for index, _ in rows]
@@ -171,14 +170,14 @@ class SqliteLog:
         if not count:
             self._check_not_shrunk(start)
             return []
-        # As a blob: SQLite stores any type anywhere, and a stranger may have put text there that is no UTF-8.
+        # As a blob: SQLite stores any type in any column, and a stranger may have stored text that is not UTF-8.
         rows = self._rows(
             "SELECT CAST(value AS BLOB) FROM records WHERE idx >= ? AND idx < ? ORDER BY idx", start, start + count
         )
         return [value for (value,) in rows]
 
     async def wait(self, start: int, timeout_seconds: float) -> None:
-        """Poll until there is a record `start`; twenty milliseconds between looks cost well under 1 % of a core."""
+        """Poll until record `start` exists. Polling every 20 milliseconds costs well under 1 % of a core."""
         deadline = asyncio.get_running_loop().time() + timeout_seconds
         while await self.size() <= start:
             remaining = deadline - asyncio.get_running_loop().time()
@@ -195,12 +194,12 @@ class SqliteLog:
         return index
 
     def resume(self, index: int, token: int) -> None:
-        """Nothing to remember: the index is the key."""
+        """Do nothing: the index is the key."""
 
     # --- the connection ------------------------------------------------------------------------------------------
 
     async def _read_in_thread(self, operation: Callable[[], Answer]) -> Answer:
-        """Run what reads, to its end even when whoever waits for it is cancelled: there is one connection."""
+        """Run a reading operation to its end even if the caller is cancelled: there is only one connection."""
 
         def run() -> Answer:
             with self._translated(_explain_reading):
@@ -209,7 +208,7 @@ class SqliteLog:
         return await complete(asyncio.to_thread(run))
 
     def _connect(self) -> None:
-        """Open the reader: as one that may write, where that can be, since it then tidies up after a crash."""
+        """Open the reader: with the right to write if possible, since SQLite then recovers after a crash."""
         self._frozen = None
         try:
             self._reader = open_file(self._path, "rw")
@@ -226,7 +225,7 @@ class SqliteLog:
             reader.close()
 
     def _fresh(self, operation: Callable[[], Answer]) -> Answer:
-        """Read; and read again if the file was opened as one that nobody writes, and somebody has begun to."""
+        """Read; read again if the file was opened as immutable and has changed since."""
         while True:
             try:
                 answer = operation()
@@ -274,7 +273,7 @@ class SqliteLog:
 
     @contextmanager
     def _translated(self, explain: Callable[[Path, sqlite3.OperationalError], LogError]) -> Iterator[None]:
-        """Turn errors of the database into those of the port."""
+        """Turn errors of the database into errors of the port."""
         try:
             yield
         except sqlite3.OperationalError as error:
@@ -287,7 +286,7 @@ class SqliteLog:
 
 
 def _stack() -> Any:
-    """The asynchronous stack: whoever only reads does not import it."""
+    """The asynchronous stack, imported only for writing."""
     from ledger.databases import asynchronous  # noqa: PLC0415
 
     return asynchronous

@@ -1,4 +1,4 @@
-"""aiokafka's clients as the Kafka log uses them: how they are set up, started, and given up."""
+"""aiokafka's clients for the Kafka log: setting them up, starting them, and stopping them."""
 
 import asyncio
 from collections.abc import Awaitable, Coroutine
@@ -26,7 +26,7 @@ SECURITY_OPTIONS = frozenset(
 )
 
 BATCH_BYTES = 512 * 2**10
-"""How much one request appends, unless one record is more: well under what any topic takes (1 MiB by default)."""
+"""Maximum length of one append request, unless one record is longer: well below any topic's limit (default 1 MiB)."""
 
 FETCH_BYTES = 4 * 2**20
 LONG_POLL_MILLISECONDS = 250
@@ -51,7 +51,7 @@ class Access:
             raise LogSettingsError(f"unknown Kafka security options: {', '.join(unknown)}. Known options: {known}")
 
     def name(self, topic: str) -> str:
-        """What to call a topic in messages."""
+        """The name of a topic for messages."""
         return f"topic {topic} at {self.bootstrap_servers}"
 
     def consumer(self, **options: Any) -> AIOKafkaConsumer:
@@ -61,14 +61,14 @@ class Access:
             group_id=None,
             auto_offset_reset="none",
             enable_auto_commit=False,
-            # Records of open and aborted transactions are records like others: were they waited for or left out, a
-            # transaction that nobody ends would stop the log.
+            # Records of open and aborted transactions count like all others: otherwise a transaction that is never
+            # ended would stop the log.
             isolation_level="read_uncommitted",
             **options,
         )
 
     def producer(self, max_record_bytes: int) -> AIOKafkaProducer:
-        """A producer that reports a record appended when all replicas in sync have it, and appends it once."""
+        """A producer that confirms a record when all in-sync replicas have it, and appends it only once."""
         return self._client(
             AIOKafkaProducer,
             acks="all",
@@ -78,14 +78,14 @@ class Access:
         )
 
     def admin(self) -> AIOKafkaAdminClient:
-        """A client that reads and makes topics."""
+        """A client that describes and creates topics."""
         return self._client(AIOKafkaAdminClient)
 
     async def start(self, client: Any) -> None:
-        """Start one of these clients, or leave nothing of it behind.
+        """Start one of these clients; after a failure, nothing of it is left running.
 
         Raises:
-            LogSettingsError: the brokers do not let us in.
+            LogSettingsError: the brokers refuse access.
         """
         try:
             await _start(client, self.request_seconds + STOP_SECONDS)
@@ -108,8 +108,8 @@ class Access:
 async def _start(client: Any, within_seconds: float) -> None:
     """Start a client of aiokafka.
 
-    It is not cancelled with us: cut short while it looks for its first broker, it would leave a connection open. It
-    comes to its end by itself, `within_seconds` at most.
+    The start is not cancelled with the caller: interrupted while it looks for its first broker, it would leave a
+    connection open. It ends by itself within `within_seconds`.
     """
     starting = asyncio.ensure_future(client.start())
     try:
@@ -120,7 +120,7 @@ async def _start(client: Any, within_seconds: float) -> None:
 
 
 async def stop(client: Any) -> None:
-    """Stop a client of aiokafka, started or not. What a producer did not send is forgotten."""
+    """Stop a client of aiokafka, started or not. A producer's unsent records are dropped."""
     await _to_its_end(_stop(client))
 
 
@@ -160,17 +160,17 @@ async def _stop_producer(producer: AIOKafkaProducer) -> None:
 
 
 async def _settle(ending: Awaitable[None], within_seconds: float = STOP_SECONDS) -> None:
-    """Wait for an end, however it comes."""
+    """Wait for an operation to end, with or without an error."""
     task = asyncio.ensure_future(ending)
     await asyncio.wait({task}, timeout=within_seconds)
     if task.cancel():
         await asyncio.wait({task}, timeout=CANCEL_SECONDS)
     if task.done() and not task.cancelled():
-        task.exception()  # Looked at, so that asyncio does not complain; there is nothing left to do about it.
+        task.exception()  # Retrieved, so that asyncio does not complain; nothing can be done about it.
 
 
 async def _to_its_end(ending: Coroutine[Any, Any, None]) -> None:
-    """Let it run to its end even if whoever waits for it is cancelled, or has waited long enough."""
+    """Let an operation run to its end even if the caller is cancelled or the time is over."""
     task = asyncio.create_task(ending)
     _stopping.add(task)
     task.add_done_callback(_stopping.discard)

@@ -1,9 +1,9 @@
 """The log on Apache Kafka: a topic of one partition.
 
-Kafka numbers records too, but not densely; its offsets stay inside these modules, and the port's opaque token is one.
-What the cluster must be for this to be a ledger of record: `ledger.logs.kafka.topics`.
+Kafka's numbers of records, its offsets, are not dense. They stay inside these modules; the port's opaque token is an
+offset. `ledger.logs.kafka.topics` says how a cluster must be set up for a ledger of record.
 
-    LogSettingsError      the topic is missing or has drifted, or the cluster refuses us (`ledger.logs.kafka.refusals`)
+    LogSettingsError      the topic is missing or has drifted, or access is refused (`ledger.logs.kafka.refusals`)
     LogConflictError      the topic lost records, has shrunk, or was replaced
     LogUnavailableError   everything else, after `timeout_seconds` without progress; the next call tries again
 """
@@ -26,7 +26,7 @@ TIMEOUT_SECONDS = 30
 RETRY_SECONDS = 0.1
 LONGEST_RETRY_SECONDS = 2.0
 RECORD_OVERHEAD_BYTES = 128
-"""What Kafka wraps around the only record of a batch, with room to spare."""
+"""Upper bound of what Kafka adds to a batch with one record."""
 
 Answer = TypeVar("Answer")
 
@@ -34,9 +34,9 @@ Answer = TypeVar("Answer")
 class KafkaLog:
     """A log in a Kafka topic. Contract: `ledger.logs.Log`.
 
-    `security` are the options of aiokafka's clients in `clients.SECURITY_OPTIONS`; `max_record_bytes` is what the
-    topic's max.message.bytes must allow. `warn` is told in words, each time it is opened, what this principal was not
-    allowed to check.
+    `security` holds options of aiokafka's clients (`clients.SECURITY_OPTIONS`). The topic's max.message.bytes must be
+    at least `max_record_bytes`. At each opening, `warn` is called, in words, for each setting that this principal may
+    not check.
     """
 
     def __init__(
@@ -50,7 +50,7 @@ class KafkaLog:
         warn: Callable[[str], None] = lambda _: None,
     ) -> None:
         self.unchecked: tuple[str, ...] = ()
-        # A request may fail and be sent again twice before we give up.
+        # A request may be sent three times before the log counts as unavailable.
         self._access = Access(bootstrap_servers, security or {}, timeout_seconds / 3)
         self._topic = topic
         self._max_record_bytes = max_record_bytes
@@ -66,7 +66,7 @@ class KafkaLog:
 
     @property
     def name(self) -> str:
-        """The topic and where it is."""
+        """The topic and the address of its brokers."""
         return self._access.name(self._topic)
 
     async def open(self) -> None:
@@ -87,10 +87,10 @@ class KafkaLog:
         await self._reader.disconnect()
 
     async def append(self, values: Sequence[bytes]) -> list[int]:
-        """Append records batch by batch, each confirmed before the next is sent: what is missing is missing at the end.
+        """Append records batch by batch, each confirmed before the next: only the last records can be missing.
 
-        To know an index, the log must have been read up to there. Where nothing of it has been read, nor a follower's
-        token given to `resume`, the first append reads all of it.
+        To find the indices, the log must have been read up to there. If nothing was read and `resume` got no token, the
+        first append reads the whole log.
 
         Raises:
             LogSettingsError: a record is larger than the topic takes (nothing was appended), or the cluster refuses.
@@ -116,12 +116,12 @@ class KafkaLog:
         return indices
 
     async def read(self, start: int) -> list[bytes | None]:
-        """Read records from the window, or from wherever `start` is known to be."""
+        """Read records from the window, or from the known place nearest before `start`."""
         found = await self._persist(partial(self._reader.reach, start))
         return self._reader.take() if found else []
 
     async def wait(self, start: int, timeout_seconds: float) -> None:
-        """Wait for the broker to send something. Returns early where that fails: `read` says why."""
+        """Wait for the broker to send records. Returns early after a failure: the next `read` reports it."""
         self._refuse_closed()
         try:
             await self._reader.expect(start, timeout_seconds)
@@ -136,7 +136,7 @@ class KafkaLog:
         """An offset at or after which record `index` is the first.
 
         Raises:
-            ValueError: this object has not read up to there.
+            ValueError: this object has not read up to that index.
         """
         known, offset = self._reader.offsets.locate(index)
         if known != index:
@@ -144,10 +144,10 @@ class KafkaLog:
         return offset
 
     def resume(self, index: int, token: int) -> None:
-        """Believe that record `index` is the first at or after the offset `token`.
+        """Take it as known that record `index` is the first at or after the offset `token`.
 
         Raises:
-            LogConflictError: that cannot be.
+            LogConflictError: that contradicts records that were read.
         """
         self._reader.offsets.anchor(index, token)
 
@@ -166,7 +166,7 @@ class KafkaLog:
             is_doubtful = True
             offset = await self._send(values)
             if offset < 0:
-                # The broker knew this batch from an attempt whose answer was lost, and no longer knew where it is.
+                # An earlier attempt, whose answer was lost, appended this batch; the broker has forgotten its offset.
                 is_confirmed = True
                 raise KafkaError("the broker confirmed records, but did not give their offset")
             if offset < since:
@@ -178,10 +178,10 @@ class KafkaLog:
         return await self._persist(attempt)
 
     async def _send(self, values: Sequence[bytes]) -> int:
-        """Append records by the producer, which sends them again, once only, as long as it lives.
+        """Append records with the producer, which resends them as long as it lives but appends them only once.
 
-        It is given up when it reports an error: it counted what it did not append, and every later batch would be out
-        of order. It is also given up when we stop waiting, so that nothing is appended behind our back later on.
+        The producer is given up after an error: it has counted records that were not appended, so every later batch
+        would be out of order. It is also given up when the caller stops waiting, so that nothing is appended later on.
         """
         try:
             if self._producer is None:
@@ -212,7 +212,7 @@ class KafkaLog:
         await self._reader.connect()
 
     async def _persist(self, attempt: Callable[[], Awaitable[Answer]]) -> Answer:
-        """Try, and try again, as long as records come or `timeout_seconds` have not passed."""
+        """Repeat an attempt until it succeeds or `timeout_seconds` pass without new records."""
         self._refuse_closed()
         problem: Exception | None = None
         pause = RETRY_SECONDS
@@ -235,7 +235,7 @@ class KafkaLog:
                 "can be reached at that address, and check the section [kafka]"
             ) from (problem or error)
         except LogError:
-            # The position may lie behind a record that was refused: the next call begins where the window ends.
+            # The position may be behind a refused record: the next call begins at the end of the window.
             await self._reader.disconnect()
             raise
         finally:
@@ -251,7 +251,7 @@ class KafkaLog:
 
 
 def _batches(values: Sequence[bytes], limit: int) -> Iterator[list[bytes]]:
-    """Records that fit into a batch of Kafka's; a larger one alone."""
+    """Divide records into Kafka batches of a maximum length; a longer record gets its own batch."""
     batch: list[bytes] = []
     size = RECORD_OVERHEAD_BYTES
     for value in values:

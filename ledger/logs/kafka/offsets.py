@@ -1,8 +1,8 @@
-"""Which Kafka offset a record has: an index that is learned while records are read. No I/O.
+"""The Kafka offsets of records, learned while records are read. No I/O.
 
-Records are numbered densely from 0; offsets are not dense, because the markers that end transactions take offsets too.
-So what is known is kept as runs of records whose offsets follow one another, 24 bytes each. A log into which nobody
-writes transactionally is one run.
+Records are numbered densely from 0. Offsets are not dense, because the markers that end transactions take offsets too.
+So known offsets are stored as runs of records with consecutive offsets, 24 bytes each. A log without transactional
+writers is one run.
 """
 
 from array import array
@@ -12,10 +12,10 @@ from ledger.logs import LogConflictError
 
 
 class Offsets:
-    """What is known about where the records of one partition stand.
+    """The known offsets of the records of one partition.
 
-    A run is (index of its first record, offset of that record, number of records known). A run of length 0 says only:
-    this record is the first at or after that offset. Record 0 is the first at or after offset 0.
+    A run is (index of its first record, offset of that record, number of known records). A run of length 0 only says
+    that its record is the first at or after that offset. Record 0 is the first at or after offset 0.
     """
 
     def __init__(self) -> None:
@@ -25,26 +25,26 @@ class Offsets:
 
     @property
     def end(self) -> tuple[int, int]:
-        """The furthest point known: an index, and an offset at or after which it is the first record."""
+        """The furthest known point: the index of a record, and an offset at or after which that record is the first."""
         return self._indices[-1] + self._lengths[-1], self._offsets[-1] + self._lengths[-1]
 
     def locate(self, index: int) -> tuple[int, int]:
-        """The nearest point known at or before a record: reading from there finds it."""
+        """The nearest known point at or before a record: reading from there finds the record."""
         run = bisect_right(self._indices, index) - 1
         known = min(index - self._indices[run], self._lengths[run])
         return self._indices[run] + known, self._offsets[run] + known
 
     def index_of(self, offset: int) -> int | None:
-        """Which record stands at an offset, if that is known."""
+        """The index of the record at an offset; None if unknown."""
         run = bisect_right(self._offsets, offset) - 1
         within = offset - self._offsets[run] if run >= 0 else -1
         return self._indices[run] + within if 0 <= within < self._lengths[run] else None
 
     def anchor(self, index: int, offset: int) -> None:
-        """Believe that record `index` is the first at or after `offset`.
+        """Take it as known that record `index` is the first at or after `offset`.
 
         Raises:
-            LogConflictError: that cannot be.
+            LogConflictError: that contradicts known offsets.
         """
         run = bisect_right(self._indices, index) - 1
         within, length = index - self._indices[run], self._lengths[run]
@@ -60,7 +60,7 @@ class Offsets:
         """Remember that records from `index` on, `count` of them, were read at offsets from `offset` on.
 
         Raises:
-            LogConflictError: something else is known of one of them.
+            LogConflictError: another offset is known for one of the records.
         """
         while count:
             run = bisect_right(self._indices, index) - 1
@@ -70,7 +70,7 @@ class Offsets:
             index, offset, count = index + step, offset + step, count - step
 
     def _learn_within(self, run: int, index: int, offset: int, count: int) -> None:
-        """Remember records of which the next run says nothing."""
+        """Remember records that lie before the next run."""
         within, length = index - self._indices[run], self._lengths[run]
         expected = self._offsets[run] + within
         if offset < expected or (offset > expected and within < length):
@@ -78,7 +78,7 @@ class Offsets:
         if offset == expected:
             self._lengths[run] = max(length, within + count)
         elif within == 0:
-            # Markers stand between the offset that was believed and the record.
+            # Markers lie between the anchored offset and the record.
             self._offsets[run], self._lengths[run] = offset, count
         else:
             self._insert(run + 1, index, offset, count)

@@ -1,8 +1,8 @@
-"""Reading one Kafka partition: a window of records that moves forward, and what is known of offsets.
+"""Reading one Kafka partition: a window of records that moves forward, and the known offsets.
 
-Two clients read. The consumer always has a request for what comes next under way, which the broker holds back until
-something comes; it answers nothing else on that connection meanwhile. So questions (where does the log end, what stands
-at that offset) have a client and a connection of their own.
+Two clients read. The consumer always has a pending request for the next records. The broker holds it back until records
+come, and answers nothing else on that connection meanwhile. So a second client, the probe, asks questions: where the
+log ends, and which record is at an offset.
 """
 
 import asyncio
@@ -19,19 +19,19 @@ from ledger.logs.kafka.clients import FETCH_BYTES, LONG_POLL_MILLISECONDS, Acces
 from ledger.logs.kafka.offsets import Offsets
 
 POLL_RECORDS = 512
-"""How many records are decoded in one go: aiokafka does that on the event loop, at some 4 µs each. (Measured by
+"""Number of records to decode at once: aiokafka does that on the event loop, at about 4 µs each. (Measured by
 `benchmarks.kafka`: 2,048 and more are read no faster, rather slower.)"""
 
 POLL_SECONDS = 0.5
 WINDOW_BYTES = 64 * 2**20
-"""How much is kept of what was read ahead; more is read again when its turn comes."""
+"""Maximum length of the window of records read ahead; further records are read again later."""
 
 CHECK_SECONDS = 30
-"""How often the last known record is compared. A topic that is replaced in between can go unnoticed this long."""
+"""How often the last known record is compared. A replaced topic can go unnoticed for this long."""
 
 
 class Stored(NamedTuple):
-    """A record and where it stands."""
+    """A record and its offset."""
 
     offset: int
     value: bytes | None
@@ -40,7 +40,7 @@ class Stored(NamedTuple):
 class KafkaReader:
     """Records of one partition by index, read forward. Errors are aiokafka's, and the port's `LogConflictError`.
 
-    Whatever is interrupted leaves it consistent: records enter the window and are counted in one step.
+    An interrupted call leaves the reader consistent: records enter the window and are counted in one step.
     """
 
     def __init__(self, access: Access, topic: str, name: str, progress: Callable[[], None]) -> None:
@@ -61,7 +61,7 @@ class KafkaReader:
     # Connecting
 
     async def connect(self) -> None:
-        """Be connected. A new connection begins by seeing that the log is still the one that was read."""
+        """Connect, unless connected. A new connection first checks that the log is still the one that was read."""
         if self._consumer is not None and self._probe is not None:
             return
         await self.disconnect()
@@ -78,7 +78,7 @@ class KafkaReader:
         self._consumer = consumer
 
     async def disconnect(self) -> None:
-        """Give up the connections; what is known stays."""
+        """Close the connections; known offsets and the window stay."""
         consumers, self._consumer, self._probe = (self._consumer, self._probe), None, None
         await asyncio.gather(*[stop(consumer) for consumer in consumers if consumer is not None])
 
@@ -86,7 +86,7 @@ class KafkaReader:
         if self._probe is not None:
             await stop(self._probe)
             self._probe = None
-        # What is asked of it is there, so nothing is gained by waiting.
+        # The probe only asks for existing records, so waiting gains nothing.
         probe = self._access.consumer(fetch_max_wait_ms=1, max_partition_fetch_bytes=FETCH_BYTES)
         await self._access.start(probe)
         probe.assign([self._partition])
@@ -102,13 +102,13 @@ class KafkaReader:
         return await self._check_end()
 
     async def size(self) -> int:
-        """The number of records, and of whatever else takes offsets after those that are known."""
+        """The number of records, plus the markers of transactions behind the known records."""
         end = await self.end()
         index, offset = self.offsets.end
         return index + end - (max(offset, self._next_offset) if index == self._tail else offset)
 
     async def find(self, values: Sequence[bytes], since: int) -> int | None:
-        """The offset of the first of these records, if they stand together at `since` or later, as a batch does."""
+        """The offset of the first of these records, if they are consecutive, as in a batch, at `since` or later."""
         end = await self.end()
         recent: deque[Stored] = deque(maxlen=len(values))
         async with aclosing(self._scan(since, end)) as records:
@@ -123,12 +123,12 @@ class KafkaReader:
         """The offset where the log ends.
 
         Raises:
-            LogConflictError: it ends before a record that was read, or no longer begins at its beginning.
+            LogConflictError: the log ends before a record that was read, or has lost its first records.
         """
         begin, end = await self._ask_ends()
         known = max(self._next_offset, self.offsets.end[1])
         if end < known:
-            # A broker that was a leader until a moment ago may not know better: ask again, of whoever is known now.
+            # A broker that has just lost its leadership may answer too low: ask the present leader.
             await self._connect_probe()
             begin, end = await self._ask_ends()
         if begin > 0:
@@ -145,7 +145,7 @@ class KafkaReader:
         return begins[self._partition], ends[self._partition]
 
     async def _compare_last(self) -> None:
-        """See that the last record read still stands where it stood."""
+        """Check that the last read record is unchanged at its offset."""
         if self._last is not None:
             async with aclosing(self._scan(self._last.offset, self._last.offset + 1)) as records:
                 if await anext(records, None) != self._last:
@@ -171,7 +171,7 @@ class KafkaReader:
     # Reading
 
     async def reach(self, start: int) -> bool:
-        """Have record `start` first in the window. False: when this was called, the log had none."""
+        """Move the window to record `start`; False if the log had no such record at the time of the call."""
         await self.connect()
         if asyncio.get_running_loop().time() > self._checked_at + CHECK_SECONDS:
             await self._check_end()
@@ -206,7 +206,7 @@ class KafkaReader:
         return taken
 
     async def expect(self, start: int, seconds: float) -> None:
-        """Return when record `start` is in the window, or was; or after a time."""
+        """Return when record `start` has reached the window, or after a time."""
         deadline = asyncio.get_running_loop().time() + seconds
         async with asyncio.timeout_at(deadline):
             await self.connect()
@@ -218,14 +218,14 @@ class KafkaReader:
             await self._advance(remaining)
 
     def learn_appended(self, offset: int, values: Sequence[bytes]) -> None:
-        """Remember records that were appended at an offset, if they follow what is known: no need to read them back."""
+        """Remember records appended at an offset, if they follow the known ones, so that they need not be read back."""
         index, end = self.offsets.end
         if offset == end:
             self.offsets.learn(index, offset, len(values))
             self._last = Stored(offset + len(values) - 1, values[-1])
 
     async def index_of(self, offset: int) -> int:
-        """The index of the record at an offset: learned by reading up to it, from the furthest point known."""
+        """The index of the record at an offset, learned by reading up to it from the furthest known point."""
         await self.connect()
         known_index, known_offset = self.offsets.end
         if self._tail < known_index and known_offset <= offset:
@@ -241,7 +241,7 @@ class KafkaReader:
         return self._head + len(self._window)
 
     def _aim(self, start: int) -> None:
-        """Let the window begin at record `start`, or as near before it as is known."""
+        """Make the window begin at record `start`, or at the nearest known point before it."""
         if self._head <= start <= self._tail:
             while self._head < start:
                 self._pop()
@@ -263,7 +263,7 @@ class KafkaReader:
         return value
 
     async def _advance(self, seconds: float) -> bool:
-        """Let records into the window; False if none came in that time."""
+        """Read records into the window; False if none came in time."""
         consumer = self._opened(self._consumer)
         records = await self._poll(consumer, seconds)
         if not records:

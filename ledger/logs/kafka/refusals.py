@@ -1,9 +1,9 @@
-"""What a cluster refuses, in words that say what to do: trying again changes none of it.
+"""Refusals of a cluster, in words that say what to do. Trying again does not help.
 
-Two kinds come to us in two ways. What a principal may not do, and what is wrong with a record, is an error of a request
-(`refuse`). What comes before any request (TLS, user and password) aiokafka's clients only log: they try the next server
-and end with "unable to bootstrap", as where no broker runs. So who cannot connect asks each server once, by a single
-connection, which gives the cause (`explain_outage`).
+Refusals come in two ways. A missing right or a bad record is an error of a request (`refuse`). A failure before any
+request (TLS, user, password) is only logged by aiokafka's clients: they try the next server and end with "unable to
+bootstrap", as if no broker ran. So after a failed start, each server is asked once by a single connection, which gives
+the cause (`explain_outage`).
 """
 
 import asyncio
@@ -31,23 +31,23 @@ from aiokafka.protocol.metadata import MetadataRequest
 from ledger.logs import LogSettingsError
 
 Security = Mapping[str, Any]
-"""Options of aiokafka's clients that say who we are and how we talk: `clients.SECURITY_OPTIONS`."""
+"""Options of aiokafka's clients for authentication and encryption: `clients.SECURITY_OPTIONS`."""
 
 SEE_RIGHTS = 'docs/operators.md, "Rights on Kafka", lists the rights of each command and consumer'
 
 _UNAUTHORIZED = (ClusterAuthorizationFailedError, TopicAuthorizationFailedError)
 _NO_CERTIFICATE = ("BAD_CERTIFICATE", "CERTIFICATE_REQUIRED", "HANDSHAKE_FAILURE")
-"""Alerts of a broker that was shown no certificate: Java's, OpenSSL's, and older ones'."""
+"""TLS alerts of a broker that got no client certificate: by Java, by OpenSSL, and by older versions."""
 
 _ANOTHER_HOSTS = (62, 64)
 """OpenSSL's X509_V_ERR_HOSTNAME_MISMATCH and X509_V_ERR_IP_ADDRESS_MISMATCH."""
 
 _TLS_ALERT = b"\x15\x03"
-"""How a TLS alert begins, where a client that speaks no TLS expects the length of an answer."""
+"""The beginning of a TLS alert, where a client without TLS expects the length of an answer."""
 
 
 def principal(security: Security) -> str:
-    """Who we are to the brokers, as far as we know, without secrets."""
+    """The principal of this client for the brokers, as far as it is known, without secrets."""
     protocol = security.get("security_protocol", "PLAINTEXT")
     if protocol.startswith("SASL"):
         user = security.get("sasl_plain_username")
@@ -56,16 +56,16 @@ def principal(security: Security) -> str:
 
 
 def refuse(error: Exception, name: str, security: Security, right: str) -> None:
-    """Raise a settings error where the cluster refuses, and will again.
+    """Raise a settings error if the cluster has refused a request and will refuse it again.
 
     Args:
-        error: what aiokafka says.
-        name: the topic and where it is.
-        security: as whom it was asked.
-        right: what an operation needs that is refused to this principal: the cluster says neither topic nor right.
+        error: aiokafka's error.
+        name: the topic and the address of its brokers.
+        security: the options of the client.
+        right: the right that the request needs: the cluster names neither topic nor right.
 
     Raises:
-        LogSettingsError: it does.
+        LogSettingsError: the error is a refusal.
     """
     if isinstance(error, MessageSizeTooLargeError | RecordListTooLargeError):
         raise LogSettingsError(f"{name} refuses a record as too large: raise max.message.bytes of the topic") from error
@@ -81,15 +81,15 @@ def refuse(error: Exception, name: str, security: Security, right: str) -> None:
 
 
 def describe(error: BaseException) -> str:
-    """An error of aiokafka in few words."""
+    """A short description of an error of aiokafka."""
     return str(error) if isinstance(error, KafkaError) else f"{type(error).__name__}: {error}".removesuffix(": ")
 
 
 async def explain_outage(servers: str, security: Security, within_seconds: float) -> str:
-    """Ask each server why no client can start, and return in words why it is away.
+    """Ask each server why no client can start, and return the reasons of the outage in words.
 
     Raises:
-        LogSettingsError: one answers, and refuses us.
+        LogSettingsError: a server answers, but refuses access.
     """
     reasons = []
     for host, port, _ in collect_hosts(servers, randomize=False):
@@ -105,7 +105,7 @@ async def explain_outage(servers: str, security: Security, within_seconds: float
 
 @dataclass(frozen=True)
 class _Server:
-    """One broker, as its clients begin to talk to it."""
+    """One broker, asked by single connections."""
 
     host: str
     port: int
@@ -122,7 +122,7 @@ class _Server:
         return protocol
 
     async def ask(self, request: Any, **changed: Any) -> Any:
-        """Connect, say who we are, and ask one thing."""
+        """Connect, authenticate, and send one request."""
         connection: AIOKafkaConnection = await create_conn(
             self.host,
             self.port,
@@ -135,7 +135,7 @@ class _Server:
             connection.close()
 
     async def mechanisms(self) -> list[str]:
-        """The SASL mechanisms of this port; none where it has none, or does not tell."""
+        """The SASL mechanisms of this port; an empty list if it has none or does not list them."""
         unnamed = "SSL" if self.protocol.endswith("SSL") else "PLAINTEXT"
         try:
             answer = await self.ask(SaslHandShakeRequest("none"), security_protocol=unnamed)
@@ -145,10 +145,10 @@ class _Server:
 
 
 async def _refuse_us(cause: BaseException, server: _Server) -> None:
-    """Raise a settings error where it is no outage.
+    """Raise a settings error if a server has refused access.
 
     Raises:
-        LogSettingsError: so it is.
+        LogSettingsError: the cause is a refusal, not an outage.
     """
     name = f"Kafka at {server.name}"
     user = server.security.get("sasl_plain_username") or ""
@@ -180,7 +180,7 @@ async def _refuse_us(cause: BaseException, server: _Server) -> None:
 
 
 def _tls_problem(error: ssl.SSLError, name: str) -> str | None:
-    """What is wrong with a certificate; None where a handshake ended for another reason, which may pass."""
+    """The problem with a certificate; None if the handshake failed for another, perhaps temporary, reason."""
     if isinstance(error, ssl.SSLCertVerificationError):
         if error.verify_code in _ANOTHER_HOSTS:
             return (

@@ -1,8 +1,8 @@
-"""Kafka topics as a ledger of record needs them: made so, and refused when they have drifted.
+"""Kafka topics as a ledger of record needs them: created so, and refused if they have drifted.
 
-Nothing is ever compacted or expires, a replica that lags never becomes the leader, and with three replicas a record is
-appended when two have it. What a cluster lets its clients do is set elsewhere: applications should have no right to
-delete or alter topics, nor to delete records, and topics should not come into being by being mentioned.
+Records are never compacted and never expire. A lagging replica never becomes the leader. With three replicas, a record
+is appended when two have it. Rights are set elsewhere: applications should have no right to delete or alter topics or
+to delete records, and the cluster should not auto-create topics.
 """
 
 import asyncio
@@ -45,10 +45,10 @@ async def create_topics(
     *,
     timeout_seconds: float = 30,
 ) -> None:
-    """Create the two topics of a ledger. One that exists stays, if it is empty and set up as it would be created.
+    """Create the two topics of a ledger. An existing topic is used if it is empty and has the right settings.
 
     Raises:
-        LogSettingsError: one that exists is not empty or set up otherwise, or the cluster refuses to make them.
+        LogSettingsError: an existing topic is not empty or has other settings, or the cluster refuses to create one.
         LogUnavailableError: the cluster cannot be reached.
     """
     access = Access(bootstrap_servers, security or {}, timeout_seconds / 3)
@@ -77,12 +77,12 @@ async def create_topics(
 
 
 async def check_topic(access: Access, topic: str, max_record_bytes: int) -> tuple[str, ...]:
-    """See that a topic is set up as a ledger needs it; return what this principal is not allowed to see.
+    """Check that a topic is set up as a ledger needs it; return the settings that this principal may not see.
 
-    Errors are aiokafka's, and:
+    Raises aiokafka's errors, and:
 
     Raises:
-        LogSettingsError: it is not.
+        LogSettingsError: the topic has other settings.
     """
     admin = access.admin()
     try:
@@ -105,7 +105,7 @@ def topic_settings(max_bytes: int, replication_factor: int) -> dict[str, str]:
 
 
 def drift(settings: Mapping[str, str], replicas: int, max_record_bytes: int) -> list[str]:
-    """What is wrong with a topic's settings, in words."""
+    """The problems of a topic's settings, in words."""
     problems = []
     if "compact" in settings.get("cleanup.policy", ""):
         problems.append(f"cleanup.policy is {settings['cleanup.policy']}, so records are removed: it must be delete")
@@ -159,9 +159,9 @@ async def _partitions(admin: AIOKafkaAdminClient, access: Access, topic: str) ->
     """The partitions of a topic.
 
     Raises:
-        LogSettingsError: there is none of that name, or we may not know.
+        LogSettingsError: no topic has that name, or this principal may not see it.
     """
-    # By name, since only then a broker says whether it is a right that is missing; and never to create it by that.
+    # By name, since only then a broker reports a missing right; and without auto-creation of the topic.
     asked = MetadataRequest([topic], allow_auto_topic_creation=False)
     (found,) = (await admin._send_request(asked)).to_object()["topics"]  # noqa: SLF001
     error, name = for_code(found["error_code"]), access.name(topic)
@@ -186,10 +186,10 @@ async def _partitions(admin: AIOKafkaAdminClient, access: Access, topic: str) ->
 
 
 async def _refuse_used(access: Access, topics: Collection[str]) -> None:
-    """Refuse topics in which something was appended, even if it was deleted since.
+    """Refuse topics to which records were appended, even if the records were deleted since.
 
     Raises:
-        LogSettingsError: so it was.
+        LogSettingsError: a topic was used.
     """
     partitions = [TopicPartition(topic, 0) for topic in sorted(topics)]
     consumer = access.consumer()
@@ -214,7 +214,7 @@ async def _create(
         NewTopic(topic, 1, replication_factor, topic_configs=topic_settings(max_bytes, replication_factor))
         for topic, max_bytes in wanted.items()
     ]
-    # Tried first, so that one is not left without the other.
+    # A trial first, so that one topic is not created without the other.
     for validate_only in (True, False) if topics else ():
         response = await admin.create_topics(topics, validate_only=validate_only)
         for topic, code, message, *_ in sorted(response.topic_errors):  # brokers answer in any order
@@ -241,7 +241,7 @@ def _why_not(access: Access, topic: str, error: type[KafkaError], message: str |
 
 
 async def _until_ready(admin: AIOKafkaAdminClient, topics: Iterable[str]) -> None:
-    """Wait until the broker asked knows the topics and who leads them: it learns that a moment after the controller."""
+    """Wait until the asked broker knows the topics and their leaders, a moment after the controller does."""
     while True:
         ready = {
             found["topic"]
@@ -254,7 +254,7 @@ async def _until_ready(admin: AIOKafkaAdminClient, topics: Iterable[str]) -> Non
 
 
 async def _describe(admin: AIOKafkaAdminClient, topic: str) -> dict[str, str] | None:
-    """The settings of a topic; None if this principal may not know them."""
+    """The settings of a topic; None if this principal may not see them."""
     responses = await admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, topic)])
     settings = {}
     for response in responses:

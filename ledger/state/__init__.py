@@ -1,4 +1,4 @@
-"""A follower's state on disk: one SQLite file, the files that it keeps beside it, and why it cannot be used."""
+"""A follower's state on disk: one SQLite file and the kept files beside it. This module has its errors."""
 
 from schemas.errors import LedgerError, TemporaryError
 
@@ -8,12 +8,12 @@ class StoreError(LedgerError):
 
 
 class StateMissingError(StoreError):
-    """There is no such file: that consumer has not run here."""
+    """The state file does not exist: its consumer has not run here."""
 
 
 class StateDamagedError(StoreError):
-    """It is no longer what was written: the state file is to be deleted, and is rebuilt."""
+    """The state has changed since it was written: delete the state file; it is rebuilt."""
 
 
 class StateUnavailableError(StoreError, TemporaryError):
-    """There is no room for what it is to hold, or the disk does not do what it is asked to. Nothing is damaged."""
+    """The disk is full or fails. The state is not damaged."""

@@ -1,9 +1,9 @@
-"""The files of a state: large values that were rendered whole, each in a file of its own.
+"""The kept files of a state: large rendered values, each in its own file.
 
-A value that is published as a file stays that file: whoever serves it gives it a second name instead of writing it
-again. Files are never changed; who keeps them remembers a *mark* of each: its AES-GMAC (NIST SP 800-38D), with a key
-that only the state's user can read. Nobody else can write a file with the mark of another, and to check one takes a
-fifteenth of the time of its SHA-256.
+A published file is kept as it is: the public folder gets a second name for it instead of a copy. Files are never
+changed. The state stores a *mark* of each file: its AES-GMAC (NIST SP 800-38D), with a key that only the state's user
+can read. Nobody else can write a file with the mark of another, and checking a mark takes a fifteenth of the time of
+SHA-256.
 """
 
 import os
@@ -50,15 +50,15 @@ class KeptFiles(NamedTuple):
     key: bytes = b""
 
     def __repr__(self) -> str:
-        """Without the key."""
+        """Leave out the key."""
         return f"KeptFiles({self.folder})"
 
     def opened(self) -> "KeptFiles":
-        """The same with its key.
+        """The same, with the key loaded.
 
         Raises:
-            StateDamagedError: it is gone, so no file can be known again.
-            StorageError: it cannot be read.
+            StateDamagedError: the key is gone, so no file can be checked.
+            StorageError: the key cannot be read.
         """
         path = self.folder / _KEY
         try:
@@ -72,19 +72,19 @@ class KeptFiles(NamedTuple):
         return self._replace(key=key)
 
     def create(self, *, durable: bool) -> "KeptFiles":
-        """Begin with nothing, and a new key."""
+        """Create an empty folder with a new key."""
         path = self.folder / _KEY
         with writing(path):
             self.folder.mkdir(parents=True, exist_ok=True)
             self._clear()
             write_file(str(path), os.urandom(_KEY_BYTES), is_new=True, mode=0o600)
-            if durable:  # the state must not come back without it
+            if durable:  # after a power failure, no state may exist without its key
                 sync_file(path)
                 sync_folder(self.folder)
         return self.opened()
 
     def _clear(self) -> None:
-        """Delete all there is. The folder itself stays: it may be on a file system of its own."""
+        """Delete everything in the folder. The folder itself stays: it may be a mount point."""
         for entry in list(os.scandir(self.folder)):
             if entry.is_dir(follow_symlinks=False):
                 shutil.rmtree(entry.path)
@@ -92,34 +92,34 @@ class KeptFiles(NamedTuple):
                 os.unlink(entry.path)  # noqa: PTH108  # a hot path
 
     def mark(self, data: bytes) -> bytes:
-        """What is to be remembered of a file, to know it again: a nonce and the tag."""
+        """The mark by which a file is checked later: a nonce and the tag."""
         nonce = os.urandom(_NONCE_BYTES)
         return nonce + _cipher(self.key).encrypt(nonce, b"", data)
 
     @property
     def unfinished(self) -> Path:
-        """Where files are while they are written."""
+        """The folder of files that are being written."""
         return self.folder / _UNFINISHED
 
     def put(self, name: str, data: bytes) -> str:
-        """Write a file, buffered; gives its path. One that has the name was left behind by somebody who did not finish.
+        """Write a file, buffered; return its path. An existing file of that name is left over from an unfinished run.
 
         Raises:
-            StorageError: it cannot be written.
+            StorageError: the file cannot be written.
         """
         path = f"{self.folder}/{name}"
         with writing(path):
             made = make_file(f"{self.folder}/{_UNFINISHED}", data)
-            # In the place of one that was there, which may have another name among what is served, and keeps that.
+            # Renamed over an existing file, which may have a second name in the public folder and must stay there.
             os.rename(made, path)  # noqa: PTH104  # a hot path
         return path
 
     def read(self, name: str, mark: bytes) -> bytes:
-        """The contents of a file that has this mark.
+        """The contents of a file, checked against its mark.
 
         Raises:
-            StateDamagedError: it has not, or is gone. A signer would sign what follows from it.
-            StorageUnavailableError: the disk does not give it now.
+            StateDamagedError: the file is gone or does not fit the mark. A signer would sign metadata made from it.
+            StorageUnavailableError: the disk cannot be read now.
         """
         path = f"{self.folder}/{name}"
         try:
@@ -135,7 +135,7 @@ class KeptFiles(NamedTuple):
         return data
 
     def prefetch(self, names: Iterable[str]) -> None:
-        """Let the disk begin to read files that will be read, those that the system does not have in its cache."""
+        """Let the disk begin to read files that will be needed and are not in the system's cache."""
         for name in names:
             with suppress(OSError):
                 file = os.open(f"{self.folder}/{name}", os.O_RDONLY | os.O_CLOEXEC)
@@ -151,7 +151,7 @@ class KeptFiles(NamedTuple):
         )
 
     def names(self) -> list[str]:
-        """All files."""
+        """The names of all files."""
         try:
             found = os.listdir(self.folder)  # noqa: PTH208  # names are all that is wanted
         except FileNotFoundError:
@@ -161,14 +161,14 @@ class KeptFiles(NamedTuple):
         return [name for name in found if name not in {_UNFINISHED, _KEY}]
 
     def delete(self, names: Iterable[str]) -> None:
-        """Delete files, those that are still there."""
+        """Delete files, if they exist."""
         for name in names:
             path = f"{self.folder}/{name}"
             with writing(path), suppress(FileNotFoundError):
                 os.unlink(path)  # noqa: PTH108  # a hot path
 
     def sync(self, names: Collection[str]) -> None:
-        """Make files, and their names, durable."""
+        """Make files and their names durable."""
         if len(names) > MAX_SINGLE_SYNCS:
             sync_all()
         elif names:
@@ -176,9 +176,9 @@ class KeptFiles(NamedTuple):
             sync_folder(self.folder)
 
     def is_tidy(self) -> bool:
-        """Whether nobody has put files since `tidy`."""
+        """Whether no file was put since `tidy`."""
         return not self.unfinished.exists()
 
     def tidy(self) -> None:
-        """Nobody writes now, and there is no file that nothing needs: delete what was not finished."""
+        """Delete unfinished files. To be called when nobody writes and no file is left over."""
         shutil.rmtree(self.unfinished, ignore_errors=True)

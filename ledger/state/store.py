@@ -1,9 +1,9 @@
 """The state of one follower: bytes under keys in one SQLite file, large values in files, and its position in the logs.
 
-State is disposable: it can be deleted and rebuilt from the logs at any time, and a file of another format is. It is
-not in memory either: what a publication needs is loaded and saved in batches, because one statement through the async
-stack costs 0.3 ms. One transaction lasts from the first change of a publication until its record was read back; a
-crash in between leaves the state where it was.
+A state is disposable: it can be deleted and rebuilt from the logs at any time, and a file of another format is deleted
+and rebuilt. A state is not held in memory: a publication loads and saves rows in batches, because one statement through
+the async stack costs 0.3 ms. One transaction lasts from the first change of a publication until its record was read
+back; a crash in between leaves the state unchanged.
 """
 
 import asyncio
@@ -32,13 +32,13 @@ P = ParamSpec("P")
 Answer = TypeVar("Answer")
 
 FORMAT = 7
-"""Another layout, or other sizes of what is in it, is another number; a file with another is deleted and rebuilt."""
+"""Version of the file's layout and sizes. A state file with another version is deleted and rebuilt."""
 
 _PAGE_SIZE = "page_size = 16384"
-"""Most of what is stored is in rows of five to ten kilobytes: one read for each of them, where it would be three."""
+"""Most data is in rows of five to ten kilobytes: with this page size a row takes one read instead of three."""
 
-# Durable enough for what can be rebuilt: a power failure may lose the last commits, never their order. What was
-# committed is moved from the write-ahead log to its place by `settle`; who never calls that waits for it at 1 GiB.
+# Durable enough for a state that can be rebuilt: a power failure may lose the last commits, never their order. `settle`
+# moves commits from the write-ahead log into the file; without it, SQLite does so at 1 GiB, and a commit waits for it.
 _PRAGMAS = (
     _PAGE_SIZE,
     "journal_mode = WAL",
@@ -48,7 +48,7 @@ _PRAGMAS = (
     "journal_size_limit = 67108864",
 )
 _MANY_ROWS = 4096
-"""So many rows, most of some kilobytes, are worth to be moved to their place at once."""
+"""Number of written rows, most of some kilobytes, from which a commit begins to settle."""
 
 _SCHEMA = """
 CREATE TABLE format (number INTEGER NOT NULL);
@@ -86,8 +86,8 @@ CREATE INDEX differences_now ON differences (path) WHERE is_now = 1;
 CREATE TABLE notes (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 """
 
-# In its place: REPLACE would delete the row and add another at the end of the table, which writes the index twice and
-# scatters what is read together.
+# Updated in place: REPLACE would delete the row and add another at the end of the table, which writes the index twice
+# and scatters rows that are read together.
 _PUT_CHUNK = """
 INSERT INTO chunks VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (key, lower)
 DO UPDATE SET facts = excluded.facts, body = excluded.body, html = excluded.html, crc32 = excluded.crc32
@@ -95,7 +95,7 @@ DO UPDATE SET facts = excluded.facts, body = excluded.body, html = excluded.html
 
 
 class Position(NamedTuple):
-    """Where a follower stands: its last publication, and what it remembers of the logs up to there.
+    """The position of a follower: its last publication, and its memory of the logs up to there.
 
     `digest` is that of the last publication's record, `last_event` that of the last event it covers; `next_record` is
     the index of the first record of `publications` behind it. Tokens are those of `ledger.logs.Log`, for the records
@@ -114,7 +114,7 @@ class Position(NamedTuple):
 
 
 class ChunkRow(NamedTuple):
-    """A chunk of an aggregate. Where its body stands in a page that is kept, it is not stored once more."""
+    """A chunk of an aggregate. A body that is in a kept page is not stored again here."""
 
     key: str
     lower: str
@@ -124,7 +124,7 @@ class ChunkRow(NamedTuple):
 
 
 class PageRow(NamedTuple):
-    """The kept file that is an aggregate's page, its mark, and where in it the bodies of chunks are."""
+    """The kept file of an aggregate's page, its mark, and the places of the chunks' bodies in it."""
 
     key: str
     file: str
@@ -133,7 +133,7 @@ class PageRow(NamedTuple):
 
 
 class AppliedPublication(NamedTuple):
-    """A publication that the follower has applied; `record` is its index in the `publications` log."""
+    """An applied publication; `record` is its index in the `publications` log."""
 
     number: int
     record: int
@@ -146,7 +146,7 @@ class AppliedPublication(NamedTuple):
 
 
 class JudgedRow(NamedTuple):
-    """A record that was not simply accepted: which in which log, `events` or `publications`."""
+    """The verdict on a record of a log (`events` or `publications`) that was not simply accepted."""
 
     log: str
     record: int
@@ -158,8 +158,8 @@ class JudgedRow(NamedTuple):
 
 
 class DifferenceRow(NamedTuple):
-    """A served file that was not what the log says: what it was to be, of which publication, and what is wrong with it.
-    `is_now` is 1 if it was still so when somebody last looked.
+    """A served file that differed from the log: its expected digest, its publication, and the problem. `is_now` is 1 if
+    it still differed at the last comparison.
     """
 
     path: str
@@ -171,9 +171,9 @@ class DifferenceRow(NamedTuple):
 
 
 class Store:
-    """The state file, and the folder of its kept files. One process writes (a lock file sees to it), any number read.
+    """The state file and the folder of its kept files. A lock file ensures that one process writes; any number read.
 
-    Without `durable` files are not synced: for a state that is thrown away if anything happens.
+    Without `durable`, files are not synced: for a state that is thrown away after a failure.
     """
 
     _read_only = False
@@ -190,7 +190,7 @@ class Store:
         self._new_files: list[str] = []
         self._written: int | None = None
         self._unended = 0
-        """How many things were begun that may leave kept files behind, and did not come to their end."""
+        """Unfinished operations that would leave orphaned kept files if the process died now."""
         self._replaced_files: list[str] = []
         self._unneeded_files: list[str] = []
         self._lock: int | None = None
@@ -198,11 +198,11 @@ class Store:
     # --- opening and transactions --------------------------------------------------------------------------------
 
     async def open(self) -> None:
-        """Open the file, or create it; one of another format is deleted first.
+        """Open the file, or create it; a file of another format is deleted first.
 
         Raises:
-            InUseError: another process has it.
-            StoreError: it cannot be written, or it is missing and we may only read.
+            InUseError: another process uses the file.
+            StoreError: the file cannot be written, or is missing in a read-only store.
         """
         try:
             await self._open()
@@ -239,7 +239,7 @@ class Store:
         elif not self._read_only:
             self.kept = await self._in_thread(self.kept.opened)
             await self._delete_leftover_files()
-        self._unended = 0  # whatever was left is gone
+        self._unended = 0  # leftover files are deleted
 
     def _check_file(self) -> None:
         """Refuse what is there and does not pass: SQLite would say no more than that it cannot be opened or read."""
@@ -250,13 +250,13 @@ class Store:
             raise StoreError(f"{self.path} cannot be {what} by this user")
 
     async def close(self) -> None:
-        """Close the file. What was not committed is gone."""
+        """Close the file. Uncommitted changes are lost."""
         try:
             await self._disconnect()
             replaced, self._replaced = self._replaced, None
             await _disconnect(replaced)
             await self._delete_unneeded_files()
-            if self._lock is not None and not self._unended:  # else the next start looks for what was left
+            if self._lock is not None and not self._unended:  # otherwise the next start looks for leftover files
                 await self._in_thread(self.kept.tidy)
         finally:
             if self._lock is not None:
@@ -278,7 +278,7 @@ class Store:
         return False
 
     async def reset(self) -> None:
-        """Delete all state: to be rebuilt from the logs."""
+        """Delete all state, to be rebuilt from the logs."""
         with writing(self.path):
             await self._replace()
 
@@ -286,8 +286,8 @@ class Store:
         """Begin the transaction of a publication.
 
         Args:
-            anew: very much will be written, and there is little yet: all is written into a new file, which takes the
-                place of this one with the commit. SQLite needs no journal there, else it would write everything twice.
+            anew: write everything into a new file, which replaces this one with the commit. For a large batch on a
+                small state: a new file needs no journal, which would write everything twice.
         """
         self._written = None
         if anew:
@@ -296,34 +296,34 @@ class Store:
         self._unended += 1
 
     async def commit(self) -> None:
-        """Commit it. What was kept is durable before it is committed that it is there."""
-        # Who published them may have synced everything since.
+        """Commit the transaction. Kept files are made durable before the commit that names them."""
+        # Placing the published files may have synced everything since.
         if self._durable and (self._written is None or not is_durable(self._written)):
             await self._in_thread(self.kept.sync, self._new_files)
-        # Whether a commit that fails took place nobody knows: the next start will find what is left over.
+        # After a failed commit its effect is unknown: the next start looks for leftover files.
         replaced, self._replaced_files, self._new_files = self._replaced_files, [], []
         await self._execute("COMMIT")
         if self._replaced is not None:
-            await complete(self._take_place())  # cut off, it would leave us without a connection
+            await complete(self._take_place())  # interrupted, it would leave no connection
         self._unended -= 1
         self._unneeded_files += replaced
         if self._unsettled_rows >= _MANY_ROWS:
             await self._begin_to_settle()
 
     async def settle(self) -> None:
-        """Move what was committed to its place. To be called when there is time: it waits for the disk."""
+        """Move commits from the write-ahead log into the file. To be called in idle time: it waits for the disk."""
         await self._settled()
         if self._unsettled_rows:
             await self._settle()
 
     async def _begin_to_settle(self) -> None:
-        """Settle meanwhile, if that is not going on."""
+        """Begin to settle in the background, unless that already runs."""
         if self._settling is None or self._settling.done():
             await self._settled()
             self._settling = asyncio.create_task(self._settle())
 
     async def _settle(self) -> None:
-        """As `settle`, on a connection of its own, so that the next transaction can go on meanwhile."""
+        """Do the work of `settle` on a second connection, so that the next transaction can go on meanwhile."""
         self._unsettled_rows = 0
         try:
             self._settler = self._settler or await _stack().connect(self.path, "rw")
@@ -333,13 +333,13 @@ class Store:
         await self._delete_unneeded_files()
 
     async def _settled(self) -> None:
-        """Wait for what was begun."""
+        """Wait until settling in the background is done."""
         if self._settling is not None:
             await asyncio.shield(self._settling)
             self._settling = None
 
     async def rollback(self) -> None:
-        """Undo it. SQLite may have: it does where a statement fails for want of space, for instance."""
+        """Undo the transaction. SQLite may have done so already, for instance when the disk was full."""
         new, self._new_files, self._replaced_files = self._new_files, [], []
         await self._in_thread(self.kept.delete, new)
         if self._replaced is not None:
@@ -351,14 +351,14 @@ class Store:
         try:
             await self._execute("ROLLBACK")
         except (StateDamagedError, StateUnavailableError) as error:
-            # Else this would be told instead of what went wrong before.
+            # Otherwise this error would hide the first one.
             if "no transaction is active" not in str(error):
                 raise
 
     # --- aggregates ----------------------------------------------------------------------------------------------
 
     async def load_chunks(self, keys: Sequence[str]) -> list[ChunkRow]:
-        """All chunks of aggregates, those of one together."""
+        """All chunks of aggregates, grouped by aggregate."""
         return self._chunk_rows(
             await self._rows(
                 "SELECT c.key, c.lower, c.facts, c.body, c.html, c.crc32"
@@ -392,7 +392,7 @@ class Store:
         return [PageRow(*row) for row in self._checked(rows)]
 
     async def load_page_sizes(self, keys: Sequence[str]) -> list[tuple[str, int]]:
-        """How large the kept files are that are pages of aggregates: what their indexes take, in bytes."""
+        """The sizes of kept pages of aggregates, as lengths of their indexes in bytes."""
         return await self._rows(
             "SELECT p.key, length(p.chunks) FROM json_each(?) AS j CROSS JOIN pages AS p ON p.key = j.value",
             json.dumps(list(keys)),
@@ -424,7 +424,7 @@ class Store:
         await self._many(_PUT_CHUNK, _with_checksums(chunks))
 
     async def keys(self, first: str, last: str, limit: int) -> list[str]:
-        """Keys of aggregates from `first` (exclusive) to `last` (exclusive), in order, at most so many."""
+        """Keys of aggregates from `first` (exclusive) to `last` (exclusive), in order, at most `limit`."""
         rows = await self._rows(
             "SELECT key FROM aggregates WHERE key > ? AND key < ? ORDER BY key LIMIT ?", first, last, limit
         )
@@ -437,23 +437,23 @@ class Store:
     # --- kept files ----------------------------------------------------------------------------------------------
 
     def keep(self, new: Iterable[str], replaced: Iterable[str]) -> None:
-        """Count what was put into `kept` to this transaction. What it replaces is deleted when nothing needs it."""
+        """Add files in `kept` to this transaction. Replaced files are deleted when they are no longer needed."""
         self._new_files += new
         self._replaced_files += replaced
 
     def all_written(self) -> None:
-        """All files of this transaction are written, told of or not: once everything is synced, they are durable."""
+        """Note that all kept files of this transaction are written; the next `sync_all` makes them durable."""
         self._written = now_written()
 
     async def read_kept(self, files: Sequence[tuple[str, bytes]]) -> list[bytes]:
         """The contents of kept files, given by name and mark.
 
         Raises:
-            StateDamagedError: one is not what was written.
+            StateDamagedError: a file has changed since it was written.
         """
 
         def read() -> list[bytes]:
-            if not self.kept.key:  # who only reads rows need not be allowed to read it
+            if not self.kept.key:  # a reader of rows only needs no right to read the key
                 self.kept = self.kept.opened()
             self.kept.prefetch(name for name, _ in files[1:])  # the first is read at once
             return [self.kept.read(name, mark) for name, mark in files]
@@ -461,8 +461,8 @@ class Store:
         return await self._in_thread(read)
 
     async def _delete_unneeded_files(self) -> None:
-        """Delete what committed transactions replaced: not before they are durable, else a power failure might bring
-        back a state that needs it.
+        """Delete files that committed transactions replaced, once the commits are durable: a power failure might
+        otherwise bring back a state that needs them.
         """
         unneeded, self._unneeded_files = self._unneeded_files, []
         if unneeded:
@@ -471,9 +471,7 @@ class Store:
             self._unended -= 1
 
     async def _delete_leftover_files(self) -> None:
-        """Delete what an earlier process kept and did not commit, or replaced and did not come to delete. It left its
-        unfinished files, too.
-        """
+        """Delete files that an earlier process kept but did not commit, replaced but did not delete, or did not finish."""
         if await self._in_thread(self.kept.is_tidy):
             return
         found = await self._in_thread(self.kept.names)
@@ -485,13 +483,13 @@ class Store:
         await self._in_thread(self.kept.tidy)
 
     def _delete_durably(self, names: Sequence[str]) -> None:
-        """Delete kept files when the state is durable that does not need them."""
+        """Make the state durable, and then delete kept files that it does not need."""
         if names and self._durable:
             self._sync()
         self.kept.delete(names)
 
     def _sync(self) -> None:
-        """Make what was committed durable."""
+        """Make commits durable."""
         for path in (self.path, self.path.with_name(f"{self.path.name}-wal")):
             if path.exists():
                 sync_file(path)
@@ -510,7 +508,7 @@ class Store:
         await self._many("INSERT OR REPLACE INTO seen VALUES (?, ?, ?)", rows)
 
     async def load_waiting(self, names: Sequence[str] | None) -> list[tuple[str, int]]:
-        """Which of these names, or of all, wait for the list of projects: `(name, whether it came)`."""
+        """Names among these (None: all) that wait for the list of projects: `(name, whether added)`."""
         if names is None:
             return self._checked(await self._rows("SELECT name, came, crc32 FROM waiting"))
         statement = "SELECT w.name, w.came, w.crc32 FROM json_each(?) AS j CROSS JOIN waiting AS w ON w.name = j.value"
@@ -522,7 +520,7 @@ class Store:
         await self._many("INSERT OR REPLACE INTO waiting VALUES (?, ?, ?)", _with_checksums(rows))
 
     async def clear_waiting(self) -> None:
-        """No name waits any more."""
+        """Delete all waiting names."""
         await self._execute("DELETE FROM waiting")
 
     # --- position, roles, publications ---------------------------------------------------------------------------
@@ -536,7 +534,7 @@ class Store:
         return Position(*self._checked(rows)[0]) if rows else None
 
     async def save_position(self, position: Position) -> None:
-        """Set the position. To be the last change of a transaction."""
+        """Set the position. This must be the last change of a transaction."""
         rows = _with_checksums([position])
         await self._many("INSERT OR REPLACE INTO position VALUES (1, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
 
@@ -571,7 +569,7 @@ class Store:
         await self._many("INSERT OR REPLACE INTO publications VALUES (?, ?, ?, ?, ?, ?, ?, ?)", publications)
 
     async def publication_at(self, time: str) -> AppliedPublication | None:
-        """The last publication not after a time."""
+        """The last publication up to a time."""
         return await self._publication("SELECT * FROM publications WHERE time <= ? ORDER BY number DESC LIMIT 1", time)
 
     async def publication(self, number: int) -> AppliedPublication | None:
@@ -583,7 +581,7 @@ class Store:
         return await self._publication("SELECT * FROM publications WHERE size > ? ORDER BY size, number LIMIT 1", index)
 
     async def count_publications(self) -> int:
-        """How many publications were applied."""
+        """The number of applied publications."""
         return int((await self._rows("SELECT count(*) FROM publications"))[0][0])
 
     # --- what became of records ----------------------------------------------------------------------------------
@@ -609,7 +607,7 @@ class Store:
         return [JudgedRow(*row) for row in rows]
 
     async def count_judged(self) -> list[tuple[str, str, int]]:
-        """How many outcomes there are: `(log, verdict, count)`."""
+        """The numbers of outcomes: `(log, verdict, count)`."""
         return await self._rows("SELECT log, verdict, count(*) FROM judged GROUP BY log, verdict ORDER BY log, verdict")
 
     # --- notes and files -----------------------------------------------------------------------------------------
@@ -620,7 +618,7 @@ class Store:
         return rows[0][0] if rows else None
 
     async def set_note(self, name: str, value: str | None) -> None:
-        """Leave a note, or take it away."""
+        """Leave a note, or delete it (None)."""
         if value is None:
             await self._execute("DELETE FROM notes WHERE name = ?", name)
         else:
@@ -638,7 +636,7 @@ class Store:
         )
 
     async def unchecked_files(self, number: int, limit: int) -> list[tuple[str, str, int]]:
-        """Files of publications up to a number that were not compared with what is served yet, as `load_files`."""
+        """Files of publications up to a number that were never compared, as rows of `load_files`."""
         return await self._rows(
             "SELECT path, sha256, number FROM files WHERE checked = 0 AND number <= ? ORDER BY number LIMIT ?",
             number,
@@ -646,19 +644,19 @@ class Store:
         )
 
     async def count_files(self) -> tuple[int, int]:
-        """How many published files there are, and how many of them were not compared yet."""
+        """The numbers of published files, and of those that were never compared."""
         rows = await self._rows("SELECT (SELECT count(*) FROM files), (SELECT count(*) FROM files WHERE checked = 0)")
         files, unchecked = rows[0]
         return int(files), int(unchecked)
 
     async def files_after(self, path: str, limit: int) -> list[tuple[str, str, int]]:
-        """Published files `(path, sha256, number of the publication)` behind a path, in order, at most so many."""
+        """Published files `(path, sha256, number of the publication)` after a path, in order, at most `limit`."""
         return await self._rows(
             "SELECT path, sha256, number FROM files WHERE path > ? ORDER BY path LIMIT ?", path, limit
         )
 
     async def set_checked(self, paths: Sequence[str]) -> None:
-        """These files were compared."""
+        """Note that files were compared."""
         await self._many("UPDATE files SET checked = 1 WHERE path = ?", [(path,) for path in paths])
 
     async def save_differences(self, rows: Sequence[DifferenceRow]) -> None:
@@ -666,21 +664,21 @@ class Store:
         await self._many("INSERT OR REPLACE INTO differences VALUES (?, ?, ?, ?, ?, ?)", rows)
 
     async def load_differences(self, paths: Sequence[str]) -> list[DifferenceRow]:
-        """Those among these paths that ever differed."""
+        """Files among these paths that ever differed."""
         rows = await self._rows(
             "SELECT d.* FROM json_each(?) AS j CROSS JOIN differences AS d ON d.path = j.value", json.dumps(list(paths))
         )
         return [DifferenceRow(*row) for row in rows]
 
     async def differences_after(self, path: str, limit: int) -> list[DifferenceRow]:
-        """Those that differ now behind a path, in order, at most so many."""
+        """Files that differ now, after a path, in order, at most `limit`."""
         rows = await self._rows(
             "SELECT * FROM differences WHERE is_now = 1 AND path > ? ORDER BY path LIMIT ?", path, limit
         )
         return [DifferenceRow(*row) for row in rows]
 
     async def count_differences(self) -> tuple[int, int]:
-        """How many files differ now, and how many ever did."""
+        """The numbers of files that differ now, and that ever differed."""
         rows = await self._rows(
             "SELECT (SELECT count(*) FROM differences WHERE is_now = 1), (SELECT count(*) FROM differences)"
         )
@@ -697,10 +695,10 @@ class Store:
         return await self._run(statement, parameters)
 
     def _checked(self, rows: Sequence[Any]) -> list[Any]:
-        """Rows without the checksum that is their last column.
+        """Check the checksums of rows (their last column), and remove them.
 
         Raises:
-            StateDamagedError: one is not as it was written. A signer would sign what follows from it.
+            StateDamagedError: a row has changed since it was written. A signer would sign metadata made from it.
         """
         checked = [row[:-1] for row in rows]
         for row, known in zip(rows, checked, strict=True):
@@ -733,7 +731,7 @@ class Store:
         return []
 
     def _failed(self, error: BaseException) -> StoreError:
-        """What SQLite fails with, told apart: what may pass, and damage."""
+        """The error to raise for an SQLite error: a temporary failure, missing rights, or damage."""
         if is_passing(self.path, error):
             return StateUnavailableError(unusable_now(self.path, error))
         if primary_code(error) in {sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY}:
@@ -743,14 +741,14 @@ class Store:
         )
 
     def _refused(self, error: OSError) -> StoreError:
-        """What the system refuses about the file, or one beside it."""
+        """The error to raise for a system error about the file or one beside it."""
         path = error.filename or self.path
         if may_pass(error):
             return StateUnavailableError(f"{path} cannot be used now: {error.strerror}. Check that the disk has room")
         return StoreError(f"{path} cannot be used: {error.strerror}")
 
     async def _in_thread(self, function: Callable[P, Answer], *args: P.args, **kwargs: P.kwargs) -> Answer:
-        """Run what blocks, to its end even when whoever waits for it is cancelled."""
+        """Run a blocking function to its end even if the caller is cancelled."""
         return await complete(asyncio.to_thread(function, *args, **kwargs))
 
     def _open_connection(self) -> "AsyncConnection":
@@ -809,7 +807,7 @@ class Store:
             raise
 
     async def _take_place(self) -> None:
-        """Make the new file durable, and give it the place of the old one."""
+        """Make the new file durable, and replace the old one with it."""
 
         def take_place() -> None:
             sync_file(self._new_path)
@@ -848,13 +846,13 @@ class Store:
             ) from error
         self._lock = lock
         os.truncate(lock, 0)
-        with suppress(OSError):  # it only helps to say who has it, and a full disk has no room for it
+        with suppress(OSError):  # the process number only improves a message, and a full disk has no room for it
             os.pwrite(lock, str(os.getpid()).encode(), 0)
 
 
 class ReadingStore(Store):
-    """A state for somebody who only reads, and has nothing else to do meanwhile: nothing is handed to a thread, which
-    takes as long as to read. Its methods never wait, so they can be run without an event loop (`finish`).
+    """A read-only state that uses no threads: handing a call to a thread would take as long as reading. Its methods
+    never wait, so they can be run without an event loop (`finish`).
     """
 
     _read_only = True
@@ -884,7 +882,7 @@ class ReadingStore(Store):
 
 
 def _stack() -> Any:
-    """The asynchronous stack: whoever only reads does not import it."""
+    """The asynchronous stack, imported only for writing."""
     from ledger.databases import asynchronous  # noqa: PLC0415
 
     return asynchronous
@@ -907,7 +905,7 @@ def finish(operation: Coroutine[Any, Any, Answer]) -> Answer:
 
 
 def kept_name(role: str, version: int) -> str:
-    """The kept file that is a version of a role."""
+    """The name of the kept file of a version of a role."""
     return f"{version}.{role}.json"
 
 
@@ -916,7 +914,7 @@ def _with_checksums(rows: Iterable[Sequence[Any]]) -> list[tuple[Any, ...]]:
 
 
 def _checksum(row: Iterable[Any]) -> int:
-    """CRC-32 of a row: a disk that spoils bits is what it is for, not an attacker, who could write the file anew."""
+    """CRC-32 of a row: protects against a disk that corrupts bits, not against an attacker who can write the file."""
     value = 0
     for field in row:
         if type(field) is not bytes:

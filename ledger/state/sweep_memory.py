@@ -1,4 +1,4 @@
-"""What sweeps remember between each other: a small file beside the states, which may be lost at any time."""
+"""The memory of sweeps: a small file beside the states, which may be lost at any time."""
 
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping
@@ -18,8 +18,8 @@ from schemas.errors import InUseError
 
 Value = TypeVar("Value")
 
-# Whoever has it alone needs no file of shared memory beside it, for which a full disk has no room: then a sweep is what
-# makes some.
+# In exclusive mode SQLite needs no file of shared memory, for which a full disk has no room. Sweeping must work then,
+# since it makes room.
 _PRAGMAS = ("busy_timeout = 1000", "locking_mode = EXCLUSIVE", "journal_mode = WAL", "synchronous = NORMAL")
 _TABLES = (
     "marks (path TEXT PRIMARY KEY, since TEXT)",
@@ -36,18 +36,18 @@ class SweptBin(NamedTuple):
 
 
 class Memory(NamedTuple):
-    """Since when files have been unreachable, by path; the bins that the last sweep found, by role name."""
+    """The marks of files by path (times since when they are unreachable), and the last sweep's bins by role name."""
 
     since: dict[str, str]
     bins: dict[str, SweptBin]
 
 
 class Marks:
-    """Remembers. A context, and one transaction: what is not saved is as before, and there is one sweep at a time.
+    """The file of marks. A context manager and one transaction: without `save` nothing changes. One sweep at a time.
 
     Raises:
-        InUseError: another sweep is at work.
-        StateUnavailableError: there is no room for it.
+        InUseError: another sweep runs.
+        StateUnavailableError: the disk is full.
         StoreError: the file cannot be used.
     """
 
@@ -72,7 +72,7 @@ class Marks:
         await disconnect(self._connection)
 
     async def load(self) -> Memory:
-        """What is remembered."""
+        """Load the memory of the last sweep."""
         with self._explained():
             since = dict(await self._fetch("SELECT path, since FROM marks"))
             bins = {name: SweptBin(*rest) for name, *rest in await self._fetch("SELECT name, version, pages FROM bins")}
@@ -84,7 +84,7 @@ class Marks:
         return Memory(since, bins)
 
     async def save(self, before: Memory, after: Memory) -> None:
-        """Remember this instead of what was loaded."""
+        """Replace the loaded memory with a new one."""
         gone = [(path,) for path in before.since.keys() - after.since.keys()]
         retired = [(name,) for name in before.bins.keys() - after.bins.keys()]
         bins = [(name, swept.version, swept.pages) for name, swept in _differing(before.bins, after.bins)]
@@ -97,7 +97,7 @@ class Marks:
 
     @contextmanager
     def _explained(self) -> Iterator[None]:
-        """Say what can be done about what SQLite does not do."""
+        """Turn errors of SQLite into errors that say what to do."""
         try:
             yield
         except OSError as error:

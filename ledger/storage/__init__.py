@@ -1,4 +1,4 @@
-"""Storage of what is served: immutable files, and a few that are replaced atomically.
+"""Storage of served files: immutable files, and a few that are replaced atomically.
 
 Methods block; consumers call them in worker threads. Paths are relative, with `/`. The embedded storage is a directory
 (`ledger.storage.directory`); an object store has the same operations.
@@ -15,7 +15,7 @@ from ledger.disk.nursery import make_file
 
 
 class ServedFiles(Protocol):
-    """Read access to what is served, under the paths of the public folder."""
+    """Read access to served files, under the paths of the public folder."""
 
     def read(self, path: str) -> bytes | None:
         """The contents of a file, or None."""
@@ -25,41 +25,41 @@ class ServedFiles(Protocol):
 
 
 class Storage(ServedFiles, Protocol):
-    """Where published files are.
+    """Read and write access to published files.
 
-    A publication's files are *staged* while it is prepared, and *placed* when its record is known to be the one on the
-    log. What is staged is private and may be lost at any time.
+    A publication's files are *staged* while it is prepared, and *placed* when its record was read back from the log.
+    Staged files are private and may be lost at any time.
     """
 
     def stage(self, path: str, data: bytes, copy_of: str | None = None) -> None:
         """Write an immutable file into the private folder. Safe to call from several threads.
 
         Args:
-            path: where it will be.
-            data: its bytes.
-            copy_of: where a file is that has the same bytes, and that nobody will change: a second name for it may do.
+            path: the path at which the file will be placed.
+            data: the file's bytes.
+            copy_of: the path of a file with the same bytes that never changes: it may get a second name instead.
         """
 
     def stager(self) -> "Stager | None":
-        """What other processes stage files with; None: with nothing."""
+        """The stager for other processes; None if they cannot stage files."""
 
     def adopt(self, path: str, length: int, source: str) -> None:
-        """An immutable file of so many bytes was staged by another process; this is what its stager said."""
+        """Adopt an immutable file of this length that another process staged; `source` is from its stager."""
 
     def discard(self) -> None:
-        """Forget everything that is staged."""
+        """Forget all staged files."""
 
     def place(self) -> list[str]:
-        """Move what is staged into place and make it durable; return the paths that held other bytes.
+        """Move staged files into place and make them durable; return the paths that held other bytes.
 
-        An existing file with the same bytes is left alone; one with other bytes is an alarm, and is replaced.
+        An existing file with the same bytes stays. An existing file with other bytes is replaced, and is an alarm.
         """
 
     def replace(self, path: str, data: bytes) -> None:
         """Replace a mutable file, atomically and durably."""
 
     def link_all(self, links: Mapping[str, str]) -> None:
-        """Make each of these mutable paths show what an immutable one holds, atomically; durable after `settle`."""
+        """Make each of these mutable paths a name of an immutable file, atomically; durable after `settle`."""
 
     def delete(self, path: str) -> None:
         """Delete a mutable file, if it exists; durable after `settle`."""
@@ -68,7 +68,7 @@ class Storage(ServedFiles, Protocol):
         """Make all links and deletions durable."""
 
     def exclusive(self) -> AbstractContextManager[None]:
-        """Nobody else who asks for it changes mutable files meanwhile."""
+        """Keep other callers of `exclusive` from changing mutable files meanwhile."""
 
     def read(self, path: str) -> bytes | None:
         """The contents of a file, or None if there is none."""
@@ -81,16 +81,16 @@ class Storage(ServedFiles, Protocol):
 
 
 class Stager(NamedTuple):
-    """Writes files into a staging folder, in any process; whoever deals out the work adopts them. `device` is the file
-    system that it is on.
+    """Writes files into a staging folder, in any process; the main process adopts them. `device` is the folder's file
+    system.
     """
 
     folder: Path
     device: int
 
     def put(self, _path: str, data: bytes, copy_of: str | None = None) -> str:
-        """Write a file, as `Storage.stage`; gives the path to adopt it by: that of the other, if it can have another
-        name where it is to be.
+        """Write a file, as `Storage.stage`; return the path to adopt it by: that of the copy, if a second name is
+        possible.
         """
         if copy_of is not None:
             with writing(copy_of):
@@ -100,4 +100,4 @@ class Stager(NamedTuple):
             return make_file(str(self.folder), data)
 
     def show(self, _path: str, _source: str) -> None:
-        """Nothing is shown before it is in place."""
+        """Do nothing: files are shown only after they are placed."""

@@ -29,9 +29,9 @@ from ledger.storage import Stager
 class DirectoryStorage:
     """Storage in a directory. The staging folder must be on the same file system.
 
-    What is not complete is in the staging folder too: below the root there is nothing but what is served, and names
-    there may be as long as names of files may be. Without `durable` nothing is synced: for a folder that is thrown away
-    if anything happens.
+    Incomplete files are in the staging folder too, so below the root there are only served files, with names of any
+    length that the file system allows. Without `durable`, nothing is synced: for a folder that is thrown away after a
+    failure.
     """
 
     def __init__(self, root: Path, staging: Path, *, durable: bool = True) -> None:
@@ -46,13 +46,13 @@ class DirectoryStorage:
     def stage(self, path: str, data: bytes, copy_of: str | None = None) -> None:
         """Write an immutable file into the staging folder, buffered.
 
-        That folder is flat: to make and remove a folder for each page costs more than to write it.
+        The folder is flat: creating and removing a folder for each page costs more than writing the page.
         """
         self._staged[path] = self.stager().put(path, data, copy_of)
         self._wrote(len(data))
 
     def stager(self) -> Stager:
-        """What other processes stage files with."""
+        """The stager for other processes."""
         if self._stager is None:
             with writing(self._staging):
                 self._staging.mkdir(parents=True, exist_ok=True)
@@ -60,7 +60,7 @@ class DirectoryStorage:
         return self._stager
 
     def adopt(self, path: str, length: int, source: str) -> None:
-        """A file was staged by another process."""
+        """Adopt a file that another process staged."""
         self._staged[path] = source
         self._wrote(length)
 
@@ -70,7 +70,7 @@ class DirectoryStorage:
         self._staged = {}
 
     def place(self) -> list[str]:
-        """Move what is staged into place, and sync once."""
+        """Move staged files into place, and sync once."""
         there: list[str] = []
 
         def put(path: str) -> None:
@@ -85,7 +85,7 @@ class DirectoryStorage:
         return alarms
 
     def _put_new(self, path: str) -> bool:
-        """Put what is staged where nothing is yet; False: there is something. Called from several threads."""
+        """Place a staged file if its path is free; return whether it was. Called from several threads."""
         source, target = self._staged[path], f"{self._root}/{path}"
         if self._is_ours(source):
             if os.path.lexists(target):
@@ -101,9 +101,9 @@ class DirectoryStorage:
         return True
 
     def _put_again(self, paths: Sequence[str]) -> list[str]:
-        """Put what is staged where something is already, if that has other bytes; gives where it had.
+        """Place staged files over existing ones with other bytes; return the paths of these.
 
-        Whoever has lost a state writes everything anew, and compares all of it: the disk is asked for several at once.
+        After the loss of a state, all files are written anew and compared: so several are read from the disk at once.
         """
         alarms: list[str] = []
 
@@ -114,7 +114,7 @@ class DirectoryStorage:
                 alarms.append(path)
                 self._move(source, target)
                 return
-            # It is needed from now on, however old it is: a sweep that is about to delete it looks at its time.
+            # The file is needed again, however old it is: a sweep that is about to delete it checks this time.
             with writing(target):
                 os.utime(target)
                 if self._is_ours(source):
@@ -126,7 +126,7 @@ class DirectoryStorage:
     def replace(self, path: str, data: bytes) -> None:
         """Write elsewhere, sync, and rename over it."""
         target = f"{self._root}/{path}"
-        temporary = new_path(self._staging)  # no nursery, which whoever does only this would leave behind
+        temporary = new_path(self._staging)  # not in a nursery, which would be left behind
         with writing(target):
             within(self._staging, lambda: write_file(temporary, data, is_new=True))
         self._sync([temporary])
@@ -134,10 +134,10 @@ class DirectoryStorage:
         self._sync([target])
 
     def copy(self, source: Path, path: str, digest: str) -> None:
-        """Copy a file from elsewhere, atomically and durably; nothing happens if it is there already.
+        """Copy a file from elsewhere, atomically and durably. Does nothing if the file is already in place.
 
         Raises:
-            StorageError: its SHA-256 is another by now.
+            StorageError: the source has another SHA-256 by now.
         """
         if self.digest(path) == digest:
             return
@@ -151,11 +151,11 @@ class DirectoryStorage:
             self._sync([str(target)])
 
     def link(self, path: str, source: str) -> None:
-        """A second name for the same bytes: distribution files and pages are stored once."""
+        """Give a file a second name: distribution files and pages are stored once."""
         self.link_all({path: source})
 
     def link_all(self, links: Mapping[str, str]) -> None:
-        """Second names for many."""
+        """Give many files second names."""
         names = [(f"{self._root}/{source}", f"{self._root}/{path}") for path, source in links.items()]
         each(lambda name: self._name(*name), names, worth=_WORTH_THREADS)
         self._unsettled.update(f"{self._root}/{path.rpartition('/')[0]}" for path in links)
@@ -167,13 +167,13 @@ class DirectoryStorage:
         self._unsettled.add(str((self._root / path).parent))
 
     def settle(self) -> None:
-        """Sync the folders in which there were links and deletions."""
+        """Sync the folders of links and deletions."""
         self._sync_folders(self._unsettled)
         self._unsettled = set()
 
     @contextmanager
     def exclusive(self) -> Iterator[None]:
-        """Lock the folder against other processes, for as long as it takes."""
+        """Lock the folder against other processes."""
         with writing(self._root):
             self._root.mkdir(parents=True, exist_ok=True)
             lock = os.open(self._root, os.O_RDONLY)
@@ -184,7 +184,7 @@ class DirectoryStorage:
             os.close(lock)
 
     def read(self, path: str, *, last: int | None = None) -> bytes | None:
-        """The contents of a file, or so many bytes at its end."""
+        """The contents of a file, or its last `last` bytes."""
         with _reading(self._root / path) as file:
             if file is None:
                 return None
@@ -197,12 +197,12 @@ class DirectoryStorage:
         return _digest(self._root / path)
 
     def paths(self) -> Iterator[str]:
-        """All files, sorted, those in folders that are linked too."""
+        """All files, sorted, including those in linked folders."""
         return _walk(self._root)
 
     def _move(self, source: str, target: str) -> None:
-        """Move a staged file into place, whatever is there; what somebody else keeps gets a second name. Called from
-        several threads.
+        """Move a staged file into place, over any existing file; a kept file gets a second name. Called from several
+        threads.
         """
         if not self._is_ours(source):
             try:
@@ -215,29 +215,29 @@ class DirectoryStorage:
         _rename(source, target)
 
     def _is_ours(self, source: str) -> bool:
-        """Whether a file is staged, or is another's who keeps it."""
+        """Whether a file is in the staging folder, and not a kept file."""
         return source.startswith(f"{self._staging}/")
 
     def _name(self, source: str, target: str) -> None:
-        """Give a file a second name, in place of what may be there. Called from several threads."""
+        """Give a file a second name, over any existing file. Called from several threads."""
         temporary = new_path(self._staging)
         with writing(target):
             within(self._staging, lambda: os.link(source, temporary))
             try:
                 _rename(temporary, target)
             finally:
-                # Renaming one name of a file over another does nothing, and leaves both.
+                # Renaming one name of a file over another name of it does nothing, so both would stay.
                 with suppress(FileNotFoundError):
                     os.unlink(temporary)  # noqa: PTH108  # a hot path
 
     def _wrote(self, count: int) -> None:
-        """So many bytes were staged."""
+        """Note that `count` bytes were staged."""
         if self._durable:
             self._early.wrote(count)
 
     @contextmanager
     def _temporary(self, target: Path) -> Iterator[Path]:
-        """A new path in the staging folder for what will be moved to a target; gone at the end."""
+        """A new path in the staging folder for a file that will be moved to a target; deleted at the end."""
         temporary = Path(new_path(self._staging))
         with writing(target):
             within(temporary.parent, lambda: os.stat(self._staging))  # noqa: PTH116  # a hot path
@@ -261,7 +261,7 @@ class DirectoryStorage:
         self._sync_folders({str(path.parent) for path in paths})
 
     def _sync_folders(self, folders: Collection[str]) -> None:
-        """Sync folders, if they are still there, and those above them up to the root."""
+        """Sync folders, if they still exist, and their parents up to the root."""
         if not self._durable:
             return
         named: set[Path] = set()
@@ -278,8 +278,7 @@ class DirectoryStorage:
 
 
 _WORTH_THREADS = 256
-"""So many files are worth to be moved or linked by several threads: in different folders that goes on side by side.
-"""
+"""Number of files from which several threads move or link: the system does so in different folders in parallel."""
 
 _COMPARED_AT_ONCE = 8
 
@@ -315,7 +314,7 @@ class _EarlySync:
 
 @contextmanager
 def _reading(path: Path) -> Iterator[BufferedReader | None]:
-    """A file, open; None where there is none. Folders, pipes and devices are none: what is served is files."""
+    """An open file; None if it does not exist. Folders, pipes and devices do not count: only files are served."""
     try:
         file = _open(path)
         if file is None:
@@ -332,7 +331,7 @@ _NO_FILE = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENXIO}
 
 def _open(path: Path) -> BufferedReader | None:
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # to open a pipe does not wait
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # opening a pipe must not wait
     except OSError as error:
         if error.errno in _NO_FILE:
             return None
@@ -361,9 +360,9 @@ def _digest(path: Path) -> str | None:
 
 
 def _walk(root: Path) -> Iterator[str]:
-    """Paths of all that is no folder below a folder, relative and sorted; nothing if it does not exist.
+    """Relative paths of everything below a folder except folders, sorted; none if the folder does not exist.
 
-    A server follows links to folders, and so do we. A link to what we come to anyway is given itself.
+    Links to folders are followed, as a server does. A link to a folder that is walked anyway is listed itself.
 
     Raises:
         StorageError: a folder cannot be read.

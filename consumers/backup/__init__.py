@@ -1,1 +1,1 @@
-"""Backup: a copy of what cannot be computed again."""
+"""Backup: a copy of everything that cannot be computed again."""

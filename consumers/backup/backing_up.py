@@ -1,7 +1,7 @@
-"""A backup of a ledger: both logs, the configuration and the first root. All else is computed, or is a key.
+"""A backup of a ledger: both logs, the configuration and the first root. Everything else is computed, except keys.
 
-`publications` is copied before `events`: a claim covers events that are on the log already, so every publication in the
-copy has its events there, whatever is appended meanwhile.
+`publications` is copied before `events`. A claim only covers events that are already on the log, so the copy has the
+events of all its publications, whatever is appended meanwhile.
 """
 
 import asyncio
@@ -32,14 +32,14 @@ FIRST_ROOT = "1.root.json"
 
 
 class ForeignRootError(DisagreementError):
-    """The first root that is served is not the one of the log."""
+    """The served first root is not that of the log."""
 
 
 class BackedUp(NamedTuple):
-    """What was copied: of which ledger, how many records of each log, and how many files.
+    """The result of a backup: the ledger, the numbers of records of each log, and the number of files.
 
-    `missing` are those that are not there to be copied; `from_sqlite` is false where the records came from another kind
-    of log.
+    `missing` names the files that could not be copied because they do not exist; `from_sqlite` is False if the records
+    came from another kind of log.
     """
 
     ledger: str
@@ -51,18 +51,18 @@ class BackedUp(NamedTuple):
 
 
 async def back_up(context: Context, target: Path, report: Report) -> BackedUp:
-    """Copy a ledger into a folder, which appears when it is complete. Others may append meanwhile.
+    """Copy a ledger into a folder, which appears when the copy is complete. Events may be appended meanwhile.
 
     Args:
         context: the ledger.
-        target: the folder, which must not exist or be empty.
-        report: is told how many records were copied, of how many; in any thread.
+        target: the folder, new or empty.
+        report: called in any thread with the number of copied records and of all records.
 
     Raises:
-        StorageError: the folder is not empty, or it cannot be written.
+        StorageError: the folder is not empty, or cannot be written.
         InUseError: another process writes this backup.
-        ForeignRootError: the first root that is served is not the one of the log.
-        LogError, NotALedgerError: as they say.
+        ForeignRootError: the served first root is not that of the log.
+        LogError, NotALedgerError: see there.
     """
     target = target.resolve()  # the name that the finished folder is given is its own, not that of a link
     with _working_beside(target) as folder:
@@ -104,7 +104,7 @@ async def _copy(context: Context, logs: Logs, folder: Path, report: Report) -> B
 
 
 def _copy_others(context: Context, folder: Path, root_sha256: str) -> list[str]:
-    """Copy what there is of the configuration and the first root; gives their names."""
+    """Copy the configuration and the first root, if they exist; return the names of the copies."""
     found: list[str] = []
     configuration = context.folder / FILENAME
     if configuration.exists():
@@ -130,7 +130,7 @@ def _copy_others(context: Context, folder: Path, root_sha256: str) -> list[str]:
 
 @contextmanager
 def _working_beside(target: Path) -> Iterator[Path]:
-    """A folder to work in, beside the target; gone at the end, unless it was renamed."""
+    """A working folder beside the target; deleted after a failure."""
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise StorageError(f"{target} is not an empty folder; back up into a new one")
     if target.is_mount():
@@ -145,7 +145,7 @@ def _working_beside(target: Path) -> Iterator[Path]:
         except BlockingIOError as error:
             raise InUseError(f"another process writes the backup {target}: wait until it has ended") from error
         try:
-            with writing(folder):  # what somebody left behind who was killed
+            with writing(folder):  # files that a killed run left behind
                 for path in folder.iterdir():
                     shutil.rmtree(path) if path.is_dir() else path.unlink()
             yield folder

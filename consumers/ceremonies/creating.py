@@ -17,7 +17,7 @@ from schemas.codec import encode_event
 
 
 class Wish(NamedTuple):
-    """What the new ledger is to be."""
+    """The properties of a new ledger."""
 
     origin: str
     layout: Layout
@@ -26,7 +26,7 @@ class Wish(NamedTuple):
 
 
 def prepare(folder: Path, log: str | None) -> Context:
-    """The folder of a ledger to be, with the settings that the environment has; `log` wins over it.
+    """Check the folder of a new ledger, and load settings from the environment; `log` wins over the environment.
 
     Raises:
         ConfigError: the folder is not empty, or the settings cannot be used.
@@ -46,7 +46,7 @@ def prepare(folder: Path, log: str | None) -> Context:
 
 
 async def create(context: Context, wish: Wish) -> None:
-    """Keys, logs with their first two records, and the configuration, which is written last."""
+    """Create keys, logs with their first two records, and the configuration, which is written last."""
     folder = context.folder
     existed = folder.exists()
     with writing(folder):
@@ -66,7 +66,7 @@ async def create(context: Context, wish: Wish) -> None:
         with writing(folder / FILENAME):
             write_config(folder, context.config.ledger.log)
     except BaseException:
-        # Half a ledger is of no use, and what is in the folder is all ours.
+        # Half a ledger is useless, and everything in the folder was created here.
         for path in folder.iterdir():
             shutil.rmtree(path) if path.is_dir() else path.unlink()
         if not existed:

@@ -1,7 +1,7 @@
-"""The development ceremony: offline roles signed with keys that lie in the ledger's folder.
+"""The development ceremony: offline roles signed with keys in the ledger's folder.
 
-It makes a ledger usable on one machine in one command. Real offline keys are on other machines and in other hands; what
-such a ceremony signs goes onto the log as the same `roles.signed` event. The folder says what its keys are worth.
+It makes a ledger usable on one machine in one command. Real offline keys are on other machines and in other hands; a
+real ceremony appends the same `roles.signed` event. A README in the folder warns that its keys are not for production.
 """
 
 from collections.abc import Mapping, Sequence
@@ -66,7 +66,7 @@ class DevelopmentKeys:
         return generate_key_file(self.online).public_key
 
     def retire_online(self, keyid: str) -> None:
-        """Move an online key out of the signer's reach. It is kept: what it signed may have to be explained."""
+        """Move an online key out of the signer's reach. The key is kept: its signatures may have to be explained."""
         retired = self.folder / "retired"
         retired.mkdir(exist_ok=True, mode=0o700)
         path = self.online / f"{keyid}.pem"
@@ -77,7 +77,7 @@ class DevelopmentKeys:
         """The signers of an offline role.
 
         Raises:
-            SignerError: there are none.
+            SignerError: the folder has no keys of that role.
         """
         signers = load_key_files(self.folder / role)
         if not signers:
@@ -131,7 +131,7 @@ def sign_plan(
 
 
 def roles_signed(documents: Mapping[str, dict[str, Any]], now: datetime, comment: str) -> RolesSigned:
-    """The event of a ceremony."""
+    """Make the event of a ceremony."""
     return RolesSigned(
         specversion="1.0",
         id=str(uuid4()),
@@ -145,7 +145,7 @@ def roles_signed(documents: Mapping[str, dict[str, Any]], now: datetime, comment
 
 
 def ledger_created(origin: str, documents: Mapping[str, dict[str, Any]], now: datetime) -> LedgerCreated:
-    """Record 0 for a ledger with this first root."""
+    """Make record 0 of a ledger with this first root."""
     return LedgerCreated(
         specversion="1.0",
         id=str(uuid4()),

@@ -1,1 +1,1 @@
-"""Producing events: made, checked, appended, and asked about."""
+"""Producing events: making, checking and appending them, and asking for their verdicts."""

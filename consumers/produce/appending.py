@@ -1,7 +1,4 @@
-"""Making events, and appending them.
-
-An event is checked against its schema before it is appended.
-"""
+"""Making and appending events. An event is checked against its schema before it is appended."""
 
 import getpass
 import os
@@ -24,7 +21,7 @@ BATCH = 1000
 
 
 class NewEvent(NamedTuple):
-    """An event to be appended: its record, its type, and what it is about, in words and (`names`) for machines."""
+    """An event to be appended: its record, its type, and its subject in words (`label`) and for machines (`names`)."""
 
     value: bytes
     type: str
@@ -41,10 +38,10 @@ class Appended(NamedTuple):
 
 
 def make_event(kind: str, subject: str, data: dict[str, Any], *, now: datetime, actor: str) -> bytes:
-    """An event of this machine's operator, as bytes.
+    """Make an event of this machine's operator, as bytes.
 
     Raises:
-        NegativeAnswerError: it does not fit its schema.
+        NegativeAnswerError: the event does not fit its schema.
     """
     value: dict[str, Any] = {
         "specversion": "1.0",
@@ -60,19 +57,19 @@ def make_event(kind: str, subject: str, data: dict[str, Any], *, now: datetime, 
     encoded = canonical.encode(value)
     event = decode_event(encoded)
     if isinstance(event, Rejection):
-        # A regular expression tells nobody what is wrong.
+        # A regular expression does not help a user.
         detail = re.sub(r"^Expected `str` matching regex .* - at `\$\.(?:data\.)?(\w+)`$", r"no valid \1", event.detail)
         raise NegativeAnswerError(f"{kind} for {_text(subject)}: {detail}")
     return encoded
 
 
 def _text(value: Any) -> Any:
-    """A string from the command line as text: bytes in another encoding become U+FFFD, as docs/rules.md has it."""
+    """Turn a command-line argument into text: bytes in another encoding become U+FFFD, as docs/rules.md requires."""
     return re.sub("[\ud800-\udfff]", "\ufffd", value) if isinstance(value, str) else value
 
 
 async def append_in_batches(log: Log, events: Sequence[NewEvent]) -> AsyncIterator[list[Appended]]:
-    """Append events in order; gives what was appended, batch by batch."""
+    """Append events in order; yield the appended events batch by batch."""
     for start in range(0, len(events), BATCH):
         batch = events[start : start + BATCH]
         indices = await log.append([event.value for event in batch])
@@ -82,7 +79,7 @@ async def append_in_batches(log: Log, events: Sequence[NewEvent]) -> AsyncIterat
 
 
 async def append_all(context: Context, events: Sequence[NewEvent]) -> list[Appended]:
-    """Append events in order to the log of a ledger, which is opened for that."""
+    """Open the log of a ledger, and append events in order."""
     appended: list[Appended] = []
     async with open_events(context) as log:
         async for batch in append_in_batches(log, events):
@@ -91,7 +88,7 @@ async def append_all(context: Context, events: Sequence[NewEvent]) -> list[Appen
 
 
 def actor() -> str:
-    """Who runs this command, as an opaque account id."""
+    """The user who runs this command, as an opaque account id."""
     try:
         name = getpass.getuser()
     except (KeyError, OSError):  # a user without a name, as containers have them; KeyError up to Python 3.12

@@ -21,7 +21,7 @@ class KnownProject(NamedTuple):
 
 
 async def look_up(store: Store, names: Sequence[str]) -> dict[str, KnownProject]:
-    """Projects by name, without those that never were.
+    """Look up projects by name; unknown projects are left out.
 
     Raises:
         StateDamagedError: the state contradicts itself.

@@ -1,4 +1,4 @@
-"""Storing distribution files where they will be served, before any metadata names them (PEP 458)."""
+"""Storing distribution files in the public folder, before any metadata names them (PEP 458)."""
 
 from ledger.distributions.distribution import Distribution
 from ledger.storage.directory import DirectoryStorage
@@ -6,7 +6,7 @@ from projections.metadata.paths import companion_path, hashed_path, package_targ
 
 
 def store(storage: DirectoryStorage, each: Distribution) -> None:
-    """Store a file once, under its consistent-snapshot name, and make it reachable under its plain one."""
+    """Store a file under its consistent-snapshot name, and link it under its plain name."""
     path = package_target(each.blake2b_256, each.filename)
     hashed = hashed_path(path, each.sha256)
     storage.copy(each.path, hashed, each.sha256)

@@ -1,6 +1,6 @@
-"""Waiting for a publication, and asking what became of events.
+"""Waiting for a publication, and asking for the verdicts of events.
 
-Whether the ledger accepts an event is decided by the fold: a state answers, by the index of the event.
+The fold decides whether the ledger accepts an event. A state answers, by the index of the event.
 """
 
 import asyncio
@@ -22,11 +22,11 @@ POLL_SECONDS = 0.1
 
 
 class NotCoveredError(TemporaryError):
-    """An event is on the log, and no publication covers it yet."""
+    """An event is on the log, but no publication covers it yet."""
 
 
 class Answer(NamedTuple):
-    """What became of an event, and the first publication that covers it."""
+    """The verdict of an event, and the first publication that covers it."""
 
     appended: Appended
     verdict: str
@@ -38,18 +38,18 @@ class Answer(NamedTuple):
 async def wait_for(
     context: Context, appended: Sequence[Appended], timeout_seconds: float, report: Report = nobody
 ) -> list[Answer]:
-    """Wait until events are covered by a publication, and say what became of each.
+    """Wait until a publication covers events, and return the verdict of each.
 
-    The furthest state here answers; where there is none, the logs are replayed.
+    The answers come from the furthest state on this machine. Without a state, the logs are replayed.
 
     Args:
         context: the ledger.
         appended: the events.
-        timeout_seconds: for how long; what takes longer to replay is replayed to its end.
-        report: is told how far a long replay has come.
+        timeout_seconds: longest time to wait; a replay that takes longer still runs to its end.
+        report: called with the progress of a long replay.
 
     Raises:
-        NotCoveredError: they are not covered in time.
+        NotCoveredError: no publication covered the events in time.
     """
     if not appended:
         return []

@@ -1,7 +1,7 @@
 """Rebuilding: the repository as of any publication, from the two logs alone, without a key.
 
-The bytes are those that were served, signatures included: what cannot be computed is on the log, and every file is
-checked against the digests there before it is written.
+The bytes are those that were served, signatures included: signatures are on the log, and everything else is computed.
+Every file is checked against the digests on the log before it is written.
 """
 
 import asyncio
@@ -37,20 +37,20 @@ log = structlog.get_logger()
 
 
 class At(NamedTuple):
-    """Which publication: the last with this number, or not after this time; the last of all if both are None."""
+    """The choice of a publication: the last up to a number, or up to a time; the last of all if both are None."""
 
     number: int | None = None
     time: str | None = None
 
     def includes(self, claim: Claim) -> bool:
-        """Whether a publication comes no later."""
+        """Whether a publication is not later than the chosen one."""
         if self.number is not None:
             return claim.number <= self.number
         return self.time is None or claim.time <= self.time
 
 
 class _Order(NamedTuple):
-    """What was asked for."""
+    """The options of a rebuild."""
 
     at: At
     all_versions: bool
@@ -59,7 +59,7 @@ class _Order(NamedTuple):
 
 
 class Rebuilt(NamedTuple):
-    """What was rebuilt: the publication's number, its time and size, how many files, and which are missing."""
+    """The result of a rebuild: the publication's number, time and size, the number of files, and the missing files."""
 
     publication: int
     time: str
@@ -72,7 +72,7 @@ def read_at(text: str | None) -> At:
     """Read a publication number, or a UTC time as `2026-11-21T10:00:00Z`.
 
     Raises:
-        ValueError: it is neither.
+        ValueError: the text is neither.
     """
     if text is None:
         return At()
@@ -92,22 +92,23 @@ async def rebuild(
     files: Path | None,
     report: Callable[[int, int], None],
 ) -> Rebuilt:
-    """Rebuild into a folder, which appears when it is complete.
+    """Rebuild into a folder, which appears when the rebuild is complete.
 
-    A long log is replayed on all cores. If that is interrupted, the same call goes on where it was.
+    A long log is replayed on all cores. After an interruption, the same call goes on where it was.
 
     Args:
         context: the ledger; only its logs are used.
-        target: the folder, which must not exist or be empty.
-        at: which publication.
-        all_versions: every version ever published up to there, not only what clients need then.
+        target: the folder, new or empty.
+        at: the publication.
+        all_versions: rebuild every version published up to there, not only the files that clients need then.
         files: a public folder to take distribution files from, checked against the log.
-        report: is told how much is done, of how much.
+        report: called with the amount done and the total.
 
     Raises:
-        NegativeAnswerError: there is no such publication.
-        StorageError: the folder is not empty, or somebody is rebuilding it.
-        DivergenceError, LogError …: as a follower.
+        NegativeAnswerError: the publication does not exist.
+        StorageError: the folder is not empty, or cannot be written.
+        InUseError: another process rebuilds into the folder.
+        DivergenceError, LogError …: see `Follower.step`.
     """
     target = target.resolve()  # the name that the finished tree is given is its own, not that of a link
     with _working_beside(target) as folder:
@@ -133,7 +134,7 @@ async def rebuild(
 
 @contextmanager
 def _working_beside(target: Path) -> Iterator[Path]:
-    """A folder to work in, beside the target. It stays if we are interrupted, so that the next call can go on."""
+    """A working folder beside the target. It stays after an interruption, so that the next call can go on."""
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise StorageError(f"{target} is not an empty folder; rebuild into a new one")
     if target.is_mount():
@@ -162,7 +163,7 @@ def _working_beside(target: Path) -> Iterator[Path]:
 
 
 async def _replay(logs: Logs, workers: Workers, folder: Path, order: _Order) -> tuple[Path, Rebuilt] | None:
-    """Replay the log on all cores; None if it takes a follower."""
+    """Replay the log on all cores; None if a follower must do it."""
     for attempt in (1, 2):
         try:
             done = await replay(
@@ -211,7 +212,7 @@ async def _follow(follower: Follower, order: _Order) -> None:
     order.report(0, end.size)
     if not order.all_versions:
         await follower.skip(order.at.includes)
-    # One by one for all versions; and for those that cannot be skipped because a later root voids one of them.
+    # One by one for all versions, and for publications that cannot be skipped because a later root voids one.
     while await follower.step(order.at.includes):
         order.report(follower.head.size, end.size)
 
@@ -223,7 +224,7 @@ def _no_such(at: At, last: int) -> str:
 
 
 async def _take_files(store: Store, storage: DirectoryStorage, order: _Order) -> list[str]:
-    """Take distribution files from a public folder; gives those that are not there."""
+    """Take distribution files from a public folder; return the paths of missing ones."""
     missing: list[str] = []
     async for batch in published_files(store):
         if order.files is None:

@@ -2,14 +2,14 @@
 
     slices of the log ──read──▶ projects ──fold──▶ bins ──seal──▶ snapshot
 
-Each arrow is a phase of tasks that run side by side in processes (`consumers.render.tasks`); what one phase hands to
-the next is spilled to disk by partition, so memory does not grow with the log. Between the first and the second the
-chain of publications is read, which says what is to be rendered. The result is what a follower that skips would write,
+Each arrow is a phase of tasks that run side by side in processes (`consumers.render.tasks`). Each phase spills its
+results to disk by partition for the next, so memory does not grow with the log. Between the first and the second phase
+the chain of publications is read, to decide what to render. The result is the same as that of a follower that skips,
 and is compared with the log in the same way.
 
-What was done is noted in the folder of the replay, so an interrupted one goes on where it was. Notes are only trusted
-if the log still is the one they were made from and the machine was not restarted since (nothing is synced to disk), and
-frames only if their checksums are right; else all is done anew.
+Finished tasks are noted in the folder of the replay, so an interrupted replay goes on where it was. Notes are trusted
+only if the log is still the same and the machine was not restarted since (nothing is synced to disk), and frames only
+if their checksums are right. Otherwise everything is done anew.
 """
 
 import asyncio
@@ -56,24 +56,24 @@ _FORMAT = 3
 
 
 class _Plan(NamedTuple):
-    """Where a replay works, and what decides which events are in one partition."""
+    """The folder of a replay, and the salt that decides which events share a partition."""
 
     folder: Path
     salt: bytes
 
     @property
     def tree(self) -> Path:
-        """Where the result grows."""
+        """The folder of the result."""
         return self.folder / "tree"
 
     @property
     def notes(self) -> Path:
-        """Where the plan is noted. Every process has it locked, shared, for as long as it lives."""
+        """The file of the plan. Every process holds a shared lock on it while it lives."""
         return self.folder / "plan"
 
 
 class ReplayResult(NamedTuple):
-    """What was replayed: the publication, how many files, and which distribution files were not there."""
+    """The result of a replay: the publication's claim, the number of files, and the missing distribution files."""
 
     claim: Claim
     files: int
@@ -86,22 +86,22 @@ async def replay(
     """Replay the log into `folder / "tree"`.
 
     Args:
-        logs: open.
-        folder: where to work; what an interrupted replay left there is used.
-        workers: for what is done in this process.
+        logs: the logs, open.
+        folder: the working folder; files of an interrupted replay are reused.
+        workers: for work in this process.
         wanted: which publications to include; the last of them is rendered.
         source: a public folder to take distribution files from.
-        report: is told how much is done, of how much.
+        report: called with the amount done and the total.
 
     Returns:
-        None if this is for a follower: there is nothing to render, or a later root voids a publication on the way.
+        The result; None if a follower must do it: nothing is to be rendered, or a later root voids a publication.
 
     Raises:
         DivergenceError: the publications are not what the events make; a follower finds out which one.
-        SpillError: the folder was damaged, or made from another log. It is gone now; try again.
-        LogError, NotALedgerError, LogTooShortError, UpgradeNeededError: as a follower.
+        SpillError: the folder was damaged, or made from another log. It is deleted now; try again.
+        LogError, NotALedgerError, LogTooShortError, UpgradeNeededError: see `Follower.step`.
     """
-    # What is claimed before the events are read, they cover.
+    # The size of `publications` comes first, so that the events of all its claims are on the log.
     publications = await logs.publications.size()
     size = await logs.events.size()
     try:
@@ -139,7 +139,7 @@ def _plan(folder: Path) -> _Plan:
 
 
 def _boot() -> str:
-    """What changes when the machine is restarted, where it can be known."""
+    """An id that changes when the machine restarts; random if the system has none."""
     try:
         return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
     except OSError:
@@ -147,7 +147,7 @@ def _boot() -> str:
 
 
 class _Phases:
-    """Runs tasks in processes, and notes what is done."""
+    """Runs tasks in processes, and notes finished ones."""
 
     def __init__(self, plan: _Plan, total: int, report: Report) -> None:
         self.plan = plan
@@ -162,7 +162,7 @@ class _Phases:
         return [msgspec.msgpack.decode(frame.data, type=kind) for frame in read_frames(notes)] if notes.exists() else []
 
     async def run(self, phase: str, known: list[R], tasks: Tasks[R], weigh: Callable[[R], int]) -> list[R]:
-        """Run tasks, and return their results with those known, in the order of tasks; each weighs so much."""
+        """Run tasks, and return their results and known ones, in the order of tasks; `weigh` gives the progress."""
         results = list(known)
         self.advance(sum(map(weigh, known)))
         async with aclosing(self._processes.in_order(tasks)) as done:
@@ -176,22 +176,22 @@ class _Phases:
     async def numbered(
         self, phase: str, known: list[R], weight: int, count: int, task: Callable[[int], Callable[[], R]]
     ) -> list[R]:
-        """Run the same task for each number that is not known, and return all results."""
+        """Run the same task for each number without a known result, and return all results."""
         done = {each.task for each in known}
         left = (task(number) for number in range(count) if number not in done)
         return await self.run(phase, known, left, lambda _: weight // count)
 
     def forget(self, phase: str) -> None:
-        """Forget what an earlier run did in a phase."""
+        """Forget an earlier run's results of a phase."""
         self._notes(phase).unlink(missing_ok=True)
 
     def advance(self, weight: int) -> None:
-        """So much more is done."""
+        """Add to the amount that is done, and report it."""
         self._done += weight
         self._report(min(self._done, self.total), self.total)
 
     def close(self) -> None:
-        """Wait for what runs, and end the processes."""
+        """Wait for running tasks, and end the processes."""
         self._processes.close()
 
     def _notes(self, phase: str) -> Path:
@@ -222,7 +222,7 @@ async def _check_known(events: Log, known: Sequence[Slice], folder: Path) -> Non
     """Make sure that an earlier run read this log.
 
     Raises:
-        SpillError: it was another, or has another end.
+        SpillError: the earlier run read another log.
     """
     end = known[-1].end
     first, last = await events.read(0), await events.read(end - 1)
@@ -252,11 +252,11 @@ class _Prefixes:
             ]
 
     async def reach(self, size: int) -> bool:
-        """Whether the log has so many records."""
+        """Whether the log has at least this size."""
         return size <= self.end.size
 
     async def prefix_at(self, size: int) -> Prefix:
-        """The prefix at a size; asking for growing sizes costs no more than reading once."""
+        """The prefix at a size. Asking for growing sizes reads the slices only once."""
         if size < self._mark.size:
             self._mark, self._at = Prefix(), 0
         while self._mark.size < size:
@@ -275,7 +275,7 @@ class _Prefixes:
 async def _collect(
     publications: Log, size: int, prefixes: _Prefixes, workers: Workers, wanted: Callable[[Claim], bool]
 ) -> Run:
-    """The publications to include; none if one of them could not be."""
+    """The publications to include; an empty run if one of them cannot be included."""
     ledger = prefixes.end.ledger
     if ledger is None:
         return Run()
@@ -315,7 +315,7 @@ class _Rendering:
         self._chosen = phases.plan.folder / "rendering"
 
     async def render(self, slices: Sequence[Slice], source: Path | None) -> ReplayResult:
-        """Render it, and everything that clients reach from it."""
+        """Render the publication, and everything that clients reach from it."""
         await asyncio.to_thread(self._begin, source)
         batch = self._batch([self._phases.plan.folder / "events" / each.name for each in slices], source)
         folded = await self._fold(batch)
@@ -324,7 +324,7 @@ class _Rendering:
         sealed = await self._seal(batch, [*(each.name for each in folded), name])
         entries = {name: kept.entry for each in sealed for name, kept in each.bins.items()}
         files = await asyncio.to_thread(self._finish, entries)
-        # The tree is the caller's now, who may move it away: no later run may count on it.
+        # The caller may move the tree away: no later run may rely on it.
         await asyncio.to_thread(self._chosen.unlink)
         files += len(entries) + 2 * pages + sum(each.files for each in folded)
         return ReplayResult(self._claim, files, sorted(path for each in folded for path in each.missing))
@@ -345,13 +345,13 @@ class _Rendering:
         )
 
     def _begin(self, source: Path | None) -> None:
-        """Throw away what was rendered of another publication, or with other files."""
+        """Delete files rendered for another publication, or with other distribution files."""
         folder = self._phases.plan.folder
         wanted = self._last.digest.encode() + b" " + (b"" if source is None else os.fsencode(source.resolve()))
         chosen = self._chosen
         if chosen.exists() and chosen.read_bytes() == wanted:
             return
-        chosen.unlink(missing_ok=True)  # first: from here on the notes may be of what is gone
+        chosen.unlink(missing_ok=True)  # first: from here on, notes may be about deleted files
         for path in (folder / "tree", folder / "targets"):
             shutil.rmtree(path, ignore_errors=True)
         for phase in ("fold", "seal"):
@@ -370,8 +370,8 @@ class _Rendering:
         return await self._phases.numbered("fold", known, FOLDING * self._phases.total // WHOLE, count, task)
 
     def _list_projects(self, batch: Batch, listings: list[Listing]) -> tuple[str, int]:
-        """Render the list of all projects, as it was when it was last due; gives the file of its targets, and how many
-        pages it has.
+        """Render the list of all projects as of its last due time; return the file of its targets, and its number of
+        pages.
         """
         projects = ProjectList(b"", {})
         projects.follow([(claim, authority.settings) for claim, authority in self._run.claims], listings)
@@ -395,8 +395,8 @@ class _Rendering:
         )
 
     def _finish(self, entries: dict[str, RoleEntry]) -> int:
-        """The snapshot, which is compared with the log as bins were, the offline roles, the timestamp; gives how many
-        files that is.
+        """Write the snapshot (compared with the log, as bins were), the offline roles and the timestamp; return the
+        number of files.
         """
         table = SnapshotTable(entries)
         retired = {name: stamp for name, stamp in self._run.stamps.items() if self._choice.layout.index(name) is None}

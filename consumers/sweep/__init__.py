@@ -1,1 +1,1 @@
-"""Sweeping: versions that no client needs any more are deleted."""
+"""Sweeping: deleting old versions that no client can reach."""

@@ -1,4 +1,4 @@
-"""What is served, read as a client does: from the timestamp to metadata, and to the pages that bins name."""
+"""The served files, read as a client does: from the timestamp to metadata, and to the pages that bins name."""
 
 import re
 from collections.abc import Iterator
@@ -25,12 +25,12 @@ _END_BYTES = 8 * 2**10
 
 
 class UnreadableTreeError(NegativeAnswerError):
-    """What is served cannot be followed from its timestamp."""
+    """The served files cannot be followed from their timestamp."""
 
 
 class ServedTree(NamedTuple):
-    """What the served timestamp leads to: the number of its publication, paths of metadata that is no bin, how bins are
-    delegated, and their versions by role name.
+    """The metadata that the served timestamp leads to: the publication's number, the paths of all metadata except bins,
+    the layout, and the versions of bins by role name.
     """
 
     number: int
@@ -44,17 +44,17 @@ class ServedTree(NamedTuple):
 
 
 def unreadable(path: str) -> UnreadableTreeError:
-    """What is said of a file that is not what it should be."""
+    """The error for a file that is missing or has unexpected contents."""
     return UnreadableTreeError(
         f"{path} is missing or cannot be read, so nothing is swept: check with `tuf-ledger verify --served`"
     )
 
 
 def read_served(storage: DirectoryStorage) -> ServedTree:
-    """Follow the timestamp.
+    """Follow the served timestamp to the bins.
 
     Raises:
-        UnreadableTreeError: something on the way is missing, or not what it should be.
+        UnreadableTreeError: a file on the way is missing or has unexpected contents.
     """
     path = TIMESTAMP
     try:
@@ -73,15 +73,15 @@ def read_served(storage: DirectoryStorage) -> ServedTree:
 
 
 def _read(storage: DirectoryStorage, path: str) -> Any:
-    """What a served file holds. Raises ValueError if it is not there, or not JSON."""
+    """The contents of a served JSON file. Raises ValueError if the file is missing or not JSON."""
     return orjson.loads(storage.read(path) or b"")
 
 
 def pages_of(storage: DirectoryStorage, name: str, version: int) -> set[str]:
-    """The pages that a bin names, as they are served: the last of its targets, and few, so the rest is not read.
+    """The served paths of the pages that a bin names. Pages are the last of its targets and few, so only they are read.
 
     Raises:
-        UnreadableTreeError: it is missing, or not what we render.
+        UnreadableTreeError: the bin is missing, or was not rendered by a ledger.
     """
     path = metadata_path(name, version)
     length = _END_BYTES
@@ -91,7 +91,7 @@ def pages_of(storage: DirectoryStorage, name: str, version: int) -> set[str]:
         if len(data) < length or (first is not None and first[1] < _PAGES):
             break
         length *= 4
-    # From the first entry to the end there must be nothing else, or something was lost in between.
+    # From the first entry to the end there must be only entries, or an entry would be missed.
     opening = data.rfind(_TARGETS)
     start = len(data) if first is None else first.start()
     end = _END.fullmatch(data, start if opening < 0 else opening + len(_TARGETS))
@@ -105,7 +105,7 @@ def pages_of(storage: DirectoryStorage, name: str, version: int) -> set[str]:
 
 
 def versioned_metadata(public: Path) -> dict[str, tuple[str, int]]:
-    """All metadata that is named by its version, without roots: name and version by path."""
+    """All versioned metadata except roots: role name and version by path."""
     return {
         path: (place.role, place.version)
         for path in files_below(public, METADATA)
@@ -114,7 +114,7 @@ def versioned_metadata(public: Path) -> dict[str, tuple[str, int]]:
 
 
 def files_below(public: Path, folder: str) -> Iterator[str]:
-    """The files in a folder of what is served, but those whose names are no ASCII: they are none of ours."""
+    """The files in a served folder. Names that are not ASCII are left out: no ledger writes them."""
     for name in DirectoryStorage(public / folder, public).paths():
         if name.isascii():
             yield f"{folder}/{name}"

@@ -1,13 +1,14 @@
-"""Sweeping: old metadata and old pages that no client needs any more are deleted (PEP 458, "Producing consistent
-snapshots": mark and sweep).
+"""Sweeping: deleting old metadata and pages that no client can reach (PEP 458, "Producing consistent snapshots": mark
+and sweep).
 
-What the served timestamp does not lead to is *marked* with the time it was first found so. What is still marked when
-the grace period is over, and was not published again meanwhile, is deleted by a later sweep. Roots, distribution
-files, plain pages and the timestamp are never touched; everything else can be rebuilt from the log.
+A file that the served timestamp does not lead to is *marked* with the time when a sweep first found it unreachable. A
+later sweep deletes files that are still marked after the grace period and were not published again meanwhile. Roots,
+distribution files, plain pages and the timestamp are never deleted. Everything that is deleted can be rebuilt from the
+log.
 
-A page is named by one bin, so what has become unreachable stands in the versions of bins that are there and were not
-when the last sweep was. A first one, and one that is asked to, looks at every folder instead: there are as many as
-projects. Before a page is deleted, its bin is asked.
+A page is named by one bin. So pages that became unreachable are named by bin versions written since the last sweep.
+The first sweep, and a full one, searches every folder instead: there are as many folders as projects. Before a page is
+deleted, its bin is checked.
 """
 
 import asyncio
@@ -36,9 +37,9 @@ from ledger.storage.directory import DirectoryStorage
 from projections.metadata.paths import PAGES, TargetPlace, is_hashed_page, metadata_path, plain_path, read_path
 
 BATCH = 100
-"""Files that are deleted while publishers wait."""
+"""Number of files that are deleted while publishers wait."""
 PAUSE_SECONDS = 0.001
-"""Between batches, else we might have the lock again before a publisher that waits for it is awake."""
+"""Pause between batches, so that a waiting publisher can take the lock."""
 
 
 _WALKED_AT_ONCE = 4096
@@ -46,8 +47,8 @@ _NO_BINS = {"timestamp", "snapshot", "targets", "bins"}
 
 
 class Swept(NamedTuple):
-    """What a sweep found and did: paths that were deleted (or would be), how many bytes, what it left for later, and
-    whether it looked at every folder.
+    """The result of a sweep: deleted paths (or those to be deleted), their bytes, the numbers of newly marked and of
+    reachable files, and whether it searched every folder.
     """
 
     deleted: list[str]
@@ -58,7 +59,7 @@ class Swept(NamedTuple):
 
 
 class _Found(NamedTuple):
-    """What is unreachable, and the bins that are served."""
+    """The unreachable files, and the served bins."""
 
     served: ServedTree
     unreachable: set[str]
@@ -67,12 +68,12 @@ class _Found(NamedTuple):
 
     @property
     def reachable(self) -> int:
-        """How many files are reachable."""
+        """The number of reachable files."""
         return len(self.served.others) + len(self.bins) + sum(each.pages for each in self.bins.values())
 
 
 class _Deleted(NamedTuple):
-    """What was deleted, how many bytes; what somebody else had deleted; and what was published again."""
+    """Deleted paths and their bytes; paths that were already gone; and paths that were published again."""
 
     paths: list[str]
     bytes: int
@@ -91,20 +92,20 @@ async def sweep(
     full: bool,
     report: Report,
 ) -> Swept:
-    """Mark what is unreachable, and delete what was marked long ago.
+    """Mark unreachable files, and delete those marked for the grace period.
 
     Args:
-        public: the folder that is served.
-        storage: the same, to be locked against publishers.
-        marks: of earlier sweeps.
+        public: the public folder.
+        storage: the public folder as storage, to be locked against publishers.
+        marks: the marks of earlier sweeps.
         now: the time.
         grace: how long a file is kept after it was first found unreachable.
         dry_run: delete and mark nothing.
-        full: look at every folder, whatever earlier sweeps found.
-        report: is told how many bins were read, of how many, and then how many files were deleted.
+        full: search every folder, whatever earlier sweeps found.
+        report: called with the numbers of read bins and of all bins, and then with those of deleted files.
 
     Raises:
-        UnreadableTreeError: what is served cannot be followed from its timestamp: nothing is deleted.
+        UnreadableTreeError: the served files cannot be followed from their timestamp; nothing is deleted.
         StorageError: a file cannot be read or deleted.
     """
     stop = Event()
@@ -124,7 +125,7 @@ async def sweep(
         due = {path: moment for path, moment in due.items() if path not in needed}
         done = await asyncio.to_thread(_delete, public, storage, due, dry_run, advance)
     except asyncio.CancelledError:
-        stop.set()  # else the program would wait for the thread
+        stop.set()  # otherwise the program would wait for the thread
         raise
     marked = (found.unreachable - since.keys()) | done.again
     left = found.unreachable.difference(done.paths, done.missing, needed)
@@ -136,7 +137,7 @@ async def sweep(
 
 
 class _StoppedError(Exception):
-    """Whoever waits for this was cancelled."""
+    """The caller was cancelled."""
 
 
 # --- what is reachable -----------------------------------------------------------------------------------------------
@@ -147,7 +148,7 @@ def _find(public: Path, storage: DirectoryStorage, memory: Memory, full: bool, r
     reachable, metadata = served.metadata(), versioned_metadata(public)
     for path in sorted(reachable - metadata.keys()):
         raise unreadable(path)
-    # What is being published now will be reachable.
+    # Files of a publication in progress will be reachable.
     numbered = {"timestamp", "snapshot", *served.bins}
     old = {
         path: (name, version)
@@ -176,15 +177,14 @@ def _find(public: Path, storage: DirectoryStorage, memory: Memory, full: bool, r
 def _changes(
     storage: DirectoryStorage, served: ServedTree, old: Mapping[str, tuple[str, int]], memory: Memory, report: Report
 ) -> tuple[set[str], dict[str, SweptBin]] | None:
-    """The pages that are unreachable, and the bins that are served, going by what the last sweep found; None: that is
-    not enough.
+    """The unreachable pages and the served bins, derived from the last sweep; None if a full search is needed.
 
     Args:
-        storage: what is served.
-        served: what its timestamp leads to.
-        old: name and version of metadata that is not reachable, by path.
-        memory: of the last sweep. Of what is marked in it all pages were found when it was marked.
-        report: is told how many bins were read.
+        storage: the public folder.
+        served: the metadata that its timestamp leads to.
+        old: role names and versions of unreachable metadata, by path.
+        memory: the last sweep's. The pages of metadata that is marked in it were found when it was marked.
+        report: called with the number of read bins.
     """
     if memory.bins.keys() != served.bins.keys():
         return None
@@ -193,12 +193,12 @@ def _changes(
     for name in changed:
         before = metadata_path(name, memory.bins[name].version)
         if memory.bins[name].version > served.bins[name] or before not in old:
-            return None  # something else was served before, or it is gone: what it led to may not be
+            return None  # other bins were served before, or the version is gone: its pages may still be there
     for path, (name, version) in old.items():
         if path in memory.since or name in _NO_BINS:
             continue
         if name not in served.bins:
-            return None  # there were other bins in between
+            return None  # other bins were served in between
         try:
             unreachable |= pages_of(storage, name, version)
         except UnreadableTreeError:
@@ -214,8 +214,8 @@ def _changes(
 
 
 def _needed(storage: DirectoryStorage, served: ServedTree, due: Iterable[str], report: Report) -> set[str]:
-    """Of pages that are to be deleted those that the bin names that they belong to. There should be none: whatever was
-    remembered wrongly, nothing that is served is deleted.
+    """The pages due for deletion that their bin still names. There should be none: this check protects served pages
+    even if the memory is wrong.
     """
     of_bins: dict[int, list[str]] = {}
     for path in filter(is_hashed_page, due):
@@ -239,7 +239,7 @@ def _delete(public: Path, storage: DirectoryStorage, due: Mapping[str, str], dry
     for start in range(0, len(paths), BATCH):
         report(start, len(paths))
         sleep(PAUSE_SECONDS)
-        # A publisher that needs one of these again touches it, or writes it anew, while it has the lock.
+        # A publisher that needs one of these files again touches or rewrites it while it holds the lock.
         with storage.exclusive():
             for path in paths[start : start + BATCH]:
                 file = f"{public}/{path}"

@@ -1,1 +1,1 @@
-"""Verification: the logs replayed without keys, and what is served compared with them."""
+"""Verification: replaying the logs without keys, and comparing the served files with them."""

@@ -1,4 +1,4 @@
-"""What is served, compared with what the log says: file by file, by digest."""
+"""Comparing served files with the log, file by file, by digest."""
 
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from hashlib import sha256
@@ -32,7 +32,7 @@ Problem = Literal["differs", "missing", "unknown"]
 
 
 class Difference(NamedTuple):
-    """A served file that is not what the log says."""
+    """A served file that differs from the log."""
 
     path: str
     problem: Problem
@@ -47,17 +47,17 @@ class Expected(NamedTuple):
 
 
 def readable(path: str) -> str:
-    """A path that anybody may have chosen, fit to be shown: it could move the cursor, or be no text at all."""
+    """Make a path fit to be shown: a stranger may have chosen it to move the cursor, or it may not be text."""
     return path if path.isprintable() else path.encode("unicode_escape").decode()
 
 
 async def reachable(follower: Follower, store: Store, *, files: bool) -> AsyncIterator[list[Expected]]:
-    """All that clients can reach from the last publication, and every root, in batches.
+    """All files that clients can reach from the last publication, and every root, in batches.
 
     Args:
-        follower: its state, which stands at that publication.
-        store: the state's store.
-        files: distribution files and other targets too, not only metadata and pages.
+        follower: the follower, at that publication.
+        store: the follower's state.
+        files: include distribution files and other targets, besides metadata and pages.
     """
     yield await _metadata(follower, store)
     authority = follower.base.authority
@@ -72,7 +72,7 @@ async def reachable(follower: Follower, store: Store, *, files: bool) -> AsyncIt
 
 
 def _targets(last: LastBins, bins: Iterable[int], marks: Mapping[str, bytes], *, files: bool) -> list[Expected]:
-    """What bins list."""
+    """The files that bins list."""
     expected = []
     for index in bins:
         for path, target in orjson.loads(b"{%s}" % last.targets(index, marks).copy()).items():
@@ -106,7 +106,7 @@ async def _metadata(follower: Follower, store: Store) -> list[Expected]:
 
 
 async def compare(served: ServedFiles, expected: Sequence[Expected], workers: Workers) -> list[Difference]:
-    """Compare served files with what they must be."""
+    """Compare served files with their expected digests."""
     digests = await run_each(workers, served.digest, [item.path for item in expected])
     differences = []
     for (path, wanted), found in zip(expected, digests, strict=True):
@@ -122,7 +122,7 @@ async def every_file(store: Store, *, files: bool) -> AsyncIterator[list[tuple[s
 
     Args:
         store: the state.
-        files: distribution files too, which have the number 0; not the removed ones, which nobody needs to have.
+        files: include distribution files, with the number 0; removed ones are left out, since nobody needs them.
     """
     last = ""
     while rows := await store.files_after(last, FEW):
@@ -166,15 +166,15 @@ async def known_files(store: Store) -> None:
 async def unknown_files(
     served: ServedFiles, paths: Iterable[str], store: Store, workers: Workers, *, number: int, files: bool
 ) -> AsyncIterator[Difference]:
-    """Served files that the log knows nothing of, or that have other bytes.
+    """Served files that are unknown to the log, or that have other bytes.
 
     Args:
-        served: what is served.
-        paths: all of its paths.
+        served: the served files.
+        paths: all served paths.
         store: a verifier's state, with the list of all files ever published.
         workers: for hashing.
-        number: the publication that is served; what later ones did to plain pages is not expected yet.
-        files: compare distribution files and other targets too, not only metadata and pages.
+        number: the served publication; plain pages of later publications are not expected yet.
+        files: compare distribution files and other targets, besides metadata and pages.
     """
     for batch in _batches(paths):
         known = {path: (digest, since) for path, digest, since in await store.load_files(batch)}

@@ -1,8 +1,8 @@
-"""The verifier: a follower without keys that exists to disagree.
+"""The verifier: a follower without keys that checks all others.
 
-It renders every publication from the events and compares it with its record (`Follower` does that), and then compares
-what is served with what it rendered: each file as soon as it is published, and then all of them in rounds, a few at a
-time, because what was good once may be changed later. It does a little of both in turn: neither waits for the other.
+It renders every publication from the events and compares it with its record (`Follower` does that). It also compares
+the served files with the rendered ones: each file as soon as it is published, and then all files in rounds, a few at a
+time, because a correct file may be changed later. Rendering and comparing take turns: neither waits for the other.
 """
 
 import json
@@ -25,23 +25,23 @@ log = structlog.get_logger()
 
 RECORDS_A_STEP = 16
 FILES_A_STEP = 1000
-"""So many files that were never looked at are, where there is nothing to follow; else `FEW`."""
+"""Number of never compared files per step at the end of the log; otherwise `FEW`."""
 
 _NOTED_SECONDS = 10.0
 _LOGGED_SECONDS = 60.0
 
 
 class Limits(NamedTuple):
-    """How long what is served may lag behind the log, and events may wait for a publication, in seconds."""
+    """How long the served files may lag behind the log, and events may wait for a publication, in seconds."""
 
     delay_seconds: float
     lag_seconds: float
 
 
 class Verifier:
-    """Follows the logs and watches what is served. Used by one task.
+    """Follows the logs and watches the served files. Used by one task.
 
-    With `files`, distribution files that are there are compared in each round too.
+    With `files`, existing distribution files are compared in each round too.
     """
 
     def __init__(
@@ -74,7 +74,7 @@ class Verifier:
             now: a monotonic time in seconds.
 
         Returns:
-            Whether there may be more records, or files that were never looked at.
+            Whether more records, or files that were never compared, may be left.
         """
         records = 0
         while records < RECORDS_A_STEP and await self._follower.step():
@@ -89,11 +89,11 @@ class Verifier:
         return is_more or not at_end
 
     async def finish(self) -> None:
-        """Note how far the comparison is, for `tuf-ledger info`."""
+        """Note the progress of the comparison, for `tuf-ledger info`."""
         await self._store.set_note(notes.ROUND, json.dumps(self._watch.round))
 
     async def _note_progress(self, now: float) -> None:
-        """Note and log how far the comparison is, now and then."""
+        """Note the progress of the comparison every ten seconds, and log it every minute."""
         if self._noted is None or now - self._noted >= _NOTED_SECONDS:
             self._noted = now
             await self.finish()
@@ -128,9 +128,9 @@ class Verifier:
             self._waiting = (size, now)
 
     async def _look_at_timestamp(self, now: float, *, at_end: bool) -> int:
-        """Compare the timestamp; gives its version, or 0 if what it leads to cannot be compared with the log.
+        """Compare the served timestamp; return its version, or 0 if its files cannot be compared with the log.
 
-        Where we are not at the end of the log, it may be ahead of us, and is not ahead of the log for that.
+        Until the verifier is at the end of the log, a timestamp ahead of it need not be ahead of the log.
         """
         timestamp = await self._workers.run(self._served.read, TIMESTAMP)
         version, head = served_version(timestamp), self._follower.head.number

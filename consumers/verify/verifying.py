@@ -1,4 +1,4 @@
-"""Verification from the beginning: replay everything, trust nothing, compare with what is served."""
+"""Verification from the beginning: replay everything, trust nothing, compare with the served files."""
 
 from collections.abc import Callable, Iterable
 from hashlib import sha256
@@ -17,7 +17,7 @@ from schemas.errors import NegativeAnswerError
 
 
 class Verified(NamedTuple):
-    """What verification found. `anchored` says whether the log begins with the caller's own root."""
+    """The result of a verification. `anchored` says whether the caller's own root was found on the log."""
 
     ledger: str
     first: int
@@ -31,7 +31,7 @@ class Verified(NamedTuple):
 
 
 class Wanted(NamedTuple):
-    """What to verify: which publications, against which root, and what is served."""
+    """The options of a verification: the publications, the trusted root, and the served files."""
 
     first: int | None
     last: int | None
@@ -47,11 +47,11 @@ async def verify(context: Context, wanted: Wanted, report: Callable[[int, int], 
     Args:
         context: the ledger; only its logs are used.
         wanted: what to verify.
-        report: is told how many events are done, of how many.
+        report: called with the numbers of replayed events and of all events.
 
     Raises:
-        NegativeAnswerError: the root is not the log's, or there is no such publication.
-        DivergenceError, LogError …: as a follower; the log does not verify.
+        NegativeAnswerError: the root is not on the log, or the publication does not exist.
+        DivergenceError, LogError …: see `Follower.step`; the log does not verify.
     """
     outlet = FileListOutlet()
     async with replayed(context, outlet) as replay:
@@ -69,7 +69,7 @@ class _Verification:
         self._wanted = wanted
         self._differences: list[Difference] = []
         self._newer: dict[str, set[str | None]] = {}
-        """Of what is replaced, the digests that publications after the served one gave it; None: it went."""
+        """Of replaced paths, the digests that publications after the served one gave them; None: the file went."""
 
     async def run(self, report: Callable[[int, int], None]) -> Verified:
         follower, wanted = self._follower, self._wanted
@@ -101,7 +101,7 @@ class _Verification:
         )
 
     async def _step(self, version: int | None) -> bool:
-        """Follow one record on, and remember what it makes of files."""
+        """Follow one record, and remember its changes of files."""
         last = self._wanted.last
         if not await self._follower.step(lambda claim: last is None or claim.number <= last):
             return False
@@ -126,7 +126,7 @@ class _Verification:
         return served_version(timestamp)
 
     async def _compare(self, version: int | None) -> bool:
-        """Compare all that is reachable, when the replay has come to what is served."""
+        """Compare all reachable files, if the replay is at the served publication."""
         served = self._wanted.served
         if served is None or version != self._follower.head.number:
             return False
@@ -147,7 +147,7 @@ class _Verification:
         await self._settle(wanted.served, version)
 
     async def _look_for_unknown(self, served: ServedFiles, paths: list[str], version: int) -> None:
-        """Whatever is there and is not the log's. What was listed is on the log by now, if it ever will be."""
+        """Find served files unknown to the log, after reading on: listed files may be on the log by now."""
         while await self._step(version):
             pass
         await known_files(self._store)
@@ -157,9 +157,10 @@ class _Verification:
                 self._differences.append(difference)
 
     async def _settle(self, served: ServedFiles, version: int) -> None:
-        """Leave out what was replaced while we looked: what later publications made of it is no difference.
+        """Drop differences of files that a later publication replaced during the comparison.
 
-        A publisher places what is on the log already: we look again, read the log on, and know all that may be there.
+        A publisher only places files that are already on the log. So the files are hashed again, and then the log is
+        read on: it has every version that may be served.
         """
         doubtful = {each.path for each in self._differences if each.path == TIMESTAMP or is_plain_page(each.path)}
         paths = sorted(doubtful)
@@ -186,7 +187,7 @@ class _Verification:
             )
 
     async def _check_root(self) -> None:
-        """Whether the caller's root is one of the log's: whoever trusts it trusts what is signed from there."""
+        """Check that the caller's root is on the log: trust in it extends to everything signed from there on."""
         root = self._wanted.root
         if root is None:
             return

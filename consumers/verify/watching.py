@@ -1,9 +1,9 @@
-"""Watching what is served, file by file: what differs now, what ever did, and how far the comparison is.
+"""Watching the served files one by one: which differ now, which ever did, and the progress of the comparison.
 
-A file that differs is an alarm, once, until it is right again. Before one is raised for a file that is not there, what
-was served then must be known: a later publication may have replaced it, and a sweep deleted it. So what was served is
-asked *after* the file was looked for, and the alarm waits until everything up to that publication is applied. Then the
-state says whether the file was still needed. However far a verifier lags, it raises no false alarm, and misses none.
+A file that differs raises one alarm, until it is right again. A missing file needs care: a later publication may have
+replaced it, and a sweep may have deleted it. So the served version is read *after* the file was looked for, and the
+alarm waits until everything up to that version is applied. Then the state tells whether the file was still needed.
+However far a verifier lags, it raises no false alarm and misses none.
 """
 
 from collections.abc import AsyncIterator, Collection, Iterable, Sequence
@@ -25,11 +25,11 @@ FileRow = tuple[str, str, int]
 """A published file: path, SHA-256, and the number of its publication; 0 for a distribution file."""
 
 _MOST_WAITING = 100_000
-"""So many alarms wait at most; what else is missing is found by the next round."""
+"""Maximum number of waiting alarms; further missing files are found by the next round."""
 
 
 class _Waiting(NamedTuple):
-    """A difference that is judged when everything up to what was served then is applied."""
+    """A difference to be judged when everything up to the version served at that time is applied."""
 
     row: FileRow
     difference: Difference
@@ -37,7 +37,7 @@ class _Waiting(NamedTuple):
 
 
 class Round(NamedTuple):
-    """How far the comparison of all files is. What is not in the state's list is counted as it is found, at first."""
+    """The progress of a round. In the first round, distribution files are counted as they are found."""
 
     compared: int
     to_compare: int
@@ -46,7 +46,7 @@ class Round(NamedTuple):
 class Watch:
     """Compares served files with the log. Used by one task.
 
-    With `files`, distribution files that are there are compared in each round too.
+    With `files`, existing distribution files are compared in each round too.
     """
 
     def __init__(self, served: ServedFiles, *, follower: Follower, store: Store, workers: Workers, files: bool) -> None:
@@ -65,14 +65,14 @@ class Watch:
         self._looked_again = ""
 
     async def step(self, version: int, most: int) -> bool:
-        """Look at a few files: at those that differ, at some that were never looked at, and at the next ones of all.
+        """Compare a few files: those that differ, some that were never compared, and the next ones of the round.
 
         Args:
-            version: the version that is served.
-            most: at how many that were never looked at.
+            version: the served version.
+            most: maximum number of files that were never compared.
 
         Returns:
-            Whether there are more of those.
+            Whether more files were never compared.
         """
         await self._judge()
         doubtful, self._doubtful = self._doubtful, {}
@@ -85,11 +85,11 @@ class Watch:
         return len(unchecked) == most
 
     async def differs(self, difference: Difference) -> None:
-        """Raise an alarm for a difference that somebody else has found."""
+        """Raise an alarm for a difference that the caller found."""
         await self._report([((difference.path, "", 0), difference)])
 
     async def is_right(self, paths: Collection[str]) -> None:
-        """These files do not differ, or not any more."""
+        """Note that these files do not differ, or no longer."""
         if not paths:
             return
         known = [row for row in await self._store.load_differences(sorted(paths)) if row.is_now]
@@ -100,7 +100,7 @@ class Watch:
     # --- what to look at -----------------------------------------------------------------------------------------
 
     async def _next_few(self) -> list[FileRow]:
-        """The next few files of all; after the last come the first ones again."""
+        """The next few files of the round; after the last file a new round begins."""
         if self._all is None:
             self._listed, _ = await self._store.count_files()
             self.round = Round(0, self._listed + self._others)
@@ -117,7 +117,7 @@ class Watch:
         return few
 
     async def _look_again(self, version: int) -> None:
-        """Whether files that differed still do; a few at a time, and after the last come the first ones again."""
+        """Compare files that differed again, a few at a time; after the last file begin with the first again."""
         known = await self._store.differences_after(self._looked_again, FEW)
         self._looked_again = known[-1].path if len(known) == FEW else ""
         current = {path: (path, digest, number) for path, digest, number in await self._current(known)}
@@ -128,16 +128,17 @@ class Watch:
         return await self._store.load_files([row.path for row in known])
 
     async def _look(self, rows: Sequence[FileRow], version: int, *, again: bool = False) -> None:
-        """Compare files. What differs for sure is an alarm, and the rest is looked at again, or waits to be judged.
+        """Compare files. A certain difference is an alarm; other differences are compared again, or wait to be judged.
 
-        A plain page is replaced after the timestamp and may be on its way, so of the publication that is served it
-        counts when we look `again`. A distribution file is not missed: not everybody who serves metadata serves them.
+        A plain page is replaced after the timestamp. So a plain page of the served publication may still be on its way,
+        and counts only when compared `again`. A missing distribution file is no difference: not every server of
+        metadata serves distribution files.
         """
         due = [row for row in rows if row[2] <= version]
         expected = [Expected(path, digest) for path, digest, _ in due if digest]
         found = {each.path: each for each in await compare(self._served, expected, self._workers)}
         served = version
-        if found:  # what was served, at the latest, when a file was not there
+        if found:  # the latest version that was served when a file was missing
             served = max(version, served_version(await self._workers.run(self._served.read, TIMESTAMP)))
         certain: list[tuple[FileRow, Difference]] = []
         for row in due:
@@ -146,7 +147,7 @@ class Watch:
             if difference is None or (number == 0 and difference.problem == "missing"):
                 continue
             if difference.problem == "differs" and not is_plain_page(path):
-                certain.append((row, difference))  # under such a name there never was anything else
+                certain.append((row, difference))  # a file with this name never had other bytes
             elif is_plain_page(path) and number == version and not again:
                 self._doubtful[path] = row
             elif path in self._waiting or len(self._waiting) < _MOST_WAITING:
@@ -161,7 +162,7 @@ class Watch:
     # --- what differs --------------------------------------------------------------------------------------------
 
     async def _judge(self) -> None:
-        """Judge what has waited until everything that was served then is applied."""
+        """Judge waiting differences whose version is applied by now."""
         applied = self._follower.head.number
         due = [each for each in self._waiting.values() if each.served <= applied]
         if not due:
@@ -173,7 +174,7 @@ class Watch:
             del self._waiting[each.row[0]]
 
     async def _replaced(self, waiting: Sequence[_Waiting]) -> set[str]:
-        """Which of these files were replaced by later ones, and may have been swept (`tuf-ledger sweep`)."""
+        """The files among these that later ones replaced, so that a sweep may have deleted them."""
         current = {name: entry.version for name, entry in self._follower.table.entries.items()}
         authority = self._follower.base.authority
         if authority is not None:
@@ -201,7 +202,7 @@ class Watch:
         for (_, digest, number), (path, problem, detail) in differences:
             before = known.get(path)
             rows.append(DifferenceRow(path, digest, number, problem, detail, 1))
-            # How far the timestamp is behind changes all the time.
+            # The lag of the timestamp changes all the time.
             told = before is not None and before.is_now and before.problem == problem
             if not told or (path != TIMESTAMP and before is not None and before.detail != detail):
                 log.error("what is served is not what the log says", path=path, problem=problem, why=detail)

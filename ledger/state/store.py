@@ -471,7 +471,7 @@ class Store:
             self._unended -= 1
 
     async def _delete_leftover_files(self) -> None:
-        """Delete files that an earlier process kept but did not commit, replaced but did not delete, or did not finish."""
+        """Delete files that an earlier process kept uncommitted, replaced but did not delete, or did not finish."""
         if await self._in_thread(self.kept.is_tidy):
             return
         found = await self._in_thread(self.kept.names)

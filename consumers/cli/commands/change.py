@@ -186,7 +186,7 @@ async def _known(context: Context, target: Target) -> KnownProject:
         async with open_known(context, advance) as known:
             found = await look_up(known.store, [target.project])
     if target.project not in found:
-        raise NegativeAnswerError(f"no project {target.project} exists as of publication {known.position.number}")
+        raise NegativeAnswerError(f"there is no project {target.project} as of publication {known.position.number}")
     return found[target.project]
 
 

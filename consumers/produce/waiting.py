@@ -101,6 +101,6 @@ def _not_covered(appended: Sequence[Appended], timeout_seconds: float) -> NotCov
     first, last = min(each.event for each in appended), max(each.event for each in appended)
     events = f"event {first}" if first == last else f"events {first} to {last}"
     return NotCoveredError(
-        f"not covered by a publication after {timeout_seconds:g} s: {events}, which will stay on the log. Check that a "
-        "signer runs (`tuf-ledger run`) and that signing is not held (`tuf-ledger info`)"
+        f"not covered by a publication after {timeout_seconds:g} s. Already on the log: {events}. Check "
+        "that a signer runs (`tuf-ledger run`) and that signing is not held (`tuf-ledger info`)"
     )

@@ -23,7 +23,7 @@ from tests.client.load import loading
 from tests.client.processes import ROOT, environment, start
 from tests.factory import Make
 
-NO_KEYS = "No keys are in it: keep copies of those apart."
+NO_KEYS = "No keys are in the copy: keep copies of keys apart."
 
 
 @pytest.fixture
@@ -180,10 +180,10 @@ def test_a_folder_that_is_not_empty(filled: Index, tmp_path: Path) -> None:
 def test_a_first_root_that_is_not_the_logs(filled: Index, tmp_path: Path) -> None:
     (filled.public / "metadata/1.root.json").unlink()
     output = filled.run("backup", tmp_path / "without")
-    assert "The first root is not in it: it is not served here. Keep the one that you handed out." in output
+    assert "The first root is not in the copy: this machine does not serve it. Keep the first root" in output
     (filled.public / "metadata/1.root.json").write_bytes(b"{}")
     said = filled.run("backup", tmp_path / "copy", answer=2)
-    assert "the first root that is served (metadata/1.root.json) is not the one of this log, whose SHA-256 is" in said
+    assert "the served first root (metadata/1.root.json) is not that of this log (SHA-256 " in said
     assert not (tmp_path / "copy").exists()
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
 

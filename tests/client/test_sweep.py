@@ -348,7 +348,7 @@ def test_one_sweep_at_a_time(filled: Index) -> None:
     sweep(filled)
     with closing(sqlite3.connect(filled.folder / "state/sweep.sqlite", isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
-        assert "another sweep is at work" in filled.run("sweep", answer=75)
+        assert "another sweep uses" in filled.run("sweep", answer=75)
 
 
 def render(targets: Iterable[str], version: int = 1) -> bytes:

@@ -260,8 +260,13 @@ def test_a_running_verifier_finds_what_was_good_once(index: Index, tmp_path: Pat
 
 
 def test_verifying_while_somebody_publishes(index: Index, tmp_path: Path) -> None:
-    with loading(index), start(tmp_path / "log", "run", "--ledger", index.folder, "signer", "publisher") as running:
+    """At most so many publications while it looks: it reads the log to its end, wherever that is by then."""
+    with (
+        loading(index, batches=40) as load,
+        start(tmp_path / "log", "run", "--ledger", index.folder, "signer", "publisher") as running,
+    ):
         running.wait_for("publication applied")
         for _ in range(8):
+            load.allow(40)
             index.verify("--no-files")
         running.stop()

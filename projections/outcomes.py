@@ -1,4 +1,4 @@
-"""What became of a record: accepted, no effect, or rejected, with a code of docs/rules.md."""
+"""Outcomes of records: accepted, no effect, or rejected, with a code of docs/rules.md."""
 
 from typing import Literal, NamedTuple
 
@@ -8,7 +8,7 @@ Verdict = Literal["accepted", "no effect", "rejected"]
 
 
 MAX_DETAIL_CHARACTERS = 500
-"""A detail may quote the record, which may be a stranger's."""
+"""Length of the longest detail. A detail may quote the record, and the record may come from a stranger."""
 
 
 class Outcome(NamedTuple):
@@ -33,7 +33,7 @@ def rejected(code: str, detail: str = "") -> Outcome:
 
 
 def _printable(text: str) -> str:
-    """The text without what a terminal would obey: details are printed, logged and stored line by line."""
+    """The text without characters that a terminal would obey: details are printed, logged and stored line by line."""
     if text.isprintable():
         return text
     return "".join(character if character.isprintable() else "\ufffd" for character in text)

@@ -1,7 +1,7 @@
 """The chain of publications: which records of the `publications` log are valid (docs/rules.md, section 7).
 
-Validity is cheap: it is decided from the record, its predecessor and the prefix of the events at the claim's size,
-without folding a single project. Two logs have no mutual order; these rules need none.
+Judging a record is cheap. It takes the record, its predecessor and the prefix of the events at the claim's size; no
+project is folded. The two logs have no mutual order, and these rules need none.
 """
 
 from collections.abc import Mapping
@@ -19,17 +19,17 @@ from schemas.errors import DisagreementError
 from schemas.publications import Claim, Publication, Record
 
 MAX_GAP = 1_000_000
-"""Numbers run out at 2^53: a stolen key must not take them all at once."""
+"""The most numbers that a claim may skip. Numbers run out at 2^53: a stolen key must not use them all at once."""
 
 
 class LogTooShortError(DisagreementError):
-    """A claim that an online key sealed covers more events than the log has: the log lost some, or is another."""
+    """A claim sealed by an online key covers more events than the log has: the log lost some, or is another log."""
 
 
 class Head(msgspec.Struct, frozen=True, array_like=True):
-    """The last publication: its number, the digest of its record, its time and how many events it covers.
+    """The last publication: its number, the digest of its record, its time and its size.
 
-    Before the first publication the number is 0 and the digest that of record 0 of `events`.
+    Before the first publication, the number is 0, and the digest is that of record 0 of `events`.
     """
 
     number: int
@@ -39,10 +39,11 @@ class Head(msgspec.Struct, frozen=True, array_like=True):
 
 
 class OpenClaim(msgspec.Struct, frozen=True):
-    """A valid claim that nothing has ended yet, with the digest of its record.
+    """A valid claim that is neither completed nor voided yet, with the digest of its record.
 
-    `root_version` is that of the root at its size; `keyids` are the keys that were online under it, and under the
-    claims on the same predecessor that it voided: they may have signed any number up to its own.
+    `root_version` is the version of the root in force at the claim's size. `keyids` are the keys that were online under
+    this claim, and under the claims on the same predecessor that it voided. These keys may have signed any number up to
+    the claim's.
     """
 
     claim: Claim
@@ -57,23 +58,23 @@ def first_head(ledger: Ledger) -> Head:
 
 
 def open_claim(claim: Claim, digest: str, authority: Authority, voided: OpenClaim | None) -> OpenClaim:
-    """A claim that was judged valid, given the offline roles at its size and the claim that it voids."""
+    """Open a claim that was judged valid, given the authority at its size and the claim that it voids."""
     before = voided.keyids if voided else frozenset()
     return OpenClaim(claim, digest, authority.root.version, before | frozenset(authority.online.keyids))
 
 
 def lowest_number(head: Head, voided: OpenClaim | None, authority: Authority) -> int:
-    """The number that a claim under these offline roles must be above.
+    """The number that a claim under this authority must be above.
 
-    A number is never signed twice by one key. Keys that were all replaced do not count: whoever stole one of them could
-    go on claiming higher numbers for ever.
+    One key never signs a number twice. The voided claim does not count if all its keys were replaced: the thief of one
+    of them could otherwise go on claiming higher numbers for ever.
     """
     is_free = voided is None or voided.keyids.isdisjoint(authority.online.keyids)
     return head.number if is_free or voided is None else voided.claim.number
 
 
 def judge_claim_alone(claim: Claim, ledger: Ledger, head: Head) -> Outcome:
-    """The checks of a claim that need no events; if they pass, `judge_claimant` is next."""
+    """Judge a claim by the checks that need no events. If it passes, `judge_claimant` is next."""
     if claim.origin != ledger.origin:
         return rejected("other-origin", f"it is for {claim.origin}")
     if claim.previous != head.digest:
@@ -86,10 +87,11 @@ def judge_claim_alone(claim: Claim, ledger: Ledger, head: Head) -> Outcome:
 
 
 def judge_claimant(record: Record, claim: Claim, end: Prefix) -> Outcome:
-    """Whether any key sealed a claim that an accepted root ever listed as online, given the prefix at the log's end.
+    """Judge whether a claim is sealed by a key that was ever online, given the prefix at the log's end.
 
-    Strangers' claims end here. So what they cost is one verification for each such key, and nobody needs to ask for the
-    prefix at the size that they name; if the check passes, `judge_claim` is next.
+    A key was online if an accepted root listed it as online. Strangers' claims end here. They cost one verification for
+    each of these keys, and the prefix at the size that they name is not needed. If a claim passes, `judge_claim` is
+    next.
     """
     try:
         signatures = seal_signatures(record)
@@ -103,7 +105,7 @@ def judge_claimant(record: Record, claim: Claim, end: Prefix) -> Outcome:
 
 
 def judge_claim(record: Record, claim: Claim, prefix: Prefix, head: Head, voided: OpenClaim | None) -> Outcome:
-    """The checks of a claim that need the prefix of the events at its size, given the claim that it would void."""
+    """Judge a claim by the checks that need the prefix at its size, given the claim that it would void."""
     authority = prefix.authority
     if authority is None:
         return rejected("no-root", f"no root is in force at size {claim.size}")
@@ -124,10 +126,12 @@ def judge_claim(record: Record, claim: Claim, prefix: Prefix, head: Head, voided
 
 
 def judge_claim_beyond(claim: Claim, digest: str, end: Prefix) -> Outcome:
-    """Judge a claim by an online key whose size lies beyond the end of the log, given the prefix that is the whole log.
+    """Judge a claim that an online key sealed, and whose size is beyond the end of the log.
+
+    `end` is the prefix of the whole log.
 
     Raises:
-        LogTooShortError: no root voids it.
+        LogTooShortError: no root voids the claim.
     """
     if end.authority and end.authority.void_for(claim.number, digest) is not None:
         return rejected("void", "a root voids it")
@@ -178,6 +182,6 @@ def seal_signatures(record: Record) -> Mapping[str, str]:
     """The signatures of a record's seal, hexadecimal, by key id.
 
     Raises:
-        KeysError: one key id stands twice.
+        KeysError: a key id occurs twice.
     """
     return signatures_by_keyid((seal.keyid, seal.sig) for seal in record.signatures)

@@ -8,7 +8,7 @@ _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
 def clean(text: str | None) -> str:
-    """The text without control characters and of bounded length; no text is the empty text."""
+    """The text without control characters, and of bounded length; an absent text becomes the empty string."""
     if not text:
         return ""
     if len(text) > MAX_CHARACTERS:

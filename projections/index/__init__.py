@@ -1,1 +1,1 @@
-"""What a package index is made of: projects with their pages, the list of projects, and other aggregates."""
+"""The parts of a package index: projects with their pages, the list of projects, and other aggregates."""

@@ -1,8 +1,8 @@
 """Large aggregates as sorted chunks of rendered entries.
 
-A page of 40,000 files changes in one entry at a time. Its entries are kept in small chunks, each with the bytes that it
-contributes to the rendered file: to change one entry is to render one chunk and to join the others. Where chunks begin
-and end never shapes the result.
+A page of 40,000 files changes one entry at a time. Its entries are stored in small chunks. Each chunk has the bytes
+that it contributes to the rendered file. Changing one entry renders one chunk, and joins it with the others. The bounds
+of chunks never shape the result.
 """
 
 from bisect import bisect_right
@@ -14,9 +14,9 @@ from typing import ClassVar, Generic, NamedTuple, Protocol, TypeVar
 class Chunk(NamedTuple):
     """Entries from `lower` (inclusive) to the next chunk's lower bound.
 
-    `facts` is what rendering needs to know and the rendered bytes do not say; `body` and `html` are rendered entries.
-    The first chunk of an aggregate has the lower bound `""`. A stored body may be part of something longer. Facts that
-    nobody will ask for need not be loaded: then they are None.
+    `facts` has everything that rendering needs and the rendered bytes do not say. `body` and `html` are rendered
+    entries. The first chunk of an aggregate has the lower bound `""`. A stored body may be part of a longer value.
+    `facts` is None if the facts were not loaded because nothing needs them.
     """
 
     lower: str
@@ -34,7 +34,7 @@ class Aggregate(NamedTuple):
 
 
 class Change(NamedTuple):
-    """What to store of an aggregate: its header if it is not None, chunks to put, lower bounds of chunks to drop."""
+    """A change of a stored aggregate: its header (None: unchanged), chunks to put, lower bounds of chunks to drop."""
 
     key: str
     header: bytes | None
@@ -47,10 +47,10 @@ _KEY = itemgetter(0)
 
 
 class EntryCodec(Protocol[Entry]):
-    """How the entries of one kind of aggregate are read from a chunk and rendered into one.
+    """Reads the entries of one kind of aggregate from a chunk, and renders them into a chunk.
 
-    A chunk has at most `max_entries`, which shapes nothing: with few, there is little to render and to store when one
-    changes; with many, there are few to load when all are needed.
+    A chunk has at most `max_entries`. The limit never shapes the result. With a low limit, the change of an entry
+    renders and stores little. With a high limit, there are few chunks to load when all are needed.
     """
 
     max_entries: ClassVar[int]
@@ -63,7 +63,7 @@ class EntryCodec(Protocol[Entry]):
 
 
 class ChunkedMap(Generic[Entry]):
-    """A sorted map from string to entry over chunks, which parses only what is looked at."""
+    """A sorted map from strings to entries in chunks. Only chunks that are used are parsed."""
 
     def __init__(self, chunks: Sequence[Chunk], codec: EntryCodec[Entry]) -> None:
         self._codec = codec
@@ -93,18 +93,18 @@ class ChunkedMap(Generic[Entry]):
             self._dirty.add(position)
 
     def items(self) -> Iterator[tuple[str, Entry]]:
-        """All entries in order of their keys. Entries may be put while this runs, under keys that exist."""
+        """All entries in order of their keys. During the iteration, entries may be put under existing keys."""
         for position in range(len(self._chunks)):
             yield from sorted(self._at(position).items(), key=_KEY)
 
     def touch_all(self) -> None:
-        """Render every chunk anew: what all entries are rendered with has changed."""
+        """Have every chunk rendered anew, because something that shapes all entries has changed."""
         for position in range(len(self._chunks)):
             self._at(position)
             self._dirty.add(position)
 
     def finish(self) -> tuple[tuple[Chunk, ...], tuple[str, ...]]:
-        """Render what changed; return the chunks to put and the lower bounds of those to drop."""
+        """Render changed chunks; return the chunks to put, and the lower bounds of chunks to drop."""
         chunks: list[Chunk] = []
         for position, chunk in enumerate(self._chunks):
             if position in self._dirty:

@@ -1,9 +1,9 @@
-"""A batch of events into changes of aggregates: the first of a publication's two rounds.
+"""Folding a batch of events into aggregates: the first of a publication's two rounds.
 
-The rounds are pure functions between which the caller does the I/O: `fold_events` takes the stored aggregates that a
-few events are about and gives what to store, pages to write and changes of targets; those, grouped by bin,
-go through `projections.metadata.bins.fold_bin`. Aggregates do not know each other, so a batch may be cut
-at will, as long as one aggregate's events stay together and in order.
+The rounds are pure functions. The caller does the I/O between them. `fold_events` takes events and the stored
+aggregates that they are about. It returns changes to store, pages to write, and changes of targets. In the second
+round, `projections.metadata.bins.fold_bin` takes the changes of targets, grouped by bin. Aggregates do not depend on
+each other, so a batch may be cut anywhere, as long as the events of one aggregate stay together and in order.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -31,7 +31,7 @@ class Seen(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Folded(msgspec.Struct):
-    """What events came to. `judged` leaves out what was simply accepted."""
+    """The result of folding events. `judged` leaves out events that were simply accepted."""
 
     changes: list[Change] = []
     seen: list[Seen] = []
@@ -49,14 +49,14 @@ def fold_events(
     html: bool,
     render_anew: bool = False,
 ) -> Folded:
-    """Fold events into the aggregates they are about.
+    """Fold events into the aggregates that they are about.
 
     Args:
-        states: the stored aggregates by key; one that is missing has never been stored.
+        states: the stored aggregates by key; a missing one was never stored.
         seen: digests of remembered events by aggregate key and id, at least for the ids in `routed`.
-        routed: the events in the order of the log, of each aggregate in `states` or any other.
+        routed: the events in the order of the log, for aggregates in `states` or any other.
         html: whether pages are rendered as HTML too (root's setting).
-        render_anew: render every project in `states` even if it has no event: that setting has changed.
+        render_anew: render every project in `states`, even one without events, because `html` has changed.
     """
     of_keys: dict[str, list[Routed]] = {key: [] for key in states} if render_anew else {}
     for item in routed:
@@ -83,7 +83,7 @@ class _Memory:
         self.new: list[Seen] = []
 
     def judge(self, act: Act, digest: str, apply: Callable[[], Outcome]) -> Outcome:
-        """The outcome of an event that is remembered by its id. It is applied if the id is new."""
+        """Judge an event that is remembered by its id. The event is applied if the id is new."""
         known = self._added.get(act.id) or self._stored.get((self._key, act.id))
         repeated = judge_id(known, digest)
         if repeated:

@@ -1,7 +1,7 @@
-"""Names of projects, files and versions, by rules that never change under us.
+"""Names of projects, files and versions, by rules that are frozen with the ruleset.
 
-`packaging` knows the same rules and is what producers should use. It is not used here because its next version
-may know better, and then an old log would be judged differently: these are frozen with the ruleset.
+Producers should use `packaging`, which has the same rules. It is not used here: its next version may have better rules,
+and would then judge an old log differently.
 """
 
 import re
@@ -30,7 +30,7 @@ def normalise(name: str) -> str:
 
 @lru_cache(maxsize=16_384)
 def canonical_version(text: str) -> str | None:
-    """The one form of all spellings of a PEP 440 version, without trailing zeros; None if it is not one."""
+    """The one form of all spellings of a PEP 440 version, without trailing zeros; None for any other text."""
     match = _VERSION.fullmatch(text.lower())
     if match is None:
         return None
@@ -51,21 +51,21 @@ def canonical_version(text: str) -> str | None:
 
 
 def release_key(version: str) -> str:
-    """What all spellings of a version share; a version from before PEP 440 has one spelling only."""
+    """The key that all spellings of a version share. A version from before PEP 440 has only one spelling."""
     return canonical_version(version) or version
 
 
 def split_filename(filename: str) -> tuple[str, str] | None:
-    """Normalised project and version part of a wheel's or source distribution's name; None for any other form.
+    """The normalised project and the version in the name of a wheel or source distribution; None for any other form.
 
-    Wheels as PEP 491 (`name-version[-build]-python-abi-platform.whl`), source distributions as PEP 625, and before it:
-    what stands before the last hyphen is the name.
+    Wheels follow PEP 491 (`name-version[-build]-python-abi-platform.whl`). Source distributions follow PEP 625, or the
+    form before it. In both forms, the project's name is the part before the last hyphen.
     """
     if filename.endswith(".whl"):
         parts = filename[: -len(".whl")].split("-")
         if len(parts) not in {5, 6}:
             return None
-        # A wheel's version is escaped: what was a hyphen is an underscore.
+        # A wheel's version is escaped: underscores replace hyphens.
         return normalise(parts[0]), parts[1].replace("_", "-")
     for suffix in _SOURCE_SUFFIXES:
         if filename.endswith(suffix):
@@ -75,7 +75,7 @@ def split_filename(filename: str) -> tuple[str, str] | None:
 
 
 def check_filename(project: str, filename: str, version: str, *, legacy: bool) -> str:
-    """Whether a file belongs to a project and a version: an empty string, or the code of what is wrong."""
+    """Check that a file belongs to a project and a version; return the code of the rejection, or an empty string."""
     if legacy:
         return "" if normalise(filename).startswith(f"{project}-") else "foreign-filename"
     parts = split_filename(filename)
@@ -86,5 +86,5 @@ def check_filename(project: str, filename: str, version: str, *, legacy: bool) -
 
 
 def _number(digits: str | None) -> str:
-    """A number without leading zeros; an absent one is 0. Never an integer: those have a limit on digits."""
+    """A number without leading zeros, as a string; an absent one is 0. Python limits the digits of an integer."""
     return (digits or "").lstrip("0") or "0"

@@ -1,6 +1,6 @@
 """Aggregates that are not projects: other targets, incidents, access, erased openings (docs/rules.md, 4 and 5).
 
-Each keeps one small header and no chunks.
+Each has one small header and no chunks.
 """
 
 import msgspec
@@ -30,7 +30,7 @@ def read_target(header: bytes) -> TargetFacts:
 
 
 class OtherAggregate:
-    """Such an aggregate while a batch of its events is folded."""
+    """An aggregate that is not a project, while a batch of its events is folded."""
 
     def __init__(self, header: bytes) -> None:
         self.header = header

@@ -1,7 +1,7 @@
-"""Project pages: PEP 691 JSON and PEP 503 HTML, from entries that are kept rendered.
+"""Project pages: PEP 691 JSON and PEP 503 HTML, joined from rendered entries.
 
-A page is a target, so it is the same bytes for the same events: members are sorted, files and versions are sorted by
-code point, and `_last-serial` is the index of the last event that changed the page.
+A page is a target, so the same events give the same bytes. Members are sorted. Files and versions are sorted by code
+point. `_last-serial` is the index of the last accepted event of the project.
 """
 
 from collections.abc import Iterable, Sequence
@@ -22,11 +22,11 @@ _OPENING = b'{"files":['
 
 # `gc=False`: there are millions, and texts and numbers make no cycles.
 class FileFacts(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """What the ledger knows of a distribution file.
+    """The facts of a distribution file.
 
-    `release` is the release that the file belongs to: its version in the one form of all spellings. `rank` orders files
-    with a claim on one path: 0, or for a legacy name one more than the index of its upload. `yanked` is the file's own
-    reason; None: not yanked by itself.
+    `release` is the key of the file's release: its version in the one form of all spellings. `rank` orders files that
+    hold one path: it is 0, or for a legacy name one more than the index of its upload. `yanked` is the reason of the
+    file's own yank; None if the file is not yanked by itself.
     """
 
     filename: str
@@ -45,12 +45,12 @@ class FileFacts(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
     @property
     def path(self) -> str:
-        """Its target path."""
+        """The file's target path."""
         return package_target(self.blake2b_256, self.filename)
 
 
 class Release(msgspec.Struct, array_like=True):
-    """A release: its version as first spelled, its files that were not removed, and its flags (None: not set)."""
+    """A release: its version as first spelled, the number of files not removed, and its flags (None: not set)."""
 
     version: str
     files: int = 0
@@ -59,9 +59,9 @@ class Release(msgspec.Struct, array_like=True):
 
 
 class ProjectHeader(msgspec.Struct, array_like=True):
-    """What is known of a project besides its files. A project that never existed has status None.
+    """The state of a project, apart from its files. A project that never existed has the status None.
 
-    Releases are by version in its canonical form: 1.0 and 1.0.0 are one release (PEP 440).
+    The key of a release is its version in canonical form: 1.0 and 1.0.0 are one release (PEP 440).
     """
 
     status: str | None = None
@@ -76,7 +76,7 @@ class ProjectHeader(msgspec.Struct, array_like=True):
         return self.status is not None and not self.removed
 
     def lists(self, facts: FileFacts) -> bool:
-        """Whether the page shows the file; what it does not show is no target either."""
+        """Whether the page shows a file. A file that the page does not show is not a target either."""
         return (
             not facts.removed
             and self.exists
@@ -93,7 +93,7 @@ def read_facts(chunk: Chunk) -> list[FileFacts]:
     """The files of a stored chunk of a project, removed ones too.
 
     Raises:
-        ValueError: they were not loaded.
+        ValueError: the facts were not loaded.
     """
     if chunk.facts is None:
         raise ValueError(f"the files from {chunk.lower!r} on were not loaded")
@@ -128,7 +128,7 @@ class FileCodec:
 
 
 def json_page(name: str, header: ProjectHeader, chunks: Iterable[Chunk]) -> bytes:
-    """The page of a project (PEP 691, with PEP 700, PEP 708's absent members left out, PEP 792)."""
+    """The page of a project (PEP 691, PEP 700, PEP 792; absent members of PEP 708 are left out)."""
     frame: dict[str, Any] = {
         "files": [],
         "meta": {"_last-serial": header.last_serial, "api-version": API_VERSION},
@@ -141,10 +141,10 @@ def json_page(name: str, header: ProjectHeader, chunks: Iterable[Chunk]) -> byte
 
 
 def page_bodies(page: bytes, lengths: Sequence[int]) -> list[memoryview]:
-    """The bodies of a project's chunks as they stand in its page, in order, given how long they are.
+    """The bodies of a project's chunks in its page, in order, given their lengths.
 
     Raises:
-        ValueError: the page is not one that was made of such chunks.
+        ValueError: the page was not made of chunks with these lengths.
     """
     at, bodies = len(_OPENING), []
     for length in lengths:
@@ -196,8 +196,10 @@ def _html_head(title: str, extra: str) -> bytes:
 
 
 def _json_entry(facts: FileFacts, yanked: str | None) -> str:
-    """A member of `files`. A page can have thousands, so this is no dictionary that an encoder sorts: its members stand
-    here in their order, and what by `schemas.fields` has nothing to escape stands as it is.
+    """Render a member of `files`.
+
+    A page can have thousands, so no encoder sorts a dictionary for each: the members are written here in their order.
+    Values that by `schemas.fields` contain nothing to escape are written as they are.
     """
     url = f"../../{facts.path}"
     digest = facts.core_metadata_sha256
@@ -213,7 +215,7 @@ def _json_entry(facts: FileFacts, yanked: str | None) -> str:
     )
 
 
-@lru_cache(maxsize=1024)  # few specifiers stand in nearly all files
+@lru_cache(maxsize=1024)  # nearly all files share a few specifiers
 def _json_text(text: str) -> str:
     return orjson.dumps(text).decode()
 

@@ -1,7 +1,7 @@
-"""One project: which of its events count, and the pages and targets that follow.
+"""One project: the outcomes of its events, and its pages and targets.
 
-The state machine of docs/rules.md, section 3. A project depends on nothing but its own events (and the settings in
-root that shape pages), so projects fold in any order, and side by side.
+This is the state machine of docs/rules.md, section 3. A project depends only on its own events, and on the settings in
+root that shape pages. Therefore projects can be folded in any order, and side by side.
 """
 
 from collections.abc import Callable
@@ -29,7 +29,7 @@ _AFTER_REMOVAL = frozenset({type_of(events.ProjectCreated), type_of(events.Proje
 class Project:
     """A project while a batch of its events is folded. Call `apply` for each event in order, then `finish`.
 
-    `listings` is what the batch does to the list of all projects.
+    `listings` are the changes that the batch makes to the list of all projects.
     """
 
     def __init__(self, state: Aggregate, name: str, *, html: bool) -> None:
@@ -65,13 +65,13 @@ class Project:
         return outcome
 
     def render_anew(self) -> None:
-        """Render every entry and page: whether there are HTML pages has changed."""
+        """Have every entry and page rendered anew, because root's setting of HTML pages has changed."""
         self._had_html = not self._html
         self._files.touch_all()
         self._changed = True
 
     def finish(self) -> tuple[Change, list[Page], list[TargetChange]]:
-        """What to store, pages (in the order of their paths), and changes of targets."""
+        """The change to store, pages (in the order of their paths), and changes of targets."""
         header = self._header
         if not self._changed:
             return Change(self._key, None), [], []
@@ -97,14 +97,17 @@ class Project:
         for filename in sorted(self._before):
             before, now = self._before[filename], self._files.get(filename)
             if now is None or (before is not None) == self._header.lists(now):
-                continue  # the facts behind a target never change, so it can only come or go
+                continue  # the facts behind a target never change: it is only added or removed
             path = now.path
             entry = target_entry(path, now.length, now.sha256)
             changes.append(TargetChange(path, entry, "hold" if before is None else "release", now.rank))
         return changes
 
     def _touch(self, facts: FileFacts) -> None:
-        """Remember whether the page showed a file before the batch. To be called before anything about it changes."""
+        """Remember whether the page showed a file before the batch.
+
+        To be called before anything about the file changes.
+        """
         if facts.filename not in self._before:
             self._before[facts.filename] = facts if self._header.lists(facts) else None
 
@@ -113,8 +116,10 @@ class Project:
         self._files.put(facts.filename, msgspec.structs.replace(facts, **fields))
 
     def _offered_files(self) -> dict[str, dict[str, None]]:
-        """The names of files that are not removed, by release. Looked for once in a batch, and kept up to date: a batch
-        about releases costs the number of files plus that of events, not their product.
+        """The names of files that are not removed, by release.
+
+        The names are collected once in a batch, and then updated. So a batch about releases costs the number of files
+        plus the number of events, not their product.
         """
         if self._offered is None:
             self._offered = {}
@@ -128,9 +133,9 @@ class Project:
             self._offered.setdefault(facts.release, {})[facts.filename] = None
 
     def _touch_all(self, release: str | None = None) -> None:
-        """Touch all files on offer, or those of a release, because a flag above them is about to change."""
+        """Touch all files that are not removed, or those of a release, before a flag of project or release changes."""
         if release in self._touched:
-            return  # and so was every file that came later, by itself
+            return  # a file that was added later is touched already
         self._touched.add(release)
         offered = self._offered_files()
         for each in sorted(offered) if release is None else [release]:
@@ -345,7 +350,7 @@ class Project:
 
 
 def _judge_repeated(known: FileFacts, facts: FileFacts) -> Outcome:
-    """An upload of a filename that is taken: the same facts change nothing, others are refused."""
+    """Judge an upload of a taken filename: the same facts have no effect, other facts are rejected."""
     rank = known.rank if (facts.rank == 0) == (known.rank == 0) else facts.rank
     same = msgspec.structs.replace(
         facts, uploaded_at=known.uploaded_at, rank=rank, yanked=known.yanked, removed=known.removed

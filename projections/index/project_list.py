@@ -1,8 +1,9 @@
-"""The list of all projects, `simple/index.json`: a target that is rendered at most so often.
+"""The list of all projects, `simple/index.json`: a target with a shortest time between two renderings.
 
-At PyPI's size it is 20 MB, so root says how long one rendering lasts (`project_list_seconds`). The chunks hold
-what was rendered; names that came or went since wait, each by itself, since after the import of an index they are as
-many as projects. When it is rendered depends on nothing but claims and events.
+At PyPI's size the list has 20 MB, so root sets that time (`project_list_seconds`). The chunks contain the names of the
+last rendering. Names that were added or removed since then wait for the next rendering. Each waiting name is stored by
+itself: after the import of an index, there are as many waiting names as projects. Only claims and events determine when
+the list is rendered.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -23,7 +24,7 @@ KEY = "list:"
 
 
 class Listing(msgspec.Struct, frozen=True, array_like=True):
-    """An event made a project exist, or removed it."""
+    """An event that made a project exist, or removed it."""
 
     index: int
     name: str
@@ -49,14 +50,14 @@ class _NameCodec:
 
 
 class ProjectList:
-    """The list while publications pass: for each in order `apply` and `advance`; after the last, `finish`.
+    """The list while publications are applied. For each, call `apply` and `advance`; after the last, call `finish`.
 
-    Only `finish` needs the chunks, and all names that wait, and only if `is_rendered`: most publications do not touch
-    the list.
+    Only `finish` needs the chunks and all waiting names, and only if `is_rendered`: most publications do not touch the
+    list.
 
     Args:
-        header: as stored.
-        waiting: of the names that wait, at least those in the listings to come: whether they came or went.
+        header: the stored header.
+        waiting: waiting names, at least those in the listings to come: True if added, False if removed.
     """
 
     def __init__(self, header: bytes, waiting: Mapping[str, bool]) -> None:
@@ -68,7 +69,7 @@ class ProjectList:
         self.is_rendered = False
 
     def follow(self, claims: Iterable[tuple[Claim, Settings]], listings: Iterable[Listing]) -> None:
-        """Let publications pass, each with the settings at its size; the listings are of all their events."""
+        """Apply publications in order, each with the settings at its size. `listings` has those of all their events."""
         waiting = sorted(listings, key=lambda each: each.index)
         start = 0
         for claim, settings in claims:
@@ -80,10 +81,10 @@ class ProjectList:
             start = end
 
     def apply(self, listings: Iterable[Listing]) -> None:
-        """Take in what a publication's events did, in the order of their indices for each project."""
+        """Apply the listings of a publication's events; those of one project are in the order of their indices."""
         for listing in listings:
             waits = self._left[listing.name] if listing.name in self._left else self._waited.get(listing.name)
-            # A listing is a transition, so what was rendered follows without a look at the list.
+            # A listing is a transition, so the last rendering of the name is known without a look at the list.
             was_rendered = not (listing.exists if waits is None else waits)
             now = None if was_rendered == listing.exists else listing.exists
             self._header.waiting += (now is not None) - (waits is not None)
@@ -105,19 +106,20 @@ class ProjectList:
 
     @property
     def left(self) -> Mapping[str, bool | None]:
-        """What to store of names that wait: whether they came or went, None if they no longer wait. If the list is
-        rendered, that is all that waits; else the rest stays as it is.
+        """Changes of waiting names to store: True if added, False if removed, None if the name no longer waits.
+
+        If the list is rendered, no other name waits; otherwise the other waiting names stay as stored.
         """
         return self._left
 
     def finish(
         self, chunks: Sequence[Chunk], waited: Mapping[str, bool]
     ) -> tuple[Change, list[Page], list[TargetChange]]:
-        """What to store, and if a publication rendered the list, pages and changes of targets.
+        """The change to store; and the pages and changes of targets, if a publication rendered the list.
 
         Args:
-            chunks: as stored.
-            waited: all names that waited.
+            chunks: the stored chunks.
+            waited: all stored waiting names: True if added, False if removed.
         """
         header = msgspec.msgpack.encode(self._header)
         if not self.is_rendered:

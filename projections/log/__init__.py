@@ -1,1 +1,1 @@
-"""What a log says before anything is folded: its Merkle tree, what its records mean, and its prefix."""
+"""The content of a log before anything is folded: its Merkle tree, the meaning of its records, and its prefix."""

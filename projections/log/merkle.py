@@ -8,7 +8,7 @@ from hashlib import sha256
 from typing import NamedTuple
 
 MAX_LEAF_BYTES = 65_535
-"""What a C2SP tlog-tiles entry bundle can hold."""
+"""Length of the longest entry that a C2SP tlog-tiles entry bundle can contain."""
 
 LEAF_BYTES = 32
 """Length of a leaf's hash."""
@@ -49,19 +49,20 @@ class Tree(NamedTuple):
 
 
 def split_leaves(leaves: bytes) -> list[bytes]:
-    """Leaves that were joined."""
+    """Split joined leaves."""
     return [leaves[at : at + LEAF_BYTES] for at in range(0, len(leaves), LEAF_BYTES)]
 
 
 def record_digest(value: bytes | None) -> str:
-    """The SHA-256 of a record, by which it is known; null is as empty."""
+    """The SHA-256 of a record, which identifies it; null counts as empty."""
     return sha256(value or b"").hexdigest()
 
 
 def leaf_hash(value: bytes | None) -> bytes:
     """The hash of a record's leaf.
 
-    The leaf of a record is its value; null is empty; what a tile could not hold is `oversize LENGTH SHA256`.
+    The leaf of a record is its value. The leaf of null is empty. A value too long for a tile has the leaf
+    `oversize LENGTH SHA256`.
     """
     if value is None:
         value = b""

@@ -1,7 +1,7 @@
-"""What an event asks of its aggregate: the facts that folding reads, and nothing else of the record.
+"""Operations: the facts of an event that its aggregate's fold reads, and nothing else of the record.
 
-An event has up to 64 KB, most of which nobody folds (commitments, notes, who acted), and events wait for their
-aggregate by the million, spilled to disk. An operation takes a few hundred bytes, and never more than 5,000.
+An event has up to 64 KB, and most of that is never folded (commitments, notes, the actor). Millions of events wait for
+their aggregates, spilled to disk. An operation takes a few hundred bytes, and never more than 5,000.
 """
 
 from collections.abc import Iterable
@@ -15,7 +15,7 @@ from schemas.plain_uploads import PlainUpload
 
 
 def type_of(kind: type[events.BaseEvent]) -> str:
-    """The `type` that records of an event's class have."""
+    """The `type` in the records of a class of events."""
     return str(kind.__struct_config__.tag)
 
 
@@ -79,7 +79,7 @@ class FactAct(_Act, frozen=True, array_like=True, tag_field="shape", tag=5):
 
 
 Act = ProjectAct | FileAct | ReleaseAct | TargetAct | FactAct
-"""What events ask that are remembered by their id."""
+"""The operation of an event that is remembered by its id."""
 
 Operation = Upload | Act
 
@@ -90,7 +90,7 @@ def project_key(name: str) -> str:
 
 
 def filenames_of(operations: Iterable[Operation]) -> set[str] | None:
-    """The files of a project that operations are about; None: any."""
+    """The names of the project's files that operations are about; None if they may be about any file."""
     names = set()
     for operation in operations:
         if not isinstance(operation, Upload | FileAct):
@@ -100,7 +100,7 @@ def filenames_of(operations: Iterable[Operation]) -> set[str] | None:
 
 
 def upload_of(event: events.FileUploaded | PlainUpload) -> Upload:
-    """What an upload asks, whichever way it was decoded."""
+    """The operation of an upload, for both ways of decoding it."""
     data = event.data
     return Upload(
         data.filename,
@@ -117,7 +117,7 @@ def upload_of(event: events.FileUploaded | PlainUpload) -> Upload:
 
 
 def operation_of(event: events.BaseEvent) -> tuple[str, Operation] | None:
-    """The key of the aggregate that judges an event, and what it asks; None for what the prefix judges."""
+    """The key of the aggregate that judges an event, and the operation; None if the prefix judges the event."""
     if isinstance(event, events.ProjectEvent):
         return project_key(event.subject), _of_project(event)
     name = type_of(type(event))

@@ -1,7 +1,7 @@
-"""What the first `size` records of the `events` log decide by themselves, before any project is folded.
+"""The prefix: the state that follows from the first `size` records of the `events` log before any project is folded.
 
-A prefix of the log has a Merkle root, offline roles in force, and holds on signing. That is all it takes to judge
-whether a claim or a publication is valid. Everything else is local to one aggregate, and `Prefix.extend` says to which.
+A prefix has a Merkle root, offline roles in force, and holds on signing. Judging claims and publications needs nothing
+else from the events. Every other event is local to one aggregate, and `Prefix.extend` says to which.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -25,7 +25,7 @@ class NotALedgerError(LedgerError):
 
 
 class Ledger(msgspec.Struct, frozen=True, array_like=True):
-    """A ledger's identity: the digest of record 0, and what that says."""
+    """A ledger's identity: the digest of record 0, and the origin and the digest of the first root that it states."""
 
     digest: str
     origin: str
@@ -33,7 +33,7 @@ class Ledger(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Hold(msgspec.Struct, frozen=True, array_like=True):
-    """A `signing.held` event: nothing beyond the first `size` records, until it is released."""
+    """A `signing.held` event: signers claim nothing beyond the first `size` records, until it is released."""
 
     size: int
     released: bool = False
@@ -47,7 +47,7 @@ class AcceptedCeremony(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Extension(msgspec.Struct, frozen=True):
-    """What records added to a prefix: events for aggregates, records that were judged already, accepted ceremonies."""
+    """The result of extending a prefix: events for aggregates, records that the prefix judged, accepted ceremonies."""
 
     routed: list[Routed]
     judged: list[Judged]
@@ -55,7 +55,7 @@ class Extension(msgspec.Struct, frozen=True):
 
 
 class Prefix(msgspec.Struct, frozen=True, kw_only=True):
-    """The state of a prefix. It is a value: extending it gives another. `last_digest` is that of its last record."""
+    """The state of a prefix, immutable: extending it gives another. `last_digest` is the digest of its last record."""
 
     ledger: Ledger | None = None
     tree: Tree = Tree()
@@ -71,7 +71,7 @@ class Prefix(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def held_at(self) -> int | None:
-        """The lowest size beyond which nothing is to be claimed, or None."""
+        """The lowest size beyond which signers must not claim anything, or None."""
         return min((hold.size for hold in self.holds.values() if not hold.released), default=None)
 
     def extend(self, values: Sequence[bytes | None]) -> tuple["Prefix", Extension]:
@@ -79,12 +79,12 @@ class Prefix(msgspec.Struct, frozen=True, kw_only=True):
 
         Raises:
             NotALedgerError: record 0 is not `ledger.created`.
-            UpgradeNeededError: a root names a ruleset that is not known here.
+            UpgradeNeededError: a root names a ruleset that this program does not know.
         """
         return self.advance(read_records(self.size, values))
 
     def advance(self, reading: "Reading") -> tuple["Prefix", Extension]:
-        """Append records that were read beforehand, from this size on. Raises as `extend` does."""
+        """Append records, read beforehand, that begin at this size. Raises the errors of `extend`."""
         judge = _Judge(self)
         for other in reading.others:
             judge.judge(other)
@@ -109,7 +109,7 @@ _NO_ROOT = rejected("no-root", "no root is in force yet")
 
 
 class _Judge:
-    """Judges what is for the prefix to judge."""
+    """Judges the records that no aggregate judges."""
 
     def __init__(self, prefix: Prefix) -> None:
         self.ledger = prefix.ledger
@@ -122,7 +122,7 @@ class _Judge:
 
     @property
     def routed_from(self) -> float:
-        """From which index on events go to their aggregates, if none did before: the one after the first root's."""
+        """The index after the first root's, from which events go to aggregates, if no root was in force before."""
         return self.ceremonies[0].index + 1 if self.ceremonies else inf
 
     def judge(self, other: Other) -> None:
@@ -193,7 +193,7 @@ def judge_id(known: str | None, digest: str) -> Outcome | None:
 
 
 class _Saved(msgspec.Struct, array_like=True):
-    """A prefix as stored, without its authority: that follows from the documents."""
+    """A prefix as stored, without its authority, which follows from the documents."""
 
     ledger: Ledger | None
     size: int
@@ -205,7 +205,7 @@ class _Saved(msgspec.Struct, array_like=True):
 
 
 def save(prefix: Prefix) -> bytes:
-    """A prefix as bytes. The documents of its ceremonies are to be stored beside them."""
+    """A prefix as bytes. The caller stores the documents of its ceremonies beside them."""
     return msgspec.msgpack.encode(
         _Saved(
             prefix.ledger,
@@ -224,10 +224,10 @@ def _versions(authority: Authority | None) -> tuple[int, ...]:
 
 
 def restore(saved: bytes, ceremonies: Iterable[tuple[int, Mapping[str, bytes]]]) -> Prefix:
-    """A prefix from what `save` gave and from the files of all accepted ceremonies, by index and role, in order.
+    """Restore a prefix from the bytes of `save` and the files of all accepted ceremonies, by index and role, in order.
 
     Raises:
-        ValueError: they do not fit.
+        ValueError: the bytes and the files do not fit each other.
     """
     state = msgspec.msgpack.decode(saved, type=_Saved)
     authority = None

@@ -1,4 +1,4 @@
-"""What records say by themselves, whatever stands before them: decoded, digested, and routed to aggregates."""
+"""Reading records without regard to earlier ones: they are decoded, digested, and routed to aggregates."""
 
 from bisect import bisect_left
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ from schemas.plain_uploads import decode_plain_upload
 
 # `gc=False`: there are millions, and texts and numbers make no cycles.
 class Routed(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """What a well-formed event asks, on its way to the aggregate that will judge it."""
+    """The operation of a well-formed event, on its way to the aggregate that judges it."""
 
     key: str
     index: int
@@ -24,7 +24,7 @@ class Routed(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
 
 class Other(msgspec.Struct, frozen=True, array_like=True):
-    """A record that the prefix judges: one about the ledger itself, or none that can be read."""
+    """A record that the prefix judges: an event about the ledger itself, or an unreadable record."""
 
     index: int
     digest: str
@@ -32,11 +32,12 @@ class Other(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Reading(msgspec.Struct, frozen=True, array_like=True):
-    """What records say by themselves, whatever stands before them. To find that out is what takes time, and can be done
-    for many slices of a log side by side.
+    """A slice of a log, read without regard to earlier records.
 
-    `start` is the index of the first; `leaves` are their Merkle leaves, joined; `last_digest` is that of the last, and
-    empty if that is not known.
+    Reading takes most of the time, and can be done for many slices side by side.
+
+    `start` is the index of the first record. `leaves` are the joined Merkle leaves of the records. `last_digest` is the
+    digest of the last record, or empty if it is not known.
     """
 
     start: int
@@ -47,11 +48,11 @@ class Reading(msgspec.Struct, frozen=True, array_like=True):
 
     @property
     def end(self) -> int:
-        """The index behind the last record."""
+        """The index after the last record."""
         return self.start + len(self.leaves) // LEAF_BYTES
 
     def between(self, first: int, last: int) -> "Reading":
-        """What the records from one index to another say."""
+        """The part of this reading from one index (inclusive) to another (exclusive)."""
         if (first, last) == (self.start, self.end):
             return self
         routed = _between(self.routed, first, last)
@@ -74,7 +75,7 @@ def _between(items: list[_Indexed], first: int, last: int) -> list[_Indexed]:
 
 
 def read_records(start: int, values: Sequence[bytes | None]) -> Reading:
-    """Decode records, of which the first has the index `start`."""
+    """Decode records. The first has the index `start`."""
     leaves = b"".join(map(leaf_hash, values))
     routed: list[Routed] = []
     others: list[Other] = []

@@ -1,1 +1,1 @@
-"""What is signed: bins, snapshot and timestamp, as bytes."""
+"""The metadata that online keys sign: bins, snapshot and timestamp, as bytes."""

@@ -1,11 +1,12 @@
-"""Targets in hashed bins: which bin a target is in, and the bin's rendered entries.
+"""Targets in hashed bins: the bin of each target, and the rendered entries of each bin.
 
-A target is in the bin that the leading bits of the SHA-256 of its path name (TAP 15; the same bins can be delegated by
-`path_hash_prefixes`, TUF 1.0.34 section 4.5).
+The leading bits of the SHA-256 of a target's path say which bin the target is in (TAP 15). The same bins can be
+delegated by `path_hash_prefixes` (TUF 1.0.34, section 4.5).
 
-What is known of a bin are its rendered targets, which stand in its last file, and who holds what, which nearly always
-goes without saying. The latter is stored under the bin's index and number of bits, not under its name: names return
-with another meaning when the number of bins changes.
+The state of a bin is its rendered targets, as part of its last file, and the holders of its targets. Holders are stored
+only for targets that have several, or one of a rank above 0; nearly all targets have neither. Holders are stored under
+the bin's index and number of bits, not under its name: names return with another meaning when the number of bins
+changes.
 """
 
 import re
@@ -16,7 +17,7 @@ import msgspec
 
 from projections.metadata.targets import TargetChange
 
-# What `target_entry` gives. No path has anything in it that JSON escapes (`schemas.fields.TARGET_PATTERN`).
+# An entry as `target_entry` makes it. No path contains a character that JSON escapes (`schemas.fields.TARGET_PATTERN`).
 _ENTRY = re.compile(rb'"([^"]*)":\{"hashes":\{[^}]*\},[^}]*\}')
 
 
@@ -25,11 +26,11 @@ Fragment = bytes | memoryview
 
 _MARK = b'":{"hashes":'
 _MANY = 32
-"""To look up so many targets takes as long as to read all of a bin."""
+"""Number of targets that take as long to look up as the whole bin takes to read."""
 
 
 class Entries(NamedTuple):
-    """Rendered entries where they stand, in the file of their bin: to copy them takes as long as to find one."""
+    """Rendered entries in place, inside the file of their bin: copying them takes as long as finding one."""
 
     data: bytes = b""
     start: int = 0
@@ -41,7 +42,7 @@ class Entries(NamedTuple):
 
 
 class EntryTable:
-    """The rendered entries of a bin, sorted by path and joined by commas, in which single ones are replaced."""
+    """The rendered entries of a bin, sorted by path and joined by commas. Single entries can be replaced."""
 
     def __init__(self, rendered: Entries, lookups: int) -> None:
         self._rendered = rendered
@@ -56,11 +57,11 @@ class EntryTable:
         return self._changed[path] if path in self._changed else self._before(path)
 
     def set(self, path: str, entry: bytes | None) -> None:
-        """Give a target this entry, or take it away."""
+        """Set the entry of a target, or delete it (None)."""
         self._changed[path] = entry
 
     def finish(self) -> tuple[Fragment, ...] | None:
-        """All entries, several in a fragment, in order; None: they are as before."""
+        """All entries in order, several in a fragment; None if no entry changed."""
         changed = {path: entry for path, entry in self._changed.items() if entry != self._before(path)}
         if not changed:
             return None
@@ -96,7 +97,7 @@ def _entries(rendered: Entries) -> "Iterator[re.Match[bytes]]":
 
 
 def _find(data: bytes, low: int, high: int, path: bytes) -> tuple[int, int]:
-    """Where the entry of a target begins and ends, or twice where it would begin. No entry is parsed on the way."""
+    """The start and end of a target's entry, or twice the start that it would have. No entry is parsed."""
     while low < high:
         middle = (low + high) // 2
         mark = data.rfind(_MARK, low, middle + len(_MARK))
@@ -119,15 +120,16 @@ def _sorted(entries: Mapping[str, bytes | None]) -> tuple[bytes, ...]:
 
 
 class StoredBin(NamedTuple):
-    """What is known of a bin: who holds what, unless that goes without saying, and its rendered targets."""
+    """The state of a bin: a header with the holders that are stored, and the rendered targets."""
 
     header: bytes = b""
     targets: Entries = Entries()
 
 
 class FoldedBin(NamedTuple):
-    """A bin after a batch: its header if that is to be stored, whether any entry changed, and all rendered entries,
-    several in a fragment.
+    """A bin after a batch: its header (None: unchanged), whether an entry changed, and all entries in order.
+
+    A fragment of `targets` may have several entries.
     """
 
     header: bytes | None
@@ -156,14 +158,14 @@ def fold_bin(stored: StoredBin, changes: Sequence[TargetChange]) -> FoldedBin:
 
 
 def _held(stored: StoredBin) -> dict[str, list[tuple[int, bytes]]]:
-    """The holders, sorted by rank, of the targets that have any of a rank above 0."""
+    """The holders, sorted by rank, of each target that has several, or one of a rank above 0."""
     return _held_decoder.decode(stored.header) if stored.header else {}
 
 
 def _hold_or_release(held: dict[str, list[tuple[int, bytes]]], old: bytes | None, change: TargetChange) -> bytes | None:
     """The target's entry after one holder came or went."""
     path, entry, act, rank = change.path, change.entry, change.act, change.rank
-    if rank == 0 and path not in held:  # nearly always: one file whose name says whose it is
+    if rank == 0 and path not in held:  # nearly always: a single file, whose name says its project
         if act == "hold" and old is None:
             return entry
         if act == "release" and old == entry:

@@ -1,4 +1,4 @@
-"""Every path that is served, and the inverse: what is served under this path?
+"""The paths of all served files, and the inverse: the meaning of a served path.
 
     metadata/timestamp.json             the newest timestamp: the only metadata that is ever replaced
     metadata/VERSION.ROLE.json          a version of any role (TUF 1.0.34, section 6.2)
@@ -7,7 +7,8 @@
     targets/packages/….metadata         core metadata beside a distribution file (PEP 658)
     targets/packages/….provenance       attestations beside it (PEP 740)
 
-*Target paths* are those that bins list: `simple/…` are pages, `packages/…` distribution files, and all others are free.
+*Target paths* are the paths that bins list: `simple/…` for pages, `packages/…` for distribution files. All other target
+paths are free.
 Served paths are relative to the folder that is served, with `/` between their segments.
 """
 
@@ -19,10 +20,10 @@ TARGETS: Final = "targets"
 TIMESTAMP: Final = f"{METADATA}/timestamp.json"
 
 PAGES: Final = "simple/"
-"""Target paths of pages begin so (PEP 503)."""
+"""The beginning of the target paths of pages (PEP 503)."""
 
 PACKAGES: Final = "packages/"
-"""Target paths of distribution files begin so."""
+"""The beginning of the target paths of distribution files."""
 
 JSON_PAGE: Final = "index.json"
 HTML_PAGE: Final = "index.html"
@@ -33,7 +34,7 @@ HTML_LIST: Final = f"{PAGES}{HTML_PAGE}"
 Companion = Literal["metadata", "provenance"]
 
 _PAGE_NAMES = (JSON_PAGE, HTML_PAGE)
-# No file's name is longer, and Python converts no more than 4,300 digits.
+# No file name is longer, and Python converts at most 4,300 digits.
 _NUMBERED = re.compile(r"(0|[1-9][0-9]{0,255})\.([^/]+)\.json")
 _HASHED = re.compile(r"([0-9a-f]{64})\.(.+)", re.DOTALL)
 
@@ -60,9 +61,7 @@ def companion_path(target: str, companion: Companion) -> str:
 
 
 def package_target(blake2b_256: str, filename: str) -> str:
-    """The target path of a distribution file, as PyPI has it: two and two digits of its BLAKE2b-256, the rest, its
-    name.
-    """
+    """The target path of a distribution file, as on PyPI: 2, 2 and 60 digits of its BLAKE2b-256, and its name."""
     return f"{PACKAGES}{blake2b_256[:2]}/{blake2b_256[2:4]}/{blake2b_256[4:]}/{filename}"
 
 
@@ -72,12 +71,12 @@ def page_target(project: str, name: str = JSON_PAGE) -> str:
 
 
 def project_of_page(target: str) -> str:
-    """The project that a page is of; empty for the list of all projects. The inverse of `page_target`."""
+    """The project of a page; empty for the list of all projects. The inverse of `page_target`."""
     return target.removeprefix(PAGES).rpartition("/")[0]
 
 
 def is_page(target: str) -> bool:
-    """Whether a target is a page, or stands where only pages may."""
+    """Whether a target is a page, or has a path that is reserved for pages."""
     return target.startswith(PAGES)
 
 
@@ -92,36 +91,36 @@ def is_reserved(target: str) -> bool:
 
 
 class MetadataPlace(NamedTuple):
-    """What a path below `metadata/` serves. `version` is None where the newest timestamp is."""
+    """The role and version at a path below `metadata/`. `version` is None for the newest timestamp."""
 
     role: str
     version: int | None
 
     @property
     def is_root(self) -> bool:
-        """Whether it is a root: all of them stay."""
+        """Whether the path is that of a root. Roots are never deleted."""
         return self.role == "root"
 
 
 class TargetPlace(NamedTuple):
-    """What a path below `targets/` serves. `sha256` is None where it is the plain name."""
+    """The target at a path below `targets/`. `sha256` is None for a plain name."""
 
     target: str
     sha256: str | None
 
     @property
     def is_page(self) -> bool:
-        """Whether it is the page of a project, or the list of all projects."""
+        """Whether the target is the page of a project, or the list of all projects."""
         return is_page(self.target) and self.target.rpartition("/")[2] in _PAGE_NAMES
 
     @property
     def is_plain_page(self) -> bool:
-        """Whether it is a page under its plain name, which is replaced when the page changes."""
+        """Whether the path is the plain name of a page. That file is replaced when the page changes."""
         return self.sha256 is None and self.is_page
 
     @property
     def is_hashed_page(self) -> bool:
-        """Whether it is a page under its consistent-snapshot name, which is written once."""
+        """Whether the path is the consistent-snapshot name of a page. That file is written once."""
         return self.sha256 is not None and self.is_page
 
 
@@ -129,10 +128,10 @@ Place = MetadataPlace | TargetPlace
 
 
 def read_path(path: str) -> Place | None:
-    """What a served path is for; None: nothing of ours is served there.
+    """The meaning of a served path; None if the path is not one of a ledger.
 
-    It says what the path means, not that anything is served there. A name that begins with 64 hexadecimal digits and a
-    dot is read as a consistent-snapshot name, although a distribution file may be called so.
+    A file with that path need not exist. A name that begins with 64 hexadecimal digits and a dot is read as a
+    consistent-snapshot name, although it may be the plain name of a distribution file.
     """
     folder, _, rest = path.partition("/")
     if not rest:
@@ -152,12 +151,12 @@ def read_path(path: str) -> Place | None:
 
 
 def is_plain_page(path: str) -> bool:
-    """Whether a served path is a page under its plain name, which is replaced when the page changes."""
+    """Whether a served path is the plain name of a page. That file is replaced when the page changes."""
     place = read_path(path)
     return isinstance(place, TargetPlace) and place.is_plain_page
 
 
 def is_hashed_page(path: str) -> bool:
-    """Whether a served path is a page under its consistent-snapshot name, which is written once."""
+    """Whether a served path is the consistent-snapshot name of a page. That file is written once."""
     place = read_path(path)
     return isinstance(place, TargetPlace) and place.is_hashed_page

@@ -1,7 +1,7 @@
-"""The online roles: payloads of bins, snapshot and timestamp, and which bins a publication signs.
+"""The online roles: payloads of bins, snapshot and timestamp, and the choice of bins that a publication signs.
 
-Payloads are canonical JSON built from rendered parts; python-tuf reads every one of them and gives back the same bytes.
-Every version is the number of the publication that signs it, every `expires` the claim's time plus a period from root.
+Payloads are canonical JSON, joined from rendered parts. python-tuf reads every payload and writes the same bytes. Every
+version is the number of the publication that signs it. Every `expires` is the claim's time plus a period from root.
 """
 
 from base64 import b64decode, b64encode
@@ -19,14 +19,14 @@ from schemas.codec import encode_signed
 from schemas.publications import Claim, Publication
 
 LENGTH_ABOVE_BYTES = 2_000_000
-"""A longer bin has its length in the snapshot. Clients refuse files above a default of their own (python-tuf:
-5,000,000) unless the snapshot says how long they are."""
+"""Length of a bin's file above which the snapshot states the length. Without a stated length, clients refuse files
+above their own default (python-tuf: 5,000,000)."""
 
 
 class RoleEntry(msgspec.Struct, frozen=True, array_like=True):
-    """The last version of a role: publication number, when it expires, length and SHA-256 of its file.
+    """The last version of a role: publication number, expiry, length and SHA-256 of its file.
 
-    The length of a bin that was retired is 0: nobody fetches it, and whoever rebuilds from the log need not know it.
+    The length of a retired bin is 0: nobody fetches its file, and a rebuild from the log need not know the length.
     """
 
     version: int
@@ -36,14 +36,14 @@ class RoleEntry(msgspec.Struct, frozen=True, array_like=True):
 
 
 def expires_at(time: str, seconds: int) -> str:
-    """An instant so many seconds later."""
+    """The instant that is `seconds` after a time."""
     return (datetime.fromisoformat(time[:-1]) + timedelta(seconds=seconds)).isoformat() + "Z"
 
 
 def signs_all_bins(before: Authority | None, now: Authority) -> bool:
-    """Whether a publication signs every bin; otherwise those whose targets changed and those that its claim renews.
+    """Whether a publication signs every bin; otherwise it signs bins with changed targets, and those its claim renews.
 
-    With other keys, another threshold or other names, what was signed before no longer counts.
+    After a change of keys, threshold or names, earlier signatures no longer count.
     """
     return (
         before is None
@@ -53,21 +53,21 @@ def signs_all_bins(before: Authority | None, now: Authority) -> bool:
 
 
 def bin_payload(targets: Sequence[Fragment], number: int, expires: str) -> bytes:
-    """The signed part of a bin (TUF 1.0.34, section 4.5) from its rendered targets, some in each fragment."""
+    """The signed part of a bin (TUF 1.0.34, section 4.5) from its rendered targets, several in a fragment."""
     head = f'{{"_type":"targets","expires":"{expires}","spec_version":"{SPEC_VERSION}","targets":{{'
-    # Joined once: it is long, and each copy of it takes as long as to hash it.
+    # Joined once: a payload is long, and each copy takes as long as hashing it.
     members: list[Fragment] = [fragment for target in targets for fragment in (b",", target)][1:]
     return b"".join([head.encode(), *members, b'},"version":%d}' % number])
 
 
 def bin_targets(file: bytes) -> Entries:
-    """The rendered targets of a bin in its file, which was made by `bin_payload` and `signed_file`."""
+    """The rendered targets in a bin's file, which `bin_payload` and `signed_file` made."""
     opening = b'"targets":{'
     return Entries(file, file.index(opening) + len(opening), file.rindex(b'},"version":'))
 
 
 class SnapshotTable:
-    """The bins that a snapshot lists, rendered: 16,384 of them are joined anew for every publication.
+    """The bins that a snapshot lists, rendered in advance: every publication joins all of them, for instance 16,384.
 
     Retired bins stay at their last version: a snapshot never drops a name (TUF 1.0.34, section 5.5.5). `entries` has
     all bins, retired ones too, by role name.
@@ -116,7 +116,10 @@ class SnapshotTable:
 
 
 def timestamp_payload(claim: Claim, publication: Publication, authority: Authority) -> bytes:
-    """The signed part of the timestamp (TUF 1.0.34, section 4.6): a function of both records, and their seal."""
+    """The signed part of the timestamp (TUF 1.0.34, section 4.6), a function of both records.
+
+    Its signatures are the seal of the publication.
+    """
     digest, length, _ = publication.snapshot
     return (
         b'{"_type":"timestamp","expires":"%s","meta":{"snapshot.json":{"hashes":{"sha256":"%s"},"length":%d,'
@@ -150,7 +153,7 @@ def unpack_signatures(keys: RoleKeys, packed: Sequence[str]) -> dict[str, str]:
     """The inverse of `pack_signatures`.
 
     Raises:
-        ValueError: there is not one string of base64 for each key.
+        ValueError: there are more or fewer strings than keys, or a string is not base64.
     """
     pairs = zip(keys.keyids, packed, strict=True)
     return {keyid: b64decode(text, validate=True).hex() for keyid, text in pairs if text}

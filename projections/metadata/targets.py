@@ -1,4 +1,4 @@
-"""Targets: entries of bins, how they change, and pages, whose bytes we render."""
+"""Targets: entries of bins, changes of entries, and rendered pages."""
 
 from hashlib import sha256
 from typing import Literal, NamedTuple
@@ -11,12 +11,12 @@ from projections.metadata.paths import hashed_path
 
 # `gc=False`: there are millions, and texts and numbers make no cycles.
 class TargetChange(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """What a batch of events does to a target.
+    """The change of a target by a batch of events.
 
-    `set` gives it this entry, or takes it away (None). `hold` and `release` do so for one of several holders: two
-    projects can hold one path, even with different claims about it, because a legacy filename does not say where the
-    project's name ends. The holder of least `rank` is believed, and the target goes when the last lets go. A file whose
-    name does say whose it is has rank 0, so nobody else's claim replaces it.
+    `set` sets the target's entry, or deletes it (None). `hold` and `release` add and remove one of several holders. Two
+    projects can hold one path, even with different entries, because a legacy filename does not say where the project's
+    name ends. The entry of the holder with the lowest `rank` counts. The target is removed with its last holder. A file
+    whose name says its project has rank 0, so the entry of another project never replaces it.
     """
 
     path: str
@@ -31,7 +31,7 @@ def target_entry(path: str, length: int, digest: str) -> bytes:
 
 
 class Page(NamedTuple):
-    """A target whose bytes we render: its path, its bytes, and their SHA-256."""
+    """A target with rendered bytes: its path, the bytes, and their SHA-256."""
 
     path: str
     data: bytes
@@ -39,11 +39,11 @@ class Page(NamedTuple):
 
     @property
     def hashed_path(self) -> str:
-        """Where it is served under consistent snapshots."""
+        """Where the page is served under consistent snapshots."""
         return hashed_path(self.path, self.sha256)
 
 
 def rendered_page(path: str, data: bytes) -> tuple[Page, TargetChange]:
-    """A page that was rendered, and the change of its target."""
+    """Make a page from rendered bytes, and the change of its target."""
     page = Page(path, data, sha256(data).hexdigest())
     return page, TargetChange(path, target_entry(path, len(data), page.sha256))

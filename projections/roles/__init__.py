@@ -1,1 +1,1 @@
-"""Who may sign: keys, the documents of offline roles, the authority that they make, and drafts of new ones."""
+"""The right to sign: keys, documents of offline roles, the authority that follows from them, and drafts."""

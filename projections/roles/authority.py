@@ -1,8 +1,8 @@
-"""The offline roles in force: who may sign what, under which settings, in which bins.
+"""The authority: the offline roles in force, with their keys, settings and layout of bins.
 
-`judge_ceremony` decides about the documents of one ceremony by docs/rules.md, section 6. They are accepted together
-or not at all, and only if the set that would then be in force verifies from root to bins (TUF 1.0.34, sections 5.3 and
-5.6).
+`judge_ceremony` judges the documents of one ceremony by docs/rules.md, section 6. The documents are accepted together
+or not at all. They are accepted only if the set that would then be in force verifies from root to bins (TUF 1.0.34,
+sections 5.3 and 5.6).
 """
 
 from collections.abc import Mapping
@@ -22,7 +22,7 @@ from schemas.fields import Number, Sha256
 KNOWN_RULESETS = frozenset({0})
 
 BIN_PATTERNS = tuple("/".join(["*"] * depth) for depth in range(1, 9))
-"""How `targets` delegates every target path to `bins`: `*` matches no slash, so one pattern for each depth."""
+"""Patterns by which `targets` delegates every target path to `bins`: `*` matches no slash, so each depth has one."""
 
 MAX_BITS_SUCCINCT = 16
 MAX_BITS_PREFIXES = 8
@@ -35,13 +35,13 @@ ListSeconds = Annotated[int, msgspec.Meta(ge=0, le=7 * 86_400)]
 
 
 class UpgradeNeededError(LedgerError):
-    """A root names a ruleset that this program does not know. A newer version of it is needed to go on."""
+    """A root names a ruleset that this program does not know. A newer version of the program is needed to go on."""
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Root's `x-ledger`: all that shapes metadata and is neither an event nor a key.
+    """Root's `x-ledger`: everything that shapes metadata, apart from events and keys.
 
-    `floor` is the least number that a publication may have; `project_list_seconds` the least time between two
+    `floor` is the lowest number that a publication may have. `project_list_seconds` is the shortest time between two
     renderings of the list of all projects.
     """
 
@@ -55,14 +55,14 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
 
 class Void(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Root's `x-void`: the publication from which everything up to a claim under this root does not count."""
+    """Root's `x-void`: a publication that does not count, nor does anything after it up to a claim under this root."""
 
     number: Number
     digest: Sha256
 
 
 class Authority(msgspec.Struct, frozen=True, kw_only=True):
-    """The offline roles in force at one size of the log, and what follows from them."""
+    """The offline roles in force at one size of the log, and the keys, settings, layout and voids that follow."""
 
     root: Document
     targets: Document
@@ -80,12 +80,12 @@ class Authority(msgspec.Struct, frozen=True, kw_only=True):
         return self.root, self.targets, self.bins
 
     def void_for(self, number: int, digest: str) -> int | None:
-        """The size from which a root is in force that voids a publication, or None."""
+        """The size from which a root that voids this publication is in force, or None."""
         return next((size for size, void in self.voids if (void.number, void.digest) == (number, digest)), None)
 
 
 class Ceremony(msgspec.Struct, frozen=True):
-    """A judged ceremony: its outcome, the authority afterwards, and the documents that are new."""
+    """A judged ceremony: its outcome, the authority afterwards, and the new documents."""
 
     outcome: Outcome
     authority: Authority | None
@@ -146,7 +146,7 @@ def judge_ceremony(
         size: the size of the log with this event.
 
     Raises:
-        UpgradeNeededError: a root that would be accepted names a ruleset that is not known here.
+        UpgradeNeededError: a root with the right signatures names a ruleset that this program does not know.
     """
     try:
         given = {role: read_document(role, value) for role, value in documents.items()}
@@ -180,8 +180,8 @@ def _read(documents: Mapping[str, Document], current: Authority | None, size: in
     """Read a set of documents and verify it.
 
     Raises:
-        DocumentError: something is not as it must be.
-        UpgradeNeededError: root's ruleset is not known.
+        DocumentError: a document breaks a rule.
+        UpgradeNeededError: root's ruleset is unknown.
     """
     root, targets, bins = (documents[role] for role in ("root", "targets", "bins"))
     top = _read_root(root)
@@ -190,15 +190,15 @@ def _read(documents: Mapping[str, Document], current: Authority | None, size: in
         _read_role(root, role, keys)
         for role in (top.roles.root, top.roles.targets, top.roles.snapshot, top.roles.timestamp)
     )
-    # TUF 1.0.34, 5.3.4: root N+1 is signed by a threshold of the keys of root N and of its own. Nothing else of it is
-    # looked at before that: only those who hold these keys can stop followers by naming another ruleset.
+    # TUF 1.0.34, 5.3.4: root N+1 is signed by a threshold of the keys of root N and of its own. This is checked before
+    # the settings are read: only the owners of these keys can stop followers by naming another ruleset.
     _check_signatures(root, root_keys, *([current.root_keys] if current else []))
     settings, void = _read_settings(root, top, current)
     bins_keys, _ = _read_delegation(targets, to_bins=True)
     bin_keys, layout = _read_delegation(bins, to_bins=False)
     if not snapshot_keys == timestamp_keys == bin_keys:
         raise DocumentError("roles-online", "timestamp, snapshot and bins have different keys or thresholds")
-    # Not by key id: `targets` could write an online key in another way than root does.
+    # Keys are not compared by key id: `targets` could write an online key in another way than root does.
     offline = {material_of(key) for role in (root_keys, targets_keys, bins_keys) for key in role.keys}
     if shared := [key.keyid for key in bin_keys.keys if material_of(key) in offline]:
         raise DocumentError("roles-online", f"key {shared[0][:16]}… is both an online and an offline key")
@@ -238,7 +238,7 @@ def _read_settings(root: Document, top: _Root, current: Authority | None) -> tup
     if top.void is None:
         return settings, None
     void = _convert(root, top.void, Void, "roles-settings")
-    # A voided number was signed once: the floor makes sure that it is never signed again.
+    # A voided number was signed once. The floor ensures that it is never signed again.
     if settings.floor <= void.number:
         raise DocumentError("roles-settings", f"`x-void` of {void.number} needs a `floor` above it")
     # A later root that repeats the setting does not void again from its own size on.
@@ -247,7 +247,7 @@ def _read_settings(root: Document, top: _Root, current: Authority | None) -> tup
 
 
 def _read_delegation(document: Document, *, to_bins: bool) -> tuple[RoleKeys, Layout]:
-    """The keys that `targets` delegates `bins` to, or those that `bins` delegates the bins to, and the bins' layout."""
+    """Read the keys and the layout of a delegation: that of `targets` to `bins`, or that of `bins` to the bins."""
     body = _convert(document, document.signed, _Targets, "roles-delegation")
     keys = _read_keys(document, body.delegations.keys)
     if body.targets:
@@ -270,16 +270,16 @@ def _read_delegation(document: Document, *, to_bins: bool) -> tuple[RoleKeys, La
 
 
 def read_bins_layout(value: dict[str, Any]) -> Layout:
-    """How the metadata file of `bins` delegates the bins.
+    """Read the layout of bins from the metadata file of `bins`.
 
     Raises:
-        DocumentError: it is malformed, or delegates otherwise than bins may.
+        DocumentError: the file is malformed, or its delegation breaks a rule.
     """
     return _read_delegation(read_document("bins", value), to_bins=False)[1]
 
 
 def hash_prefixes(layout: Layout, index: int) -> tuple[str, ...]:
-    """The hexadecimal path hash prefixes of a bin: as short as they can be, in order (TUF 1.0.34, section 4.5)."""
+    """The hexadecimal path hash prefixes of a bin: as short as possible, in order (TUF 1.0.34, section 4.5)."""
     digits = -(-layout.bits // 4)
     width = 1 << (4 * digits - layout.bits)
     return tuple(f"{number:0{digits}x}" for number in range(index * width, (index + 1) * width))
@@ -327,7 +327,7 @@ def _read_role(document: Document, role: RoleDocument, keys: Mapping[str, SSlibK
 
 
 def _check_signatures(document: Document, *roles: RoleKeys) -> None:
-    """Make sure that a threshold of each of these roles signed, and nobody else: what is served is what they made."""
+    """Check that a threshold of each role signed, and nobody else: a document is served as its signers made it."""
     keys = {key.keyid: key for role in roles for key in role.keys}
     payload = document.payload
     for keyid, signature in document.signatures.items():

@@ -1,8 +1,8 @@
 """Offline role documents: TUF metadata files as they come in `roles.signed`.
 
-What is checked here needs nothing but the document: its form, and that it has one byte string. The file of a document
-is its canonical JSON; what its signatures cover is the canonical JSON of `signed` as TUF defines it (the two differ in
-how a newline in a PEM key is written).
+The checks here need nothing but the document: its form, and that it has exactly one byte string. The file of a document
+is its canonical JSON. Its signatures cover the canonical JSON of `signed` as TUF defines it. The two kinds of canonical
+JSON differ in how a newline in a PEM key is written.
 """
 
 import re
@@ -27,7 +27,7 @@ _TEXT = re.compile(r"[ -~\n]*")
 
 
 class DocumentError(ValueError):
-    """A document is not as docs/rules.md, section 6, wants it. `code` is the rejection's."""
+    """A document breaks a rule of docs/rules.md, section 6. `code` is the code of the rejection."""
 
     def __init__(self, code: str, detail: str) -> None:
         super().__init__(detail)
@@ -63,7 +63,7 @@ class Document(msgspec.Struct, frozen=True):
 
     @property
     def payload(self) -> bytes:
-        """What the signatures cover."""
+        """The bytes that the signatures cover."""
         return canonical.encode_for_signing(self.signed)
 
 
@@ -71,7 +71,7 @@ def read_document(role: str, value: dict[str, Any]) -> Document:
     """Read the metadata file of an offline role.
 
     Raises:
-        DocumentError: it is malformed.
+        DocumentError: the file is malformed.
     """
     _check_values(value)
     try:
@@ -90,10 +90,10 @@ def read_document(role: str, value: dict[str, Any]) -> Document:
 
 
 def _check_values(value: Any) -> None:
-    """Make sure that every value in a document has one canonical form, here and in clients of any language.
+    """Check that every value in a document has one canonical form, here and in clients of any language.
 
     Raises:
-        DocumentError: it does not.
+        DocumentError: a value does not.
     """
     if isinstance(value, str):
         if not _TEXT.fullmatch(value):

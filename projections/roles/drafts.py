@@ -1,7 +1,7 @@
 """Drafts of offline roles: the unsigned documents that a ceremony is to sign.
 
-A draft states everything that shall be in force; `draft` makes the documents that differ from what is, with the
-versions they must have. Who signs them, and with what, is no business of this module.
+A plan states everything that is to be in force. `draft` makes the documents that differ from those in force, with the
+versions that they must have. Signing is not done in this module.
 """
 
 from typing import Any
@@ -15,14 +15,14 @@ from projections.roles.layout import Layout
 
 
 class Signers(msgspec.Struct, frozen=True):
-    """The keys of a role and how many of them must sign."""
+    """The keys of a role, and its threshold."""
 
     keys: tuple[SSlibKey, ...]
     threshold: int
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
-    """What shall be in force after a ceremony. `expires` is the expiry of the three offline roles."""
+    """The roles and settings that a ceremony is to put in force. `expires` is the expiry of the three offline roles."""
 
     root: Signers
     targets: Signers
@@ -37,8 +37,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
 def draft(plan: Plan, current: Authority | None, *, renew: bool = False) -> dict[str, dict[str, Any]]:
     """The `signed` parts that a ceremony must sign, by role.
 
-    Root is always among them. `targets` and `bins` are left out if neither they nor their signers change, unless they
-    are to be renewed: their keys may be gone (PEP 458 recommends to discard them after signing).
+    Root is always among them. `targets` and `bins` are left out if neither the document nor its signers change, because
+    their keys may be gone (PEP 458 recommends discarding them after signing). With `renew`, they are always among them.
     """
     versions = {} if current is None else {document.role: document.version for document in current.documents}
     bodies = {"root": _root(plan), "targets": _targets(plan), "bins": _bins(plan)}

@@ -22,7 +22,7 @@ MIN_RSA_BITS = 2048
 
 
 class KeysError(ValueError):
-    """Keys or the roles that use them are not as docs/rules.md, section 6, wants them."""
+    """Keys, or roles that use them, break a rule of docs/rules.md, section 6."""
 
 
 class KeyValue(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -32,7 +32,7 @@ class KeyValue(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class KeyDocument(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A key as it stands in metadata."""
+    """A key as metadata has it."""
 
     keytype: Literal["ed25519", "ecdsa", "rsa"]
     scheme: Literal["ed25519", "ecdsa-sha2-nistp256", "rsassa-pss-sha256"]
@@ -45,7 +45,7 @@ class KeyDocument(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class RoleDocument(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A role of root: the ids of its keys and how many must sign."""
+    """A role of root: the ids of its keys, and its threshold."""
 
     keyids: tuple[Sha256, ...]
     threshold: int
@@ -63,7 +63,7 @@ class RoleKeys(msgspec.Struct, frozen=True):
         return tuple(key.keyid for key in self.keys)
 
     def verified(self, signatures: Mapping[str, str], payload: bytes) -> int:
-        """How many of these signatures (hexadecimal, by key id) are by keys of the role, and valid."""
+        """The number of valid signatures (hexadecimal, by key id) by keys of the role."""
         return sum(key.keyid in signatures and verify(key, signatures[key.keyid], payload) for key in self.keys)
 
     def accept(self, signatures: Mapping[str, str], payload: bytes) -> bool:
@@ -71,7 +71,7 @@ class RoleKeys(msgspec.Struct, frozen=True):
         return self.verified(signatures, payload) >= self.threshold
 
     def accept_all(self, signatures: Mapping[str, str], payload: bytes) -> bool:
-        """Whether a threshold signed, and there is no signature besides that is invalid or by another key."""
+        """Whether a threshold of the role's keys signed, and no signature is invalid or by another key."""
         return len(signatures) == self.verified(signatures, payload) >= self.threshold
 
 
@@ -88,7 +88,7 @@ def read_keys(documents: Any) -> dict[str, SSlibKey]:
     """The keys of a `keys` member by their ids.
 
     Raises:
-        KeysError: a key is of no type in `SCHEMES`, cannot be read, or is not filed under its id.
+        KeysError: a key has no type of `SCHEMES`, cannot be read, is not listed under its id, or is listed twice.
     """
     try:
         keys = msgspec.convert(documents, dict[str, KeyDocument])
@@ -102,7 +102,7 @@ def read_keys(documents: Any) -> dict[str, SSlibKey]:
         result[keyid] = SSlibKey.from_dict(keyid, msgspec.to_builtins(document))
         key = material_of(result[keyid])
         if key in material:
-            # One PEM with another line break has another id: one signer must not count as two.
+            # The same PEM with another line break has another id, but one signer must not count as two.
             raise KeysError(f"key {keyid[:16]}… stands there twice, written in two ways")
         material.add(key)
     return result
@@ -112,7 +112,7 @@ def read_role(role: RoleDocument, keys: Mapping[str, SSlibKey]) -> RoleKeys:
     """The keys of a role.
 
     Raises:
-        KeysError: ids are not distinct or not known, or the threshold is not between 1 and their number.
+        KeysError: a key id is repeated or unknown, or the threshold is not between 1 and the number of keys.
     """
     if len(set(role.keyids)) != len(role.keyids):
         raise KeysError("a role lists a key twice")
@@ -127,7 +127,7 @@ def signatures_by_keyid(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
     """Signatures by key id.
 
     Raises:
-        KeysError: one key id stands twice.
+        KeysError: a key id occurs twice.
     """
     result: dict[str, str] = {}
     for keyid, signature in pairs:
@@ -138,10 +138,10 @@ def signatures_by_keyid(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
 
 
 def material_of(key: SSlibKey) -> bytes:
-    """The public key itself, however it is written.
+    """The public key itself, the same for every way to write it.
 
     Raises:
-        KeysError: it has not the form that its type says, or too little strength.
+        KeysError: the key does not have the form of its type, or is too weak.
     """
     public = key.keyval["public"]
     loaded: Any

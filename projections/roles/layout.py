@@ -1,7 +1,7 @@
-"""How bins are delegated: how many there are, what they are called, and which of them a target is in.
+"""The layout of bins: their number, their names, and the bin of each target.
 
-A target is in the bin that the leading bits of the SHA-256 of its path name (TAP 15; the same bins can be delegated by
-`path_hash_prefixes`, TUF 1.0.34 section 4.5).
+The leading bits of the SHA-256 of a target's path say which bin the target is in (TAP 15). The same bins can be
+delegated by `path_hash_prefixes` (TUF 1.0.34, section 4.5).
 """
 
 from hashlib import sha256
@@ -10,8 +10,9 @@ import msgspec
 
 
 class Layout(msgspec.Struct, frozen=True):
-    """How bins are delegated: 2^`bits` bins, called `prefix`-`index in hexadecimal` (TAP 15), by succinct roles or by
-    path hash prefixes.
+    """A layout: 2^`bits` bins with the names `prefix`-`index in hexadecimal` (TAP 15).
+
+    The bins are delegated by succinct roles, or by path hash prefixes.
     """
 
     bits: int
@@ -28,7 +29,7 @@ class Layout(msgspec.Struct, frozen=True):
         return f"{self.prefix}-{index:0{self._digits}x}"
 
     def index(self, name: str) -> int | None:
-        """The index of a bin by its role name, or None if it is not one of these bins."""
+        """The index of a bin by its role name, or None if the layout has no bin of that name."""
         prefix, _, suffix = name.rpartition("-")
         if prefix != self.prefix or len(suffix) != self._digits or suffix.strip("0123456789abcdef"):
             return None
@@ -40,11 +41,11 @@ class Layout(msgspec.Struct, frozen=True):
         return int.from_bytes(sha256(path.encode()).digest()[:4], "big") >> (32 - self.bits)
 
     def partition_of(self, path: str, partitions: int) -> int:
-        """Which of so many partitions, each of neighbouring bins, a target path belongs to."""
+        """The index of the partition that a target path belongs to. Each partition consists of neighbouring bins."""
         return self.index_of_target(path) * partitions >> self.bits
 
     def bins_of(self, partition: int, partitions: int) -> range:
-        """The bins of such a partition; the inverse of `partition_of`."""
+        """The bins of a partition; the inverse of `partition_of`."""
         first, last = (-(-(at << self.bits) // partitions) for at in (partition, partition + 1))
         return range(first, last)
 
@@ -58,5 +59,5 @@ class Layout(msgspec.Struct, frozen=True):
 
 
 def bin_key(bits: int, index: int) -> str:
-    """The key under which a bin is stored; keys of one number of bits sort by index."""
+    """The key under which a bin is stored. Keys with the same number of bits sort by index."""
     return f"bin:{bits:02}:{index:05x}"

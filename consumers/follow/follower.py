@@ -155,6 +155,10 @@ class Follower:
         """The index of the next record of `publications` to read."""
         return self.reader.state.next_record
 
+    async def count_records(self) -> int:
+        """Number of records on `publications` now. Over Kafka, markers of transactions count until they are read."""
+        return await self._logs.publications.size()
+
     async def publication(self, number: int) -> PublicationRow | None:
         """A publication that was applied."""
         return await self._store.publication(number)

@@ -1,6 +1,6 @@
 """Verification from the beginning: replay everything, trust nothing, compare with the served files."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from hashlib import sha256
 from typing import NamedTuple
 
@@ -80,7 +80,7 @@ class _Verification:
             first = wanted.first
             await follower.skip(lambda claim: claim.number < first)
         compared = version is None or await self._compare(version)
-        while await self._step(version):
+        async for _ in self._follow(version):
             report(follower.head.size, end.size)
             compared = compared or await self._compare(version)
         self._check_range()
@@ -99,6 +99,12 @@ class _Verification:
             served=version,
             differences=sorted(set(self._differences)),
         )
+
+    async def _follow(self, version: int | None) -> AsyncIterator[None]:
+        """Follow to where the log ends now: beside a publisher that is as fast, its end would never come."""
+        count = await self._follower.count_records()
+        while self._follower.next_record < count and await self._step(version):
+            yield
 
     async def _step(self, version: int | None) -> bool:
         """Follow one record, and remember its changes of files."""
@@ -148,7 +154,7 @@ class _Verification:
 
     async def _look_for_unknown(self, served: ServedFiles, paths: list[str], version: int) -> None:
         """Find served files unknown to the log, after reading on: listed files may be on the log by now."""
-        while await self._step(version):
+        async for _ in self._follow(version):
             pass
         await known_files(self._store)
         files = self._wanted.files
@@ -165,7 +171,7 @@ class _Verification:
         doubtful = {each.path for each in self._differences if each.path == TIMESTAMP or is_plain_page(each.path)}
         paths = sorted(doubtful)
         found = dict(zip(paths, await run_each(self._workers, served.digest, paths), strict=True))
-        while await self._step(version):
+        async for _ in self._follow(version):
             pass
         self._differences = [
             each

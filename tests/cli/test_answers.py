@@ -234,3 +234,30 @@ def test_what_the_fold_rejects_is_appended_and_listed(index: Index, command: tup
     assert index.check()._replace(number=0, size=0) == before._replace(number=0, size=0)
     assert [each["code"] for each in index.ask_list("rejected")] == ["no-project"]
     assert "no-project" in index.run("rejected")
+
+
+# --- which state answers -------------------------------------------------------------------------------------------
+
+
+def test_the_furthest_state_answers(index: Index, tmp_path: Path) -> None:
+    """A signer's state that `init` left says nothing of what a publisher has seen since."""
+    state = index.folder / "state"
+    shutil.copytree(state, tmp_path / "older")
+    index.run("append", stdin=lines([Make().file_yanked("none", "none-1.0.zip")]))
+    index.publish()
+    for path in state.iterdir():
+        if path.name.startswith("signer"):
+            path.rename(state / path.name.replace("signer", "publisher", 1))
+    for path in (tmp_path / "older").iterdir():
+        (shutil.copytree if path.is_dir() else shutil.copy)(path, state / path.name)
+    assert index.info()["consumers"]["signer"]["publication"] == 4
+    assert index.info()["last"]["publication"] == 5
+    assert [each["code"] for each in index.ask_list("rejected")] == ["no-project"]
+    assert index.ask("rejected")[-1]["publication"] == 5
+
+
+def test_a_log_is_named_as_seen_from_the_shell(index: Index, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(index.folder.parent)
+    log = f"sqlite:{index.folder.name}/log"
+    assert json.loads(invoke("info", "--json", "--log", log).stdout)["last"]["publication"] == 4
+    assert json.loads(invoke("info", "--json", "--log", log, "--ledger", tmp_path).stdout)["consumers"] == {}

@@ -1,6 +1,9 @@
 """Processes that compute: what they promise to whoever shares out the work."""
 
 import asyncio
+import os
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing
 from functools import partial
@@ -155,3 +158,40 @@ async def test_processes_that_nobody_needs_are_idle(monkeypatch: pytest.MonkeyPa
     assert processes.are_idle
     processes.close()
     assert not processes.are_idle
+
+
+PROGRAM = """
+import asyncio
+import os
+import subprocess
+import sys
+from functools import partial
+from consumers.work.processes import Processes
+
+async def main():
+    async for each in Processes().in_order([partial(int, "3")] * 3):
+        print(each)
+
+{}
+"""
+
+
+@pytest.mark.parametrize("guarded", [True, False])
+def test_a_program_without_a_main_guard_is_told_so(guarded: bool, tmp_path: Path) -> None:
+    """It is not said to lack memory."""
+    (tmp_path / "program.py").write_text(
+        PROGRAM.format('if __name__ == "__main__":\n    asyncio.run(main())' if guarded else "asyncio.run(main())")
+    )
+    done = subprocess.run(
+        [sys.executable, tmp_path / "program.py"], capture_output=True, text=True, check=False, env=with_product()
+    )
+    if guarded:
+        assert done.stdout.split() == ["3", "3", "3"], done.stderr
+    else:
+        assert 'below `if __name__ == "__main__":`' in done.stderr.splitlines()[-1]
+        assert "memory" not in done.stderr
+
+
+def with_product() -> dict[str, str]:
+    """An environment in which a program elsewhere finds the product."""
+    return {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[2])}

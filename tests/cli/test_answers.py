@@ -69,7 +69,7 @@ def test_differences_as_json(index: Index) -> None:
 
 
 REFUSALS: tuple[tuple[tuple[str, ...], int, str, str], ...] = (
-    (("status", "unknown"), 1, "negative-answer", "no project unknown exists"),
+    (("status", "unknown"), 1, "negative-answer", "there is no project unknown"),
     (("rebuild", "--to", "{}/rebuilt", "--at", "99"), 1, "negative-answer", "there is no publication 99"),
     (("publish", "--log", "nonsense"), 2, "config", "must be `sqlite:FOLDER` or `kafka://"),
     (("publish", "--log", "sqlite:{}/none"), 2, "log-settings", "there is no log at"),

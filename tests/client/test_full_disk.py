@@ -22,7 +22,7 @@ from tests.client.test_processes import covers
 from tests.client.test_sweep import age
 from tests.factory import Make
 
-ADVICE = "No space left on device: make room, or wait until a sweep has"
+ADVICE = "No space left on device: make room, or wait for a sweep"
 SQLITE = r"cannot be used now: (database or disk is full|disk I/O error)\. Check that the disk has room"
 RETRIED = "temporary failure, retrying"
 

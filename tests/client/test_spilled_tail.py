@@ -61,7 +61,7 @@ def test_damage_is_said(held: Index, tmp_path: Path, kept: int) -> None:
     def cut(path: Path) -> None:
         path.write_bytes(path.read_bytes()[:kept])
 
-    with pytest.raises(SpillError, match="is not whole"):
+    with pytest.raises(SpillError, match="is incomplete; try again"):
         first_half(held, tmp_path / "spill", cut)
 
 

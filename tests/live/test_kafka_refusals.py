@@ -201,7 +201,7 @@ class TestConnecting:
             await log.open()
 
     async def test_options_are_checked_before_they_are_used(self, broker: Broker) -> None:
-        with pytest.raises(LogSettingsError, match="unknown Kafka security options sasl_password") as raised:
+        with pytest.raises(LogSettingsError, match="unknown Kafka security options: sasl_password") as raised:
             KafkaLog(broker.bootstrap_servers, "events", security={"sasl_password": "secret-1"})
         assert "secret-1" not in str(raised.value)
         log = KafkaLog(broker.bootstrap_servers, "events", security={"security_protocol": "SASL_SSL"})
@@ -293,8 +293,8 @@ class TestRights:
         with pytest.raises(LogSettingsError) as raised:
             await create_topics(servers, f"{prefix}.events", f"{prefix}.publications", 1, as_user())
         assert str(raised.value) == (
-            f"User:{USER} may not create topic {prefix}.events at {servers}: grant Create on it, or let somebody "
-            'create both topics as docs/operators.md, "Kafka", has them. Empty topics are accepted'
+            f"User:{USER} may not create topic {prefix}.events at {servers}: grant Create on it, or have both "
+            'topics created as docs/operators.md, "Kafka", describes. Empty topics are accepted'
         )
         for topic in (f"{prefix}.events", f"{prefix}.publications"):
             await grant(topics.broker, f"User:{USER}", topic, "Create", "Describe")

@@ -132,8 +132,8 @@ def test_init_takes_a_log_rather_than_the_environments(tmp_path: Path) -> None:
 def test_init_says_that_it_makes_its_keys_itself(tmp_path: Path) -> None:
     refused = execute("init", tmp_path / "one", env={"TUF_LEDGER_SIGNER_KEYS": "elsewhere"}, answer=2)
     assert refused.stderr == (
-        "error: [signer] keys (TUF_LEDGER_SIGNER_KEYS) must be keys/online during `tuf-ledger init`: the command leaves "
-        "the online key there and signs with it. Leave the setting out now, and move the key afterwards\n"
+        "error: [signer] keys (TUF_LEDGER_SIGNER_KEYS) must be keys/online during `tuf-ledger init`: the command "
+        "leaves the online key there and signs with it. Leave the setting out now, and move the key afterwards\n"
     )
     assert list(tmp_path.iterdir()) == []
 

@@ -155,6 +155,11 @@ class Context:
         folder = self.path(setting) if setting else self.public
         return DirectoryStorage(folder, folder)
 
+    def has_online_keys(self) -> bool:
+        """Whether somebody here can sign: a key file is in the folder, or a key elsewhere is configured."""
+        signer = self.config.signer
+        return bool(signer.uris) or any(self.path(signer.keys).glob("*.pem"))
+
     def keyring(self) -> "Keyring":
         """The online keys that this machine holds."""
         from ledger.keys.keyring import Keyring  # noqa: PLC0415

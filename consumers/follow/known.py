@@ -28,7 +28,6 @@ async def open_known(context: Context, report: Report = nobody) -> AsyncIterator
         await replay.follower.catch_up()
         position = await replay.store.load_position()
         if position is None:
-            raise NegativeAnswerError(
-                "nothing was published yet: the log holds no valid publication. Make one with `tuf-ledger publish`"
-            )
+            # Whoever asks need not hold a key: no advice to publish.
+            raise NegativeAnswerError("nothing was published yet: the log holds no valid publication")
         yield Furthest("", position, replay.store)

@@ -1,5 +1,6 @@
 """`--json`: one vocabulary over all commands, which docs/operators.md lists."""
 
+import asyncio
 import json
 import re
 import shutil
@@ -10,6 +11,7 @@ from typing import Any
 import pytest
 
 from consumers.cli.main import COMMANDS
+from ledger.logs.sqlite import SqliteLog
 from tests.client.index import Index, invoke
 from tests.distributions import build_wheel
 from tests.factory import Make, encode
@@ -152,3 +154,20 @@ def test_a_log_elsewhere_is_replayed(index: Index, tmp_path: Path) -> None:
         ]
         assert last["ok"] is True
     assert invoke("status", "one", "--log", f"sqlite:{tmp_path}/log").output == index.run("status", "one")
+
+
+async def test_nobody_without_a_key_is_told_to_publish(index: Index, tmp_path: Path) -> None:
+    (tmp_path / "log").mkdir()
+    shutil.copy(index.folder / "log/events.sqlite", tmp_path / "log")
+    publications = SqliteLog(tmp_path / "log/publications.sqlite")
+    await publications.create()
+    await publications.close()
+    for command in (("rejected",), ("status", "one")):
+        asked = await asyncio.to_thread(invoke, *command, "--log", f"sqlite:{tmp_path}/log", answer=1)
+        assert "nothing was published yet" in asked.output
+        assert "tuf-ledger publish" not in asked.output
+    (tmp_path / "dist").mkdir()
+    build_wheel(tmp_path / "dist", "three", "1.0")
+    shutil.rmtree(index.folder / "keys")
+    added = await asyncio.to_thread(index.run, "add", tmp_path / "dist")
+    assert added == "Added 1 file; the next publication makes it visible.\n"

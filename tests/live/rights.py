@@ -11,6 +11,17 @@ from tests.broker import Broker
 OPERATIONS = {"Read": 3, "Write": 4, "Create": 5, "Describe": 8, "DescribeConfigs": 10}
 TOPIC, LITERAL, ALLOW = 2, 3, 3
 
+_ENTRY = (
+    ("resource_type", Int8),
+    ("resource_name", String("utf-8")),
+    ("resource_pattern_type", Int8),
+    ("principal", String("utf-8")),
+    ("host", String("utf-8")),
+    ("operation", Int8),
+    ("permission_type", Int8),
+)
+"""The fields of an entry of an access-control list, or of what is looked for."""
+
 
 class CreateAclsResponse_v1(Response):  # type: ignore[misc]  # noqa: N801 - aiokafka's way to name them
     API_KEY, API_VERSION = 30, 1
@@ -25,15 +36,7 @@ class CreateAclsRequest_v1(RequestStruct):  # type: ignore[misc]  # noqa: N801
     SCHEMA = Schema(
         (
             "creations",
-            Array(
-                ("resource_type", Int8),
-                ("resource_name", String("utf-8")),
-                ("resource_pattern_type", Int8),
-                ("principal", String("utf-8")),
-                ("host", String("utf-8")),
-                ("operation", Int8),
-                ("permission_type", Int8),
-            ),
+            Array(*_ENTRY),
         )
     )
 
@@ -77,15 +80,7 @@ class DescribeAclsResponse_v1(Response):  # type: ignore[misc]  # noqa: N801
 class DescribeAclsRequest_v1(RequestStruct):  # type: ignore[misc]  # noqa: N801
     API_KEY, API_VERSION = 29, 1
     RESPONSE_TYPE = DescribeAclsResponse_v1
-    SCHEMA = Schema(
-        ("resource_type", Int8),
-        ("resource_name", String("utf-8")),
-        ("resource_pattern_type", Int8),
-        ("principal", String("utf-8")),
-        ("host", String("utf-8")),
-        ("operation", Int8),
-        ("permission_type", Int8),
-    )
+    SCHEMA = Schema(*_ENTRY)
 
 
 class DescribeAclsRequest(Request[DescribeAclsRequest_v1]):  # type: ignore[misc]

@@ -61,7 +61,8 @@ async def add(
         await report(context, appended, wait=wait, wait_seconds=wait_seconds, as_json=as_json)
     elif appended:
         them = "it" if len(appended) == 1 else "them"
-        click.echo(f"Added {plural(len(appended), 'file')}; `tuf-ledger publish` makes {them} visible.")
+        what = "`tuf-ledger publish`" if context.has_online_keys() else "the next publication"
+        click.echo(f"Added {plural(len(appended), 'file')}; {what} makes {them} visible.")
     else:
         click.echo("Nothing to add: every file is already published.")
 

@@ -568,10 +568,6 @@ class Store:
         """Add applied publications."""
         await self._many("INSERT OR REPLACE INTO publications VALUES (?, ?, ?, ?, ?, ?, ?, ?)", publications)
 
-    async def publication_at(self, time: str) -> AppliedPublication | None:
-        """The last publication up to a time."""
-        return await self._publication("SELECT * FROM publications WHERE time <= ? ORDER BY number DESC LIMIT 1", time)
-
     async def publication(self, number: int) -> AppliedPublication | None:
         """A publication by its number."""
         return await self._publication("SELECT * FROM publications WHERE number = ?", number)

@@ -6,7 +6,7 @@ JSON differ in how a newline in a PEM key is written.
 """
 
 import re
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 
@@ -14,8 +14,6 @@ from projections.roles.keys import KeysError, signatures_by_keyid
 from schemas import canonical
 from schemas.fields import Instant, Sha256, is_calendar_time
 from schemas.publications import HexSignature
-
-Role = Literal["root", "targets", "bins"]
 
 SPEC_VERSION = "1.0.34"
 """The version of the TUF specification that all metadata states."""

@@ -284,6 +284,11 @@ def follow(machine: Machine) -> None:
         machine.run(*command)
     machine.run("rebuild", "--to", machine.folder / "rebuilt")
     machine.run("resume", "--above", 2)
+    backup = machine.folder / "backup"
+    copied = json.loads(machine.run("backup", backup, "--json"))
+    machine.run("verify", "--log", f"sqlite:{backup / 'log'}", "--root", backup / "1.root.json")
+    sizes = machine.first.info()["sizes"]
+    assert copied["sizes"] == sizes
 
 
 def hold_a_ceremony(machine: Machine) -> None:
@@ -308,7 +313,9 @@ WORK: dict[str, Callable[[Machine], None]] = {
     "`append`, `add`, `yank`, `unyank`, `remove`": append,
     "these with `--wait`, and `restore`, `status PROJECT STATE`": append_and_wait,
     "`run signer`, `publish`": sign,
-    "`run publisher`, `run verifier`, `info`, `status PROJECT`, `rejected`, `verify`, `rebuild`, `resume`": follow,
+    (
+        "`run publisher`, `run verifier`, `info`, `status PROJECT`, `rejected`, `verify`, `rebuild`, `resume`, `backup`"
+    ): follow,
     "`ceremony`": hold_a_ceremony,
     "`init`": init,
 }

@@ -340,6 +340,7 @@ class _Rendering:
             choice=self._choice._replace(stamps={}),
             bin_partitions=bin_partitions(self._choice, self._claim.size),
             html=self._authority.settings.html_pages,
+            terms=self._authority.terms,
             sink=self._tree,
             source=source,
         )

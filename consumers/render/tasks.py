@@ -38,6 +38,7 @@ from projections.metadata.paths import is_page, plain_path
 from projections.metadata.repository import LENGTH_ABOVE_BYTES
 from projections.metadata.targets import Page, TargetChange
 from projections.outcomes import Judged
+from projections.roles.authority import Terms
 
 _PROJECTS_AT_ONCE = 128
 _BINS_AT_ONCE = 16
@@ -70,6 +71,8 @@ def partitions_of_task(number: int, tasks: int, partitions: int) -> range:
 class Batch(NamedTuple):
     """The common input of a batch's tasks.
 
+    `html` and `terms` are those of `projections.index.fold.fold_events`.
+
     `state` is the state before the batch; None: there was none. `last` holds the previous bins that a task needs, and
     `pages` says how pages are kept; None: no state keeps anything.
 
@@ -80,6 +83,7 @@ class Batch(NamedTuple):
     folder: Path
     choice: Choice
     html: bool
+    terms: Sequence[Terms]
     sink: RemoteSink
     bin_partitions: int
     slices: Sequence[Path] = ()
@@ -176,7 +180,7 @@ def _fold(batch: Batch, task: int, items: Sequence[Routed]) -> tuple[FoldResult,
     states = open_state(batch.state)
     for keys, chosen in few_aggregates(items, _PROJECTS_AT_ONCE):
         loaded = states.load(keys, needed_files(chosen, html=batch.html))
-        folded = fold_events(loaded.states, states.seen(chosen), chosen, html=batch.html)
+        folded = fold_events(loaded.states, states.seen(chosen), chosen, html=batch.html, terms=batch.terms)
         rows = {} if batch.pages is None else batch.pages.choose(folded.pages, loaded.filed)
         done.pages.extend(put_page(batch.sink, page, batch.pages, rows.get(page.path)) for page in folded.pages)
         targets.extend(folded.targets)

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 Answer = TypeVar("Answer")
 
-FORMAT = 7
+FORMAT = 8
 """Version of the file's layout and sizes. A state file with another version is deleted and rebuilt."""
 
 _PAGE_SIZE = "page_size = 16384"

@@ -6,7 +6,7 @@ round, `projections.metadata.bins.fold_bin` takes the changes of targets, groupe
 each other, so a batch may be cut anywhere, as long as the events of one aggregate stay together and in order.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 
 import msgspec
@@ -20,6 +20,7 @@ from projections.log.prefix import judge_id
 from projections.log.reading import Routed
 from projections.metadata.targets import Page, TargetChange
 from projections.outcomes import ACCEPTED, Judged, Outcome
+from projections.roles.authority import Terms
 
 
 class Seen(msgspec.Struct, frozen=True, array_like=True):
@@ -47,6 +48,7 @@ def fold_events(
     routed: Iterable[Routed],
     *,
     html: bool,
+    terms: Sequence[Terms],
     render_anew: bool = False,
 ) -> Folded:
     """Fold events into the aggregates that they are about.
@@ -56,6 +58,7 @@ def fold_events(
         seen: digests of remembered events by aggregate key and id, at least for the ids in `routed`.
         routed: the events in the order of the log, for aggregates in `states` or any other.
         html: whether pages are rendered as HTML too (root's setting).
+        terms: the settings by which events are judged, of all roots up to the last of them.
         render_anew: render every project in `states`, even one without events, because `html` has changed.
     """
     of_keys: dict[str, list[Routed]] = {key: [] for key in states} if render_anew else {}
@@ -66,7 +69,7 @@ def fold_events(
         memory = _Memory(key, seen)
         state = states.get(key, Aggregate(key))
         if key.startswith("project:"):
-            _fold_project(state, of_keys[key], memory, folded, html=html, render_anew=render_anew)
+            _fold_project(state, of_keys[key], memory, folded, html=html, terms=terms, render_anew=render_anew)
         else:
             _fold_facts(state, of_keys[key], memory, folded)
         folded.seen.extend(memory.new)
@@ -96,9 +99,16 @@ class _Memory:
 
 
 def _fold_project(
-    state: Aggregate, items: list[Routed], memory: _Memory, folded: Folded, *, html: bool, render_anew: bool
+    state: Aggregate,
+    items: list[Routed],
+    memory: _Memory,
+    folded: Folded,
+    *,
+    html: bool,
+    terms: Sequence[Terms],
+    render_anew: bool,
 ) -> None:
-    project = Project(state, state.key.removeprefix("project:"), html=html)
+    project = Project(state, state.key.removeprefix("project:"), html=html, terms=terms)
     for item in items:
         index, operation = item.index, item.operation
         if isinstance(operation, Upload):  # idempotent by meaning: its id is not remembered

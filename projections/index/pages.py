@@ -24,9 +24,10 @@ _OPENING = b'{"files":['
 class FileFacts(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """The facts of a distribution file.
 
-    `release` is the key of the file's release: its version in the one form of all spellings. `rank` orders files that
-    hold one path: it is 0, or for a legacy name one more than the index of its upload. `yanked` is the reason of the
-    file's own yank; None if the file is not yanked by itself.
+    `release` is the key of the file's release: its version in the one form of all spellings. `legacy` is what the
+    upload said. `rank` orders files that hold one path: it is 0, or for a file that was accepted as legacy one more
+    than the index of its upload. `yanked` is the reason of the file's own yank; None if the file is not yanked by
+    itself.
     """
 
     filename: str
@@ -39,6 +40,7 @@ class FileFacts(msgspec.Struct, frozen=True, array_like=True, gc=False):
     requires_python: str | None
     core_metadata_sha256: str | None
     provenance_sha256: str | None
+    legacy: bool
     rank: int
     yanked: str | None = None
     removed: bool = False

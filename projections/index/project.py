@@ -4,7 +4,7 @@ This is the state machine of docs/rules.md, section 3. A project depends only on
 root that shape pages. Therefore projects can be folded in any order, and side by side.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
 import msgspec
@@ -17,6 +17,7 @@ from projections.log.operations import FileAct, Operation, ProjectAct, ReleaseAc
 from projections.metadata.paths import HTML_PAGE, JSON_PAGE, page_target
 from projections.metadata.targets import Page, TargetChange, rendered_page, target_entry
 from projections.outcomes import ACCEPTED, Outcome, no_effect, rejected
+from projections.roles.authority import Terms, terms_at
 from schemas import events
 
 _header_decoder = msgspec.msgpack.Decoder(ProjectHeader)
@@ -32,10 +33,11 @@ class Project:
     `listings` are the changes that the batch makes to the list of all projects.
     """
 
-    def __init__(self, state: Aggregate, name: str, *, html: bool) -> None:
+    def __init__(self, state: Aggregate, name: str, *, html: bool, terms: Sequence[Terms]) -> None:
         self._key = state.key
         self._name = name
         self._html = html
+        self._terms = terms
         self._header = _header_decoder.decode(state.header) if state.header else ProjectHeader()
         self._existed = self._header.exists
         self._had_html = html
@@ -185,7 +187,10 @@ class Project:
 
     def _uploaded(self, data: Upload) -> Outcome:
         header = self._header
-        code = check_filename(self._name, data.filename, data.version, legacy=data.legacy)
+        known = self._files.get(data.filename)
+        # A known file is judged as when it was accepted: an import can be repeated after its end.
+        lenient = data.legacy and (terms_at(self._terms, self._index).importing if known is None else known.rank > 0)
+        code = check_filename(self._name, data.filename, data.version, legacy=lenient)
         if code:
             return rejected(code, f"{data.filename} is no file of {self._name} {data.version}")
         facts = FileFacts(
@@ -199,9 +204,9 @@ class Project:
             data.requires_python,
             data.core_metadata_sha256,
             data.provenance_sha256,
-            1 + self._index if data.legacy else 0,
+            data.legacy,
+            1 + self._index if lenient else 0,
         )
-        known = self._files.get(data.filename)
         if known is not None:
             return _judge_repeated(known, facts)
         if header.status in {"archived", "quarantined"}:
@@ -351,9 +356,8 @@ class Project:
 
 def _judge_repeated(known: FileFacts, facts: FileFacts) -> Outcome:
     """Judge an upload of a taken filename: the same facts have no effect, other facts are rejected."""
-    rank = known.rank if (facts.rank == 0) == (known.rank == 0) else facts.rank
     same = msgspec.structs.replace(
-        facts, uploaded_at=known.uploaded_at, rank=rank, yanked=known.yanked, removed=known.removed
+        facts, uploaded_at=known.uploaded_at, rank=known.rank, yanked=known.yanked, removed=known.removed
     )
     if same != known:
         return rejected("filename-taken", f"{known.filename} is taken, by other facts (SHA-256 {known.sha256})")

@@ -5,8 +5,10 @@ or not at all. They are accepted only if the set that would then be in force ver
 sections 5.3 and 5.6).
 """
 
-from collections.abc import Mapping
+from bisect import bisect_right
+from collections.abc import Mapping, Sequence
 from hashlib import sha256
+from operator import attrgetter
 from typing import Annotated, Any, TypeVar
 
 import msgspec
@@ -42,7 +44,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """Root's `x-ledger`: everything that shapes metadata, apart from events and keys.
 
     `floor` is the lowest number that a publication may have. `project_list_seconds` is the shortest time between two
-    renderings of the list of all projects.
+    renderings of the list of all projects. While `importing` is true, uploads may have the names and versions that an
+    older index had (`legacy`).
     """
 
     ruleset: int
@@ -52,6 +55,19 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     timestamp_expiry_seconds: ExpirySeconds = 86_400
     html_pages: bool = False
     project_list_seconds: ListSeconds = 3_600
+    importing: bool = False
+
+
+class Terms(msgspec.Struct, frozen=True, array_like=True):
+    """The settings by which the events from an index on are judged. Other settings shape bytes, and judge nothing."""
+
+    start: int
+    importing: bool = False
+
+
+def terms_at(terms: Sequence[Terms], index: int) -> Terms:
+    """The terms by which the event at an index is judged, given all terms in order."""
+    return terms[bisect_right(terms, index, key=attrgetter("start")) - 1]
 
 
 class Void(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -62,7 +78,10 @@ class Void(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Authority(msgspec.Struct, frozen=True, kw_only=True):
-    """The offline roles in force at one size of the log, and the keys, settings, layout and voids that follow."""
+    """The offline roles in force at one size of the log, and the keys, settings, layout and voids that follow.
+
+    `terms` are those of all roots so far: an event is judged by the root in force at its own index.
+    """
 
     root: Document
     targets: Document
@@ -73,6 +92,7 @@ class Authority(msgspec.Struct, frozen=True, kw_only=True):
     layout: Layout
     online_ever: Mapping[str, SSlibKey]
     voids: tuple[tuple[int, Void], ...]
+    terms: tuple[Terms, ...]
 
     @property
     def documents(self) -> tuple[Document, Document, Document]:
@@ -214,7 +234,14 @@ def _read(documents: Mapping[str, Document], current: Authority | None, size: in
         layout=layout,
         online_ever={**(current.online_ever if current else {}), **{key.keyid: key for key in timestamp_keys.keys}},
         voids=(current.voids if current else ()) + (((size, void),) if void else ()),
+        terms=_follow_terms(current.terms if current else (), settings, size),
     )
+
+
+def _follow_terms(before: tuple[Terms, ...], settings: Settings, size: int) -> tuple[Terms, ...]:
+    terms = Terms(size, settings.importing)
+    same = bool(before) and msgspec.structs.replace(before[-1], start=size) == terms
+    return before if same else (*before, terms)
 
 
 def _read_root(root: Document) -> _Root:

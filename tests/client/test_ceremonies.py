@@ -7,6 +7,7 @@ from tuf.api.exceptions import RepositoryError
 
 from tests.client.attacker import Attacker
 from tests.client.index import Index
+from tests.factory import Make
 from tests.oracle import check_repository
 
 
@@ -162,6 +163,19 @@ def test_senseless_ceremonies_change_nothing(index: Index, options: tuple[object
     index.run("ceremony", *options, answer=answer)
     assert index.info()["sizes"] == before
     index.check()
+
+
+def test_old_filenames_until_the_import_ends(tmp_path: Path) -> None:
+    index = Index.create(tmp_path / "importing", "--importing")
+    make = Make()
+    index.append(make.file_uploaded("old", "dev", filename="old-dev.exe", legacy=True))
+    index.run("publish")
+    index.run("ceremony", "--end-importing")
+    index.append(make.file_uploaded("old", "dev", filename="old-dev-2.exe", legacy=True))
+    index.run("publish")
+    assert [each["code"] for each in index.ask_list("rejected")] == ["foreign-filename"]
+    assert "old-dev.exe" in index.run("status", "old")
+    index.check(files=False)
 
 
 def test_a_ceremony_that_breaks_a_rule_is_rejected_and_says_so(index: Index) -> None:

@@ -28,6 +28,7 @@ class Run:
         online = (ecdsa_signer("online 1"),) if rng.randrange(4) == 0 else (ed25519_signer("online 1"),)
         settings = Settings(
             ruleset=0,
+            importing=True,
             html_pages=rng.random() < 0.4,
             project_list_seconds=rng.choice([0, 0, 100]),
             bin_expiry_seconds=rng.choice([1000, 604800]),

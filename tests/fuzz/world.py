@@ -36,7 +36,7 @@ SMALL = Team(
     targets_threshold=1,
     bins_threshold=1,
     layout=Layout(2),
-    settings=Settings(ruleset=0, project_list_seconds=0),
+    settings=Settings(ruleset=0, importing=True, project_list_seconds=0),
 )
 """Few keys and few bins: quick to sign."""
 

@@ -51,12 +51,12 @@ def fixed_history(make: Make, seed: int, count: int) -> list[bytes | None]:
 def fingerprint() -> str:
     """SHA-256 over every outcome, page, bin and snapshot of a fixed history with ceremonies between."""
     make, store, table, digest = Make(), Store(), SnapshotTable({}), sha256()
-    team = Team(settings=Settings(ruleset=0, project_list_seconds=0))
+    team = Team(settings=Settings(ruleset=0, importing=True, project_list_seconds=0))
     store.publish(factory.beginning(make, team))
     for step in range(4):
         team = team.but(
             layout=Layout(3 + step % 2),
-            settings=Settings(ruleset=0, project_list_seconds=0, html_pages=step % 2 == 1),
+            settings=Settings(ruleset=0, importing=True, project_list_seconds=0, html_pages=step % 2 == 1),
         )
         ceremony = make.roles_signed(factory.ceremony(team, store.prefix.authority, team))
         names = store.publish([*factory.encode([ceremony]), *fixed_history(make, step, 150)])

@@ -48,15 +48,12 @@ class File:
     index: int
     yanked: str | None = None
     removed: bool = False
+    is_legacy: bool = False
 
     @property
     def path(self) -> str:
         digest = self.facts["hashes"]["blake2b_256"]
         return "/".join(["packages", digest[:2], digest[2:4], digest[4:], self.facts["filename"]])
-
-    @property
-    def is_legacy(self) -> bool:
-        return bool(self.facts.get("legacy", False))
 
 
 @dataclass
@@ -93,9 +90,12 @@ class Target:
 
 
 class Model:
-    """The facts after some events about projects and targets; others need none of this."""
+    """The facts after some events about projects and targets; others need none of this. `importing` is the setting in
+    the root that is in force.
+    """
 
-    def __init__(self) -> None:
+    def __init__(self, *, importing: bool = True) -> None:
+        self.importing = importing
         self.projects: dict[str, Project] = {}
         self.targets: dict[str, Target] = {}
         self.seen: dict[tuple[str, str, str], bytes] = {}
@@ -180,10 +180,11 @@ class Model:
 
     def _upload(self, index: int, name: str, project: Project, document: Document) -> Verdict:
         facts = {key: value for key, value in document["data"].items() if key != "commitments"}
-        code = wrong_filename(name, facts["filename"], facts["version"], legacy=facts.get("legacy", False))
+        known = project.files.get(facts["filename"])
+        legacy = facts.get("legacy", False) and (self.importing if known is None else known.is_legacy)
+        code = wrong_filename(name, facts["filename"], facts["version"], legacy=legacy)
         if code:
             return rejected(code)
-        known = project.files.get(facts["filename"])
         if known is not None:
             if known.facts != facts:
                 return rejected("filename-taken")
@@ -192,7 +193,7 @@ class Model:
             return rejected(f"project-{project.status}")
         if release_of(facts["version"]) in project.quarantined_releases:
             return rejected("release-quarantined")
-        project.files[facts["filename"]] = File(facts, document["time"], index)
+        project.files[facts["filename"]] = File(facts, document["time"], index, is_legacy=legacy)
         return ACCEPTED
 
     def _about_file(self, project: Project, kind: str, data: Document) -> Verdict:

@@ -72,11 +72,11 @@ class Store:
         listings: list[Listing] = []
         moved = self._moved(before, authority.layout)
         changes: list[TargetChange] = []
-        folded = [self._fold(group, html=html, anew=anew) for group in grouping(routed)]
+        folded = [self._fold(group, authority, anew=anew) for group in grouping(routed)]
         if anew:
             done = {item.key for item in routed}
             keys = [key for key in self.aggregates if key.startswith("project:") and key not in done]
-            folded.append(self._fold([], html=html, anew=True, keys=keys))
+            folded.append(self._fold([], authority, anew=True, keys=keys))
         for each in folded:
             listings.extend(each.listings)
             changes.extend(each.targets)
@@ -95,10 +95,11 @@ class Store:
         keys = [before.layout.key(index) for index in range(before.layout.count)]
         return take_targets([self.bins.pop(key) for key in keys if key in self.bins])
 
-    def _fold(self, routed: Sequence[Routed], *, html: bool, anew: bool, keys: Iterable[str] = ()) -> Folded:
+    def _fold(self, routed: Sequence[Routed], authority: Authority, *, anew: bool, keys: Iterable[str] = ()) -> Folded:
         wanted = {*keys, *(item.key for item in routed)}
         states = {key: state for key, state in self.aggregates.items() if key in wanted}
-        folded = fold_events(states, self.seen, routed, html=html, render_anew=anew)
+        html, terms = authority.settings.html_pages, authority.terms
+        folded = fold_events(states, self.seen, routed, html=html, terms=terms, render_anew=anew)
         self._keep(folded.changes)
         self.seen.update({(each.key, each.id): each.digest for each in folded.seen})
         self.outcomes.update({judged.index: judged.outcome for judged in folded.judged})

@@ -19,8 +19,8 @@ from tests.property.histories import cuts, grouping, histories, narrow_histories
 from tests.property.model import Model, target_of
 from tests.property.store import LIST_PATHS, Store, check, in_one_group, targets_of
 
-TEAM = Team(settings=Settings(ruleset=0, project_list_seconds=0))
-HTML = Team(settings=Settings(ruleset=0, project_list_seconds=0, html_pages=True))
+TEAM = Team(settings=Settings(ruleset=0, importing=True, project_list_seconds=0))
+HTML = Team(settings=Settings(ruleset=0, importing=True, project_list_seconds=0, html_pages=True))
 
 
 def begun(team: Team = TEAM) -> Store:
@@ -239,6 +239,28 @@ def test_text_is_escaped_in_both_pages(text: str) -> None:
         assert store.outcomes[index][:2] == model.add(index, value) == ("accepted", "")
     same_page(store.pages["simple/a/index.html"], store.pages["simple/a/index.json"])
     check(store, model)
+
+
+@given(histories(30), st.data())
+def test_each_event_is_judged_by_the_root_at_its_index(values: list[bytes], data: st.DataObject) -> None:
+    """Roots begin and end an import; how the log is cut into publications changes nothing."""
+    make, mixed, model = Make(), list[bytes](), Model()
+    prefix, team = factory.ready_prefix(make, TEAM), TEAM
+    for piece in data.draw(cuts(values)):
+        for value in piece:
+            model.add(2 + len(mixed), value)
+            mixed.append(value)
+        team = team.but(settings=msgspec.structs.replace(team.settings, importing=not model.importing))
+        ceremony = factory.encode([make.roles_signed(factory.ceremony(team, prefix.authority, TEAM))])
+        prefix, _ = prefix.extend(ceremony)
+        mixed += ceremony
+        model.importing = not model.importing
+    once, pieces = begun(), begun()
+    once.publish(mixed)
+    for piece in data.draw(cuts(mixed)):
+        pieces.publish(piece, grouping=grouping(data))
+    same_state(once, pieces)
+    check(once, model)
 
 
 @given(histories(30), st.lists(st.integers(1, 6), min_size=1, max_size=3), st.data())

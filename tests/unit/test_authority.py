@@ -135,6 +135,7 @@ TEAMS = {
             timestamp_expiry_seconds=366 * 86_400,
             html_pages=True,
             project_list_seconds=7 * 86_400,
+            importing=True,
         )
     ),
     "void": Team(void=Void(number=3, digest=digest("record")), settings=Settings(ruleset=0, floor=4)),

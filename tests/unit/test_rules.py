@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+import msgspec
 import pytest
 
 from projections.outcomes import Outcome
@@ -105,7 +106,7 @@ class Played(NamedTuple):
     event: events.BaseEvent
 
 
-TEAM = Team(settings=Settings(ruleset=0, project_list_seconds=0))
+TEAM = Team(settings=Settings(ruleset=0, importing=True, project_list_seconds=0))
 
 
 def play(history: History, event: events.BaseEvent, *, apart: bool) -> Outcome:
@@ -640,6 +641,67 @@ def test_the_filename_is_checked_before_the_tables() -> None:
 )
 def test_legacy_allows_older_forms(filename: str, version: str, expected: tuple[str, str]) -> None:
     assert outcome_of(Make().file_uploaded(PROJECT, version, filename=filename, legacy=True)) == expected
+
+
+class Ending:
+    """A ledger that imports, until a root says that the import is over."""
+
+    def __init__(self) -> None:
+        self.make, self.store, self.model = Make(), Store(), Model()
+        self.store.publish(factory.beginning(self.make, TEAM))
+
+    def end(self) -> None:
+        """The root that ends the import."""
+        settings = msgspec.structs.replace(TEAM.settings, importing=False)
+        ceremony = factory.ceremony(TEAM.but(settings=settings), self.store.prefix.authority, TEAM)
+        self.store.publish(factory.encode([self.make.roles_signed(ceremony)]))
+        self.model.importing = False
+
+    def outcome(self, event: events.BaseEvent) -> tuple[str, str]:
+        """The outcome of the next event."""
+        index, (value,) = self.store.prefix.size, factory.encode([event])
+        self.store.publish([value])
+        assert self.store.outcomes[index][:2] == self.model.add(index, value)
+        check(self.store, self.model)
+        return self.store.outcomes[index][:2]
+
+
+OLD_FORMS = [("demo-1.0.exe", "anything"), ("Demo_extra-1.0.tar.bz2", "1.0"), ("demo-1.0.tar.gz", "2.0")]
+
+
+@pytest.mark.parametrize(("filename", "version"), OLD_FORMS)
+def test_legacy_counts_while_root_says_that_an_index_is_imported(filename: str, version: str) -> None:
+    ending = Ending()
+    upload = ending.make.file_uploaded(PROJECT, version, filename=filename, legacy=True)
+    assert ending.outcome(upload) == ("accepted", "")
+    ending.end()
+    # An import can be repeated; what is new is judged as everything else.
+    assert ending.outcome(upload) == ("no effect", "already-uploaded")
+    other = change(upload, data_length=1)
+    assert ending.outcome(other) == ("rejected", "filename-taken")
+    twin = "Demo-1.0" + filename[filename.index("1.0") + 3 :]
+    new = change(upload, data_filename=f"new_{twin}", subject="new-demo")
+    assert ending.outcome(new)[0] == "rejected"
+
+
+def test_a_modern_name_may_say_that_it_is_legacy() -> None:
+    ending = Ending()
+    ending.end()
+    upload = ending.make.file_uploaded(PROJECT, legacy=True)
+    assert ending.outcome(upload) == ("accepted", "")
+    assert ending.outcome(upload) == ("no effect", "already-uploaded")
+    assert ending.outcome(change(upload, data_legacy=False)) == ("rejected", "filename-taken")
+    assert ending.outcome(change(upload, data_version="2.0")) == ("rejected", "bad-version")
+
+
+def test_a_root_judges_what_comes_after_it_in_the_same_publication() -> None:
+    ending = Ending()
+    make, store = ending.make, ending.store
+    settings = msgspec.structs.replace(TEAM.settings, importing=False)
+    ceremony = factory.ceremony(TEAM.but(settings=settings), store.prefix.authority, TEAM)
+    first, second = (make.file_uploaded(PROJECT, filename=f"demo-{name}.exe", legacy=True) for name in "ab")
+    store.publish(factory.encode([first, make.roles_signed(ceremony), second]))
+    assert [store.outcomes[index].code for index in (2, 3, 4)] == ["", "", "foreign-filename"]
 
 
 @pytest.mark.parametrize("path", ["simple/x", "packages/x", "simple/demo/index.json", "packages/ab/cd/ef/demo.whl"])

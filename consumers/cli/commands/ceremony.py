@@ -44,6 +44,9 @@ WAIT_SECONDS = 600.0
 @click.option("--timestamp-expiry", type=Duration(), help="How long a timestamp is valid.")
 @click.option("--html/--no-html", default=None, help="Whether to publish pages as HTML, besides JSON.")
 @click.option("--project-list-interval", type=Duration(), help="Shortest time between two lists of all projects.")
+@click.option(
+    "--end-importing", is_flag=True, help="Refuse filenames and versions of older forms (`legacy`) from now on."
+)
 @click.option("--floor", type=click.IntRange(min=1), metavar="N", help="Lowest number the next publication may have.")
 @click.option("--void", metavar="NUMBER:SHA256", help="Void a publication that diverges (docs/operators.md).")
 @ledger_options
@@ -178,6 +181,8 @@ def _settings(current: Settings, changes: dict[str, Any]) -> Settings:
         wished["project_list_seconds"] = seconds(interval, "--project-list-interval", least=0, most=7)
     if changes["html"] is not None:
         wished["html_pages"] = changes["html"]
+    if changes["end_importing"]:
+        wished["importing"] = False
     if changes["floor"] is not None:
         wished["floor"] = changes["floor"]
     return msgspec.structs.replace(current, **wished)

@@ -58,6 +58,11 @@ from schemas.fields import is_origin
     show_default=True,
     help="Shortest time between two lists of all projects. From about ten thousand projects on, use 1h.",
 )
+@click.option(
+    "--importing",
+    is_flag=True,
+    help="Allow filenames and versions of older forms (`legacy`), until `ceremony --end-importing`.",
+)
 @click.option("--replication-factor", default=3, show_default=True, help="Number of copies of each Kafka topic.")
 @json_option
 @runs_async
@@ -73,6 +78,7 @@ async def init(
     timestamp_expiry: timedelta,
     html: bool,
     project_list_interval: timedelta,
+    importing: bool,
     replication_factor: int,
     as_json: bool,
 ) -> None:
@@ -93,6 +99,7 @@ async def init(
         timestamp_expiry_seconds=seconds(timestamp_expiry, "--timestamp-expiry"),
         html_pages=html,
         project_list_seconds=seconds(project_list_interval, "--project-list-interval", least=0, most=7),
+        importing=importing,
     )
     layout = read_layout(bins, succinct=delegation == "succinct")
     name = origin or "localhost/" + (re.sub(r"[^A-Za-z0-9._-]", "-", folder.absolute().name).lstrip("._-") or "ledger")

@@ -84,6 +84,7 @@ class BulkRounds:
             folder=self._folder / token_hex(8),
             choice=choice._replace(stamps={}),
             html=edition.authority.settings.html_pages,
+            terms=edition.authority.terms,
             sink=self._remote,
             bin_partitions=bin_partitions(choice, edition.size),
             state=self._store.path if edition.before.size else None,

@@ -118,7 +118,9 @@ class OneProcess:
         edition = self._edition
         html, anew = edition.authority.settings.html_pages, edition.renders_all_pages
         loaded, seen = stored
-        folded: Folded = await self._workers.run(fold_events, loaded.states, seen, items, html=html, render_anew=anew)
+        folded: Folded = await self._workers.run(
+            fold_events, loaded.states, seen, items, html=html, terms=edition.authority.terms, render_anew=anew
+        )
         rows = self._pages.choose(folded.pages, loaded.filed)
         await pages.add([(page, rows.get(page.path)) for page in folded.pages])
         hide_pages(folded.targets, self._sink)

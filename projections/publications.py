@@ -27,7 +27,7 @@ class LogTooShortError(DisagreementError):
 
 
 class Head(msgspec.Struct, frozen=True, array_like=True):
-    """The last publication: its number, the digest of its record, its time and its size.
+    """The last publication: its number, the digest of its record, its time, its size, and the `time_from` of its root.
 
     Before the first publication, the number is 0, and the digest is that of record 0 of `events`.
     """
@@ -36,6 +36,7 @@ class Head(msgspec.Struct, frozen=True, array_like=True):
     digest: str
     time: str
     size: int
+    time_from: str = ""
 
 
 class OpenClaim(msgspec.Struct, frozen=True):
@@ -73,6 +74,14 @@ def lowest_number(head: Head, voided: OpenClaim | None, authority: Authority) ->
     return head.number if is_free or voided is None else voided.claim.number
 
 
+def earliest_time(head: Head, authority: Authority) -> str:
+    """The earliest time that a claim under this authority may have. An empty text: any.
+
+    In a new time this is not the predecessor's: whoever stole the online key may have dated that in the far future.
+    """
+    return head.time if authority.time_from == head.time_from else authority.time_from
+
+
 def judge_claim_alone(claim: Claim, ledger: Ledger, head: Head) -> Outcome:
     """Judge a claim by the checks that need no events. If it passes, `judge_claimant` is next."""
     if claim.origin != ledger.origin:
@@ -81,8 +90,8 @@ def judge_claim_alone(claim: Claim, ledger: Ledger, head: Head) -> Outcome:
         return rejected("other-predecessor", f"the last publication is number {head.number}")
     if claim.number <= head.number:
         return rejected("number", f"number {claim.number} is not above {head.number}")
-    if claim.size < head.size or claim.time < head.time:
-        return rejected("backwards", f"publication {head.number} has size {head.size} and time {head.time}")
+    if claim.size < head.size:
+        return rejected("backwards", f"publication {head.number} has size {head.size}")
     return ACCEPTED
 
 
@@ -109,6 +118,9 @@ def judge_claim(record: Record, claim: Claim, prefix: Prefix, head: Head, voided
     authority = prefix.authority
     if authority is None:
         return rejected("no-root", f"no root is in force at size {claim.size}")
+    earliest = earliest_time(head, authority)
+    if claim.time < earliest:
+        return rejected("backwards", f"after publication {head.number}, the earliest time is {earliest}")
     if voided is not None and authority.root.version < voided.root_version:
         # A stolen key that was replaced must not go on voiding every claim under its successor.
         return rejected("older-root", f"the open claim was made under root version {voided.root_version}")

@@ -453,7 +453,8 @@ def seal_publication(published: Publication, open_claim: OpenClaim, authority: A
     return Record(signatures=seals(payload, team.online), signed=published)
 
 
-def head_of(record: Record, open_claim: OpenClaim) -> Head:
-    """The head after a publication."""
+def head_of(record: Record, open_claim: OpenClaim, time_from: str = "") -> Head:
+    """The head after a publication, under a root with this `time_from`."""
     claimed = open_claim.claim
-    return Head(claimed.number, sha256(encode_record(record)).hexdigest(), claimed.time, claimed.size)
+    digest = sha256(encode_record(record)).hexdigest()
+    return Head(claimed.number, digest, claimed.time, claimed.size, time_from)

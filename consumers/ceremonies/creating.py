@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from consumers.ceremonies.development import DevelopmentKeys, ledger_created, make_plan, roles_signed, sign_plan
 from consumers.context import Context
-from ledger.clock import SystemClock
+from ledger.clock import SystemClock, to_instant
 from ledger.config import FILENAME, ConfigError, load_config, write_config
 from ledger.disk.files import writing
 from projections.roles.authority import Settings
@@ -54,7 +54,9 @@ async def create(context: Context, wish: Wish) -> None:
     try:
         keys, now = DevelopmentKeys(folder / "keys"), SystemClock().now()
         keys.create()
-        plan = make_plan(keys, keys.online_keys(), wish.layout, wish.settings, now=now)
+        # No claim is older than the ledger.
+        settings = replace(wish.settings, time_from=to_instant(now))
+        plan = make_plan(keys, keys.online_keys(), wish.layout, settings, now=now)
         documents = sign_plan(keys, plan, None)
         logs = await context.create_logs(wish.replication_factor)
         first = ledger_created(wish.origin, documents, now)

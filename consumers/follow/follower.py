@@ -103,7 +103,8 @@ class Follower:
         self.ledger = genesis.ledger
         reader_state = ReaderState(chain.first_head(self.ledger), 0)
         if position is not None:
-            head = Head(position.number, position.digest, position.time, position.size)
+            time_from = "" if base.authority is None else base.authority.time_from
+            head = Head(position.number, position.digest, position.time, position.size, time_from)
             reader_state = ReaderState(head, position.next_record)
         self.reader = ChainReader(self._logs.publications, self.tail, self._workers, self.ledger, reader_state)
         self.table = SnapshotTable(await records.load_roles(self._store))

@@ -120,12 +120,13 @@ class ChainReader:
 
     def accept(self, valid: ValidPublication) -> None:
         """Make the publication that `next` returned the last one."""
-        claim = valid.claim
+        claim, time_from = valid.claim, valid.authority.time_from
         if self._state.next_record == valid.record_index and self._unread:
             self._unread.popleft()
         else:
             self._unread.clear()
-        self._state = ReaderState(Head(claim.number, valid.digest, claim.time, claim.size), valid.record_index + 1)
+        head = Head(claim.number, valid.digest, claim.time, claim.size, time_from)
+        self._state = ReaderState(head, valid.record_index + 1)
 
     def void(self, size: int) -> None:
         """Pass over that publication and all that follows, up to the first claim under the root of this size."""

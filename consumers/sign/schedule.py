@@ -10,7 +10,7 @@ from typing import NamedTuple
 from ledger.clock import from_instant, to_instant
 from projections.log.prefix import Prefix
 from projections.metadata.repository import RoleEntry
-from projections.publications import Head
+from projections.publications import Head, earliest_time
 from projections.roles.authority import Authority
 from schemas.errors import LedgerError
 from schemas.publications import Claim
@@ -41,7 +41,8 @@ class Schedule:
     Args:
         interval_seconds: shortest time between two publications that are due to new events.
         clock_days: how far the clock may be ahead of the last publication before a person must confirm the clock.
-        clock_checked: a person has confirmed the clock.
+        clock_checked: a person has confirmed the clock. It counts for one publication; and if the clock is behind the
+            last publication, until the clock has passed it.
         grace_seconds: how long another signer's claim is left for that signer to complete.
         renew_now: publish once even if nothing is new.
 
@@ -100,7 +101,7 @@ class Schedule:
         renew = tuple(map(authority.layout.name, range(authority.layout.count))) if above and head.number else ()
         if head.number == 0 or above:
             return Due(size, renew, "first" if head.number == 0 else "resumed")
-        last = from_instant(head.time)
+        last = from_instant(earliest_time(head, authority))
         unwatched = max(now - (self._looked_at or last), timedelta(0))
         self._looked_at = now
         renew = self._renewals(now, unwatched, authority, entries)
@@ -115,20 +116,23 @@ class Schedule:
             return Due(size, renew, "renewal")
         return None
 
-    def is_untimely(self, now: datetime, claim: Claim, authority: Authority) -> bool:
+    def is_untimely(self, now: datetime, claim: Claim, authority: Authority, earliest: str) -> bool:
         """Whether the time of a claim forbids to complete it now.
 
         A claim is too old after a quarter of the timestamp's period: its metadata would expire too soon. A claim from
-        the future must not be completed either: no later publication could have an earlier time.
+        the future must not be completed either: no later publication could have an earlier time. But a claim of the
+        `earliest` time that a claim may have is not from the future: none in its place could have an earlier time.
         """
         quarter = timedelta(seconds=authority.settings.timestamp_expiry_seconds / 4)
         age = now - from_instant(claim.time)
-        return age > quarter or age < -CLOCK_TOLERANCE
+        return age > quarter or (age < -CLOCK_TOLERANCE and claim.time > earliest)
 
     def published(self, now: datetime, claim: Claim) -> None:
         """Note that a publication was made."""
         self._published_at = now
-        self._clock_checked = self._renew_now = False
+        self._renew_now = False
+        if now >= from_instant(claim.time):
+            self._clock_checked = False
         if claim.renew:
             self._renewed_at = now
 
@@ -155,12 +159,18 @@ class Schedule:
         return tuple(sorted({*pressing, *(name for _, name in due[:limit])}))
 
     def _check_clock(self, now: datetime, head: Head, authority: Authority) -> None:
-        if not head.time:
+        earliest = earliest_time(head, authority)
+        if not earliest or self._clock_checked:
             return
-        last = from_instant(head.time)
-        both = f"The clock says {to_instant(now)}, but the last publication is of {head.time}"
+        last = from_instant(earliest)
+        what = "the last publication" if authority.time_from == head.time_from else "root's time_from"
+        both = f"The clock says {to_instant(now)}, but {what} is of {earliest}"
         if now < last - CLOCK_TOLERANCE:
-            raise ClockError(f"{both}. Set the clock: nothing is signed with a time before the last publication")
+            raise ClockError(
+                f"{both}. Set the clock: nothing is signed with an earlier time. If the clock is right and a little "
+                f"behind, go on with --clock-checked, and {earliest} is signed again. If that time is wrong, "
+                "sign a root that starts a new time: see docs/operators.md, 'The clock'"
+            )
         limit = max(self._clock_limit, timedelta(seconds=authority.settings.timestamp_expiry_seconds))
-        if now > last + limit and not self._clock_checked:
+        if now > last + limit:
             raise ClockError(f"{both}. Set the clock; or, if the clock is right, go on with --clock-checked")

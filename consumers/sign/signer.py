@@ -132,7 +132,8 @@ class Signer:
             return True
         if claim.number <= self._schedule.above or claim.size > size:
             return True
-        return self._schedule.is_untimely(self._clock.now(), claim, authority)
+        earliest = chain.earliest_time(self._follower.head, at_claim.authority)
+        return self._schedule.is_untimely(self._clock.now(), claim, authority, earliest)
 
     def _may_complete(self, open_claim: OpenClaim) -> bool:
         """Whether this signer may complete a claim: its own at once, another signer's after a grace period."""
@@ -163,7 +164,7 @@ class Signer:
             origin=follower.ledger.origin,
             number=self._number(authority),
             previous=follower.head.digest,
-            time=max(to_instant(self._clock.now()), follower.head.time),
+            time=max(to_instant(self._clock.now()), chain.earliest_time(follower.head, authority)),
             size=due.size,
             root_hash=prefix.tree.root_hash(),
             renew=due.renew,

@@ -95,7 +95,8 @@ class ProjectList:
         header = self._header
         if header.rendered_at and header.html == settings.html_pages:
             due_at = expires_at(header.rendered_at, settings.project_list_seconds)
-            if not header.waiting or claim.time < due_at:
+            # A list that is dated after the claim is due: a new time began between.
+            if not header.waiting or header.rendered_at <= claim.time < due_at:
                 return
         if not self.is_rendered:
             self._touched = set(self._left)

@@ -19,7 +19,7 @@ from projections.roles.documents import Document, DocumentError, read_document
 from projections.roles.keys import KeysError, RoleDocument, RoleKeys, material_of, read_keys, read_role, verify
 from projections.roles.layout import Layout
 from schemas.errors import LedgerError
-from schemas.fields import Number, Sha256
+from schemas.fields import Instant, Number, Sha256, is_instant
 
 KNOWN_RULESETS = frozenset({0})
 
@@ -45,7 +45,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
     `floor` is the lowest number that a publication may have. `project_list_seconds` is the shortest time between two
     renderings of the list of all projects. While `importing` is true, uploads may have the names and versions that an
-    older index had (`legacy`).
+    older index had (`legacy`). `time_from` starts a new time if it differs from the one in force before; unset, it leaves
+    that one as it is.
     """
 
     ruleset: int
@@ -56,6 +57,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     html_pages: bool = False
     project_list_seconds: ListSeconds = 3_600
     importing: bool = False
+    time_from: Instant | msgspec.UnsetType = msgspec.UNSET
 
 
 class Terms(msgspec.Struct, frozen=True, array_like=True):
@@ -80,7 +82,8 @@ class Void(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Authority(msgspec.Struct, frozen=True, kw_only=True):
     """The offline roles in force at one size of the log, and the keys, settings, layout and voids that follow.
 
-    `terms` are those of all roots so far: an event is judged by the root in force at its own index.
+    `time_from` is the instant from which claims count; an empty text if no root ever had one. Where it changes, a new
+    time starts. `terms` are those of all roots so far: an event is judged by the root in force at its own index.
     """
 
     root: Document
@@ -90,6 +93,7 @@ class Authority(msgspec.Struct, frozen=True, kw_only=True):
     root_keys: RoleKeys
     online: RoleKeys
     layout: Layout
+    time_from: str
     online_ever: Mapping[str, SSlibKey]
     voids: tuple[tuple[int, Void], ...]
     terms: tuple[Terms, ...]
@@ -214,6 +218,7 @@ def _read(documents: Mapping[str, Document], current: Authority | None, size: in
     # the settings are read: only the owners of these keys can stop followers by naming another ruleset.
     _check_signatures(root, root_keys, *([current.root_keys] if current else []))
     settings, void = _read_settings(root, top, current)
+    time_from = _read_time_from(settings, current, timestamp_keys)
     bins_keys, _ = _read_delegation(targets, to_bins=True)
     bin_keys, layout = _read_delegation(bins, to_bins=False)
     if not snapshot_keys == timestamp_keys == bin_keys:
@@ -232,6 +237,7 @@ def _read(documents: Mapping[str, Document], current: Authority | None, size: in
         root_keys=root_keys,
         online=timestamp_keys,
         layout=layout,
+        time_from=time_from,
         online_ever={**(current.online_ever if current else {}), **{key.keyid: key for key in timestamp_keys.keys}},
         voids=(current.voids if current else ()) + (((size, void),) if void else ()),
         terms=_follow_terms(current.terms if current else (), settings, size),
@@ -262,6 +268,8 @@ def _read_settings(root: Document, top: _Root, current: Authority | None) -> tup
         raise DocumentError("roles-settings", f"there is no ruleset {settings.ruleset}")
     if current is not None and (settings.ruleset < current.settings.ruleset or settings.floor < current.settings.floor):
         raise DocumentError("roles-settings", "`ruleset` and `floor` never go down")
+    if settings.time_from is not msgspec.UNSET and not is_instant(settings.time_from):
+        raise DocumentError("roles-settings", f"`time_from` {settings.time_from} is no date of the calendar")
     if top.void is None:
         return settings, None
     void = _convert(root, top.void, Void, "roles-settings")
@@ -271,6 +279,21 @@ def _read_settings(root: Document, top: _Root, current: Authority | None) -> tup
     # A later root that repeats the setting does not void again from its own size on.
     known = current is not None and any(void == each for _, each in current.voids)
     return settings, None if known else void
+
+
+def _read_time_from(settings: Settings, current: Authority | None, online: RoleKeys) -> str:
+    """The `time_from` in force from this root on.
+
+    A root that starts a new time lists no online key of the root before. So all bins are signed anew, and nothing that
+    was signed with an expiry in the far future stays valid.
+    """
+    before = "" if current is None else current.time_from
+    time_from = before if settings.time_from is msgspec.UNSET else settings.time_from
+    if current is not None and time_from != before:
+        old = {material_of(key) for key in current.online.keys}
+        if kept := [key.keyid for key in online.keys if material_of(key) in old]:
+            raise DocumentError("roles-settings", f"`time_from` changes, so online key {kept[0][:16]}… must go")
+    return time_from
 
 
 def _read_delegation(document: Document, *, to_bins: bool) -> tuple[RoleKeys, Layout]:

@@ -4,10 +4,12 @@ What diverges is in `test_halts`; these records are valid, reproduce, and are me
 """
 
 import shutil
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
+from ledger.clock import from_instant
 from projections.publications import MAX_GAP
 from tests.client.attacker import Attacker
 from tests.client.index import FakeClock, Index, invoke
@@ -85,12 +87,25 @@ def test_a_claim_from_the_future(filled: Index) -> None:
     recover(filled)
 
 
-@pytest.mark.xfail(strict=True, reason="docs/design.md, 'Known limits'")
 def test_a_publication_from_the_future(filled: Index, clock: FakeClock, tmp_path: Path) -> None:
+    """Clients have seen it, and expect nothing new for eight hundred years."""
     clock.advance(days=300_000)
     publish_elsewhere(filled, tmp_path / "elsewhere")
     clock.advance(days=-300_000)
-    recover(filled)
+    filled.run("ceremony", "--replace-online", "--time-from", "now", answer=2)  # it is that of the first root
+    clock.advance(minutes=1)
+    assert "starts a new time" in filled.run("publish", answer=2)
+    seen = filled.check()
+    assert list(seen.projects) == ["one", "two"]
+    filled.upload("three")
+    filled.run("ceremony", "--replace-online", "--time-from", "now")
+    filled.upload("four")
+    after = filled.publish_and_check()
+    assert list(after.projects) == ["four", "one", "three", "two"]
+    assert after.number == seen.number + 2
+    assert all(from_instant(each) < clock.now() + timedelta(days=366) for each in filled.info()["expires"].values())
+    filled.verify()
+    filled.check_rebuilt(tmp_path / "again" / "public")
 
 
 def test_a_thief_who_publishes_on_after_the_key_was_replaced(filled: Index, tmp_path: Path) -> None:

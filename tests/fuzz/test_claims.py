@@ -20,7 +20,6 @@ from schemas.publications import Claim, Record, Seal
 from tests import factory
 from tests.factory import Team, ed25519_signer
 from tests.fuzz import oracle
-from tests.fuzz.thief import draft
 from tests.fuzz.world import SMALL, Signing, World, following
 from tests.simulation.ports import InlineWorkers
 
@@ -196,21 +195,6 @@ async def test_a_claim_from_the_future_is_not_completed(world: World) -> None:
         assert signing.follower.head.time < future
         await rotate(world, signing)
         assert await signing.publish(world.make.file_uploaded("c"))
-
-
-@pytest.mark.xfail(strict=True, reason="docs/design.md, 'Known limits'")
-async def test_a_publication_from_the_future_can_be_voided(world: World) -> None:
-    """It is what the events make, in every byte; only its time is a lie, and it expires in four hundred years."""
-    async with world.signing() as signing:
-        await signing.publish(world.make.file_uploaded("a"))
-        forged = await draft(world, time=f"{2030 + YEARS}-01-01T00:00:00Z")
-        world.publications.values.extend(forged.sealed())
-        record = world.publications.values[-1] or b""
-        void = Void(number=2, digest=sha256(record).hexdigest())
-        settings = msgspec.structs.replace(SMALL.settings, floor=3)
-        await rotate(world, signing, SMALL.but(online=NEW, void=void, settings=settings))
-        assert await signing.publish(world.make.file_uploaded("b"))
-    assert (await oracle.follow(world, skipping=False)).number == 3
 
 
 async def test_an_old_key_cannot_halt_everybody_for_ever(world: World) -> None:

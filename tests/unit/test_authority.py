@@ -373,6 +373,27 @@ def test_the_floor_may_stay_and_rise() -> None:
         assert ledger.authority.settings.floor == floor
 
 
+def test_a_new_time() -> None:
+    """`time_from` may go down, and comes with new online keys; a root without it leaves it as it is."""
+    first, earlier, later = (factory.instant(seconds) for seconds in (1000, 0, 9000))
+    keys = [(factory.ed25519_signer(f"online {number}"),) for number in range(1, 7)]
+    ledger = Ledger(Team(online=keys[0], settings=Settings(ruleset=0)))
+    assert ledger.authority.time_from == ""
+    for online, settings, expected in (
+        (keys[1], Settings(ruleset=0, time_from=first), first),
+        (keys[1], Settings(ruleset=0, time_from=first, html_pages=True), first),
+        (keys[1], Settings(ruleset=0), first),
+        (keys[2], Settings(ruleset=0), first),
+        (keys[2] + keys[3], Settings(ruleset=0), first),
+        (keys[3], Settings(ruleset=0, time_from=first), first),
+        (keys[4], Settings(ruleset=0, time_from=earlier), earlier),
+        (keys[5], Settings(ruleset=0, time_from=later), later),
+    ):
+        ledger.change_to(Team(online=online, settings=settings))
+        assert ledger.authority.time_from == expected
+    assert restore(save(ledger.prefix), ledger.ceremonies).authority == ledger.authority
+
+
 VOID = Void(number=3, digest=digest("record"))
 ANOTHER_VOID = Void(number=4, digest=digest("record"))
 

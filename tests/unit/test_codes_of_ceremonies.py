@@ -103,6 +103,23 @@ def _online_key_written_in_another_way() -> Outcome:
     return first(files)
 
 
+def _new_time_with_a_key_in_another_way() -> Outcome:
+    """The outcome of a second ceremony that starts a new time, with the online key of the first under another id."""
+    before = Team(online=(factory.ecdsa_signer("online"),))
+    keyid, document = in_another_way(before.online[0].public_key)
+
+    def rewrite(files: Files) -> None:
+        root, delegations = files["root"], files["bins"]["delegations"]
+        for role in (root["roles"]["timestamp"], root["roles"]["snapshot"], delegations["succinct_roles"]):
+            role["keyids"] = [keyid]
+        del root["keys"][before.online[0].public_key.keyid]
+        root["keys"][keyid] = document
+        delegations["keys"] = {keyid: document}
+
+    assert later(rewrite, before=before).verdict == "accepted"
+    return later(rewrite, before=before, team=TIMED.but(online=before.online))
+
+
 def drafted(*edits: Edit, team: Team | None = None) -> Outcome:
     """The outcome of a first ceremony whose drafts were edited, then signed."""
     team = team or Team()
@@ -162,6 +179,11 @@ def _pem_of_numbers(modulus: int) -> str:
 ED25519 = factory.ed25519_signer("another").public_key
 ONLINE = Team().online[0].public_key.keyid
 OFFLINE_KEYS = {role: getattr(Team(), role)[0] for role in ("root", "targets", "bins")}
+
+
+_ONLINE_1, _ONLINE_2 = (factory.ed25519_signer(f"online {number}") for number in (1, 2))
+TIMED = Team(settings=Settings(ruleset=0, time_from="2030-01-02T00:00:00Z"))
+EARLIER = Team(settings=Settings(ruleset=0, time_from="2030-01-01T00:00:00Z"))
 
 
 def settings(**values: Any) -> Edit:
@@ -407,6 +429,7 @@ SECTION_6: Scenarios = {
                 "html_pages": (0, 1, "true", None),
                 "project_list_seconds": (-1, 7 * 86_400 + 1),
                 "ruleset": (-1, "0", None),
+                "time_from": ("", "now", "2030-01-01", "2030-02-30T00:00:00Z", "2030-01-01T00:00:00.5Z", 0, None),
                 "more": (1,),
             }.items()
             for value in values
@@ -421,6 +444,14 @@ SECTION_6: Scenarios = {
         "void at the floor": partial(
             later, team=Team(void=Void(number=7, digest=digest("record")), settings=Settings(ruleset=0, floor=7))
         ),
+        "a new time with the old online key": partial(later, team=TIMED),
+        "a new time with one of two online keys": partial(
+            later,
+            before=Team(online=(_ONLINE_1, _ONLINE_2)),
+            team=TIMED.but(online=(_ONLINE_2, factory.ed25519_signer("online 3"))),
+        ),
+        "a new time with the old online key, written in another way": _new_time_with_a_key_in_another_way,
+        "another new time with the old online key": partial(later, before=TIMED, team=EARLIER),
         "void of nothing": partial(drafted, settings(floor=2), put("root", "x-void", value={})),
         "void of a number that is none": partial(
             drafted, settings(floor=2), put("root", "x-void", value={"number": 0, "digest": digest("record")})

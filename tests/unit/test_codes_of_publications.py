@@ -45,7 +45,7 @@ class Scene:
         snapshot = SnapshotTable({}).payload(opened.claim, self.authority)
         published = factory.publication(opened, self.authority, {}, snapshot, self.team)
         sealed = factory.seal_publication(published, opened, self.authority, self.team)
-        self.head = factory.head_of(sealed, opened)
+        self.head = factory.head_of(sealed, opened, self.authority.time_from)
 
     def claim(self, **changes: Any) -> Claim:
         return factory.claim(self.prefix, self.head, changes.pop("number", 6), **changes)
@@ -179,6 +179,28 @@ def _beyond(*signers: CryptoSigner, forged_as: CryptoSigner | None = None) -> Ou
     return scene.judge_claim(claim, record=record)
 
 
+def _in_time(time_from: str, time: str) -> Outcome:
+    """A claim after a publication under the same `time_from`."""
+    scene = Scene(settings=Settings(ruleset=0, time_from=time_from))
+    return scene.judge_claim(scene.claim(time=time))
+
+
+def _in_new_time(time_from: str, time: str) -> Outcome:
+    """The first claim in a new time."""
+    scene = Scene()
+    scene.change_to(online=(factory.ed25519_signer("online 2"),), settings=Settings(ruleset=0, time_from=time_from))
+    claim = scene.claim(time=time)
+    return scene.judge_claim(claim, record=factory.seal_claim(claim, [factory.ed25519_signer("online 2")]))
+
+
+def _first_claim_from_long_ago() -> Outcome:
+    make, team = Make(), Team(settings=Settings(ruleset=0, time_from=factory.instant(0)))
+    prefix = factory.ready_prefix(make, team)
+    assert prefix.ledger is not None
+    claim = factory.claim(prefix, first_head(prefix.ledger), 1, time="2000-01-01T00:00:00Z")
+    return judge_claim(factory.seal_claim(claim, team.online), claim, prefix, first_head(prefix.ledger), None)
+
+
 def _size_zero() -> Outcome:
     scene = Scene()
     claim = scene.claim(size=0, root_hash=Prefix().tree.root_hash())
@@ -246,6 +268,12 @@ SECTION_7: Scenarios = {
     "backwards": {
         "size": partial(spoilt_claim, size=1),
         "time": partial(spoilt_claim, time=factory.instant(4999)),
+        "time, though root's `time_from` is as early": partial(_in_time, factory.instant(0), factory.instant(4999)),
+        "time before that of a new time": partial(_in_new_time, factory.instant(9000), factory.instant(8999)),
+        "the predecessor's time, before that of a new time": partial(
+            _in_new_time, factory.instant(9000), factory.instant(5000)
+        ),
+        "the first claim, dated 2000": _first_claim_from_long_ago,
     },
     "void": {"a claim beyond the log": _voided_beyond},
     "no-root": {"no ceremony yet": no_root_claim, "size 0": _size_zero},
@@ -326,4 +354,8 @@ def test_what_the_scenarios_spoil_is_valid() -> None:
     assert scene.judge_claim(scene.claim()).verdict == "accepted"
     assert scene.judge_claim(scene.claim(number=10), open_number=9).verdict == "accepted"
     assert scene.judge_publication().verdict == "accepted"
+    for time in (factory.instant(1000), factory.instant(1001), "2999-01-01T00:00:00Z"):
+        assert _in_new_time(factory.instant(1000), time).verdict == "accepted"
+    assert _in_new_time(factory.instant(9000), factory.instant(9000)).verdict == "accepted"
+    assert _in_time(factory.instant(0), factory.instant(5000)).verdict == "accepted"
     assert not isinstance(decode_publication_record(claim_bytes()), Rejection)

@@ -19,14 +19,16 @@ from consumers.reading.end import prefix_at_end
 from consumers.service.publishing import publish_once
 from consumers.sign.schedule import Schedule
 from consumers.work.processes import WORTH_ROUNDS, start_server
-from ledger.clock import SystemClock
+from ledger.clock import SystemClock, from_instant, to_instant
 from projections.log.operations import type_of
 from projections.roles.authority import Authority, Settings, Void
 from projections.roles.layout import Layout
 from schemas.codec import encode_event
 from schemas.errors import NegativeAnswerError
+from schemas.fields import is_instant
 
 WAIT_SECONDS = 600.0
+TIME_FROM_WITHIN = timedelta(days=1)
 
 
 @click.command()
@@ -48,6 +50,12 @@ WAIT_SECONDS = 600.0
     "--end-importing", is_flag=True, help="Refuse filenames and versions of older forms (`legacy`) from now on."
 )
 @click.option("--floor", type=click.IntRange(min=1), metavar="N", help="Lowest number the next publication may have.")
+@click.option(
+    "--time-from",
+    metavar="TIME",
+    help="Start a new time, after a publication from the future: `now`, or a UTC time such as 2026-11-21T10:00:00Z. "
+    "Needs --replace-online (docs/operators.md, 'The clock').",
+)
 @click.option("--void", metavar="NUMBER:SHA256", help="Void a publication that diverges (docs/operators.md).")
 @ledger_options
 @json_option
@@ -86,6 +94,7 @@ async def ceremony(
     end = await prefix_at_end(context)
     if end.authority is None:
         raise NegativeAnswerError("this ledger has no root yet: append its first `roles.signed` event")
+    changes["time_from"] = _time_from(changes["time_from"], end.authority, replaces=replace_online)
     if voided is not None and changes["floor"] is None:
         changes["floor"] = max(end.authority.settings.floor, voided.number + 1)
     step = _Step(context, end.authority, renew=renew, as_json=as_json)
@@ -183,9 +192,26 @@ def _settings(current: Settings, changes: dict[str, Any]) -> Settings:
         wished["html_pages"] = changes["html"]
     if changes["end_importing"]:
         wished["importing"] = False
-    if changes["floor"] is not None:
-        wished["floor"] = changes["floor"]
+    for option in ("floor", "time_from"):
+        if changes[option] is not None:
+            wished[option] = changes[option]
     return msgspec.structs.replace(current, **wished)
+
+
+def _time_from(text: str | None, authority: Authority, *, replaces: bool) -> str | None:
+    if text is None:
+        return None
+    if not replaces:
+        raise Usage("--time-from needs --replace-online: what the old key signed must not stay valid in the new time")
+    now = SystemClock().now()
+    time = to_instant(now) if text == "now" else text
+    if not is_instant(time):
+        raise Usage(f"--time-from {text!r}: give `now`, or a UTC time such as 2026-11-21T10:00:00Z")
+    if abs(from_instant(time) - now) > TIME_FROM_WITHIN:
+        raise Usage(f"--time-from {time} is more than a day from this machine's clock, {to_instant(now)}")
+    if time == authority.time_from:
+        raise Usage(f"--time-from {time} is in force already, and would start no new time: name another second")
+    return time
 
 
 def _void(text: str | None) -> Void | None:

@@ -13,7 +13,11 @@ from consumers.sign.schedule import Schedule
 
 @click.command()
 @ledger_options
-@click.option("--clock-checked", is_flag=True, help="Trust the clock although it is far ahead of the last publication.")
+@click.option(
+    "--clock-checked",
+    is_flag=True,
+    help="Trust the clock although it is behind, or far ahead of, the last publication.",
+)
 @click.option("--renew", is_flag=True, help="Publish a new timestamp and snapshot even if nothing is new.")
 @json_option
 @runs_async

@@ -14,7 +14,11 @@ from consumers.sign.schedule import Schedule
 @click.command()
 @click.argument("consumers", nargs=-1, type=click.Choice(server.CONSUMERS))
 @ledger_options
-@click.option("--clock-checked", is_flag=True, help="Trust the clock although it is far ahead of the last publication.")
+@click.option(
+    "--clock-checked",
+    is_flag=True,
+    help="Trust the clock although it is behind, or far ahead of, the last publication.",
+)
 @runs_async
 async def run(*, consumers: tuple[str, ...], folder: Path, log: str | None, clock_checked: bool) -> None:
     """Run consumers (default: all) until SIGTERM or Ctrl-C.

@@ -22,6 +22,7 @@ from schemas.fields import (
     Origin,
     ProjectName,
     RequiresPython,
+    Secret,
     Sha256,
     Size,
     TargetPath,
@@ -354,21 +355,26 @@ class OpeningErased(NamedEvent, frozen=True, kw_only=True, tag="opening.erased.v
 
 
 class SigningHeldData(ReasonData, frozen=True, kw_only=True):
-    """Nothing beyond the first `size` records is to be claimed (default: the records before this one)."""
+    """Nothing beyond the first `size` records is to be shown (default: the records before this one).
+
+    `lock` is the SHA-256 of 32 random bytes: only who knows them can release the hold.
+    """
 
     size: Size | None = None
+    lock: Sha256 | None = None
 
 
 class SigningHeld(NamedEvent, frozen=True, kw_only=True, tag="signing.held.v1"):
-    """The signer must not go on; it obeys as it reads, before the event is covered."""
+    """What comes after is not shown until the hold is released. Offline roles, holds and renewals go on."""
 
     data: SigningHeldData = field(default_factory=SigningHeldData)
 
 
 class SigningReleasedData(ReasonData, frozen=True, kw_only=True):
-    """`hold` is the id of the `signing.held` event that ends."""
+    """`hold` is the id of the `signing.held` event that ends; `secret` is the 32 bytes of its lock."""
 
     hold: Identifier
+    secret: Secret | None = None
 
 
 class SigningReleased(NamedEvent, frozen=True, kw_only=True, tag="signing.released.v1"):

@@ -34,6 +34,7 @@ TargetPath = Annotated[
     str, Meta(pattern=TARGET_PATTERN, max_length=512, description="TUF target path of one to eight segments.")
 ]
 Sha256 = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}(?!\n)$", description="SHA-256, lower-case hexadecimal.")]
+Secret = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}(?!\n)$", description="32 random bytes, lower-case hexadecimal.")]
 Blake2b256 = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}(?!\n)$", description="BLAKE2b-256, lower-case hexadecimal.")]
 Length = Annotated[int, Meta(ge=0, le=2**53, description="Length in bytes.")]
 Size = Annotated[int, Meta(ge=0, le=2**53, description="Number of records, counted from the first.")]

@@ -178,11 +178,16 @@ class Make:
     def opening_erased(self, event_id: str = "event-000001", fields: Sequence[str] = ("ip",)) -> events.OpeningErased:
         return self.event(events.OpeningErased, event_id, events.OpeningErasedData(fields=tuple(fields)))
 
-    def signing_held(self, size: int | None = None, reason: str | None = None) -> events.SigningHeld:
-        return self.event(events.SigningHeld, "signing", events.SigningHeldData(size=size, reason=reason))
+    def signing_held(
+        self, size: int | None = None, reason: str | None = None, lock: str | None = None
+    ) -> events.SigningHeld:
+        return self.event(events.SigningHeld, "signing", events.SigningHeldData(size=size, reason=reason, lock=lock))
 
-    def signing_released(self, hold: str, reason: str | None = None) -> events.SigningReleased:
-        return self.event(events.SigningReleased, "signing", events.SigningReleasedData(hold=hold, reason=reason))
+    def signing_released(
+        self, hold: str, reason: str | None = None, secret: str | None = None
+    ) -> events.SigningReleased:
+        data = events.SigningReleasedData(hold=hold, reason=reason, secret=secret)
+        return self.event(events.SigningReleased, "signing", data)
 
     def one_of_each(self, root_sha256: str, roles: Files) -> list[events.BaseEvent]:
         """One event of every type, in an order in which all are accepted after the first two."""

@@ -92,7 +92,9 @@ class Follower:
         if position is not None:
             base = await records.load_prefix(self._store, position.prefix)
             await self._compare(position, base, first)
-        self.tail = Tail(self._logs.events, self._workers, base, self._spill / "tail", report=self._report)
+        self.tail = Tail(
+            self._logs.events, self._workers, base, self._spill / "tail", store=self._store, report=self._report
+        )
         self.base = base
         genesis = base if base.ledger is not None else await self.tail.prefix_at(1)
         if genesis.ledger is None:
@@ -307,6 +309,7 @@ class Follower:
             self._saving = None
         await records.save_judged(self._store, "publications", self._unsaved)
         await self._store.save_publications(rows)
+        await records.save_signing(self._store, edition.after, self.base.size)
         await self._store.save_position(
             Position(
                 claim.number,
@@ -325,7 +328,7 @@ class Follower:
         self._in_transaction = False
         self._unsaved = []
         self.proposal = None
-        self.base = edition.after
+        self.base = edition.after.as_stored()
         self.tail.advance(edition.after)
         self.reader.accept(last)
 

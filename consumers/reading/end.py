@@ -15,13 +15,12 @@ async def prefix_at_end(context: Context) -> Prefix:
         StoreError: no state on this machine can be used.
         LogError, NotALedgerError, UpgradeNeededError: see there.
     """
-    base = Prefix()
-    async with open_furthest(context) as furthest:
-        if furthest is not None:
-            base = await records.load_prefix(furthest.store, furthest.position.prefix)
     workers = ThreadWorkers()
     try:
-        async with open_events(context) as events:
-            return await Tail(events, workers, base).read_on()
+        async with open_furthest(context) as furthest, open_events(context) as events:
+            if furthest is None:
+                return await Tail(events, workers, Prefix()).read_on()
+            base = await records.load_prefix(furthest.store, furthest.position.prefix)
+            return await Tail(events, workers, base, store=furthest.store).read_on()
     finally:
         workers.close()

@@ -14,11 +14,13 @@ from secrets import token_bytes
 from typing import NamedTuple
 
 from consumers.reading.slices import Slice, decode_slice, read_slice, write_slice
+from consumers.state import records
 from consumers.work.processes import WORTH_READING, Processes
 from consumers.work.progress import READING, WHOLE, Report, nobody
 from consumers.work.workers import Workers
 from ledger.logs import Log, LogConflictError
-from projections.log.prefix import Extension, Prefix
+from ledger.state.store import Store
+from projections.log.prefix import Extension, Prefix, signing_ids
 from projections.log.reading import Reading, read_records
 from projections.roles.authority import UpgradeNeededError
 
@@ -42,12 +44,21 @@ class _Slice(NamedTuple):
 
 class Tail:
     """The events log from a follower's position on. Slices that do not fit into memory are spilled into a folder.
-    Without a folder nothing is kept, and only the prefix at the end is available.
+    Without a folder nothing is kept, and only the prefix at the end is available. `store` is the state at the position,
+    with its events about signing; None: there is none yet.
     """
 
     def __init__(
-        self, log: Log, workers: Workers, base: Prefix, spill: Path | None = None, *, report: Report = nobody
+        self,
+        log: Log,
+        workers: Workers,
+        base: Prefix,
+        spill: Path | None = None,
+        *,
+        store: Store | None = None,
+        report: Report = nobody,
     ) -> None:
+        self._store = store
         self._report = report
         self._log = log
         self._workers = workers
@@ -143,9 +154,9 @@ class Tail:
 
     def advance(self, prefix: Prefix) -> None:
         """Move the follower's position to a prefix, and forget the events before it."""
-        self._base = self._mark = prefix
-        if self._end.size < prefix.size:
-            self._end = prefix
+        self._base = self._mark = prefix.as_stored()
+        if self._end.size <= prefix.size:
+            self._end = self._base
         passed = [known for known in self._slices if known.after.size <= prefix.size]
         self._slices = self._slices[len(passed) :]
         for known in passed:
@@ -161,12 +172,12 @@ class Tail:
             return False
         reading = await self._workers.run(read_records, before.size, values)
         try:
-            after, extension = await self._workers.run(before.advance, reading)
+            after, extension = await self._extend(before, reading)
         except UpgradeNeededError:
             if wanted is None or wanted >= before.size + len(values):
                 raise
             reading = reading.between(before.size, wanted)
-            after, extension = await self._workers.run(before.advance, reading)
+            after, extension = await self._extend(before, reading)
         length = sum(len(value) for value in values if value is not None)
         self._end = after
         if self._spill is None:
@@ -193,7 +204,7 @@ class Tail:
             async for file in files:
                 before = self._end
                 glance = await self._workers.run(file.glance, folder)
-                self._end, _ = await self._workers.run(before.advance, glance)
+                self._end, _ = await self._extend(before, glance)
                 self._slices.append(_Slice(before, self._end, file))
                 self._report(READING * min(self._end.size - first, far), WHOLE * far)
 
@@ -206,7 +217,22 @@ class Tail:
             extension, reading = known.content
             if known.before.size == at.size and known.after.size <= size:
                 return known.after, extension
-        return await self._workers.run(at.advance, reading.between(at.size, min(size, known.after.size)))
+        return await self._extend(at, reading.between(at.size, min(size, known.after.size)))
+
+    async def _extend(self, at: Prefix, reading: Reading) -> tuple[Prefix, Extension]:
+        """Advance a prefix, with the stored events about signing that this needs."""
+        store, size = self._store, self._base.size
+        names = signing_ids(reading)
+        stored = await records.load_signing(store, names, size) if names and store is not None else None
+        after, extension = await self._workers.run(at.advance, reading, stored)
+        if not after.is_unsettled:
+            return after, extension
+        lowest = None
+        if store is not None:
+            changed = after.signing.since(size)
+            released = [name for name, each in changed if each.released_at is not None and each.index < size]
+            lowest = await store.lowest_held(after.holds_end, size, released)
+        return after.settle(lowest), extension
 
     # --- on disk -------------------------------------------------------------------------------------------------
 

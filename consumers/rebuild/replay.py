@@ -43,7 +43,7 @@ from ledger.logs import Log, Logs
 from projections import publications as chain
 from projections.index.project_list import Listing, ProjectList
 from projections.log.merkle import record_digest
-from projections.log.prefix import Prefix
+from projections.log.prefix import Extension, Prefix
 from projections.log.reading import Reading
 from projections.metadata.paths import TIMESTAMP, metadata_path
 from projections.metadata.repository import RoleEntry, SnapshotTable
@@ -246,7 +246,7 @@ class _Prefixes:
         self._at = 0
         self._read: Reading | None = None
         for each in slices:
-            self.end, extension = self.end.advance(each.glance(folder))
+            self.end, extension = _extend(self.end, each.glance(folder))
             self.documents += [
                 (found.index, document) for found in extension.ceremonies for document in found.documents
             ]
@@ -264,9 +264,15 @@ class _Prefixes:
             if self._read is None or self._read.start != each.start:
                 self._read = each.glance(self._folder)
             last = min(size, each.end)
-            self._mark, _ = self._mark.advance(self._read.between(self._mark.size, last))
+            self._mark, _ = _extend(self._mark, self._read.between(self._mark.size, last))
             self._at += last == each.end
         return self._mark
+
+
+def _extend(prefix: Prefix, reading: Reading) -> tuple[Prefix, Extension]:
+    """Advance a prefix that was made in memory."""
+    after, extension = prefix.advance(reading)
+    return after.settle(None), extension
 
 
 # --- the publications ------------------------------------------------------------------------------------------------

@@ -10,11 +10,12 @@ import msgspec
 
 from consumers.state.kept_bins import KeptBin
 from ledger.state import StateDamagedError
-from ledger.state.store import ChunkRow, JudgedRow, PageRow, Store
+from ledger.state.store import ChunkRow, JudgedRow, PageRow, SigningRow, Store
 from projections.index.chunks import Aggregate, Change, Chunk
 from projections.index.fold import Seen
 from projections.index.pages import page_bodies
 from projections.log import prefix as prefixes
+from projections.log.holds import SigningEvent
 from projections.log.operations import Upload
 from projections.log.prefix import AcceptedCeremony, Prefix
 from projections.log.reading import Routed
@@ -212,6 +213,31 @@ async def save_ceremonies(store: Store, ceremonies: Iterable[AcceptedCeremony]) 
             for document in ceremony.documents
         ]
     )
+
+
+async def save_signing(store: Store, prefix: Prefix, size: int) -> None:
+    """Remember the events about signing that changed in a prefix at or after a size."""
+    rows = [
+        SigningRow(name, each.digest, each.index, each.size, each.lock, each.released_at)
+        for name, each in prefix.signing.since(size)
+    ]
+    if rows:
+        await store.save_signing(rows)
+
+
+async def load_signing(store: Store, names: Collection[str], size: int) -> dict[str, SigningEvent]:
+    """The remembered events about signing with these ids, as of the first `size` records."""
+    return {
+        row.id: SigningEvent(
+            row.digest,
+            row.record,
+            row.size,
+            row.lock,
+            None if row.released is None or row.released >= size else row.released,
+        )
+        for row in await store.load_signing(sorted(names))
+        if row.record < size
+    }
 
 
 async def load_prefix(store: Store, saved: bytes) -> Prefix:

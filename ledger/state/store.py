@@ -67,6 +67,10 @@ CREATE TABLE chunks (key TEXT NOT NULL, lower TEXT NOT NULL, facts BLOB NOT NULL
 CREATE TABLE pages (key TEXT PRIMARY KEY, file TEXT NOT NULL, mark BLOB NOT NULL, chunks BLOB NOT NULL,
     crc32 INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE seen (key TEXT NOT NULL, id TEXT NOT NULL, digest TEXT NOT NULL, PRIMARY KEY (key, id)) WITHOUT ROWID;
+CREATE TABLE signing (id TEXT PRIMARY KEY, digest TEXT NOT NULL, idx INTEGER NOT NULL, size INTEGER, lock TEXT NOT NULL,
+    released INTEGER, crc32 INTEGER NOT NULL) WITHOUT ROWID;
+CREATE INDEX signing_held ON signing (size, idx) WHERE size IS NOT NULL AND released IS NULL;
+CREATE INDEX signing_released ON signing (released) WHERE released IS NOT NULL;
 CREATE TABLE waiting (name TEXT PRIMARY KEY, came INTEGER NOT NULL, crc32 INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE roles (name TEXT PRIMARY KEY, version INTEGER NOT NULL, expires TEXT NOT NULL, length INTEGER NOT NULL,
     sha256 TEXT NOT NULL, mark BLOB NOT NULL, crc32 INTEGER NOT NULL) WITHOUT ROWID;
@@ -91,6 +95,16 @@ CREATE TABLE notes (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 _PUT_CHUNK = """
 INSERT INTO chunks VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (key, lower)
 DO UPDATE SET facts = excluded.facts, body = excluded.body, html = excluded.html, crc32 = excluded.crc32
+"""
+
+
+# Two queries, each by its index: a million holds may be open, and as many released.
+LOWEST_HELD = """
+SELECT min(size) FROM (
+    SELECT * FROM (SELECT size FROM signing WHERE size IS NOT NULL AND released IS NULL AND idx >= ?1 AND idx < ?2
+        AND id NOT IN (SELECT value FROM json_each(?3)) ORDER BY size LIMIT 1)
+    UNION ALL SELECT min(size) FROM signing WHERE size IS NOT NULL AND released >= ?2 AND idx >= ?1 AND idx < ?2
+        AND id NOT IN (SELECT value FROM json_each(?3)))
 """
 
 
@@ -143,6 +157,19 @@ class AppliedPublication(NamedTuple):
     signed: int
     snapshot_sha256: str
     timestamp_sha256: str
+
+
+class SigningRow(NamedTuple):
+    """A remembered event about signing: its id, digest and index. A hold has the size that it holds, and its lock
+    (empty: none); `released` is the index of the event that released it.
+    """
+
+    id: str
+    digest: str
+    record: int
+    size: int | None
+    lock: str
+    released: int | None
 
 
 class JudgedRow(NamedTuple):
@@ -522,6 +549,33 @@ class Store:
     async def clear_waiting(self) -> None:
         """Delete all waiting names."""
         await self._execute("DELETE FROM waiting")
+
+    # --- events about signing ------------------------------------------------------------------------------------
+
+    async def save_signing(self, rows: Sequence[SigningRow]) -> None:
+        """Put remembered events about signing."""
+        await self._many("INSERT OR REPLACE INTO signing VALUES (?, ?, ?, ?, ?, ?, ?)", _with_checksums(rows))
+
+    async def load_signing(self, names: Sequence[str]) -> list[SigningRow]:
+        """The remembered events about signing with these ids."""
+        rows = await self._rows(
+            "SELECT s.id, s.digest, s.idx, s.size, s.lock, s.released, s.crc32"
+            " FROM json_each(?) AS j CROSS JOIN signing AS s ON s.id = j.value",
+            json.dumps(list(names)),
+        )
+        return [SigningRow(*row) for row in self._checked(rows)]
+
+    async def lowest_held(self, first: int, end: int, released: Sequence[str]) -> int | None:
+        """The lowest size held by a hold among the records from `first` to `end` (exclusive), as of `end`.
+
+        Args:
+            first: holds of earlier records have ended.
+            end: the number of records; later releases do not count.
+            released: ids of holds that count as released.
+        """
+        rows = await self._rows(LOWEST_HELD, first, end, json.dumps(list(released)))
+        lowest: int | None = rows[0][0]
+        return lowest
 
     # --- position, roles, publications ---------------------------------------------------------------------------
 

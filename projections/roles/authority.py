@@ -19,7 +19,7 @@ from projections.roles.documents import Document, DocumentError, read_document
 from projections.roles.keys import KeysError, RoleDocument, RoleKeys, material_of, read_keys, read_role, verify
 from projections.roles.layout import Layout
 from schemas.errors import LedgerError
-from schemas.fields import Instant, Number, Sha256, is_instant
+from schemas.fields import Instant, Number, Sha256, Size, is_instant
 
 KNOWN_RULESETS = frozenset({0})
 
@@ -46,7 +46,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     `floor` is the lowest number that a publication may have. `project_list_seconds` is the shortest time between two
     renderings of the list of all projects. While `importing` is true, uploads may have the names and versions that an
     older index had (`legacy`). `time_from` starts a new time if it differs from the one in force before; unset, it leaves
-    that one as it is.
+    that one as it is. Holds whose event has an index below `holds_end` have ended.
     """
 
     ruleset: int
@@ -58,6 +58,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     project_list_seconds: ListSeconds = 3_600
     importing: bool = False
     time_from: Instant | msgspec.UnsetType = msgspec.UNSET
+    holds_end: Size = 0
 
 
 class Terms(msgspec.Struct, frozen=True, array_like=True):
@@ -217,7 +218,7 @@ def _read(documents: Mapping[str, Document], current: Authority | None, size: in
     # TUF 1.0.34, 5.3.4: root N+1 is signed by a threshold of the keys of root N and of its own. This is checked before
     # the settings are read: only the owners of these keys can stop followers by naming another ruleset.
     _check_signatures(root, root_keys, *([current.root_keys] if current else []))
-    settings, void = _read_settings(root, top, current)
+    settings, void = _read_settings(root, top, current, size)
     time_from = _read_time_from(settings, current, timestamp_keys)
     bins_keys, _ = _read_delegation(targets, to_bins=True)
     bin_keys, layout = _read_delegation(bins, to_bins=False)
@@ -254,7 +255,7 @@ def _read_root(root: Document) -> _Root:
     return _convert(root, root.signed, _Root, "roles-malformed")
 
 
-def _read_settings(root: Document, top: _Root, current: Authority | None) -> tuple[Settings, Void | None]:
+def _read_settings(root: Document, top: _Root, current: Authority | None, size: int) -> tuple[Settings, Void | None]:
     ruleset = top.ledger.get("ruleset")
     if type(ruleset) is int and ruleset > max(KNOWN_RULESETS):
         raise UpgradeNeededError(
@@ -270,6 +271,9 @@ def _read_settings(root: Document, top: _Root, current: Authority | None) -> tup
         raise DocumentError("roles-settings", "`ruleset` and `floor` never go down")
     if settings.time_from is not msgspec.UNSET and not is_instant(settings.time_from):
         raise DocumentError("roles-settings", f"`time_from` {settings.time_from} is no date of the calendar")
+    # Whoever signs a root cannot know the holds that come after it, and must not end those.
+    if not (current.settings.holds_end if current else 0) <= settings.holds_end < size:
+        raise DocumentError("roles-settings", "`holds_end` never goes down, and is at most the index of its event")
     if top.void is None:
         return settings, None
     void = _convert(root, top.void, Void, "roles-settings")

@@ -12,6 +12,7 @@ from typing import NamedTuple
 import msgspec
 import pytest
 
+from projections.log.holds import lock_of
 from projections.outcomes import Outcome
 from projections.roles.authority import Settings
 from projections.text import clean
@@ -428,19 +429,49 @@ def _play_incident(cell: Cell) -> Iterator[Played]:
         yield Played(state(make), _INCIDENT_ROWS[cell.row](make))
 
 
+SECRET = "5e" * 32
+
+
+def _holds_end(make: Make, size: int) -> events.BaseEvent:
+    """The ceremony that ends the holds below a size."""
+    team = TEAM.but(settings=Settings(ruleset=0, project_list_seconds=0, holds_end=size))
+    current = factory.ready_prefix(Make(), TEAM).authority
+    return make.roles_signed(factory.ceremony(team, current, TEAM))
+
+
 def _play_hold(cell: Cell) -> Iterator[Played]:
     make = Make()
-    hold = make.signing_held(reason=REASON)
-    states: dict[str, History] = {
-        "unknown": [make.signing_held()],
-        "held": [hold],
-        "released": [hold, make.signing_released(hold.id)],
+    hold, locked = make.signing_held(reason=REASON), make.signing_held(lock=lock_of(SECRET))
+    released = make.signing_released(locked.id, secret=SECRET)
+    # The holds stand behind the beginning, as events 2 and 3.
+    states: dict[str, list[History]] = {
+        "unknown": [[], [make.signing_released("nothing")]],
+        "held": [[hold], [hold, locked], [make.signing_held(), hold, _holds_end(make, 3)]],
+        "locked": [[locked], [hold, locked, _holds_end(make, 3)]],
+        "released": [
+            [hold, make.signing_released(hold.id)],
+            [locked, released],
+            [locked, released, _holds_end(make, 3)],
+        ],
+        "ended": [[hold, _holds_end(make, 3)], [locked, _holds_end(make, 3)]],
     }
-    rows: dict[str, events.BaseEvent] = {
-        "`signing.held`": hold,  # a hold is known by its id, so only the same event is about the same hold
-        "`signing.released`": make.signing_released(hold.id),
+    about = {"held": hold, "locked": locked}.get(cell.column)
+    for before in states[cell.column]:
+        # A hold is known by its id, so only the same event is about the same hold.
+        one = about or next((each for each in before if each in (hold, locked)), hold)
+        for event in _hold_rows(make, one)[cell.row]:
+            yield Played(before, event)
+
+
+def _hold_rows(make: Make, hold: events.BaseEvent) -> dict[str, History]:
+    return {
+        "`signing.held`": [hold],
+        "`signing.released` (right secret)": [make.signing_released(hold.id, secret=SECRET)],
+        "`signing.released` (no secret, or another)": [
+            make.signing_released(hold.id),
+            make.signing_released(hold.id, secret=lock_of(SECRET)),
+        ],
     }
-    yield Played(states[cell.column], rows[cell.row])
 
 
 PLAYERS: dict[str, Callable[[Cell], Iterator[Played]]] = {
@@ -883,6 +914,37 @@ def test_a_hold_holds_the_size_in_its_data_but_nothing_that_comes_after_it(size:
     make = Make()
     prefix, _ = factory.extend(factory.ready_prefix(make, Team()), make.signing_held(size))
     assert prefix.held_at == held_at
+
+
+def test_holds_below_the_index_that_root_names_have_ended() -> None:
+    """A thief's holds end with the next root; the operators' own hold comes last, and stays."""
+    make = Make()
+    prefix = factory.ready_prefix(make, TEAM)
+    thieves, own = [make.signing_held(size) for size in (0, 1, 2)], make.signing_held(2, lock=lock_of(SECRET))
+    prefix, _ = factory.extend(prefix, *thieves, own)
+    assert prefix.held_at == 0
+    prefix, _ = factory.extend(prefix, _holds_end(make, 5))
+    assert prefix.held_at == 2
+    prefix, extension = factory.extend(prefix, make.signing_released(thieves[0].id), make.signing_held(1))
+    assert [each.outcome[:2] for each in extension.judged] == [("no effect", "ended"), ("accepted", "")]
+    assert prefix.held_at == 1, "a later hold counts"
+
+
+def test_holds_end_never_goes_down_and_ends_nothing_that_comes_later() -> None:
+    make = Make()
+    prefix = factory.ready_prefix(make, TEAM)
+    prefix, _ = factory.extend(prefix, *(make.signing_held() for _ in range(4)))
+    team = TEAM
+    for holds_end, expected in [(7, "roles-settings"), (6, ""), (6, ""), (5, "roles-settings"), (0, "roles-settings")]:
+        wished = team.but(settings=Settings(ruleset=0, project_list_seconds=0, holds_end=holds_end))
+        prefix, extension = factory.extend(prefix, make.roles_signed(factory.ceremony(wished, prefix.authority, team)))
+        assert extension.judged[0].outcome.code == expected, holds_end
+        if not expected:
+            team = wished
+    without = factory.drafts(team, prefix.authority)
+    del without["root"]["x-ledger"]["holds_end"]
+    _, extension = factory.extend(prefix, make.roles_signed(factory.sign_all(without, team)))
+    assert extension.judged[0].outcome.code == "roles-settings", "it is never left out once it was set"
 
 
 # --- section 2 ---------------------------------------------------------------------------------------------------

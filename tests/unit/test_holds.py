@@ -1,0 +1,232 @@
+"""Holds: what a naive reading of the rules says, whether they are in memory or rows of a state."""
+
+import random
+from dataclasses import dataclass, field
+from hashlib import sha256
+from pathlib import Path
+
+import pytest
+
+from consumers.reading.tail import Tail
+from consumers.state import records
+from ledger.logs.memory import MemoryLog, MemoryRecords
+from ledger.state.store import LOWEST_HELD, SigningRow, Store
+from projections.log.holds import Signing, SigningEvent, lock_of
+from projections.log.prefix import Prefix, restore, save
+from projections.outcomes import Judged
+from projections.roles.authority import Settings
+from schemas import events
+from schemas.codec import encode_event
+from tests import factory
+from tests.factory import Make
+from tests.fuzz.world import SMALL
+from tests.simulation.ports import InlineWorkers
+
+SECRETS = tuple(f"{number:02x}" * 32 for number in range(3))
+HOLDS = tuple(f"hold-{number}" for number in range(6))
+
+
+@dataclass
+class _Hold:
+    size: int
+    index: int
+    lock: str
+    is_released: bool = False
+
+
+@dataclass
+class Naive:
+    """The rules, read naively: all holds in a dict, all of them looked at for every answer."""
+
+    holds: dict[str, _Hold] = field(default_factory=dict)
+    seen: dict[str, bytes] = field(default_factory=dict)
+    holds_end: int = 0
+
+    def add(self, index: int, event: events.BaseEvent) -> str:
+        """The code of an event's outcome; empty if it is accepted."""
+        value = encode_event(event)
+        if isinstance(event, events.RolesSigned):
+            self.holds_end = event.data.roles["root"]["signed"]["x-ledger"]["holds_end"]
+            return ""
+        if event.id in self.seen:
+            return "repeated" if self.seen[event.id] == value else "id-conflict"
+        code = self._judge(index, event)
+        if code not in {"no-hold", "locked"}:
+            self.seen[event.id] = value
+        return code
+
+    def _judge(self, index: int, event: events.BaseEvent) -> str:
+        if isinstance(event, events.SigningHeld):
+            size = index if event.data.size is None else min(event.data.size, index)
+            self.holds[event.id] = _Hold(size, index, event.data.lock or "")
+            return ""
+        assert isinstance(event, events.SigningReleased)
+        hold = self.holds.get(event.data.hold)
+        if hold is None:
+            return "no-hold"
+        if hold.is_released:
+            return "already-released"
+        if hold.index < self.holds_end:
+            return "ended"
+        if hold.lock and (event.data.secret is None or lock_of(event.data.secret) != hold.lock):
+            return "locked"
+        hold.is_released = True
+        return ""
+
+    def held_at(self) -> int | None:
+        held = [hold.size for hold in self.holds.values() if not hold.is_released and hold.index >= self.holds_end]
+        return min(held, default=None)
+
+
+def history(rng: random.Random, length: int) -> list[events.BaseEvent]:
+    """Holds, releases and ceremonies after the beginning of a ledger."""
+    make, team = Make(), SMALL
+    made: list[events.BaseEvent] = []
+    prefix = factory.ready_prefix(make, team)
+    for index in range(2, 2 + length):
+        chance = rng.random()
+        name = rng.choice(HOLDS)
+        if chance < 0.45:
+            lock = rng.choice(["", "", lock_of(rng.choice(SECRETS))]) or None
+            size = rng.choice([None, 0, 1, index // 2, index - 1, index + 5])
+            event: events.BaseEvent = make.having(id=name).signing_held(size, lock=lock)
+        elif chance < 0.9:
+            release = make.having(id=rng.choice([f"release-{index}", f"release-{index}", name, "release"]))
+            event = release.signing_released(name, secret=rng.choice([None, *SECRETS]))
+        else:
+            ends = rng.randint(team.settings.holds_end, index)
+            wished = team.but(settings=Settings(ruleset=0, project_list_seconds=0, holds_end=ends))
+            event = make.roles_signed(factory.ceremony(wished, prefix.authority, team))
+            team = wished
+        made.append(event)
+        prefix, _ = factory.extend(prefix, event)
+    return made
+
+
+def codes(judged: list[Judged]) -> dict[int, str]:
+    return {each.index: each.outcome.code for each in judged}
+
+
+@pytest.mark.parametrize("seed", range(30))
+async def test_holds_are_what_a_naive_reading_says_in_memory_and_in_rows(tmp_path: Path, seed: int) -> None:
+    rng = random.Random(f"holds {seed}")
+    made = history(rng, 40)
+    naive = Naive()
+    expected: list[int | None] = [None, None]
+    naive_codes = {}
+    for index, event in enumerate(made, 2):
+        naive_codes[index] = naive.add(index, event)
+        expected.append(naive.held_at())
+    log = MemoryLog(MemoryRecords("events"), read_records=rng.choice([1, 3, 100]))
+    log.records.append(*factory.beginning(Make(), SMALL), *map(encode_event, made))
+    await log.open()
+    store = Store(tmp_path / "state.sqlite")
+    await store.open()
+    tail = Tail(log, InlineWorkers(), Prefix(), tmp_path / "spill", store=store)
+    found: dict[int, str] = {}
+    base, in_memory = Prefix(), Prefix()
+    ceremonies: list[tuple[int, dict[str, bytes]]] = []
+    while base.size < len(made) + 2:
+        if rng.random() < 0.3:
+            await tail.read_on()
+        size = rng.randint(max(2, base.size + 1), min(len(made) + 2, base.size + 7))
+        after = await tail.prefix_at(size)
+        async for extension in tail.extensions(size):
+            found |= codes(extension.judged)
+            ceremonies += [(each.index, {d.role: d.file for d in each.documents}) for each in extension.ceremonies]
+        assert after.held_at == expected[size - 1]
+        await store.begin()
+        await records.save_signing(store, after, base.size)
+        await store.commit()
+        base = restore(save(after), ceremonies)
+        if rng.random() < 0.3:  # it is started anew
+            tail = Tail(log, InlineWorkers(), base, tmp_path / "spill", store=store)
+        else:
+            tail.advance(after)
+        in_memory, _ = in_memory.extend(log.records.values[in_memory.size : size])
+        assert in_memory.held_at == expected[size - 1]
+        assert in_memory.as_stored() == base
+        late = Tail(log, InlineWorkers(), base, store=store)
+        assert (await late.read_on()).held_at == expected[-1]
+    assert found == {0: "", 1: "", **naive_codes}
+    await store.close()
+
+
+async def test_a_reader_whose_position_is_behind_the_rows_reads_them_as_they_were(tmp_path: Path) -> None:
+    """A command reads the position first; meanwhile the consumer goes on."""
+    make = Make()
+    prefix = factory.ready_prefix(make, SMALL)
+    first, second = make.signing_held(1), make.signing_held(2)
+    base, _ = factory.extend(prefix, first, second)
+    release, third = make.signing_released(first.id), make.signing_held(0)
+    later, _ = factory.extend(base, release, third)
+    log = MemoryLog(MemoryRecords("events"))
+    log.records.append(*[b""] * base.size, *factory.encode([release, third]))
+    await log.open()
+    store = Store(tmp_path / "state.sqlite")
+    await store.open()
+    await store.begin()
+    await records.save_signing(store, later, 0)
+    await store.commit()
+    assert await store.lowest_held(0, base.size, []) == 1
+    assert await store.lowest_held(0, base.size, [first.id]) == 2
+    assert await store.lowest_held(3, base.size, []) == 2
+    assert await store.lowest_held(0, later.size, []) == 0
+    tail = Tail(log, InlineWorkers(), base.as_stored(), store=store)
+    end = await tail.read_on()
+    assert end.held_at == 0
+    assert end.signing.get(first.id) == SigningEvent(sha256(encode_event(first)).hexdigest(), 2, 1, "", 4)
+    await store.close()
+
+
+def test_remembered_events_are_found_in_the_order_of_their_changes() -> None:
+    signing, expected = Signing(), dict[str, SigningEvent]()
+    rng = random.Random(8)
+    for index in range(300):
+        name = f"{rng.randrange(100)}"
+        known = expected.pop(name, None)
+        event = SigningEvent("", index, 5) if known is None else SigningEvent("", known.index, 5, "", index)
+        expected[name] = event
+        signing = signing.put({name: event})
+        assert signing.get(name) == event
+        if index % 50 == 0:
+            for size in range(index + 2):
+                late = [(name, each) for name, each in expected.items() if each.changed_at >= size]
+                assert list(signing.since(size)) == late[::-1]
+    assert signing == Signing((expected,))
+    assert signing != Signing()
+    assert signing.get("none") is None
+
+
+def test_a_million_holds_are_added_without_copying_them_each_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    copied = 0
+    whole = Signing.put
+
+    def counting(self: Signing, changes: dict[str, SigningEvent]) -> Signing:
+        nonlocal copied
+        after = whole(self, changes)
+        copied += len(after._layers[-1])
+        return after
+
+    monkeypatch.setattr(Signing, "put", counting)
+    signing = Signing()
+    for number in range(5000):
+        signing = signing.put({str(number): SigningEvent("", number, 1)})
+    assert copied < 5000 * 20
+
+
+@pytest.mark.parametrize("is_released", [False, True])
+async def test_the_lowest_of_many_holds_is_found_by_an_index(tmp_path: Path, is_released: bool) -> None:
+    store = Store(tmp_path / "state.sqlite")
+    await store.open()
+    rows = [SigningRow(f"{n:05}", "", n, n % 7, "", n + 20_000 if is_released else None) for n in range(20_000)]
+    await store.begin()
+    await store.save_signing([*rows, SigningRow("last", "", 50_000, 9, "", None)])
+    await store.commit()
+    assert await store.lowest_held(0, 60_000, []) == (9 if is_released else 0)
+    plan = str(await store._rows(f"EXPLAIN QUERY PLAN {LOWEST_HELD}", 0, 60_000, "[]"))
+    assert "SEARCH signing USING INDEX signing_released" in plan
+    assert "USING INDEX signing_held" in plan or "USING COVERING INDEX signing_held" in plan
+    assert "SCAN signing\n" not in plan
+    assert "TEMP B-TREE" not in plan
+    await store.close()

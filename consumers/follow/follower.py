@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
+import msgspec
 import structlog
 
 from consumers.reading.publications import ChainReader, ReaderState, ValidPublication
@@ -28,10 +29,13 @@ from projections import publications as chain
 from projections.log import prefix as prefixes
 from projections.log.merkle import record_digest
 from projections.log.prefix import Prefix
+from projections.metadata.forgeries import Logged
 from projections.metadata.repository import SnapshotTable
 from projections.outcomes import Judged, rejected
 from projections.publications import Head, OpenClaim
-from schemas.publications import Claim, Publication
+from projections.roles.history import Ceremony
+from schemas.codec import decode_publication_record
+from schemas.publications import Claim, Publication, Record
 
 log = structlog.get_logger()
 
@@ -165,6 +169,38 @@ class Follower:
     async def publication(self, number: int) -> PublicationRow | None:
         """A publication that was applied."""
         return await self._store.publication(number)
+
+    async def count_publications_above(self, number: int) -> int:
+        """How many publications above a number were applied."""
+        return await self._store.count_publications(number)
+
+    async def read_publication(self, number: int) -> Logged | None:
+        """The signatures of a publication that was applied, read from the log again; None if it was not applied.
+
+        Raises:
+            LogError: the log cannot be read.
+        """
+        row = await self._store.publication(number)
+        value = [] if row is None else await self._logs.publications.read(row.record)
+        record = await self._workers.run(decode_publication_record, value[0]) if value else None
+        if not isinstance(record, Record) or not isinstance(record.signed, Publication):
+            return None
+        return Logged.of(record, record.signed)
+
+    async def ceremonies(self) -> list[Ceremony]:
+        """All accepted ceremonies up to the end of the log as of the last reading, in order."""
+        found: dict[int, dict[str, bytes]] = {}
+        for index, role, _, file in await self._store.load_ceremonies():
+            found.setdefault(index, {})[role] = file
+        async for extension in self.tail.extensions(self.tail.end.size, routed=False):
+            for each in extension.ceremonies:
+                found[each.index] = {document.role: document.file for document in each.documents}
+        ceremonies = []
+        for index in sorted(found):
+            row = await self._store.publication_covering(index)
+            documents = {role: msgspec.json.decode(file) for role, file in found[index].items()}
+            ceremonies.append(Ceremony(index, documents, "" if row is None else row.time))
+        return ceremonies
 
     # --- following -----------------------------------------------------------------------------------------------
 

@@ -1,72 +1,75 @@
-"""Comparison of the served timestamp with the log."""
+"""Served timestamps that are not the log's: what a signer must not go on from, and what consumers tell."""
 
 from hashlib import sha256
 
+import structlog
+
+from consumers.follow.examining import Examiner
 from consumers.follow.follower import Follower
-from consumers.reading.publications import ValidPublication
 from consumers.render.outlets import served_version
+from projections.metadata.paths import TIMESTAMP
 from schemas.errors import DisagreementError
+
+log = structlog.get_logger()
 
 
 class ServedAheadError(DisagreementError):
     """The served timestamp is not on the log, or no longer: going on would publish versions twice."""
 
 
-async def is_on_log(timestamp: bytes | None, follower: Follower) -> bool:
-    """Whether a served timestamp, read before the log, is on the log: already applied by a follower, or still to come.
-
-    Publications still to come are judged, not rendered. A publication that a root voids does not count.
-    """
-    version = served_version(timestamp)
-    if 0 < version <= follower.head.number:
-        published = await follower.publication(version)
-        return published is not None and published.timestamp_sha256 == _digest(timestamp)
-    return version > 0 and await _will_come(version, timestamp, follower)
-
-
-async def _will_come(version: int, timestamp: bytes | None, follower: Follower) -> bool:
-    reader = follower.reader
-    before, end = reader.state, await follower.tail.read_on()
-    try:
-        while (found := await reader.next()) is not None:
-            if not isinstance(found, ValidPublication):
-                continue
-            number = found.claim.number
-            voided = end.authority.void_for(number, found.digest) if end.authority else None
-            if voided is not None:
-                reader.void(voided)
-            elif number < version:
-                reader.accept(found)
-            else:
-                return number == version and found.timestamp() == timestamp
-    finally:
-        reader.state = before
-    return False
+class ForgedError(ServedAheadError):
+    """Keys of this ledger signed what is served, and the log does not have it."""
 
 
 async def check_not_ahead(timestamp: bytes | None, follower: Follower, *, above: int) -> None:
     """Make sure that a served timestamp is on the log, unless an operator resumed above it.
 
+    Args:
+        timestamp: the served timestamp, read before the log.
+        follower: a follower that has caught up.
+        above: the number that `tuf-ledger resume` set.
+
     Raises:
-        ServedAheadError: the timestamp is not on the log.
+        ForgedError: keys of this ledger signed the timestamp, and it is not on the log.
+        ServedAheadError: the timestamp is not on the log for another reason.
     """
     version = served_version(timestamp)
-    if version == 0 or version <= above:
+    if version <= above:
         return
-    advice = (
-        "Was the log restored from a backup? Further signing would publish versions again, with other bytes than "
-        "clients have seen. See docs/operators.md, 'A log was rolled back', before you go on with "
-        f"`tuf-ledger resume --above {version}`"
-    )
-    if version > follower.head.number:
-        raise ServedAheadError(
-            f"the served timestamp has version {version}, but the log's last publication is number "
-            f"{follower.head.number}. {advice}"
+    examiner = Examiner(follower)
+    finding = await examiner.examine_timestamp(timestamp)
+    if finding is None:
+        return
+    what = f"the served timestamp has version {version} and is not the log's. It is {finding.detail}"
+    advice = f"Nothing is signed. {await examiner.advice(finding)}"
+    if finding.kind == "published":
+        raise ServedAheadError(f"{what}. {advice}")
+    lost = "If this log was restored from an older copy, it may have lost that publication: see 'A log was rolled back'"
+    kind = ServedAheadError if finding.kind == "unsigned" else ForgedError
+    raise kind(f"{what}. {advice}. {lost}", keyids=list(finding.keyids))
+
+
+class TimestampWatch:
+    """Tells, once, of each served timestamp that is not the log's. Used by one task."""
+
+    def __init__(self, follower: Follower) -> None:
+        self._examiner = Examiner(follower)
+        self._seen = ""
+
+    async def look(self, timestamp: bytes | None) -> None:
+        """Examine a served timestamp that was read just now."""
+        digest = sha256(timestamp or b"").hexdigest()
+        if digest == self._seen:
+            return
+        finding = await self._examiner.examine_timestamp(timestamp)
+        self._seen = digest
+        if finding is None:
+            return
+        log.error(
+            "the served timestamp is not the log's",
+            path=TIMESTAMP,
+            served=served_version(timestamp),
+            publication=self._examiner.follower.head.number,
+            why=finding.detail,
+            advice=await self._examiner.advice(finding),
         )
-    published = await follower.publication(version)
-    if published is None or published.timestamp_sha256 != _digest(timestamp):
-        raise ServedAheadError(f"the served timestamp has version {version}, but other bytes than the log's. {advice}")
-
-
-def _digest(timestamp: bytes | None) -> str:
-    return sha256(timestamp or b"").hexdigest()

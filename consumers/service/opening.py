@@ -8,8 +8,8 @@ from typing import NamedTuple
 import structlog
 
 from consumers.context import Context
+from consumers.follow.examining import Examiner
 from consumers.follow.follower import Follower
-from consumers.follow.served import is_on_log
 from consumers.render.outlets import Outlet, PublicOutlet, served_version
 from consumers.state import notes
 from consumers.work.progress import Report
@@ -79,12 +79,17 @@ async def _may_go_on(
 ) -> bool:
     """Whether the served files are those that the state was left with; if not, all files are rendered anew."""
     timestamp = await workers.run(storage.read, TIMESTAMP)
-    is_known = await is_on_log(timestamp, follower)
+    version = served_version(timestamp)
+    finding = await Examiner(follower).examine_timestamp(timestamp)
+    is_known = version > 0 and finding is None
     if not is_known and isinstance(outlet, PublicOutlet):
-        version = served_version(timestamp)
         outlet.keep(version)
-        if version:
-            log.error("the served timestamp is not on the log, so no served metadata is replaced", served=version)
+        if finding is not None:
+            log.error(
+                "the served timestamp is not the log's, so no served metadata is replaced",
+                served=version,
+                why=finding.detail,
+            )
     return (is_known or follower.head.number == 0) and await _is_intact(follower, store, storage, workers)
 
 

@@ -14,7 +14,8 @@ import structlog
 
 from consumers.context import Context
 from consumers.follow.follower import SKIP_FROM
-from consumers.render.outlets import FileListOutlet, NoOutlet, PublicOutlet, served_version
+from consumers.follow.served import TimestampWatch
+from consumers.render.outlets import FileListOutlet, NoOutlet, PublicOutlet
 from consumers.service.opening import open_follower
 from consumers.service.publishing import make_signer, warn_of_own_folder
 from consumers.sign.schedule import Schedule
@@ -47,8 +48,11 @@ async def run_signer(context: Context, schedule: Schedule, stop: asyncio.Event, 
         await follower.skip(at_least=SKIP_FROM)
         signer = await make_signer(context, opened, schedule)
         log.info("signer started", publication=follower.head.number, size=follower.head.size, publishes=publishes)
+        watch = TimestampWatch(follower)
         while not stop.is_set():
             if not await signer.step():
+                if storage is not None:
+                    await watch.look(await opened.workers.run(storage.read, TIMESTAMP))
                 await opened.rest()
                 await opened.logs.events.wait(follower.tail.end.size, IDLE_SECONDS)
 
@@ -60,19 +64,12 @@ async def run_publisher(context: Context, stop: asyncio.Event) -> None:
         follower, logs, _, workers = opened
         await follower.skip(at_least=SKIP_FROM)
         log.info("publisher started", publication=follower.head.number, size=follower.head.size)
-        warned = False
+        watch = TimestampWatch(follower)
         while not stop.is_set():
             if await follower.step():
                 continue
-            ahead = served_version(await workers.run(storage.read, TIMESTAMP))
-            if ahead > follower.head.number and not warned:
-                # The served version is never lowered, and the signer refuses to sign below it: a person must decide.
-                log.error(
-                    "the served files are ahead of the log; waiting until the log is ahead",
-                    served=ahead,
-                    publication=follower.head.number,
-                )
-                warned = True
+            # The served version is never lowered, and the signer refuses to sign below it: a person must decide.
+            await watch.look(await workers.run(storage.read, TIMESTAMP))
             await opened.rest()
             await logs.publications.wait(follower.next_record, IDLE_SECONDS)
 

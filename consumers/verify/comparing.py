@@ -7,6 +7,7 @@ from typing import Literal, NamedTuple
 
 import orjson
 
+from consumers.follow.examining import Examiner
 from consumers.follow.follower import Follower
 from consumers.state import records
 from consumers.state.kept_bins import LastBins
@@ -15,10 +16,12 @@ from consumers.work.workers import Workers, run_each
 from ledger.state.store import Store
 from ledger.storage import ServedFiles
 from projections.index.other_aggregates import read_target
+from projections.metadata.forgeries import Finding, Kind
 from projections.metadata.paths import (
     TIMESTAMP,
     companion_path,
     hashed_path,
+    is_metadata,
     is_page,
     is_reserved,
     metadata_path,
@@ -32,11 +35,22 @@ Problem = Literal["differs", "missing", "unknown"]
 
 
 class Difference(NamedTuple):
-    """A served file that differs from the log."""
+    """A served file that differs from the log.
+
+    Of metadata, `finding` and `keyids` say what the file is (`projections.metadata.forgeries`), and `detail` says it in
+    words.
+    """
 
     path: str
     problem: Problem
     detail: str = ""
+    finding: Kind | Literal[""] = ""
+    keyids: tuple[str, ...] = ()
+
+    @classmethod
+    def found(cls, path: str, problem: Problem, finding: Finding) -> "Difference":
+        """The difference of a metadata file that was examined."""
+        return cls(path, problem, finding.detail, finding.kind, finding.keyids)
 
 
 class Expected(NamedTuple):
@@ -163,17 +177,31 @@ async def known_files(store: Store) -> None:
         )
 
 
+async def examine(
+    served: ServedFiles, differences: Sequence[Difference], examiner: Examiner, workers: Workers
+) -> list[Difference]:
+    """Find out what those of these files are that are metadata and are there."""
+    examined = []
+    for each in differences:
+        file = None
+        if each.problem != "missing" and is_metadata(each.path) and not each.finding:
+            file = await workers.run(served.read, each.path)
+        if file is not None:
+            each = Difference.found(each.path, each.problem, await examiner.examine(each.path, file))  # noqa: PLW2901
+        examined.append(each)
+    return examined
+
+
 async def unknown_files(
-    served: ServedFiles, paths: Iterable[str], store: Store, workers: Workers, *, number: int, files: bool
+    served: ServedFiles, paths: Iterable[str], store: Store, workers: Workers, *, files: bool
 ) -> AsyncIterator[Difference]:
-    """Served files that are unknown to the log, or that have other bytes.
+    """Served files that are unknown to the log, or that have other bytes than the log last gave them.
 
     Args:
         served: the served files.
         paths: all served paths.
         store: a verifier's state, with the list of all files ever published.
         workers: for hashing.
-        number: the served publication; plain pages of later publications are not expected yet.
         files: compare distribution files and other targets, besides metadata and pages.
     """
     for batch in _batches(paths):
@@ -181,7 +209,7 @@ async def unknown_files(
         expected = []
         for path in batch:
             digest, since = known.get(path, ("", 0))
-            if path == TIMESTAMP or since > number:
+            if path == TIMESTAMP:
                 continue
             if not digest:
                 yield Difference(readable(path), "unknown")

@@ -6,11 +6,11 @@ time, because a correct file may be changed later. Rendering and comparing take 
 """
 
 import json
-from hashlib import sha256
 from typing import NamedTuple
 
 import structlog
 
+from consumers.follow.examining import Examiner
 from consumers.follow.follower import Follower
 from consumers.render.outlets import FileListOutlet, served_version
 from consumers.state import notes
@@ -61,7 +61,8 @@ class Verifier:
         self._store = store
         self._workers = workers
         self._outlet = outlet
-        self._watch = Watch(served, follower=follower, store=store, workers=workers, files=files)
+        self._examiner = Examiner(follower)
+        self._watch = Watch(served, examiner=self._examiner, store=store, workers=workers, files=files)
         self._behind_since: float | None = None
         self._waiting: tuple[int, float] | None = None
         self._noted: float | None = None
@@ -134,19 +135,31 @@ class Verifier:
         """
         timestamp = await self._workers.run(self._served.read, TIMESTAMP)
         version, head = served_version(timestamp), self._follower.head.number
-        problem = ""
-        if head in {0, version} or (version > head and not at_end):
+        is_ahead = version > head and not at_end
+        published = await self._store.publication(version)
+        difference = None if is_ahead else await self._examine_timestamp(timestamp)
+        if difference is not None or is_ahead or version >= head:
             self._behind_since = None
         else:
             self._behind_since = now if self._behind_since is None else self._behind_since
             if now - self._behind_since > self._limits.delay_seconds:
-                what = "ahead of the log" if version > head else "behind the log"
-                problem = f"version {version} is {what}, whose last publication is number {head}"
-        published = await self._store.publication(version)
-        if published is not None and sha256(timestamp or b"").hexdigest() != published.timestamp_sha256:
-            problem = f"it has version {version}, but other bytes than the log's"
-        if problem:
-            await self._watch.differs(Difference(TIMESTAMP, "differs", problem))
+                difference = await self._age(timestamp)
+        if difference is not None:
+            await self._watch.differs(difference)
         elif published is not None:
             await self._watch.is_right([TIMESTAMP])
-        return version if published is not None or (version > head and not at_end) else 0
+        return version if published is not None or is_ahead else 0
+
+    async def _examine_timestamp(self, timestamp: bytes | None) -> Difference | None:
+        """The difference of a served timestamp that is not the log's. Before the first publication, anything may be."""
+        finding = await self._examiner.examine_timestamp(timestamp)
+        if timestamp is not None and served_version(timestamp) == 0 and self._follower.head.number > 0:
+            finding = await self._examiner.examine(TIMESTAMP, timestamp)
+        return None if finding is None else Difference.found(TIMESTAMP, "differs", finding)
+
+    async def _age(self, timestamp: bytes | None) -> Difference | None:
+        """The difference of a served timestamp that stays behind the log."""
+        if timestamp is None:
+            return Difference(TIMESTAMP, "missing")
+        finding = await self._examiner.age(timestamp)
+        return None if finding is None else Difference.found(TIMESTAMP, "differs", finding)

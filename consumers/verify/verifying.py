@@ -1,23 +1,31 @@
 """Verification from the beginning: replay everything, trust nothing, compare with the served files."""
 
-from collections.abc import AsyncIterator, Callable, Iterable
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from hashlib import sha256
+from time import monotonic
 from typing import NamedTuple
 
 from consumers.context import Context
-from consumers.follow.follower import Follower
-from consumers.follow.replayed import replayed
+from consumers.follow.examining import Examiner
+from consumers.follow.replayed import Replayed, replayed
 from consumers.render.outlets import FileListOutlet, served_version
-from consumers.verify.comparing import Difference, compare, known_files, reachable, unknown_files
-from consumers.work.workers import Workers, run_each
-from ledger.state.store import Store
+from consumers.verify.comparing import Difference, compare, examine, known_files, reachable, unknown_files
+from consumers.work.workers import run_each
+from ledger.clock import Clock, SystemClock, from_instant
 from ledger.storage import ServedFiles
-from projections.metadata.paths import TIMESTAMP, is_plain_page, metadata_path
+from projections.metadata.forgeries import Finding
+from projections.metadata.paths import TIMESTAMP, is_plain_page
 from schemas.errors import NegativeAnswerError
+
+_LOOK_AGAIN_SECONDS = 0.25
 
 
 class Verified(NamedTuple):
-    """The result of a verification. `anchored` says whether the caller's own root was found on the log."""
+    """The result of a verification.
+
+    `anchored` says whether the caller's own root was found on the log; `advice`, what to do about forgeries.
+    """
 
     ledger: str
     first: int
@@ -28,6 +36,7 @@ class Verified(NamedTuple):
     anchored: bool
     served: int | None
     differences: list[Difference]
+    advice: list[str]
 
 
 class Wanted(NamedTuple):
@@ -53,40 +62,44 @@ async def verify(context: Context, wanted: Wanted, report: Callable[[int, int], 
         NegativeAnswerError: the root is not on the log, or the publication does not exist.
         DivergenceError, LogError …: see `Follower.step`; the log does not verify.
     """
-    outlet = FileListOutlet()
+    outlet, delay_seconds = FileListOutlet(), context.config.verifier.delay_seconds
     async with replayed(context, outlet) as replay:
-        return await _Verification(*replay, outlet, wanted).run(report)
+        verification = _Verification(replay, outlet, wanted, clock=SystemClock(), delay_seconds=delay_seconds)
+        return await verification.run(report)
 
 
 class _Verification:
     def __init__(
-        self, follower: Follower, store: Store, workers: Workers, outlet: FileListOutlet, wanted: Wanted
+        self, replay: Replayed, outlet: FileListOutlet, wanted: Wanted, *, clock: Clock, delay_seconds: float
     ) -> None:
-        self._follower = follower
-        self._store = store
-        self._workers = workers
+        self._follower, self._store, self._workers = replay
         self._outlet = outlet
         self._wanted = wanted
+        self._clock = clock
+        self._delay_seconds = delay_seconds
+        self._examiner = Examiner(self._follower)
         self._differences: list[Difference] = []
-        self._newer: dict[str, set[str | None]] = {}
-        """Of replaced paths, the digests that publications after the served one gave them; None: the file went."""
+        self._base: int | None = None
+        """The publication that the served files are compared with: the served one, or the last one."""
+        self._allowed: dict[str, set[str | None]] = {}
+        """Of plain pages that changed since then, all digests from then on; None: the file is not there."""
 
     async def run(self, report: Callable[[int, int], None]) -> Verified:
         follower, wanted = self._follower, self._wanted
         end = await follower.tail.read_on()
         report(0, end.size)
-        version = await self._served_version()
+        version = self._base = await self._served_version()
         if wanted.first is not None:
             first = wanted.first
             await follower.skip(lambda claim: claim.number < first)
-        compared = version is None or await self._compare(version)
-        async for _ in self._follow(version):
+        compared = version is None or await self._compare()
+        async for _ in self._follow():
             report(follower.head.size, end.size)
-            compared = compared or await self._compare(version)
+            compared = compared or await self._compare()
         self._check_range()
         await self._check_root()
-        if version is not None:
-            await self._finish_comparison(version, compared=compared)
+        if wanted.served is not None:
+            await self._finish_comparison(wanted.served, compared=compared)
         counts = {(log, verdict): count for log, verdict, count in await self._store.count_judged()}
         return Verified(
             ledger=follower.ledger.digest,
@@ -98,86 +111,133 @@ class _Verification:
             anchored=wanted.root is not None,
             served=version,
             differences=sorted(set(self._differences)),
+            advice=await self._advice(),
         )
 
-    async def _follow(self, version: int | None) -> AsyncIterator[None]:
+    async def _advice(self) -> list[str]:
+        """What to do about what keys of the ledger signed and the log does not have."""
+        findings = [Finding(each.finding, each.detail, each.keyids) for each in self._differences if each.finding]
+        serious = [each for each in findings if each.kind in {"forged", "offline"}]
+        return sorted({await self._examiner.advice(each) for each in serious})
+
+    async def _follow(self) -> AsyncIterator[None]:
         """Follow to where the log ends now: beside a publisher that is as fast, its end would never come."""
         count = await self._follower.count_records()
-        while self._follower.next_record < count and await self._step(version):
+        while self._follower.next_record < count and await self._step():
             yield
 
-    async def _step(self, version: int | None) -> bool:
+    async def _step(self) -> bool:
         """Follow one record, and remember its changes of files."""
         last = self._wanted.last
         if not await self._follower.step(lambda claim: last is None or claim.number <= last):
             return False
         rows = self._outlet.take()
+        base = self._base
+        if base is not None:
+            await self._allow([(path, digest) for path, digest, number in rows if number > base])
         await self._store.save_files(rows)
-        for path, digest, number in rows:
-            if version is not None and number > version:
-                if is_plain_page(path):
-                    self._newer.setdefault(path, set()).add(digest or None)
-                elif path == metadata_path("timestamp", number):
-                    self._newer.setdefault(TIMESTAMP, set()).add(digest)
         return True
 
-    async def _served_version(self) -> int | None:
-        if self._wanted.served is None:
-            return None
-        timestamp = await self._workers.run(self._wanted.served.read, TIMESTAMP)
-        if timestamp is None:
-            self._differences.append(Difference(TIMESTAMP, "missing"))
-        elif served_version(timestamp) == 0:
-            self._differences.append(Difference(TIMESTAMP, "differs", "it cannot be read as a timestamp"))
-        return served_version(timestamp)
+    async def _allow(self, changes: Sequence[tuple[str, str]]) -> None:
+        """Remember what plain pages were and have become: a publisher may be anywhere between."""
+        pages = [(path, digest) for path, digest in changes if is_plain_page(path)]
+        new = [path for path, _ in pages if path not in self._allowed]
+        before = {path: digest for path, digest, _ in await self._store.load_files(new)} if new else {}
+        self._allowed.update({path: {before.get(path) or None} for path in new})
+        for path, digest in pages:
+            self._allowed[path].add(digest or None)
 
-    async def _compare(self, version: int | None) -> bool:
-        """Compare all reachable files, if the replay is at the served publication."""
+    async def _served_version(self) -> int | None:
         served = self._wanted.served
-        if served is None or version != self._follower.head.number:
+        return None if served is None else served_version(await self._workers.run(served.read, TIMESTAMP))
+
+    async def _compare(self) -> bool:
+        """Compare all reachable files, if the replay is at the publication to compare with."""
+        served = self._wanted.served
+        if served is None or self._base != self._follower.head.number:
             return False
         async for expected in reachable(self._follower, self._store, files=self._wanted.files):
             self._differences.extend(await compare(served, expected, self._workers))
         return True
 
-    async def _finish_comparison(self, version: int, *, compared: bool) -> None:
-        wanted = self._wanted
-        if not compared and version:
-            problem = f"version {version} is none of the publications that were verified"
-            self._differences.append(Difference(TIMESTAMP, "differs", problem))
-        if wanted.served is None:
-            return
-        listed = wanted.paths
+    async def _finish_comparison(self, served: ServedFiles, *, compared: bool) -> None:
+        if not compared:
+            # The served timestamp leads nowhere. What is there is compared with the newest publication.
+            self._base = self._follower.head.number
+            self._allowed.clear()
+            await self._compare()
+        listed = self._wanted.paths
         if listed is not None:
-            await self._look_for_unknown(wanted.served, await self._workers.run(lambda: list(listed())), version)
-        await self._settle(wanted.served, version)
+            await self._look_for_unknown(served, await self._workers.run(lambda: list(listed())))
+        elif self._base != self._follower.head.number:
+            await self._look_for_later(served)
+        await self._settle(served)
+        self._differences = await examine(served, self._differences, self._examiner, self._workers)
 
-    async def _look_for_unknown(self, served: ServedFiles, paths: list[str], version: int) -> None:
+    async def _look_for_unknown(self, served: ServedFiles, paths: list[str]) -> None:
         """Find served files unknown to the log, after reading on: listed files may be on the log by now."""
-        async for _ in self._follow(version):
+        async for _ in self._follow():
             pass
         await known_files(self._store)
         files = self._wanted.files
-        async for difference in unknown_files(served, paths, self._store, self._workers, number=version, files=files):
-            if self._wanted.first is None or difference.problem != "unknown":
+        async for difference in unknown_files(served, paths, self._store, self._workers, files=files):
+            if self._wanted.first is None or difference.problem != "unknown" or difference.path in self._allowed:
                 self._differences.append(difference)
 
-    async def _settle(self, served: ServedFiles, version: int) -> None:
+    async def _look_for_later(self, served: ServedFiles) -> None:
+        """Compare what later publications made, where it cannot be listed. It need not be there yet."""
+        async for expected in reachable(self._follower, self._store, files=self._wanted.files):
+            found = await compare(served, expected, self._workers)
+            self._differences.extend(each for each in found if each.problem == "differs")
+
+    async def _settle(self, served: ServedFiles) -> None:
         """Drop differences of files that a later publication replaced during the comparison.
 
         A publisher only places files that are already on the log. So the files are hashed again, and then the log is
         read on: it has every version that may be served.
         """
-        doubtful = {each.path for each in self._differences if each.path == TIMESTAMP or is_plain_page(each.path)}
-        paths = sorted(doubtful)
+        paths = sorted({each.path for each in self._differences if is_plain_page(each.path)})
         found = dict(zip(paths, await run_each(self._workers, served.digest, paths), strict=True))
-        async for _ in self._follow(version):
-            pass
+        self._differences = [each for each in self._differences if each.path != TIMESTAMP]
+        timestamp = await self._examine_timestamp(served)
         self._differences = [
             each
             for each in self._differences
-            if each.path not in found or found[each.path] not in self._newer.get(each.path, ())
+            if each.path not in found or found[each.path] not in self._allowed.get(each.path, ())
         ]
+        self._differences.extend(timestamp)
+
+    async def _examine_timestamp(self, served: ServedFiles) -> list[Difference]:
+        """The difference of the served timestamp, if it is not the log's or stays behind the log."""
+        newest, due = self._follower.head.number, monotonic() + self._delay_seconds
+        while True:
+            timestamp = await self._workers.run(served.read, TIMESTAMP)
+            async for _ in self._follow():
+                pass
+            if timestamp is None:
+                return [Difference(TIMESTAMP, "missing")]
+            if served_version(timestamp) == 0:
+                finding: Finding | None = await self._examiner.examine(TIMESTAMP, timestamp)
+            else:
+                finding = await self._examiner.examine_timestamp(timestamp)
+            if finding is not None:
+                return [Difference.found(TIMESTAMP, "differs", finding)]
+            finding = await self._examiner.age(timestamp)
+            if finding is None or served_version(timestamp) >= newest:
+                return []
+            if not await self._may_lag(served_version(timestamp)):
+                return [Difference.found(TIMESTAMP, "differs", finding)]
+            if monotonic() >= due:
+                return []
+            await asyncio.sleep(_LOOK_AGAIN_SECONDS)
+
+    async def _may_lag(self, version: int) -> bool:
+        """Whether the first publication above a version is so young that a publisher may still be placing it."""
+        later = await self._store.publication_above(version)
+        if later is None:
+            return True
+        age = self._clock.now() - from_instant(later.time)
+        return age.total_seconds() < self._delay_seconds
 
     def _check_range(self) -> None:
         wanted, head = self._wanted, self._follower.head

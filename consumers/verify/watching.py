@@ -11,12 +11,13 @@ from typing import NamedTuple
 
 import structlog
 
-from consumers.follow.follower import Follower
+from consumers.follow.examining import Examiner
 from consumers.render.outlets import served_version
-from consumers.verify.comparing import FEW, Difference, Expected, compare, every_file
+from consumers.verify.comparing import FEW, Difference, Expected, compare, every_file, examine
 from consumers.work.workers import Workers
 from ledger.state.store import DifferenceRow, Store
 from ledger.storage import ServedFiles
+from projections.metadata.forgeries import OLDER
 from projections.metadata.paths import TIMESTAMP, TargetPlace, is_plain_page, plain_path, read_path
 
 log = structlog.get_logger()
@@ -49,9 +50,10 @@ class Watch:
     With `files`, existing distribution files are compared in each round too.
     """
 
-    def __init__(self, served: ServedFiles, *, follower: Follower, store: Store, workers: Workers, files: bool) -> None:
+    def __init__(self, served: ServedFiles, *, examiner: Examiner, store: Store, workers: Workers, files: bool) -> None:
         self._served = served
-        self._follower = follower
+        self._examiner = examiner
+        self._follower = examiner.follower
         self._store = store
         self._workers = workers
         self._files = files
@@ -152,7 +154,8 @@ class Watch:
                 self._doubtful[path] = row
             elif path in self._waiting or len(self._waiting) < _MOST_WAITING:
                 self._waiting[path] = _Waiting(row, difference, served)
-        await self._report(certain)
+        examined = await examine(self._served, [each for _, each in certain], self._examiner, self._workers)
+        await self._report([(row, each) for (row, _), each in zip(certain, examined, strict=True)])
         right = {path for path, _, number in due if path not in found or (number == 0 and found[path][1] == "missing")}
         for path in right:
             self._waiting.pop(path, None)
@@ -199,11 +202,14 @@ class Watch:
             return
         known = {row.path: row for row in await self._store.load_differences([each.path for _, each in differences])}
         rows = []
-        for (_, digest, number), (path, problem, detail) in differences:
+        for (_, digest, number), difference in differences:
+            path, problem, detail, finding, keyids = difference
             before = known.get(path)
             rows.append(DifferenceRow(path, digest, number, problem, detail, 1))
-            # The lag of the timestamp changes all the time.
+            # How old a timestamp is changes all the time.
+            is_age = finding == "older" and before is not None and before.detail.startswith(OLDER)
             told = before is not None and before.is_now and before.problem == problem
-            if not told or (path != TIMESTAMP and before is not None and before.detail != detail):
-                log.error("what is served is not what the log says", path=path, problem=problem, why=detail)
+            if not told or not (is_age or (before is not None and before.detail == detail)):
+                facts = {"finding": finding, "keyids": list(keyids)} if finding else {}
+                log.error("what is served is not what the log says", path=path, problem=problem, why=detail, **facts)
         await self._store.save_differences(rows)

@@ -630,9 +630,13 @@ class Store:
         """The first publication that covers an event."""
         return await self._publication("SELECT * FROM publications WHERE size > ? ORDER BY size, number LIMIT 1", index)
 
-    async def count_publications(self) -> int:
-        """The number of applied publications."""
-        return int((await self._rows("SELECT count(*) FROM publications"))[0][0])
+    async def publication_above(self, number: int) -> AppliedPublication | None:
+        """The first publication above a number."""
+        return await self._publication("SELECT * FROM publications WHERE number > ? ORDER BY number LIMIT 1", number)
+
+    async def count_publications(self, above: int = 0) -> int:
+        """How many publications above a number were applied."""
+        return int((await self._rows("SELECT count(*) FROM publications WHERE number > ?", above))[0][0])
 
     # --- what became of records ----------------------------------------------------------------------------------
 

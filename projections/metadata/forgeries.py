@@ -12,6 +12,7 @@ it is proof that somebody else has that key. This module finds out which of thes
 The words are the same wherever a file is named. Nothing here trusts the file: a stranger may have chosen every byte.
 """
 
+from base64 import b64decode
 from collections.abc import Iterator, Mapping
 from hashlib import sha256
 from typing import Any, Literal, NamedTuple
@@ -23,8 +24,12 @@ from projections.metadata.paths import MetadataPlace, read_path
 from projections.roles.history import Duty, History
 from projections.roles.keys import verify
 from schemas import canonical
+from schemas.publications import Publication, Record
 
 Kind = Literal["published", "older", "forged", "offline", "unsigned"]
+
+OLDER = "older than the newest"
+"""How the words of `older` begin."""
 
 _MOST_SIGNATURES = 16
 """How many signatures of one key are tried. Clients refuse a file that has two."""
@@ -45,6 +50,14 @@ class Logged(NamedTuple):
 
     number: int
     signatures: Mapping[str, frozenset[str]]
+
+    @classmethod
+    def of(cls, record: Record, publication: Publication) -> "Logged":
+        """The signatures in the record of a publication."""
+        packed = [(name, signatures) for name, _, signatures in publication.roles]
+        packed.append(("snapshot", publication.snapshot[2]))
+        roles = {name: frozenset(b64decode(each).hex() for each in signatures if each) for name, signatures in packed}
+        return cls(publication.number, {**roles, "timestamp": frozenset(each.sig for each in record.signatures)})
 
 
 class _Signature(msgspec.Struct, frozen=True):
@@ -92,7 +105,7 @@ def numbers_of(path: str, file: bytes) -> set[int]:
 def older(publications: int, expires: str) -> Finding:
     """The finding for a timestamp of the log that later publications have replaced."""
     many = "1 publication" if publications == 1 else f"{publications:,} publications"
-    return Finding("older", f"older than the newest by {many}, valid until {expires}")
+    return Finding("older", f"{OLDER} by {many}, valid until {expires}")
 
 
 def expiry_of(file: bytes) -> str:

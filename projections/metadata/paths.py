@@ -150,6 +150,11 @@ def read_path(path: str) -> Place | None:
     return TargetPlace(rest, None)
 
 
+def is_metadata(path: str) -> bool:
+    """Whether a served path lies where metadata lies, be it that of a role or not."""
+    return path.startswith(f"{METADATA}/")
+
+
 def is_plain_page(path: str) -> bool:
     """Whether a served path is the plain name of a page. That file is replaced when the page changes."""
     place = read_path(path)

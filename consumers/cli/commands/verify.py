@@ -68,7 +68,8 @@ async def verify(
     if not as_json:
         _print(verified)
     if verified.differences:
-        raise NegativeAnswerError("what is served is not what the log says", **facts)
+        message = ". ".join(["what is served is not what the log says", *verified.advice])
+        raise NegativeAnswerError(message, **facts)
     if as_json:
         print_json({"ok": True, **facts})
 
@@ -94,7 +95,7 @@ def _wanted(
 
 
 def _print(verified: Verified) -> None:
-    for path, problem, detail in verified.differences[:SHOWN]:
+    for path, problem, detail, *_ in verified.differences[:SHOWN]:
         click.echo(f"{problem}: {path}{f' ({detail})' if detail else ''}")
     if len(verified.differences) > SHOWN:
         click.echo(f"… and {len(verified.differences) - SHOWN} more (--json lists all)")

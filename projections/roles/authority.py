@@ -45,8 +45,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
     `floor` is the lowest number that a publication may have. `project_list_seconds` is the shortest time between two
     renderings of the list of all projects. While `importing` is true, uploads may have the names and versions that an
-    older index had (`legacy`). `time_from` starts a new time if it differs from the one in force before; unset, it leaves
-    that one as it is. Holds whose event has an index below `holds_end` have ended.
+    older index had (`legacy`). `time_from` starts a new time if it differs from the one in force before; unset, it
+    leaves that one as it is. Holds whose event has an index below `holds_end` have ended.
     """
 
     ruleset: int

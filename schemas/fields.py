@@ -10,14 +10,15 @@ from typing import Annotated
 from msgspec import Meta
 
 PROJECT_PATTERN = r"^[a-z0-9](?:-?[a-z0-9])*(?!\n)$"
-FILENAME_PATTERN = r"^(?![0-9a-f]{64}\.)[A-Za-z0-9_][A-Za-z0-9._+!-]*(?!\n)$"
 # A path segment is printable ASCII without " # % / ? and backslash; it starts with neither dot nor space, ends with no
 # space, and has at most 190 bytes, and does not look like a consistent-snapshot name (HASH.name), which could collide
 # with one on disk.
 _INNER = r"!$&-.0->@-\[\]-~"
 _FIRST = r"!$&-\-0->@-\[\]-~"
 _SEGMENT = rf"(?![0-9a-f]{{64}}\.)[{_FIRST}](?:[ {_INNER}]{{0,188}}[{_INNER}])?"
+FILENAME_PATTERN = rf"^{_SEGMENT}(?!\n)$"
 TARGET_PATTERN = rf"^{_SEGMENT}(?:/{_SEGMENT}){{0,7}}(?!\n)$"
+NEW_FILENAME_PATTERN = r"^(?![0-9a-f]{64}\.)[A-Za-z0-9_][A-Za-z0-9._+!-]*(?!\n)$"
 _DATE_AND_TIME = r"2[0-9]{3}-[0-9]{2}-[0-9]{2}T(?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]"
 TIME_PATTERN = rf"^{_DATE_AND_TIME}(?:\.[0-9]{{1,6}})?Z(?!\n)$"
 INSTANT_PATTERN = rf"^{_DATE_AND_TIME}Z(?!\n)$"
@@ -26,6 +27,9 @@ ProjectName = Annotated[
     str, Meta(pattern=PROJECT_PATTERN, max_length=200, description="Project name, normalised (PEP 503).")
 ]
 Filename = Annotated[str, Meta(pattern=FILENAME_PATTERN, max_length=190, description="Name of a distribution file.")]
+NewFilename = Annotated[
+    str, Meta(pattern=NEW_FILENAME_PATTERN, max_length=190, description="Name of a file that build tools make today.")
+]
 Version = Annotated[
     str,
     Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._+!-]*(?!\n)$", max_length=128, description="Version of a release."),

@@ -17,7 +17,7 @@ from hashlib import sha256
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any, NamedTuple
-from urllib.parse import urljoin
+from urllib.parse import unquote, urljoin
 
 import orjson
 from tuf.api.exceptions import DownloadHTTPError, UnsignedMetadataError
@@ -240,7 +240,7 @@ class _Client:
         return pages
 
     def _check_file(self, page: str, entry: Mapping[str, Any]) -> None:
-        path = urljoin(page, entry["url"])
+        path = unquote(urljoin(page, entry["url"]))
         info = self._updater.get_targetinfo(path)
         assert info is not None, f"{page} lists {path}, which is no target"
         assert (info.hashes, info.length) == (entry["hashes"], entry["size"]), path
@@ -322,7 +322,7 @@ def _check_entry(entry: Mapping[str, Any]) -> None:
     assert set(entry["hashes"]) == {"sha256"}
     assert _HEX.fullmatch(entry["hashes"]["sha256"])
     assert entry["url"].startswith("../../packages/")
-    assert entry["url"].rpartition("/")[2] == entry["filename"]
+    assert unquote(entry["url"].rpartition("/")[2]) == entry["filename"]
     assert isinstance(entry["size"], int)
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,6})?Z", entry["upload-time"])  # PEP 700
     assert isinstance(entry["yanked"], bool) or _is_text(entry["yanked"])

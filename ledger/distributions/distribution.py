@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import msgspec
-from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.utils import canonicalize_name, parse_sdist_filename, parse_wheel_filename
 from packaging.version import InvalidVersion
 from packaging.version import Version as Pep440Version
@@ -33,7 +32,7 @@ from ledger.distributions.archives import (
     read_zip_sdist_metadata,
 )
 from schemas.errors import LedgerError
-from schemas.fields import Filename, ProjectName, RequiresPython, Version
+from schemas.fields import NewFilename, ProjectName, RequiresPython, Version
 
 SUFFIXES = (".whl", ".tar.gz", ".zip")
 MAX_NAME_CHARACTERS = 200
@@ -230,7 +229,7 @@ def _parse_filename(filename: str) -> tuple[str, Pep440Version]:
     """The normalised project and the version in a filename."""
     if not filename.endswith(SUFFIXES):
         raise RefusalError(f"is not named like a wheel or a source distribution ({', '.join(SUFFIXES)}).")
-    if not _fits(filename, Filename):
+    if not _fits(filename, NewFilename):
         raise RefusalError(
             "has a name that an index cannot serve: at most 190 ASCII letters, digits and . _ + ! -, the first one a "
             "letter, digit or underscore. Build it again; a distribution must not be renamed."
@@ -305,16 +304,13 @@ def _parse_requires_python(headers: Message) -> str | None:
     text = _parse_header(headers, "Requires-Python")
     if text is None:
         return None
-    try:
-        if _fits(text, RequiresPython):
-            SpecifierSet(text)
-            return text
-    except InvalidSpecifier:
-        pass
-    raise RefusalError(
-        f"has a Requires-Python, '{printable(text)}', that is not a specifier of PEP 440 in at most 512 characters. "
-        "Change it."
-    )
+    # Indexes serve specifiers that are not well-formed as they are, and installers know what to do with them.
+    if not _fits(text, RequiresPython):
+        raise RefusalError(
+            f"has a Requires-Python, '{printable(text)}', that is not printable ASCII of at most 512 characters. "
+            "Change it."
+        )
+    return text
 
 
 def _fits(value: str, constrained: Any) -> bool:

@@ -7,6 +7,8 @@ and would then judge an old log differently.
 import re
 from functools import lru_cache
 
+from schemas.fields import NEW_FILENAME_PATTERN
+
 _SEPARATORS = re.compile(r"[-_.]+")
 _SOURCE_SUFFIXES = (".tar.gz", ".zip")
 # PEP 440, appendix B.
@@ -77,8 +79,9 @@ def split_filename(filename: str) -> tuple[str, str] | None:
 def check_filename(project: str, filename: str, version: str, *, legacy: bool) -> str:
     """Check that a file belongs to a project and a version; return the code of the rejection, or an empty string."""
     if legacy:
-        return "" if normalise(filename).startswith(f"{project}-") else "foreign-filename"
-    parts = split_filename(filename)
+        # Some names have a space where others have a hyphen.
+        return "" if normalise(filename.replace(" ", "-")).startswith(f"{project}-") else "foreign-filename"
+    parts = split_filename(filename) if re.match(NEW_FILENAME_PATTERN, filename) else None
     if parts is None or parts[0] != project:
         return "foreign-filename"
     canonical = canonical_version(version)

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from html import escape
 from typing import Any, ClassVar
+from urllib.parse import quote
 
 import msgspec
 import orjson
@@ -203,7 +204,7 @@ def _json_entry(facts: FileFacts, yanked: str | None) -> str:
     A page can have thousands, so no encoder sorts a dictionary for each: the members are written here in their order.
     Values that by `schemas.fields` contain nothing to escape are written as they are.
     """
-    url = f"../../{facts.path}"
+    url = _url(facts)
     digest = facts.core_metadata_sha256
     core_metadata = f'{{"sha256":"{digest}"}}' if digest else "false"
     provenance = f'"{url}.provenance"' if facts.provenance_sha256 else "null"
@@ -222,15 +223,21 @@ def _json_text(text: str) -> str:
     return orjson.dumps(text).decode()
 
 
+def _url(facts: FileFacts) -> str:
+    """A file's URL in its project's page (RFC 3986): only old names have characters that are escaped."""
+    return f"../../{quote(facts.path, safe='/+!')}"
+
+
 def _html_entry(facts: FileFacts, yanked: str | None) -> str:
-    attributes = f'href="../../{facts.path}#sha256={facts.sha256}"'
+    url = _url(facts)
+    attributes = f'href="{url}#sha256={facts.sha256}"'
     if facts.requires_python:
         attributes += f' data-requires-python="{escape(facts.requires_python)}"'
     if facts.core_metadata_sha256:
         attributes += f' data-dist-info-metadata="sha256={facts.core_metadata_sha256}"'
         attributes += f' data-core-metadata="sha256={facts.core_metadata_sha256}"'
     if facts.provenance_sha256:
-        attributes += f' data-provenance="../../{facts.path}.provenance"'
+        attributes += f' data-provenance="{url}.provenance"'
     if yanked is not None:
         attributes += f' data-yanked="{escape(yanked)}"'
-    return f"<a {attributes}>{facts.filename}</a><br>\n"
+    return f"<a {attributes}>{escape(facts.filename)}</a><br>\n"

@@ -168,13 +168,13 @@ def test_senseless_ceremonies_change_nothing(index: Index, options: tuple[object
 def test_old_filenames_until_the_import_ends(tmp_path: Path) -> None:
     index = Index.create(tmp_path / "importing", "--importing")
     make = Make()
-    index.append(make.file_uploaded("old", "dev", filename="old-dev.exe", legacy=True))
+    index.append(make.file_uploaded("old", "dev", filename="old-dev ('<1>').exe", legacy=True))
     index.run("publish")
     index.run("ceremony", "--end-importing")
     index.append(make.file_uploaded("old", "dev", filename="old-dev-2.exe", legacy=True))
     index.run("publish")
     assert [each["code"] for each in index.ask_list("rejected")] == ["foreign-filename"]
-    assert "old-dev.exe" in index.run("status", "old")
+    assert "old-dev ('<1>').exe" in index.run("status", "old")
     index.check(files=False)
 
 

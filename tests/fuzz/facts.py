@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import quote
 
 from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion, Version
@@ -130,7 +131,7 @@ class Facts:
         assert filename not in project.files, "a filename is taken for ever"
         assert project.status in {"active", "deprecated"}
         assert release_of(data["version"]) not in project.quarantined
-        assert canonicalize_name(filename).startswith(f"{name}-")
+        assert canonicalize_name(filename.replace(" ", "-")).startswith(f"{name}-")
         if not data.get("legacy"):
             stem = filename.removesuffix(".whl").removesuffix(".zip").removesuffix(".tar.gz")
             assert stem != filename
@@ -204,7 +205,7 @@ def _entry(project: Project, file: File) -> Document:
     facts = file.facts
     yanked = file.yanked if file.yanked is not None else project.yanked.get(release_of(facts["version"]))
     core = {"sha256": facts["core_metadata_sha256"]} if facts.get("core_metadata_sha256") else False
-    url = f"../../{file.path}"
+    url = "../../" + quote(file.path, safe="/+!")
     return {
         "filename": facts["filename"],
         "url": url,

@@ -26,7 +26,9 @@ def filenames(draw: st.DrawFn) -> tuple[str, str, bool]:
     """A filename, its version, and whether it is legacy; not always one that fits."""
     version = draw(versions)
     name = draw(st.sampled_from(["a", "a_b", "a-b", "A.B", "c"]))
-    form = draw(st.sampled_from(["{}-{}.tar.gz", "{}-{}.zip", "{}-{}-py3-none-any.whl", "{}-{}.exe"]))
+    form = draw(
+        st.sampled_from(["{}-{}.tar.gz", "{}-{}.zip", "{}-{}-py3-none-any.whl", "{}-{}.exe", "{}-{} (<&'>).exe"])
+    )
     return form.format(name, version), version, draw(st.booleans())
 
 

@@ -10,6 +10,7 @@ import re
 from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Any
+from urllib.parse import quote
 
 from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion, Version
@@ -296,7 +297,7 @@ def _page(name: str, project: Project) -> Document:
 def _entry(file: File, yanked: str | None) -> Document:
     facts = file.facts
     core_metadata = facts.get("core_metadata_sha256")
-    url = f"../../{file.path}"
+    url = "../../" + quote(file.path, safe="/+!")
     return {
         "filename": facts["filename"],
         "url": url,
@@ -314,7 +315,9 @@ def _entry(file: File, yanked: str | None) -> Document:
 def wrong_filename(project: str, filename: str, version: str, *, legacy: bool) -> str:
     """The code of what is wrong with a file's name or version, if anything."""
     if legacy:
-        return "" if canonicalize_name(filename).startswith(f"{project}-") else "foreign-filename"
+        return "" if canonicalize_name(filename.replace(" ", "-")).startswith(f"{project}-") else "foreign-filename"
+    if re.search("[^A-Za-z0-9._+!-]", filename) or filename[0] in ".+!-":
+        return "foreign-filename"
     if filename.endswith(".whl"):
         parts = filename.removesuffix(".whl").split("-")
         if len(parts) not in {5, 6}:

@@ -697,6 +697,24 @@ class Ending:
         return self.store.outcomes[index][:2]
 
 
+ODD_NAMES = [
+    "demo-1.0 (python 2.5).exe",
+    "Demo 1.0.tar.gz",
+    "demo-0.9~rc1.tar.gz",
+    "demo-1.0,fixed=yes@home$.zip",
+    "demo-1.0&amp;<b>'x'.egg",
+    "demo-1.0-1.src.rpm",
+    "demo-1.0.linux-i686.tar.bz2",
+]
+
+
+@pytest.mark.parametrize("filename", ODD_NAMES)
+def test_filenames_of_every_form_need_legacy(filename: str) -> None:
+    upload = Make().file_uploaded(PROJECT, filename=filename, legacy=True, requires_python=">=3.6.*, <'4'&")
+    assert outcome_of(upload) == ("accepted", "")
+    assert outcome_of(change(upload, data_legacy=False)) == ("rejected", "foreign-filename")
+
+
 OLD_FORMS = [("demo-1.0.exe", "anything"), ("Demo_extra-1.0.tar.bz2", "1.0"), ("demo-1.0.tar.gz", "2.0")]
 
 

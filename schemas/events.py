@@ -67,6 +67,12 @@ class ReasonData(Data, frozen=True, kw_only=True):
     reason: FreeText | None = None
 
 
+class RemovalData(ReasonData, frozen=True, kw_only=True):
+    """The removal of a project or a target. With `withhold`, as of a file."""
+
+    withhold: bool = False
+
+
 # --- the ledger itself -------------------------------------------------------------------------------------------
 
 
@@ -136,7 +142,7 @@ class ProjectStatusChanged(ProjectEvent, frozen=True, kw_only=True, tag="project
 class ProjectRemoved(ProjectEvent, frozen=True, kw_only=True, tag="project.removed.v1"):
     """The project and its files are gone from the index; its filenames stay taken."""
 
-    data: ReasonData = field(default_factory=ReasonData)
+    data: RemovalData = field(default_factory=RemovalData)
 
 
 class Hashes(Struct, frozen=True, kw_only=True):
@@ -173,10 +179,16 @@ class FileData(ReasonData, frozen=True, kw_only=True):
     filename: Filename
 
 
+class FileRemovedData(FileData, frozen=True, kw_only=True):
+    """The file that is removed. With `withhold`, its bytes are taken out of what is served, too."""
+
+    withhold: bool = False
+
+
 class FileRemoved(ProjectEvent, frozen=True, kw_only=True, tag="file.removed.v1"):
     """A file is gone from the index; its name stays taken."""
 
-    data: FileData
+    data: FileRemovedData
 
 
 class FileRestoredData(FileData, frozen=True, kw_only=True):
@@ -209,10 +221,16 @@ class ReleaseData(ReasonData, frozen=True, kw_only=True):
     version: Version
 
 
+class ReleaseRemovedData(ReleaseData, frozen=True, kw_only=True):
+    """The release that is removed. With `withhold`, as of a file."""
+
+    withhold: bool = False
+
+
 class ReleaseRemoved(ProjectEvent, frozen=True, kw_only=True, tag="release.removed.v1"):
     """All files of a release are gone from the index."""
 
-    data: ReleaseData
+    data: ReleaseRemovedData
 
 
 class ReleaseYanked(ProjectEvent, frozen=True, kw_only=True, tag="release.yanked.v1"):
@@ -264,7 +282,7 @@ class TargetAdded(TargetEvent, frozen=True, kw_only=True, tag="target.added.v1")
 class TargetRemoved(TargetEvent, frozen=True, kw_only=True, tag="target.removed.v1"):
     """A target is gone."""
 
-    data: ReasonData = field(default_factory=ReasonData)
+    data: RemovalData = field(default_factory=RemovalData)
 
 
 # --- facts without metadata: what incidents ask for --------------------------------------------------------------

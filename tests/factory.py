@@ -105,8 +105,10 @@ class Make:
         data = events.ProjectStatusData(status=status, reason=reason)
         return self.event(events.ProjectStatusChanged, project, data)
 
-    def project_removed(self, project: str, reason: str | None = None) -> events.ProjectRemoved:
-        return self.event(events.ProjectRemoved, project, events.ReasonData(reason=reason))
+    def project_removed(
+        self, project: str, reason: str | None = None, *, withhold: bool = False
+    ) -> events.ProjectRemoved:
+        return self.event(events.ProjectRemoved, project, events.RemovalData(reason=reason, withhold=withhold))
 
     def file_uploaded(self, project: str, version: str = "1.0", **data: Any) -> events.FileUploaded:
         """An upload; the digests belong to the filename unless they are given."""
@@ -120,8 +122,11 @@ class Make:
         }
         return self.event(events.FileUploaded, project, events.FileUploadedData(**values))
 
-    def file_removed(self, project: str, filename: str, reason: str | None = None) -> events.FileRemoved:
-        return self.event(events.FileRemoved, project, _file(filename, reason))
+    def file_removed(
+        self, project: str, filename: str, reason: str | None = None, *, withhold: bool = False
+    ) -> events.FileRemoved:
+        data = events.FileRemovedData(filename=filename, reason=reason, withhold=withhold)
+        return self.event(events.FileRemoved, project, data)
 
     def file_restored(self, project: str, filename: str, sha256: str | None = None) -> events.FileRestored:
         data = events.FileRestoredData(filename=filename, sha256=sha256 or digest(filename))
@@ -133,8 +138,11 @@ class Make:
     def file_unyanked(self, project: str, filename: str, reason: str | None = None) -> events.FileUnyanked:
         return self.event(events.FileUnyanked, project, _file(filename, reason))
 
-    def release_removed(self, project: str, version: str = "1.0", reason: str | None = None) -> events.ReleaseRemoved:
-        return self.event(events.ReleaseRemoved, project, _release(version, reason))
+    def release_removed(
+        self, project: str, version: str = "1.0", reason: str | None = None, *, withhold: bool = False
+    ) -> events.ReleaseRemoved:
+        data = events.ReleaseRemovedData(version=version, reason=reason, withhold=withhold)
+        return self.event(events.ReleaseRemoved, project, data)
 
     def release_yanked(self, project: str, version: str = "1.0", reason: str | None = None) -> events.ReleaseYanked:
         return self.event(events.ReleaseYanked, project, _release(version, reason))
@@ -156,8 +164,8 @@ class Make:
         data = events.TargetAddedData(length=length, sha256=digest(content))
         return self.event(events.TargetAdded, path, data)
 
-    def target_removed(self, path: str, reason: str | None = None) -> events.TargetRemoved:
-        return self.event(events.TargetRemoved, path, events.ReasonData(reason=reason))
+    def target_removed(self, path: str, reason: str | None = None, *, withhold: bool = False) -> events.TargetRemoved:
+        return self.event(events.TargetRemoved, path, events.RemovalData(reason=reason, withhold=withhold))
 
     def access(
         self, what: Literal["granted", "revoked", "noted"], subject: str = "account-2", **data: Any

@@ -11,6 +11,7 @@ from schemas.fields import NEW_FILENAME_PATTERN
 
 _SEPARATORS = re.compile(r"[-_.]+")
 _SOURCE_SUFFIXES = (".tar.gz", ".zip")
+_COMPANIONS = (".metadata", ".provenance")
 # PEP 440, appendix B.
 _VERSION = re.compile(
     r"""v?(?:(?P<epoch>[0-9]+)!)?
@@ -78,6 +79,8 @@ def split_filename(filename: str) -> tuple[str, str] | None:
 
 def check_filename(project: str, filename: str, version: str, *, legacy: bool) -> str:
     """Check that a file belongs to a project and a version; return the code of the rejection, or an empty string."""
+    if filename.endswith(_COMPANIONS):  # it would be served where another file's metadata or provenance is
+        return "foreign-filename"
     if legacy:
         # Some names have a space where others have a hyphen.
         return "" if normalise(filename.replace(" ", "-")).startswith(f"{project}-") else "foreign-filename"

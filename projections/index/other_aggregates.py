@@ -17,11 +17,12 @@ _INCIDENT_CLOSED = type_of(events.IncidentClosed)
 
 
 class TargetFacts(msgspec.Struct, frozen=True, array_like=True):
-    """A target that is neither a page nor a distribution file, as last added."""
+    """A target that is neither a page nor a distribution file, as last added. What is withheld is removed."""
 
     length: int
     sha256: str
     removed: bool = False
+    withheld: bool = False
 
 
 def read_target(header: bytes) -> TargetFacts:
@@ -34,7 +35,24 @@ class OtherAggregate:
 
     def __init__(self, header: bytes) -> None:
         self.header = header
-        self.targets: list[TargetChange] = []
+        self._path = ""
+        self._entry: bytes | None = None
+        self._withheld: dict[str, tuple[bytes, bool]] = {}
+
+    @property
+    def targets(self) -> list[TargetChange]:
+        """The changes of targets: what is set in the end, and of which bytes it changed whether they are withheld."""
+        if not self._path:
+            return []
+        facts = read_target(self.header)
+        return [
+            TargetChange(self._path, self._entry),
+            *(
+                TargetChange(self._path, entry, "withhold" if is_withheld else "lift")
+                for sha256, (entry, is_withheld) in sorted(self._withheld.items())
+                if self._entry is None or sha256 != facts.sha256  # what is set is lifted
+            ),
+        ]
 
     def apply(self, operation: Operation) -> Outcome:
         """Judge an event and, if it is accepted, apply it."""
@@ -49,17 +67,22 @@ class OtherAggregate:
         if self.header == msgspec.msgpack.encode(facts):
             return no_effect("same")
         self.header = msgspec.msgpack.encode(facts)
-        self.targets = [TargetChange(act.path, target_entry(act.path, facts.length, facts.sha256))]
+        self._path, self._entry = act.path, target_entry(act.path, facts.length, facts.sha256)
+        self._withheld[facts.sha256] = self._entry, False
         return ACCEPTED
 
     def _target_removed(self, act: TargetAct) -> Outcome:
         if not self.header:
             return rejected("no-target", f"there is no target {act.path}")
         facts = read_target(self.header)
-        if facts.removed:
+        if facts.removed and not act.withhold:
             return no_effect("already-removed")
-        self.header = msgspec.msgpack.encode(msgspec.structs.replace(facts, removed=True))
-        self.targets = [TargetChange(act.path, None)]
+        if facts.withheld:
+            return no_effect("already-withheld")
+        self.header = msgspec.msgpack.encode(msgspec.structs.replace(facts, removed=True, withheld=act.withhold))
+        self._path, self._entry = act.path, None
+        if act.withhold:
+            self._withheld[facts.sha256] = target_entry(act.path, facts.length, facts.sha256), True
         return ACCEPTED
 
     def _incident(self, kind: str) -> Outcome:

@@ -15,6 +15,7 @@ import orjson
 
 from projections.index.chunks import Chunk
 from projections.metadata.paths import package_target
+from projections.metadata.targets import Standing
 
 API_VERSION = "1.4"
 _SORTED = orjson.OPT_SORT_KEYS
@@ -28,7 +29,7 @@ class FileFacts(msgspec.Struct, frozen=True, array_like=True, gc=False):
     `release` is the key of the file's release: its version in the one form of all spellings. `legacy` is what the
     upload said. `rank` orders files that hold one path: it is 0, or for a file that was accepted as legacy one more
     than the index of its upload. `yanked` is the reason of the file's own yank; None if the file is not yanked by
-    itself.
+    itself. A removed file can also be withheld: its bytes are not to be served.
     """
 
     filename: str
@@ -45,6 +46,7 @@ class FileFacts(msgspec.Struct, frozen=True, array_like=True, gc=False):
     rank: int
     yanked: str | None = None
     removed: bool = False
+    withheld: bool = False
 
     @property
     def path(self) -> str:
@@ -53,18 +55,22 @@ class FileFacts(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
 
 class Release(msgspec.Struct, array_like=True):
-    """A release: its version as first spelled, the number of files not removed, and its flags (None: not set)."""
+    """A release: its version as first spelled, the number of files not removed, its flags (None: not set), and the
+    number of files that are removed and not withheld.
+    """
 
     version: str
     files: int = 0
     yanked: str | None = None
     quarantined: str | None = None
+    left: int = 0
 
 
 class ProjectHeader(msgspec.Struct, array_like=True):
     """The state of a project, apart from its files. A project that never existed has the status None.
 
-    The key of a release is its version in canonical form: 1.0 and 1.0.0 are one release (PEP 440).
+    The key of a release is its version in canonical form: 1.0 and 1.0.0 are one release (PEP 440). `left` is the number
+    of files that are removed and not withheld, in all releases.
     """
 
     status: str | None = None
@@ -72,6 +78,7 @@ class ProjectHeader(msgspec.Struct, array_like=True):
     removed: bool = False
     last_serial: int = 0
     releases: dict[str, Release] = msgspec.field(default_factory=dict)
+    left: int = 0
 
     @property
     def exists(self) -> bool:
@@ -86,6 +93,10 @@ class ProjectHeader(msgspec.Struct, array_like=True):
             and self.status != "quarantined"
             and self.releases[facts.release].quarantined is None
         )
+
+    def standing(self, facts: FileFacts) -> Standing:
+        """How the project holds a file's path."""
+        return "withholds" if facts.withheld else "lists" if self.lists(facts) else "has"
 
 
 _facts_decoder = msgspec.msgpack.Decoder(list[FileFacts])

@@ -15,7 +15,7 @@ from projections.index.pages import FileCodec, FileFacts, ProjectHeader, Release
 from projections.index.project_list import Listing
 from projections.log.operations import FileAct, Operation, ProjectAct, ReleaseAct, Upload, type_of
 from projections.metadata.paths import HTML_PAGE, JSON_PAGE, page_target
-from projections.metadata.targets import Page, TargetChange, rendered_page, target_entry
+from projections.metadata.targets import Page, Standing, TargetChange, rendered_page, target_entry
 from projections.outcomes import ACCEPTED, Outcome, no_effect, rejected
 from projections.roles.authority import Terms, terms_at
 from schemas import events
@@ -25,6 +25,29 @@ _header_encoder = msgspec.msgpack.Encoder()
 
 _WITHOUT_PROJECT = frozenset({type_of(events.ProjectCreated), Upload.type})
 _AFTER_REMOVAL = frozenset({type_of(events.ProjectCreated), type_of(events.ProjectRemoved)})
+
+
+class _NamesByRelease:
+    """The names of some of a project's files, by release.
+
+    The names are collected once in a batch, and then updated. So a batch about releases costs the number of files plus
+    the number of events, not their product.
+    """
+
+    def __init__(self, files: ChunkedMap[FileFacts], belongs: Callable[[FileFacts], bool]) -> None:
+        self._belongs = belongs
+        self.names: dict[str, dict[str, None]] = {}
+        for _, facts in files.items():
+            self.update(facts)
+
+    def update(self, facts: FileFacts) -> None:
+        """Follow a change of a file."""
+        if self._belongs(facts):
+            self.names.setdefault(facts.release, {})[facts.filename] = None
+        elif facts.filename in self.names.get(facts.release, ()):
+            del self.names[facts.release][facts.filename]
+            if not self.names[facts.release]:
+                del self.names[facts.release]
 
 
 class Project:
@@ -43,9 +66,10 @@ class Project:
         self._had_html = html
         self.listings: list[Listing] = []
         self._files = ChunkedMap(state.chunks, FileCodec(self._header, html=html))
-        self._before: dict[str, FileFacts | None] = {}
+        self._before: dict[str, Standing] = {}
         self._touched: set[str | None] = set()
-        self._offered: dict[str, dict[str, None]] | None = None
+        self._offered: _NamesByRelease | None = None
+        self._left: _NamesByRelease | None = None
         self._changed = False
         self._index = 0
 
@@ -54,7 +78,7 @@ class Project:
         header = self._header
         if header.status is None and operation.type not in _WITHOUT_PROJECT:
             return rejected("no-project", f"there is no project {self._name}")
-        if header.removed and operation.type not in _AFTER_REMOVAL:
+        if header.removed and operation.type not in _AFTER_REMOVAL and not _withholds(operation):
             return rejected("project-removed", f"project {self._name} was removed")
         existed = header.exists
         self._index = index
@@ -98,41 +122,42 @@ class Project:
         changes: list[TargetChange] = []
         for filename in sorted(self._before):
             before, now = self._before[filename], self._files.get(filename)
-            if now is None or (before is not None) == self._header.lists(now):
-                continue  # the facts behind a target never change: it is only added or removed
+            if now is None or before == self._header.standing(now):
+                continue  # the facts behind a target never change, only how the project holds it
             path = now.path
             entry = target_entry(path, now.length, now.sha256)
-            changes.append(TargetChange(path, entry, "hold" if before is None else "release", now.rank))
+            changes.append(TargetChange(path, entry, "hold", now.rank, before, self._header.standing(now)))
         return changes
 
     def _touch(self, facts: FileFacts) -> None:
-        """Remember whether the page showed a file before the batch.
+        """Remember how the project held a file before the batch.
 
         To be called before anything about the file changes.
         """
         if facts.filename not in self._before:
-            self._before[facts.filename] = facts if self._header.lists(facts) else None
+            self._before[facts.filename] = self._header.standing(facts)
 
     def _set(self, facts: FileFacts, **fields: Any) -> None:
         self._touch(facts)
-        self._files.put(facts.filename, msgspec.structs.replace(facts, **fields))
+        self._put(msgspec.structs.replace(facts, **fields))
+
+    def _put(self, facts: FileFacts) -> None:
+        self._files.put(facts.filename, facts)
+        for names in (self._offered, self._left):
+            if names is not None:
+                names.update(facts)
 
     def _offered_files(self) -> dict[str, dict[str, None]]:
-        """The names of files that are not removed, by release.
-
-        The names are collected once in a batch, and then updated. So a batch about releases costs the number of files
-        plus the number of events, not their product.
-        """
+        """The names of files that are not removed, by release."""
         if self._offered is None:
-            self._offered = {}
-            for name, facts in self._files.items():
-                if not facts.removed:
-                    self._offered.setdefault(facts.release, {})[name] = None
-        return self._offered
+            self._offered = _NamesByRelease(self._files, lambda facts: not facts.removed)
+        return self._offered.names
 
-    def _offer(self, facts: FileFacts) -> None:
-        if self._offered is not None:
-            self._offered.setdefault(facts.release, {})[facts.filename] = None
+    def _left_files(self) -> dict[str, dict[str, None]]:
+        """The names of files that are removed and not withheld, by release."""
+        if self._left is None:
+            self._left = _NamesByRelease(self._files, lambda facts: facts.removed and not facts.withheld)
+        return self._left.names
 
     def _touch_all(self, release: str | None = None) -> None:
         """Touch all files that are not removed, or those of a release, before a flag of project or release changes."""
@@ -147,11 +172,14 @@ class Project:
                     self._touch(facts)
                     self._files.put(name, facts)
 
-    def _remove_all(self, release: str) -> None:
-        for name in list(self._offered_files().get(release, ())):
+    def _remove_all(self, release: str, *, withhold: bool) -> None:
+        names = list(self._offered_files().get(release, ()))
+        if withhold:
+            names += self._left_files().get(release, ())
+        for name in names:
             facts = self._files.get(name)
             if facts is not None:
-                self._remove(facts)
+                self._remove(facts, withhold=withhold)
 
     # --- the project ---------------------------------------------------------------------------------------------
 
@@ -173,13 +201,16 @@ class Project:
         header.status, header.reason = act.status, act.reason
         return ACCEPTED
 
-    def _removed(self, _act: ProjectAct) -> Outcome:
+    def _removed(self, act: ProjectAct) -> Outcome:
         header = self._header
-        if header.removed:
+        if header.removed and not act.withhold:
             return no_effect("already-removed")
+        if header.removed and not header.left:
+            return no_effect("already-withheld")
         self._touch_all()
-        for release in sorted(self._offered_files()):
-            self._remove_all(release)
+        releases = {*self._offered_files(), *(self._left_files() if act.withhold else ())}
+        for release in sorted(releases):
+            self._remove_all(release, withhold=act.withhold)
         header.removed = True
         return ACCEPTED
 
@@ -219,31 +250,33 @@ class Project:
         if release is None:
             release = header.releases[facts.release] = Release(data.version)
         release.files += 1
-        self._before.setdefault(data.filename, None)
-        self._files.put(data.filename, facts)
-        self._offer(facts)
+        self._before.setdefault(data.filename, "")
+        self._put(facts)
         return ACCEPTED
 
     def _file(self, filename: str) -> FileFacts | Outcome:
         return self._files.get(filename) or rejected("no-file", f"{self._name} has no file {filename}")
 
-    def _remove(self, facts: FileFacts) -> None:
+    def _remove(self, facts: FileFacts, *, withhold: bool) -> None:
+        """Remove a file that is not removed, or withhold one that is."""
         if not facts.removed:
-            self._set(facts, removed=True)
             self._header.releases[facts.release].files -= 1
-            if self._offered is not None:
-                names = self._offered[facts.release]
-                del names[facts.filename]
-                if not names:
-                    del self._offered[facts.release]
+        self._count_left(facts, int(not withhold) - int(facts.removed))
+        self._set(facts, removed=True, withheld=withhold)
+
+    def _count_left(self, facts: FileFacts, more: int) -> None:
+        self._header.releases[facts.release].left += more
+        self._header.left += more
 
     def _file_removed(self, act: FileAct) -> Outcome:
         facts = self._file(act.filename)
         if isinstance(facts, Outcome):
             return facts
-        if facts.removed:
+        if facts.removed and not act.withhold:
             return no_effect("already-removed")
-        self._remove(facts)
+        if facts.withheld:
+            return no_effect("already-withheld")
+        self._remove(facts, withhold=act.withhold)
         return ACCEPTED
 
     def _file_restored(self, act: FileAct) -> Outcome:
@@ -254,9 +287,9 @@ class Project:
             return rejected("other-bytes", f"{facts.filename} had SHA-256 {facts.sha256}")
         if not facts.removed:
             return no_effect("not-removed")
-        self._set(facts, removed=False)
         self._header.releases[facts.release].files += 1
-        self._offer(facts)
+        self._count_left(facts, -int(not facts.withheld))
+        self._set(facts, removed=False, withheld=False)
         return ACCEPTED
 
     def _file_yanked(self, act: FileAct) -> Outcome:
@@ -292,9 +325,11 @@ class Project:
         release = self._release(act.version)
         if isinstance(release, Outcome):
             return release
-        if release.files == 0:
+        if release.files == 0 and not act.withhold:
             return no_effect("already-removed")
-        self._remove_all(release_key(act.version))
+        if release.files == release.left == 0:
+            return no_effect("already-withheld")
+        self._remove_all(release_key(act.version), withhold=act.withhold)
         return ACCEPTED
 
     def _release_yanked(self, act: ReleaseAct) -> Outcome:
@@ -354,10 +389,19 @@ class Project:
     }
 
 
+def _withholds(operation: Operation) -> bool:
+    return isinstance(operation, ProjectAct | FileAct | ReleaseAct) and operation.withhold
+
+
 def _judge_repeated(known: FileFacts, facts: FileFacts) -> Outcome:
     """Judge an upload of a taken filename: the same facts have no effect, other facts are rejected."""
     same = msgspec.structs.replace(
-        facts, uploaded_at=known.uploaded_at, rank=known.rank, yanked=known.yanked, removed=known.removed
+        facts,
+        uploaded_at=known.uploaded_at,
+        rank=known.rank,
+        yanked=known.yanked,
+        removed=known.removed,
+        withheld=known.withheld,
     )
     if same != known:
         return rejected("filename-taken", f"{known.filename} is taken, by other facts (SHA-256 {known.sha256})")

@@ -49,6 +49,7 @@ class ProjectAct(_Act, frozen=True, array_like=True, tag_field="shape", tag=1):
 
     status: str = ""
     reason: str = ""
+    withhold: bool = False
 
 
 class FileAct(_Act, frozen=True, array_like=True, tag_field="shape", tag=2):
@@ -57,6 +58,7 @@ class FileAct(_Act, frozen=True, array_like=True, tag_field="shape", tag=2):
     filename: str
     reason: str
     sha256: str = ""
+    withhold: bool = False
 
 
 class ReleaseAct(_Act, frozen=True, array_like=True, tag_field="shape", tag=3):
@@ -64,6 +66,7 @@ class ReleaseAct(_Act, frozen=True, array_like=True, tag_field="shape", tag=3):
 
     version: str
     reason: str
+    withhold: bool = False
 
 
 class TargetAct(_Act, frozen=True, array_like=True, tag_field="shape", tag=4):
@@ -72,6 +75,7 @@ class TargetAct(_Act, frozen=True, array_like=True, tag_field="shape", tag=4):
     path: str
     length: int = 0
     sha256: str = ""
+    withhold: bool = False
 
 
 class FactAct(_Act, frozen=True, array_like=True, tag_field="shape", tag=5):
@@ -125,7 +129,7 @@ def operation_of(event: events.BaseEvent) -> tuple[str, Operation] | None:
         act = TargetAct(name, event.id, event.subject, event.data.length, event.data.sha256)
         return f"target:{event.subject}", act
     if isinstance(event, events.TargetRemoved):
-        return f"target:{event.subject}", TargetAct(name, event.id, event.subject)
+        return f"target:{event.subject}", TargetAct(name, event.id, event.subject, withhold=event.data.withhold)
     if isinstance(event, events.IncidentOpened | events.IncidentNoted | events.IncidentClosed):
         return f"incident:{event.subject}", FactAct(name, event.id)
     if isinstance(event, events.AccessGranted | events.AccessRevoked | events.AccessNoted):
@@ -141,10 +145,16 @@ def _of_project(event: Any) -> Operation:
     name = type_of(type(event))
     if isinstance(event, events.FileRestored):
         return FileAct(name, event.id, event.data.filename, "", event.data.sha256)
-    if isinstance(event, events.FileRemoved | events.FileYanked | events.FileUnyanked):
+    if isinstance(event, events.FileRemoved):
+        return FileAct(name, event.id, event.data.filename, "", withhold=event.data.withhold)
+    if isinstance(event, events.FileYanked | events.FileUnyanked):
         return FileAct(name, event.id, event.data.filename, clean(event.data.reason))
     if isinstance(event, events.ProjectStatusChanged):
         return ProjectAct(name, event.id, event.data.status, clean(event.data.reason))
-    if isinstance(event, events.ProjectCreated | events.ProjectRemoved):
+    if isinstance(event, events.ProjectCreated):
         return ProjectAct(name, event.id)
+    if isinstance(event, events.ProjectRemoved):
+        return ProjectAct(name, event.id, withhold=event.data.withhold)
+    if isinstance(event, events.ReleaseRemoved):
+        return ReleaseAct(name, event.id, event.data.version, "", withhold=event.data.withhold)
     return ReleaseAct(name, event.id, event.data.version, clean(event.data.reason))

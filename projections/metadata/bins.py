@@ -3,18 +3,27 @@
 The leading bits of the SHA-256 of a target's path say which bin the target is in (TAP 15). The same bins can be
 delegated by `path_hash_prefixes` (TUF 1.0.34, section 4.5).
 
-The state of a bin is its rendered targets, as part of its last file, and the holders of its targets. Holders are stored
-only for targets that have several, or one of a rank above 0; nearly all targets have neither. Holders are stored under
-the bin's index and number of bits, not under its name: names return with another meaning when the number of bins
-changes.
+The state of a bin is its rendered targets, as part of its last file, and the holders of its targets
+(`projections.metadata.holders`). Holders are stored under the bin's index and number of bits, not under its name: names
+return with another meaning when the number of bins changes.
 """
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-import msgspec
-
+from projections.metadata.holders import (
+    Holder,
+    Withholding,
+    are_stored,
+    changed,
+    entry_of,
+    holder_of,
+    moves,
+    read_holders,
+    withholdings,
+    write_holders,
+)
 from projections.metadata.targets import TargetChange
 
 # An entry as `target_entry` makes it. No path contains a character that JSON escapes (`schemas.fields.TARGET_PATTERN`).
@@ -54,7 +63,7 @@ class EntryTable:
 
     def get(self, path: str) -> bytes | None:
         """The entry of a target, or None."""
-        return self._changed[path] if path in self._changed else self._before(path)
+        return self._changed[path] if path in self._changed else self.before(path)
 
     def set(self, path: str, entry: bytes | None) -> None:
         """Set the entry of a target, or delete it (None)."""
@@ -62,12 +71,13 @@ class EntryTable:
 
     def finish(self) -> tuple[Fragment, ...] | None:
         """All entries in order, several in a fragment; None if no entry changed."""
-        changed = {path: entry for path, entry in self._changed.items() if entry != self._before(path)}
+        changed = {path: entry for path, entry in self._changed.items() if entry != self.before(path)}
         if not changed:
             return None
         return self._spliced(changed) if self._all is None else _sorted({**self._all, **changed})
 
-    def _before(self, path: str) -> bytes | None:
+    def before(self, path: str) -> bytes | None:
+        """The entry of a target before the changes, or None."""
         if self._all is not None:
             return self._all.get(path)
         start, end = self._place(path)
@@ -127,7 +137,8 @@ class StoredBin(NamedTuple):
 
 
 class FoldedBin(NamedTuple):
-    """A bin after a batch: its header (None: unchanged), whether an entry changed, and all entries in order.
+    """A bin after a batch: its header (None: unchanged), whether an entry changed, all entries in order, and what is
+    withheld since, or no longer.
 
     A fragment of `targets` may have several entries.
     """
@@ -135,57 +146,58 @@ class FoldedBin(NamedTuple):
     header: bytes | None
     differs: bool
     targets: tuple[Fragment, ...]
-
-
-_held_decoder = msgspec.msgpack.Decoder(dict[str, list[tuple[int, bytes]]])
-_held_encoder = msgspec.msgpack.Encoder()
+    withholdings: tuple[Withholding, ...] = ()
 
 
 def fold_bin(stored: StoredBin, changes: Sequence[TargetChange]) -> FoldedBin:
     """Apply changes of targets to a bin. The result does not depend on the order of changes by different holders."""
-    held = _held(stored)
+    known = read_holders(stored.header)
+    held = dict(known)
     entries = EntryTable(stored.targets, len(changes))
+    touched: set[str] = set()
     for change in changes:
         path = change.path
-        old = entries.get(path)
-        entries.set(path, change.entry if change.act == "set" else _hold_or_release(held, old, change))
+        entry = entries.get(path)
+        if path not in held and (change.act == "set" or (entry is None and _is_alone(change))):
+            entries.set(path, change.entry)  # nearly always: nobody else holds the path
+            continue
+        touched.add(path)
+        holders = changed(_holders(held, entry, path), change)
+        entries.set(path, entry_of(holders))
+        held.pop(path, None)
+        if are_stored(holders):
+            held[path] = holders
     targets, differs = entries.finish(), True
     if targets is None:
         data, start, end = stored.targets
         targets, differs = (memoryview(data)[start:end],) if data else (), False
-    header = _held_encoder.encode(dict(sorted(held.items()))) if held else b""
-    return FoldedBin(header if header != stored.header else None, differs, targets)
+    header = write_holders(held) if touched else stored.header
+    found: list[Withholding] = []
+    for path in sorted(touched):
+        was, now = _holders(known, entries.before(path), path), _holders(held, entries.get(path), path)
+        found.extend(withholdings(path, was, now))
+    return FoldedBin(header if header != stored.header else None, differs, targets, tuple(found))
 
 
-def _held(stored: StoredBin) -> dict[str, list[tuple[int, bytes]]]:
-    """The holders, sorted by rank, of each target that has several, or one of a rank above 0."""
-    return _held_decoder.decode(stored.header) if stored.header else {}
+def _is_alone(change: TargetChange) -> bool:
+    """Whether the holder of a change is not stored if nobody else holds the path."""
+    return change.act == "hold" and change.rank == 0 and change.was == "" and change.now == "lists"
 
 
-def _hold_or_release(held: dict[str, list[tuple[int, bytes]]], old: bytes | None, change: TargetChange) -> bytes | None:
-    """The target's entry after one holder came or went."""
-    path, entry, act, rank = change.path, change.entry, change.act, change.rank
-    if rank == 0 and path not in held:  # nearly always: a single file, whose name says its project
-        if act == "hold" and old is None:
-            return entry
-        if act == "release" and old == entry:
-            return None
-    holders = held.pop(path, None) or ([] if old is None else [(0, old)])
-    if entry is not None and act == "hold":
-        holders = sorted([*holders, (rank, entry)])
-    elif entry is not None and (rank, entry) in holders:
-        holders.remove((rank, entry))
-    if len(holders) > 1 or any(rank for rank, _ in holders):
-        held[path] = holders
-    return holders[0][1] if holders else None
+def _holders(held: Mapping[str, list[Holder]], entry: bytes | None, path: str) -> list[Holder]:
+    """The holders of a path, in order, given the path's entry."""
+    return held[path] if path in held else [] if entry is None else [holder_of(entry)]
 
 
 def take_targets(bins: Iterable[StoredBin]) -> list[TargetChange]:
     """The targets of stored bins, as changes that add them to other bins."""
     changes: list[TargetChange] = []
     for stored in bins:
-        held = _held(stored)
+        held = read_holders(stored.header)
+        for path, holders in held.items():
+            changes.extend(moves(path, holders))
         for match in _entries(stored.targets):
             path = match[1].decode()
-            changes.extend(TargetChange(path, each, "hold", rank) for rank, each in held.get(path, [(0, match[0])]))
+            if path not in held:
+                changes.extend(moves(path, [holder_of(match[0])]))
     return changes

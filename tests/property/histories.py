@@ -53,18 +53,18 @@ def uploads(draw: st.DrawFn, make: Make) -> events.BaseEvent:
 @st.composite
 def project_events(draw: st.DrawFn, make: Make) -> events.BaseEvent:
     project, reason = draw(projects), draw(reasons)
-    version, (filename, _, _) = draw(versions), draw(filenames())
+    version, (filename, _, _), withhold = draw(versions), draw(filenames()), draw(st.booleans())
     made: list[Callable[[], events.BaseEvent]] = [
         lambda: make.project_created(project),
         lambda: make.project_status_changed(
             project, draw(st.sampled_from(["active", "archived", "quarantined", "deprecated"])), reason
         ),
-        lambda: make.project_removed(project, reason),
-        lambda: make.file_removed(project, filename),
+        lambda: make.project_removed(project, reason, withhold=withhold),
+        lambda: make.file_removed(project, filename, withhold=withhold),
         lambda: make.file_restored(project, filename, digest(draw(st.sampled_from(["x", "y"])))),
         lambda: make.file_yanked(project, filename, reason),
         lambda: make.file_unyanked(project, filename),
-        lambda: make.release_removed(project, version),
+        lambda: make.release_removed(project, version, withhold=withhold),
         lambda: make.release_yanked(project, version, reason),
         lambda: make.release_unyanked(project, version),
         lambda: make.release_quarantined(project, version, reason),
@@ -78,7 +78,7 @@ def target_events(draw: st.DrawFn, make: Make) -> events.BaseEvent:
     path = draw(st.sampled_from(TARGETS))
     if draw(st.booleans()):
         return make.target_added(path, draw(st.sampled_from(["x", "y"])))
-    return make.target_removed(path)
+    return make.target_removed(path, withhold=draw(st.booleans()))
 
 
 @st.composite
@@ -105,21 +105,21 @@ def narrow_histories(draw: st.DrawFn, max_size: int = 25) -> list[bytes]:
     made: list[events.BaseEvent] = [make.file_uploaded("a", version, filename=name) for name, version in NARROW_FILES]
     for _ in range(draw(st.integers(0, max_size))):
         filename, version = draw(st.sampled_from(NARROW_FILES))
-        reason = draw(st.sampled_from([None, "Broken"]))
+        reason, withhold = draw(st.sampled_from([None, "Broken"])), draw(st.booleans())
         choices: list[Callable[[], events.BaseEvent]] = [
             partial(make.file_uploaded, "a", version, filename=filename),
-            partial(make.file_removed, "a", filename),
+            partial(make.file_removed, "a", filename, withhold=withhold),
             partial(make.file_restored, "a", filename),
             partial(make.file_yanked, "a", filename, reason),
             partial(make.file_unyanked, "a", filename),
-            partial(make.release_removed, "a", version),
+            partial(make.release_removed, "a", version, withhold=withhold),
             partial(make.release_yanked, "a", version, reason),
             partial(make.release_unyanked, "a", version),
             partial(make.release_quarantined, "a", version, reason),
             partial(make.release_quarantine_cleared, "a", version),
             partial(make.project_status_changed, "a", draw(st.sampled_from(["active", "quarantined"])), reason),
             partial(make.project_status_changed, "a", draw(st.sampled_from(["archived", "deprecated"])), reason),
-            partial(make.project_removed, "a"),
+            partial(make.project_removed, "a", withhold=withhold),
             partial(make.project_created, "a"),
         ]
         made.append(draw(st.sampled_from(choices))())

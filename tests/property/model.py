@@ -7,6 +7,7 @@ the ledger which records count, whatever they are made of, and says whether that
 
 import json
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Any
@@ -50,6 +51,14 @@ class File:
     yanked: str | None = None
     removed: bool = False
     is_legacy: bool = False
+    withheld: bool = False
+
+    @property
+    def served(self) -> list[str]:
+        """Where its bytes are served, and what is served beside them."""
+        folder, _, name = self.path.rpartition("/")
+        names = [name, f"{self.facts['hashes']['sha256']}.{name}", f"{name}.metadata", f"{name}.provenance"]
+        return [f"targets/{folder}/{each}" for each in names]
 
     @property
     def path(self) -> str:
@@ -99,6 +108,7 @@ class Model:
         self.importing = importing
         self.projects: dict[str, Project] = {}
         self.targets: dict[str, Target] = {}
+        self.withheld_targets: set[tuple[str, str]] = set()
         self.seen: dict[tuple[str, str, str], bytes] = {}
 
     def add(self, index: int, value: bytes) -> Verdict:
@@ -128,12 +138,17 @@ class Model:
             if target == added:
                 return no_effect("same")
             self.targets[path] = added
+            self.withheld_targets.discard((path, added.sha256))
             return ACCEPTED
         if target is None:
             return rejected("no-target")
-        if target.removed:
+        if target.removed and not data.get("withhold"):
             return no_effect("already-removed")
+        if (path, target.sha256) in self.withheld_targets:
+            return no_effect("already-withheld")
         target.removed = True
+        if data.get("withhold"):
+            self.withheld_targets.add((path, target.sha256))
         return ACCEPTED
 
     def _about_project(self, index: int, kind: str, document: Document) -> Verdict:
@@ -146,15 +161,16 @@ class Model:
             verdict = ACCEPTED if kind == "project.created" else self._upload(index, name, project, document)
             if verdict == ACCEPTED:
                 self.projects[name] = project
-        elif project.removed:
+        elif project.removed and not (data.get("withhold") and kind.endswith(".removed")):
             verdict = self._removed_project(project, kind)
         elif kind == "project.created":
             verdict = no_effect("exists")
         elif kind == "project.removed":
-            for file in project.files.values():
-                file.removed = True
-            project.removed = True
             verdict = ACCEPTED
+            if project.removed and all(file.withheld for file in project.files.values()):
+                verdict = no_effect("already-withheld")
+            _remove(project.files.values(), data)
+            project.removed = True
         elif kind == "project.status_changed":
             now = data["status"], cleaned(data.get("reason"))
             verdict = no_effect("same") if now == (project.status, project.reason) else ACCEPTED
@@ -202,15 +218,17 @@ class Model:
         if file is None:
             return rejected("no-file")
         if kind == "file.removed":
-            if file.removed:
+            if file.removed and not data.get("withhold"):
                 return no_effect("already-removed")
-            file.removed = True
+            if file.withheld:
+                return no_effect("already-withheld")
+            _remove([file], data)
         elif kind == "file.restored":
             if file.facts["hashes"]["sha256"] != data["sha256"]:
                 return rejected("other-bytes")
             if not file.removed:
                 return no_effect("not-removed")
-            file.removed = False
+            file.removed = file.withheld = False
         elif file.removed:
             return rejected("file-removed")
         elif kind == "file.yanked":
@@ -230,10 +248,11 @@ class Model:
         if not files:
             return rejected("no-release")
         if kind == "release.removed":
-            if all(file.removed for file in files):
+            if all(file.removed for file in files) and not data.get("withhold"):
                 return no_effect("already-removed")
-            for file in files:
-                file.removed = True
+            if all(file.withheld for file in files):
+                return no_effect("already-withheld")
+            _remove(files, data)
         elif kind == "release.yanked":
             if project.yanked_releases.get(release) == reason:
                 return no_effect("same")
@@ -276,6 +295,22 @@ class Model:
         targets |= {path: (target.length, target.sha256) for path, target in self.targets.items() if not target.removed}
         return targets
 
+    def withheld(self) -> set[str]:
+        """The served paths that are withheld."""
+        files = [file for project in self.projects.values() for file in project.files.values()]
+        held = {path for file in files if not file.withheld for path in file.served}
+        withheld = {path for file in files if file.withheld for path in file.served}
+        for path, digest in self.withheld_targets:
+            folder, slash, name = path.rpartition("/")
+            withheld.add(f"targets/{folder}{slash}{digest}.{name}")
+        return withheld - held
+
+
+def _remove(files: Iterable[File], data: Document) -> None:
+    for file in files:
+        file.removed = True
+        file.withheld = file.withheld or bool(data.get("withhold"))
+
 
 def _page(name: str, project: Project) -> Document:
     status = {"status": project.status}
@@ -314,6 +349,8 @@ def _entry(file: File, yanked: str | None) -> Document:
 
 def wrong_filename(project: str, filename: str, version: str, *, legacy: bool) -> str:
     """The code of what is wrong with a file's name or version, if anything."""
+    if filename.endswith((".metadata", ".provenance")):
+        return "foreign-filename"
     if legacy:
         return "" if canonicalize_name(filename.replace(" ", "-")).startswith(f"{project}-") else "foreign-filename"
     if re.search("[^A-Za-z0-9._+!-]", filename) or filename[0] in ".+!-":

@@ -46,6 +46,7 @@ class Store:
     kinds: dict[int, str] = field(default_factory=dict)
     pages: dict[str, bytes] = field(default_factory=dict)
     waiting: dict[str, bool] = field(default_factory=dict)
+    withheld: set[str] = field(default_factory=set)
     published: Authority | None = None
     number: int = 0
 
@@ -140,6 +141,8 @@ class Store:
             assert folded.header != stored.header, "a header that is stored anew is another one"
             header = stored.header if folded.header is None else folded.header
             self.bins[layout.key(index)] = StoredBin(header, Entries(b"{%s}" % targets, 1, 1 + len(targets)))
+            for path, is_withheld, _ in folded.withholdings:
+                (self.withheld.add if is_withheld else self.withheld.discard)(path)
             if folded.differs:
                 differing.append(index)
         return differing
@@ -198,3 +201,4 @@ def check(store: Store, model: Model) -> None:
     expected = model.file_targets()
     expected |= {path: target_of(page) for path, page in store.pages.items()}
     assert targets_of(store) == expected
+    assert store.withheld == model.withheld()

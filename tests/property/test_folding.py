@@ -313,13 +313,13 @@ def shared_histories(draw: st.DrawFn) -> list[bytes]:
     for _ in range(draw(st.integers(0, 12))):
         project = draw(st.sampled_from(HOLDERS))
         made = [
-            make.file_removed(project, SHARED),
+            make.file_removed(project, SHARED, withhold=draw(st.booleans())),
             make.file_restored(project, SHARED, sha256[project]),
             make.release_quarantined(project, "1"),
             make.release_quarantine_cleared(project, "1"),
             make.project_status_changed(project, "quarantined"),
             make.project_status_changed(project, "active"),
-            make.project_removed(project),
+            make.project_removed(project, withhold=draw(st.booleans())),
             make.project_created(project),
         ]
         values += factory.encode([draw(st.sampled_from(made))])
@@ -338,6 +338,7 @@ def test_a_path_of_several_projects(values: list[bytes], data: st.DataObject) ->
     model, _ = model_of(values)
     check(pieces, model)
     assert (SHARED_PATH in targets_of(pieces)) == (SHARED_PATH in model.file_targets())
+    assert once.withheld == pieces.withheld
 
 
 @given(shared_histories(), st.data())
@@ -366,8 +367,6 @@ def test_a_file_whose_name_says_whose_it_is_is_believed_first(order: tuple[str, 
         assert targets_of(store)[SHARED_PATH][1] == digest(project)
         store.publish(factory.encode([make.project_removed(project)]))
     assert SHARED_PATH not in targets_of(store)
-    # Nothing is left behind, neither a target nor a memory of holders.
-    assert not any(stored.header for stored in store.bins.values())
 
 
 def test_who_lets_go_and_takes_it_again_has_its_old_rank() -> None:

@@ -136,10 +136,18 @@ _CONTENT: dict[str, tuple[Callable[[Make], History], Callable[[Make], events.Bas
     "`project.created`": (lambda _: [], lambda make: make.project_created(PROJECT)),
     "`project.status_changed`": (lambda _: [], lambda make: make.project_status_changed(PROJECT, "active", "Other")),
     "`project.removed`": (lambda _: [], lambda make: make.project_removed(PROJECT)),
+    "`project.removed` (withhold)": (
+        lambda make: [make.file_uploaded(PROJECT)],
+        lambda make: make.project_removed(PROJECT, withhold=True),
+    ),
     "`file.uploaded`": (lambda _: [], lambda make: make.file_uploaded(PROJECT, "9.0")),
     "`file.removed`": (
         lambda make: [make.file_uploaded(PROJECT)],
         lambda make: make.file_removed(PROJECT, file("1.0")),
+    ),
+    "`file.removed` (withhold)": (
+        lambda make: [make.file_uploaded(PROJECT)],
+        lambda make: make.file_removed(PROJECT, file("1.0"), withhold=True),
     ),
     "`file.restored`": (
         lambda make: [make.file_uploaded(PROJECT), make.file_removed(PROJECT, file("1.0"))],
@@ -156,6 +164,10 @@ _CONTENT: dict[str, tuple[Callable[[Make], History], Callable[[Make], events.Bas
     "`release.removed`": (
         lambda make: [make.file_uploaded(PROJECT)],
         lambda make: make.release_removed(PROJECT),
+    ),
+    "`release.removed` (withhold)": (
+        lambda make: [make.file_uploaded(PROJECT)],
+        lambda make: make.release_removed(PROJECT, withhold=True),
     ),
     "`release.yanked`": (
         lambda make: [make.file_uploaded(PROJECT)],
@@ -274,6 +286,33 @@ _FILE_STATES: dict[str, list[Callable[[Make], History]]] = {
             make.file_removed(PROJECT, file("1.0")),
         ],
         lambda make: [_upload(make), make.project_removed(PROJECT), make.project_created(PROJECT)],
+        lambda make: [
+            _upload(make),
+            make.file_removed(PROJECT, file("1.0"), withhold=True),
+            make.file_restored(PROJECT, file("1.0")),
+            make.file_removed(PROJECT, file("1.0")),
+        ],
+    ],
+    "withheld": [
+        lambda make: [_upload(make), make.file_removed(PROJECT, file("1.0"), withhold=True)],
+        lambda make: [_upload(make), make.release_removed(PROJECT, withhold=True)],
+        lambda make: [
+            _upload(make),
+            make.file_removed(PROJECT, file("1.0")),
+            make.file_removed(PROJECT, file("1.0"), withhold=True),
+        ],
+        lambda make: [
+            _upload(make),
+            make.project_removed(PROJECT),
+            make.project_removed(PROJECT, withhold=True),
+            make.project_created(PROJECT),
+        ],
+        lambda make: [
+            _upload(make),
+            make.project_removed(PROJECT),
+            make.file_removed(PROJECT, file("1.0"), withhold=True),
+            make.project_created(PROJECT),
+        ],
     ],
 }
 
@@ -296,6 +335,7 @@ _FILE_ROWS: dict[str, list[Callable[[Make], events.BaseEvent]]] = {
         lambda make: change(_upload(make), data_legacy=True),
     ],
     "`file.removed`": [lambda make: make.file_removed(PROJECT, file("1.0"))],
+    "`file.removed` (withhold)": [lambda make: make.file_removed(PROJECT, file("1.0"), withhold=True)],
     "`file.restored` (same sha256)": [lambda make: make.file_restored(PROJECT, file("1.0"))],
     "`file.restored` (other sha256)": [lambda make: make.file_restored(PROJECT, file("1.0"), digest("other"))],
     "`file.yanked` (same reason)": [lambda make: make.file_yanked(PROJECT, file("1.0"), REASON)],
@@ -352,6 +392,28 @@ _RELEASE_STATES: dict[str, list[Callable[[Make], History]]] = {
         lambda make: [make.file_uploaded(PROJECT), make.file_removed(PROJECT, file("1.0"))],
         lambda make: [make.file_uploaded(PROJECT), make.release_removed(PROJECT)],
         lambda make: [make.file_uploaded(PROJECT), make.project_removed(PROJECT), make.project_created(PROJECT)],
+        # One of two is withheld.
+        lambda make: [
+            make.file_uploaded(PROJECT),
+            make.file_uploaded(PROJECT, filename=f"{PROJECT}-1.0.0.zip"),
+            make.file_removed(PROJECT, file("1.0"), withhold=True),
+            make.release_removed(PROJECT),
+        ],
+    ],
+    "withheld": [
+        lambda make: [make.file_uploaded(PROJECT), make.file_removed(PROJECT, file("1.0"), withhold=True)],
+        lambda make: [
+            make.file_uploaded(PROJECT),
+            make.file_uploaded(PROJECT, filename=f"{PROJECT}-1.0.0.zip"),
+            make.file_removed(PROJECT, file("1.0")),
+            make.release_removed(PROJECT, "1", withhold=True),
+        ],
+        lambda make: [
+            make.file_uploaded(PROJECT),
+            make.release_removed(PROJECT),
+            make.project_removed(PROJECT, withhold=True),
+            make.project_created(PROJECT),
+        ],
     ],
 }
 
@@ -361,6 +423,7 @@ _RELEASE_ROWS: dict[str, list[Callable[[Make], events.BaseEvent]]] = {
         lambda make: make.file_uploaded(PROJECT, filename=f"{PROJECT}-1.0-py3-none-any.whl"),
     ],
     "`release.removed`": [lambda make: make.release_removed(PROJECT)],
+    "`release.removed` (withhold)": [lambda make: make.release_removed(PROJECT, withhold=True)],
     "`release.yanked` (same reason)": [lambda make: make.release_yanked(PROJECT, reason=REASON)],
     "`release.yanked` (other reason)": [
         lambda make: make.release_yanked(PROJECT, reason="Another"),
@@ -390,6 +453,14 @@ _TARGET_STATES: dict[str, list[Callable[[Make], History]]] = {
         lambda make: [make.target_added("a/b"), make.target_removed("a/b"), make.target_added("a/b")],
     ],
     "removed": [lambda make: [make.target_added("a/b"), make.target_removed("a/b")]],
+    "withheld": [
+        lambda make: [make.target_added("a/b"), make.target_removed("a/b", withhold=True)],
+        lambda make: [
+            make.target_added("a/b"),
+            make.target_removed("a/b"),
+            make.target_removed("a/b", withhold=True),
+        ],
+    ],
 }
 _TARGET_ROWS: dict[str, list[Callable[[Make], events.BaseEvent]]] = {
     "`target.added` (same bytes)": [lambda make: make.target_added("a/b")],
@@ -398,6 +469,7 @@ _TARGET_ROWS: dict[str, list[Callable[[Make], events.BaseEvent]]] = {
         lambda make: make.target_added("a/b", length=1),
     ],
     "`target.removed`": [lambda make: make.target_removed("a/b", REASON)],
+    "`target.removed` (withhold)": [lambda make: make.target_removed("a/b", withhold=True)],
 }
 
 

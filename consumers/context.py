@@ -1,6 +1,8 @@
 """A ledger's folder, opened: logs, state files, storage and keys, as its configuration names them."""
 
+import asyncio
 import ssl
+import weakref
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -10,6 +12,7 @@ from ledger.config import Config, ConfigError, KafkaSection, load_config
 from ledger.logs import Logs
 from ledger.logs.sqlite import SqliteLog
 from ledger.state.store import ReadingStore, Store
+from ledger.storage import ServedFiles
 from ledger.storage.directory import DirectoryStorage
 
 # Clients of Kafka, HTTP and key services are imported where they are opened: only some commands need them.
@@ -47,6 +50,7 @@ class Context:
         self.config = load_config(folder) if config is None else config
         self.is_elsewhere = is_elsewhere
         self._warned: set[tuple[str, str]] = set()
+        self._fetching: weakref.WeakSet[HttpStorage] = weakref.WeakSet()
 
     def check_log(self) -> None:
         """Refuse a URL that names no log, before anything is created.
@@ -151,9 +155,24 @@ class Context:
         if _is_url(setting):
             from ledger.http.fetching import HttpStorage  # noqa: PLC0415
 
-            return HttpStorage(setting)
+            source = HttpStorage(setting)
+            self._fetching.add(source)
+            return source
         folder = self.path(setting) if setting else self.public
         return DirectoryStorage(folder, folder)
+
+    def give_up(self) -> None:
+        """End all calls that wait for a server of served files. Until then, a thread that reads from one may block."""
+        for source in list(self._fetching):
+            source.give_up()
+
+    async def read(self, served: ServedFiles, path: str) -> bytes | None:
+        """Read a served file in a thread; when this is cancelled, the thread ends too."""
+        try:
+            return await asyncio.to_thread(served.read, path)
+        except asyncio.CancelledError:
+            self.give_up()
+            raise
 
     def has_online_keys(self) -> bool:
         """Whether somebody here can sign: a key file is in the folder, or a key elsewhere is configured."""

@@ -98,12 +98,13 @@ async def _copy(context: Context, logs: Logs, folder: Path, report: Report) -> B
         report(publications + done, publications + total)
 
     events = await copy_log(logs.events, folder / LOG_FOLDER / "events.sqlite", from_events)
-    copied = await asyncio.to_thread(_copy_others, context, folder, ledger.root_sha256)
+    root = await context.read(context.served(context.config.signer.served), metadata_path("root", 1))
+    copied = await asyncio.to_thread(_copy_others, context, folder, root, ledger.root_sha256)
     missing = [name for name in (FILENAME, FIRST_ROOT) if name not in copied]
     return BackedUp(ledger.digest, events, publications, 2 + len(copied), missing, isinstance(logs.events, SqliteLog))
 
 
-def _copy_others(context: Context, folder: Path, root_sha256: str) -> list[str]:
+def _copy_others(context: Context, folder: Path, root: bytes | None, root_sha256: str) -> list[str]:
     """Copy the configuration and the first root, if they exist; return the names of the copies."""
     found: list[str] = []
     configuration = context.folder / FILENAME
@@ -111,7 +112,6 @@ def _copy_others(context: Context, folder: Path, root_sha256: str) -> list[str]:
         with writing(folder / FILENAME):  # it may hold a password
             write_file(str(folder / FILENAME), configuration.read_bytes(), is_new=True, mode=0o600)
         found.append(FILENAME)
-    root = context.served(context.config.signer.served).read(metadata_path("root", 1))
     if root is not None:
         if sha256(root).hexdigest() != root_sha256:
             raise ForeignRootError(

@@ -36,7 +36,7 @@ async def replayed(
         report: called with the progress of a long batch.
     """
     work = Path(await asyncio.to_thread(tempfile.mkdtemp, prefix="tuf-ledger-replay-"))
-    logs, store, workers = context.logs(), Store(work / "state.sqlite", durable=False), ThreadWorkers()
+    logs, store, workers = context.logs(), Store(work / "state.sqlite", durable=False), ThreadWorkers(context.give_up)
     async with AsyncExitStack() as closing:  # each is closed, even if another cannot be
         closing.push_async_callback(asyncio.to_thread, shutil.rmtree, work, ignore_errors=True)
         closing.callback(workers.close)

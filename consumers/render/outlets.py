@@ -19,6 +19,9 @@ from projections.roles.documents import Document
 
 log = structlog.get_logger()
 
+MAX_TIMESTAMP_BYTES = 2**14
+"""Longest timestamp that clients read (python-tuf's `timestamp_max_length`)."""
+
 MAX_VERSION = 2**53
 """No honest server serves a higher version. A higher one is read as this one, which no log reaches."""
 
@@ -200,7 +203,9 @@ class _Visible(NamedTuple):
 
 
 def served_version(timestamp: bytes | None) -> int:
-    """The version of a served timestamp; 0 if it is missing or cannot be read."""
+    """The version of a served timestamp; 0 if it is missing, cannot be read, or is longer than clients accept."""
+    if timestamp is not None and len(timestamp) > MAX_TIMESTAMP_BYTES:
+        return 0
     try:
         version = json.loads(timestamp or b"{}")["signed"]["version"]
     except (ValueError, KeyError, TypeError, RecursionError):

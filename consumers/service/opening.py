@@ -51,7 +51,7 @@ async def open_follower(
         storage: where the outlet writes, if it writes: after an unclean stop the last publication's files are checked.
         report: called with the progress of a long batch; by default progress is logged every ten seconds.
     """
-    logs, store, workers = context.logs(), context.store(name), ThreadWorkers()
+    logs, store, workers = context.logs(), context.store(name), ThreadWorkers(context.give_up)
     async with AsyncExitStack() as closing:  # each is closed, even if another cannot be: the consumer may start again
         closing.push_async_callback(logs.close)
         closing.push_async_callback(store.close)

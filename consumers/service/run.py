@@ -122,6 +122,7 @@ async def run(context: Context, names: Sequence[str], schedule: Schedule) -> Non
     try:
         await asyncio.wait([*tasks, stopping], return_when=asyncio.FIRST_COMPLETED)
         stop.set()
+        context.give_up()
         _, late = await asyncio.wait(tasks, timeout=STOP_SECONDS)
         for task in late:
             log.warning("a consumer did not stop in time and was cancelled", consumer=task.get_name())
@@ -147,6 +148,9 @@ async def _supervise(name: str, loop: Loop, stop: asyncio.Event) -> None:
         except (LedgerError, OSError) as error:  # OSError: an error without the name of a file
             if not (error.is_retried if isinstance(error, LedgerError) else may_pass(error)):
                 raise
+            if stop.is_set():
+                log.info("stopped during a temporary failure", why=str(error))
+                return
             if asyncio.get_running_loop().time() - started > 60:
                 pause = FIRST_PAUSE_SECONDS
             name_of_error = error.name if isinstance(error, LedgerError) else "environment"

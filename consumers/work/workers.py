@@ -126,9 +126,14 @@ class Behind(Generic[T, R]):
 
 
 class ThreadWorkers:
-    """Workers in threads."""
+    """Workers in threads.
 
-    def __init__(self) -> None:
+    Args:
+        give_up: ends what functions wait for outside of this process. It is called when a caller no longer waits.
+    """
+
+    def __init__(self, give_up: Callable[[], None] | None = None) -> None:
+        self._give_up = give_up or _nothing
         self.processes: Processes | None = Processes()
         self._single = ThreadPoolExecutor(1, thread_name_prefix="fold")
         self._cores = count_cores()
@@ -136,13 +141,19 @@ class ThreadWorkers:
 
     async def run(self, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
         """Run a function in the folding thread."""
-        return await asyncio.get_running_loop().run_in_executor(self._single, lambda: function(*args, **kwargs))
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._single, lambda: function(*args, **kwargs))
+        except asyncio.CancelledError:
+            self._give_up()
+            raise
 
     def begin(self, function: Callable[[T], R], items: Sequence[T]) -> Running[R]:
         """Run a function over some of the items in each thread."""
         stop = Event()
         divided = [items[start :: self._cores] for start in range(min(self._cores, len(items)))]
-        return _Divided([self._many.submit(_over, function, some, stop) for some in divided], len(items), stop)
+        return _Divided(
+            [self._many.submit(_over, function, some, stop) for some in divided], len(items), stop, self._give_up
+        )
 
     def ahead(self, operation: Coroutine[Any, Any, R]) -> Begun[R]:
         """Begin an operation in a task."""
@@ -161,6 +172,10 @@ class ThreadWorkers:
             self.processes.close()
         self._single.shutdown()
         self._many.shutdown()
+
+
+def _nothing() -> None:
+    pass
 
 
 def _over(function: Callable[[T], R], items: Sequence[T], stop: Event) -> list[R]:
@@ -189,7 +204,10 @@ class _Task(Generic[R]):
 class _Divided(Generic[R]):
     """A function over items, divided among threads. `stop` ends each thread after its current item."""
 
-    def __init__(self, tasks: "Sequence[Future[list[R]]]", count: int, stop: Event) -> None:
+    def __init__(
+        self, tasks: "Sequence[Future[list[R]]]", count: int, stop: Event, give_up: Callable[[], None]
+    ) -> None:
+        self._give_up = give_up
         self._tasks = tasks
         self._count = count
         self._stop = stop
@@ -197,7 +215,9 @@ class _Divided(Generic[R]):
     async def results(self) -> list[R]:
         try:
             done = await asyncio.gather(*map(asyncio.wrap_future, self._tasks))
-        except BaseException:
+        except BaseException as error:
+            if isinstance(error, asyncio.CancelledError):
+                self._give_up()
             # Files that another thread still writes would disturb the next batch.
             self.stop()
             raise

@@ -1,58 +1,178 @@
-"""Read access to the files of a server."""
+"""Read access to the files of a server that nobody trusts.
 
+Whatever a server answers, a call ends: it takes bounded time and memory, and another thread can end it at any moment.
+"""
+
+import asyncio
 import hashlib
-from collections.abc import Iterator
-from contextlib import contextmanager
+import threading
+import weakref
+from collections.abc import Callable, Coroutine
+from concurrent.futures import CancelledError, Future
+from contextlib import aclosing
+from functools import cache
+from typing import NamedTuple
 
 import httpx
 
 from ledger.disk.files import StorageError, StorageUnavailableError
 
-TIMEOUT_SECONDS = 30.0
+GRACE_SECONDS = 30.0
+"""How long a server may take to answer. Afterwards it must send at least `LEAST_BYTES_A_SECOND`, from the start on."""
+LEAST_BYTES_A_SECOND = 16 * 2**10
 MAX_READ_BYTES = 64 * 2**20
 """Longest file that is read into memory, far longer than any metadata. For digests, files are streamed."""
+MAX_READ_SECONDS = 300.0
+MAX_DIGEST_BYTES = 2**34
+MAX_DIGEST_SECONDS = 3600.0
+MAX_REDIRECTS = 5
+
+
+class _Limits(NamedTuple):
+    """The longest answer in bytes and in seconds, from the first look for the server to the last byte."""
+
+    length: int
+    seconds: float
 
 
 class HttpStorage:
-    """Files below a URL, under the paths of the public folder. Methods block; several threads may call them."""
+    """Files below a URL, under the paths of the public folder. Methods block; several threads may call them.
+
+    Raises:
+        StorageUnavailableError: the server does not answer, or too slowly, or `give_up` was called.
+        StorageError: the answer cannot be used: its length, its encoding, its status, its redirects.
+    """
 
     def __init__(self, url: str) -> None:
         self._url = url.rstrip("/")
-        self._client = httpx.Client(timeout=TIMEOUT_SECONDS, follow_redirects=True)
+        # Whatever a server compresses, it can compress a thousandfold: metadata is compared as it is.
+        self._client = httpx.AsyncClient(
+            timeout=GRACE_SECONDS, follow_redirects=False, headers={"Accept-Encoding": "identity"}
+        )
+        self._lock = threading.Lock()
+        self._pending: set[Future[bool]] = set()
+        self._is_given_up = False
+        weakref.finalize(self, _close, self._client).atexit = False
 
     def read(self, path: str) -> bytes | None:
         """The contents of a file; None if the server answers 404."""
         data = bytearray()
-        with self._get(path) as blocks:
-            if blocks is None:
-                return None
-            for block in blocks:
-                data += block
-                if len(data) > MAX_READ_BYTES:
-                    raise StorageError(
-                        f"{self._url}/{path} is longer than {MAX_READ_BYTES:,} bytes, as no metadata is: check the URL"
-                    )
-        return bytes(data)
+        found = self._fetch(path, _Limits(MAX_READ_BYTES, MAX_READ_SECONDS), data.extend)
+        return bytes(data) if found else None
 
     def digest(self, path: str) -> str | None:
         """The SHA-256 of a file; None if the server answers 404."""
         digest = hashlib.sha256()
-        with self._get(path) as blocks:
-            if blocks is None:
-                return None
-            for block in blocks:
-                digest.update(block)
-        return digest.hexdigest()
+        found = self._fetch(path, _Limits(MAX_DIGEST_BYTES, MAX_DIGEST_SECONDS), digest.update)
+        return digest.hexdigest() if found else None
 
-    @contextmanager
-    def _get(self, path: str) -> Iterator[Iterator[bytes] | None]:
+    def give_up(self) -> None:
+        """End all pending calls, and later ones, with a `StorageUnavailableError`. Any thread may call this."""
+        with self._lock:
+            self._is_given_up = True
+            pending = list(self._pending)
+        for each in pending:
+            each.cancel()
+
+    def _fetch(self, path: str, limits: _Limits, take: Callable[[bytes], object]) -> bool:
+        """Fetch a file block by block; return whether it exists."""
         url = f"{self._url}/{path}"
+        with self._lock:
+            if self._is_given_up:
+                raise StorageUnavailableError(f"{url}: given up, since this process is to end")
+            pending = _submit(_fetch(self._client, url, limits, take))
+            self._pending.add(pending)
         try:
-            with self._client.stream("GET", url) as response:
-                if response.is_error and response.status_code != httpx.codes.NOT_FOUND:
-                    kind = StorageUnavailableError if response.is_server_error else StorageError
-                    raise kind(f"{url}: the server answers {response.status_code}")
-                yield None if response.is_error else response.iter_bytes()
+            return pending.result()
+        except CancelledError as error:
+            raise StorageUnavailableError(f"{url}: given up, since this process is to end") from error
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             kind = StorageError if isinstance(error, httpx.InvalidURL) else StorageUnavailableError
-            raise kind(f"{url}: {error}") from error
+            raise kind(f"{url}: {str(error) or type(error).__name__}") from error
+        finally:
+            with self._lock:
+                self._pending.discard(pending)
+
+
+# --- in the thread that fetches ------------------------------------------------------------------------------------
+
+
+async def _fetch(client: httpx.AsyncClient, url: str, limits: _Limits, take: Callable[[bytes], object]) -> bool:
+    """Fetch a file; return whether it exists.
+
+    One clock runs from beginning to end. Time-outs of single operations are no limit: a byte every two seconds, or one
+    interim response after another, goes on for ever.
+    """
+    received, started = 0, asyncio.get_running_loop().time()
+    try:
+        async with asyncio.timeout_at(started + min(GRACE_SECONDS, limits.seconds)) as clock:
+            response = await _answer(client, url)
+            async with aclosing(response):
+                if response.status_code == httpx.codes.NOT_FOUND:
+                    return False
+                _check(url, response, limits)
+                async for block in response.aiter_raw():
+                    received += len(block)
+                    if received > limits.length:
+                        raise _too_long(url, limits)
+                    take(block)
+                    clock.reschedule(started + min(limits.seconds, GRACE_SECONDS + received / LEAST_BYTES_A_SECOND))
+    except TimeoutError as error:
+        seconds = asyncio.get_running_loop().time() - started
+        raise StorageUnavailableError(
+            f"{url}: the server is too slow: {received:,} bytes came in {seconds:.0f} seconds"
+        ) from error
+    return True
+
+
+async def _answer(client: httpx.AsyncClient, url: str) -> httpx.Response:
+    """The response after redirects. httpx would read, and unpack, the bodies of redirects without a limit."""
+    request = client.build_request("GET", url)
+    for _ in range(MAX_REDIRECTS + 1):
+        response = await client.send(request, stream=True)
+        if response.next_request is None:
+            return response
+        await response.aclose()
+        request = response.next_request
+    raise StorageError(f"{url}: the server redirects more than {MAX_REDIRECTS} times")
+
+
+def _check(url: str, response: httpx.Response, limits: _Limits) -> None:
+    """Check what is known of an answer before its first byte.
+
+    Raises:
+        StorageError: it is no answer to what was asked.
+    """
+    if not response.is_success:
+        kind = StorageUnavailableError if response.is_server_error else StorageError
+        raise kind(f"{url}: the server answers {response.status_code}")
+    encoding = response.headers.get("Content-Encoding", "identity").strip().lower()
+    if encoding not in {"", "identity"}:
+        raise StorageError(
+            f"{url}: the server answers in the content encoding {encoding[:100]!r}, though only `identity` was asked "
+            "for. Turn off its compression for clients that do not accept it"
+        )
+    length = response.headers.get("Content-Length", "")
+    if length.isdecimal() and int(length[:20]) > limits.length:
+        raise _too_long(url, limits)
+
+
+def _too_long(url: str, limits: _Limits) -> StorageError:
+    return StorageError(f"{url} is longer than {limits.length:,} bytes, as no such file is: check the URL")
+
+
+@cache
+def _loop() -> asyncio.AbstractEventLoop:
+    """The event loop of the one thread that fetches for all others: only there, every wait can be ended."""
+    loop = asyncio.new_event_loop()
+    threading.Thread(target=loop.run_forever, name="fetch", daemon=True).start()
+    return loop
+
+
+def _submit(operation: Coroutine[object, object, bool]) -> "Future[bool]":
+    return asyncio.run_coroutine_threadsafe(operation, _loop())
+
+
+def _close(client: httpx.AsyncClient) -> None:
+    """Close the connections of a source that nobody uses any more."""
+    asyncio.run_coroutine_threadsafe(client.aclose(), _loop())

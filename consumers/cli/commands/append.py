@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Iterator
+from itertools import count
 from pathlib import Path
 from typing import BinaryIO
 
@@ -17,6 +18,13 @@ from ledger.logs import Log
 from projections.log.operations import type_of
 from schemas.codec import Rejection, decode_event
 from schemas.errors import NegativeAnswerError
+from schemas.events import MAX_EVENT_BYTES
+
+MAX_LINE_BYTES = 2 * MAX_EVENT_BYTES
+"""The longest line, with the space around its event."""
+
+_SPACE = b" \t\r\n"
+_TOO_LONG = Rejection("oversize", f"the line has over {MAX_LINE_BYTES:,} bytes")
 
 
 @click.command()
@@ -73,7 +81,7 @@ async def _append(log: Log, file: BinaryIO, *, keep_going: bool) -> tuple[list[A
     bad = 0
     with progress("Appending") as advance:
         for number, line in _lines(file):
-            event = decode_event(line)
+            event = decode_event(line) if line else _TOO_LONG
             if isinstance(event, Rejection):
                 bad += 1
                 say(f"line {number}:", f"{event.code}: {event.detail}")
@@ -92,12 +100,23 @@ async def _append(log: Log, file: BinaryIO, *, keep_going: bool) -> tuple[list[A
 
 
 def _lines(file: BinaryIO) -> Iterator[tuple[int, bytes]]:
-    """Lines with their numbers, counted from 1, without empty lines."""
+    """Lines with their numbers, counted from 1, without empty lines; `b""` for one of over `MAX_LINE_BYTES`.
+
+    Such a line is passed over in pieces: whoever writes the file may not decide how much memory is taken.
+    """
     try:
-        for number, line in enumerate(file, 1):
-            text = line.strip(b" \t\r\n")
+        for number in count(1):
+            line = piece = file.readline(MAX_LINE_BYTES)
+            if not line:
+                return
+            text = line.strip(_SPACE)
+            is_whole = True
+            while len(piece) == MAX_LINE_BYTES and not piece.endswith(b"\n"):
+                piece = file.readline(MAX_LINE_BYTES)
+                is_whole = is_whole and not piece
+                text = text or piece.strip(_SPACE)
             if text:
-                yield number, text
+                yield number, text if is_whole else b""
     except OSError as error:
         raise NegativeAnswerError(
             f"{getattr(file, 'name', sys.stdin.name)} cannot be read: {error.strerror}"

@@ -8,10 +8,10 @@ import click
 from consumers.cli.logs import configure_logging
 from consumers.cli.options import json_option, ledger_options
 from consumers.cli.shared import open_context, print_json, runs_async
+from consumers.context import Context
 from consumers.render.outlets import NoOutlet, served_version
 from consumers.service.opening import open_follower
 from consumers.sign.resuming import note_resumed
-from ledger.storage import ServedFiles
 from projections.metadata.paths import TIMESTAMP, metadata_path
 from projections.publications import MAX_GAP
 from projections.roles.authority import Authority
@@ -38,8 +38,7 @@ async def resume(*, above: int, folder: Path, log: str | None, as_json: bool) ->
     """
     context = open_context(folder, log)
     configure_logging(context.config.logging, default_level="warning")
-    served = context.served(context.config.signer.served)
-    version = served_version(served.read(TIMESTAMP))
+    version = served_version(await context.read(context.served(context.config.signer.served), TIMESTAMP))
     if version > above:
         raise NegativeAnswerError(
             f"version {version} is served: give --above {version}, or the highest version that was ever served"
@@ -62,7 +61,7 @@ async def resume(*, above: int, folder: Path, log: str | None, as_json: bool) ->
                     "highest version ever served. If clients have seen a higher version, first raise the floor in root "
                     "above it (`tuf-ledger ceremony --floor`)"
                 )
-            _refuse_lost(served, version, end.authority)
+            await _refuse_lost(context, version, end.authority)
         # Numbers up to here may also be served with other bytes, so the next publication has a higher number.
         note_resumed(context.state, max(above, number))
     if as_json:
@@ -71,16 +70,16 @@ async def resume(*, above: int, folder: Path, log: str | None, as_json: bool) ->
     click.echo(f"The log ends with publication {number}; the next one will have a number above {max(above, number)}.")
 
 
-def _refuse_lost(served: ServedFiles, version: int, authority: Authority) -> None:
+async def _refuse_lost(context: Context, version: int, authority: Authority) -> None:
     """Make sure that the log has the served offline roles: a snapshot must never list an older version of one.
 
     Raises:
         NegativeAnswerError: the log has lost a ceremony.
     """
-    lost = (
-        [f"root {authority.root.version + 1}"] if served.read(metadata_path("root", authority.root.version + 1)) else []
-    )
-    snapshot = served.read(metadata_path("snapshot", version))
+    served = context.served(context.config.signer.served)
+    next_root = await context.read(served, metadata_path("root", authority.root.version + 1))
+    lost = [f"root {authority.root.version + 1}"] if next_root else []
+    snapshot = await context.read(served, metadata_path("snapshot", version))
     for document in (authority.targets, authority.bins):
         shown = _listed(snapshot, document.role)
         if shown > document.version:

@@ -1,5 +1,7 @@
 """Finding out what served metadata is that is not the log's, with all that a follower knows of the log."""
 
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from hashlib import sha256
 
 from consumers.follow.follower import Follower
@@ -86,16 +88,16 @@ class Examiner:
         if finding.kind == "forged":
             history = await self.history()
             if any(history.is_online(keyid) for keyid in finding.keyids):
-                advice = "Treat the key as stolen and replace it: `tuf-ledger ceremony --replace-online`"
+                advice = "treat the key as stolen, and replace it with `tuf-ledger ceremony --replace-online`"
             else:
-                advice = "The key was replaced; whoever has it still writes what is served"
+                advice = "the key was replaced, and whoever has it still writes what is served"
         elif finding.kind == "offline":
-            advice = "Somebody signs with offline keys outside of the log"
+            advice = "somebody signs with offline keys outside of the log"
         elif finding.kind == "unsigned":
-            advice = "Somebody else wrote it, or the log has lost the ceremony that named its key"
+            advice = "somebody else wrote it"
         else:
             return "See docs/operators.md, 'What is served is damaged'"
-        return f"{advice}. See docs/operators.md, 'Something is forged'"
+        return f"{advice} (docs/operators.md, 'Something is forged')"
 
     async def _publication(self, number: int) -> Logged | None:
         if number not in self._logged:
@@ -108,22 +110,28 @@ class Examiner:
         return self._logged[number]
 
 
-async def _find_coming(version: int, follower: Follower) -> ValidPublication | None:
-    """The publication of this number behind a follower's position."""
+async def coming_publications(follower: Follower) -> AsyncGenerator[ValidPublication, None]:
+    """The valid publications behind a follower's position, but for those that a root voids. None is applied."""
     reader = follower.reader
     before, end = reader.state, await follower.tail.read_on()
     try:
         while (found := await reader.next()) is not None:
             if not isinstance(found, ValidPublication):
                 continue
-            number = found.claim.number
-            voided = end.authority.void_for(number, found.digest) if end.authority else None
+            voided = end.authority.void_for(found.claim.number, found.digest) if end.authority else None
             if voided is not None:
                 reader.void(voided)
-            elif number < version:
-                reader.accept(found)
-            else:
-                return found if number == version else None
+                continue
+            yield found
+            reader.accept(found)
     finally:
         reader.state = before
+
+
+async def _find_coming(version: int, follower: Follower) -> ValidPublication | None:
+    """The publication of this number behind a follower's position."""
+    async with aclosing(coming_publications(follower)) as coming:
+        async for found in coming:
+            if found.claim.number >= version:
+                return found if found.claim.number == version else None
     return None

@@ -33,7 +33,7 @@ from projections.metadata.forgeries import Logged
 from projections.metadata.repository import SnapshotTable
 from projections.outcomes import Judged, rejected
 from projections.publications import Head, OpenClaim
-from projections.roles.history import Ceremony
+from projections.roles.history import PastCeremony
 from schemas.codec import decode_publication_record
 from schemas.publications import Claim, Publication, Record
 
@@ -187,7 +187,7 @@ class Follower:
             return None
         return Logged.of(record, record.signed)
 
-    async def ceremonies(self) -> list[Ceremony]:
+    async def ceremonies(self) -> list[PastCeremony]:
         """All accepted ceremonies up to the end of the log as of the last reading, in order."""
         found: dict[int, dict[str, bytes]] = {}
         for index, role, _, file in await self._store.load_ceremonies():
@@ -199,7 +199,7 @@ class Follower:
         for index in sorted(found):
             row = await self._store.publication_covering(index)
             documents = {role: msgspec.json.decode(file) for role, file in found[index].items()}
-            ceremonies.append(Ceremony(index, documents, "" if row is None else row.time))
+            ceremonies.append(PastCeremony(index, documents, "" if row is None else row.time))
         return ceremonies
 
     # --- following -----------------------------------------------------------------------------------------------

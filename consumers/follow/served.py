@@ -40,13 +40,16 @@ async def check_not_ahead(timestamp: bytes | None, follower: Follower, *, above:
     finding = await examiner.examine_timestamp(timestamp)
     if finding is None:
         return
-    what = f"the served timestamp has version {version} and is not the log's. It is {finding.detail}"
-    advice = f"Nothing is signed. {await examiner.advice(finding)}"
+    number = follower.head.number
+    than = f"the log's last publication is number {number}" if version > number else "other bytes than the log's"
+    what = f"the served timestamp has version {version}, but {than}. It is {finding.detail}. Nothing is signed"
+    advice = await examiner.advice(finding)
     if finding.kind == "published":
         raise ServedAheadError(f"{what}. {advice}")
-    lost = "If this log was restored from an older copy, it may have lost that publication: see 'A log was rolled back'"
+    # From the log alone, a publication that the log has lost looks like one that was signed outside of it.
+    lost = "Was this log restored from an older copy? Then see docs/operators.md, 'A log was rolled back'. If not: "
     kind = ServedAheadError if finding.kind == "unsigned" else ForgedError
-    raise kind(f"{what}. {advice}. {lost}", keyids=list(finding.keyids))
+    raise kind(f"{what}. {lost}{advice}", keyids=list(finding.keyids))
 
 
 class TimestampWatch:

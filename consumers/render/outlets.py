@@ -188,7 +188,8 @@ class PublicOutlet:
             others = f" (nor are {len(kept) - 1} more)" if len(kept) > 1 else ""
             raise LogConflictError(
                 f"{kept[0]} is not served as the log says{others}. Was a backup restored and appended to? See "
-                "docs/operators.md, 'A log was rolled back'. If a served file was damaged, delete it"
+                "docs/operators.md, 'A log was rolled back'. If not, `tuf-ledger verify --served` names it: "
+                "delete it if it is damaged; if it is forged, see 'Something is forged'"
             )
 
 

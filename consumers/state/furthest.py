@@ -55,6 +55,22 @@ async def open_furthest(context: Context) -> AsyncIterator[Furthest | None]:
             await best.store.close()
 
 
+async def is_remembered(context: Context, number: int, timestamp_sha256: str) -> bool:
+    """Whether a state on this machine has applied a publication with this timestamp: then the log had it."""
+    for name in () if context.is_elsewhere else STATES:
+        store = context.store(name, read_only=True)
+        try:
+            await store.open()
+            published = await store.publication(number)
+        except StoreError:
+            continue
+        finally:
+            await store.close()
+        if published is not None and published.timestamp_sha256 == timestamp_sha256:
+            return True
+    return False
+
+
 @asynccontextmanager
 async def open_events(context: Context) -> AsyncIterator[Log]:
     """The events log, opened. A state's token spares it from counting records from the start before it can append."""

@@ -1,6 +1,6 @@
 """Verification from the beginning: replay everything, trust nothing, compare with the served files."""
 
-import asyncio
+from asyncio import sleep
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from hashlib import sha256
 from time import monotonic
@@ -154,7 +154,7 @@ class _Verification:
     async def _compare(self) -> bool:
         """Compare all reachable files, if the replay is at the publication to compare with."""
         served = self._wanted.served
-        if served is None or self._base != self._follower.head.number:
+        if served is None or not self._base or self._base != self._follower.head.number:
             return False
         async for expected in reachable(self._follower, self._store, files=self._wanted.files):
             self._differences.extend(await compare(served, expected, self._workers))
@@ -229,7 +229,7 @@ class _Verification:
                 return [Difference.found(TIMESTAMP, "differs", finding)]
             if monotonic() >= due:
                 return []
-            await asyncio.sleep(_LOOK_AGAIN_SECONDS)
+            await sleep(_LOOK_AGAIN_SECONDS)
 
     async def _may_lag(self, version: int) -> bool:
         """Whether the first publication above a version is so young that a publisher may still be placing it."""

@@ -17,7 +17,7 @@ Duty = Literal["online", "root", "targets", "bins"]
 """What a key signs: timestamp, snapshot and bins (`online`), or the offline role of that name."""
 
 
-class Ceremony(msgspec.Struct, frozen=True):
+class PastCeremony(msgspec.Struct, frozen=True):
     """An accepted ceremony: the index of its event, its documents by role, and when it was first published.
 
     `time` is that of the first publication under the ceremony's roles; empty if there is none, or if it is not known.
@@ -52,7 +52,7 @@ class Quorum(msgspec.Struct, frozen=True):
 class History:
     """All keys of a ledger and their stays, all quorums, and all offline documents that its log put in force."""
 
-    def __init__(self, ceremonies: Iterable[Ceremony]) -> None:
+    def __init__(self, ceremonies: Iterable[PastCeremony]) -> None:
         self.keys: dict[str, SSlibKey] = {}
         self.stays: dict[str, list[Stay]] = {}
         self.quorums: list[Quorum] = []

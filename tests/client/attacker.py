@@ -48,11 +48,16 @@ class Attacker:
     def forge(self, target: Path, version: int) -> Path:
         """A copy of what is served, in which every online role has a version far ahead (TUF 1.0.34, 5.3.11)."""
         shutil.copytree(self._index.public, target)
-        metadata = target / "metadata"
+        self.forge_in_place(target, version)
+        return target
+
+    def forge_in_place(self, public: Path, version: int, *, bins: bool = True) -> None:
+        """Sign a timestamp and a snapshot of this version, and (if wished) all bins, beside what is served."""
+        metadata = public / "metadata"
         timestamp = json.loads((metadata / "timestamp.json").read_bytes())["signed"]
         snapshot = json.loads((metadata / f"{timestamp['version']}.snapshot.json").read_bytes())["signed"]
         for name, listed in snapshot["meta"].items():
-            if name.startswith("bin-"):
+            if bins and name.startswith("bin-"):
                 bin_ = json.loads((metadata / f"{listed['version']}.{name}").read_bytes())["signed"]
                 self._write(metadata / f"{version}.{name}", {**bin_, "version": version})
                 listed["version"] = version
@@ -60,11 +65,11 @@ class Attacker:
         listed = {"hashes": {"sha256": sha256(file).hexdigest()}, "length": len(file), "version": version}
         forged = {**timestamp, "meta": {"snapshot.json": listed}, "version": version}
         self._write(metadata / "timestamp.json", forged)
-        return target
 
     def _write(self, path: Path, signed: Mapping[str, Any]) -> bytes:
         payload = canonical.encode(signed)
         file = signed_file(payload, factory.sign_payload(payload, self._team))
+        path.unlink(missing_ok=True)  # it may be a second name of a file that a state keeps
         path.write_bytes(file)
         return file
 

@@ -12,7 +12,7 @@ from securesystemslib.signer import CryptoSigner
 from projections.metadata.forgeries import Finding, Logged, classify, expiry_of, numbers_of, older
 from projections.metadata.repository import signed_file
 from projections.roles.authority import judge_ceremony
-from projections.roles.history import Ceremony, History
+from projections.roles.history import History, PastCeremony
 from schemas import canonical
 from tests import factory
 from tests.factory import Team, ecdsa_signer, ed25519_signer, rsa_signer
@@ -34,7 +34,7 @@ def make_history() -> History:
         judged = judge_ceremony(authority, digest, files, index + 1)
         assert judged.outcome.verdict == "accepted", judged.outcome
         authority, before = judged.authority, team
-        ceremonies.append(Ceremony(index, files, SINCE if index == 1 else ""))
+        ceremonies.append(PastCeremony(index, files, SINCE if index == 1 else ""))
     return History(ceremonies)
 
 
@@ -231,7 +231,7 @@ def test_which_publications_are_asked_for() -> None:
 
 def test_an_rsa_key_and_a_threshold_of_two() -> None:
     team = Team(online=(OLD, rsa_signer()), online_threshold=2)
-    history = History([Ceremony(1, factory.ceremony(team))])
+    history = History([PastCeremony(1, factory.ceremony(team))])
     few = classify(TIMESTAMP, sign(bin_(), rsa_signer()), history, {})
     assert few.kind == "forged"
     assert few.detail.endswith("(online since root 1), by fewer keys than clients ask for")
@@ -249,7 +249,7 @@ def test_a_key_that_comes_back() -> None:
         files = factory.ceremony(now, authority, before)
         digest = digest or factory.file_digest(files["root"])
         authority, before = judge_ceremony(authority, digest, files, index + 1).authority, now
-        ceremonies.append(Ceremony(index, files))
+        ceremonies.append(PastCeremony(index, files))
     history = History(ceremonies)
     said = history.describe(OLD.public_key.keyid)
     assert said.endswith("(online since root 1, until root 2; online since root 3)")

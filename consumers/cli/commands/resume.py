@@ -1,17 +1,23 @@
 """`tuf-ledger resume`: let the signer go on after a log was rolled back."""
 
 import json
+from contextlib import aclosing
+from hashlib import sha256
 from pathlib import Path
 
 import click
 
 from consumers.cli.logs import configure_logging
 from consumers.cli.options import json_option, ledger_options
-from consumers.cli.shared import open_context, print_json, runs_async
+from consumers.cli.shared import open_context, print_json, progress, runs_async
 from consumers.context import Context
+from consumers.follow.examining import Examiner, coming_publications
+from consumers.follow.replayed import replayed
 from consumers.render.outlets import NoOutlet, served_version
 from consumers.service.opening import open_follower
-from consumers.sign.resuming import note_resumed
+from consumers.sign.resuming import note_resumed, resumed_above
+from consumers.state.furthest import is_remembered
+from ledger.storage import ServedFiles
 from projections.metadata.paths import TIMESTAMP, metadata_path
 from projections.publications import MAX_GAP
 from projections.roles.authority import Authority
@@ -22,15 +28,19 @@ from schemas.errors import NegativeAnswerError
 @click.option(
     "--above", type=click.IntRange(min=1), required=True, metavar="N", help="The highest version ever served."
 )
+@click.option("--forged", is_flag=True, help="Go on above a served version although it was signed outside the log.")
 @ledger_options
 @json_option
 @runs_async
-async def resume(*, above: int, folder: Path, log: str | None, as_json: bool) -> None:
+async def resume(*, above: int, forged: bool, folder: Path, log: str | None, as_json: bool) -> None:
     """Resume signing above a publication number after a log rollback.
 
     Use this command when the log has lost publications that were served. The next publication has a number above N and
     signs every bin anew, because clients may have seen versions that the log has lost. The signer's state is rebuilt
     from the log.
+
+    A served version that was signed outside the log is refused: replace its key first. Then --forged leads clients
+    above it.
 
     \b
     Example, if clients may have seen version 4711:
@@ -38,11 +48,8 @@ async def resume(*, above: int, folder: Path, log: str | None, as_json: bool) ->
     """
     context = open_context(folder, log)
     configure_logging(context.config.logging, default_level="warning")
-    version = served_version(await context.read(context.served(context.config.signer.served), TIMESTAMP))
-    if version > above:
-        raise NegativeAnswerError(
-            f"version {version} is served: give --above {version}, or the highest version that was ever served"
-        )
+    served = context.served(context.config.signer.served)
+    number = await _check(context, served, above, forged=forged)
     store = context.store("signer")
     await store.open()
     try:
@@ -51,17 +58,6 @@ async def resume(*, above: int, folder: Path, log: str | None, as_json: bool) ->
         await store.close()
     async with open_follower(context, "signer", NoOutlet()) as (follower, _, _, _):
         await follower.skip()
-        end = await follower.tail.read_on()
-        number = follower.head.number
-        if end.authority is not None:
-            most = max(number, end.authority.settings.floor) + MAX_GAP
-            if above >= most:
-                raise NegativeAnswerError(
-                    f"the log ends with publication {number}, so the next one has number {most} at most. Give the "
-                    "highest version ever served. If clients have seen a higher version, first raise the floor in root "
-                    "above it (`tuf-ledger ceremony --floor`)"
-                )
-            await _refuse_lost(context, version, end.authority)
         # Numbers up to here may also be served with other bytes, so the next publication has a higher number.
         note_resumed(context.state, max(above, number))
     if as_json:
@@ -70,13 +66,58 @@ async def resume(*, above: int, folder: Path, log: str | None, as_json: bool) ->
     click.echo(f"The log ends with publication {number}; the next one will have a number above {max(above, number)}.")
 
 
-async def _refuse_lost(context: Context, version: int, authority: Authority) -> None:
+async def _check(context: Context, served: ServedFiles, above: int, *, forged: bool) -> int:
+    """Check by the log, before any state is deleted, that signing may go on above a number.
+
+    Returns:
+        The number of the last publication on the log.
+
+    Raises:
+        NegativeAnswerError: the number is too low or too high, a forgery is served, or the log has lost a ceremony.
+    """
+    timestamp = await context.read(served, TIMESTAMP)
+    version, number = served_version(timestamp), 0
+    with progress("Reading") as advance:
+        async with replayed(context, report=advance) as (follower, _, _):
+            end = await follower.tail.read_on()
+            async with aclosing(coming_publications(follower)) as coming:
+                async for found in coming:
+                    number = found.claim.number
+            examiner = Examiner(follower)
+            finding = await examiner.examine_timestamp(timestamp)
+            if finding is not None and finding.kind in {"forged", "offline"} and not forged:
+                digest = sha256(timestamp or b"").hexdigest()
+                is_understood = version <= resumed_above(context.state)
+                if not is_understood and not await is_remembered(context, version, digest):
+                    raise NegativeAnswerError(
+                        f"version {version} is served. It is {finding.detail}. To go on above a forgery hides a theft: "
+                        f"{await examiner.advice(finding)}. Say --forged when that is done, or if you know that the "
+                        "log has lost this version",
+                        finding=finding.kind,
+                        keyids=list(finding.keyids),
+                    )
+    if version > above:
+        raise NegativeAnswerError(
+            f"version {version} is served: give --above {version}, or the highest version that was ever served"
+        )
+    if end.authority is not None:
+        most = max(number, end.authority.settings.floor) + MAX_GAP
+        if above >= most:
+            raise NegativeAnswerError(
+                f"the log ends with publication {number}, so the next one has number {most} at most. Give the "
+                "highest version ever served. If clients have seen a higher version, first raise the floor in root "
+                "above it (`tuf-ledger ceremony --floor`)"
+            )
+        await _refuse_lost(context, served, version, end.authority)
+    return number
+
+
+async def _refuse_lost(context: Context, served: ServedFiles, version: int, authority: Authority) -> None:
     """Make sure that the log has the served offline roles: a snapshot must never list an older version of one.
 
     Raises:
         NegativeAnswerError: the log has lost a ceremony.
     """
-    served = context.served(context.config.signer.served)
     next_root = await context.read(served, metadata_path("root", authority.root.version + 1))
     lost = [f"root {authority.root.version + 1}"] if next_root else []
     snapshot = await context.read(served, metadata_path("snapshot", version))

@@ -68,7 +68,7 @@ async def verify(
     if not as_json:
         _print(verified)
     if verified.differences:
-        message = ". ".join(["what is served is not what the log says", *verified.advice])
+        message = "; ".join(["what is served is not what the log says", *verified.advice])
         raise NegativeAnswerError(message, **facts)
     if as_json:
         print_json({"ok": True, **facts})

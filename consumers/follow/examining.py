@@ -1,6 +1,6 @@
 """Finding out what served metadata is that is not the log's, with all that a follower knows of the log."""
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from hashlib import sha256
 
@@ -9,7 +9,7 @@ from consumers.reading.publications import ValidPublication
 from consumers.render.outlets import served_version
 from projections.metadata.forgeries import Finding, Logged, classify, expiry_of, numbers_of, older
 from projections.metadata.paths import TIMESTAMP
-from projections.roles.history import History
+from projections.roles.history import History, PastCeremony
 
 _MOST_KEPT = 16
 """How many publications are kept in memory. One of 65,536 bins takes some tens of megabytes."""
@@ -78,7 +78,7 @@ class Examiner:
         end = await follower.tail.read_on()
         as_of = (end.size, follower.head.number)
         if self._as_of != as_of:
-            self._history = History(await follower.ceremonies())
+            self._history = History(await _dated(await follower.ceremonies(), follower))
             self._logged.clear()
             self._as_of = as_of
         return self._history
@@ -126,6 +126,20 @@ async def coming_publications(follower: Follower) -> AsyncGenerator[ValidPublica
             reader.accept(found)
     finally:
         reader.state = before
+
+
+async def _dated(ceremonies: Sequence[PastCeremony], follower: Follower) -> list[PastCeremony]:
+    """The ceremonies with the times of their first publications, applied or still to come."""
+    times = {each.index: each.time for each in ceremonies}
+    undated = [index for index, time in times.items() if not time]
+    if undated:
+        async with aclosing(coming_publications(follower)) as coming:
+            async for found in coming:
+                times.update({index: found.claim.time for index in undated if index < found.claim.size})
+                undated = [index for index in undated if not times[index]]
+                if not undated:
+                    break
+    return [PastCeremony(each.index, each.documents, times[each.index]) for each in ceremonies]
 
 
 async def _find_coming(version: int, follower: Follower) -> ValidPublication | None:

@@ -61,7 +61,7 @@ class Attacker:
                 bin_ = json.loads((metadata / f"{listed['version']}.{name}").read_bytes())["signed"]
                 self._write(metadata / f"{version}.{name}", {**bin_, "version": version})
                 listed["version"] = version
-        file = self._write(metadata / f"{version}.snapshot.json", {**snapshot, "version": version})
+        file = self._write(metadata / f"{version}.snapshot.json", {**snapshot, "version": version, "x-thief": True})
         listed = {"hashes": {"sha256": sha256(file).hexdigest()}, "length": len(file), "version": version}
         forged = {**timestamp, "meta": {"snapshot.json": listed}, "version": version}
         self._write(metadata / "timestamp.json", forged)

@@ -65,13 +65,27 @@ class DevelopmentKeys:
         """Make a new online key."""
         return generate_key_file(self.online).public_key
 
-    def retire_online(self, keyid: str) -> None:
-        """Move an online key out of the signer's reach. The key is kept: its signatures may have to be explained."""
+    def find_online(self, keyid: str) -> SSlibKey | None:
+        """The public part of an online key in the folder, or None."""
+        return next((key for key in self.online_keys() if key.keyid == keyid), None)
+
+    def retire_online(self, end: Authority) -> dict[str, Path]:
+        """Move online keys that were replaced out of the signer's reach; return where they are now, by key id.
+
+        The keys are kept: their signatures may have to be explained.
+
+        Args:
+            end: the offline roles in force at the end of the log.
+        """
         retired = self.folder / "retired"
-        retired.mkdir(exist_ok=True, mode=0o700)
-        path = self.online / f"{keyid}.pem"
-        if path.exists():
-            path.rename(retired / path.name)
+        moved = {}
+        for keyid in sorted(end.online_ever.keys() - set(end.online.keyids)):
+            path = self.online / f"{keyid}.pem"
+            if path.exists():
+                with writing(retired):
+                    retired.mkdir(exist_ok=True, mode=0o700)
+                    moved[keyid] = path.rename(retired / path.name)
+        return moved
 
     def offline(self, role: str) -> list[CryptoSigner]:
         """The signers of an offline role.

@@ -1,10 +1,13 @@
 """Changes of offline roles: no client ever fails, with or without a cache."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tuf.api.exceptions import RepositoryError
 
+from consumers.produce.appending import append_all
+from ledger.logs import LogUnavailableError
 from tests.client.attacker import Attacker
 from tests.client.index import Index
 from tests.factory import Make
@@ -184,3 +187,117 @@ def test_a_ceremony_that_breaks_a_rule_is_rejected_and_says_so(index: Index) -> 
     assert [each["code"] for each in index.ask_list("rejected")] == ["roles-settings"]
     index.upload("one")
     index.publish_and_check()
+
+
+# --- ceremonies that were interrupted ------------------------------------------------------------------------------
+
+
+def retired_keys(index: Index) -> set[str]:
+    """The key ids of what is out of the signer's reach."""
+    return {path.stem for path in (index.folder / "keys/retired").glob("*.pem")}
+
+
+def forge(index: Index) -> int:
+    """Let a thief serve a timestamp ahead of the log; returns its number."""
+    number = index.check().number + 5
+    Attacker(index).forge_in_place(index.public, number)
+    return number
+
+
+def test_replacing_the_key_over_a_forgery_goes_on_where_it_stopped(index: Index) -> None:
+    index.upload("one")
+    index.publish_and_check()
+    (old,) = online_keys(index)
+    number = forge(index)
+    sizes = index.info()["sizes"]["events"]
+    for attempt in range(3):
+        output = index.run("ceremony", "--replace-online", answer=2)
+        assert "FORGED" in output
+        assert "Root 2 is on the log, and no publication covers it yet" in output
+        assert (f"Key {old} is replaced. It is out of the signer's reach, in " in output) is (attempt == 0)
+        assert ("is on the log already" in output) is (attempt > 0)
+        assert index.info()["sizes"]["events"] == sizes + 1, "no root twice"
+        assert old in retired_keys(index)
+        assert len(online_keys(index)) == 1
+    (error,) = index.ask("ceremony", "--replace-online", answer=2)
+    assert (error["error"], error["root"]) == ("forged", 2)
+    index.run("resume", "--above", number, "--forged")
+    ((signed), _) = index.ask("ceremony", "--replace-online")
+    assert (signed["root"], signed["publication"]) == (2, number + 1)
+    assert index.check(live=True).root == 2
+    # It is finished. The same command is another ceremony now: the next theft must not be taken for the last one.
+    (new,) = online_keys(index)
+    ((signed), _) = index.ask("ceremony", "--replace-online")
+    assert (signed["root"], signed["retired"]) == (3, [new])
+    assert retired_keys(index) == {old, new}
+    index.check(live=True)
+
+
+def test_a_publication_that_came_meanwhile_ends_it_too(index: Index) -> None:
+    number = forge(index)
+    index.run("ceremony", "--replace-online", answer=2)
+    (new,) = online_keys(index)
+    index.run("resume", "--above", number, "--forged")
+    index.publish()
+    ((signed), _) = index.ask("ceremony", "--replace-online")
+    assert (signed["root"], signed["retired"]) == (3, [new])
+
+
+def test_a_rotation_in_two_roots_goes_on_with_the_second(index: Index, monkeypatch: pytest.MonkeyPatch) -> None:
+    old = online_keys(index)
+    appended = []
+
+    async def lose(*arguments: Any) -> Any:
+        appended.append(await append_all(*arguments))
+        if len(appended) == 2:
+            raise LogUnavailableError("the broker is gone")
+        return appended[-1]
+
+    with monkeypatch.context() as patched:
+        patched.setattr("consumers.cli.commands.ceremony.append_all", lose)
+        index.run("ceremony", "--rotate-online", answer=75)
+    assert len(online_keys(index)) == 2
+    output = index.run("ceremony", "--rotate-online")
+    assert output.count("is on the log already") == 2
+    assert index.check(live=True).root == 3
+    assert retired_keys(index) == old
+
+
+@pytest.mark.parametrize("lost", ["before", "after"])
+def test_a_record_that_may_not_have_come(index: Index, monkeypatch: pytest.MonkeyPatch, lost: str) -> None:
+    """Appended or not, the log knows; the key that was made for it is used, and no other."""
+
+    async def fail(*arguments: Any) -> Any:
+        if lost == "after":
+            await append_all(*arguments)
+        raise LogUnavailableError("the broker is gone")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("consumers.cli.commands.ceremony.append_all", fail)
+        index.run("ceremony", "--replace-online", answer=75)
+    made = online_keys(index)
+    assert len(made) == 2
+    index.run("ceremony", "--replace-online")
+    assert index.check(live=True).root == 2
+    assert online_keys(index) < made
+    assert not (index.folder / "keys/unfinished-ceremony.json").exists()
+
+
+def test_another_ceremony_does_not_go_on_with_it(index: Index) -> None:
+    number = forge(index)
+    index.run("ceremony", "--replace-online", answer=2)
+    index.run("ceremony", "--html", answer=2)
+    assert index.info()["sizes"]["events"] == 4
+    index.run("resume", "--above", number, "--forged")
+    index.publish()
+    assert index.check(live=True).root == 3
+    index.run("ceremony", "--bins", 64)
+    assert index.check(live=True).root == 4
+
+
+def test_a_damaged_note_of_a_ceremony_is_named(index: Index) -> None:
+    (index.folder / "keys/unfinished-ceremony.json").write_bytes(b"{")
+    sizes = index.info()["sizes"]
+    assert "unfinished-ceremony.json cannot be read" in index.run("ceremony", "--replace-online", answer=2)
+    assert index.info()["sizes"] == sizes
+    assert len(online_keys(index)) == 1

@@ -1,5 +1,6 @@
 """`tuf-ledger ceremony`: new offline roles, signed with the development keys."""
 
+from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -9,26 +10,34 @@ import msgspec
 from securesystemslib.signer import SSlibKey
 
 from consumers.ceremonies.development import DevelopmentKeys, make_plan, roles_signed, sign_plan
+from consumers.ceremonies.unfinished import Unfinished, load_unfinished, note_unfinished
 from consumers.cli.logs import configure_logging
 from consumers.cli.options import Duration, json_option, ledger_options, read_layout, seconds
 from consumers.cli.shared import Usage, open_context, print_json, runs_async
 from consumers.context import Context
-from consumers.produce.appending import NewEvent, append_all
+from consumers.follow.known import open_known
+from consumers.produce.appending import Appended, NewEvent, append_all
 from consumers.produce.waiting import wait_for
 from consumers.reading.end import prefix_at_end
 from consumers.service.publishing import publish_once
 from consumers.sign.schedule import Schedule
+from consumers.state import records
 from consumers.work.processes import WORTH_ROUNDS, start_server
 from ledger.clock import SystemClock, from_instant, to_instant
 from projections.log.operations import type_of
+from projections.log.prefix import Prefix
 from projections.roles.authority import Authority, Settings, Void
 from projections.roles.layout import Layout
+from schemas import canonical
 from schemas.codec import encode_event
-from schemas.errors import NegativeAnswerError
+from schemas.errors import LedgerError, NegativeAnswerError
 from schemas.fields import is_instant
 
 WAIT_SECONDS = 600.0
 TIME_FROM_WITHIN = timedelta(days=1)
+
+_NOT_ASKED = frozenset({"folder", "log", "as_json"})
+"""Options that say where and how, and not what."""
 
 
 @click.command()
@@ -103,11 +112,13 @@ async def ceremony(
     if (rotate_online or replace_online) and layout.count >= WORTH_ROUNDS:
         start_server()  # all bins will be signed; the processes start while documents are signed and read
     old = end.authority.online.keys
+    asked_for = {name: str(each) for name, each in click.get_current_context().params.items() if name not in _NOT_ASKED}
     if not rotate_online and not replace_online:
+        await step.begin(asked_for, steps=1)
         await step.sign(old, layout, settings, voided, "new offline roles")
         step.end()
         return
-    new = step.keys.create_online()
+    new = await step.begin_with_key(asked_for, steps=2 if rotate_online else 1)
     if rotate_online:
         # With one root instead of two, clients would fail after the new root appears and before the new timestamp does.
         await step.sign((*old, new), layout, settings, voided, "rotation of the online key, first of two: old and new")
@@ -116,7 +127,11 @@ async def ceremony(
 
 
 class _Step:
-    """Appends `roles.signed` events one by one; a publication covers each before the next is signed."""
+    """Appends `roles.signed` events one by one; a publication covers each before the next is signed.
+
+    A ceremony that was interrupted, or that could not publish, goes on when the same command is run again: what is on
+    the log is not signed again.
+    """
 
     def __init__(self, context: Context, authority: Authority, *, renew: bool, as_json: bool) -> None:
         self.keys = DevelopmentKeys(context.path("keys"))
@@ -124,51 +139,122 @@ class _Step:
         self._authority = authority
         self._renew = renew
         self._as_json = as_json
+        self._begun = Unfinished({})
+        self._appended = 0
+        self._retired: dict[str, Path] = {}
         self.roots = 0
+
+    async def begin(self, asked: dict[str, str], steps: int) -> None:
+        """Note what begins; if it was begun before and is not finished, go on from there."""
+        begun = load_unfinished(self.keys.folder)
+        if begun is not None and begun.asked == asked and await self._is_unfinished(begun, steps):
+            self._begun, self._appended = begun, begun.appended(self._authority)
+            # A root that was signed and is not on the log is signed again.
+            self._begun = msgspec.structs.replace(begun, roots=begun.roots[: self._appended])
+            return
+        self._begun = Unfinished(asked)
+
+    async def begin_with_key(self, asked: dict[str, str], steps: int) -> SSlibKey:
+        """As `begin`, for a ceremony with a new online key."""
+        await self.begin(asked, steps)
+        key = self.keys.find_online(self._begun.online)
+        if key is None:
+            key = self.keys.create_online()
+            self._begun = Unfinished(asked, key.keyid)
+            note_unfinished(self.keys.folder, self._begun)
+        return key
+
+    async def _is_unfinished(self, begun: Unfinished, steps: int) -> bool:
+        """Whether a ceremony that was begun has steps left: roots to sign, or one that no publication covers."""
+        if begun.online and self.keys.find_online(begun.online) is None:
+            return False
+        appended = begun.appended(self._authority)
+        if appended == 0:
+            # Its key may have been made for nothing. If it is online, another ceremony came after this one.
+            return bool(begun.online) and begun.online not in self._authority.online_ever
+        if appended < steps:
+            return True
+        async with open_known(self._context) as known:
+            prefix = await records.load_prefix(known.store, known.position.prefix)
+        return prefix.authority is None or prefix.authority.root.version < self._authority.root.version
 
     async def sign(
         self, online: tuple[SSlibKey, ...], layout: Layout, settings: Settings, void: Void | None, comment: str
     ) -> None:
-        now = SystemClock().now()
-        plan = make_plan(self.keys, online, layout, settings, now=now, void=void)
-        documents = sign_plan(self.keys, plan, self._authority, renew=self._renew)
-        signed = roles_signed(documents, now, comment)
-        number = await self._publish(NewEvent(encode_event(signed), type_of(type(signed)), comment, {}))
-        end = await prefix_at_end(self._context)
-        if end.authority is None or end.authority.root.version == self._authority.root.version:
+        """Put a root on the log, unless it is there already, and have a publication cover it.
+
+        Raises:
+            NegativeAnswerError: the ceremony was rejected.
+        """
+        documents: list[str] = []
+        if self.roots < self._appended:
+            end, is_accepted = await prefix_at_end(self._context), True
+            covered = [Appended(end.size - 1, end.last_digest, NewEvent(b"", "", comment, {}))]
+            if not self._as_json:
+                click.echo(f"A root ({comment}) is on the log already; going on from there.")
+        else:
+            now = SystemClock().now()
+            plan = make_plan(self.keys, online, layout, settings, now=now, void=void)
+            signed = sign_plan(self.keys, plan, self._authority, renew=self._renew)
+            documents = sorted(signed)
+            self._begun = self._begun.signed(canonical.encode(signed["root"]))
+            note_unfinished(self.keys.folder, self._begun)
+            event = roles_signed(signed, now, comment)
+            of = NewEvent(encode_event(event), type_of(type(event)), comment, {})
+            covered = await append_all(self._context, [of])
+            end = await prefix_at_end(self._context)
+            is_accepted = end.authority is not None and end.authority.root.version > self._authority.root.version
+            if not is_accepted:
+                note_unfinished(self.keys.folder, None)
+        number = await self._publish(covered, end, is_accepted=is_accepted)
+        if end.authority is None or not is_accepted:
             raise NegativeAnswerError("the ceremony was rejected: `tuf-ledger rejected` says why")
         self._authority = end.authority
         version = end.authority.root.version
         self.roots += 1
         if self._as_json:
-            print_json({"root": version, "publication": number, "documents": sorted(documents), "comment": comment})
+            facts = {"root": version, "publication": number, "documents": documents, "comment": comment}
+            print_json({**facts, "retired": list(self._retired)})
         else:
             click.echo(f"Root {version} ({comment}) is in force from publication {number} on.")
+        self._retired = {}
 
     def end(self) -> None:
         """Report that all roots are signed."""
+        note_unfinished(self.keys.folder, None)
         if self._as_json:
             print_json({"ok": True, "roots": self.roots})
 
-    async def _publish(self, event: NewEvent) -> int:
-        """Append an event, have a publication cover it, and return the number of that publication."""
-        appended = await append_all(self._context, [event])
-        await self._retire()
-        if not self._context.store("signer").is_locked():
-            await publish_once(self._context, Schedule(interval_seconds=0, grace_seconds=0))
-        (answer,) = await wait_for(self._context, appended, WAIT_SECONDS)
+    async def _publish(self, covered: Sequence[Appended], end: Prefix, *, is_accepted: bool) -> int:
+        """Have a publication cover events, and return its number."""
+        try:
+            self._retire(end)
+            if not self._context.store("signer").is_locked():
+                await publish_once(self._context, Schedule(interval_seconds=0, grace_seconds=0))
+            (answer,) = await wait_for(self._context, covered, WAIT_SECONDS)
+        except LedgerError as error:
+            if end.authority is not None and is_accepted:
+                version = end.authority.root.version
+                error.facts |= {"root": version, "retired": list(self._retired)}
+                left = (
+                    f"Root {version} is on the log, and no publication covers it yet. When that is mended, run the "
+                    "same command again: it goes on from here and signs no root twice"
+                )
+                error.args = (f"{error}. {left}",)
+            raise
         return answer.publication
 
-    async def _retire(self) -> None:
+    def _retire(self, end: Prefix) -> None:
         """Retire the online keys that root no longer lists, even if the publication fails: a key may be stolen.
 
         While signing is held below that root, the previous keys still renew what was published.
         """
-        end = await prefix_at_end(self._context)
-        if end.authority is not None and end.held_at is None:
-            for key in self._authority.online.keys:
-                if key.keyid not in end.authority.online.keyids:
-                    self.keys.retire_online(key.keyid)
+        if end.authority is None or end.held_at is not None:
+            return
+        self._retired = self.keys.retire_online(end.authority)
+        for keyid, path in self._retired.items():
+            if not self._as_json:
+                click.echo(f"Key {keyid} is replaced. It is out of the signer's reach, in {path}.")
 
 
 def _layout(current: Layout, bins: int | None, delegation: str | None) -> Layout:

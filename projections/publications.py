@@ -19,11 +19,16 @@ from schemas.errors import DisagreementError
 from schemas.publications import Claim, Publication, Record
 
 MAX_GAP = 1_000_000
-"""The most numbers that a claim may skip. Numbers run out at 2^53: a stolen key must not use them all at once."""
+"""The most numbers that a claim may skip. A stolen key must not use them all at once."""
+
+_NOT_SEALED = rejected("seal", "not sealed by a threshold of the online keys in force")
+
+MAX_NUMBER = 2**53
+"""The last number (`schemas.fields.Number`)."""
 
 
 class LogTooShortError(DisagreementError):
-    """A claim sealed by an online key covers more events than the log has: the log lost some, or is another log."""
+    """Keys that are online sealed a claim of more events than the log has: the log lost some, or a key was stolen."""
 
 
 class Head(msgspec.Struct, frozen=True, array_like=True):
@@ -39,7 +44,7 @@ class Head(msgspec.Struct, frozen=True, array_like=True):
     time_from: str = ""
 
 
-class OpenClaim(msgspec.Struct, frozen=True):
+class OpenClaim(msgspec.Struct, frozen=True, array_like=True):
     """A valid claim that is neither completed nor voided yet, with the digest of its record.
 
     `root_version` is the version of the root in force at the claim's size. `keyids` are the keys that were online under
@@ -64,26 +69,44 @@ def open_claim(claim: Claim, digest: str, authority: Authority, voided: OpenClai
     return OpenClaim(claim, digest, authority.root.version, before | frozenset(authority.online.keyids))
 
 
-def lowest_number(head: Head, voided: OpenClaim | None, authority: Authority) -> int:
-    """The number that a claim under this authority must be above.
+def lowest_number(head: Head, voided: OpenClaim | None, online: RoleKeys) -> int:
+    """The number that a claim under these online keys must be above.
 
     One key never signs a number twice. The voided claim does not count if all its keys were replaced: the thief of one
     of them could otherwise go on claiming higher numbers for ever.
     """
-    is_free = voided is None or voided.keyids.isdisjoint(authority.online.keyids)
+    is_free = voided is None or voided.keyids.isdisjoint(online.keyids)
     return head.number if is_free or voided is None else voided.claim.number
 
 
-def earliest_time(head: Head, authority: Authority) -> str:
-    """The earliest time that a claim under this authority may have. An empty text: any.
+def earliest_time(head: Head, time_from: str) -> str:
+    """The earliest time of a claim where a root with this `time_from` is in force. An empty text: any.
 
     In a new time this is not the predecessor's: whoever stole the online key may have dated that in the far future.
     """
-    return head.time if authority.time_from == head.time_from else authority.time_from
+    return head.time if time_from == head.time_from else time_from
 
 
-def judge_claim_alone(claim: Claim, ledger: Ledger, head: Head) -> Outcome:
-    """Judge a claim by the checks that need no events. If it passes, `judge_claimant` is next."""
+def highest_number(lowest: int, floor: int) -> int:
+    """The highest number that a claim may have, given `lowest_number` and root's floor."""
+    return min(max(floor, lowest) + MAX_GAP, MAX_NUMBER)
+
+
+VOIDED = rejected("void", "a later root voids it")
+"""The outcome of what follows a voided publication, up to the first claim that covers the root."""
+
+
+def judge_claim_alone(claim: Claim, ledger: Ledger, head: Head, void_before_size: int | None = None) -> Outcome:
+    """Judge a claim by the checks that need no events. If it passes, `judge_claimant` is next.
+
+    Args:
+        claim: the claim.
+        ledger: the ledger's identity.
+        head: the last publication.
+        void_before_size: the size of the root that voids what follows the head; None: no void is pending.
+    """
+    if void_before_size is not None and claim.size < void_before_size:
+        return VOIDED
     if claim.origin != ledger.origin:
         return rejected("other-origin", f"it is for {claim.origin}")
     if claim.previous != head.digest:
@@ -95,63 +118,90 @@ def judge_claim_alone(claim: Claim, ledger: Ledger, head: Head) -> Outcome:
     return ACCEPTED
 
 
+def depends_on_end(record: Record, claim: Claim, end: Prefix) -> bool:
+    """Whether the verdict on a claim could be another if `events` were longer, given the prefix at its end."""
+    known = end.authority.online_ever if end.authority else {}
+    return claim.size > end.size or any(seal.keyid not in known for seal in record.signatures)
+
+
 def judge_claimant(record: Record, claim: Claim, end: Prefix) -> Outcome:
-    """Judge whether a claim is sealed by a key that was ever online, given the prefix at the log's end.
+    """Judge whether all signatures of a claim are by keys that were ever online, given the prefix at the log's end.
 
-    A key was online if an accepted root listed it as online. Strangers' claims end here. They cost one verification for
-    each of these keys, and the prefix at the size that they name is not needed. If a claim passes, `judge_claim` is
-    next.
+    A key was online if an accepted root listed it as online. Strangers' claims end here. They cost at most one
+    verification for each of these keys, and the prefix at the size that they name is not needed. If a claim passes,
+    `judge_claim` is next.
     """
-    try:
-        signatures = seal_signatures(record)
-    except KeysError as error:
-        return rejected("seal", str(error))
     online = end.authority.online_ever if end.authority else {}
-    payload = encode_signed(claim)
-    if any(verify(online[keyid], signatures[keyid], payload) for keyid in sorted(online) if keyid in signatures):
-        return ACCEPTED
-    return rejected("seal", "no key that was ever online sealed it")
+    keyids = [seal.keyid for seal in record.signatures]
+    if any(first >= second for first, second in pairwise(keyids)):
+        return rejected("seal", "its signatures are not in the order of key ids, each key once")
+    if strangers := [keyid for keyid in keyids if keyid not in online]:
+        return rejected("seal", f"key {strangers[0][:16]}… was never online")
+    if keyids:
+        payload = encode_signed(claim)
+        for seal in record.signatures:
+            if not verify(online[seal.keyid], seal.sig, payload):
+                return rejected("seal", f"the signature of key {seal.keyid[:16]}… is not valid")
+    return ACCEPTED
 
 
-def judge_claim(record: Record, claim: Claim, prefix: Prefix, head: Head, voided: OpenClaim | None) -> Outcome:
-    """Judge a claim by the checks that need the prefix at its size, given the claim that it would void."""
-    authority = prefix.authority
-    if authority is None:
-        return rejected("no-root", f"no root is in force at size {claim.size}")
-    earliest = earliest_time(head, authority)
-    if claim.time < earliest:
-        return rejected("backwards", f"after publication {head.number}, the earliest time is {earliest}")
-    if voided is not None and authority.root.version < voided.root_version:
-        # A stolen key that was replaced must not go on voiding every claim under its successor.
-        return rejected("older-root", f"the open claim was made under root version {voided.root_version}")
-    lowest = lowest_number(head, voided, authority)
-    if claim.number <= lowest:
-        return rejected("number", f"number {claim.number} is not above {lowest}")
-    floor = authority.settings.floor
-    if not floor <= claim.number <= max(floor, lowest) + MAX_GAP:
-        return rejected("number", f"root's floor is {floor}, and no number is skipped by more than {MAX_GAP:,}")
-    if claim.root_hash != prefix.tree.root_hash():
-        return rejected("root-hash", f"the log's root hash at size {claim.size} is {prefix.tree.root_hash()}")
-    if not _are_bins(claim.renew, authority):
-        return rejected("renew", "`renew` must name bins in force, sorted, each once")
-    return _judge_seal(record, authority.online, encode_signed(claim))
+def judge_claim(record: Record, claim: Claim, end: Prefix, head: Head, voided: OpenClaim | None) -> Outcome:
+    """Judge a claim whose signatures are valid by the roots that are on the log.
 
+    Args:
+        record: the record of the claim.
+        claim: the claim.
+        end: the prefix at the end of the log, read after the claim was.
+        head: the last publication.
+        voided: the open claim that this one would void.
 
-def judge_claim_beyond(claim: Claim, digest: str, end: Prefix) -> Outcome:
-    """Judge a claim that an online key sealed, and whose size is beyond the end of the log.
-
-    `end` is the prefix of the whole log.
+    Returns:
+        The outcome. If the claim passes, `judge_contents` is next.
 
     Raises:
-        LogTooShortError: no root voids the claim.
+        LogTooShortError: keys that are online sealed it, and its size is beyond the end.
     """
-    if end.authority and end.authority.void_for(claim.number, digest) is not None:
-        return rejected("void", "a root voids it")
+    authority = end.authority
+    if claim.size > end.size:
+        return _judge_claim_beyond(record, claim, end)
+    root = authority.root_at(claim.size) if authority else None
+    if root is None:
+        return rejected("no-root", f"no root is in force at size {claim.size}")
+    if not _is_sealed_by(record, root.online):
+        return _NOT_SEALED
+    earliest = earliest_time(head, root.time_from)
+    if claim.time < earliest:
+        return rejected("backwards", f"after publication {head.number}, the earliest time is {earliest}")
+    if voided is not None and root.version < voided.root_version:
+        # A stolen key that was replaced must not go on voiding every claim under its successor.
+        return rejected("older-root", f"the open claim was made under root version {voided.root_version}")
+    lowest = lowest_number(head, voided, root.online)
+    if claim.number <= lowest:
+        return rejected("number", f"number {claim.number} is not above {lowest}")
+    if not root.floor <= claim.number <= highest_number(lowest, root.floor):
+        return rejected("number", f"root's floor is {root.floor}, and no number is skipped by more than {MAX_GAP:,}")
+    return ACCEPTED
+
+
+def _judge_claim_beyond(record: Record, claim: Claim, end: Prefix) -> Outcome:
+    """Judge a claim whose size is beyond the end of the log. One replacement of a stolen key ends all its claims."""
+    online = end.authority.online if end.authority else None
+    if online is None or not _is_sealed_by(record, online):
+        return _NOT_SEALED
     raise LogTooShortError(
-        f"claim {claim.number}, sealed by an online key, covers {claim.size} events, and the log has {end.size}. "
-        "Was it restored from an older backup? If the key was stolen, a root can void the claim: "
-        f"{claim.number}:{digest}"
+        f"claim {claim.number} is sealed by a key that is online, beyond the end of `events`: it covers {claim.size} "
+        f"events, and the log has {end.size}. Was the log restored from an older copy? If not, treat the key as "
+        "stolen. See docs/operators.md, 'A claim beyond the end'"
     )
+
+
+def judge_contents(claim: Claim, prefix: Prefix) -> Outcome:
+    """Judge what a claim says about the events, given the prefix at its size."""
+    if claim.root_hash != prefix.tree.root_hash():
+        return rejected("root-hash", f"the log's root hash at size {claim.size} is {prefix.tree.root_hash()}")
+    if prefix.authority is None or not _are_bins(claim.renew, prefix.authority):
+        return rejected("renew", "`renew` must name bins in force, sorted, each once")
+    return ACCEPTED
 
 
 def judge_publication(
@@ -186,8 +236,13 @@ def _judge_seal(record: Record, online: RoleKeys, payload: bytes) -> Outcome:
     except KeysError as error:
         return rejected("seal", str(error))
     if list(signatures) != sorted(signatures) or not online.accept_all(signatures, payload):
-        return rejected("seal", f"not sealed by {online.threshold} of the online keys in force")
+        return _NOT_SEALED
     return ACCEPTED
+
+
+def _is_sealed_by(record: Record, online: RoleKeys) -> bool:
+    """Whether signatures, all of which are valid, are by keys of a role alone, and meet its threshold."""
+    return all(seal.keyid in online.keyids for seal in record.signatures) and len(record.signatures) >= online.threshold
 
 
 def seal_signatures(record: Record) -> Mapping[str, str]:

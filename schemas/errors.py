@@ -11,9 +11,10 @@
     ├── DisagreementError                   2   logs, publications or served files disagree: going on would do harm
     │   ├── DivergenceError                 2   a publication is not what its events make
     │   ├── ForeignRootError                2   the first root that is served is not the one of the log
-    │   ├── LogTooShortError                2   an online key sealed a claim beyond the end of `events`
-    │   └── ServedAheadError                2   what is served is not, or no longer, on the log
-    │       └── ForgedError                 2   keys of this ledger signed what is served, and the log does not have it
+    │   ├── LogTooShortError                2   keys that are online sealed a claim beyond the end of `events`
+    │   ├── ServedAheadError                2   what is served is not, or no longer, on the log
+    │   │   └── ForgedError                 2   keys of this ledger signed what is served, and the log does not have it
+    │   └── SkippedError                    2   a root voids a publication that this state skipped over
     ├── ClockError                          2   the clock and the log do not fit
     ├── ConfigError                         2   the configuration cannot be used
     ├── DistributionError                   2   a distribution file cannot be added

@@ -75,7 +75,7 @@ class Examiner:
     async def history(self) -> History:
         """Who could ever sign, by the whole log."""
         follower = self.follower
-        end = await follower.tail.read_on()
+        end = await follower.tail.read_known()
         as_of = (end.size, follower.head.number)
         if self._as_of != as_of:
             self._history = History(await _dated(await follower.ceremonies(), follower))
@@ -113,7 +113,7 @@ class Examiner:
 async def coming_publications(follower: Follower) -> AsyncGenerator[ValidPublication, None]:
     """The valid publications behind a follower's position, but for those that a root voids. None is applied."""
     reader = follower.reader
-    before, end = reader.state, await follower.tail.read_on()
+    before, end = reader.state, await follower.tail.read_known()
     try:
         while (found := await reader.next()) is not None:
             if not isinstance(found, ValidPublication):

@@ -4,14 +4,22 @@ Signer, publisher and verifier are followers. They differ in where rendered file
 signer applies its own records when it reads them back, like any other follower: the normal path is the recovery path.
 """
 
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import msgspec
 import structlog
 
-from consumers.reading.publications import ChainReader, ReaderState, ValidPublication
+from consumers.reading.publications import (
+    ChainReader,
+    ReaderState,
+    Rejudging,
+    ValidPublication,
+    decode_state,
+    encode_state,
+)
 from consumers.reading.runs import collect, publication_row
 from consumers.reading.tail import Tail
 from consumers.render.edition import DivergenceError, Edition
@@ -22,9 +30,9 @@ from consumers.state import notes, records
 from consumers.work.progress import Report, nobody
 from consumers.work.stopwatch import Stopwatch
 from consumers.work.workers import Begun, Workers
-from ledger.logs import LogConflictError, Logs, LogSettingsError
+from ledger.logs import Log, LogConflictError, Logs, LogSettingsError
 from ledger.state.store import AppliedPublication as PublicationRow
-from ledger.state.store import Position, Store
+from ledger.state.store import Position, ReadingRow, Store
 from projections import publications as chain
 from projections.log import prefix as prefixes
 from projections.log.merkle import record_digest
@@ -32,9 +40,11 @@ from projections.log.prefix import Prefix
 from projections.metadata.forgeries import Logged
 from projections.metadata.repository import SnapshotTable
 from projections.outcomes import Judged, rejected
-from projections.publications import Head, OpenClaim
+from projections.publications import Head, LogTooShortError, OpenClaim
+from projections.roles.authority import UpgradeNeededError
 from projections.roles.history import PastCeremony
 from schemas.codec import decode_publication_record
+from schemas.errors import DisagreementError
 from schemas.publications import Claim, Publication, Record
 
 log = structlog.get_logger()
@@ -43,12 +53,55 @@ log = structlog.get_logger()
 SKIP_FROM = 16
 """Number of unread publications from which a follower that may skip versions does so."""
 
+SAVED_TOGETHER = 1000
+"""Number of verdicts that are saved at once, if no publication comes before: a commit for each would cost more than
+judging."""
+
 ANEW_FROM = 8
 """A batch with this many times the events of the state writes the state anew: that is less work than journalling."""
 
 
 def _any(_: Claim) -> bool:
     return True
+
+
+class SkippedError(DisagreementError):
+    """A root voids a publication that a state has skipped over: nobody knows whether it reproduces."""
+
+
+class _Noted:
+    """Verdicts to be reported, in one line however many there are."""
+
+    def __init__(self) -> None:
+        self._first: Judged | None = None
+        self._codes: Counter[str] = Counter()
+        self._last = 0
+
+    def add(self, judged: Sequence[Judged]) -> None:
+        """Add verdicts on records that are not valid, in order."""
+        for each in judged:
+            self._first = self._first or each
+            self._last = each.index
+            self._codes[each.outcome.code] += 1
+
+    def report(self) -> None:
+        """Log what was added, if anything was, and forget it."""
+        first, codes = self._first, self._codes
+        if first is None:
+            return
+        if codes.total() == 1:
+            why = first.outcome.detail
+            log.warning("record rejected", log="publications", record=first.index, code=first.outcome.code, why=why)
+        else:
+            log.warning(
+                "records rejected",
+                log="publications",
+                count=codes.total(),
+                first=first.index,
+                last=self._last,
+                codes=dict(sorted(codes.items())),
+            )
+        self._first, self._codes = None, Counter()
 
 
 class Proposal(NamedTuple):
@@ -71,6 +124,8 @@ class Follower:
         self._spill = spill
         self._report = report
         self._unsaved: list[Judged] = []
+        self._noted = _Noted()
+        self._last_judged: Judged | None = None
         self._saving: Begun[None] | None = None
         self._in_transaction = False
         self.proposal: Proposal | None = None
@@ -95,7 +150,10 @@ class Follower:
         base = Prefix()
         if position is not None:
             base = await records.load_prefix(self._store, position.prefix)
-            await self._compare(position, base, first)
+        reading = await self._store.load_reading()
+        if reading is not None and position is not None and reading.next_record <= position.next_record:
+            reading = None
+        await self._compare(position, reading, base, first)
         self.tail = Tail(
             self._logs.events, self._workers, base, self._spill / "tail", store=self._store, report=self._report
         )
@@ -107,31 +165,48 @@ class Follower:
                 "See docs/operators.md, 'A log was rolled back'"
             )
         self.ledger = genesis.ledger
-        reader_state = ReaderState(chain.first_head(self.ledger), 0)
-        if position is not None:
-            time_from = "" if base.authority is None else base.authority.time_from
+        reader_state = ReaderState(chain.first_head(self.ledger), 0, 0)
+        if reading is not None:
+            reader_state = decode_state(reading.state)
+        elif position is not None:
+            version, time_from = (base.authority.root.version, base.authority.time_from) if base.authority else (0, "")
             head = Head(position.number, position.digest, position.time, position.size, time_from)
-            reader_state = ReaderState(head, position.next_record)
+            reader_state = ReaderState(head, position.next_record, position.next_record, root_version=version)
+        self._checked_voids = len(base.authority.voids) if base.authority else 0
         self.reader = ChainReader(self._logs.publications, self.tail, self._workers, self.ledger, reader_state)
         self.table = SnapshotTable(await records.load_roles(self._store))
         self._renderer = Renderer(
             self._store, self._workers, self.table, self._spill, stopwatch=self.stopwatch, report=self._report
         )
 
-    async def _compare(self, position: Position, base: Prefix, first: list[bytes | None]) -> None:
-        """Compare the state's position with the logs (docs/design.md, "Rolled-back logs are noticed")."""
+    async def _compare(
+        self,
+        position: Position | None,
+        reading: ReadingRow | None,
+        base: Prefix,
+        first: list[bytes | None],
+    ) -> None:
+        """Compare what the state knows with the logs (docs/design.md, "Rolled-back logs are noticed")."""
         events, publications = self._logs
-        if first and (base.ledger is None or record_digest(first[0]) != base.ledger.digest):
+        known: list[tuple[Log, int, str, int]] = []
+        if position is not None:
+            is_same = base.ledger is not None and (not first or record_digest(first[0]) == base.ledger.digest)
+            known.append((events, position.size - 1, position.last_event, position.events_token))
+        else:
+            is_same = reading is None or record_digest(first[0]) == decode_state(reading.state).head.digest
+        if not is_same:
             raise LogConflictError(
                 f"{events.name} belongs to another ledger: it begins with another `ledger.created` than this state "
                 f"remembers. Name the right log, or delete {self._store.path} to start anew with this one"
             )
-        events.resume(position.size - 1, position.events_token)
-        publications.resume(position.next_record - 1, position.publications_token)
-        for source, index, digest in (
-            (events, position.size - 1, position.last_event),
-            (publications, position.next_record - 1, position.digest),
-        ):
+        if reading is not None:
+            known.append((publications, reading.next_record - 1, reading.digest, reading.publications_token))
+        elif position is not None:
+            token = position.publications_token
+            known.append((publications, position.next_record - 1, position.digest, token))
+        for source, index, _, token in known:
+            source.resume(index, token)
+        for source, index, digest, _ in known:
             try:
                 found = await source.read(index)
             except LogConflictError:
@@ -205,7 +280,7 @@ class Follower:
     # --- following -----------------------------------------------------------------------------------------------
 
     async def step(self, wanted: Callable[[Claim], bool] = _any) -> bool:
-        """Judge the next record of `publications`, and apply it if it is a valid publication.
+        """Judge the next records of `publications`, and apply the next one if it is a valid publication.
 
         Args:
             wanted: whether to apply this publication; the first unwanted one stays the next record.
@@ -214,27 +289,47 @@ class Follower:
             Whether a record was judged.
 
         Raises:
+            SkippedError: a root voids a publication that this state skipped over.
             DivergenceError: a valid publication is not what its events make, and no later root voids it.
             LogTooShortError, NotALedgerError, UpgradeNeededError, LogError, StoreError, StorageError: see there.
         """
-        found = await self.reader.next()
-        if found is None:
+        try:
+            found = await self.reader.next()
+        except (LogTooShortError, UpgradeNeededError):
+            await self._check_voids()
+            await self._end_of_log()
+            raise
+        await self._check_voids()
+        if found is None or (isinstance(found, ValidPublication) and not wanted(found.claim)):
+            await self._end_of_log()
             return False
         if isinstance(found, ValidPublication):
-            if not wanted(found.claim):
-                return False
             await self._publication(found)
-        elif found.outcome.verdict == "accepted":
-            # A claim: a proposal under an earlier claim will not be published.
-            await self.abandon()
+        elif isinstance(found, Rejudging):
+            await self._judge_again(found.first_record)
         else:
             await self._note(found)
+            if found[-1].outcome.verdict == "accepted":
+                # A claim: a proposal under an earlier claim will not be published.
+                await self.abandon()
         return True
 
     async def catch_up(self) -> None:
         """Apply everything that is on the log now."""
         while await self.step():
             pass
+
+    async def catch_up_to_end(self) -> Prefix:
+        """Apply everything that is on `publications` now, as a reader judges it who knows `events` to the end.
+
+        Returns:
+            The prefix at the end of `events`.
+        """
+        while True:
+            await self.catch_up()
+            end = await self.tail.read_on()
+            if not self.reader.is_outdated:
+                return end
 
     async def _publication(self, valid: ValidPublication) -> None:
         edition = Edition([(valid.claim, valid.authority)], self.base, valid.prefix)
@@ -245,7 +340,7 @@ class Follower:
         except DivergenceError as error:
             await self._diverged(valid, error)
             return
-        await self._finish(edition, [publication_row(valid)], valid)
+        await self._finish(edition, [publication_row(valid, stepped=True)], valid)
         log.info(
             "publication applied",
             publication=valid.claim.number,
@@ -274,7 +369,9 @@ class Follower:
 
     async def _diverged(self, valid: ValidPublication, error: DivergenceError) -> None:
         """Handle a valid publication that does not reproduce: go on only if a later root voids it."""
-        end = await self.tail.read_on()
+        end = await self.tail.read_known()
+        if self.reader.is_outdated:
+            return  # a root has changed who may seal: the publication may not be valid
         number = valid.claim.number
         size = end.authority.void_for(number, valid.digest) if end.authority else None
         if size is None:
@@ -285,24 +382,61 @@ class Follower:
                 "'A publication diverges'"
             ) from error
         outcome = rejected("void", f"it diverged, and the root in force at size {size} voids it")
-        await self._note(Judged(valid.record_index, valid.digest, "publication", outcome))
         self.reader.void(size)
+        await self._note([Judged(valid.record_index, valid.digest, "publication", outcome)])
 
-    async def _note(self, judged: Judged) -> None:
-        log.warning(
-            "record rejected",
-            log="publications",
-            record=judged.index,
-            code=judged.outcome.code,
-            why=judged.outcome.detail,
-        )
-        self._unsaved.append(judged)
-        if not self._in_transaction:
+    async def _judge_again(self, first: int) -> None:
+        """Forget what was judged from a record on: a root has changed who may seal."""
+        self._unsaved, self._noted, self._last_judged = [], _Noted(), None
+        await self.abandon()
+        await self._store.forget_reading("publications", first)
+
+    async def _check_voids(self) -> None:
+        """Look at what roots void that were read since.
+
+        Raises:
+            SkippedError: a root voids a publication that this state skipped over.
+        """
+        authority = self.tail.end.authority
+        voids = () if authority is None else authority.voids[self._checked_voids :]
+        for size, void in voids:
+            row = await self._store.publication(void.number)
+            if row is None or row.digest != void.digest:
+                continue
+            if not row.stepped:
+                raise SkippedError(
+                    f"the root in force at size {size} voids publication {void.number}, which {self._store.path} has "
+                    "skipped over without rendering it. Stop the consumer and delete that file: the state is rebuilt "
+                    "from the logs, and finds out whether the publication diverges"
+                )
+            log.warning("a root voids a publication that reproduces: that has no effect", publication=void.number)
+        self._checked_voids += len(voids)
+
+    async def _note(self, judged: Sequence[Judged]) -> None:
+        """Note verdicts, and save them if they are many."""
+        bad = [each for each in judged if each.outcome.verdict != "accepted"]
+        self._unsaved += bad
+        self._noted.add(bad)
+        self._last_judged = judged[-1]
+        if len(self._unsaved) >= SAVED_TOGETHER:
             await self._save_unsaved()
 
+    async def _end_of_log(self) -> None:
+        """Report and save what was noted."""
+        self._noted.report()
+        await self._save_unsaved()
+
     async def _save_unsaved(self) -> None:
-        await records.save_judged(self._store, "publications", self._unsaved)
-        self._unsaved = []
+        """Save verdicts and how far the reader is, so that the next start does not read these records again.
+
+        While a publication is being made, the state waits for it; so do the verdicts.
+        """
+        if self._in_transaction or not self._unsaved or self._last_judged is None:
+            return
+        unsaved, self._unsaved, last = self._unsaved, [], self._last_judged
+        token = self._logs.publications.token(last.index)
+        row = ReadingRow(last.index + 1, last.digest, token, encode_state(self.reader.state))
+        await records.save_reading(self._store, unsaved, row)
 
     # --- rendering -----------------------------------------------------------------------------------------------
 
@@ -334,8 +468,10 @@ class Follower:
         await self._workers.run(self._outlet.begin)
         await self._save_unsaved()
 
-    async def _finish(self, edition: Edition, rows: list[PublicationRow], last: ValidPublication) -> None:
-        """Make a rendering the state: place the files first, then save the position."""
+    async def _finish(
+        self, edition: Edition, rows: list[PublicationRow], last: ValidPublication, judged: Sequence[Judged] = ()
+    ) -> None:
+        """Make a rendering the state: place the files first, then save verdicts (noted and these) and the position."""
         claim = edition.claim
         self.stopwatch.start()
         await self._workers.run(self._outlet.finish, claim.number, last.timestamp())
@@ -343,7 +479,7 @@ class Follower:
         if self._saving is not None:
             await self._saving.result()
             self._saving = None
-        await records.save_judged(self._store, "publications", self._unsaved)
+        await records.save_judged(self._store, "publications", [*self._unsaved, *judged])
         await self._store.save_publications(rows)
         await records.save_signing(self._store, edition.after, self.base.size)
         await self._store.save_position(
@@ -367,6 +503,8 @@ class Follower:
         self.base = edition.after.as_stored()
         self.tail.advance(edition.after)
         self.reader.accept(last)
+        self._noted.add([each for each in judged if each.outcome.verdict != "accepted"])
+        self._noted.report()
 
     # --- skipping ------------------------------------------------------------------------------------------------
 
@@ -386,11 +524,14 @@ class Follower:
             reproduce.
         """
         before = self.reader.state
-        end = await self.tail.read_on()
-        run = await collect(self.reader, end, wanted, halted_at=await self._store.note(notes.DIVERGED))
+        await self.tail.read_known()
+        run = await collect(self.reader, self.tail, wanted, halted_at=await self._store.note(notes.DIVERGED))
         self.reader.state = before
+        await self._check_voids()
         if len(run.rows) < at_least or run.last is None:
             return False
+        if run.judged_from is not None:
+            await self._judge_again(run.judged_from)
         edition = Edition(run.claims, self.base, run.last.prefix, run.stamps)
         digest, _, packed = run.last.publication.snapshot
         try:
@@ -398,8 +539,9 @@ class Follower:
         except DivergenceError as error:
             log.warning("publications do not reproduce as one run; trying them one by one", why=str(error))
             return False
-        self._unsaved.extend(each for each in run.judged if each.index < run.last.record_index)
-        await self._finish(edition, run.rows, run.last)
+        await self._finish(
+            edition, run.rows, run.last, [each for each in run.judged if each.index < run.last.record_index]
+        )
         log.info(
             "publications applied",
             count=len(run.rows),

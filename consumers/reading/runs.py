@@ -5,12 +5,13 @@ from collections.abc import Callable, Sequence
 from hashlib import sha256
 from typing import NamedTuple
 
-from consumers.reading.publications import ChainReader, ValidPublication
+from consumers.reading.publications import ChainReader, Prefixes, Rejudging, ValidPublication
 from ledger.state.store import AppliedPublication as PublicationRow
 from projections.log.prefix import Prefix
 from projections.metadata.repository import expires_at
 from projections.outcomes import Judged
-from projections.roles.authority import Authority
+from projections.publications import LogTooShortError
+from projections.roles.authority import Authority, UpgradeNeededError
 from schemas.publications import Claim
 
 
@@ -25,9 +26,10 @@ class Stamp(NamedTuple):
 
 
 class Run:
-    """Publications that are applied together."""
+    """Publications that are applied together. Verdicts on records from `judged_from` on, if any, no longer hold."""
 
     def __init__(self) -> None:
+        self.judged_from: int | None = None
         self.claims: list[tuple[Claim, Authority]] = []
         self.rows: list[PublicationRow] = []
         self.judged: list[Judged] = []
@@ -38,40 +40,78 @@ class Run:
     def add(self, valid: ValidPublication) -> None:
         """Add the next publication."""
         self.claims.append((valid.claim, valid.authority))
-        self.rows.append(publication_row(valid))
+        self.rows.append(publication_row(valid, stepped=False))
         expires = expires_at(valid.claim.time, valid.authority.settings.bin_expiry_seconds)
         for name, digest, signatures in valid.publication.roles:
             self.stamps[name] = Stamp(valid.claim.number, expires, b64decode(digest).hex())
             self.seals[name] = (digest, signatures)
         self.last = valid
 
+    def judge_from(self, first: int | None) -> None:
+        """Forget verdicts on records from this one on; they are judged again."""
+        if first is not None:
+            self.judged_from = first if self.judged_from is None else min(self.judged_from, first)
+            self.judged = [each for each in self.judged if each.index < first]
+
 
 async def collect(
-    reader: ChainReader, end: Prefix, wanted: Callable[[Claim], bool], *, halted_at: str | None = None
+    reader: ChainReader, prefixes: Prefixes, wanted: Callable[[Claim], bool], *, halted_at: str | None = None
 ) -> Run:
     """Judge the next publications. The run ends before one that is unwanted, that a later root voids, or that diverges.
 
     Args:
         reader: the reader; afterwards it stands behind the run.
-        end: the prefix at the end of the log.
+        prefixes: the prefixes that the reader uses, read to the end of the log.
         wanted: whether a publication belongs to the run; the first unwanted one ends it.
         halted_at: the digest of a publication that is known to diverge.
     """
-    run = Run()
-    while (found := await reader.next()) is not None:
-        if isinstance(found, Judged):
-            run.judged.append(found)
-            continue
-        voided = end.authority.void_for(found.claim.number, found.digest) if end.authority else None
-        if voided is not None or found.digest == halted_at or not wanted(found.claim):
-            break
-        run.add(found)
-        reader.accept(found)
+    before, voids = reader.state, _voids(prefixes.end)
+    run = await _collect(reader, prefixes, wanted, halted_at)
+    if _voids(prefixes.end) != voids:
+        # A root that came meanwhile may void a publication of this run.
+        judged_from, reader.state = run.judged_from, before
+        run = await collect(reader, prefixes, wanted, halted_at=halted_at)
+        run.judge_from(judged_from)
     return run
 
 
-def publication_row(valid: ValidPublication) -> PublicationRow:
-    """The row that a state stores for a publication."""
+async def _collect(
+    reader: ChainReader, prefixes: Prefixes, wanted: Callable[[Claim], bool], halted_at: str | None
+) -> Run:
+    run = Run()
+    while (found := await _next(reader, run)) is not None:
+        if isinstance(found, Rejudging):
+            run.judge_from(found.first_record)
+        elif not isinstance(found, ValidPublication):
+            run.judged.extend(found)
+        elif _is_voided(found, prefixes.end) or found.digest == halted_at or not wanted(found.claim):
+            break
+        else:
+            run.add(found)
+            reader.accept(found)
+    return run
+
+
+def _voids(end: Prefix) -> int:
+    return len(end.authority.voids) if end.authority else 0
+
+
+def _is_voided(valid: ValidPublication, end: Prefix) -> bool:
+    return end.authority is not None and end.authority.void_for(valid.claim.number, valid.digest) is not None
+
+
+async def _next(reader: ChainReader, run: Run) -> list[Judged] | ValidPublication | Rejudging | None:
+    """The next records, or None where the log ends. A record that stops followers ends a run that has publications."""
+    try:
+        return await reader.next()
+    except (LogTooShortError, UpgradeNeededError):
+        if run.last is None:
+            raise
+        return None
+
+
+def publication_row(valid: ValidPublication, *, stepped: bool) -> PublicationRow:
+    """The row that a state stores for a publication; `stepped` says that the follower renders it itself."""
     return PublicationRow(
         valid.claim.number,
         valid.record_index,
@@ -81,4 +121,5 @@ def publication_row(valid: ValidPublication) -> PublicationRow:
         len(valid.publication.roles),
         b64decode(valid.publication.snapshot[0]).hex(),
         sha256(valid.timestamp()).hexdigest(),
+        int(stepped),
     )

@@ -71,19 +71,36 @@ class Tail:
         self._recent: Reading | None = None
         self._mark = base
         self._end = base
+        self._upgrade: UpgradeNeededError | None = None
         if spill is not None:
             shutil.rmtree(spill, ignore_errors=True)
 
     @property
     def end(self) -> Prefix:
-        """The prefix at the end of the log, as of the last `read_on`."""
+        """The prefix at the end of the log, as of the last reading; before a root that this program does not know."""
         return self._end
+
+    @property
+    def upgrade(self) -> UpgradeNeededError | None:
+        """Why `end` is before a root, and not at the end of the log."""
+        return self._upgrade
 
     async def read_on(self) -> Prefix:
         """Read to the end of the log and return the prefix there.
 
         Raises:
             LogError, NotALedgerError, UpgradeNeededError: see `Log.read` and `Prefix.extend`.
+        """
+        await self.read_known()
+        if self._upgrade is not None:
+            raise self._upgrade
+        return self._end
+
+    async def read_known(self) -> Prefix:
+        """Read to the end of the log, or up to a root that this program does not know, and return `end`.
+
+        Raises:
+            LogError, NotALedgerError: see `Log.read` and `Prefix.extend`.
         """
         start, processes = self._end.size, self._workers.processes
         while await self._read_slice():
@@ -96,10 +113,10 @@ class Tail:
             start = self._end.size
         return self._end
 
-    async def reach(self, size: int) -> bool:
+    async def _reach(self, size: int) -> bool:
         """Read on at least to a size; False if the log is still shorter."""
         while self._end.size < size:
-            if not await self._read_slice(size):
+            if not await self._read_slice():
                 return False
         return True
 
@@ -111,7 +128,9 @@ class Tail:
         Raises:
             LogConflictError: the log is shorter than it was, or than it must be.
         """
-        if not await self.reach(size):
+        if not await self._reach(size):
+            if self._upgrade is not None:
+                raise self._upgrade
             raise LogConflictError(
                 f"{self._log.name} is shorter than it was: it ends at size {self._end.size}, but record {size - 1} is "
                 "known. Was a backup restored? See docs/operators.md, 'A log was rolled back'"
@@ -164,20 +183,14 @@ class Tail:
             if isinstance(known.content, Slice):
                 (self._folder / known.content.name).unlink(missing_ok=True)
 
-    async def _read_slice(self, wanted: int | None = None) -> bool:
-        """Read on from the end; False if there are no more records. Roots beyond the wanted size do no harm."""
+    async def _read_slice(self) -> bool:
+        """Read on from the end; False if there are no more records, or none that this program knows."""
         before = self._end
-        values = await self._log.read(before.size)
+        values = [] if self._upgrade else await self._log.read(before.size)
         if not values:
             return False
         reading = await self._workers.run(read_records, before.size, values)
-        try:
-            after, extension = await self._extend(before, reading)
-        except UpgradeNeededError:
-            if wanted is None or wanted >= before.size + len(values):
-                raise
-            reading = reading.between(before.size, wanted)
-            after, extension = await self._extend(before, reading)
+        after, extension, reading = await self._advance_known(before, reading)
         length = sum(len(value) for value in values if value is not None)
         self._end = after
         if self._spill is None:
@@ -204,9 +217,32 @@ class Tail:
             async for file in files:
                 before = self._end
                 glance = await self._workers.run(file.glance, folder)
-                self._end, _ = await self._extend(before, glance)
+                self._end, _, _ = await self._advance_known(before, glance, file)
                 self._slices.append(_Slice(before, self._end, file))
                 self._report(READING * min(self._end.size - first, far), WHOLE * far)
+                if self._upgrade is not None:
+                    break
+
+    async def _advance_known(
+        self, before: Prefix, reading: Reading, file: Slice | None = None
+    ) -> tuple[Prefix, Extension, Reading]:
+        """Advance a prefix by records, at most up to a root that this program does not know.
+
+        Args:
+            before: the prefix.
+            reading: the records, decoded.
+            file: the file that holds all of them, if `reading` is a glance at it.
+
+        Returns:
+            The new prefix, the extension, and the records that it is by.
+        """
+        try:
+            return *await self._extend(before, reading), reading
+        except UpgradeNeededError as error:
+            self._upgrade = error
+            whole = reading if file is None else await self._workers.run(file.whole, self._folder)
+            known = whole.between(before.size, error.size)
+            return *await self._extend(before, known), known
 
     async def _advance(self, at: Prefix, size: int, *, routed: bool = True) -> tuple[Prefix, Extension]:
         """Advance a prefix to the end of the slice with the next record, or to a size if that comes first."""

@@ -208,7 +208,7 @@ async def _step(logs: Logs, workers: ThreadWorkers, folder: Path, order: _Order)
 
 
 async def _follow(follower: Follower, order: _Order) -> None:
-    end = await follower.tail.read_on()
+    end = await follower.tail.read_known()
     order.report(0, end.size)
     if not order.all_versions:
         await follower.skip(order.at.includes)

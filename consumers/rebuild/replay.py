@@ -47,6 +47,7 @@ from projections.log.prefix import Extension, Prefix
 from projections.log.reading import Reading
 from projections.metadata.paths import TIMESTAMP, metadata_path
 from projections.metadata.repository import RoleEntry, SnapshotTable
+from projections.roles.authority import UpgradeNeededError
 from projections.roles.documents import Document
 from schemas.publications import Claim
 
@@ -243,17 +244,26 @@ class _Prefixes:
         self._folder = folder
         self.documents: list[tuple[int, Document]] = []
         self.end = self._mark = Prefix()
+        self.upgrade: UpgradeNeededError | None = None
         self._at = 0
         self._read: Reading | None = None
         for each in slices:
-            self.end, extension = _extend(self.end, each.glance(folder))
-            self.documents += [
-                (found.index, document) for found in extension.ceremonies for document in found.documents
-            ]
+            self._advance(each.glance(folder))
+            if self.upgrade is not None:
+                break
 
-    async def reach(self, size: int) -> bool:
-        """Whether the log has at least this size."""
-        return size <= self.end.size
+    def _advance(self, reading: Reading) -> None:
+        before = self.end
+        try:
+            self.end, extension = _extend(before, reading)
+        except UpgradeNeededError as error:
+            self.upgrade = error
+            self.end, extension = _extend(before, reading.between(before.size, error.size))
+        self.documents += [(found.index, document) for found in extension.ceremonies for document in found.documents]
+
+    async def read_known(self) -> Prefix:
+        """The end: all slices were read before."""
+        return self.end
 
     async def prefix_at(self, size: int) -> Prefix:
         """The prefix at a size. Asking for growing sizes reads the slices only once."""
@@ -285,9 +295,9 @@ async def _collect(
     ledger = prefixes.end.ledger
     if ledger is None:
         return Run()
-    start = ReaderState(chain.first_head(ledger), 0)
+    start = ReaderState(chain.first_head(ledger), 0, 0)
     reader = ChainReader(_Beginning(publications, size), prefixes, workers, ledger, start)
-    run = await collect(reader, prefixes.end, wanted)
+    run = await collect(reader, prefixes, wanted)
     left = await reader.next()
     return Run() if isinstance(left, ValidPublication) and wanted(left.claim) else run
 

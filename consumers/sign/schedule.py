@@ -101,7 +101,7 @@ class Schedule:
         renew = tuple(map(authority.layout.name, range(authority.layout.count))) if above and head.number else ()
         if head.number == 0 or above:
             return Due(size, renew, "first" if head.number == 0 else "resumed")
-        last = from_instant(earliest_time(head, authority))
+        last = from_instant(earliest_time(head, authority.time_from))
         unwatched = max(now - (self._looked_at or last), timedelta(0))
         self._looked_at = now
         renew = self._renewals(now, unwatched, authority, entries)
@@ -159,7 +159,7 @@ class Schedule:
         return tuple(sorted({*pressing, *(name for _, name in due[:limit])}))
 
     def _check_clock(self, now: datetime, head: Head, authority: Authority) -> None:
-        earliest = earliest_time(head, authority)
+        earliest = earliest_time(head, authority.time_from)
         if not earliest or self._clock_checked:
             return
         last = from_instant(earliest)

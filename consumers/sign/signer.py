@@ -8,6 +8,7 @@ version two contents.
 from collections.abc import Callable
 from hashlib import sha256
 from time import monotonic
+from typing import NamedTuple
 
 import structlog
 from securesystemslib.signer import Signer as KeySigner
@@ -29,11 +30,22 @@ from projections.metadata.repository import pack_digest, pack_sha256, timestamp_
 from projections.publications import OpenClaim
 from projections.roles.authority import Authority
 from schemas.codec import encode_record, encode_signed
+from schemas.errors import NegativeAnswerError
 from schemas.publications import Claim, Publication, Record, Seal
 
 log = structlog.get_logger()
 
 READ_BACK_SECONDS = 30.0
+
+
+class _Signed(NamedTuple):
+    """The highest number that was signed, and the digest of its claim.
+
+    A root can change which claim is open after this one was signed. No number is ever signed with two contents.
+    """
+
+    number: int
+    claim: str
 
 
 class Signer:
@@ -59,6 +71,7 @@ class Signer:
         self._read_served = read_served
         self._checked_served = False
         self._own_claims: set[str] = set()
+        self._signed = _Signed(0, "")
         self._others_since: tuple[str, float] | None = None
 
     async def step(self, *, now: bool = False) -> bool:
@@ -77,8 +90,7 @@ class Signer:
         """
         follower = self._follower
         before = follower.head.number
-        await self._catch_up()
-        size = self._schedule.size(await follower.tail.read_on(), follower.head)
+        size = self._schedule.size(await self._catch_up(), follower.head)
         # While signing is held, the next claim may have other offline roles than those at the end of the log.
         authority = (await follower.tail.prefix_at(size)).authority
         if authority is None:
@@ -99,22 +111,24 @@ class Signer:
         await self._complete()
         return follower.head.number > before
 
-    async def _catch_up(self) -> None:
-        """Read on; the first time after a start, make sure that the served timestamp is not ahead of the log.
+    async def _catch_up(self) -> Prefix:
+        """Read both logs to their ends, and return the prefix at the end of `events`.
+
+        The first time after a start, make sure that the served timestamp is not ahead of the log.
 
         The served timestamp is read before the log. In the other order, a publication by another signer in between
         would look like one that the log has lost.
         """
         follower = self._follower
         if self._checked_served or self._read_served is None:
-            await follower.catch_up()
-            return
+            return await follower.catch_up_to_end()
         timestamp = await self._workers.run(self._read_served, TIMESTAMP)
         if timestamp is None and follower.head.number > 0:
             log.warning("no timestamp is served, so it cannot be compared with the log: check [signer] served")
-        await follower.catch_up()
+        end = await follower.catch_up_to_end()
         await check_not_ahead(timestamp, follower, above=self._schedule.above)
         self._checked_served = True
+        return end
 
     # --- claims --------------------------------------------------------------------------------------------------
 
@@ -132,7 +146,9 @@ class Signer:
             return True
         if claim.number <= self._schedule.above or claim.size > size:
             return True
-        earliest = chain.earliest_time(self._follower.head, at_claim.authority)
+        if claim.number <= self._signed.number and open_claim.digest != self._signed.claim:
+            return True
+        earliest = chain.earliest_time(self._follower.head, at_claim.authority.time_from)
         return self._schedule.is_untimely(self._clock.now(), claim, authority, earliest)
 
     def _may_complete(self, open_claim: OpenClaim) -> bool:
@@ -164,7 +180,7 @@ class Signer:
             origin=follower.ledger.origin,
             number=self._number(authority),
             previous=follower.head.digest,
-            time=max(to_instant(self._clock.now()), chain.earliest_time(follower.head, authority)),
+            time=max(to_instant(self._clock.now()), chain.earliest_time(follower.head, authority.time_from)),
             size=due.size,
             root_hash=prefix.tree.root_hash(),
             renew=due.renew,
@@ -184,11 +200,18 @@ class Signer:
         """The number of the next claim.
 
         Raises:
+            NegativeAnswerError: no number is left.
             SignerError: the number would not be valid, so every claim would be rejected.
         """
         follower, floor = self._follower, authority.settings.floor
-        taken = chain.lowest_number(follower.head, follower.open_claim, authority)
-        number, most = max(taken + 1, floor, self._schedule.above + 1), max(taken, floor) + chain.MAX_GAP
+        taken = chain.lowest_number(follower.head, follower.open_claim, authority.online)
+        least, most = max(taken + 1, floor, self._signed.number + 1), chain.highest_number(taken, floor)
+        number = max(least, self._schedule.above + 1)
+        if least > chain.MAX_NUMBER:
+            raise NegativeAnswerError(
+                f"no number is left: the last number is {chain.MAX_NUMBER}, and the next publication would have number "
+                f"{number}. This ledger cannot publish any more: begin a new one"
+            )
         if number > most:
             raise SignerError(
                 f"the next publication would have number {number}, but {most} is the highest valid number now. If "
@@ -208,6 +231,7 @@ class Signer:
         if prefix.authority is None:
             return
         if follower.proposal is None:
+            self._signed = _Signed(open_claim.claim.number, open_claim.digest)
             edition = Edition([(open_claim.claim, prefix.authority)], follower.base, prefix)
             sealer = SigningSealer(prefix.authority.online, self._signers(prefix.authority), self._keyring)
             rendered = await follower.render(edition, sealer)

@@ -10,7 +10,7 @@ import msgspec
 
 from consumers.state.kept_bins import KeptBin
 from ledger.state import StateDamagedError
-from ledger.state.store import ChunkRow, JudgedRow, PageRow, SigningRow, Store
+from ledger.state.store import ChunkRow, JudgedRow, PageRow, ReadingRow, SigningRow, Store
 from projections.index.chunks import Aggregate, Change, Chunk
 from projections.index.fold import Seen
 from projections.index.pages import page_bodies
@@ -195,13 +195,20 @@ async def save_waiting(store: Store, left: Mapping[str, bool | None], *, is_rend
 
 async def save_judged(store: Store, log: str, judged: Iterable[Judged]) -> None:
     """Remember the outcomes of records, except of those that were simply accepted."""
-    await store.save_judged(
-        [
-            JudgedRow(log, each.index, each.digest, each.kind, *each.outcome)
-            for each in judged
-            if each.outcome.verdict != "accepted"
-        ]
-    )
+    await store.save_judged(_judged_rows(log, judged))
+
+
+def _judged_rows(log: str, judged: Iterable[Judged]) -> list[JudgedRow]:
+    return [
+        JudgedRow(log, each.index, each.digest, each.kind, *each.outcome)
+        for each in judged
+        if each.outcome.verdict != "accepted"
+    ]
+
+
+async def save_reading(store: Store, judged: Sequence[Judged], reading: ReadingRow) -> None:
+    """Remember verdicts on records beyond the position, and how far these go."""
+    await store.save_reading(_judged_rows("publications", judged), reading)
 
 
 async def save_ceremonies(store: Store, ceremonies: Iterable[AcceptedCeremony]) -> None:

@@ -115,7 +115,7 @@ class Verifier:
 
     async def _watch_lag(self, now: float) -> None:
         """Raise an alarm when events wait too long for the publication that covers them."""
-        size = (await self._follower.tail.read_on()).size
+        size = (await self._follower.tail.read_known()).size
         if size == self._follower.head.size:
             self._waiting = None
         elif self._waiting is None or self._waiting[0] <= self._follower.head.size:

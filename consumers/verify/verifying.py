@@ -86,7 +86,7 @@ class _Verification:
 
     async def run(self, report: Callable[[int, int], None]) -> Verified:
         follower, wanted = self._follower, self._wanted
-        end = await follower.tail.read_on()
+        end = await follower.tail.read_known()
         report(0, end.size)
         version = self._base = await self._served_version()
         if wanted.first is not None:

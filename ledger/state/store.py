@@ -11,8 +11,8 @@ import fcntl
 import json
 import os
 import sqlite3
-from collections.abc import Callable, Coroutine, Iterable, Sequence
-from contextlib import suppress
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Sequence
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, ParamSpec, TypeVar
 from zlib import crc32
@@ -59,6 +59,11 @@ CREATE TABLE position (
     next_record INTEGER NOT NULL, publications_token INTEGER NOT NULL,
     prefix BLOB NOT NULL, crc32 INTEGER NOT NULL
 );
+CREATE TABLE reading (
+    only INTEGER PRIMARY KEY CHECK (only = 1),
+    next_record INTEGER NOT NULL, digest TEXT NOT NULL, publications_token INTEGER NOT NULL, state BLOB NOT NULL,
+    crc32 INTEGER NOT NULL
+);
 CREATE TABLE ceremonies (idx INTEGER NOT NULL, role TEXT NOT NULL, version INTEGER NOT NULL, file BLOB NOT NULL,
     PRIMARY KEY (idx, role)) WITHOUT ROWID;
 CREATE TABLE aggregates (key TEXT PRIMARY KEY, header BLOB NOT NULL, crc32 INTEGER NOT NULL) WITHOUT ROWID;
@@ -76,7 +81,7 @@ CREATE TABLE roles (name TEXT PRIMARY KEY, version INTEGER NOT NULL, expires TEX
     sha256 TEXT NOT NULL, mark BLOB NOT NULL, crc32 INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE publications (number INTEGER PRIMARY KEY, idx INTEGER NOT NULL, digest TEXT NOT NULL,
     time TEXT NOT NULL, size INTEGER NOT NULL, signed INTEGER NOT NULL, snapshot_sha256 TEXT NOT NULL,
-    timestamp_sha256 TEXT NOT NULL);
+    timestamp_sha256 TEXT NOT NULL, stepped INTEGER NOT NULL);
 CREATE INDEX publications_by_size ON publications (size);
 CREATE TABLE judged (log TEXT NOT NULL, idx INTEGER NOT NULL, digest TEXT NOT NULL, kind TEXT NOT NULL,
     verdict TEXT NOT NULL, code TEXT NOT NULL, detail TEXT NOT NULL, PRIMARY KEY (log, idx)) WITHOUT ROWID;
@@ -127,6 +132,19 @@ class Position(NamedTuple):
     prefix: bytes
 
 
+class ReadingRow(NamedTuple):
+    """How far a follower has read `publications` beyond its last publication: what it need not judge again.
+
+    `next_record` is the index of the next record, `digest` that of the record before it, and `publications_token` that
+    record's token. `state` is what the records between have led to.
+    """
+
+    next_record: int
+    digest: str
+    publications_token: int
+    state: bytes
+
+
 class ChunkRow(NamedTuple):
     """A chunk of an aggregate. A body that is in a kept page is not stored again here."""
 
@@ -147,7 +165,9 @@ class PageRow(NamedTuple):
 
 
 class AppliedPublication(NamedTuple):
-    """An applied publication; `record` is its index in the `publications` log."""
+    """An applied publication; `record` is its index in the `publications` log. `stepped` is 1 if the follower rendered
+    this publication itself, and 0 if it skipped over it.
+    """
 
     number: int
     record: int
@@ -157,6 +177,7 @@ class AppliedPublication(NamedTuple):
     signed: int
     snapshot_sha256: str
     timestamp_sha256: str
+    stepped: int
 
 
 class SigningRow(NamedTuple):
@@ -375,6 +396,20 @@ class Store:
             with writing(self._new_path):
                 self._new_path.unlink(missing_ok=True)
             return
+        await self._undo()
+
+    @asynccontextmanager
+    async def _transaction(self) -> AsyncIterator[None]:
+        """A short transaction, without kept files."""
+        await self._execute("BEGIN IMMEDIATE")
+        try:
+            yield
+            await self._execute("COMMIT")
+        except BaseException:
+            await self._undo()
+            raise
+
+    async def _undo(self) -> None:
         try:
             await self._execute("ROLLBACK")
         except (StateDamagedError, StateUnavailableError) as error:
@@ -592,6 +627,23 @@ class Store:
         rows = _with_checksums([position])
         await self._many("INSERT OR REPLACE INTO position VALUES (1, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
 
+    async def load_reading(self) -> ReadingRow | None:
+        """How far `publications` was read when this was last saved. A position may be further."""
+        rows = await self._rows("SELECT next_record, digest, publications_token, state, crc32 FROM reading")
+        return ReadingRow(*self._checked(rows)[0]) if rows else None
+
+    async def save_reading(self, judged: Sequence[JudgedRow], reading: ReadingRow) -> None:
+        """Remember verdicts on records beyond the position, and how far these go, in a transaction of its own."""
+        async with self._transaction():
+            await self.save_judged(judged)
+            await self._many("INSERT OR REPLACE INTO reading VALUES (1, ?, ?, ?, ?, ?)", _with_checksums([reading]))
+
+    async def forget_reading(self, log: str, first: int) -> None:
+        """Forget how far `publications` was read, and verdicts on records from an index on, in one transaction."""
+        async with self._transaction():
+            await self._execute("DELETE FROM reading")
+            await self._execute("DELETE FROM judged WHERE log = ? AND idx >= ?", log, first)
+
     async def load_ceremonies(self) -> list[tuple[int, str, int, bytes]]:
         """All offline documents `(index of the event, role, version, file)` in order."""
         return await self._rows("SELECT idx, role, version, file FROM ceremonies ORDER BY idx, role")
@@ -620,7 +672,7 @@ class Store:
 
     async def save_publications(self, publications: Sequence[AppliedPublication]) -> None:
         """Add applied publications."""
-        await self._many("INSERT OR REPLACE INTO publications VALUES (?, ?, ?, ?, ?, ?, ?, ?)", publications)
+        await self._many("INSERT OR REPLACE INTO publications VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", publications)
 
     async def publication(self, number: int) -> AppliedPublication | None:
         """A publication by its number."""

@@ -285,6 +285,7 @@ class _Saved(msgspec.Struct, array_like=True):
     decided_at: int
     held_at: int | None
     versions: tuple[int, ...]
+    used: list[str] = []
 
 
 def save(prefix: Prefix) -> bytes:
@@ -299,6 +300,7 @@ def save(prefix: Prefix) -> bytes:
             prefix.decided_at,
             prefix.held_at,
             _versions(prefix.authority),
+            sorted(prefix.authority.used) if prefix.authority else [],
         )
     )
 
@@ -317,6 +319,8 @@ def restore(saved: bytes, ceremonies: Iterable[tuple[int, Mapping[str, bytes]]])
     authority = restore_authority(state.ledger, ceremonies)
     if _versions(authority) != state.versions:
         raise ValueError("the stored ceremonies do not lead to the offline roles that were in force")
+    if authority is not None:
+        authority = msgspec.structs.replace(authority, used=frozenset(state.used))
     return Prefix(
         ledger=state.ledger,
         tree=Tree(state.size, state.roots),

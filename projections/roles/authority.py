@@ -37,7 +37,14 @@ ListSeconds = Annotated[int, msgspec.Meta(ge=0, le=7 * 86_400)]
 
 
 class UpgradeNeededError(LedgerError):
-    """A root names a ruleset that this program does not know. A newer version of the program is needed to go on."""
+    """A root names a ruleset that this program does not know. A newer version of the program is needed to go on.
+
+    `size` is the size of the log before that root's event: so much is understood.
+    """
+
+    def __init__(self, message: str, size: int = 0) -> None:
+        super().__init__(message)
+        self.size = size
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -80,11 +87,25 @@ class Void(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     digest: Sha256
 
 
+class RootInForce(msgspec.Struct, frozen=True):
+    """What claims need to know of a root: the size from which it is in force, its version, its online keys, its floor,
+    and the `time_from` that is in force with it.
+    """
+
+    size: int
+    version: int
+    online: RoleKeys
+    floor: int
+    time_from: str
+
+
 class Authority(msgspec.Struct, frozen=True, kw_only=True):
     """The offline roles in force at one size of the log, and the keys, settings, layout and voids that follow.
 
     `time_from` is the instant from which claims count; an empty text if no root ever had one. Where it changes, a new
     time starts. `terms` are those of all roots so far: an event is judged by the root in force at its own index.
+    `roots` are all roots up to there, in order; `online_ever` are all keys that they list as online, by key id. `used`
+    are digests of the signed parts of roots whose ceremonies were rejected (docs/rules.md, `roles-used`).
     """
 
     root: Document
@@ -96,13 +117,30 @@ class Authority(msgspec.Struct, frozen=True, kw_only=True):
     layout: Layout
     time_from: str
     online_ever: Mapping[str, SSlibKey]
+    roots: tuple[RootInForce, ...]
     voids: tuple[tuple[int, Void], ...]
     terms: tuple[Terms, ...]
+    used: frozenset[str] = frozenset()
 
     @property
     def documents(self) -> tuple[Document, Document, Document]:
         """The documents in force, in the order of trust."""
         return self.root, self.targets, self.bins
+
+    @property
+    def online_since(self) -> int:
+        """The version of the root since which the online keys and their threshold are the same."""
+        same = self.roots[-1]
+        for each in reversed(self.roots):
+            if each.online != same.online:
+                break
+            same = each
+        return same.version
+
+    def root_at(self, size: int) -> RootInForce | None:
+        """The root in force at a size up to this one, or None."""
+        place = bisect_right(self.roots, size, key=lambda each: each.size)
+        return self.roots[place - 1] if place else None
 
     def void_for(self, number: int, digest: str) -> int | None:
         """The size from which a root that voids this publication is in force, or None."""
@@ -184,10 +222,35 @@ def judge_ceremony(
         if not new:
             return Ceremony(no_effect("same"), current)
         _check_versions(old, new, root_sha256)
+        if current is not None and "root" in new and _digest_of(new["root"]) in current.used:
+            raise DocumentError("roles-used", "a ceremony with this root was rejected before: sign another root")
         authority = _read({**old, **new}, current, size)
     except DocumentError as error:
-        return Ceremony(rejected(error.code, str(error)), current)
+        return Ceremony(rejected(error.code, str(error)), _with_used(current, documents.get("root")))
     return Ceremony(ACCEPTED, authority, tuple(new[role] for role in ("root", "targets", "bins") if role in new))
+
+
+def _with_used(current: Authority | None, root: dict[str, Any] | None) -> Authority | None:
+    """The authority after a rejected ceremony. It remembers a root that only owners of offline keys could make.
+
+    Whoever reads the log knows the bytes of such a root. They could claim under it, beyond the end of the log, and
+    append it later themselves: followers that read the claim before that and after that would disagree for ever.
+    """
+    if current is None or root is None:
+        return current
+    try:
+        document = read_document("root", root)
+    except DocumentError:
+        return current
+    if document.version != current.root.version + 1 or not current.root_keys.accept(
+        document.signatures, document.payload
+    ):
+        return current
+    return msgspec.structs.replace(current, used=current.used | {_digest_of(document)})
+
+
+def _digest_of(root: Document) -> str:
+    return sha256(root.payload).hexdigest()
 
 
 def _check_versions(old: Mapping[str, Document], new: Mapping[str, Document], root_sha256: str) -> None:
@@ -228,6 +291,7 @@ def _read(documents: Mapping[str, Document], current: Authority | None, size: in
     offline = {material_of(key) for role in (root_keys, targets_keys, bins_keys) for key in role.keys}
     if shared := [key.keyid for key in bin_keys.keys if material_of(key) in offline]:
         raise DocumentError("roles-online", f"key {shared[0][:16]}… is both an online and an offline key")
+    _check_returning(bin_keys, current)
     _check_signatures(targets, targets_keys)
     _check_signatures(bins, bins_keys)
     return Authority(
@@ -240,8 +304,10 @@ def _read(documents: Mapping[str, Document], current: Authority | None, size: in
         layout=layout,
         time_from=time_from,
         online_ever={**(current.online_ever if current else {}), **{key.keyid: key for key in timestamp_keys.keys}},
+        roots=_roots(current, root, RootInForce(size, root.version, timestamp_keys, settings.floor, time_from)),
         voids=(current.voids if current else ()) + (((size, void),) if void else ()),
         terms=_follow_terms(current.terms if current else (), settings, size),
+        used=current.used if current else frozenset(),
     )
 
 
@@ -249,6 +315,27 @@ def _follow_terms(before: tuple[Terms, ...], settings: Settings, size: int) -> t
     terms = Terms(size, settings.importing)
     same = bool(before) and msgspec.structs.replace(before[-1], start=size) == terms
     return before if same else (*before, terms)
+
+
+def _roots(current: Authority | None, root: Document, new: RootInForce) -> tuple[RootInForce, ...]:
+    before = current.roots if current else ()
+    return before if current is not None and current.root.version == root.version else (*before, new)
+
+
+def _check_returning(online: RoleKeys, current: Authority | None) -> None:
+    """Check that no key that left the online role returns. A thief who still has it claims in advance.
+
+    Raises:
+        DocumentError: one does.
+    """
+    if current is None:
+        return
+    left = {material_of(key) for key in current.online_ever.values()}
+    left -= {material_of(key) for key in current.online.keys}
+    if returning := [key.keyid for key in online.keys if material_of(key) in left]:
+        raise DocumentError(
+            "roles-online", f"key {returning[0][:16]}… was online and left: no key returns, so make a new one"
+        )
 
 
 def _read_root(root: Document) -> _Root:
@@ -260,7 +347,8 @@ def _read_settings(root: Document, top: _Root, current: Authority | None, size: 
     if type(ruleset) is int and ruleset > max(KNOWN_RULESETS):
         raise UpgradeNeededError(
             f"root version {root.version} names ruleset {ruleset}; this program knows up to {max(KNOWN_RULESETS)}. "
-            "Install a newer version of tuf-ledger"
+            "Install a newer version of tuf-ledger",
+            size - 1,
         )
     if not top.consistent_snapshot:
         raise DocumentError("roles-settings", "`consistent_snapshot` must be true")

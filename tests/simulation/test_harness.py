@@ -17,6 +17,7 @@ from consumers.sign.signer import Signer
 from ledger.logs import LogUnavailableError
 from ledger.state import StateDamagedError
 from ledger.state.store import Store
+from projections.log.prefix import Prefix
 from projections.metadata.paths import TIMESTAMP
 from projections.publications import OpenClaim
 from schemas.codec import decode_publication_record
@@ -76,14 +77,15 @@ async def _append_and_believe(signer: Any, value: bytes) -> None:
     reader.state = reader.state._replace(open_claim=OpenClaim(record.signed, sha256(value).hexdigest()))
 
 
-async def _read_log_then_served(signer: Any) -> None:
-    await signer._follower.catch_up()
+async def _read_log_then_served(signer: Any) -> Prefix:
+    end: Prefix = await signer._follower.catch_up_to_end()
     if not signer._checked_served:
         for _ in range(30):
             signer._clock.now()  # it is slow: others may go on at each call
         timestamp = signer._read_served(TIMESTAMP)
         await check_not_ahead(timestamp, signer._follower, above=0)
         signer._checked_served = True
+    return end
 
 
 def _timestamp_first(outlet: Any, number: int, timestamp: bytes) -> None:

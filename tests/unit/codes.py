@@ -25,7 +25,7 @@ VOCABULARY = {
     1: {"events", "type", "time", "id"},
     2: {"reason", "note", "title", "comment"},
     6: {"root", "targets", "bins", "x-ledger"},
-    7: {"publications", "x-void"},
+    7: {"events", "publications", "x-void"},
 }
 """Words in `code font` that are no codes. Whatever is not listed is taken for one."""
 

@@ -6,6 +6,7 @@ from copy import deepcopy
 from hashlib import sha256
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -23,6 +24,7 @@ from projections.roles.layout import Layout
 from schemas import canonical
 from tests import factory
 from tests.factory import Files, Make, Team, authority_of, digest
+from tests.unit.test_codes_of_ceremonies import in_another_way
 
 RSA, ECDSA = factory.rsa_signer(), factory.ecdsa_signer("one")
 ED25519 = tuple(factory.ed25519_signer(f"another {number}") for number in range(4))
@@ -192,10 +194,12 @@ def test_changes_that_are_accepted(team: Team) -> None:
     old_root, new_root = parsed(before.root.file), parsed(after.root.file)
     old_root.signed.verify_delegate("root", new_root.signed_bytes, new_root.signatures)
     assert [document.version for document in after.documents] == [2, 2, 2]
-    # And back, by the new keys and the old ones.
-    again = ledger.change_to(Team().but(settings=team.settings))
-    check_with_python_tuf(again, Team())
-    assert set(again.online_ever) == {*before.online.keyids, *after.online.keyids}
+    # And back, by the new keys and the old ones; online keys that left never return.
+    online = Team().online if after.online == before.online else (factory.ed25519_signer("online 2"),)
+    back = Team().but(settings=team.settings, online=online)
+    again = ledger.change_to(back)
+    check_with_python_tuf(again, back)
+    assert set(again.online_ever) == {*before.online.keyids, *after.online.keyids, *again.online.keyids}
 
 
 RESIGNED = {"targets keys": "targets", "bins keys": "bins"}
@@ -265,8 +269,130 @@ def test_a_rejected_ceremony_leaves_all_as_it_was() -> None:
     files = factory.ceremony(Team(root=ED25519), before, Team(), everything=True)
     files["bins"]["signatures"] = []
     ledger.sign(files).outcome("rejected", "roles-signatures")
-    assert ledger.authority is before
+    # Its root was signed by those who may: such a root is used up.
+    assert ledger.authority == msgspec.structs.replace(before, used=ledger.authority.used)
     assert len(ledger.ceremonies) == 1
+
+
+def test_a_rejected_ceremony_that_owners_of_keys_did_not_sign_is_not_remembered() -> None:
+    ledger = Ledger()
+    before = ledger.authority
+    files = factory.ceremony(Team(root=ED25519), before, Team(), everything=True)
+    next_but_one = factory.drafts(Team(), before)
+    next_but_one["root"]["version"] += 1
+    roots: tuple[dict[str, Any], ...] = (
+        {**files["root"], "signatures": []},
+        {**files["root"], "signatures": files["root"]["signatures"][:1]},
+        factory.sign(files["root"]["signed"], ED25519),
+        factory.sign(next_but_one["root"], Team().root),
+        {"signed": {}},
+    )
+    for root in roots:
+        ledger.sign({"root": root, "bins": {}})
+        assert ledger.extension.judged[-1].outcome.verdict == "rejected"
+        assert ledger.authority is before
+
+
+# --- roots that were rejected, keys that left --------------------------------------------------------------------
+
+
+def test_a_root_of_a_rejected_ceremony_is_never_accepted() -> None:
+    """Whoever reads the log has its bytes, and could append it when it suits them."""
+    ledger = Ledger()
+    made = factory.drafts(Team(online=ED25519[:1]), ledger.authority, everything=True)
+    good = factory.sign_all(made, Team(), Team())
+    ledger.sign({**good, "bins": {**good["bins"], "signatures": []}}).outcome("rejected", "roles-signatures")
+    # Neither with its targets and bins, nor under other or fewer signatures, nor after others.
+    ledger.sign(good).outcome("rejected", "roles-used")
+    again = {**good, "root": {**good["root"], "signatures": good["root"]["signatures"][:2]}}
+    ledger.sign(again).outcome("rejected", "roles-used")
+    restored = restore(save(ledger.prefix), ledger.ceremonies)
+    assert restored == ledger.prefix
+    other = Team(online=ED25519[:1], expires="2041-01-01T00:00:00Z")
+    ledger.change_to(other)
+    assert ledger.authority.used == authority_of(restored).used != frozenset()
+
+
+def test_a_root_is_used_up_whatever_the_ceremony_was_rejected_for() -> None:
+    for spoil, code in (
+        ({"bins": {}}, "roles-malformed"),
+        ({"targets": factory.ceremony(Team(expires="2039-01-01T00:00:00Z"))["targets"]}, "roles-version"),
+        ({"bins": factory.ceremony(Team(expires="2039-01-01T00:00:00Z"))["bins"]}, "roles-version"),
+    ):
+        ledger = Ledger()
+        good = factory.ceremony(Team(), ledger.authority, Team(), everything=True)
+        ledger.sign({**good, **spoil}).outcome("rejected", code)
+        ledger.sign(good).outcome("rejected", "roles-used")
+
+
+def test_a_root_with_an_invalid_signature_too_many_is_used_up() -> None:
+    ledger = Ledger()
+    good = factory.ceremony(Team(), ledger.authority, Team(), everything=True)
+    spoilt = deepcopy(good)
+    spoilt["root"]["signatures"].append({"keyid": digest("stranger"), "sig": "00"})
+    ledger.sign(spoilt).outcome("rejected", "roles-signatures")
+    ledger.sign(good).outcome("rejected", "roles-used")
+
+
+def test_documents_in_force_may_be_appended_again() -> None:
+    ledger = Ledger()
+    files = factory.ceremony(Team(), ledger.authority, Team(), everything=True)
+    ledger.sign(files).outcome("accepted")
+    ledger.sign(files).outcome("no effect", "same")
+    assert ledger.authority.used == frozenset()
+
+
+@pytest.mark.parametrize("key", [*ED25519[:1], ECDSA, RSA], ids=["ed25519", "ecdsa", "rsa"])
+def test_an_online_key_that_left_never_returns(key: CryptoSigner) -> None:
+    ledger = Ledger(Team(online=(key,)))
+    both = Team(online=(key, ED25519[1]))
+    ledger.change_to(both)
+    ledger.change_to(Team(online=ED25519[1:2]))
+    for online in ((key,), (key, ED25519[1]), (key, ED25519[2])):
+        files = factory.ceremony(
+            Team(online=online, expires=f"2041-01-0{len(online)}T00:00:00Z"), ledger.authority, Team(), everything=True
+        )
+        ledger.sign(files).outcome("rejected", "roles-online")
+    ledger.change_to(Team(online=ED25519[2:3]))
+    with pytest.raises(AssertionError, match="left: no key returns"):
+        ledger.change_to(Team(online=ED25519[1:2]))
+
+
+def test_a_key_that_left_does_not_return_in_another_form() -> None:
+    """A PEM with another line break is another key id, and the same key."""
+    ledger = Ledger(Team(online=(ECDSA,)))
+    ledger.change_to(Team(online=ED25519[:1]))
+    keyid, written = in_another_way(ECDSA.public_key)
+    files = factory.ceremony(Team(online=(ECDSA,)), ledger.authority, Team(), everything=True)
+    text = json.dumps({role: file["signed"] for role, file in files.items()})
+    made = json.loads(text.replace(ECDSA.public_key.keyid, keyid))
+    for keys in (made["root"]["keys"], made["bins"]["delegations"]["keys"]):
+        keys[keyid] = written
+    ledger.sign(factory.sign_all(made, Team(online=(ECDSA,)), Team())).outcome("rejected", "roles-online")
+
+
+def test_a_root_in_force_is_known_for_every_size() -> None:
+    ledger = Ledger(Team(online=ED25519[:1]))
+    ledger.add([None, None])
+    ledger.change_to(Team(online=ED25519[:1], settings=Settings(ruleset=0, floor=7)))
+    ledger.add([None])
+    ledger.change_to(Team(online=ED25519[:2], online_threshold=2, settings=Settings(ruleset=0, floor=7)))
+    known = [ledger.authority.root_at(size) for size in range(8)]
+    assert [root and (root.version, root.floor, len(root.online.keyids)) for root in known] == [
+        None,
+        None,
+        (1, 1, 1),
+        (1, 1, 1),
+        (1, 1, 1),
+        (2, 7, 1),
+        (2, 7, 1),
+        (3, 7, 2),
+    ]
+    assert ledger.authority.online_since == 3
+    ledger.change_to(Team(online=ED25519[:2], online_threshold=1, settings=Settings(ruleset=0, floor=8)))
+    assert ledger.authority.online_since == 4
+    ledger.change_to(Team(online=ED25519[:2], online_threshold=1, settings=Settings(ruleset=0, floor=9)))
+    assert (ledger.authority.root.version, ledger.authority.online_since) == (5, 4)
 
 
 def test_all_keys_of_a_role_may_sign() -> None:
@@ -293,7 +419,8 @@ def test_a_key_that_root_drops_signs_root_a_last_time_and_nothing_else() -> None
     assert len(files["root"]["signatures"]) == 3
     ledger.sign({**files, "targets": factory.sign(made["targets"], Team().targets)})
     ledger.outcome("rejected", "roles-signatures")
-    ledger.sign(files).outcome("accepted")
+    fewer = fewer.but(expires="2041-01-01T00:00:00Z")  # the rejected root is used up
+    ledger.sign(factory.sign_all(factory.drafts(fewer, ledger.authority), fewer, Team())).outcome("accepted")
     check_with_python_tuf(ledger.authority, fewer)
 
 

@@ -24,11 +24,12 @@ from projections.publications import (
     Head,
     LogTooShortError,
     OpenClaim,
+    depends_on_end,
     first_head,
     judge_claim,
     judge_claim_alone,
-    judge_claim_beyond,
     judge_claimant,
+    judge_contents,
     judge_publication,
 )
 from projections.roles.authority import Authority, Settings, Void
@@ -94,12 +95,14 @@ class Chain:
         outcome = judge_claim_alone(claim, self.ledger, self.head)
         if outcome.verdict != "accepted":
             return outcome
+        return self.judge_seal(record, claim)
+
+    def judge_seal(self, record: Record, claim: Claim) -> Outcome:
+        """The outcome of a claim that passed the checks without events."""
         outcome = judge_claimant(record, claim, self.prefix)
-        if outcome.verdict != "accepted":
-            return outcome
-        if claim.size > self.prefix.size:
-            return judge_claim_beyond(claim, record_digest(record), self.prefix)
-        return judge_claim(record, claim, self.prefixes[claim.size], self.head, self.open)
+        if outcome.verdict == "accepted":
+            outcome = judge_claim(record, claim, self.prefix, self.head, self.open)
+        return judge_contents(claim, self.prefixes[claim.size]) if outcome.verdict == "accepted" else outcome
 
     def _judge_publication(self, record: Record, publication: Publication) -> Outcome:
         prefix = self.prefixes[self.open.claim.size] if self.open else None
@@ -262,8 +265,8 @@ def test_the_keys_are_those_in_force_at_the_claims_size() -> None:
     chain.change_to(Team(online=ONLINE[1:2]))
     for prefix, right, wrong in ((old, ONLINE[0], ONLINE[1]), (chain.prefix, ONLINE[1], ONLINE[0])):
         claim = factory.claim(prefix, chain.head, 1)
-        assert code(judge_claim(chain.sealed(claim, wrong), claim, prefix, chain.head, None)) == "seal"
-        assert code(judge_claim(chain.sealed(claim, right), claim, prefix, chain.head, None)) == ""
+        for signer, expected in ((wrong, "seal"), (right, "")):
+            assert code(chain.judge_seal(chain.sealed(claim, signer), claim)) == expected
 
 
 def test_an_open_claim_is_completed_by_the_keys_of_its_size() -> None:
@@ -345,20 +348,54 @@ def test_a_claim_beyond_the_log_that_an_online_key_sealed_stops_followers() -> N
         chain.judge(chain.sealed(chain.claim(1, size=3)))
 
 
-def test_so_does_one_that_a_former_online_key_sealed() -> None:
+@pytest.mark.parametrize("number", [1, 2, 1_000_001, 2**53 - 1, 2**53])
+@pytest.mark.parametrize("size", [9, 2**53])
+def test_one_that_a_former_online_key_sealed_stops_nobody(number: int, size: int) -> None:
+    """Else the thief of a key that was replaced years ago halts everybody for ever."""
+    chain = Chain(Team(online=ONLINE[:1]))
+    record = chain.sealed(chain.claim(number, size=size, time="2999-12-31T23:59:59Z"))
+    with pytest.raises(LogTooShortError):
+        chain.judge(record)
+    chain.change_to(Team(online=ONLINE[1:2]))
+    assert code(chain.judge(record)) == "seal"
+    chain.change_to(Team(online=ONLINE[2:3]))
+    claim = chain.claim(number, size=size, time=factory.instant(1))
+    for signer in (*ONLINE[:2], ONLINE[3]):
+        assert code(chain.judge(chain.sealed(claim, signer))) == "seal"
+    with pytest.raises(LogTooShortError):
+        chain.judge(chain.sealed(claim))
+
+
+def test_fewer_keys_than_the_threshold_stop_nobody() -> None:
+    chain = Chain(Team(online=ONLINE[:3], online_threshold=2))
+    assert code(chain.judge(factory.seal_claim(chain.claim(1, size=9), ONLINE[:1]))) == "seal"
+    with pytest.raises(LogTooShortError):
+        chain.judge(factory.seal_claim(chain.claim(1, size=9), ONLINE[1:3]))
+
+
+def test_a_seal_that_is_spoilt_by_a_second_signature_stops_nobody() -> None:
+    """Else the seal of one halting record makes any number of them, without a key."""
+    chain = Chain()
+    record = chain.sealed(chain.claim(1, size=2**53))
+    with pytest.raises(LogTooShortError):
+        chain.judge(record)
+    online = record.signatures[0]
+    for seal in (
+        (Seal(keyid="0" * 64, sig="00"), online),
+        (online, online),
+        (Seal(keyid=online.keyid, sig="00"), online),
+        tuple(sorted((online, *factory.seals(b"", [ONLINE[3]])), key=lambda each: each.keyid)),
+    ):
+        assert code(chain.judge(Record(signatures=seal, signed=record.signed))) == "seal"
+
+
+def test_a_claim_of_the_keys_at_its_size_alone() -> None:
+    """A former key beside one in force spoils a seal, wherever the claim's size is."""
     chain = Chain(Team(online=ONLINE[:1]))
     chain.change_to(Team(online=ONLINE[1:2]))
-    chain.change_to(Team(online=ONLINE[2:3]))
-    for signer in ONLINE[:3]:
-        with pytest.raises(LogTooShortError):
-            chain.judge(chain.sealed(chain.claim(1, size=2**53), signer))
-    assert code(chain.judge(chain.sealed(chain.claim(1, size=2**53), ONLINE[3]))) == "seal"
-
-
-def test_so_does_one_that_one_of_several_keys_sealed() -> None:
-    chain = Chain(Team(online=ONLINE[:3], online_threshold=3))
-    with pytest.raises(LogTooShortError):
-        chain.judge(factory.seal_claim(chain.claim(1, size=9), [ONLINE[3], ONLINE[2]]))
+    for size in (chain.prefix.size, 9):
+        both = factory.seal_claim(chain.claim(1, size=size), ONLINE[:2])
+        assert code(chain.judge(both)) == "seal"
 
 
 def test_all_keys_that_were_ever_online_are_known() -> None:
@@ -395,18 +432,28 @@ def test_before_the_first_root_nothing_stops_followers() -> None:
     assert code(judge_claimant(factory.seal_claim(claim, ONLINE), claim, prefix)) == "seal"
 
 
-def test_a_root_voids_a_claim_beyond_the_log() -> None:
+def test_a_root_that_names_a_claim_as_void_does_not_end_it() -> None:
+    """`x-void` is for publications that diverge: the thief has any number of claims, and a root names one."""
     chain = Chain()
-    record, other = (chain.sealed(chain.claim(number, size=99)) for number in (1, 2))
-    with pytest.raises(LogTooShortError, match=f"1:{record_digest(record)}"):
-        chain.judge(record)
+    record = chain.sealed(chain.claim(1, size=99))
     chain.change_to(Team(void=Void(number=1, digest=record_digest(record)), settings=Settings(ruleset=0, floor=2)))
-    assert code(chain.judge(record)) == "void"
-    with pytest.raises(LogTooShortError):
-        chain.judge(other)
-    # A later root without the setting takes nothing back.
-    chain.change_to(Team(settings=Settings(ruleset=0, floor=2)))
-    assert code(chain.judge(record)) == "void"
+    with pytest.raises(LogTooShortError, match="sealed by a key that is online, beyond the end of `events`"):
+        chain.judge(record)
+
+
+def test_whether_a_verdict_depends_on_the_end() -> None:
+    chain = Chain(Team(online=ONLINE[:1]))
+    chain.change_to(Team(online=ONLINE[1:2]))
+    size = chain.prefix.size
+    for signer, claimed, expected in (
+        (ONLINE[0], size, False),
+        (ONLINE[1], size, False),
+        (ONLINE[2], size, True),
+        (ONLINE[1], size + 1, True),
+        (ONLINE[1], 2**53, True),
+    ):
+        claim = chain.claim(1, size=claimed)
+        assert depends_on_end(chain.sealed(claim, signer), claim, chain.prefix) == expected
 
 
 # --- what a seal covers ------------------------------------------------------------------------------------------
@@ -493,7 +540,7 @@ def test_the_floor_is_that_of_the_root_at_the_claims_size() -> None:
     old = chain.prefix
     chain.change_to(Team(settings=Settings(ruleset=0, floor=10)))
     claim = factory.claim(old, chain.head, 9)
-    assert code(judge_claim(chain.sealed(claim), claim, old, chain.head, None)) == ""
+    assert code(chain.judge_seal(chain.sealed(claim), claim)) == ""
     assert code(chain.judge(chain.sealed(chain.claim(9)))) == "number"
 
 

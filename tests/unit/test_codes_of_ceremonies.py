@@ -120,6 +120,27 @@ def _new_time_with_a_key_in_another_way() -> Outcome:
     return later(rewrite, before=before, team=TIMED.but(online=before.online))
 
 
+def _returning() -> Outcome:
+    """The outcome of a ceremony that brings back the online key that the ceremony before it replaced."""
+    make, old = Make(), Team()
+    new = old.but(online=(factory.ed25519_signer("online 2"),))
+    prefix = factory.ready_prefix(make, old)
+    prefix, _ = factory.extend(prefix, make.roles_signed(factory.ceremony(new, prefix.authority, old, everything=True)))
+    files = factory.ceremony(old, prefix.authority, new, everything=True)
+    _, extension = factory.extend(prefix, make.roles_signed(files))
+    return extension.judged[-1].outcome
+
+
+def _used() -> Outcome:
+    """The outcome of a ceremony whose root stood in a ceremony that was rejected."""
+    make, team = Make(), Team()
+    prefix = factory.ready_prefix(make, team)
+    files = factory.ceremony(team, prefix.authority, team, everything=True)
+    prefix, _ = factory.extend(prefix, make.roles_signed({**files, "bins": {}}))
+    _, extension = factory.extend(prefix, make.roles_signed(files))
+    return extension.judged[-1].outcome
+
+
 def drafted(*edits: Edit, team: Team | None = None) -> Outcome:
     """The outcome of a first ceremony whose drafts were edited, then signed."""
     team = team or Team()
@@ -549,7 +570,9 @@ SECTION_6: Scenarios = {
         "new online keys without new bins": partial(
             later, team=Team(online=(factory.ed25519_signer("online 2"),)), only=("root",)
         ),
+        "a key that left": _returning,
     },
+    "roles-used": {"after another document was malformed": _used},
     "roles-signatures": {
         **{f"{role} by others": partial(signed_by, **{role: NEW_ROOT}) for role in ("root", "targets", "bins")},
         **{f"{role} by nobody": partial(signed_by, **{role: ()}) for role in ("root", "targets", "bins")},

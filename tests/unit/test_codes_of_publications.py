@@ -5,7 +5,6 @@ What is valid is in test_chain.py.
 
 from collections.abc import Callable
 from functools import partial
-from hashlib import sha256
 from typing import Any
 
 import msgspec
@@ -16,14 +15,15 @@ from projections.log.prefix import Prefix
 from projections.metadata.repository import SnapshotTable
 from projections.outcomes import Outcome
 from projections.publications import (
+    OpenClaim,
     first_head,
     judge_claim,
     judge_claim_alone,
-    judge_claim_beyond,
     judge_claimant,
+    judge_contents,
     judge_publication,
 )
-from projections.roles.authority import Settings, Void
+from projections.roles.authority import Settings
 from schemas.codec import Rejection, decode_publication_record, encode_record
 from schemas.publications import MAX_PUBLICATION_BYTES, Claim, Publication, Record, Seal
 from tests import factory
@@ -58,11 +58,12 @@ class Scene:
         outcome = judge_claim_alone(claim, self.ledger, self.head)
         if outcome.verdict == "accepted":
             outcome = judge_claimant(record, claim, self.prefix)
-        if outcome.verdict == "rejected":
-            return outcome
-        if claim.size > self.prefix.size:
-            return judge_claim_beyond(claim, sha256(encode_record(record)).hexdigest(), self.prefix)
-        return judge_claim(record, claim, self.prefix, self.head, opened)
+        return self.judge_at(record, claim, opened) if outcome.verdict == "accepted" else outcome
+
+    def judge_at(self, record: Record, claim: Claim, opened: OpenClaim | None = None) -> Outcome:
+        """Judge a claim whose signatures are valid."""
+        outcome = judge_claim(record, claim, self.prefix, self.head, opened)
+        return judge_contents(claim, self.prefix) if outcome.verdict == "accepted" else outcome
 
     def change_to(self, **team: Any) -> None:
         """Another ceremony."""
@@ -157,16 +158,12 @@ def _older_root() -> Outcome:
     claim = scene.claim(number=7)
     record = factory.seal_claim(claim, scene.team.online)
     opened = factory.opened(factory.seal_claim(scene.claim(number=6), scene.team.online), root_version=2)
-    return judge_claim(record, claim, scene.prefix, scene.head, opened)
+    return scene.judge_at(record, claim, opened)
 
 
-def _voided_beyond() -> Outcome:
+def _void() -> Outcome:
     scene = Scene()
-    claim = scene.claim(size=99)
-    record = factory.seal_claim(claim, scene.team.online)
-    void = Void(number=claim.number, digest=sha256(encode_record(record)).hexdigest())
-    scene.change_to(void=void, settings=Settings(ruleset=0, floor=7))
-    return scene.judge_claim(claim, record=record)
+    return judge_claim_alone(scene.claim(), scene.ledger, scene.head, scene.prefix.size + 1)
 
 
 def _beyond(*signers: CryptoSigner, forged_as: CryptoSigner | None = None) -> Outcome:
@@ -204,7 +201,7 @@ def _first_claim_from_long_ago() -> Outcome:
 def _size_zero() -> Outcome:
     scene = Scene()
     claim = scene.claim(size=0, root_hash=Prefix().tree.root_hash())
-    return judge_claim(factory.seal_claim(claim, scene.team.online), claim, Prefix(), scene.head, None)
+    return judge_claim(factory.seal_claim(claim, scene.team.online), claim, scene.prefix, scene.head, None)
 
 
 def _seal_of_another() -> Outcome:
@@ -275,7 +272,7 @@ SECTION_7: Scenarios = {
         ),
         "the first claim, dated 2000": _first_claim_from_long_ago,
     },
-    "void": {"a claim beyond the log": _voided_beyond},
+    "void": {"below the size of the root that voids": _void},
     "no-root": {"no ceremony yet": no_root_claim, "size 0": _size_zero},
     "older-root": {"than the open claim's": _older_root},
     "root-hash": {

@@ -302,6 +302,8 @@ class Follower:
         await self._check_voids()
         if found is None or (isinstance(found, ValidPublication) and not wanted(found.claim)):
             await self._end_of_log()
+            if found is None:
+                self.tail.check_known()
             return False
         if isinstance(found, ValidPublication):
             await self._publication(found)

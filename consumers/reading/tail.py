@@ -92,9 +92,17 @@ class Tail:
             LogError, NotALedgerError, UpgradeNeededError: see `Log.read` and `Prefix.extend`.
         """
         await self.read_known()
+        self.check_known()
+        return self._end
+
+    def check_known(self) -> None:
+        """Make sure that no root was read that this program does not know.
+
+        Raises:
+            UpgradeNeededError: one was.
+        """
         if self._upgrade is not None:
             raise self._upgrade
-        return self._end
 
     async def read_known(self) -> Prefix:
         """Read to the end of the log, or up to a root that this program does not know, and return `end`.
@@ -129,8 +137,7 @@ class Tail:
             LogConflictError: the log is shorter than it was, or than it must be.
         """
         if not await self._reach(size):
-            if self._upgrade is not None:
-                raise self._upgrade
+            self.check_known()
             raise LogConflictError(
                 f"{self._log.name} is shorter than it was: it ends at size {self._end.size}, but record {size - 1} is "
                 "known. Was a backup restored? See docs/operators.md, 'A log was rolled back'"

@@ -299,6 +299,8 @@ async def _collect(
     reader = ChainReader(_Beginning(publications, size), prefixes, workers, ledger, start)
     run = await collect(reader, prefixes, wanted)
     left = await reader.next()
+    if left is None and prefixes.upgrade is not None:
+        raise prefixes.upgrade
     return Run() if isinstance(left, ValidPublication) and wanted(left.claim) else run
 
 

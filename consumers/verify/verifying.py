@@ -96,6 +96,8 @@ class _Verification:
         async for _ in self._follow():
             report(follower.head.size, end.size)
             compared = compared or await self._compare()
+        if wanted.last is None:
+            follower.tail.check_known()
         self._check_range()
         await self._check_root()
         if wanted.served is not None:

@@ -17,7 +17,7 @@ from schemas import events
 from schemas.codec import encode_event
 from tests import factory
 from tests.factory import Make, Team
-from tests.simulation.strangers import STRANGERS, Stranger
+from tests.simulation.strangers import STRANGERS, Stranger, former_key
 
 
 @dataclass(frozen=True)
@@ -286,7 +286,8 @@ class _Writer:
     # --- strangers -----------------------------------------------------------------------------------------------
 
     def _intrude(self) -> None:
-        self._actions.append(Intrude(self._rng.choice(STRANGERS)))
+        thief = former_key(self._keys, random.Random(f"thief {self._rng.random()}"))
+        self._actions.append(Intrude(self._rng.choice([*STRANGERS, thief, thief, thief])))
 
 
 def _but(settings: Settings, **changes: Any) -> Settings:

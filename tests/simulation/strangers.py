@@ -3,6 +3,7 @@
 from base64 import b64encode
 from collections.abc import Callable, Sequence
 from hashlib import sha256
+from random import Random
 from typing import Any
 
 import msgspec
@@ -108,6 +109,38 @@ STRANGERS: tuple[Stranger, ...] = (
     _other_signed,
     _beyond,
 )
+
+
+def former_key(keys: Sequence[CryptoSigner], chance: Random) -> Stranger:
+    """Claims by a key that left the online role, of any number, size and time; some are right but for that."""
+
+    def make(events_log: Values, publications: Values) -> bytes | None:
+        prefix, _ = Prefix().extend(events_log)
+        authority = prefix.authority
+        if prefix.ledger is None or authority is None:
+            return b"no root yet"
+        left = [key for key in keys if key.public_key.keyid in authority.online_ever.keys() - authority.online.keyids]
+        if not left:
+            return b"no key left yet"
+        published = [each for each in publications if b'"type":"publication"' in (each or b"")]
+        previous = sha256(published[-1] or b"").hexdigest() if published else prefix.ledger.digest
+        size = chance.choice([prefix.size // 2, prefix.size, prefix.size + 1, chance.randrange(2**53), 2**53])
+        end = Prefix().extend(events_log[:size])[0]
+        claim = Claim(
+            format=1,
+            origin=prefix.ledger.origin,
+            number=chance.choice([chance.randint(1, 30), 10**6, chance.randint(1, 2**53), 2**53 - 1, 2**53]),
+            previous=previous,
+            time=chance.choice(
+                ["2000-01-01T00:00:00Z", factory.instant(chance.randint(0, 10**6)), "2999-12-31T23:59:59Z"]
+            ),
+            size=size,
+            root_hash=end.tree.root_hash(),
+            renew=(),
+        )
+        return encode_record(factory.seal_claim(claim, chance.sample(left, chance.randint(1, len(left)))))
+
+    return make
 
 
 # --- a thief ---------------------------------------------------------------------------------------------------------

@@ -5,8 +5,10 @@ from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
 from typing import BinaryIO
+from uuid import uuid4
 
 import click
+from msgspec.structs import replace
 
 from consumers.cli.answers import end_list, print_appended, wait_and_print
 from consumers.cli.logs import configure_logging
@@ -16,9 +18,9 @@ from consumers.produce.appending import BATCH, Appended, NewEvent, append_in_bat
 from consumers.state.furthest import open_events
 from ledger.logs import Log
 from projections.log.operations import type_of
-from schemas.codec import Rejection, decode_event
+from schemas.codec import Rejection, decode_event, encode_event
 from schemas.errors import NegativeAnswerError
-from schemas.events import MAX_EVENT_BYTES
+from schemas.events import MAX_EVENT_BYTES, BaseEvent, RolesSigned
 
 MAX_LINE_BYTES = 2 * MAX_EVENT_BYTES
 """The longest line, with the space around its event."""
@@ -46,8 +48,9 @@ async def append(
 ) -> None:
     """Append events from FILE or standard input, one JSON object a line.
 
-    Each line is checked against its schema (`schemas/json/`) and appended unchanged. The command stops at the first
-    bad line: earlier lines are appended, later lines are not. Appending a line again does no harm.
+    Each line is checked against its schema (`schemas/json/`) and appended unchanged, but that a `roles.signed` event
+    gets a new, random id. The command stops at the first bad line: earlier lines are appended, later lines are not.
+    Appending a line again does no harm.
 
     \b
     Example:
@@ -88,7 +91,7 @@ async def _append(log: Log, file: BinaryIO, *, keep_going: bool) -> tuple[list[A
                 if not keep_going:
                     break
                 continue
-            good.append(NewEvent(line, type_of(type(event)), f"line {number}", {"line": number}))
+            good.append(NewEvent(_to_append(line, event), type_of(type(event)), f"line {number}", {"line": number}))
             if len(good) >= BATCH:
                 async for batch in append_in_batches(log, good):
                     appended.extend(batch)
@@ -97,6 +100,14 @@ async def _append(log: Log, file: BinaryIO, *, keep_going: bool) -> tuple[list[A
         async for batch in append_in_batches(log, good):
             appended.extend(batch)
     return appended, bad
+
+
+def _to_append(line: bytes, event: BaseEvent) -> bytes:
+    """The line; that of a ceremony with a random id.
+
+    Nobody must know the bytes of a new root's event beforehand: a thief of a key could claim what it will cover.
+    """
+    return encode_event(replace(event, id=str(uuid4()))) if isinstance(event, RolesSigned) else line
 
 
 def _lines(file: BinaryIO) -> Iterator[tuple[int, bytes]]:

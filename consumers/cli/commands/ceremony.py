@@ -11,6 +11,7 @@ from securesystemslib.signer import SSlibKey
 
 from consumers.ceremonies.development import DevelopmentKeys, make_plan, roles_signed, sign_plan
 from consumers.ceremonies.unfinished import Unfinished, load_unfinished, note_unfinished
+from consumers.ceremonies.voiding import check_diverges
 from consumers.cli.logs import configure_logging
 from consumers.cli.options import Duration, json_option, ledger_options, read_layout, seconds
 from consumers.cli.shared import Usage, open_context, print_json, runs_async
@@ -104,6 +105,8 @@ async def ceremony(
     if end.authority is None:
         raise NegativeAnswerError("this ledger has no root yet: append its first `roles.signed` event")
     changes["time_from"] = _time_from(changes["time_from"], end.authority, replaces=replace_online)
+    if voided is not None:
+        await check_diverges(context, voided)
     if voided is not None and changes["floor"] is None:
         changes["floor"] = max(end.authority.settings.floor, voided.number + 1)
     step = _Step(context, end.authority, renew=renew, as_json=as_json)

@@ -101,14 +101,17 @@ class Prefixes(Protocol):
 
 
 class _Passed(NamedTuple):
-    """Records that were judged in one go, and what the next one is if it may be valid. `must_ask` says that the end of
-    `events` must be known before the next record can be judged, `error` that the next record stops followers.
+    """Records that were judged in one go, and what the next one is if it may be valid.
+
+    `must_ask` says that the end of `events` must be known before the next record can be judged, `depended` that a
+    verdict depended on where that is, and `error` that the next record stops followers.
     """
 
     judged: list[Judged]
     claim: tuple[Claim, str] | None = None
     publication: tuple[Record, Publication, str] | None = None
     must_ask: bool = False
+    depended: bool = False
     error: LedgerError | None = None
 
 
@@ -135,6 +138,8 @@ class ChainReader:
         self._state = state
         self._unread: deque[bytes | None] = deque()
         self._has_asked = False
+        self._depended = state.next_record > state.first_record
+        """Whether a verdict behind the last publication depended on where `events` ended (after a start: may have)."""
 
     @property
     def state(self) -> ReaderState:
@@ -167,7 +172,7 @@ class ChainReader:
         if not self._unread:
             self._unread.extend(await self._log.read(self._state.next_record))
             self._has_asked = False
-            if self._unread and self._state.root_version == 0:
+            if (self._unread and self._state.root_version == 0) or (not self._unread and self._depended):
                 await self._ask()
         if again := self._judge_again():
             return again
@@ -179,6 +184,7 @@ class ChainReader:
             if again := self._judge_again():
                 return again
             passed = await self._pass_over()
+        self._depended |= passed.depended
         if passed.error is not None and not passed.judged:
             self._unread.clear()  # whoever tries again reads the batch again, and then asks again where the log ends
             raise passed.error
@@ -194,6 +200,7 @@ class ChainReader:
             self._unread.popleft()
         else:
             self._unread.clear()
+        self._depended = False
         head = Head(claim.number, valid.digest, claim.time, claim.size, valid.authority.time_from)
         self._state = ReaderState(head, following, following, root_version=self._state.root_version)
 
@@ -217,7 +224,7 @@ class ChainReader:
         if not is_outdated:
             self.state = state
             return None
-        first = state.first_record
+        first, self._depended = state.first_record, False
         self.state = state._replace(next_record=first, open_claim=None, void_before_size=None)
         return Rejudging(first)
 
@@ -266,6 +273,7 @@ def _pass_over(values: Iterable[bytes | None], state: ReaderState, known: _Known
         known: what is known of the events.
     """
     judged: list[Judged] = []
+    depended = False
     for value in values:
         digest = record_digest(value)
         record = decode_publication_record(value)
@@ -274,26 +282,28 @@ def _pass_over(values: Iterable[bytes | None], state: ReaderState, known: _Known
         elif isinstance(record.signed, Claim):
             found = _judge_claim(record, record.signed, state, known)
             if found.must_ask or found.error is not None:
-                return _Passed(judged, must_ask=found.must_ask, error=found.error)
+                return _Passed(judged, must_ask=found.must_ask, depended=depended, error=found.error)
             if found.outcome.verdict == "accepted":
-                return _Passed(judged, claim=(record.signed, digest))
+                return _Passed(judged, claim=(record.signed, digest), depended=depended)
         else:
             found = _Found("publication", chain.VOIDED)
             if state.void_before_size is None:
                 outcome = chain.judge_publication(record, record.signed, state.open_claim, known.prefix)
                 found = _Found("publication", outcome)
             if found.outcome.verdict == "accepted":
-                return _Passed(judged, publication=(record, record.signed, digest))
+                return _Passed(judged, publication=(record, record.signed, digest), depended=depended)
+        depended |= found.depended
         judged.append(Judged(state.next_record + len(judged), digest, found.kind, found.outcome))
-    return _Passed(judged)
+    return _Passed(judged, depended=depended)
 
 
 class _Found(NamedTuple):
-    """What was found out about a record; `must_ask` and `error` as in `_Passed`."""
+    """What was found out about a record; `must_ask`, `depended` and `error` as in `_Passed`."""
 
     kind: str
     outcome: Outcome
     must_ask: bool = False
+    depended: bool = False
     error: LedgerError | None = None
 
 
@@ -302,14 +312,16 @@ def _judge_claim(record: Record, claim: Claim, state: ReaderState, known: _Known
     outcome = chain.judge_claim_alone(claim, known.ledger, state.head, state.void_before_size)
     if outcome.verdict != "accepted":
         return _Found("claim", outcome)
-    if not known.has_asked and chain.depends_on_end(record, claim, known.end):
+    depends = chain.depends_on_end(record, claim, known.end)
+    if depends and not known.has_asked:
         return _Found("claim", outcome, must_ask=True)
     if known.upgrade is not None and claim.size > known.end.size:
         return _Found("claim", outcome, error=known.upgrade)
     outcome = chain.judge_claimant(record, claim, known.end)
     if outcome.verdict != "accepted":
-        return _Found("claim", outcome)
+        return _Found("claim", outcome, depended=depends)
     try:
-        return _Found("claim", chain.judge_claim(record, claim, known.end, state.head, state.open_claim))
+        outcome = chain.judge_claim(record, claim, known.end, state.head, state.open_claim)
+        return _Found("claim", outcome, depended=depends)
     except LogTooShortError as error:
         return _Found("claim", outcome, error=error)

@@ -13,9 +13,9 @@ from ledger.clock import from_instant
 from projections import publications as chain
 from projections.log.prefix import Prefix
 from projections.log.reading import read_records
-from projections.publications import Head
-from projections.roles.authority import Void
+from projections.publications import Head, LogTooShortError
 from schemas.codec import encode_record
+from schemas.errors import NegativeAnswerError
 from schemas.publications import Claim, Record, Seal
 from tests import factory
 from tests.factory import Team, ed25519_signer
@@ -24,6 +24,7 @@ from tests.fuzz.world import SMALL, Signing, World, following
 from tests.simulation.ports import InlineWorkers
 
 NEW = (ed25519_signer("online 2"),)
+NEW_TEAM = SMALL.but(online=NEW)
 YEARS = 400
 
 
@@ -197,20 +198,111 @@ async def test_a_claim_from_the_future_is_not_completed(world: World) -> None:
         assert await signing.publish(world.make.file_uploaded("c"))
 
 
+NUMBERS = [1, 2, 3, 4, 1_000_003, 2**53 - 1, 2**53]
+SIZES = [3, 9, 2**53 - 1, 2**53]
+TIMES = ["2000-01-01T00:00:00Z", factory.instant(0), "2999-12-31T23:59:59Z"]
+
+
+def whole_range(world: World, head: Head, *, size: int) -> list[Claim]:
+    """Claims on a head of every number and time, and of sizes from this one on."""
+    first = claim(world, head, 1)
+    return [
+        msgspec.structs.replace(first, number=number, size=each, time=time)
+        for number in NUMBERS
+        for each in SIZES
+        for time in TIMES
+        if each >= size
+    ]
+
+
 async def test_an_old_key_cannot_halt_everybody_for_ever(world: World) -> None:
     """The key was replaced long ago; all that the thief still needs is write access to `publications`."""
     async with world.signing() as signing:
         await signing.publish(world.make.file_uploaded("a"))
         await rotate(world, signing)
         await signing.publish(world.make.file_uploaded("b"))
-        beyond = msgspec.structs.replace(claim(world, signing.follower.head, 3), size=2**53)
-        world.publications.values.append(sealed(beyond))
-        digest = sha256(world.publications.values[-1] or b"").hexdigest()
-        settings = msgspec.structs.replace(SMALL.settings, floor=5)
-        third = (ed25519_signer("online 3"),)
-        void = Void(number=3, digest=digest)
-        await rotate(world, signing, SMALL.but(online=third, void=void, settings=settings))
+        size, head = len(world.events.values), signing.follower.head
+        theft = [sealed(each) for each in whole_range(world, head, size=size)]
+        world.publications.values.extend(theft)
         assert await signing.publish(world.make.file_uploaded("c"))
+        live = await signing.followed.judged()
+    assert len(live) == len(theft)
+    assert {row.code for row in live} == {"number", "backwards", "seal"}
+    assert (await oracle.check(world)).judged == live
+
+
+async def test_one_replacement_ends_whatever_a_stolen_key_claimed_beyond_the_end(world: World) -> None:
+    """However many claims there are; and those that the thief appends after it."""
+    async with world.signing() as signing, following(world.logs) as halted:
+        await signing.publish(world.make.file_uploaded("a"))
+        await halted.follower.catch_up()
+        beyond = [each for each in whole_range(world, signing.follower.head, size=9) if each.number > 1]
+        assert len(beyond) > 40
+        world.publications.values.extend(map(sealed, beyond))
+        for _ in range(2):
+            with pytest.raises(LogTooShortError, match="by a key that is online, beyond the end of `events`"):
+                await signing.publish(world.make.file_uploaded("b"))
+            with pytest.raises(LogTooShortError, match="treat the key as stolen"):
+                await halted.follower.catch_up()
+        assert len(world.events.values) < 9
+        world.append(*factory.encode([world.make.roles_signed(factory.ceremony(NEW_TEAM, signing.authority, SMALL))]))
+        world.keyring.hold(NEW)
+        world.team = NEW_TEAM
+        assert await signing.publish()
+        world.publications.values.extend(sealed(each) for each in whole_range(world, signing.follower.head, size=9))
+        assert await signing.publish(world.make.file_uploaded("c"))
+        await halted.follower.catch_up()
+        assert halted.follower.head == signing.follower.head
+        assert await halted.judged() == await signing.followed.judged()
+    await oracle.check(world)
+
+
+async def test_a_halting_seal_is_not_copied(world: World) -> None:
+    """A signature beside the stolen one must not make another record of the same claim, without the key."""
+    async with world.signing() as signing:
+        await signing.publish(world.make.file_uploaded("a"))
+        beyond = msgspec.structs.replace(claim(world, signing.follower.head, 2), size=2**53)
+        seal = factory.seal_claim(beyond, SMALL.online).signatures[0]
+        stranger = factory.seals(b"", [ed25519_signer("stranger")])[0]
+        for seals in (
+            (Seal(keyid="0" * 64, sig="00"), seal),
+            (seal, Seal(keyid="f" * 64, sig="00")),
+            (seal, seal),
+            tuple(sorted((seal, stranger), key=lambda each: each.keyid)),
+        ):
+            world.publications.values.append(encode_record(Record(signatures=seals, signed=beyond)))
+        assert await signing.publish(world.make.file_uploaded("b"))
+        live = await signing.followed.judged()
+    assert [row.code for row in live] == ["seal"] * 4
+    assert (await oracle.check(world)).judged == live
+
+
+async def test_when_numbers_run_out_the_signer_says_so(world: World) -> None:
+    """Only owners of root can bring it there: a floor near the last number."""
+    async with world.signing() as signing:
+        await signing.publish(world.make.file_uploaded("a"))
+        settings = msgspec.structs.replace(SMALL.settings, floor=2**53)
+        world.hold_ceremony(SMALL.but(settings=settings), signing.authority)
+        assert await signing.publish()
+        assert signing.follower.head.number == 2**53
+        before = list(world.publications.values)
+        with pytest.raises(NegativeAnswerError, match="no number is left"):
+            await signing.publish(world.make.file_uploaded("b"))
+        assert world.publications.values == before
+
+
+async def test_a_thief_of_the_key_in_force_exhausts_no_numbers(world: World) -> None:
+    """Each claim may skip a million numbers: of 2^53, the thief takes what the log has room for."""
+    async with world.signing() as signing:
+        await signing.publish(world.make.file_uploaded("a"))
+        head = signing.follower.head
+        within = [1_000_001, 2_000_001, 2**53, 2**53 - 1, 2_000_001, 3_000_002]
+        world.publications.values.extend(sealed(claim(world, head, number)) for number in within)
+        await signing.publish()
+        assert signing.follower.head.number == 2_000_001
+        codes = [row.code for row in await signing.followed.judged()]
+        assert codes == ["number"] * 4
+    await oracle.check(world)
 
 
 async def test_the_old_key_does_not_count_once_a_claim_covers_the_new_root(world: World) -> None:

@@ -11,6 +11,7 @@ from consumers.follow.examining import Examiner
 from consumers.follow.replayed import Replayed, replayed
 from consumers.render.outlets import FileListOutlet, served_version
 from consumers.verify.comparing import Difference, compare, examine, known_files, reachable, unknown_files
+from consumers.verify.since import Earlier, check_events, check_publication
 from consumers.work.workers import run_each
 from ledger.clock import Clock, SystemClock, from_instant
 from ledger.storage import ServedFiles
@@ -24,23 +25,28 @@ _LOOK_AGAIN_SECONDS = 0.25
 class Verified(NamedTuple):
     """The result of a verification.
 
-    `anchored` says whether the caller's own root was found on the log; `advice`, what to do about forgeries.
+    `anchored` says whether the caller's own root was found on the log; `since`, up to where nothing was rewritten, if
+    an earlier time was given; `advice`, what to do about forgeries. `digest` and `root_hash` are of the last
+    publication's record and of the events that it covers: whoever keeps them can prove later that they did not change.
     """
 
     ledger: str
     first: int
     last: int
+    digest: str
     size: int
+    root_hash: str
     publications: int
     rejected: int
     anchored: bool
+    since: dict[str, int] | None
     served: int | None
     differences: list[Difference]
     advice: list[str]
 
 
 class Wanted(NamedTuple):
-    """The options of a verification: the publications, the trusted root, and the served files."""
+    """The options of a verification: the publications, the trusted root, an earlier time, and the served files."""
 
     first: int | None
     last: int | None
@@ -48,6 +54,7 @@ class Wanted(NamedTuple):
     served: ServedFiles | None
     paths: Callable[[], Iterable[str]] | None
     files: bool
+    since: Earlier | None = None
 
 
 async def verify(context: Context, wanted: Wanted, report: Callable[[int, int], None]) -> Verified:
@@ -59,7 +66,8 @@ async def verify(context: Context, wanted: Wanted, report: Callable[[int, int], 
         report: called with the numbers of replayed events and of all events.
 
     Raises:
-        NegativeAnswerError: the root is not on the log, or the publication does not exist.
+        NegativeAnswerError: the root is not on the log, the publication does not exist, or what was known earlier was
+            rewritten.
         DivergenceError, LogError …: see `Follower.step`; the log does not verify.
     """
     outlet, delay_seconds = FileListOutlet(), context.config.verifier.delay_seconds
@@ -88,6 +96,8 @@ class _Verification:
         follower, wanted = self._follower, self._wanted
         end = await follower.tail.read_known()
         report(0, end.size)
+        if wanted.since is not None:
+            await check_events(wanted.since, follower)
         version = self._base = await self._served_version()
         if wanted.first is not None:
             first = wanted.first
@@ -100,6 +110,7 @@ class _Verification:
             follower.tail.check_known()
         self._check_range()
         await self._check_root()
+        since = None if wanted.since is None else await check_publication(wanted.since, follower)
         if wanted.served is not None:
             await self._finish_comparison(wanted.served, compared=compared)
         counts = {(log, verdict): count for log, verdict, count in await self._store.count_judged()}
@@ -107,10 +118,13 @@ class _Verification:
             ledger=follower.ledger.digest,
             first=wanted.first or 1,
             last=follower.head.number,
+            digest=follower.head.digest,
             size=follower.head.size,
+            root_hash=follower.base.tree.root_hash(),
             publications=await self._store.count_publications(),
             rejected=sum(count for (_, verdict), count in counts.items() if verdict == "rejected"),
             anchored=wanted.root is not None,
+            since=None if since is None else since._asdict(),
             served=version,
             differences=sorted(set(self._differences)),
             advice=await self._advice(),

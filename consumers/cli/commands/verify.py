@@ -8,6 +8,7 @@ from consumers.cli.logs import configure_logging
 from consumers.cli.options import json_option, ledger_options
 from consumers.cli.shared import Usage, open_context, plural, print_json, progress, runs_async
 from consumers.context import Context
+from consumers.verify.since import read_earlier
 from consumers.verify.verifying import Verified, Wanted
 from consumers.verify.verifying import verify as verify_log
 from ledger.storage.directory import DirectoryStorage
@@ -24,6 +25,12 @@ SHOWN = 50
     help="Root that you trust, from your own source. Without it, only the log's own consistency is checked.",
 )
 @click.option("--served", metavar="DIR|URL", help="Compare the files in this folder or on this server with the log.")
+@click.option(
+    "--since",
+    metavar="FILE",
+    type=click.Path(path_type=Path, dir_okay=False, exists=True),
+    help="A snapshot, timestamp or saved answer of `verify --json` that you kept: nothing up to it was rewritten.",
+)
 @click.option("--files/--no-files", default=None, help="Compare distribution files too.  [default: yes for a folder]")
 @click.option("--from", "first", type=click.IntRange(min=1), metavar="N", help="Verify from this publication on.")
 @click.option("--to", "last", type=click.IntRange(min=1), metavar="N", help="Verify up to this publication.")
@@ -34,6 +41,7 @@ async def verify(
     *,
     root: Path | None,
     served: str | None,
+    since: Path | None,
     files: bool | None,
     first: int | None,
     last: int | None,
@@ -44,13 +52,15 @@ async def verify(
     """Replay both logs and check every publication against its events.
 
     Recomputes every publication and checks digests, signatures, thresholds and rules. No key is needed. With --served,
-    names every file that differs, is unknown to the log, or is missing. Exit code 1 means a disagreement; the message
-    names it.
+    names every file that differs, is unknown to the log, or is missing; of metadata, it says what the file is. With
+    --since, proves by the Merkle tree that nothing was rewritten since you kept that file. Exit code 1 means a
+    disagreement; the message names it.
 
     \b
     Example:
       tuf-ledger verify --root trusted-root.json --served public
       tuf-ledger verify --log kafka://broker:9092/index --served https://packages.example.org
+      tuf-ledger verify --json >2031-01.json; later: tuf-ledger verify --since 2031-01.json
     """
     context = open_context(folder, log)
     configure_logging(context.config.logging, default_level="error")
@@ -59,6 +69,8 @@ async def verify(
     if served is not None and last is not None:
         raise Usage("--served compares files with the end of the log: leave out --to")
     wanted = _wanted(context, root, served, files=files, first=first, last=last)
+    if since is not None:
+        wanted = wanted._replace(since=read_earlier(since.read_bytes()))
     with progress("Verifying") as advance:
         try:
             verified = await verify_log(context, wanted, advance)
@@ -106,6 +118,9 @@ def _print(verified: Verified) -> None:
     )
     if verified.rejected:
         click.echo(f"Rejected: {plural(verified.rejected, 'record')} (`tuf-ledger rejected` lists them).")
+    if verified.since is not None:
+        publication, size = verified.since["publication"], plural(verified.since["size"], "event")
+        click.echo(f"Nothing was rewritten up to publication {publication} ({size}), which the file of --since is of.")
     if verified.served is not None and not verified.differences:
         click.echo(f"The served files are those of publication {verified.served}, complete and unchanged.")
     if not verified.anchored:

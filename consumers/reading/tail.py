@@ -121,7 +121,7 @@ class Tail:
             start = self._end.size
         return self._end
 
-    async def _reach(self, size: int) -> bool:
+    async def reach(self, size: int) -> bool:
         """Read on at least to a size; False if the log is still shorter."""
         while self._end.size < size:
             if not await self._read_slice():
@@ -136,7 +136,7 @@ class Tail:
         Raises:
             LogConflictError: the log is shorter than it was, or than it must be.
         """
-        if not await self._reach(size):
+        if not await self.reach(size):
             self.check_known()
             raise LogConflictError(
                 f"{self._log.name} is shorter than it was: it ends at size {self._end.size}, but record {size - 1} is "

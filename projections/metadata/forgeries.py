@@ -14,6 +14,7 @@ The words are the same wherever a file is named. Nothing here trusts the file: a
 
 from base64 import b64decode
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from hashlib import sha256
 from typing import Any, Literal, NamedTuple
 
@@ -158,10 +159,12 @@ def _payloads(signed: dict[str, Any]) -> Iterator[bytes]:
     try:
         payload = canonical.encode(signed)
         yield payload
-        if b"\\" in payload.replace(b"\\\\", b"").replace(b'\\"', b""):
-            yield canonical.encode_for_signing(signed)
-    except (TypeError, ValueError, FormatError, RecursionError):
-        return
+        if b"\\" not in payload.replace(b"\\\\", b"").replace(b'\\"', b""):
+            return
+    except TypeError:  # numbers beyond 64 bits: clients read them
+        pass
+    with suppress(FormatError, ValueError, RecursionError):
+        yield canonical.encode_for_signing(signed)
 
 
 def _signed_by(served: _Served, payloads: list[bytes], history: History) -> dict[str, frozenset[str]]:

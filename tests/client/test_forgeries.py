@@ -213,6 +213,24 @@ def test_nobody_resumes_above_a_forgery_unawares(filled: Index, tmp_path: Path) 
     filled.verify()
 
 
+@pytest.mark.parametrize("ahead", [0, 1, 7])
+def test_forged_files_are_deleted_as_the_manual_says(filled: Index, ahead: int) -> None:
+    """docs/operators.md, "Something is forged", without a number that clients are led above: the new root is enough."""
+    number = filled.check().number
+    Attacker(filled).forge_in_place(filled.public, number + ahead)
+    if ahead:
+        check_repository(filled.public, filled.root, cache=filled.cache, live=True)
+    filled.run("ceremony", "--replace-online", answer=2)
+    for path, each in differences(filled).items():
+        if each["problem"] != "missing":
+            (filled.public / path).unlink()
+    filled.run("ceremony", "--replace-online")
+    assert filled.check().number == number + 1
+    filled.verify()
+    filled.upload("four")
+    assert list(filled.publish_and_check().projects) == ["four", "one", "three", "two"]
+
+
 def test_what_this_machine_has_seen_on_the_log_is_no_forgery(filled: Index, tmp_path: Path) -> None:
     """Only the publisher's state is left to know it."""
     shutil.copytree(filled.folder / "log", tmp_path / "log")

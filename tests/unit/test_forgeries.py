@@ -104,6 +104,21 @@ def test_a_forgery_in_a_place_that_the_log_has() -> None:
     assert find(TIMESTAMP, sign({**bin_(), "_type": "timestamp"}, OLD), logged(7, "timestamp", true)).kind == "forged"
 
 
+values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(st.characters(exclude_categories=["Cs"])),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
+)
+
+
+@given(values, st.booleans())
+def test_whatever_clients_would_read_is_named(value: Any, is_ascii: bool) -> None:
+    """A client checks the signature of OLPC's canonical JSON, however the file is written."""
+    signed = bin_(thief=value)
+    signature = OLD.sign(canonical.encode_for_signing(signed)).to_dict()
+    file = json.dumps({"signed": signed, "signatures": [signature]}, ensure_ascii=is_ascii)
+    assert find("metadata/7.bin-0.json", file.encode("utf-8", "surrogatepass")).kind == "forged"
+
+
 # --- what the log has ----------------------------------------------------------------------------------------------
 
 

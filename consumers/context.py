@@ -132,6 +132,20 @@ class Context:
         return self.path(self.config.ledger.public)
 
     @property
+    def evidence(self) -> Path:
+        """The folder for what is withheld. It is not served.
+
+        Raises:
+            ConfigError: the folder is in the public one, or the other way round.
+        """
+        public, setting = self.public, self.config.ledger.evidence
+        folder = self.path(setting) if setting else public.parent / f"{public.name}-evidence"
+        inner, outer = folder.resolve(), public.resolve()
+        if inner.is_relative_to(outer) or outer.is_relative_to(inner):
+            raise ConfigError(f"[ledger] evidence: {folder} must be apart from {public}, which is served")
+        return folder
+
+    @property
     def state(self) -> Path:
         """The folder of state files."""
         return self.path(self.config.ledger.state)
@@ -142,8 +156,9 @@ class Context:
         return ReadingStore(path) if read_only else Store(path)
 
     def storage(self, name: str) -> DirectoryStorage:
-        """The public folder, with a staging folder for one consumer beside it."""
-        return DirectoryStorage(self.public, self.public.parent / f".{self.public.name}.staging-{name}")
+        """The public folder, with a staging folder for one consumer, and one for evidence, beside it."""
+        staging = self.public.parent / f".{self.public.name}.staging-{name}"
+        return DirectoryStorage(self.public, staging, evidence=self.evidence)
 
     @property
     def compares_with_own_folder(self) -> bool:

@@ -31,11 +31,14 @@ class ConfigError(LedgerError):
 
 
 class LedgerSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Where the ledger is. Relative paths are relative to the ledger's folder."""
+    """Where the ledger is. Relative paths are relative to the ledger's folder. What is withheld is moved to `evidence`
+    (default: a folder beside the public one).
+    """
 
     log: Name = "sqlite:log"
     public: Name = "public"
     state: Name = "state"
+    evidence: Name = ""
 
 
 class SignerSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

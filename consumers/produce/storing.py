@@ -3,12 +3,29 @@
 from ledger.distributions.distribution import Distribution
 from ledger.storage.directory import DirectoryStorage
 from projections.metadata.paths import companion_path, hashed_path, package_target, plain_path
+from schemas.errors import NegativeAnswerError
+
+
+def refuse_withheld(storage: DirectoryStorage, hashed: str, advice: str) -> None:
+    """Refuse to store what is withheld: it would be served again at once.
+
+    Raises:
+        NegativeAnswerError: bytes of this consistent-snapshot name are withheld.
+    """
+    if storage.is_withheld(hashed):
+        name = hashed.rpartition("/")[2].partition(".")[2]
+        raise NegativeAnswerError(f"the bytes of {name} are withheld: {advice}")
 
 
 def store(storage: DirectoryStorage, each: Distribution) -> None:
-    """Store a file under its consistent-snapshot name, and link it under its plain name."""
+    """Store a file under its consistent-snapshot name, and link it under its plain name.
+
+    Raises:
+        NegativeAnswerError: the file is withheld.
+    """
     path = package_target(each.blake2b_256, each.filename)
     hashed = hashed_path(path, each.sha256)
+    refuse_withheld(storage, hashed, f"restore it first (`tuf-ledger restore {each.filename}`)")
     storage.copy(each.path, hashed, each.sha256)
     storage.link(plain_path(path), hashed)
     metadata = companion_path(path, "metadata")

@@ -229,7 +229,7 @@ async def _take_files(store: Store, storage: DirectoryStorage, order: _Order) ->
     async for batch in published_files(store):
         if order.files is None:
             break
-        wanted = [facts for facts in batch if order.all_versions or not facts.removed]
+        wanted = [facts for facts in batch if not facts.removed or (order.all_versions and not facts.withheld)]
         absent = [facts for facts in wanted if not take_file(storage, order.files, facts)]
         missing.extend(facts.path for facts in absent if not facts.removed)
     return missing

@@ -53,7 +53,7 @@ from schemas.publications import Claim
 
 R = TypeVar("R", Slice, FoldResult, SealResult)
 
-_FORMAT = 3
+_FORMAT = 4
 
 
 class _Plan(NamedTuple):

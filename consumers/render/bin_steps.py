@@ -12,6 +12,7 @@ from consumers.render.edition import Choice
 from consumers.render.sealing import BinSealer
 from consumers.state.kept_bins import LastBins
 from projections.metadata.bins import Entries, Fragment, StoredBin, fold_bin
+from projections.metadata.holders import Withholding
 from projections.metadata.paths import metadata_path
 from projections.metadata.repository import RoleEntry, bin_payload
 from projections.metadata.targets import TargetChange
@@ -37,6 +38,14 @@ class Unsealed(NamedTuple):
     name: str
     stamp: Stamp
     targets: Sequence[Fragment]
+
+
+class FoldedBins(NamedTuple):
+    """Bins after a batch: the headers to store, by key, the bins to seal, and what is withheld since, or no longer."""
+
+    headers: list[tuple[str, bytes]]
+    unsealed: list[Unsealed]
+    withholdings: list[Withholding]
 
 
 def by_bin(layout: Layout, changes: Iterable[TargetChange]) -> dict[int, list[TargetChange]]:
@@ -66,23 +75,23 @@ def fold_bins(
     indices: Sequence[int],
     stored: Sequence[StoredBin],
     changes: Mapping[int, Sequence[TargetChange]],
-) -> tuple[list[tuple[str, bytes]], list[Unsealed]]:
-    """Fold changes into bins; return the headers to store, by key, and the bins to seal.
+) -> FoldedBins:
+    """Fold changes into bins.
 
     Raises:
         DivergenceError: a bin has changed, but no publication signed it.
     """
     layout = choice.layout
-    headers: list[tuple[str, bytes]] = []
-    unsealed: list[Unsealed] = []
+    done = FoldedBins([], [], [])
     for index, each in zip(indices, stored, strict=True):
         folded = fold_bin(each, changes.get(index, ()))
         if folded.header is not None:
-            headers.append((layout.key(index), folded.header))
+            done.headers.append((layout.key(index), folded.header))
+        done.withholdings.extend(folded.withholdings)
         stamp = choice.stamp(index, differs=folded.differs)
         if stamp is not None:
-            unsealed.append(Unsealed(layout.name(index), stamp, folded.targets))
-    return headers, unsealed
+            done.unsealed.append(Unsealed(layout.name(index), stamp, folded.targets))
+    return done
 
 
 def seal_bin(sealer: BinSealer, unsealed: Unsealed) -> SealedBin:

@@ -6,14 +6,17 @@ FileListOutlet   lists digests of everything ever published, to compare them wit
 """
 
 import json
+from collections.abc import Iterable
 from hashlib import sha256
 from typing import NamedTuple, Protocol
 
 import structlog
 
 from consumers.render.sinks import RemoteSink, Sink
+from consumers.render.withholding import bring_back, withhold
 from ledger.logs import LogConflictError
 from ledger.storage import Stager, Storage
+from projections.metadata.holders import Withholding
 from projections.metadata.paths import TIMESTAMP, MetadataPlace, TargetPlace, metadata_path, read_path
 from projections.roles.documents import Document
 
@@ -66,6 +69,9 @@ class NoOutlet:
     def show(self, path: str, source: str | None) -> None:
         """Nothing."""
 
+    def withhold(self, withholdings: Iterable[Withholding]) -> None:
+        """Nothing."""
+
     def put_document(self, document: Document) -> None:
         """Nothing."""
 
@@ -86,8 +92,8 @@ class PublicOutlet:
 
     def __init__(self, storage: Storage) -> None:
         self._storage = storage  # untouched until an edition begins: another process may stage there until then
-        self._visible = _Visible({}, {}, {})
-        self._edition = _Visible({}, {}, {})
+        self._visible = _Visible({}, {}, {}, {})
+        self._edition = _Visible({}, {}, {}, {})
         self._keeps = False
         self._kept_up_to = 0
 
@@ -102,7 +108,7 @@ class PublicOutlet:
     def begin(self) -> None:
         """Empty the staging area."""
         self._storage.discard()
-        self._edition = _Visible({}, {}, {})
+        self._edition = _Visible({}, {}, {}, {})
 
     def put(self, path: str, data: bytes, copy_of: str | None = None) -> None:
         """Stage an immutable file."""
@@ -121,6 +127,21 @@ class PublicOutlet:
     def show(self, path: str, source: str | None) -> None:
         """Remember the file that a plain page will show."""
         self._edition.pages[path] = source
+
+    def withhold(self, withholdings: Iterable[Withholding]) -> None:
+        """Remember what leaves what is served, and what comes back."""
+        self._edition.withholdings.update({each.path: each for each in withholdings})
+
+    def withhold_again(self, number: int, withholdings: Iterable[Withholding]) -> bool:
+        """Make sure of what a state remembers. Does nothing if what is served is not this publication."""
+        changes = {each.path: each for each in withholdings}
+        with self._storage.exclusive():
+            if served_version(self._storage.read(TIMESTAMP)) != number:
+                return False
+            bring_back(self._storage, changes)
+            withhold(self._storage, changes)
+            self._storage.settle()
+        return True
 
     def put_document(self, document: Document) -> None:
         """Stage an offline role; roots are written at the end."""
@@ -150,19 +171,22 @@ class PublicOutlet:
             log.error("a served file had other bytes than the log says, and was replaced", path=path)
         self._visible.pages.update(self._edition.pages)
         self._visible.roots.update(self._edition.roots)
+        self._visible.withholdings.update(self._edition.withholdings)
         if number <= self._kept_up_to or served_version(self._storage.read(TIMESTAMP)) > number:
             log.debug("a newer publication is served", publication=number)
             return
+        bring_back(self._storage, self._visible.withholdings)
         for version, root in sorted(self._visible.roots.items()):
             self._storage.replace(metadata_path("root", version), root)
         self._storage.replace(TIMESTAMP, timestamp)
+        withhold(self._storage, self._visible.withholdings)
         pages = sorted(self._visible.pages.items())
         self._storage.link_all({path: source for path, source in pages if source is not None})
         for path, source in pages:
             if source is None:
                 self._storage.delete(path)
         self._storage.settle()
-        self._visible = _Visible({}, {}, {})
+        self._visible = _Visible({}, {}, {}, {})
         self._keeps, self._kept_up_to = False, 0
 
     def _is_kept(self, path: str, digest: str, *, is_new: bool | None = None) -> bool:
@@ -194,13 +218,15 @@ class PublicOutlet:
 
 
 class _Visible(NamedTuple):
-    """Changes besides immutable files: plain pages by path, each with the file it shows; roots by version; and `kept`:
-    by role, the served file that stays although the log says otherwise (empty: none).
+    """Changes besides immutable files: plain pages by path, each with the file it shows; roots by version; `kept`: by
+    role, the served file that stays although the log says otherwise (empty: none); and what is withheld since, or no
+    longer, by path.
     """
 
     pages: dict[str, str | None]
     roots: dict[int, bytes]
     kept: dict[str, str]
+    withholdings: dict[str, Withholding]
 
 
 def served_version(timestamp: bytes | None) -> int:
@@ -244,6 +270,9 @@ class FileListOutlet:
         """List a plain page, with the digest from the name of the file that it shows."""
         shown = None if source is None else read_path(source)
         self._edition[path] = (shown.sha256 or "") if isinstance(shown, TargetPlace) else ""
+
+    def withhold(self, withholdings: Iterable[Withholding]) -> None:
+        """Nothing: the state has what is withheld."""
 
     def put_document(self, document: Document) -> None:
         """List an offline role's file."""

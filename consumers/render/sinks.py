@@ -1,7 +1,9 @@
 """Sinks: the port between rendering and writing files."""
 
+from collections.abc import Iterable
 from typing import Protocol
 
+from projections.metadata.holders import Withholding
 from projections.roles.documents import Document
 
 
@@ -23,6 +25,9 @@ class Sink(Protocol):
 
     def show(self, path: str, source: str | None) -> None:
         """Make a plain page show this immutable file from this publication on; None: hide the page."""
+
+    def withhold(self, withholdings: Iterable[Withholding]) -> None:
+        """Take files out of what is served, or put them back, from this publication on."""
 
     def put_document(self, document: Document) -> None:
         """Write an offline role's document, which is in force from this publication on."""

@@ -34,6 +34,7 @@ from projections.index.pages import read_facts
 from projections.index.project_list import Listing
 from projections.log.operations import filenames_of
 from projections.log.reading import Routed
+from projections.metadata.holders import Withholding
 from projections.metadata.paths import is_page, plain_path
 from projections.metadata.repository import LENGTH_ABOVE_BYTES
 from projections.metadata.targets import Page, TargetChange
@@ -298,7 +299,8 @@ class _Keeping:
 
 class SealResult(NamedTuple):
     """The result of a seal task: the bins, the sink's tokens of their files, and the new signatures. `headers` are rows
-    for the state; `stuffed` holds the targets of very long bins.
+    for the state; `stuffed` holds the targets of very long bins; `withholdings` says what is withheld since, or no
+    longer.
     """
 
     task: int
@@ -307,6 +309,7 @@ class SealResult(NamedTuple):
     tokens: dict[str, str]
     packed: dict[str, tuple[str, ...]]
     stuffed: dict[str, bytes]
+    withholdings: list[Withholding]
 
 
 def seal_bins(batch: Batch, task: int, names: Sequence[str], sealer: BinSealer) -> SealResult:
@@ -339,7 +342,7 @@ def _seal(
     batch: Batch, task: int, visited: Sequence[int], changes: Mapping[int, Sequence[TargetChange]], sealer: BinSealer
 ) -> SealResult:
     layout = batch.choice.layout
-    done = SealResult(task, [], {}, {}, {}, {})
+    done = SealResult(task, [], {}, {}, {}, {}, [])
     if batch.last is not None:
         batch.last.prefetch(visited)
     state = open_state(batch.state)
@@ -347,8 +350,8 @@ def _seal(
     marks = {} if batch.last is None else state.marks(batch.last.names(visited))
     for start in range(0, len(visited), _BINS_AT_ONCE):
         some = visited[start : start + _BINS_AT_ONCE]
-        folded, unsealed = fold_bins(batch.choice, some, read_bins(batch.last, layout, some, headers, marks), changes)
-        for each in unsealed:
+        folded = fold_bins(batch.choice, some, read_bins(batch.last, layout, some, headers, marks), changes)
+        for each in folded.unsealed:
             sealed = seal_bin(sealer, each)
             path, kept = None, KeptBin(sealed.entry)
             if batch.last is not None:
@@ -357,5 +360,6 @@ def _seal(
             done.tokens[each.name] = batch.sink.put(sealed.path, sealed.file, path)
             if sealed.entry.length > LENGTH_ABOVE_BYTES:
                 done.stuffed[each.name] = b",".join(each.targets)
-        done.headers.extend(folded)
+        done.headers.extend(folded.headers)
+        done.withholdings.extend(folded.withholdings)
     return done._replace(packed=sealer.packed)

@@ -6,6 +6,7 @@ from consumers.context import Context
 from consumers.follow.follower import SKIP_FROM, Follower
 from consumers.render.outlets import PublicOutlet, served_version
 from consumers.service.opening import Opened, open_follower
+from consumers.service.rechecking import Recheck
 from consumers.sign.resuming import note_resumed, resumed_above
 from consumers.sign.schedule import Schedule
 from consumers.sign.signer import Signer
@@ -43,11 +44,14 @@ async def publish_once(context: Context, schedule: Schedule, *, report: Report |
         Whether a publication was made, and the follower afterwards (closed; its `head` is the last publication).
     """
     storage = context.storage("signer")
-    async with open_follower(context, "signer", PublicOutlet(storage), storage, report=report) as opened:
+    outlet = PublicOutlet(storage)
+    async with open_follower(context, "signer", outlet, storage, report=report) as opened:
         follower = opened.follower
         await follower.skip(at_least=SKIP_FROM)
         signer = await make_signer(context, opened, schedule)
-        return await signer.step(now=True), follower
+        made = await signer.step(now=True)
+        await Recheck(opened, storage, outlet).when_idle()
+        return made, follower
 
 
 async def make_signer(context: Context, opened: Opened, schedule: Schedule) -> Signer:

@@ -18,6 +18,7 @@ from consumers.follow.served import TimestampWatch
 from consumers.render.outlets import FileListOutlet, NoOutlet, PublicOutlet
 from consumers.service.opening import open_follower
 from consumers.service.publishing import make_signer, warn_of_own_folder
+from consumers.service.rechecking import Recheck
 from consumers.sign.schedule import Schedule
 from consumers.verify.verifier import Limits, Verifier
 from ledger.disk.files import may_pass
@@ -44,6 +45,7 @@ async def run_signer(context: Context, schedule: Schedule, stop: asyncio.Event, 
     storage = context.storage("signer") if publishes else None
     outlet = PublicOutlet(storage) if storage else NoOutlet()
     async with open_follower(context, "signer", outlet, storage) as opened:
+        recheck = Recheck(opened, storage, outlet) if storage and isinstance(outlet, PublicOutlet) else None
         follower = opened.follower
         await follower.skip(at_least=SKIP_FROM)
         signer = await make_signer(context, opened, schedule)
@@ -53,6 +55,8 @@ async def run_signer(context: Context, schedule: Schedule, stop: asyncio.Event, 
             if not await signer.step():
                 if storage is not None:
                     await watch.look(await opened.workers.run(storage.read, TIMESTAMP))
+                if recheck is not None:
+                    await recheck.when_idle()
                 await opened.rest()
                 await opened.logs.events.wait(follower.tail.end.size, IDLE_SECONDS)
 
@@ -60,8 +64,10 @@ async def run_signer(context: Context, schedule: Schedule, stop: asyncio.Event, 
 async def run_publisher(context: Context, stop: asyncio.Event) -> None:
     """Place files until stopped."""
     storage = context.storage("publisher")
-    async with open_follower(context, "publisher", PublicOutlet(storage), storage) as opened:
+    outlet = PublicOutlet(storage)
+    async with open_follower(context, "publisher", outlet, storage) as opened:
         follower, logs, _, workers = opened
+        recheck = Recheck(opened, storage, outlet)
         await follower.skip(at_least=SKIP_FROM)
         log.info("publisher started", publication=follower.head.number, size=follower.head.size)
         watch = TimestampWatch(follower)
@@ -70,6 +76,7 @@ async def run_publisher(context: Context, stop: asyncio.Event) -> None:
                 continue
             # The served version is never lowered, and the signer refuses to sign below it: a person must decide.
             await watch.look(await workers.run(storage.read, TIMESTAMP))
+            await recheck.when_idle()
             await opened.rest()
             await logs.publications.wait(follower.next_record, IDLE_SECONDS)
 

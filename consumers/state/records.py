@@ -19,6 +19,7 @@ from projections.log.holds import SigningEvent
 from projections.log.operations import Upload
 from projections.log.prefix import AcceptedCeremony, Prefix
 from projections.log.reading import Routed
+from projections.metadata.holders import Withholding
 from projections.metadata.repository import RoleEntry
 from projections.outcomes import Judged
 
@@ -191,6 +192,13 @@ async def save_waiting(store: Store, left: Mapping[str, bool | None], *, is_rend
         await store.clear_waiting()
     kept = [(name, int(came)) for name, came in left.items() if came is not None]
     await store.save_waiting(kept, [name for name, came in left.items() if came is None])
+
+
+async def save_withholdings(store: Store, withholdings: Iterable[Withholding]) -> None:
+    """Save what is withheld since, or no longer."""
+    last = {each.path: each.is_withheld for each in withholdings}
+    withheld = [path for path, is_withheld in last.items() if is_withheld]
+    await store.save_withheld(withheld, [path for path in last if not last[path]])
 
 
 async def save_judged(store: Store, log: str, judged: Iterable[Judged]) -> None:

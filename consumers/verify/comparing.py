@@ -31,7 +31,7 @@ from projections.metadata.paths import (
 BATCH = 512
 FEW = 64
 
-Problem = Literal["differs", "missing", "unknown"]
+Problem = Literal["differs", "missing", "unknown", "withheld"]
 
 
 class Difference(NamedTuple):
@@ -206,10 +206,11 @@ async def unknown_files(
     """
     for batch in _batches(paths):
         known = {path: (digest, since) for path, digest, since in await store.load_files(batch)}
+        withheld = await store.load_withheld(batch)  # what is withheld by now need not have been before
         expected = []
         for path in batch:
             digest, since = known.get(path, ("", 0))
-            if path == TIMESTAMP:
+            if path == TIMESTAMP or path in withheld:
                 continue
             if not digest:
                 yield Difference(readable(path), "unknown")

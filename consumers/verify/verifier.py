@@ -15,6 +15,7 @@ from consumers.follow.follower import Follower
 from consumers.render.outlets import FileListOutlet, served_version
 from consumers.state import notes
 from consumers.verify.comparing import FEW, Difference
+from consumers.verify.still_served import WithheldRounds
 from consumers.verify.watching import Watch
 from consumers.work.workers import Workers
 from ledger.state.store import Store
@@ -63,6 +64,7 @@ class Verifier:
         self._outlet = outlet
         self._examiner = Examiner(follower)
         self._watch = Watch(served, examiner=self._examiner, store=store, workers=workers, files=files)
+        self._withheld = WithheldRounds(served, store, workers, limits.delay_seconds)
         self._behind_since: float | None = None
         self._waiting: tuple[int, float] | None = None
         self._noted: float | None = None
@@ -86,6 +88,8 @@ class Verifier:
             await self._watch_lag(now)
         version = await self._look_at_timestamp(now, at_end=at_end)
         is_more = version > 0 and await self._watch.step(version, FILES_A_STEP if at_end else FEW)
+        if version == self._follower.head.number > 0:
+            await self._look_for_withheld(version, now)
         await self._note_progress(now)
         return is_more or not at_end
 
@@ -112,6 +116,12 @@ class Verifier:
                 differences_now=differences_now,
                 differences_ever=differences_ever,
             )
+
+    async def _look_for_withheld(self, version: int, now: float) -> None:
+        differences, right = await self._withheld.step(version, now)
+        for each in differences:
+            await self._watch.differs(each)
+        await self._watch.is_right(right)
 
     async def _watch_lag(self, now: float) -> None:
         """Raise an alarm when events wait too long for the publication that covers them."""

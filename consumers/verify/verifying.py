@@ -12,6 +12,7 @@ from consumers.follow.replayed import Replayed, replayed
 from consumers.render.outlets import FileListOutlet, served_version
 from consumers.verify.comparing import Difference, compare, examine, known_files, reachable, unknown_files
 from consumers.verify.since import Earlier, check_events, check_publication
+from consumers.verify.still_served import still_served
 from consumers.work.workers import run_each
 from ledger.clock import Clock, SystemClock, from_instant
 from ledger.storage import ServedFiles
@@ -174,6 +175,9 @@ class _Verification:
             return False
         async for expected in reachable(self._follower, self._store, files=self._wanted.files):
             self._differences.extend(await compare(served, expected, self._workers))
+        for each in await still_served(served, self._store, self._workers):
+            self._differences.append(each)
+            self._allowed.setdefault(each.path, set()).add(None)  # a publisher may just be about to take it out
         return True
 
     async def _finish_comparison(self, served: ServedFiles, *, compared: bool) -> None:
@@ -212,13 +216,16 @@ class _Verification:
         A publisher only places files that are already on the log. So the files are hashed again, and then the log is
         read on: it has every version that may be served.
         """
-        paths = sorted({each.path for each in self._differences if is_plain_page(each.path)})
+        doubtful = {each.path for each in self._differences if is_plain_page(each.path) or each.problem == "withheld"}
+        paths = sorted(doubtful)
         found = dict(zip(paths, await run_each(self._workers, served.digest, paths), strict=True))
         self._differences = [each for each in self._differences if each.path != TIMESTAMP]
         timestamp = await self._examine_timestamp(served)
+        withheld = await self._store.load_withheld(paths)
         self._differences = [
             each
             for each in self._differences
+            if (each.problem != "withheld" or each.path in withheld)
             if each.path not in found or found[each.path] not in self._allowed.get(each.path, ())
         ]
         self._differences.extend(timestamp)

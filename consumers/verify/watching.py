@@ -123,7 +123,9 @@ class Watch:
         known = await self._store.differences_after(self._looked_again, FEW)
         self._looked_again = known[-1].path if len(known) == FEW else ""
         current = {path: (path, digest, number) for path, digest, number in await self._current(known)}
-        rows = [current.get(row.path, row[:3]) for row in known if row.path != TIMESTAMP]
+        withheld = [row.path for row in known if row.problem == "withheld"]
+        await self.is_right(set(withheld) - await self._store.load_withheld(withheld))
+        rows = [current.get(row.path, row[:3]) for row in known if row.path not in {TIMESTAMP, *withheld}]
         await self._look(rows, version, again=True)
 
     async def _current(self, known: Iterable[DifferenceRow]) -> list[FileRow]:

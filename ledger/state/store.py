@@ -77,6 +77,7 @@ CREATE TABLE signing (id TEXT PRIMARY KEY, digest TEXT NOT NULL, idx INTEGER NOT
 CREATE INDEX signing_held ON signing (size, idx) WHERE size IS NOT NULL AND released IS NULL;
 CREATE INDEX signing_released ON signing (released) WHERE released IS NOT NULL;
 CREATE TABLE waiting (name TEXT PRIMARY KEY, came INTEGER NOT NULL, crc32 INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE withheld (path TEXT PRIMARY KEY) WITHOUT ROWID;
 CREATE TABLE roles (name TEXT PRIMARY KEY, version INTEGER NOT NULL, expires TEXT NOT NULL, length INTEGER NOT NULL,
     sha256 TEXT NOT NULL, mark BLOB NOT NULL, crc32 INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE publications (number INTEGER PRIMARY KEY, idx INTEGER NOT NULL, digest TEXT NOT NULL,
@@ -611,6 +612,25 @@ class Store:
         rows = await self._rows(LOWEST_HELD, first, end, json.dumps(list(released)))
         lowest: int | None = rows[0][0]
         return lowest
+
+    # --- what is withheld ----------------------------------------------------------------------------------------
+
+    async def save_withheld(self, withheld: Sequence[str], free: Sequence[str]) -> None:
+        """Add served paths that are withheld, and drop those that are not."""
+        await self._many("DELETE FROM withheld WHERE path = ?", [(path,) for path in free])
+        await self._many("INSERT OR IGNORE INTO withheld VALUES (?)", [(path,) for path in withheld])
+
+    async def load_withheld(self, paths: Sequence[str]) -> set[str]:
+        """The served paths among these that are withheld."""
+        rows = await self._rows(
+            "SELECT w.path FROM json_each(?) AS j CROSS JOIN withheld AS w ON w.path = j.value", json.dumps(list(paths))
+        )
+        return {path for (path,) in rows}
+
+    async def withheld_after(self, path: str, limit: int) -> list[str]:
+        """Served paths that are withheld, after a path, in order, at most `limit`."""
+        rows = await self._rows("SELECT path FROM withheld WHERE path > ? ORDER BY path LIMIT ?", path, limit)
+        return [path for (path,) in rows]
 
     # --- position, roles, publications ---------------------------------------------------------------------------
 

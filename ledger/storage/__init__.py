@@ -64,6 +64,19 @@ class Storage(ServedFiles, Protocol):
     def delete(self, path: str) -> None:
         """Delete a mutable file, if it exists; durable after `settle`."""
 
+    def withhold(self, path: str) -> None:
+        """Move a file, if there is one, out of what is served to where evidence is kept; durable."""
+
+    def bring_back(self, path: str, sha256: str) -> bool:
+        """Move a file with this SHA-256 (empty: any) back to where it was served; durable.
+
+        Returns:
+            Whether there is a file at that path now. One that is served already stays as it is.
+        """
+
+    def withheld(self) -> list[str]:
+        """The paths that the files in the evidence were served at."""
+
     def settle(self) -> None:
         """Make all links and deletions durable."""
 

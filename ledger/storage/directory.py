@@ -24,6 +24,7 @@ from ledger.disk.files import (
 )
 from ledger.disk.syncing import MAX_SINGLE_SYNCS, WORTH_SYNCS, sync_all, sync_file, sync_folder
 from ledger.storage import Stager
+from ledger.storage.evidence import OTHERS, Evidence
 
 
 class DirectoryStorage:
@@ -31,10 +32,10 @@ class DirectoryStorage:
 
     Incomplete files are in the staging folder too, so below the root there are only served files, with names of any
     length that the file system allows. Without `durable`, nothing is synced: for a folder that is thrown away after a
-    failure.
+    failure. `evidence` is the folder for what is withheld; without one, nothing is moved.
     """
 
-    def __init__(self, root: Path, staging: Path, *, durable: bool = True) -> None:
+    def __init__(self, root: Path, staging: Path, *, durable: bool = True, evidence: Path | None = None) -> None:
         self._root = root
         self._staging = staging
         self._durable = durable
@@ -42,6 +43,7 @@ class DirectoryStorage:
         self._stager: Stager | None = None
         self._unsettled: set[str] = set()
         self._early = _EarlySync()
+        self._evidence = evidence
 
     def stage(self, path: str, data: bytes, copy_of: str | None = None) -> None:
         """Write an immutable file into the staging folder, buffered.
@@ -165,6 +167,26 @@ class DirectoryStorage:
         with writing(self._root / path):
             (self._root / path).unlink(missing_ok=True)
         self._unsettled.add(str((self._root / path).parent))
+
+    def withhold(self, path: str) -> None:
+        """Move a file into the evidence folder."""
+        if self._evidence is not None:
+            Evidence(self._evidence, self._root, _digest, durable=self._durable).take(path)
+
+    def bring_back(self, path: str, sha256: str) -> bool:
+        """Move a file back from the evidence folder."""
+        if self._evidence is None:
+            return os.path.lexists(self._root / path)
+        return Evidence(self._evidence, self._root, _digest, durable=self._durable).give_back(path, sha256)
+
+    def is_withheld(self, path: str) -> bool:
+        """Whether the evidence folder has a file that was served at this path."""
+        return self._evidence is not None and os.path.lexists(self._evidence / path)
+
+    def withheld(self) -> list[str]:
+        """The paths of all files in the evidence folder."""
+        found = [] if self._evidence is None else _walk(self._evidence)
+        return [path for path in found if not path.startswith(OTHERS)]
 
     def settle(self) -> None:
         """Sync the folders of links and deletions."""

@@ -189,6 +189,11 @@ def _holders(held: Mapping[str, list[Holder]], entry: bytes | None, path: str) -
     return held[path] if path in held else [] if entry is None else [holder_of(entry)]
 
 
+def holders_of(stored: StoredBin, path: str) -> list[Holder]:
+    """The holders of a path, in order."""
+    return _holders(read_holders(stored.header), EntryTable(stored.targets, 1).get(path), path)
+
+
 def take_targets(bins: Iterable[StoredBin]) -> list[TargetChange]:
     """The targets of stored bins, as changes that add them to other bins."""
     changes: list[TargetChange] = []

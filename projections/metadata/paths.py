@@ -13,7 +13,7 @@ Served paths are relative to the folder that is served, with `/` between their s
 """
 
 import re
-from typing import Final, Literal, NamedTuple
+from typing import Final, Literal, NamedTuple, get_args
 
 METADATA: Final = "metadata"
 TARGETS: Final = "targets"
@@ -153,6 +153,17 @@ def read_path(path: str) -> Place | None:
 def is_metadata(path: str) -> bool:
     """Whether a served path lies where metadata lies, be it that of a role or not."""
     return path.startswith(f"{METADATA}/")
+
+
+def target_of(path: str) -> str | None:
+    """The target whose bytes are served at a path, or beside whose file something is served there; None for others."""
+    place = read_path(path)
+    if not isinstance(place, TargetPlace):
+        return None
+    for companion in get_args(Companion):
+        if place.sha256 is None and is_reserved(place.target) and place.target.endswith(f".{companion}"):
+            return place.target.removesuffix(f".{companion}")
+    return place.target
 
 
 def is_plain_page(path: str) -> bool:

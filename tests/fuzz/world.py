@@ -66,6 +66,7 @@ class MemoryStorage:
 
     def __init__(self) -> None:
         self.files: dict[str, bytes] = {}
+        self.evidence: dict[str, bytes] = {}
         self._folders: set[str] = set()
         self._staged: dict[str, bytes] = {}
 
@@ -95,6 +96,18 @@ class MemoryStorage:
 
     def delete(self, path: str) -> None:
         self.files.pop(path, None)
+
+    def withhold(self, path: str) -> None:
+        if path in self.files:
+            self.evidence[path] = self.files.pop(path)
+
+    def bring_back(self, path: str, sha256: str) -> bool:
+        if path not in self.files and path in self.evidence:
+            self.files[path] = self.evidence.pop(path)
+        return path in self.files
+
+    def withheld(self) -> list[str]:
+        return sorted(self.evidence)
 
     def settle(self) -> None:
         """Memory is as durable as it gets."""

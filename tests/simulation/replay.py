@@ -5,7 +5,7 @@ It uses `Follower`, from an empty state and with sizes of groups as they are by 
 
 import atexit
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from hashlib import sha256
 from pathlib import Path
 from tempfile import mkdtemp
@@ -14,6 +14,7 @@ from typing import NamedTuple
 from consumers.follow.follower import Follower
 from ledger.logs import Logs
 from projections.metadata import repository
+from projections.metadata.holders import Withholding
 from projections.publications import Head
 from projections.roles.documents import Document
 from tests.simulation.ports import Disk, InlineWorkers, Records, SimLog, SimStore
@@ -71,6 +72,9 @@ class Recorder:
 
     def show(self, path: str, source: str | None) -> None:
         self._pages[path] = source
+
+    def withhold(self, withholdings: Iterable[Withholding]) -> None:
+        """No bytes are here."""
 
     def put_document(self, document: Document) -> None:
         self.put(f"metadata/{document.version}.{document.role}.json", document.file)

@@ -13,7 +13,7 @@ from consumers.cli.shared import Usage, open_context, plural, progress, runs_asy
 from consumers.context import Context
 from consumers.produce.appending import NewEvent, actor, append_all, make_event
 from consumers.produce.lookup import KnownProject, look_up
-from consumers.produce.storing import store
+from consumers.produce.storing import refuse_withheld, store
 from consumers.state.furthest import open_furthest
 from ledger.clock import SystemClock
 from ledger.distributions.distribution import Distribution, find_distributions, read_distribution
@@ -153,5 +153,7 @@ def _add_target(storage: DirectoryStorage, paths: tuple[Path, ...], target: str)
         raise NegativeAnswerError(
             f"--as {target}: paths of pages and packages are reserved for the index; choose another path"
         )
-    storage.copy(paths[0], hashed_path(target, digest), digest)
+    hashed = hashed_path(target, digest)
+    refuse_withheld(storage, hashed, "move them back from where evidence is kept, if they shall be served again")
+    storage.copy(paths[0], hashed, digest)
     return NewEvent(value, kind, target, {"target": target})

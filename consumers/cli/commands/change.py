@@ -22,6 +22,7 @@ from schemas.errors import NegativeAnswerError
 P = ParamSpec("P")
 
 STATUSES = ("active", "archived", "quarantined", "deprecated")
+_STATES = {"lists": "listed", "withholds": "withheld"}
 
 
 class Target(NamedTuple):
@@ -136,18 +137,29 @@ async def unyank(context: Context, target: Target, reason: str | None) -> list[t
 
 
 @change_command
-async def remove(context: Context, target: Target, reason: str | None) -> list[tuple[str, dict[str, Any]]]:
+async def remove(
+    context: Context, target: Target, reason: str | None, *, withhold: bool
+) -> list[tuple[str, dict[str, Any]]]:
     """Remove a file, a release or a project from the index.
 
-    TARGET is FILENAME, NAME==VERSION or NAME. Removed filenames stay taken, and their history stays on the log.
+    TARGET is FILENAME, NAME==VERSION or NAME. Removed filenames stay taken, and their history stays on the log. Without
+    --withhold, whoever knows the URL of a removed file can still download it. What is already removed can be withheld
+    later.
 
     \b
     Example:
-      tuf-ledger remove six-1.16.0-py2.py3-none-any.whl --reason malware
+      tuf-ledger remove six-1.16.0-py2.py3-none-any.whl --withhold --reason malware
     """
     if target.filename is None and target.version is None:
-        return [("project.removed.v1", {"reason": reason})]
-    return _file_or_release(target, "removed", reason)
+        kind, data = "project.removed.v1", {"reason": reason}
+    else:
+        ((kind, data),) = _file_or_release(target, "removed", reason)
+    return [(kind, {**data, "withhold": True} if withhold else data)]
+
+
+remove.params.insert(
+    2, click.Option(["--withhold"], is_flag=True, help="Take the bytes out of what is served, too.")
+)  # after --reason
 
 
 @change_command
@@ -241,7 +253,7 @@ def _show(project: KnownProject, target: Target, *, as_json: bool) -> None:
             "sha256": facts.sha256,
             "length": facts.length,
             "uploaded_at": facts.uploaded_at,
-            "state": "removed" if facts.removed else "listed" if header.lists(facts) else "hidden",
+            "state": _STATES.get(header.standing(facts)) or ("removed" if facts.removed else "hidden"),
             "yanked": facts.yanked if facts.yanked is not None else header.releases[facts.release].yanked,
         }
         for name, facts in sorted(project.files.items())

@@ -23,6 +23,7 @@ from ledger.state.store import PageRow, Store
 from projections.index.names import split_filename
 from projections.index.project_list import Listing
 from projections.log.prefix import Extension
+from projections.metadata.holders import Withholding
 from projections.metadata.paths import plain_path
 from projections.metadata.repository import LENGTH_ABOVE_BYTES
 from projections.metadata.targets import Page, TargetChange
@@ -76,6 +77,13 @@ async def keep_extension(store: Store, extension: Extension, sink: Sink) -> None
     for ceremony in extension.ceremonies:
         for document in ceremony.documents:
             sink.put_document(document)
+
+
+async def keep_withholdings(store: Store, withholdings: Sequence[Withholding], sink: Sink) -> None:
+    """Save what is withheld since, or no longer, and pass it on."""
+    if withholdings:
+        await records.save_withholdings(store, withholdings)
+        sink.withhold(withholdings)
 
 
 def page_writer(workers: Workers, sink: Sink, pages: KeptPages) -> Behind[PageToWrite, None]:

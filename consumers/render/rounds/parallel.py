@@ -16,7 +16,14 @@ import msgspec
 
 from consumers.render import tasks
 from consumers.render.carriers import Carrier, Files, Sent, bin_partitions
-from consumers.render.rounds.job import Job, hide_pages, keep_extension, page_writer, warn_of_stuffed
+from consumers.render.rounds.job import (
+    Job,
+    hide_pages,
+    keep_extension,
+    keep_withholdings,
+    page_writer,
+    warn_of_stuffed,
+)
 from consumers.render.sinks import RemoteSink
 from consumers.render.tasks import Batch, Kept, SealResult, ToKeep
 from consumers.state import records
@@ -126,6 +133,9 @@ class BulkRounds:
                 if done.headers:
                     await self._saved()
                     await self._store.save(done.headers)
+                if done.withholdings:
+                    await self._saved()
+                    await keep_withholdings(self._store, done.withholdings, self._sink)
                 for name, (entry, _) in done.bins.items():
                     path = metadata_path(name, entry.version)
                     self._sink.adopt(path, entry.length, entry.sha256, done.tokens[name])

@@ -10,7 +10,15 @@ from secrets import token_hex
 from typing import NamedTuple
 
 from consumers.render.bin_steps import Unsealed, by_bin, fold_bins, read_bins
-from consumers.render.rounds.job import Job, PageToWrite, bin_sealer, hide_pages, keep_extension, page_writer
+from consumers.render.rounds.job import (
+    Job,
+    PageToWrite,
+    bin_sealer,
+    hide_pages,
+    keep_extension,
+    keep_withholdings,
+    page_writer,
+)
 from consumers.render.tasks import few_aggregates, needed_files
 from consumers.state import records
 from consumers.state.kept_bins import KeptBin, LastBins
@@ -192,6 +200,7 @@ class OneProcess:
 
     async def _fold_bins(self, bins: _Bins, stored: Sequence[StoredBin]) -> list[Unsealed]:
         """Fold changes into bins; return the bins to seal."""
-        headers, unsealed = await self._workers.run(fold_bins, self._choice, bins.indices, stored, bins.changes)
-        await self._store.save(headers)
-        return unsealed
+        folded = await self._workers.run(fold_bins, self._choice, bins.indices, stored, bins.changes)
+        await self._store.save(folded.headers)
+        await keep_withholdings(self._store, folded.withholdings, self._sink)
+        return folded.unsealed

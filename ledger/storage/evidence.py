@@ -1,0 +1,108 @@
+"""Evidence: files that were moved out of what is served, kept in a folder that is not.
+
+A file keeps its path, below the folder. If the folder has another file of that path already, the later one is put below
+`other/SHA256`. Nothing is ever deleted but a file that the folder has already. Whoever is killed half-way leaves a file
+in one of the two places, or in both, and moving it again completes that.
+"""
+
+import errno
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from ledger.disk.files import new_path, writing
+from ledger.disk.syncing import sync_file, sync_folder
+
+OTHERS = "other/"
+"""Where a second file of one path is, below an evidence folder."""
+
+
+class Evidence:
+    """The files that are withheld from one public folder.
+
+    Args:
+        folder: where they are; created when there is one, for this user alone.
+        public: what is served.
+        digest: the SHA-256 of a file.
+        durable: whether to sync what is moved.
+    """
+
+    def __init__(self, folder: Path, public: Path, digest: Callable[[Path], str | None], *, durable: bool) -> None:
+        self._folder = folder
+        self._public = public
+        self._digest = digest
+        self._durable = durable
+
+    def take(self, path: str) -> None:
+        """Move a served file here, if there is one."""
+        source, target = self._public / path, self._folder / path
+        with writing(source):
+            if not os.path.lexists(source):
+                return
+            if os.path.lexists(target):
+                digest = self._digest(source)
+                if digest == self._digest(target):
+                    source.unlink()
+                    self._sync(source.parent)
+                    return
+                target = self._folder / f"{OTHERS}{digest}" / path
+            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._move(source, target)
+
+    def give_back(self, path: str, sha256: str) -> bool:
+        """Move a file back to where it was served; return whether a file is served there now.
+
+        A file that is served already stays, and one with another SHA-256 stays here (empty: any is right).
+        """
+        source, target = self._folder / path, self._public / path
+        with writing(target):
+            if os.path.lexists(target):
+                if os.path.lexists(source) and self._digest(source) == self._digest(target):
+                    source.unlink()
+                    self._sync(source.parent)
+                return True
+            if not os.path.lexists(source) or (sha256 and self._digest(source) != sha256):
+                return False
+            self._move(source, target)
+        return True
+
+    def _move(self, source: Path, target: Path) -> None:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            source.rename(target)
+        except FileNotFoundError:
+            return  # another publisher was faster
+        except OSError as error:
+            if error.errno != errno.EXDEV:
+                raise
+            self._copy(source, target)  # to another file system
+            source.unlink(missing_ok=True)
+        self._sync(target.parent, source.parent)
+
+    def _copy(self, source: Path, target: Path) -> None:
+        temporary = Path(new_path(target.parent))
+        try:
+            shutil.copy2(source, temporary)
+            if self._durable:
+                sync_file(temporary)
+            temporary.rename(target)
+            self._sync(target.parent)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+    def _sync(self, *folders: Path) -> None:
+        """Make the names in folders durable, and the names of these folders."""
+        if not self._durable:
+            return
+        tops = {self._folder.parent, self._public}
+        for each in dict.fromkeys(above for folder in folders for above in _up_to(folder, tops)):
+            sync_folder(each)
+
+
+def _up_to(folder: Path, tops: set[Path]) -> Iterator[Path]:
+    """A folder and those above it, up to one of these."""
+    yield folder
+    while folder not in tops and folder != folder.parent:
+        folder = folder.parent
+        yield folder

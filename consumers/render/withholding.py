@@ -53,6 +53,11 @@ def withhold(storage: Storage, changes: Changes) -> None:
                 storage.link_all({each.path: shown})
 
 
+def evidence_in(storage: Storage) -> list[str]:
+    """The paths that the files in the evidence were served at; none if it cannot be read."""
+    return _unless_refused(storage.withheld, "") or []
+
+
 def _sorted(changes: Iterable[Withholding], *, is_withheld: bool) -> list[Withholding]:
     return sorted(each for each in changes if each.is_withheld == is_withheld)
 
@@ -79,5 +84,5 @@ def _unless_refused(move: Callable[[], T], path: str) -> T | None:
         raise
     except StorageError as error:
         why = str(error)
-    log.error("withheld bytes cannot be moved: give the publisher the right to", path=path, why=why)
+    log.error("withheld bytes cannot be moved: give the publisher the right to do so", path=path, why=why)
     return None

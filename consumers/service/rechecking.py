@@ -8,6 +8,7 @@ from collections.abc import Collection
 
 from consumers.render.bin_steps import read_bins
 from consumers.render.outlets import PublicOutlet
+from consumers.render.withholding import evidence_in
 from consumers.service.opening import Opened
 from consumers.state.kept_bins import LastBins
 from ledger.storage import Storage
@@ -37,7 +38,7 @@ class Recheck:
         while paths := await store.withheld_after(last, BATCH):
             last = paths[-1]
             withheld.update(paths)
-        free = await self._free(set(await workers.run(self._storage.withheld)) - withheld)
+        free = await self._free(set(await workers.run(evidence_in, self._storage)) - withheld)
         changes = [*(Withholding(path, is_withheld=True) for path in withheld), *free]
         self._is_done = not changes or await workers.run(self._outlet.withhold_again, follower.head.number, changes)
 

@@ -160,6 +160,8 @@ async def known_files(store: Store) -> None:
     async for batch in published_files(store):
         rows = []
         for facts in batch:
+            if facts.withheld:  # `Store.load_withheld` knows it, or its path belongs to another project's file
+                continue
             rows.append((hashed_path(facts.path, facts.sha256), facts.sha256, 0))
             rows.append((plain_path(facts.path), facts.sha256, 0))
             if facts.core_metadata_sha256:

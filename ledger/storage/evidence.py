@@ -37,7 +37,7 @@ class Evidence:
     def take(self, path: str) -> None:
         """Move a served file here, if there is one."""
         source, target = self._public / path, self._folder / path
-        with writing(source):
+        with writing(target):
             if not os.path.lexists(source):
                 return
             if os.path.lexists(target):

@@ -334,7 +334,7 @@ class Follower:
                 return end
 
     async def _publication(self, valid: ValidPublication) -> None:
-        edition = Edition([(valid.claim, valid.authority)], self.base, valid.prefix)
+        edition = Edition([(valid.claim, valid.authority)], self.head, self.base, valid.prefix)
         try:
             if self.proposal is None or self.proposal.digest != valid.digest:
                 await self.abandon()
@@ -534,7 +534,7 @@ class Follower:
             return False
         if run.judged_from is not None:
             await self._judge_again(run.judged_from)
-        edition = Edition(run.claims, self.base, run.last.prefix, run.stamps)
+        edition = Edition(run.claims, self.head, self.base, run.last.prefix, run.stamps)
         digest, _, packed = run.last.publication.snapshot
         try:
             await self._reproduce(edition, run.last.publication, {**run.seals, SNAPSHOT: (digest, packed)})

@@ -47,6 +47,7 @@ from projections.log.prefix import Extension, Prefix
 from projections.log.reading import Reading
 from projections.metadata.paths import TIMESTAMP, metadata_path
 from projections.metadata.repository import RoleEntry, SnapshotTable
+from projections.publications import Head
 from projections.roles.authority import UpgradeNeededError
 from projections.roles.documents import Document
 from schemas.publications import Claim
@@ -54,6 +55,7 @@ from schemas.publications import Claim
 R = TypeVar("R", Slice, FoldResult, SealResult)
 
 _FORMAT = 4
+_NOTHING_BEFORE = Head(0, "", "", 0)
 
 
 class _Plan(NamedTuple):
@@ -328,14 +330,18 @@ class _Rendering:
         self._last = last
         self._prefixes = prefixes
         self._claim, self._authority = run.claims[-1]
-        self._choice = Edition(run.claims, Prefix(), last.prefix, run.stamps).choice()
+        edition = Edition(run.claims, _NOTHING_BEFORE, Prefix(), last.prefix, run.stamps)
+        self._choice = edition.choice()
+        self._packed_brackets, _ = edition.brackets()
         self._tree = NewTree(phases.plan.tree)
         self._chosen = phases.plan.folder / "rendering"
 
     async def render(self, slices: Sequence[Slice], source: Path | None) -> ReplayResult:
         """Render the publication, and everything that clients reach from it."""
         await asyncio.to_thread(self._begin, source)
-        batch = self._batch([self._phases.plan.folder / "events" / each.name for each in slices], source)
+        batch = await asyncio.to_thread(
+            self._batch, [self._phases.plan.folder / "events" / each.name for each in slices], source
+        )
         folded = await self._fold(batch)
         listings = [each for some in folded for each in some.listings]
         name, pages = await asyncio.to_thread(self._list_projects, batch, listings)
@@ -359,6 +365,7 @@ class _Rendering:
             bin_partitions=bin_partitions(self._choice, self._claim.size),
             html=self._authority.settings.html_pages,
             terms=self._authority.terms,
+            times=tasks.write_times(self._phases.plan.folder, self._packed_brackets),
             sink=self._tree,
             source=source,
         )

@@ -4,8 +4,10 @@ from collections.abc import Container, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from consumers.reading.runs import Stamp
+from projections.index.upload_times import Dated, brackets_of, pack_brackets
 from projections.log.prefix import Prefix
 from projections.metadata.repository import expires_at, signs_all_bins
+from projections.publications import Head
 from projections.roles.authority import Authority
 from projections.roles.layout import Layout
 from schemas.errors import DisagreementError
@@ -17,13 +19,15 @@ class DivergenceError(DisagreementError):
 
 
 class Edition(NamedTuple):
-    """The input of a rendering: the repository as of the last of these claims, from the state at `before`.
+    """The input of a rendering: the repository as of the last of these claims, from the state at `before`, where `head`
+    was the last publication.
 
     Usually there is one claim. With several, the versions between are skipped: `stamps` then names, for each signed
     bin, the publication that signed it last.
     """
 
     claims: Sequence[tuple[Claim, Authority]]
+    head: Head
     before: Prefix
     after: Prefix
     stamps: Mapping[str, Stamp] | None = None
@@ -54,6 +58,12 @@ class Edition(NamedTuple):
         """Whether every page is rendered anew, because a setting in root that shapes pages has changed."""
         was = self.before.authority
         return was is not None and was.settings.html_pages != self.authority.settings.html_pages
+
+    def brackets(self) -> tuple[bytes, str]:
+        """The packed brackets of the edition's publications, and the new time that began with one of them, if any."""
+        dated = (Dated(claim.size, claim.time, authority.time_from) for claim, authority in self.claims)
+        brackets, new_time = brackets_of(Dated(self.head.size, self.head.time, self.head.time_from), dated)
+        return pack_brackets(brackets), new_time
 
     def choice(self) -> "Choice":
         """The bins that the edition seals."""

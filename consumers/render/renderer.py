@@ -101,10 +101,13 @@ class Renderer:
         was = edition.before.authority
         last = LastBins(self._store.kept, None if was is None else was.layout, self._table.entries)
         pages = KeptPages(self._store.kept, edition.claim.number, KEPT_FROM_BYTES)
-        job = Job(self._store, self._workers, edition, tail, sealer, sink, self._spill, self._report, last, pages)
+        brackets = edition.brackets()
+        job = Job(
+            self._store, self._workers, edition, tail, sealer, sink, self._spill, self._report, last, pages, brackets
+        )
         processes = self._workers.processes
         # Work on all projects or all bins is done in one process: it is rare, and its size is not that of the batch.
-        is_plain = edition.old_layout is None and not edition.renders_all_pages
+        is_plain = edition.old_layout is None and not edition.renders_all_pages and not brackets[1]
         if processes is not None and is_plain and sealer.remote(()) is not None:
             remote = sink.remote()
             if remote is not None and processes.are_worth(max(edition.size, len(edition.choice().stamps))):

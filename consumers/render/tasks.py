@@ -8,6 +8,7 @@ fit into memory, they are sent with the tasks, and targets with the results.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from mmap import ACCESS_READ, mmap
 from pathlib import Path
 from secrets import token_hex
 from typing import NamedTuple
@@ -32,6 +33,7 @@ from ledger.storage.directory import DirectoryStorage
 from projections.index.fold import Folded, Seen, fold_events
 from projections.index.pages import read_facts
 from projections.index.project_list import Listing
+from projections.index.upload_times import UploadTimes
 from projections.log.operations import filenames_of
 from projections.log.reading import Routed
 from projections.metadata.holders import Withholding
@@ -72,7 +74,7 @@ def partitions_of_task(number: int, tasks: int, partitions: int) -> range:
 class Batch(NamedTuple):
     """The common input of a batch's tasks.
 
-    `html` and `terms` are those of `projections.index.fold.fold_events`.
+    `html` and `terms` are those of `projections.index.fold.fold_events`, `times` is the file of its upload times.
 
     `state` is the state before the batch; None: there was none. `last` holds the previous bins that a task needs, and
     `pages` says how pages are kept; None: no state keeps anything.
@@ -85,6 +87,7 @@ class Batch(NamedTuple):
     choice: Choice
     html: bool
     terms: Sequence[Terms]
+    times: Path
     sink: RemoteSink
     bin_partitions: int
     slices: Sequence[Path] = ()
@@ -178,10 +181,12 @@ def _fold(batch: Batch, task: int, items: Sequence[Routed]) -> tuple[FoldResult,
     keeping = _Keeping(batch.folder / "kept" / f"{task}.{token_hex(8)}", batch.sent_bytes)
     files = 0
     targets: list[TargetChange] = []
-    states = open_state(batch.state)
+    states, times = open_state(batch.state), _read_times(batch.times)
     for keys, chosen in few_aggregates(items, _PROJECTS_AT_ONCE):
         loaded = states.load(keys, needed_files(chosen, html=batch.html))
-        folded = fold_events(loaded.states, states.seen(chosen), chosen, html=batch.html, terms=batch.terms)
+        folded = fold_events(
+            loaded.states, states.seen(chosen), chosen, html=batch.html, terms=batch.terms, times=times
+        )
         rows = {} if batch.pages is None else batch.pages.choose(folded.pages, loaded.filed)
         done.pages.extend(put_page(batch.sink, page, batch.pages, rows.get(page.path)) for page in folded.pages)
         targets.extend(folded.targets)
@@ -197,6 +202,20 @@ def _fold(batch: Batch, task: int, items: Sequence[Routed]) -> tuple[FoldResult,
     # Without a state, the pages are already in place.
     pages = done.pages if batch.keeps else []
     return done._replace(kept=keeping.finish(), files=files, pages=pages), targets
+
+
+def write_times(folder: Path, packed_brackets: bytes) -> Path:
+    """Write the brackets of a batch's publications into its folder, for all tasks; there may be millions."""
+    path = folder / "times"
+    with writing(path):
+        folder.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(packed_brackets)
+    return path
+
+
+def _read_times(path: Path) -> UploadTimes:
+    with path.open("rb") as file:
+        return UploadTimes(memoryview(mmap(file.fileno(), 0, access=ACCESS_READ)))
 
 
 def by_key(items: Iterable[Routed]) -> dict[str, list[Routed]]:

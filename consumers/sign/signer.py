@@ -232,7 +232,7 @@ class Signer:
             return
         if follower.proposal is None:
             self._signed = _Signed(open_claim.claim.number, open_claim.digest)
-            edition = Edition([(open_claim.claim, prefix.authority)], follower.base, prefix)
+            edition = Edition([(open_claim.claim, prefix.authority)], follower.head, follower.base, prefix)
             sealer = SigningSealer(prefix.authority.online, self._signers(prefix.authority), self._keyring)
             rendered = await follower.render(edition, sealer)
             follower.stopwatch.start()

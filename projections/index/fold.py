@@ -15,6 +15,7 @@ from projections.index.chunks import Aggregate, Change
 from projections.index.other_aggregates import OtherAggregate
 from projections.index.project import Project
 from projections.index.project_list import Listing
+from projections.index.upload_times import UploadTimes
 from projections.log.operations import Act, Upload
 from projections.log.prefix import judge_id
 from projections.log.reading import Routed
@@ -49,6 +50,7 @@ def fold_events(
     *,
     html: bool,
     terms: Sequence[Terms],
+    times: UploadTimes,
     render_anew: bool = False,
 ) -> Folded:
     """Fold events into the aggregates that they are about.
@@ -59,9 +61,10 @@ def fold_events(
         routed: the events in the order of the log, for aggregates in `states` or any other.
         html: whether pages are rendered as HTML too (root's setting).
         terms: the settings by which events are judged, of all roots up to the last of them.
+        times: the upload times of the events. If a new time has begun, every project in `states` is looked at.
         render_anew: render every project in `states`, even one without events, because `html` has changed.
     """
-    of_keys: dict[str, list[Routed]] = {key: [] for key in states} if render_anew else {}
+    of_keys: dict[str, list[Routed]] = {key: [] for key in states} if render_anew or times.new_time else {}
     for item in routed:
         of_keys.setdefault(item.key, []).append(item)
     folded = Folded()
@@ -69,7 +72,8 @@ def fold_events(
         memory = _Memory(key, seen)
         state = states.get(key, Aggregate(key))
         if key.startswith("project:"):
-            _fold_project(state, of_keys[key], memory, folded, html=html, terms=terms, render_anew=render_anew)
+            project = Project(state, key.removeprefix("project:"), html=html, terms=terms, times=times)
+            _fold_project(project, of_keys[key], memory, folded, render_anew=render_anew)
         else:
             _fold_facts(state, of_keys[key], memory, folded)
         folded.seen.extend(memory.new)
@@ -98,17 +102,7 @@ class _Memory:
         return outcome
 
 
-def _fold_project(
-    state: Aggregate,
-    items: list[Routed],
-    memory: _Memory,
-    folded: Folded,
-    *,
-    html: bool,
-    terms: Sequence[Terms],
-    render_anew: bool,
-) -> None:
-    project = Project(state, state.key.removeprefix("project:"), html=html, terms=terms)
+def _fold_project(project: Project, items: list[Routed], memory: _Memory, folded: Folded, *, render_anew: bool) -> None:
     for item in items:
         index, operation = item.index, item.operation
         if isinstance(operation, Upload):  # idempotent by meaning: its id is not remembered

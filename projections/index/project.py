@@ -1,7 +1,7 @@
 """One project: the outcomes of its events, and its pages and targets.
 
-This is the state machine of docs/rules.md, section 3. A project depends only on its own events, and on the settings in
-root that shape pages. Therefore projects can be folded in any order, and side by side.
+This is the state machine of docs/rules.md, section 3. A project depends only on its own events, on the settings in root
+that shape pages, and on the times of publications. Therefore projects can be folded in any order, and side by side.
 """
 
 from collections.abc import Callable, Sequence
@@ -13,6 +13,7 @@ from projections.index.chunks import Aggregate, Change, ChunkedMap
 from projections.index.names import check_filename, release_key
 from projections.index.pages import FileCodec, FileFacts, ProjectHeader, Release, html_page, json_page
 from projections.index.project_list import Listing
+from projections.index.upload_times import UploadTimes, is_later
 from projections.log.operations import FileAct, Operation, ProjectAct, ReleaseAct, Upload, type_of
 from projections.metadata.paths import HTML_PAGE, JSON_PAGE, page_target
 from projections.metadata.targets import Page, Standing, TargetChange, rendered_page, target_entry
@@ -56,11 +57,12 @@ class Project:
     `listings` are the changes that the batch makes to the list of all projects.
     """
 
-    def __init__(self, state: Aggregate, name: str, *, html: bool, terms: Sequence[Terms]) -> None:
+    def __init__(self, state: Aggregate, name: str, *, html: bool, terms: Sequence[Terms], times: UploadTimes) -> None:
         self._key = state.key
         self._name = name
         self._html = html
         self._terms = terms
+        self._times = times
         self._header = _header_decoder.decode(state.header) if state.header else ProjectHeader()
         self._existed = self._header.exists
         self._had_html = html
@@ -72,6 +74,8 @@ class Project:
         self._left: _NamesByRelease | None = None
         self._changed = False
         self._index = 0
+        if times.new_time:
+            self._lower_upload_times(times.new_time)
 
     def apply(self, index: int, operation: Operation) -> Outcome:
         """Judge an event and, if it is accepted, apply it."""
@@ -89,6 +93,12 @@ class Project:
         if header.exists != existed:
             self.listings.append(Listing(index, self._name, header.exists))
         return outcome
+
+    def _lower_upload_times(self, new_time: str) -> None:
+        for filename, facts in self._files.items():
+            if is_later(facts.uploaded_at, new_time):
+                self._files.put(filename, msgspec.structs.replace(facts, uploaded_at=new_time))
+                self._changed = True
 
     def render_anew(self) -> None:
         """Have every entry and page rendered anew, because root's setting of HTML pages has changed."""
@@ -231,7 +241,7 @@ class Project:
             data.length,
             data.sha256,
             data.blake2b_256,
-            data.uploaded_at,
+            self._times.shown(self._index, data.uploaded_at, self._terms),
             data.requires_python,
             data.core_metadata_sha256,
             data.provenance_sha256,

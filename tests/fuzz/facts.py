@@ -8,6 +8,7 @@ import json
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 from urllib.parse import quote
 
@@ -46,7 +47,9 @@ def release_of(version: str) -> Version | str:
 class File:
     facts: Document
     time: str
+    index: int
     rank: int
+    imported: bool
     yanked: str | None = None
     removed: bool = False
 
@@ -81,15 +84,19 @@ class Project:
 
 
 class Facts:
-    """The state that accepted events made."""
+    """The state that accepted events made. `publications` are the sizes and times of those that showed it."""
 
-    def __init__(self, accepted: Iterable[tuple[int, bytes]]) -> None:
+    def __init__(self, accepted: Iterable[tuple[int, bytes]], publications: Iterable[tuple[int, str]]) -> None:
+        self.publications = list(publications)
+        self.roots: list[tuple[int, Document]] = []
         self.projects: dict[str, Project] = {}
         self.targets: dict[str, tuple[int, str]] = {}
         for index, value in accepted:
             document = read(value)
             kind = document["type"].removesuffix(".v1")
             data = document.get("data", {})
+            if kind == "roles.signed" and "root" in data["roles"]:
+                self.roots.append((index, data["roles"]["root"]["signed"]["x-ledger"]))
             if kind in {"target.added", "target.removed"}:
                 self._target(kind, document["subject"], data)
             elif kind.startswith(("project.", "file.", "release.")):
@@ -138,7 +145,8 @@ class Facts:
             owner = stem.split("-")[0] if filename.endswith(".whl") else stem.rpartition("-")[0]
             assert canonicalize_name(owner) == name
             assert isinstance(release_of(data["version"]), Version)
-        project.files[filename] = File(data, time, 1 + index if data.get("legacy") else 0)
+        imported = bool(self.roots[-1][1].get("importing"))
+        project.files[filename] = File(data, time, index, 1 + index if data.get("legacy") and imported else 0, imported)
         project.spelled.setdefault(release_of(data["version"]), data["version"])
 
     # --- what clients see ----------------------------------------------------------------------------------------
@@ -167,8 +175,32 @@ class Facts:
             "name": name,
             "project-status": status,
             "versions": sorted(project.spelled[release] for release in present),
-            "files": [_entry(project, file) for file in project.listed()],
+            "files": [{**_entry(project, file), "upload-time": self._time(file)} for file in project.listed()],
         }
+
+    def _time(self, file: File) -> str:
+        """What becomes of the time of an upload, in the publications that were made after it."""
+        number = next(number for number, (size, _) in enumerate(self.publications) if size > file.index)
+        before, last = self.publications[max(number - 1, 0)], self.publications[number]
+        time, latest = file.time, last[1]
+        if number and not file.imported and _instant(time) < _instant(before[1]):
+            time = before[1]
+        for each in self.publications[number + 1 :]:
+            if self._time_from(each[0]) != self._time_from(last[0]):
+                latest = min(latest, each[1])
+            last = each
+        return latest if _instant(time) > _instant(latest) else time
+
+    def _time_from(self, size: int) -> str:
+        found = ""
+        for index, settings in self.roots:
+            if index < size:
+                found = settings.get("time_from", found)
+        return found
+
+
+def _instant(time: str) -> datetime:
+    return datetime.fromisoformat(time)
 
 
 def _about_file(file: File, kind: str, data: Document) -> None:

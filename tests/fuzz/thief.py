@@ -95,7 +95,7 @@ async def draft(world: World, team: Team | None = None, **claimed: Any) -> Draft
         claim = factory.claim(prefix, follower.head, values.pop("number", taken + 1), **values)
         sealer = CapturingSealer(team or world.team)
         authority = factory.authority_of(prefix)
-        edition = Edition([(claim, authority)], follower.base, prefix)
+        edition = Edition([(claim, authority)], follower.head, follower.base, prefix)
         await follower.render(edition, sealer)
         snapshot = sealer.payloads.pop("snapshot")
         return Draft(team or world.team, authority, follower.head, claim, sealer.payloads, snapshot)

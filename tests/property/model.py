@@ -9,6 +9,7 @@ import json
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from datetime import datetime
 from hashlib import sha256
 from typing import Any
 from urllib.parse import quote
@@ -48,6 +49,7 @@ class File:
     facts: Document
     time: str
     index: int
+    is_imported: bool
     yanked: str | None = None
     removed: bool = False
     is_legacy: bool = False
@@ -101,11 +103,12 @@ class Target:
 
 class Model:
     """The facts after some events about projects and targets; others need none of this. `importing` is the setting in
-    the root that is in force.
+    the root that is in force. `publications` are the size, the time and the root's `time_from` of each publication.
     """
 
     def __init__(self, *, importing: bool = True) -> None:
         self.importing = importing
+        self.publications: list[tuple[int, str, str]] = []
         self.projects: dict[str, Project] = {}
         self.targets: dict[str, Target] = {}
         self.withheld_targets: set[tuple[str, str]] = set()
@@ -210,7 +213,7 @@ class Model:
             return rejected(f"project-{project.status}")
         if release_of(facts["version"]) in project.quarantined_releases:
             return rejected("release-quarantined")
-        project.files[facts["filename"]] = File(facts, document["time"], index, is_legacy=legacy)
+        project.files[facts["filename"]] = File(facts, document["time"], index, self.importing, is_legacy=legacy)
         return ACCEPTED
 
     def _about_file(self, project: Project, kind: str, data: Document) -> Verdict:
@@ -279,7 +282,7 @@ class Model:
 
     def json_pages(self) -> dict[str, bytes]:
         """The page of every project that exists, by target path."""
-        return {f"simple/{name}/index.json": json_bytes(_page(name, self.projects[name])) for name in self.existing()}
+        return {f"simple/{name}/index.json": json_bytes(self._page(name)) for name in self.existing()}
 
     def file_targets(self) -> dict[str, tuple[int, str]]:
         """Length and SHA-256 of every target that is not a page."""
@@ -304,6 +307,35 @@ class Model:
             folder, slash, name = path.rpartition("/")
             withheld.add(f"targets/{folder}{slash}{digest}.{name}")
         return withheld - held
+
+    def _page(self, name: str) -> Document:
+        project = self.projects[name]
+        page = _page(name, project)
+        for entry in page["files"]:
+            entry["upload-time"] = self._upload_time(project.files[entry["filename"]])
+        return page
+
+    def _upload_time(self, file: File) -> str:
+        earliest, latest = "", ""
+        time_from = None
+        for size, time, root_time_from in self.publications:
+            if latest and root_time_from != time_from:
+                latest = min(latest, time)
+            if not latest and file.index < size:
+                latest = time
+                earliest = min(earliest, latest)
+            elif not latest:
+                earliest = time
+            time_from = root_time_from
+        if moment(file.time) > moment(latest):
+            return latest
+        if earliest and not file.is_imported and moment(file.time) < moment(earliest):
+            return min(earliest, latest)
+        return file.time
+
+
+def moment(time: str) -> datetime:
+    return datetime.fromisoformat(time)
 
 
 def _remove(files: Iterable[File], data: Document) -> None:

@@ -12,6 +12,7 @@ from projections.index import project_list
 from projections.index.chunks import Aggregate, Change, Chunk
 from projections.index.fold import Folded, fold_events
 from projections.index.project_list import Listing, ProjectList
+from projections.index.upload_times import Bracket, Dated, UploadTimes, brackets_of, pack_brackets
 from projections.log.prefix import Prefix
 from projections.log.reading import Routed
 from projections.metadata.bins import Entries, StoredBin, fold_bin, take_targets
@@ -49,6 +50,8 @@ class Store:
     withheld: set[str] = field(default_factory=set)
     published: Authority | None = None
     number: int = 0
+    dated: list[Dated] = field(default_factory=lambda: [Dated(0, "", "")])
+    _times: tuple[list[Bracket], str] = field(default_factory=lambda: ([], ""))
 
     def publish(
         self,
@@ -57,14 +60,24 @@ class Store:
         grouping: Grouping = in_one_group,
         shuffle: Callable[[list[TargetChange]], list[TargetChange]] = list,
         seconds: int | None = None,
+        skipped: Sequence[tuple[int, int]] = (),
     ) -> set[str]:
-        """Publish these records; returns the names of the bins that the publication signs."""
+        """Publish these records; returns the names of the bins that the publication signs. `skipped` are publications
+        before the last one: how many of the records each covers, and its time in seconds.
+        """
         prefix, extension = self.prefix.extend(values)
         authority = factory.authority_of(prefix)
         before = self.published
         html = authority.settings.html_pages
-        anew = before is not None and before.settings.html_pages != html
-        self.number += 1
+        switched = before is not None and before.settings.html_pages != html
+        self.number += 1 + len(skipped)
+        claim = factory.claim(prefix, _NO_HEAD, self.number)
+        if seconds is not None:
+            claim = factory.claim(prefix, _NO_HEAD, self.number, time=factory.instant(seconds))
+        dated = [_dated(self.prefix.extend(values[:count])[0], factory.instant(time)) for count, time in skipped]
+        dated.append(_dated(prefix, claim.time))
+        self._times = brackets_of(self.dated[-1], dated)
+        self.dated.extend(dated)
         routed = extension.routed
         for index in range(self.prefix.size, prefix.size):
             self.outcomes[index] = Outcome("accepted")
@@ -73,17 +86,14 @@ class Store:
         listings: list[Listing] = []
         moved = self._moved(before, authority.layout)
         changes: list[TargetChange] = []
-        folded = [self._fold(group, authority, anew=anew) for group in grouping(routed)]
-        if anew:
+        folded = [self._fold(group, authority, anew=switched) for group in grouping(routed)]
+        if switched or self._times[1]:
             done = {item.key for item in routed}
             keys = [key for key in self.aggregates if key.startswith("project:") and key not in done]
-            folded.append(self._fold([], authority, anew=True, keys=keys))
+            folded.append(self._fold([], authority, anew=switched, keys=keys))
         for each in folded:
             listings.extend(each.listings)
             changes.extend(each.targets)
-        claim = factory.claim(prefix, _NO_HEAD, self.number)
-        if seconds is not None:
-            claim = factory.claim(prefix, _NO_HEAD, self.number, time=factory.instant(seconds))
         changes.extend(self._list(claim, authority, listings))
         differing = self._fold_bins([*moved, *shuffle(changes)], authority.layout)
         self.prefix, self.published = prefix, authority
@@ -100,7 +110,9 @@ class Store:
         wanted = {*keys, *(item.key for item in routed)}
         states = {key: state for key, state in self.aggregates.items() if key in wanted}
         html, terms = authority.settings.html_pages, authority.terms
-        folded = fold_events(states, self.seen, routed, html=html, terms=terms, render_anew=anew)
+        brackets, new_time = self._times
+        times = UploadTimes(pack_brackets(brackets), new_time)
+        folded = fold_events(states, self.seen, routed, html=html, terms=terms, times=times, render_anew=anew)
         self._keep(folded.changes)
         self.seen.update({(each.key, each.id): each.digest for each in folded.seen})
         self.outcomes.update({judged.index: judged.outcome for judged in folded.judged})
@@ -171,6 +183,10 @@ def apply_change(chunks: Sequence[Chunk], change: Change) -> tuple[Chunk, ...]:
     return tuple(stored[lower] for lower in sorted(stored))
 
 
+def _dated(prefix: Prefix, time: str) -> Dated:
+    return Dated(prefix.size, time, factory.authority_of(prefix).time_from)
+
+
 _NO_HEAD = Head(0, factory.digest("no head"), "", 0)
 
 LIST_PATHS = {"simple/index.json", "simple/index.html"}
@@ -192,6 +208,7 @@ def targets_of(store: Store) -> dict[str, tuple[int, str]]:
 
 def check(store: Store, model: Model) -> None:
     """The store shows what the model says."""
+    model.publications = [(each.size, each.time, each.time_from) for each in store.dated[1:]]
     pages = {
         path: page for path, page in store.pages.items() if path.endswith("/index.json") and path not in LIST_PATHS
     }

@@ -255,10 +255,11 @@ def test_each_event_is_judged_by_the_root_at_its_index(values: list[bytes], data
         prefix, _ = prefix.extend(ceremony)
         mixed += ceremony
         model.importing = not model.importing
+    # All at one time: else the borders would shape upload times.
     once, pieces = begun(), begun()
-    once.publish(mixed)
+    once.publish(mixed, seconds=1000)
     for piece in data.draw(cuts(mixed)):
-        pieces.publish(piece, grouping=grouping(data))
+        pieces.publish(piece, grouping=grouping(data), seconds=1000)
     same_state(once, pieces)
     check(once, model)
 

@@ -255,7 +255,8 @@ class Oracle:
             strange = [path for path, data in tree.files.items() if every.files.get(path) != data]
             assert not strange, f"{name} serves files that are not of this log: {strange}"
         self._check_signed(every)
-        check_model(every.files, [(index, value) for index, value in project_events if index < every.head.size])
+        covered = [(index, value) for index, value in project_events if index < every.head.size]
+        check_model(every.files, covered, every.publications)
 
     def _check_listed(self, every: Replayed) -> None:
         """Every record that no rule accepts is listed, with a reason."""
@@ -344,9 +345,12 @@ def snapshot_size(found: Files) -> int:
     return size
 
 
-def check_model(files: Files, project_events: Iterable[tuple[int, bytes]]) -> None:
+def check_model(
+    files: Files, project_events: Iterable[tuple[int, bytes]], publications: Sequence[tuple[int, str, str]]
+) -> None:
     """What is served is what the rules say, read naively."""
-    model = Model()
+    model = Model(importing=False)
+    model.publications = list(publications)
     for index, value in project_events:
         model.add(index, value)
     listed = {"targets/simple/index.json", "targets/simple/index.html"}

@@ -13,10 +13,12 @@ from typing import NamedTuple
 
 from consumers.follow.follower import Follower
 from ledger.logs import Logs
+from projections.log.prefix import Prefix
 from projections.metadata import repository
 from projections.metadata.holders import Withholding
 from projections.publications import Head
 from projections.roles.documents import Document
+from tests.factory import authority_of
 from tests.simulation.ports import Disk, InlineWorkers, Records, SimLog, SimStore
 from tests.simulation.processes import Process, run
 
@@ -36,6 +38,8 @@ class Replayed(NamedTuple):
     judged: JudgedRows
     numbers: list[int]
     head: Head
+    publications: list[tuple[int, str, str]]
+    """Size and time of each publication, and the `time_from` of its root."""
 
 
 class Alone:
@@ -135,9 +139,13 @@ def _replay(events: Sequence[bytes | None], publications: Sequence[bytes | None]
         return follower.head
 
     head = run(main())
-    judged = judged_rows(disk)
+    judged, dated = judged_rows(disk), list[tuple[int, str, str]]()
+    prefix = Prefix()
+    for size, time in disk.connection.execute("SELECT size, time FROM publications ORDER BY number"):
+        prefix, _ = prefix.extend(events[prefix.size : size])
+        dated.append((size, time, authority_of(prefix).time_from))
     disk.close()
-    return Replayed(recorder.files, judged, recorder.numbers, head)
+    return Replayed(recorder.files, judged, recorder.numbers, head, dated)
 
 
 def judged_rows(disk: Disk) -> JudgedRows:

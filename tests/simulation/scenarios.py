@@ -267,7 +267,9 @@ class _Writer:
                 self._sign(team.but(online=(*team.online, new), online_threshold=1))
                 if rng.random() < 0.7:
                     self._batch()
-            self._sign(team.but(online=(new,), online_threshold=1))
+            elif rng.random() < 0.5:  # in an emergency, perhaps in a new time
+                settings = _but(settings, time_from=factory.instant(self._next_key))
+            self._sign(team.but(online=(new,), online_threshold=1, settings=settings))
         elif chance < 0.6:
             layout = Layout(rng.choice([1, 2, 3, 4]), rng.choice(["bin", "b"]), succinct=rng.random() < 0.7)
             self._sign(team.but(layout=layout))

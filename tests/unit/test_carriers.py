@@ -57,7 +57,9 @@ def test_bins_are_those_with_a_stamp_and_those_that_change(stamped: set[int], co
     stamp = Stamp(7, "2027-01-01T00:00:00Z")
     choice = Choice(LAYOUT, dict.fromkeys(stamped, stamp), stamp)
     carrier = Sent(choice, PARTITIONS, [], {})
-    batch = Batch(Path("unused"), choice, html=False, terms=(), sink=Nowhere(), bin_partitions=PARTITIONS)
+    batch = Batch(
+        Path("unused"), choice, html=False, terms=(), times=Path("unused"), sink=Nowhere(), bin_partitions=PARTITIONS
+    )
     some = changes(0, count)
     carrier.take(folded(0, "", pack_targets(choice, some[::2])))
     carrier.add(batch, some[1::2])
@@ -68,7 +70,7 @@ def test_bins_are_those_with_a_stamp_and_those_that_change(stamped: set[int], co
 
 def test_what_is_much_goes_on_through_files_with_all_that_was_sent_before(tmp_path: Path) -> None:
     choice = Choice(LAYOUT, {})
-    batch = Batch(tmp_path, choice, html=False, terms=(), sink=Nowhere(), bin_partitions=PARTITIONS)
+    batch = Batch(tmp_path, choice, html=False, terms=(), times=tmp_path, sink=Nowhere(), bin_partitions=PARTITIONS)
     carrier = Sent(choice, PARTITIONS, [], {})
     carrier.take(folded(0, "", pack_targets(choice, changes(0, 50))))
     carrier.take(folded(1, write_targets(batch, "1", changes(50, 100)), {}))

@@ -36,7 +36,8 @@ log = structlog.get_logger()
 
 class Job(NamedTuple):
     """The job of both rounds. `spill` is a folder for data that does not fit into memory; `report` is called with the
-    progress of a long batch; `last` are the previous bins; `pages` says how pages are kept.
+    progress of a long batch; `last` are the previous bins; `pages` says how pages are kept; `brackets` are those of
+    the edition.
     """
 
     store: Store
@@ -49,6 +50,7 @@ class Job(NamedTuple):
     report: Report
     last: LastBins
     pages: KeptPages
+    brackets: tuple[bytes, str]
 
 
 class Rounds(Protocol):

@@ -49,6 +49,7 @@ class BulkRounds:
         self._store, self._workers, self._edition, self._tail = job.store, job.workers, job.edition, job.tail
         self._sealer, self._sink, self._report = job.sealer, job.sink, job.report
         self._last, self._pages = job.last, job.pages
+        self._packed_brackets, _ = job.brackets
         self._processes = processes
         self._remote = remote
         self._folder = job.spill / "bulk"
@@ -87,11 +88,13 @@ class BulkRounds:
         """The batch that the tasks share, and the carrier of their events and targets."""
         edition, choice = self._edition, self._choice
         size = edition.after.size
+        folder = self._folder / token_hex(8)
         batch = Batch(
-            folder=self._folder / token_hex(8),
+            folder=folder,
             choice=choice._replace(stamps={}),
             html=edition.authority.settings.html_pages,
             terms=edition.authority.terms,
+            times=await self._workers.run(tasks.write_times, folder, self._packed_brackets),
             sink=self._remote,
             bin_partitions=bin_partitions(choice, edition.size),
             state=self._store.path if edition.before.size else None,

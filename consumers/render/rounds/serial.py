@@ -26,6 +26,7 @@ from consumers.work.spill import Partitions
 from consumers.work.workers import Behind, each_with
 from projections.index.fold import Folded, fold_events
 from projections.index.project_list import Listing
+from projections.index.upload_times import UploadTimes
 from projections.log.reading import Routed
 from projections.metadata.bins import StoredBin, take_targets
 from projections.metadata.targets import Page, TargetChange
@@ -59,6 +60,8 @@ class OneProcess:
         self._sealer, self._sink, self._spill = job.sealer, job.sink, job.spill
         self._last, self._pages = job.last, job.pages
         self._choice = job.edition.choice()
+        self._times = UploadTimes(*job.brackets)
+        self._visits_all = job.edition.renders_all_pages or bool(self._times.new_time)
         self._targets: Partitions[TargetChange] | None = None
 
     async def close(self) -> None:
@@ -74,7 +77,6 @@ class OneProcess:
     async def fold(self) -> list[Listing]:
         """Fold the events."""
         await self._move_bins()
-        anew = self._edition.renders_all_pages
         listings: list[Listing] = []
         done: set[str] = set()
         routed = Partitions(self._spill / "events", Routed, self._edition.size)
@@ -84,9 +86,9 @@ class OneProcess:
                 async with aclosing(each_with(self._workers, self._few(routed), self._load_few)) as loaded:
                     async for (keys, items), stored in loaded:
                         listings.extend(await self._fold_few(stored, items, pages))
-                        if anew:
+                        if self._visits_all:
                             done.update(keys)
-                if anew:
+                if self._visits_all:
                     async for keys in self._all_projects(done):
                         await self._fold_few(await self._load_few((keys, [])), [], pages)
         finally:
@@ -116,7 +118,7 @@ class OneProcess:
     async def _load_few(self, some: tuple[Sequence[str], Sequence[Routed]]) -> _Stored:
         keys, items = some
         edition = self._edition
-        needed = needed_files(items, html=edition.authority.settings.html_pages or edition.renders_all_pages)
+        needed = needed_files(items, html=edition.authority.settings.html_pages or self._visits_all)
         loaded = await records.load_aggregates(self._store, keys, needed)
         return _Stored(loaded, await records.load_seen(self._store, items))
 
@@ -124,10 +126,16 @@ class OneProcess:
         self, stored: _Stored, items: Sequence[Routed], pages: Behind[PageToWrite, None]
     ) -> list[Listing]:
         edition = self._edition
-        html, anew = edition.authority.settings.html_pages, edition.renders_all_pages
         loaded, seen = stored
         folded: Folded = await self._workers.run(
-            fold_events, loaded.states, seen, items, html=html, terms=edition.authority.terms, render_anew=anew
+            fold_events,
+            loaded.states,
+            seen,
+            items,
+            html=edition.authority.settings.html_pages,
+            terms=edition.authority.terms,
+            times=self._times,
+            render_anew=edition.renders_all_pages,
         )
         rows = self._pages.choose(folded.pages, loaded.filed)
         await pages.add([(page, rows.get(page.path)) for page in folded.pages])

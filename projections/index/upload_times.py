@@ -44,7 +44,8 @@ def brackets_of(before: Dated, publications: Iterable[Dated]) -> tuple[list[Brac
     """The brackets of publications in order, given the one before; and the time to which a new time lowers all before.
 
     A publication that starts a new time lowers upload times to its own, also those that earlier ones of these
-    publications show first. The second result is an empty text if none of them starts a new time.
+    publications show first. The second result is an empty text if none of them starts a new time, or if there is
+    nothing before.
     """
     brackets: list[Bracket] = []
     starts: list[bool] = []
@@ -60,7 +61,7 @@ def brackets_of(before: Dated, publications: Iterable[Dated]) -> tuple[list[Brac
             brackets[place] = brackets[place]._replace(not_after=lowered)
         if starts[place]:
             lowered = min(lowered, own) if lowered else own
-    return brackets, lowered
+    return brackets, lowered if before.time else ""
 
 
 def pack_brackets(brackets: Sequence[Bracket]) -> bytes:

@@ -85,8 +85,8 @@ class UploadTimes:
         count = len(whole) // (_SIZE + 2 * _INSTANT)
         self._sizes = whole[: count * _SIZE].cast("q")
         self._bounds = whole[count * _SIZE :]
-        self._place = -1
-        self._not_before = self._not_after = ""
+        self._first = self._end = 0
+        self._not_before = self._not_after = self._low = self._high = ""
 
     def shown(self, index: int, time: str, terms: Sequence[Terms]) -> str:
         """The upload time that a page shows, given the index and the `time` of an upload.
@@ -96,16 +96,23 @@ class UploadTimes:
             time: the event's time, with up to six digits of fraction.
             terms: as in `projections.index.fold.fold_events`. While `importing`, nothing is too early.
         """
-        place = bisect_right(self._sizes, index)
-        if place != self._place:
-            self._place = place
-            bounds = bytes(self._bounds[2 * _INSTANT * place : 2 * _INSTANT * (place + 1)]).decode("ascii")
-            self._not_before, self._not_after = bounds[:_INSTANT].rstrip(), bounds[_INSTANT:]
+        if not self._first <= index < self._end:
+            self._find(index)
+        whole = time[:_SECONDS]
+        if self._low <= whole < self._high:  # nearly always
+            return time
         if is_later(time, self._not_after):
             return self._not_after
-        if time[:_SECONDS] < self._not_before[:_SECONDS] and not terms_at(terms, index).importing:
+        if whole < self._low and not terms_at(terms, index).importing:
             return min(self._not_before, self._not_after)
         return time
+
+    def _find(self, index: int) -> None:
+        place = bisect_right(self._sizes, index)
+        self._first, self._end = self._sizes[place - 1] if place else 0, self._sizes[place]
+        bounds = bytes(self._bounds[2 * _INSTANT * place : 2 * _INSTANT * (place + 1)]).decode("ascii")
+        self._not_before, self._not_after = bounds[:_INSTANT].rstrip(), bounds[_INSTANT:]
+        self._low, self._high = self._not_before[:_SECONDS], self._not_after[:_SECONDS]
 
 
 def is_later(time: str, second: str) -> bool:

@@ -6,6 +6,7 @@ A story in chapters; each appends to a `Driver` and publishes. Everything in it 
 from datetime import timedelta
 from typing import Any
 
+from ledger.clock import to_instant
 from projections.log.prefix import Prefix
 from projections.roles.authority import Authority, Settings, Void
 from projections.roles.layout import Layout
@@ -39,6 +40,7 @@ class History:
         self._keys()
         self._time()
         self._theft()
+        self._new_time()
         self._hold()
         self._end()
 
@@ -174,6 +176,30 @@ class History:
         self._change(online=(online(6),), settings=floor, void=void)
         self._append(self._make.incident_opened("theft"), self._make.incident_noted("theft", publications=(number,)))
         self._publish()
+
+    def _new_time(self) -> None:
+        """Uploads at all kinds of times, two publications from the future, and the root that starts a new time."""
+        now, settings = self._driver.clock.at, self._team.settings
+        for importing in (not settings.importing, settings.importing):
+            self._change(settings=_but(self._team.settings, importing=importing))
+            self._dated(f"{int(importing)}")
+            self._publish()
+        self._publish(after=timedelta(days=7_000))
+        self._dated("2")
+        self._publish()
+        self._driver.clock.at = now
+        self._change(online=(online(17),), settings=_but(self._team.settings, time_from=to_instant(now)))
+        self._dated("3")
+        self._publish()
+        self._append(self._make.file_uploaded("after", "3.0"))
+        self._publish()
+
+    def _dated(self, version: str) -> None:
+        """Uploads at all kinds of times."""
+        last = to_instant(self._driver.clock.at)[:-1]
+        times = ("2000-01-01T00:00:00Z", f"{last}Z", f"{last}.000000Z", f"{last}.000001Z", "2040-01-01T00:00:00.5Z")
+        for number, time in enumerate(times):
+            self._append(self._make.having(time=time).file_uploaded("dated", f"{version}.{number}"))
 
     def _hold(self) -> None:
         """The brake, an open claim that it voids, and a release."""

@@ -17,6 +17,7 @@ from tests.fuzz.thief import draft
 from tests.fuzz.world import SMALL, Signing, World, following
 
 KEYS = [(ed25519_signer(f"online {number}"),) for number in range(2, 7)]
+TEAM = SMALL.but(settings=msgspec.structs.replace(SMALL.settings, importing=False))
 FUTURE = "2999-01-01T00:00:00Z"
 NEXT_CENTURY = "2100"
 
@@ -25,7 +26,7 @@ NEXT_CENTURY = "2100"
 async def world() -> AsyncIterator[World]:
     """A ledger with a root, and nothing published yet."""
     with tempfile.TemporaryDirectory() as folder:
-        world = World(Path(folder))
+        world = World(Path(folder), team=TEAM)
         world.begin()
         yield world
 
@@ -42,6 +43,13 @@ async def change(world: World, signing: Signing, team: Team, *, time_from: str |
         team = team.but(settings=msgspec.structs.replace(team.settings, time_from=time_from))
     await signing.follower.tail.read_on()
     world.hold_ceremony(team, signing.authority)
+
+
+def upload_time(signing: Signing, project: str, version: str) -> str:
+    """The upload time of a file, as it is served."""
+    page = json.loads(signing.followed.storage.files[f"targets/simple/{project}/index.json"])
+    (time,) = [file["upload-time"] for file in page["files"] if file["filename"] == f"{project}-{version}.tar.gz"]
+    return str(time)
 
 
 def now(world: World) -> str:
@@ -68,12 +76,17 @@ async def test_a_publication_from_the_future(world: World) -> None:
         await signing.publish(world.make.file_uploaded("a"))
         await signing.publish(world.make.file_uploaded("b"))
         await publish_as_thief(world)
+        world.add(world.make.having(time="2995-01-01T00:00:00.5Z").file_uploaded("b", "2.0"))
+        await publish_as_thief(world)
         with pytest.raises(ClockError, match="starts a new time"):
             await signing.publish(world.make.file_uploaded("c"))
         assert signing.follower.head.time == FUTURE
-        await change(world, signing, SMALL.but(online=KEYS[0]), time_from=now(world))
+        assert upload_time(signing, "b", "2.0") == FUTURE
+        await change(world, signing, TEAM.but(online=KEYS[0]), time_from=now(world))
         assert await signing.publish(world.make.file_uploaded("d"))
         assert signing.follower.head.time == now(world)
+        assert upload_time(signing, "b", "2.0") == now(world), "the real time caps it"
+        assert upload_time(signing, "a", "1.0") < now(world)
         assert await signing.publish(world.make.file_uploaded("e"))
     await check_times(world, {"a", "b", "c", "d", "e"})
 
@@ -85,10 +98,10 @@ async def test_the_old_time_ends_with_the_new_root(world: World) -> None:
         await publish_as_thief(world)
         await signing.follower.catch_up()
         size = len(world.events.values)
-        await change(world, signing, SMALL.but(online=KEYS[0]), time_from=now(world))
+        await change(world, signing, TEAM.but(online=KEYS[0]), time_from=now(world))
         before = len(world.publications.values)
         for time in (now(world), FUTURE):
-            world.publications.values.extend((await draft(world, team=SMALL, size=size, time=time)).sealed())
+            world.publications.values.extend((await draft(world, team=TEAM, size=size, time=time)).sealed())
         await signing.publish(world.make.file_uploaded("b"))
         judged = [(row.record, row.code) for row in await signing.followed.judged() if row.log == "publications"]
         assert judged == [(before, "backwards"), (before + 1, "no-open-claim")]
@@ -106,12 +119,12 @@ async def test_a_wrong_time_from_is_mended_by_the_next_root(world: World, publis
     """It was signed by a machine with a wrong clock; perhaps somebody published under it, too."""
     async with world.signing() as signing:
         await signing.publish(world.make.file_uploaded("a"))
-        await change(world, signing, SMALL.but(online=KEYS[0]), time_from=FUTURE)
+        await change(world, signing, TEAM.but(online=KEYS[0]), time_from=FUTURE)
         with pytest.raises(ClockError, match="root's time_from"):
             await signing.publish(world.make.file_uploaded("b"))
         if published:
             await publish_as_thief(world)
-        await change(world, signing, SMALL.but(online=KEYS[1]), time_from=now(world))
+        await change(world, signing, TEAM.but(online=KEYS[1]), time_from=now(world))
         assert await signing.publish(world.make.file_uploaded("c"))
         assert signing.follower.head.number == 2 + published
     await check_times(world, {"a", "b", "c"})
@@ -124,7 +137,7 @@ async def test_a_planned_rotation_in_the_new_time(world: World, between: bool) -
         await signing.publish(world.make.file_uploaded("a"))
         await publish_as_thief(world)
         await signing.follower.catch_up()
-        await change(world, signing, SMALL.but(online=KEYS[0]), time_from=now(world))
+        await change(world, signing, TEAM.but(online=KEYS[0]), time_from=now(world))
         if between:
             assert await signing.publish(world.make.file_uploaded("b"))
         await change(world, signing, world.team.but(online=KEYS[0] + KEYS[1]))
@@ -147,11 +160,11 @@ async def test_a_rotation_before_anybody_noticed(world: World) -> None:
         await signing.publish(world.make.file_uploaded("a"))
         await publish_as_thief(world)
         await signing.follower.catch_up()
-        await change(world, signing, SMALL.but(online=SMALL.online + KEYS[0]))
-        await change(world, signing, SMALL.but(online=KEYS[0]))
+        await change(world, signing, TEAM.but(online=TEAM.online + KEYS[0]))
+        await change(world, signing, TEAM.but(online=KEYS[0]))
         with pytest.raises(ClockError, match="the last publication"):
             await signing.publish(world.make.file_uploaded("b"))
-        await change(world, signing, SMALL.but(online=KEYS[1]), time_from=now(world))
+        await change(world, signing, TEAM.but(online=KEYS[1]), time_from=now(world))
         assert await signing.publish()
     await check_times(world, {"a", "b"})
 
@@ -159,7 +172,7 @@ async def test_a_rotation_before_anybody_noticed(world: World) -> None:
 @pytest.mark.parametrize("again", [False, True])
 async def test_the_list_of_projects_in_a_new_time(world: World, again: bool) -> None:
     """A list that is dated after the claim is due, and from then on the interval counts again."""
-    world.team = SMALL.but(settings=msgspec.structs.replace(SMALL.settings, project_list_seconds=3_600))
+    world.team = TEAM.but(settings=msgspec.structs.replace(TEAM.settings, project_list_seconds=3_600))
     world.events.values.clear()
     world.begin()
     async with world.signing() as signing:
@@ -220,7 +233,7 @@ async def test_an_equal_time_ages_all_the_same(world: World) -> None:
         await signing.publish(world.make.file_uploaded("a"))
         forged = await draft(world, time=signing.follower.head.time)
         world.publications.values.append(forged.sealed()[0])
-        quarter = SMALL.settings.timestamp_expiry_seconds / 4
+        quarter = TEAM.settings.timestamp_expiry_seconds / 4
         assert await signing.publish(world.make.file_uploaded("b"), seconds=quarter + 1)
         assert signing.follower.head.number == 3
         assert signing.follower.head.time == now(world)
@@ -246,7 +259,7 @@ async def test_the_first_claim_of_a_new_time_is_not_from_the_future(world: World
     async with world.signing() as signing:
         await signing.publish(world.make.file_uploaded("a"))
         later = to_instant(world.clock.now().replace(hour=1))
-        await change(world, signing, SMALL.but(online=KEYS[0]), time_from=later)
+        await change(world, signing, TEAM.but(online=KEYS[0]), time_from=later)
         world.publications.values.append((await draft(world, team=world.team, time=later)).sealed()[0])
         assert await signing.publish(world.make.file_uploaded("b"))
         assert (signing.follower.head.number, signing.follower.head.time) == (2, later)

@@ -30,11 +30,12 @@ from consumers.work.spill import Frame, append_frame, count_partitions
 from ledger.disk.files import writing
 from ledger.state.store import PageRow
 from ledger.storage.directory import DirectoryStorage
+from projections.index.distributions import rows_read_by
 from projections.index.fold import Folded, Seen, fold_events
 from projections.index.pages import read_facts
 from projections.index.project_list import Listing
 from projections.index.upload_times import UploadTimes
-from projections.log.operations import filenames_of
+from projections.log.operations import PROJECT_KEYS, filenames_of
 from projections.log.reading import Routed
 from projections.metadata.holders import Withholding
 from projections.metadata.paths import is_page, plain_path
@@ -183,7 +184,7 @@ def _fold(batch: Batch, task: int, items: Sequence[Routed]) -> tuple[FoldResult,
     targets: list[TargetChange] = []
     states, times = open_state(batch.state), _read_times(batch.times)
     for keys, chosen in few_aggregates(items, _PROJECTS_AT_ONCE):
-        loaded = states.load(keys, needed_files(chosen, html=batch.html))
+        loaded = states.load(keys, needed_files(chosen, html=batch.html), rows_read_by(chosen))
         folded = fold_events(
             loaded.states, states.seen(chosen), chosen, html=batch.html, terms=batch.terms, times=times
         )
@@ -272,7 +273,7 @@ def _take_files(batch: Batch, source: Path, folded: Folded) -> tuple[int, list[s
     taken = {
         facts.path: take_file(storage, source, facts)
         for change in folded.changes
-        if change.key.startswith("project:")
+        if change.key.startswith(PROJECT_KEYS)
         for chunk in change.put
         for facts in read_facts(chunk)
         if not facts.removed

@@ -46,11 +46,11 @@ class OpenState:
         if opened is not None:
             finish(opened.store.close())
 
-    def load(self, keys: Sequence[str], filenames: Mapping[str, Collection[str]]) -> Loaded:
+    def load(self, keys: Sequence[str], filenames: Mapping[str, Collection[str]], rows_beside: Sequence[str]) -> Loaded:
         """Stored aggregates, as `consumers.state.records.load_aggregates`."""
         if self._opened is None:
             return Loaded({}, {})
-        return finish(records.load_aggregates(self._opened.store, keys, filenames))
+        return finish(records.load_aggregates(self._opened.store, keys, filenames, rows_beside))
 
     def headers(self, keys: Sequence[str]) -> Mapping[str, bytes]:
         """Stored headers by key."""

@@ -35,7 +35,10 @@ class Loaded(NamedTuple):
 
 
 async def load_aggregates(
-    store: Store, keys: Sequence[str], filenames: Mapping[str, Collection[str]] | None = None
+    store: Store,
+    keys: Sequence[str],
+    filenames: Mapping[str, Collection[str]] | None = None,
+    rows_beside: Sequence[str] = (),
 ) -> Loaded:
     """Load aggregates.
 
@@ -43,11 +46,12 @@ async def load_aggregates(
         store: the state to load from.
         keys: the keys of the aggregates.
         filenames: projects of which only these files' facts are needed, with others in the same chunks.
+        rows_beside: the keys of rows beside projects, which have a header alone.
 
     Raises:
         StateDamagedError: a row or file has changed since it was written.
     """
-    headers = dict(await store.load_headers(keys))
+    headers = dict(await store.load_headers([*keys, *rows_beside]))
     pages = {page.key: page for page in await store.load_pages(keys)}
     indexes = {key: _decode_index(page.chunks) for key, page in pages.items()}
     some = {key: names for key, names in (filenames or {}).items() if key in pages}
@@ -58,7 +62,7 @@ async def load_aggregates(
     files = await store.read_kept([(page.file, page.mark) for page in pages.values()]) if pages else []
     data = dict(zip(pages, files, strict=True))
     chunks = {key: {row.lower: row for row in group} for key, group in groupby(rows, key=attrgetter("key"))}
-    states = {}
+    states = {key: Aggregate(key, headers[key]) for key in rows_beside if key in headers}
     for key in keys:
         of_key = chunks.get(key, {})
         if key in pages:

@@ -12,11 +12,12 @@ from functools import partial
 import msgspec
 
 from projections.index.chunks import Aggregate, Change
+from projections.index.distributions import TakenRows
 from projections.index.other_aggregates import OtherAggregate
 from projections.index.project import Project
 from projections.index.project_list import Listing
 from projections.index.upload_times import UploadTimes
-from projections.log.operations import Act, Upload
+from projections.log.operations import PROJECT_KEYS, Act, Upload
 from projections.log.prefix import judge_id
 from projections.log.reading import Routed
 from projections.metadata.targets import Page, TargetChange
@@ -56,7 +57,7 @@ def fold_events(
     """Fold events into the aggregates that they are about.
 
     Args:
-        states: the stored aggregates by key; a missing one was never stored.
+        states: the stored aggregates by key, with the rows of `rows_read_by`; a missing one was never stored.
         seen: digests of remembered events by aggregate key and id, at least for the ids in `routed`.
         routed: the events in the order of the log, for aggregates in `states` or any other.
         html: whether pages are rendered as HTML too (root's setting).
@@ -64,16 +65,20 @@ def fold_events(
         times: the upload times of the events. If a new time has begun, every project in `states` is looked at.
         render_anew: render every project in `states`, even one without events, because `html` has changed.
     """
-    of_keys: dict[str, list[Routed]] = {key: [] for key in states} if render_anew or times.new_time else {}
+    of_keys: dict[str, list[Routed]] = {}
+    if render_anew or times.new_time:
+        of_keys = {key: [] for key in states if key.startswith(PROJECT_KEYS)}
     for item in routed:
         of_keys.setdefault(item.key, []).append(item)
     folded = Folded()
     for key in sorted(of_keys):
         memory = _Memory(key, seen)
         state = states.get(key, Aggregate(key))
-        if key.startswith("project:"):
-            project = Project(state, key.removeprefix("project:"), html=html, terms=terms, times=times)
-            _fold_project(project, of_keys[key], memory, folded, render_anew=render_anew)
+        if key.startswith(PROJECT_KEYS):
+            name = key.removeprefix(PROJECT_KEYS)
+            taken = TakenRows(name, states)
+            project = Project(state, name, taken, html=html, terms=terms, times=times)
+            _fold_project(project, taken, of_keys[key], memory, folded, render_anew=render_anew)
         else:
             _fold_facts(state, of_keys[key], memory, folded)
         folded.seen.extend(memory.new)
@@ -102,7 +107,9 @@ class _Memory:
         return outcome
 
 
-def _fold_project(project: Project, items: list[Routed], memory: _Memory, folded: Folded, *, render_anew: bool) -> None:
+def _fold_project(
+    project: Project, taken: TakenRows, items: list[Routed], memory: _Memory, folded: Folded, *, render_anew: bool
+) -> None:
     for item in items:
         index, operation = item.index, item.operation
         if isinstance(operation, Upload):  # idempotent by meaning: its id is not remembered
@@ -115,6 +122,7 @@ def _fold_project(project: Project, items: list[Routed], memory: _Memory, folded
         project.render_anew()
     change, pages, targets = project.finish()
     folded.changes.append(change)
+    folded.changes.extend(taken.finish())
     folded.pages.extend(pages)
     folded.targets.extend(targets)
     folded.listings.extend(project.listings)

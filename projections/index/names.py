@@ -68,8 +68,7 @@ def split_filename(filename: str) -> tuple[str, str] | None:
         parts = filename[: -len(".whl")].split("-")
         if len(parts) not in {5, 6}:
             return None
-        # A wheel's version is escaped: underscores replace hyphens.
-        return normalise(parts[0]), parts[1].replace("_", "-")
+        return normalise(parts[0]), parts[1]
     for suffix in _SOURCE_SUFFIXES:
         if filename.endswith(suffix):
             name, hyphen, version = filename[: -len(suffix)].rpartition("-")
@@ -88,7 +87,14 @@ def check_filename(project: str, filename: str, version: str, *, legacy: bool) -
     if parts is None or parts[0] != project:
         return "foreign-filename"
     canonical = canonical_version(version)
-    return "" if canonical is not None and canonical == canonical_version(parts[1]) else "bad-version"
+    fits = canonical is not None and canonical == canonical_version(parts[1])
+    return "" if fits and _has_build_number(filename) else "bad-version"
+
+
+def _has_build_number(filename: str) -> bool:
+    """Whether the build tag of a wheel, if it has one, begins with a digit (PEP 491)."""
+    parts = filename.split("-")
+    return not filename.endswith(".whl") or len(parts) < 6 or parts[2][:1].isdigit()
 
 
 def _number(digits: str | None) -> str:

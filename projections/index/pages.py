@@ -55,15 +55,27 @@ class FileFacts(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
 
 class Release(msgspec.Struct, array_like=True):
-    """A release: its version as first spelled, the number of files not removed, its flags (None: not set), and the
-    number of files that are removed and not withheld.
+    """A release: the spellings of its version, its flags (None: not set), and the number of files that are removed and
+    not withheld.
+
+    `spellings` are those of the files that are not removed, in the order in which they came, with the number of files
+    of each.
     """
 
-    version: str
-    files: int = 0
+    spellings: dict[str, int] = msgspec.field(default_factory=dict)
     yanked: str | None = None
     quarantined: str | None = None
     left: int = 0
+
+    def add(self, version: str) -> None:
+        """Count a file."""
+        self.spellings[version] = self.spellings.get(version, 0) + 1
+
+    def remove(self, version: str) -> None:
+        """Count a file less. A spelling whose last file goes loses its place."""
+        self.spellings[version] -= 1
+        if not self.spellings[version]:
+            del self.spellings[version]
 
 
 class ProjectHeader(msgspec.Struct, array_like=True):
@@ -148,7 +160,7 @@ def json_page(name: str, header: ProjectHeader, chunks: Iterable[Chunk]) -> byte
         "meta": {"_last-serial": header.last_serial, "api-version": API_VERSION},
         "name": name,
         "project-status": {"status": header.status} | ({"reason": header.reason} if header.reason else {}),
-        "versions": sorted(release.version for release in header.releases.values() if release.files),
+        "versions": sorted(next(iter(release.spellings)) for release in header.releases.values() if release.spellings),
     }
     files = b",".join([chunk.body for chunk in chunks if chunk.body])
     return b"".join([_OPENING, files, orjson.dumps(frame, option=_SORTED)[len(_OPENING) :]])

@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 import msgspec
 
 from projections.index.chunks import Aggregate, Change, ChunkedMap
+from projections.index.distributions import TakenRows, distribution_key
 from projections.index.names import check_filename, release_key
 from projections.index.pages import FileCodec, FileFacts, ProjectHeader, Release, html_page, json_page
 from projections.index.project_list import Listing
@@ -57,9 +58,19 @@ class Project:
     `listings` are the changes that the batch makes to the list of all projects.
     """
 
-    def __init__(self, state: Aggregate, name: str, *, html: bool, terms: Sequence[Terms], times: UploadTimes) -> None:
+    def __init__(
+        self,
+        state: Aggregate,
+        name: str,
+        taken: TakenRows,
+        *,
+        html: bool,
+        terms: Sequence[Terms],
+        times: UploadTimes,
+    ) -> None:
         self._key = state.key
         self._name = name
+        self._taken = taken
         self._html = html
         self._terms = terms
         self._times = times
@@ -248,8 +259,12 @@ class Project:
             data.legacy,
             1 + self._index if lenient else 0,
         )
+        key = distribution_key(self._name, data.filename)
+        row = None if key is None else self._taken.row(key.row)
         if known is not None:
             return _judge_repeated(known, facts)
+        if row is not None and key is not None and not lenient and row.is_taken(key.tags):
+            return rejected("equivalent-filename", f"installers take {data.filename} for a file that is known")
         if header.status in {"archived", "quarantined"}:
             return rejected(f"project-{header.status}", f"project {self._name} is {header.status}: it takes no files")
         release = header.releases.get(facts.release)
@@ -258,8 +273,10 @@ class Project:
         if header.status is None:
             header.status = "active"
         if release is None:
-            release = header.releases[facts.release] = Release(data.version)
-        release.files += 1
+            release = header.releases[facts.release] = Release()
+        release.add(facts.version)
+        if row is not None and key is not None:
+            row.take(key.tags)
         self._before.setdefault(data.filename, "")
         self._put(facts)
         return ACCEPTED
@@ -270,7 +287,7 @@ class Project:
     def _remove(self, facts: FileFacts, *, withhold: bool) -> None:
         """Remove a file that is not removed, or withhold one that is."""
         if not facts.removed:
-            self._header.releases[facts.release].files -= 1
+            self._header.releases[facts.release].remove(facts.version)
         self._count_left(facts, int(not withhold) - int(facts.removed))
         self._set(facts, removed=True, withheld=withhold)
 
@@ -297,7 +314,7 @@ class Project:
             return rejected("other-bytes", f"{facts.filename} had SHA-256 {facts.sha256}")
         if not facts.removed:
             return no_effect("not-removed")
-        self._header.releases[facts.release].files += 1
+        self._header.releases[facts.release].add(facts.version)
         self._count_left(facts, -int(not facts.withheld))
         self._set(facts, removed=False, withheld=False)
         return ACCEPTED
@@ -335,9 +352,9 @@ class Project:
         release = self._release(act.version)
         if isinstance(release, Outcome):
             return release
-        if release.files == 0 and not act.withhold:
+        if not release.spellings and not act.withhold:
             return no_effect("already-removed")
-        if release.files == release.left == 0:
+        if not release.spellings and not release.left:
             return no_effect("already-withheld")
         self._remove_all(release_key(act.version), withhold=act.withhold)
         return ACCEPTED

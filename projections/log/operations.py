@@ -88,9 +88,13 @@ Act = ProjectAct | FileAct | ReleaseAct | TargetAct | FactAct
 Operation = Upload | Act
 
 
+PROJECT_KEYS = "project:"
+"""The beginning of the keys of projects' aggregates."""
+
+
 def project_key(name: str) -> str:
     """The key of a project's aggregate."""
-    return f"project:{name}"
+    return f"{PROJECT_KEYS}{name}"
 
 
 def filenames_of(operations: Iterable[Operation]) -> set[str] | None:

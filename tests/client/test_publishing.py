@@ -7,7 +7,7 @@ import pytest
 
 from tests.client.index import Index, invoke
 from tests.client.processes import execute
-from tests.distributions import build_wheel
+from tests.distributions import build_sdist, build_wheel
 from tests.oracle import Cache, check_repository
 from tests.serving import serving
 
@@ -49,12 +49,29 @@ def test_adding_a_file_again_changes_nothing(index: Index) -> None:
     assert index.check().projects == before.projects
 
 
+def test_add_refuses_what_installers_would_take_for_another_file(index: Index, tmp_path: Path) -> None:
+    index.upload("one")
+    index.upload("one", suffix=".tar.gz")
+    other = build_wheel(tmp_path, "one", "1.0", filename="One-1.0-py2.py3-none-any.whl")
+    twins = [build_sdist(tmp_path, "two", "1.0", suffix=suffix) for suffix in (".tar.gz", ".zip")]
+    # Not yet published: nobody knows, but the rules do.
+    index.run("add", other)
+    index.publish()
+    assert [each["code"] for each in index.ask_list("rejected")] == ["equivalent-filename"]
+    before = index.info()["sizes"]
+    for refused in [(other,), (build_sdist(tmp_path, "one", "1.0", suffix=".zip"),), twins]:
+        assert "installers take" in index.run("add", *refused, answer=1)
+    assert index.info()["sizes"] == before
+    index.run("add", build_wheel(tmp_path, "one", "1.0", filename="one-1.0-1-py3-none-any.whl"))
+    assert len(index.publish_and_check().filenames()) == 3
+
+
 def test_yanks_of_files_and_releases(index: Index) -> None:
     wheel, source = index.upload("one").name, index.upload("one", suffix=".tar.gz").name
     index.publish()
     index.run("yank", "one==1.0", "--reason", 'broken <b> & "quoted"')
     assert index.publish_and_check().yanked() == dict.fromkeys((wheel, source), 'broken <b> & "quoted"')
-    later = index.upload("one", "1.0.0", suffix=".zip").name
+    later = index.upload("one", "1.0.0", filename="one-1.0.0-1-py3-none-any.whl").name
     assert later in index.publish_and_check().yanked(), "a release's yank holds for later files, in every spelling"
     index.run("yank", wheel)
     assert index.publish_and_check().yanked()[wheel] is True, "a file's own reason wins, even an empty one"

@@ -66,9 +66,27 @@ class Project:
     removed: bool = False
     serial: int = 0
     files: dict[str, File] = field(default_factory=dict)
-    spelled: dict[Version | str, str] = field(default_factory=dict)
+    spellings: list[str] = field(default_factory=list)
     yanked: dict[Version | str, str] = field(default_factory=dict)
     quarantined: set[Version | str] = field(default_factory=set)
+
+    def spell(self, version: str) -> None:
+        """A spelling came, of a file that is not removed; one that is there keeps its place."""
+        if version not in self.spellings:
+            self.spellings.append(version)
+
+    def remove(self, file: File) -> None:
+        """A file went, and with the last one of its spelling the spelling."""
+        file.removed = True
+        there = {each.facts["version"] for each in self.files.values() if not each.removed}
+        self.spellings = [each for each in self.spellings if each in there]
+
+    def shown_versions(self) -> list[str]:
+        """Of the spellings of each release the one that came first."""
+        shown: dict[Version | str, str] = {}
+        for each in self.spellings:
+            shown.setdefault(release_of(each), each)
+        return sorted(shown.values())
 
     def files_of(self, version: str) -> list[File]:
         return [file for file in self.files.values() if release_of(file.facts["version"]) == release_of(version)]
@@ -123,13 +141,13 @@ class Facts:
         elif kind == "project.removed":
             project.removed = True
             for file in project.files.values():
-                file.removed = True
+                project.remove(file)
         elif kind == "project.status_changed":
             project.status, project.reason = data["status"], cleaned(data.get("reason"))
         elif kind == "file.uploaded":
             self._upload(name, project, document["time"], data, index)
         elif kind.startswith("file."):
-            _about_file(project.files[data["filename"]], kind, data)
+            _about_file(project, project.files[data["filename"]], kind, data)
         else:
             _about_release(project, kind, data)
 
@@ -147,7 +165,7 @@ class Facts:
             assert isinstance(release_of(data["version"]), Version)
         imported = bool(self.roots[-1][1].get("importing"))
         project.files[filename] = File(data, time, index, 1 + index if data.get("legacy") and imported else 0, imported)
-        project.spelled.setdefault(release_of(data["version"]), data["version"])
+        project.spell(data["version"])
 
     # --- what clients see ----------------------------------------------------------------------------------------
 
@@ -169,12 +187,11 @@ class Facts:
         """The PEP 691 page of a project."""
         project = self.projects[name]
         status = {"status": project.status} | ({"reason": project.reason} if project.reason else {})
-        present = {release_of(file.facts["version"]) for file in project.files.values() if not file.removed}
         return {
             "meta": {"api-version": "1.4", "_last-serial": project.serial},
             "name": name,
             "project-status": status,
-            "versions": sorted(project.spelled[release] for release in present),
+            "versions": project.shown_versions(),
             "files": [{**_entry(project, file), "upload-time": self._time(file)} for file in project.listed()],
         }
 
@@ -203,13 +220,14 @@ def _instant(time: str) -> datetime:
     return datetime.fromisoformat(time)
 
 
-def _about_file(file: File, kind: str, data: Document) -> None:
+def _about_file(project: Project, file: File, kind: str, data: Document) -> None:
     assert file.removed == (kind == "file.restored")
     if kind == "file.removed":
-        file.removed = True
+        project.remove(file)
     elif kind == "file.restored":
         assert data["sha256"] == file.facts["hashes"]["sha256"], "never other bytes"
         file.removed = False
+        project.spell(file.facts["version"])
     elif kind == "file.yanked":
         file.yanked = cleaned(data.get("reason"))
     else:
@@ -222,7 +240,7 @@ def _about_release(project: Project, kind: str, data: Document) -> None:
     assert files
     if kind == "release.removed":
         for file in files:
-            file.removed = True
+            project.remove(file)
     elif kind == "release.yanked":
         project.yanked[release] = cleaned(data.get("reason"))
     elif kind == "release.unyanked":

@@ -6,7 +6,7 @@ what is told apart differs by a factor of ten or more.
 
 import json
 import tempfile
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from hashlib import sha256
 from itertools import product
 from pathlib import Path
@@ -17,10 +17,14 @@ import msgspec
 import pytest
 
 from consumers.work import spill as partitions
-from projections.index.chunks import ChunkedMap
+from projections.index.chunks import Aggregate, Change, ChunkedMap
+from projections.index.distributions import rows_read_by
+from projections.index.fold import Folded, fold_events
 from projections.index.names import check_filename, release_key
+from projections.index.upload_times import Bracket, UploadTimes, pack_brackets
 from projections.log.reading import Routed
 from projections.outcomes import rejected
+from projections.roles.authority import Terms
 from schemas.codec import Rejection, decode_event, decode_publication_record
 from schemas.events import MAX_EVENT_BYTES, ProjectStatus
 from tests import factory
@@ -148,15 +152,56 @@ async def test_holds_leave_one_number_in_the_position(world: World, released: bo
     assert len(after.prefix) < len(before.prefix) + 100 + 34 * 20  # of a Merkle tree with at most 20 more roots
 
 
+AT_ANY_TIME = UploadTimes(pack_brackets([Bracket(2**53, "", "9999-12-31T23:59:59Z")]))
+
+
+def wheels(count: int) -> list[Routed]:
+    """Wheels of one release: the python tag is the same for all, and so are the others for many."""
+    tags = (f"py3-{'abi3' if number % 2 else 'none'}-p{number}.q{number}" for number in range(count))
+    return routed(*factory.encode(Make().file_uploaded("a", filename=f"a-1.0-{tag}.whl") for tag in tags))
+
+
+def test_many_uploads_to_one_release_cost_their_number() -> None:
+    """If each was compared with those before, 16 times as many would cost 256 times as much."""
+    terms = factory.authority_of(factory.ready_prefix(Make(), SMALL)).terms
+
+    def fold(items: list[Routed]) -> Folded:
+        folded = fold_events({}, {}, items, html=False, terms=terms, times=AT_ANY_TIME)
+        assert folded.judged == []
+        return folded
+
+    few, many = wheels(500), wheels(8_000)
+    assert min(_seconds(fold, many) for _ in range(2)) < 60 * min(_seconds(fold, few) for _ in range(3))
+
+
+def test_an_upload_reads_and_writes_what_is_taken_of_its_own_release() -> None:
+    terms = factory.authority_of(factory.ready_prefix(Make(), SMALL)).terms
+    stored = {
+        each.key: Aggregate(each.key, each.header or b"", each.put) for each in _changes(wheels(2_000), {}, terms)
+    }
+    assert sum(len(state.header) for key, state in stored.items() if key.startswith("taken:")) > 40_000
+    (other,) = routed(*factory.encode([Make().file_uploaded("a", "2.0", filename="a-2.0-py3-none-any.whl")]))
+    assert rows_read_by([other]) == ["taken:a:wheel:0!2:"]
+    changed = _changes([other], {"project:a": stored["project:a"]}, terms)
+    assert [each.key for each in changed] == ["project:a", "taken:a:wheel:0!2:"]
+    assert len(changed[1].header or b"") < 100
+    yank = routed(*factory.encode([Make().release_yanked("a")]))
+    assert rows_read_by(yank) == []
+
+
+def _changes(items: list[Routed], states: dict[str, Aggregate], terms: Sequence[Terms]) -> list[Change]:
+    return fold_events(states, {}, items, html=False, terms=terms, times=AT_ANY_TIME).changes
+
+
 # --- one record --------------------------------------------------------------------------------------------------
 
 
-def seconds(function: Any, value: bytes) -> float:
+def seconds(function: Any, value: Any) -> float:
     """The least of three."""
     return min(_seconds(function, value) for _ in range(3))
 
 
-def _seconds(function: Any, value: bytes) -> float:
+def _seconds(function: Any, value: Any) -> float:
     started = process_time()
     function(value)
     return process_time() - started

@@ -76,7 +76,7 @@ def bad_events(make: Make) -> Iterator[list[Value]]:
         make.file_uploaded("rules"),
         make.release_quarantined("rules"),
         make.release_quarantined("rules"),  # same
-        make.file_uploaded("rules", "1.0.0", filename="rules-1.0.zip"),  # release-quarantined
+        make.file_uploaded("rules", "1.0.0", filename="rules-1.0-py3-none-any.whl"),  # release-quarantined
     )
     yield _encode(
         make.project_status_changed("rules", "archived"),

@@ -14,6 +14,15 @@ from tests.factory import Make, digest
 PROJECTS = ["a", "a-b", "c"]
 VERSIONS = ["1", "1.0", "2"]
 REASONS = [None, "", "Broken", "Vulnérable\u2028\x00", "x" * 1001, "<a href=\"'>&amp;</a>\\"]
+FORMS = [
+    "{}-{}.tar.gz",
+    "{}-{}.zip",
+    "{}-{}-py3-none-any.whl",
+    "{}-{}-py2.py3-none-any.whl",
+    "{}-{}-1-Py3-none-any.whl",
+    "{}-{}.exe",
+    "{}-{} (<&'>).exe",
+]
 TARGETS = ["a", "tools/a.txt", "simple/a/index.json"]
 
 projects = st.sampled_from(PROJECTS)
@@ -26,9 +35,7 @@ def filenames(draw: st.DrawFn) -> tuple[str, str, bool]:
     """A filename, its version, and whether it is legacy; not always one that fits."""
     version = draw(versions)
     name = draw(st.sampled_from(["a", "a_b", "a-b", "A.B", "c"]))
-    form = draw(
-        st.sampled_from(["{}-{}.tar.gz", "{}-{}.zip", "{}-{}-py3-none-any.whl", "{}-{}.exe", "{}-{} (<&'>).exe"])
-    )
+    form = draw(st.sampled_from(FORMS))
     return form.format(name, version), version, draw(st.booleans())
 
 
@@ -126,7 +133,7 @@ def narrow_histories(draw: st.DrawFn, max_size: int = 25) -> list[bytes]:
     return factory.encode(made)
 
 
-NARROW_FILES = [("a-1.0.zip", "1.0"), ("a-1.tar.gz", "1"), ("a-2.zip", "2")]
+NARROW_FILES = [("a-1.0.zip", "1.0"), ("a-1-py3-none-any.whl", "1"), ("a-2.zip", "2")]
 
 
 @st.composite

@@ -75,8 +75,16 @@ class Project:
     removed: bool = False
     serial: int = 0
     files: dict[str, File] = field(default_factory=dict)
+    spellings: list[str] = field(default_factory=list)
+    """Of the files that are not removed, in the order in which they came."""
     yanked_releases: dict[Release, str] = field(default_factory=dict)
     quarantined_releases: set[Release] = field(default_factory=set)
+
+    def follow_spellings(self) -> None:
+        """What came goes to the end; what went loses its place."""
+        there = [file.facts["version"] for file in self.files.values() if not file.removed]
+        kept = [version for version in self.spellings if version in there]
+        self.spellings = kept + sorted(set(there) - set(kept))
 
     def files_of(self, version: str) -> list[File]:
         return [file for file in self.files.values() if release_of(file.facts["version"]) == release_of(version)]
@@ -186,6 +194,7 @@ class Model:
             verdict = self._about_release(project, kind, data)
         if verdict == ACCEPTED:
             project.serial = index
+            project.follow_spellings()
         return verdict
 
     def _removed_project(self, project: Project, kind: str) -> Verdict:
@@ -209,6 +218,8 @@ class Model:
             if known.facts != facts:
                 return rejected("filename-taken")
             return rejected("file-removed") if known.removed else no_effect("already-uploaded")
+        if not legacy and any(one_distribution(name, facts["filename"], other) for other in project.files):
+            return rejected("equivalent-filename")
         if project.status in {"archived", "quarantined"}:
             return rejected(f"project-{project.status}")
         if release_of(facts["version"]) in project.quarantined_releases:
@@ -348,15 +359,14 @@ def _page(name: str, project: Project) -> Document:
     status = {"status": project.status}
     if project.reason:
         status["reason"] = project.reason
-    spelled: dict[Release, str] = {}
-    for file in project.files.values():  # in the order of uploads
-        spelled.setdefault(release_of(file.facts["version"]), file.facts["version"])
-    versions = [spelled[release_of(file.facts["version"])] for file in project.files.values() if not file.removed]
+    shown: dict[Release, str] = {}
+    for version in project.spellings:
+        shown.setdefault(release_of(version), version)
     return {
         "meta": {"api-version": "1.4", "_last-serial": project.serial},
         "name": name,
         "project-status": status,
-        "versions": sorted(set(versions)),
+        "versions": sorted(shown.values()),
         "files": [_entry(file, project.yank_of(file)) for file in project.listed()],
     }
 
@@ -391,7 +401,7 @@ def wrong_filename(project: str, filename: str, version: str, *, legacy: bool) -
         parts = filename.removesuffix(".whl").split("-")
         if len(parts) not in {5, 6}:
             return "foreign-filename"
-        name, in_name = parts[0], parts[1].replace("_", "-")
+        name, in_name = parts[0], parts[1]
     elif filename.endswith((".tar.gz", ".zip")):
         name, _, in_name = filename.removesuffix(".zip").removesuffix(".tar.gz").rpartition("-")
     else:
@@ -399,9 +409,48 @@ def wrong_filename(project: str, filename: str, version: str, *, legacy: bool) -
     if canonicalize_name(name) != project:
         return "foreign-filename"
     try:
-        return "" if Version(version) == Version(in_name) else "bad-version"
+        if Version(version) != Version(in_name):
+            return "bad-version"
     except InvalidVersion:
         return "bad-version"
+    return "bad-version" if re.fullmatch(r"[^-]+-[^-]+-[^0-9-][^-]*(-[^-]*){3}\.whl", filename) else ""
+
+
+def one_distribution(project: str, first: str, second: str) -> bool:
+    """Whether installers take two files of a project for each other."""
+    one, other = distribution(project, first), distribution(project, second)
+    if one is None or other is None or one[0] != other[0]:
+        return False
+    return all(mine & others for mine, others in zip(one[1], other[1], strict=True))
+
+
+def distribution(project: str, filename: str) -> tuple[tuple[Any, ...], list[set[str]]] | None:
+    """The release, kind and build tag of a file by its name, and a wheel's tags: those of python, abi and platform."""
+    match = re.match(re.sub("-", "[-_.]+", project) + "[-_.]", filename, re.IGNORECASE)
+    if match is None:
+        return None
+    rest = filename[match.end() :]
+    build: tuple[Any, ...] = ()
+    tags: list[set[str]] = []
+    if rest.endswith(".whl"):
+        version, *parts = rest.removesuffix(".whl").split("-")
+        if len(parts) not in {3, 4}:
+            return None
+        if len(parts) == 4:
+            number = re.match("[0-9]+", parts[0])
+            if number is None:
+                return None
+            build = int(number[0]), parts[0][number.end() :]
+        tags = [set(part.lower().split(".")) for part in parts[-3:]]
+    else:
+        ending = re.search(r"\.(tar\.gz|zip|tar\.bz2|tgz|tar\.xz|tar\.Z|tar)$", rest)
+        if ending is None:
+            return None
+        version = rest[: ending.start()]
+    try:
+        return (Version(version), bool(tags), build), tags
+    except InvalidVersion:
+        return None
 
 
 def json_bytes(document: Document) -> bytes:

@@ -10,6 +10,7 @@ import orjson
 
 from projections.index import project_list
 from projections.index.chunks import Aggregate, Change, Chunk
+from projections.index.distributions import rows_read_by
 from projections.index.fold import Folded, fold_events
 from projections.index.project_list import Listing, ProjectList
 from projections.index.upload_times import Bracket, Dated, UploadTimes, brackets_of, pack_brackets
@@ -107,7 +108,7 @@ class Store:
         return take_targets([self.bins.pop(key) for key in keys if key in self.bins])
 
     def _fold(self, routed: Sequence[Routed], authority: Authority, *, anew: bool, keys: Iterable[str] = ()) -> Folded:
-        wanted = {*keys, *(item.key for item in routed)}
+        wanted = {*keys, *(item.key for item in routed), *rows_read_by(routed)}
         states = {key: state for key, state in self.aggregates.items() if key in wanted}
         html, terms = authority.settings.html_pages, authority.terms
         brackets, new_time = self._times

@@ -164,7 +164,7 @@ def test_entries_of_the_list_return_from_their_bytes(names: list[str]) -> None:
 
 @given(st.lists(st.sampled_from(["", '{"a":1}', '{"a":"]"},{"b":[]}', '{"a":",{}"}'])))
 def test_bodies_return_from_the_page_that_was_made_of_them(bodies: list[str]) -> None:
-    header = ProjectHeader(status="active", releases={"1": Release("1", 1)})
+    header = ProjectHeader(status="active", releases={"1": Release({"1": 1})})
     page = json_page("a", header, [Chunk(str(number), body=body.encode()) for number, body in enumerate(bodies)])
     lengths = [len(body) for body in bodies]
     assert [bytes(body).decode() for body in page_bodies(page, lengths)] == bodies

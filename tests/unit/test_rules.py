@@ -4,6 +4,7 @@ A cell that cannot be read, a row without a player, a column without a way into 
 produces are failures, so the page and these tests cannot drift apart.
 """
 
+import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -395,7 +396,7 @@ _RELEASE_STATES: dict[str, list[Callable[[Make], History]]] = {
         # One of two is withheld.
         lambda make: [
             make.file_uploaded(PROJECT),
-            make.file_uploaded(PROJECT, filename=f"{PROJECT}-1.0.0.zip"),
+            make.file_uploaded(PROJECT, filename=f"{PROJECT}-1.0.0-py2-none-any.whl"),
             make.file_removed(PROJECT, file("1.0"), withhold=True),
             make.release_removed(PROJECT),
         ],
@@ -404,7 +405,7 @@ _RELEASE_STATES: dict[str, list[Callable[[Make], History]]] = {
         lambda make: [make.file_uploaded(PROJECT), make.file_removed(PROJECT, file("1.0"), withhold=True)],
         lambda make: [
             make.file_uploaded(PROJECT),
-            make.file_uploaded(PROJECT, filename=f"{PROJECT}-1.0.0.zip"),
+            make.file_uploaded(PROJECT, filename=f"{PROJECT}-1.0.0-py2-none-any.whl"),
             make.file_removed(PROJECT, file("1.0")),
             make.release_removed(PROJECT, "1", withhold=True),
         ],
@@ -419,7 +420,7 @@ _RELEASE_STATES: dict[str, list[Callable[[Make], History]]] = {
 
 _RELEASE_ROWS: dict[str, list[Callable[[Make], events.BaseEvent]]] = {
     "`file.uploaded` (new filename)": [
-        lambda make: make.file_uploaded(PROJECT, filename=f"{PROJECT}-1.0.zip"),
+        lambda make: make.file_uploaded(PROJECT, filename=f"{PROJECT}-1.0.egg", legacy=True),
         lambda make: make.file_uploaded(PROJECT, filename=f"{PROJECT}-1.0-py3-none-any.whl"),
     ],
     "`release.removed`": [lambda make: make.release_removed(PROJECT)],
@@ -619,7 +620,7 @@ def test_an_upload_that_repeats_a_file_of_a_quarantined_release() -> None:
 def test_removing_and_uploading_again_is_not_a_way_out_of_quarantine() -> None:
     make = Make()
     before = [make.file_uploaded(PROJECT), make.release_quarantined(PROJECT), make.release_removed(PROJECT)]
-    upload = make.file_uploaded(PROJECT, filename=f"{PROJECT}-1.0.zip")
+    upload = make.file_uploaded(PROJECT, filename=f"{PROJECT}-1.0-py3-none-any.whl")
     assert outcome_of(*before, upload) == ("rejected", "release-quarantined")
     again = [make.project_removed(PROJECT), make.project_created(PROJECT)]
     assert outcome_of(*before, *again, upload) == ("rejected", "release-quarantined")
@@ -699,6 +700,10 @@ BAD_VERSIONS = [
     ("demo", "demo-x.tar.gz", "x"),
     ("demo", "demo-1.0-py3-none-any.whl", "1.0rc1"),
     ("demo", "demo-.tar.gz", "1"),
+    # As `packaging` reads them: an underscore is no hyphen, and a build tag has a number.
+    ("demo", "demo-1.0_1-py3-none-any.whl", "1.0.post1"),
+    ("demo", "demo-1.0_1-py3-none-any.whl", "1.0-1"),
+    ("demo", "demo-1.0-x1-py3-none-any.whl", "1.0"),
 ]
 
 
@@ -767,6 +772,142 @@ class Ending:
         assert self.store.outcomes[index][:2] == self.model.add(index, value)
         check(self.store, self.model)
         return self.store.outcomes[index][:2]
+
+
+EQUIVALENT = [
+    ("demo-1.0.tar.gz", "demo-1.0.zip"),
+    ("demo-1.0.tar.gz", "demo-1.tar.gz"),
+    ("Demo-1.0.tar.gz", "demo-1.0.zip"),
+    ("demo-1.0+local.1.tar.gz", "demo-1.0+local_1.tar.gz"),
+    ("demo-1.0-py3-none-any.whl", "Demo-1.0.0-py3-none-any.whl"),
+    ("demo-1.0-py3-none-any.whl", "demo-1.0-py2.py3-none-any.whl"),
+    ("demo-1.0-py2.py3-none-any.whl", "demo-1.0-py3.py2-none-any.whl"),
+    ("demo-1.0-py2.py3-none-any.whl", "demo-1.0-py3-none-any.whl"),
+    ("demo-1.0-cp312-abi3.cp312-linux_x86_64.any.whl", "demo-1.0-cp311.cp312-cp312-any.whl"),
+    ("demo-1.0-py3-none-any.whl", "demo-1.0-PY3-None-ANY.whl"),
+    ("demo-1.0-1-py3-none-any.whl", "demo-1.0-01-py3-none-any.whl"),
+    ("demo-1.0-0-py3-none-any.whl", "demo-1.0-00-py3-none-any.whl"),
+]
+NOT_EQUIVALENT = [
+    ("demo-1.0.tar.gz", "demo-1.0-py3-none-any.whl"),
+    ("demo-1.0.tar.gz", "demo-1.0.1.tar.gz"),
+    ("demo-1.0.tar.gz", "demo-1.0+local.tar.gz"),
+    ("demo-1.0.tar.gz", "demo-1.0.post0.tar.gz"),
+    ("demo-1.0-py3-none-any.whl", "demo-1.0-1-py3-none-any.whl"),
+    ("demo-1.0-1-py3-none-any.whl", "demo-1.0-1a-py3-none-any.whl"),
+    ("demo-1.0-1-py3-none-any.whl", "demo-1.0-0-py3-none-any.whl"),
+    ("demo-1.0-py2-none-any.whl", "demo-1.0-py3-none-any.whl"),
+    ("demo-1.0-cp312-abi3-any.whl", "demo-1.0-cp312-cp312-any.whl"),
+    # No component stands for others.
+    ("demo-1.0-cp312-cp312-macosx_11_0_universal2.whl", "demo-1.0-cp312-cp312-macosx_11_0_arm64.whl"),
+    ("demo-1.0-py3-none-any.whl", "demo-1.0-py31-none-any.whl"),
+    # Each set has something in common with the same set of one of the others, but of none has all.
+    ("demo-1.0-py2-none-any.whl", "demo-1.0-py3-none-linux_x86_64.whl"),
+]
+
+
+def version_in(filename: str) -> str:
+    """The version in a filename."""
+    return re.split(r"-|\.tar|\.zip", filename)[1]
+
+
+@pytest.mark.parametrize("removed", [False, True])
+@pytest.mark.parametrize(("first", "second"), [*EQUIVALENT, *((second, first) for first, second in EQUIVALENT)])
+def test_one_distribution_has_one_name(first: str, second: str, removed: bool) -> None:
+    make = Make()
+    before: History = [make.file_uploaded(PROJECT, version_in(first), filename=first)]
+    if removed:
+        before += [make.file_removed(PROJECT, first)]
+    other = make.file_uploaded(PROJECT, version_in(second), filename=second)
+    assert outcome_of(*before, other) == ("rejected", "equivalent-filename")
+    # Of another project it is another distribution.
+    assert outcome_of(*before, change(other, subject="x", data_filename=f"x{second[4:]}")) == ("accepted", "")
+
+
+@pytest.mark.parametrize(("first", "second"), NOT_EQUIVALENT)
+def test_what_installers_tell_apart_may_stand_side_by_side(first: str, second: str) -> None:
+    make = Make()
+    uploads = [make.file_uploaded(PROJECT, version_in(each), filename=each) for each in (first, second)]
+    assert outcome_of(*uploads) == ("accepted", "")
+
+
+def test_a_wheel_may_meet_several() -> None:
+    make = Make()
+    names = ["demo-1.0-py2-none-any.whl", "demo-1.0-py3-abi3-any.whl", "demo-1.0-py4-none-win32.whl"]
+    before = [make.file_uploaded(PROJECT, filename=name) for name in names]
+    third = make.file_uploaded(PROJECT, filename="demo-1.0-py3.py4-none-any.whl")
+    assert outcome_of(*before, third) == ("accepted", "")
+    fourth = make.file_uploaded(PROJECT, filename="demo-1.0-py4-none.abi3-any.win32.whl")
+    assert outcome_of(*before, fourth) == ("rejected", "equivalent-filename")
+
+
+@pytest.mark.parametrize(
+    ("legacy", "modern"),
+    [
+        ("demo-1.0.zip", "demo-1.0.tar.gz"),
+        ("demo-1.0.tar.bz2", "demo-1.0.tar.gz"),
+        ("demo-1.0.tgz", "demo-1.0.tar.gz"),
+        ("demo-1.0.tar.xz", "demo-1.0.tar.gz"),
+        ("demo-1.0.tar.Z", "demo-1.0.tar.gz"),
+        ("demo-1.0.tar", "demo-1.0.tar.gz"),
+        ("demo_1.0.zip", "demo-1.0.tar.gz"),
+        ("demo.1.0-py3-none-any.whl", "demo-1.0-py3-none-any.whl"),
+    ],
+)
+def test_imported_files_take_their_distribution(legacy: str, modern: str) -> None:
+    make = Make()
+    imported = make.file_uploaded(PROJECT, "1.0", filename=legacy, legacy=True)
+    later = make.file_uploaded(PROJECT, "1.0", filename=modern)
+    assert outcome_of(imported, later) == ("rejected", "equivalent-filename")
+    # What is imported is what the index had.
+    assert outcome_of(imported, change(later, data_legacy=True)) == ("accepted", "")
+    assert outcome_of(later, imported) == ("accepted", "")
+    # By the filename alone, whatever the import says of its version.
+    assert outcome_of(change(imported, data_version="9"), later) == ("rejected", "equivalent-filename")
+
+
+@pytest.mark.parametrize(
+    "legacy",
+    ["demo-1.0.egg", "demo-1.0.exe", "demo-1.0.TAR.GZ", "demo-dev.tar.gz", "demo-x-1.0.tar.gz", "demo 1.0.tar.gz"],
+)
+def test_other_names_take_nothing(legacy: str) -> None:
+    make = Make()
+    imported = make.file_uploaded(PROJECT, "1.0", filename=legacy, legacy=True)
+    assert outcome_of(imported, make.file_uploaded(PROJECT)) == ("accepted", "")
+
+
+def test_legacy_takes_its_part_in_one_name_when_the_import_is_over() -> None:
+    ending = Ending()
+    assert ending.outcome(ending.make.file_uploaded(PROJECT, filename="demo-1.0.zip", legacy=True))[0] == "accepted"
+    ending.end()
+    again = ending.make.file_uploaded(PROJECT, legacy=True)
+    assert ending.outcome(again) == ("rejected", "equivalent-filename")
+
+
+def test_the_filename_is_compared_before_the_tables_and_after_the_version() -> None:
+    make = Make()
+    before = [make.file_uploaded(PROJECT), make.project_status_changed(PROJECT, "archived")]
+    other = make.file_uploaded(PROJECT, filename="demo-1.0.zip")
+    assert outcome_of(*before, other) == ("rejected", "equivalent-filename")
+    assert outcome_of(*before, change(other, data_version="2")) == ("rejected", "bad-version")
+
+
+def test_the_spelling_that_came_first_is_shown() -> None:
+    make, store = Make(), Store()
+    store.publish(factory.beginning(make, TEAM))
+    names = {"1.0": "demo-1.0.tar.gz", "1": "demo-1-py3-none-any.whl", "1.0.0": "demo-1.0.0-py2-none-any.whl"}
+
+    def shown(*made: events.BaseEvent) -> list[str]:
+        store.publish(factory.encode(made))
+        versions: list[str] = json.loads(store.pages["simple/demo/index.json"])["versions"]
+        return versions
+
+    assert shown(*(make.file_uploaded(PROJECT, version, filename=name) for version, name in names.items())) == ["1.0"]
+    assert shown(make.file_removed(PROJECT, names["1.0"])) == ["1"]
+    assert shown(make.file_restored(PROJECT, names["1.0"])) == ["1"]
+    assert shown(make.file_removed(PROJECT, names["1"])) == ["1.0.0"]
+    assert shown(make.file_removed(PROJECT, names["1.0.0"])) == ["1.0"]
+    assert shown(make.release_removed(PROJECT)) == []
 
 
 ODD_NAMES = [

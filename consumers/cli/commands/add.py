@@ -1,6 +1,6 @@
 """`tuf-ledger add`: distribution files."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
 
@@ -18,6 +18,8 @@ from consumers.state.furthest import open_furthest
 from ledger.clock import SystemClock
 from ledger.distributions.distribution import Distribution, find_distributions, read_distribution
 from ledger.storage.directory import DirectoryStorage
+from projections.index.distributions import TakenRows, distribution_key
+from projections.index.names import split_filename
 from projections.metadata.paths import hashed_path, is_reserved
 from schemas.errors import NegativeAnswerError
 
@@ -92,6 +94,7 @@ async def _read_all(context: Context, storage: DirectoryStorage, paths: tuple[Pa
         # Without a state every file is appended: adding a file again does no harm.
         known = {} if furthest is None else await look_up(furthest.store, sorted(projects))
     fresh = set(_without_known(digests, known))
+    _check_names(sorted(path.name for path in fresh), known)
     events = []
     with progress("Storing") as advance:
         # Published files are stored too, so adding a lost file again brings it back.
@@ -122,6 +125,32 @@ def _without_known(digests: dict[str, tuple[Path, str]], known: Mapping[str, Kno
         if facts is None or facts.removed:
             fresh.append(path)
     return fresh
+
+
+def _check_names(fresh: Sequence[str], known: Mapping[str, KnownProject]) -> None:
+    """Check that installers can tell the new files from each other and from those that are published.
+
+    Raises:
+        NegativeAnswerError: installers would take a file for another one.
+    """
+    published = {(project.name, filename): False for project in known.values() for filename in project.files}
+    new = {((split_filename(filename) or ("",))[0], filename): True for filename in fresh}
+    taken: dict[str, TakenRows] = {}
+    # Removed files keep their names, and may be added again.
+    for (project, filename), is_new in [
+        *published.items(),
+        *(each for each in new.items() if each[0] not in published),
+    ]:
+        key = distribution_key(project, filename)
+        if key is None:
+            continue
+        row = taken.setdefault(project, TakenRows(project, {})).row(key.row)
+        if is_new and row.is_taken(key.tags):
+            raise NegativeAnswerError(
+                f"installers take {filename} for another file of {project}: a release has one source distribution, and "
+                "one wheel for each build number and tag. Give the file another version or build number"
+            )
+        row.take(key.tags)
 
 
 def _event(each: Distribution) -> NewEvent:

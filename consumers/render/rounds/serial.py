@@ -24,6 +24,7 @@ from consumers.state import records
 from consumers.state.kept_bins import KeptBin, LastBins
 from consumers.work.spill import Partitions
 from consumers.work.workers import Behind, each_with
+from projections.index.distributions import rows_read_by
 from projections.index.fold import Folded, fold_events
 from projections.index.project_list import Listing
 from projections.index.upload_times import UploadTimes
@@ -119,7 +120,7 @@ class OneProcess:
         keys, items = some
         edition = self._edition
         needed = needed_files(items, html=edition.authority.settings.html_pages or self._visits_all)
-        loaded = await records.load_aggregates(self._store, keys, needed)
+        loaded = await records.load_aggregates(self._store, keys, needed, rows_read_by(items))
         return _Stored(loaded, await records.load_seen(self._store, items))
 
     async def _fold_few(

@@ -19,6 +19,7 @@ from schemas.fields import (
     FreeText,
     Identifier,
     Length,
+    Number,
     Origin,
     ProjectName,
     RequiresPython,
@@ -48,7 +49,8 @@ class Data(Struct, frozen=True, omit_defaults=True, kw_only=True):
 class BaseEvent(Struct, frozen=True, omit_defaults=True, kw_only=True, tag_field="type"):
     """Attributes of every event (CloudEvents 1.0, section 3; PEP 458's "who" and "when").
 
-    `time` is the producer's claim; no rule reads it except as the upload time of a file.
+    `incident` names the incident that an event belongs to; no rule reads it. `time` is the producer's claim; no rule
+    reads it except as the upload time of a file.
     """
 
     specversion: Literal["1.0"]
@@ -59,6 +61,7 @@ class BaseEvent(Struct, frozen=True, omit_defaults=True, kw_only=True, tag_field
     actorkind: ActorKind
     actorid: Identifier
     actorcredential: Identifier | None = None
+    incident: Identifier | None = None
 
 
 class ReasonData(Data, frozen=True, kw_only=True):
@@ -68,7 +71,7 @@ class ReasonData(Data, frozen=True, kw_only=True):
 
 
 class RemovalData(ReasonData, frozen=True, kw_only=True):
-    """The removal of a project or a target. With `withhold`, as of a file."""
+    """The removal of a target. With `withhold`, as of a file."""
 
     withhold: bool = False
 
@@ -115,6 +118,20 @@ class RolesSigned(BaseEvent, frozen=True, kw_only=True, tag="roles.signed.v1"):
 # --- projects, releases, files -----------------------------------------------------------------------------------
 
 
+class ProjectData(Data, frozen=True, kw_only=True):
+    """What the `data` of every event about a project may have: `expects`, the digest of the last accepted record about
+    the project, or 64 zeros if there is none. The event is rejected if another one came between.
+    """
+
+    expects: Sha256 | None = None
+
+
+class ProjectReasonData(ProjectData, frozen=True, kw_only=True):
+    """A reason, for people to read."""
+
+    reason: FreeText | None = None
+
+
 class ProjectEvent(BaseEvent, frozen=True, kw_only=True):
     """An event about one project, which is its subject."""
 
@@ -124,10 +141,10 @@ class ProjectEvent(BaseEvent, frozen=True, kw_only=True):
 class ProjectCreated(ProjectEvent, frozen=True, kw_only=True, tag="project.created.v1"):
     """A project exists, perhaps without files yet."""
 
-    data: Data = field(default_factory=Data)
+    data: ProjectData = field(default_factory=ProjectData)
 
 
-class ProjectStatusData(ReasonData, frozen=True, kw_only=True):
+class ProjectStatusData(ProjectReasonData, frozen=True, kw_only=True):
     """A PEP 792 status."""
 
     status: ProjectStatus
@@ -139,10 +156,16 @@ class ProjectStatusChanged(ProjectEvent, frozen=True, kw_only=True, tag="project
     data: ProjectStatusData
 
 
+class ProjectRemovedData(ProjectReasonData, frozen=True, kw_only=True):
+    """The removal of a project. With `withhold`, as of a file."""
+
+    withhold: bool = False
+
+
 class ProjectRemoved(ProjectEvent, frozen=True, kw_only=True, tag="project.removed.v1"):
     """The project and its files are gone from the index; its filenames stay taken."""
 
-    data: RemovalData = field(default_factory=RemovalData)
+    data: ProjectRemovedData = field(default_factory=ProjectRemovedData)
 
 
 class Hashes(Struct, frozen=True, kw_only=True):
@@ -152,7 +175,7 @@ class Hashes(Struct, frozen=True, kw_only=True):
     blake2b_256: Blake2b256
 
 
-class FileUploadedData(Data, frozen=True, kw_only=True):
+class FileUploadedData(ProjectData, frozen=True, kw_only=True):
     """All facts of a file that a page or a target needs. `legacy` marks names and versions from before PEP 440,
     PEP 491 and PEP 625.
     """
@@ -173,7 +196,7 @@ class FileUploaded(ProjectEvent, frozen=True, kw_only=True, tag="file.uploaded.v
     data: FileUploadedData
 
 
-class FileData(ReasonData, frozen=True, kw_only=True):
+class FileData(ProjectReasonData, frozen=True, kw_only=True):
     """One file of the project, and why."""
 
     filename: Filename
@@ -215,7 +238,7 @@ class FileUnyanked(ProjectEvent, frozen=True, kw_only=True, tag="file.unyanked.v
     data: FileData
 
 
-class ReleaseData(ReasonData, frozen=True, kw_only=True):
+class ReleaseData(ProjectReasonData, frozen=True, kw_only=True):
     """One release of the project, and why."""
 
     version: Version
@@ -326,9 +349,10 @@ class AccessNoted(NamedEvent, frozen=True, kw_only=True, tag="access.noted.v1"):
 
 
 class IncidentOpenedData(Data, frozen=True, kw_only=True):
-    """What the incident is called."""
+    """What the incident is called, and by what its events are to be found: as a command took it."""
 
     title: FreeText
+    selectors: tuple[FreeText, ...] = ()
 
 
 class IncidentOpened(NamedEvent, frozen=True, kw_only=True, tag="incident.opened.v1"):
@@ -351,10 +375,46 @@ class IncidentNoted(NamedEvent, frozen=True, kw_only=True, tag="incident.noted.v
     data: IncidentNotedData
 
 
+class IncidentSelectedData(Data, frozen=True, kw_only=True):
+    """A part of the list of events that belong to an incident; no rule checks it.
+
+    `version` counts the lists of the incident, and `part` the parts of a list from 0 to `parts` (exclusive). `runs`
+    are indices of events, from the first (inclusive) to the last (exclusive) of each run. Part 0 says what the list was
+    made from: the first `size` records, whose Merkle root is `root_hash`, and the last publication. `count` is the
+    number of selected events, and `selection` the Merkle root (RFC 6962) over their indices (8 bytes) and digests.
+    """
+
+    version: Number
+    part: Size
+    parts: Number
+    runs: tuple[tuple[Size, Size], ...]
+    size: Size | None = None
+    root_hash: Sha256 | None = None
+    count: Size | None = None
+    selection: Sha256 | None = None
+    publication: Number | None = None
+
+
+class IncidentSelected(NamedEvent, frozen=True, kw_only=True, tag="incident.selected.v1"):
+    """Events were found to belong to an incident."""
+
+    data: IncidentSelectedData
+
+
+class IncidentClosedData(ReasonData, frozen=True, kw_only=True):
+    """The publication that shows the result, and the SHA-256 of the plan and of the list of what is left undone; no
+    rule checks them.
+    """
+
+    publication: Number | None = None
+    plan: Sha256 | None = None
+    residuals: Sha256 | None = None
+
+
 class IncidentClosed(NamedEvent, frozen=True, kw_only=True, tag="incident.closed.v1"):
     """An incident was closed."""
 
-    data: ReasonData = field(default_factory=ReasonData)
+    data: IncidentClosedData = field(default_factory=IncidentClosedData)
 
 
 class OpeningErasedData(Data, frozen=True, kw_only=True):
@@ -424,6 +484,7 @@ Event = (
     | AccessNoted
     | IncidentOpened
     | IncidentNoted
+    | IncidentSelected
     | IncidentClosed
     | OpeningErased
     | SigningHeld

@@ -97,7 +97,7 @@ class Make:
         return self.event(events.RolesSigned, "roles", events.RolesSignedData(**values))
 
     def project_created(self, project: str) -> events.ProjectCreated:
-        return self.event(events.ProjectCreated, project, events.Data())
+        return self.event(events.ProjectCreated, project, events.ProjectData())
 
     def project_status_changed(
         self, project: str, status: events.ProjectStatus, reason: str | None = None
@@ -108,7 +108,7 @@ class Make:
     def project_removed(
         self, project: str, reason: str | None = None, *, withhold: bool = False
     ) -> events.ProjectRemoved:
-        return self.event(events.ProjectRemoved, project, events.RemovalData(reason=reason, withhold=withhold))
+        return self.event(events.ProjectRemoved, project, events.ProjectRemovedData(reason=reason, withhold=withhold))
 
     def file_uploaded(self, project: str, version: str = "1.0", **data: Any) -> events.FileUploaded:
         """An upload; the digests belong to the filename unless they are given."""
@@ -180,8 +180,14 @@ class Make:
     def incident_noted(self, incident: str = "incident-1", note: str = "A note", **data: Any) -> events.IncidentNoted:
         return self.event(events.IncidentNoted, incident, events.IncidentNotedData(note=note, **data))
 
-    def incident_closed(self, incident: str = "incident-1", reason: str | None = None) -> events.IncidentClosed:
-        return self.event(events.IncidentClosed, incident, events.ReasonData(reason=reason))
+    def incident_selected(self, incident: str = "incident-1", **data: Any) -> events.IncidentSelected:
+        values = {"version": 1, "part": 0, "parts": 1, "runs": ((2, 3),), **data}
+        return self.event(events.IncidentSelected, incident, events.IncidentSelectedData(**values))
+
+    def incident_closed(
+        self, incident: str = "incident-1", reason: str | None = None, **data: Any
+    ) -> events.IncidentClosed:
+        return self.event(events.IncidentClosed, incident, events.IncidentClosedData(reason=reason, **data))
 
     def opening_erased(self, event_id: str = "event-000001", fields: Sequence[str] = ("ip",)) -> events.OpeningErased:
         return self.event(events.OpeningErased, event_id, events.OpeningErasedData(fields=tuple(fields)))
@@ -222,6 +228,7 @@ class Make:
             self.access("noted"),
             self.incident_opened(),
             self.incident_noted(),
+            self.incident_selected(),
             self.incident_closed(),
             self.opening_erased(),
             (hold := self.signing_held()),

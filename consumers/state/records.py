@@ -16,7 +16,6 @@ from projections.index.fold import Seen
 from projections.index.pages import page_bodies
 from projections.log import prefix as prefixes
 from projections.log.holds import SigningEvent
-from projections.log.operations import Upload
 from projections.log.prefix import AcceptedCeremony, Prefix
 from projections.log.reading import Routed
 from projections.metadata.holders import Withholding
@@ -174,7 +173,7 @@ async def save_rows(store: Store, rows: Rows) -> None:
 
 async def load_seen(store: Store, routed: Iterable[Routed]) -> dict[tuple[str, str], str]:
     """Digests of remembered events that have the ids of these events, by aggregate key and id."""
-    pairs = sorted({(item.key, item.operation.id) for item in routed if not isinstance(item.operation, Upload)})
+    pairs = sorted({(item.key, item.operation.id) for item in routed if item.operation.id})
     if not pairs:
         return {}
     return {(key, name): digest for key, name, digest in await store.load_seen(pairs)}

@@ -17,7 +17,7 @@ from projections.index.other_aggregates import OtherAggregate
 from projections.index.project import Project
 from projections.index.project_list import Listing
 from projections.index.upload_times import UploadTimes
-from projections.log.operations import PROJECT_KEYS, Act, Upload
+from projections.log.operations import PROJECT_KEYS, FactAct, TargetAct, Upload
 from projections.log.prefix import judge_id
 from projections.log.reading import Routed
 from projections.metadata.targets import Page, TargetChange
@@ -94,16 +94,16 @@ class _Memory:
         self._added: dict[str, str] = {}
         self.new: list[Seen] = []
 
-    def judge(self, act: Act, digest: str, apply: Callable[[], Outcome]) -> Outcome:
-        """Judge an event that is remembered by its id. The event is applied if the id is new."""
-        known = self._added.get(act.id) or self._stored.get((self._key, act.id))
+    def judge(self, name: str, digest: str, apply: Callable[[], Outcome]) -> Outcome:
+        """Judge an event that is remembered by its id, `name`. The event is applied if the id is new."""
+        known = self._added.get(name) or self._stored.get((self._key, name))
         repeated = judge_id(known, digest)
         if repeated:
             return repeated
         outcome = apply()
         if outcome.verdict != "rejected":
-            self._added[act.id] = digest
-            self.new.append(Seen(self._key, act.id, digest))
+            self._added[name] = digest
+            self.new.append(Seen(self._key, name, digest))
         return outcome
 
 
@@ -112,10 +112,10 @@ def _fold_project(
 ) -> None:
     for item in items:
         index, operation = item.index, item.operation
-        if isinstance(operation, Upload):  # idempotent by meaning: its id is not remembered
-            outcome = project.apply(index, operation)
-        else:
-            outcome = memory.judge(operation, item.digest, partial(project.apply, index, operation))
+        if isinstance(operation, TargetAct | FactAct):
+            raise TypeError(f"{operation.type} is not about a project")
+        apply = partial(project.apply, index, item.digest, operation)
+        outcome = memory.judge(operation.id, item.digest, apply) if operation.id else apply()
         if outcome is not ACCEPTED:
             folded.judged.append(Judged(index, item.digest, operation.type, outcome))
     if render_anew:
@@ -134,7 +134,7 @@ def _fold_facts(state: Aggregate, items: list[Routed], memory: _Memory, folded: 
         operation = item.operation
         if isinstance(operation, Upload):
             raise TypeError(f"an upload is about a project, not about {item.key}")
-        outcome = memory.judge(operation, item.digest, partial(facts.apply, operation))
+        outcome = memory.judge(operation.id, item.digest, partial(facts.apply, operation))
         if outcome is not ACCEPTED:
             folded.judged.append(Judged(item.index, item.digest, operation.type, outcome))
     if facts.header != state.header:

@@ -13,6 +13,7 @@ from schemas import events
 
 _TARGET_ADDED = type_of(events.TargetAdded)
 _INCIDENT_OPENED = type_of(events.IncidentOpened)
+_INCIDENT_SELECTED = type_of(events.IncidentSelected)
 _INCIDENT_CLOSED = type_of(events.IncidentClosed)
 
 
@@ -93,6 +94,8 @@ class OtherAggregate:
             self.header = b"open"
         elif state == b"unknown":
             return rejected("no-incident", "it was never opened")
+        elif kind == _INCIDENT_SELECTED and state == b"closed":
+            return rejected("closed", "it was closed")
         elif kind == _INCIDENT_CLOSED:
             if state == b"closed":
                 return no_effect("already-closed")

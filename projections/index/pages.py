@@ -78,6 +78,10 @@ class Release(msgspec.Struct, array_like=True):
             del self.spellings[version]
 
 
+NO_RECORD = "0" * 64
+"""The digest of the last accepted record about a project that has none."""
+
+
 class ProjectHeader(msgspec.Struct, array_like=True):
     """The state of a project, apart from its files. A project that never existed has the status None.
 
@@ -89,6 +93,7 @@ class ProjectHeader(msgspec.Struct, array_like=True):
     reason: str = ""
     removed: bool = False
     last_serial: int = 0
+    last_digest: str = NO_RECORD
     releases: dict[str, Release] = msgspec.field(default_factory=dict)
     left: int = 0
 

@@ -15,7 +15,7 @@ from projections.index.names import check_filename, release_key
 from projections.index.pages import FileCodec, FileFacts, ProjectHeader, Release, html_page, json_page
 from projections.index.project_list import Listing
 from projections.index.upload_times import UploadTimes, is_later
-from projections.log.operations import FileAct, Operation, ProjectAct, ReleaseAct, Upload, type_of
+from projections.log.operations import FileAct, ProjectAct, ProjectOperation, ReleaseAct, Upload, type_of
 from projections.metadata.paths import HTML_PAGE, JSON_PAGE, page_target
 from projections.metadata.targets import Page, Standing, TargetChange, rendered_page, target_entry
 from projections.outcomes import ACCEPTED, Outcome, no_effect, rejected
@@ -88,9 +88,13 @@ class Project:
         if times.new_time:
             self._lower_upload_times(times.new_time)
 
-    def apply(self, index: int, operation: Operation) -> Outcome:
+    def apply(self, index: int, digest: str, operation: ProjectOperation) -> Outcome:
         """Judge an event and, if it is accepted, apply it."""
         header = self._header
+        if operation.expects and operation.expects != header.last_digest:
+            return rejected(
+                "expects", f"the last accepted event about {self._name} has the digest {header.last_digest}"
+            )
         if header.status is None and operation.type not in _WITHOUT_PROJECT:
             return rejected("no-project", f"there is no project {self._name}")
         if header.removed and operation.type not in _AFTER_REMOVAL and not _withholds(operation):
@@ -99,7 +103,7 @@ class Project:
         self._index = index
         outcome = self._APPLY[operation.type](self, operation)
         if outcome is ACCEPTED:
-            header.last_serial = index
+            header.last_serial, header.last_digest = index, digest
             self._changed = True
         if header.exists != existed:
             self.listings.append(Listing(index, self._name, header.exists))
@@ -416,7 +420,7 @@ class Project:
     }
 
 
-def _withholds(operation: Operation) -> bool:
+def _withholds(operation: ProjectOperation) -> bool:
     return isinstance(operation, ProjectAct | FileAct | ReleaseAct) and operation.withhold
 
 

@@ -21,7 +21,9 @@ def type_of(kind: type[events.BaseEvent]) -> str:
 
 # `gc=False`: there are millions, and texts and numbers make no cycles.
 class Upload(msgspec.Struct, frozen=True, array_like=True, gc=False, tag_field="shape", tag=0):
-    """`file.uploaded`. It is idempotent by meaning, so its id is not remembered."""
+    """`file.uploaded`. It is idempotent by meaning. It is remembered by its id only if it expects something; else `id`
+    is empty.
+    """
 
     type: ClassVar[str] = type_of(events.FileUploaded)
 
@@ -35,6 +37,8 @@ class Upload(msgspec.Struct, frozen=True, array_like=True, gc=False, tag_field="
     core_metadata_sha256: str | None
     provenance_sha256: str | None
     legacy: bool
+    id: str = ""
+    expects: str = ""
 
 
 class _Act(msgspec.Struct, frozen=True, array_like=True):
@@ -50,6 +54,7 @@ class ProjectAct(_Act, frozen=True, array_like=True, tag_field="shape", tag=1):
     status: str = ""
     reason: str = ""
     withhold: bool = False
+    expects: str = ""
 
 
 class FileAct(_Act, frozen=True, array_like=True, tag_field="shape", tag=2):
@@ -59,6 +64,7 @@ class FileAct(_Act, frozen=True, array_like=True, tag_field="shape", tag=2):
     reason: str
     sha256: str = ""
     withhold: bool = False
+    expects: str = ""
 
 
 class ReleaseAct(_Act, frozen=True, array_like=True, tag_field="shape", tag=3):
@@ -67,6 +73,7 @@ class ReleaseAct(_Act, frozen=True, array_like=True, tag_field="shape", tag=3):
     version: str
     reason: str
     withhold: bool = False
+    expects: str = ""
 
 
 class TargetAct(_Act, frozen=True, array_like=True, tag_field="shape", tag=4):
@@ -83,7 +90,10 @@ class FactAct(_Act, frozen=True, array_like=True, tag_field="shape", tag=5):
 
 
 Act = ProjectAct | FileAct | ReleaseAct | TargetAct | FactAct
-"""The operation of an event that is remembered by its id."""
+"""The operation of an event that is always remembered by its id."""
+
+ProjectOperation = Upload | ProjectAct | FileAct | ReleaseAct
+"""The operation of an event about a project."""
 
 Operation = Upload | Act
 
@@ -127,14 +137,20 @@ def upload_of(event: events.FileUploaded | PlainUpload) -> Upload:
 def operation_of(event: events.BaseEvent) -> tuple[str, Operation] | None:
     """The key of the aggregate that judges an event, and the operation; None if the prefix judges the event."""
     if isinstance(event, events.ProjectEvent):
-        return project_key(event.subject), _of_project(event)
+        operation = _of_project(event)
+        expects = event.data.expects  # type: ignore[attr-defined]  # all have
+        if expects is not None:
+            operation = msgspec.structs.replace(operation, id=event.id, expects=expects)
+        return project_key(event.subject), operation
     name = type_of(type(event))
     if isinstance(event, events.TargetAdded):
         act = TargetAct(name, event.id, event.subject, event.data.length, event.data.sha256)
         return f"target:{event.subject}", act
     if isinstance(event, events.TargetRemoved):
         return f"target:{event.subject}", TargetAct(name, event.id, event.subject, withhold=event.data.withhold)
-    if isinstance(event, events.IncidentOpened | events.IncidentNoted | events.IncidentClosed):
+    if isinstance(
+        event, events.IncidentOpened | events.IncidentNoted | events.IncidentSelected | events.IncidentClosed
+    ):
         return f"incident:{event.subject}", FactAct(name, event.id)
     if isinstance(event, events.AccessGranted | events.AccessRevoked | events.AccessNoted):
         return f"access:{event.subject}", FactAct(name, event.id)
@@ -143,7 +159,7 @@ def operation_of(event: events.BaseEvent) -> tuple[str, Operation] | None:
     return None
 
 
-def _of_project(event: Any) -> Operation:
+def _of_project(event: Any) -> ProjectOperation:
     if isinstance(event, events.FileUploaded):
         return upload_of(event)
     name = type_of(type(event))

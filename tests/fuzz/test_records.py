@@ -129,7 +129,7 @@ def test_no_ceremony_that_was_not_held_is_accepted(seed: int) -> None:
             if isinstance(event, Rejection):
                 assert event.code in CODES
                 continue
-            ceremony = judge_ceremony(current, root, event.data.roles, 3)  # type: ignore[attr-defined]  # a ceremony
+            ceremony = judge_ceremony(current, root, event.data.roles, 3)  # type: ignore[union-attr]  # a ceremony
             assert ceremony.outcome.code in {*CODES, ""}
             for document in ceremony.documents:
                 assert json.dumps(document.signed, sort_keys=True) in bodies

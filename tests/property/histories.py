@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from functools import partial
+from hashlib import sha256
 from typing import Any
 
 from hypothesis import strategies as st
@@ -101,8 +102,17 @@ def histories(draw: st.DrawFn, max_size: int = 40) -> list[bytes]:
         maker = make.having(id=draw(st.sampled_from(["x", "y"]))) if choice == 1 else make
         kind = draw(st.integers(0, 9))
         strategy = uploads(maker) if kind < 5 else project_events(maker) if kind < 9 else target_events(maker)
-        values += factory.encode([draw(strategy)])
+        event = draw(strategy)
+        if isinstance(event, events.ProjectEvent) and choice in {2, 3}:
+            event = factory.change(event, incident="x", data_expects=_expected(draw, event.subject, values))
+        values += factory.encode([event])
     return values
+
+
+def _expected(draw: st.DrawFn, project: str, values: list[bytes]) -> str:
+    """The digest of one of the last records about a project, whatever became of it; zeros if there is none."""
+    about = [value for value in values if f'"subject":"{project}"'.encode() in value]
+    return sha256(draw(st.sampled_from(about[-3:]))).hexdigest() if about else "0" * 64
 
 
 @st.composite

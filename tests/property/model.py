@@ -74,6 +74,7 @@ class Project:
     reason: str = ""
     removed: bool = False
     serial: int = 0
+    last: str = ""
     files: dict[str, File] = field(default_factory=dict)
     spellings: list[str] = field(default_factory=list)
     """Of the files that are not removed, in the order in which they came."""
@@ -126,14 +127,16 @@ class Model:
         """Judge a well-formed event, and apply it."""
         document = json.loads(value)
         kind = document["type"].removesuffix(".v1")
-        if kind == "file.uploaded":
-            return self._about_project(index, kind, document)
+        if kind == "file.uploaded" and "expects" not in document["data"]:
+            return self._about_project(index, kind, document, value)
         about = "target" if kind.startswith("target.") else "project"
         key = about, document["subject"], document["id"]
         if key in self.seen:
             return no_effect("repeated") if self.seen[key] == value else rejected("id-conflict")
         verdict = (
-            self._about_target(kind, document) if about == "target" else self._about_project(index, kind, document)
+            self._about_target(kind, document)
+            if about == "target"
+            else self._about_project(index, kind, document, value)
         )
         if verdict[0] != "rejected":
             self.seen[key] = value
@@ -162,7 +165,19 @@ class Model:
             self.withheld_targets.add((path, target.sha256))
         return ACCEPTED
 
-    def _about_project(self, index: int, kind: str, document: Document) -> Verdict:
+    def _about_project(self, index: int, kind: str, document: Document, value: bytes) -> Verdict:
+        project = self.projects.get(document["subject"])
+        last = "0" * 64 if project is None else project.last
+        if document.get("data", {}).get("expects", last) != last:
+            return rejected("expects")
+        verdict = self._judge(index, kind, document)
+        if verdict == ACCEPTED:
+            project = self.projects[document["subject"]]
+            project.serial, project.last = index, sha256(value).hexdigest()
+            project.follow_spellings()
+        return verdict
+
+    def _judge(self, index: int, kind: str, document: Document) -> Verdict:
         name, data = document["subject"], document.get("data", {})
         project = self.projects.get(name)
         if project is None:
@@ -192,9 +207,6 @@ class Model:
             verdict = self._about_file(project, kind, data)
         else:
             verdict = self._about_release(project, kind, data)
-        if verdict == ACCEPTED:
-            project.serial = index
-            project.follow_spellings()
         return verdict
 
     def _removed_project(self, project: Project, kind: str) -> Verdict:
@@ -208,7 +220,7 @@ class Model:
         return ACCEPTED
 
     def _upload(self, index: int, name: str, project: Project, document: Document) -> Verdict:
-        facts = {key: value for key, value in document["data"].items() if key != "commitments"}
+        facts = {key: value for key, value in document["data"].items() if key not in {"commitments", "expects"}}
         known = project.files.get(facts["filename"])
         legacy = facts.get("legacy", False) and (self.importing if known is None else known.is_legacy)
         code = wrong_filename(name, facts["filename"], facts["version"], legacy=legacy)

@@ -7,6 +7,7 @@ produces are failures, so the page and these tests cannot drift apart.
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from hashlib import sha256
 from pathlib import Path
 from typing import NamedTuple
 
@@ -492,6 +493,7 @@ _INCIDENT_STATES: dict[str, list[Callable[[Make], History]]] = {
 _INCIDENT_ROWS: dict[str, Callable[[Make], events.BaseEvent]] = {
     "`incident.opened`": lambda make: make.incident_opened(),
     "`incident.noted`": lambda make: make.incident_noted(),
+    "`incident.selected`": lambda make: make.incident_selected(),
     "`incident.closed`": lambda make: make.incident_closed(),
 }
 
@@ -1017,6 +1019,7 @@ def remembered() -> list[tuple[events.BaseEvent, ...]]:
         (make.access("noted"),),
         (make.incident_opened(),),
         (make.incident_opened(), make.incident_noted()),
+        (make.incident_opened(), make.incident_selected()),
         (make.incident_opened(), make.incident_closed()),
         (make.opening_erased(),),
         (hold,),
@@ -1114,6 +1117,92 @@ def test_bytes_are_compared_not_meaning() -> None:
     store.publish(factory.beginning(make, Team()))
     store.publish([encode_event(event), encode_event(event).replace(b'":', b'": ')])
     assert store.outcomes[3][:2] == ("rejected", "id-conflict")
+
+
+# --- preconditions -----------------------------------------------------------------------------------------------
+
+NOTHING = "0" * 64
+
+
+def value_digest(event: events.BaseEvent) -> str:
+    """The digest of an event's record."""
+    return sha256(encode_event(event)).hexdigest()
+
+
+def about_projects() -> list[tuple[events.BaseEvent, ...]]:
+    """For every type of event about a project: what comes before, and the event, which is accepted."""
+    upload = Make().file_uploaded(PROJECT)
+    found = [history for history in remembered() if isinstance(history[-1], events.ProjectEvent)]
+    return [(upload,), (upload, Make().file_uploaded(PROJECT, "2.0")), *found]
+
+
+def last_accepted(history: Sequence[events.BaseEvent]) -> str:
+    """What an event after these expects."""
+    return value_digest(history[-1]) if history else NOTHING
+
+
+def test_every_event_about_a_project_can_expect_something() -> None:
+    kinds = {kind for kind in events.Event.__args__ if issubclass(kind, events.ProjectEvent)}
+    assert {type(history[-1]) for history in about_projects()} == kinds
+
+
+@pytest.mark.parametrize("apart", [False, True], ids=["one publication", "one each"])
+@pytest.mark.parametrize("history", about_projects(), ids=_kind)
+def test_what_is_expected(history: tuple[events.BaseEvent, ...], apart: bool) -> None:
+    *before, event = history
+    right = change(event, data_expects=last_accepted(before))
+    assert play(before, right, apart=apart).verdict == "accepted"
+    for expected in {digest("another"), NOTHING, *map(value_digest, before)} - {last_accepted(before)}:
+        wrong = change(event, data_expects=expected)
+        assert play(before, wrong, apart=apart)[:2] == ("rejected", "expects")
+        # It may be sent again; and it is no last accepted record.
+        assert play([*before, wrong], right, apart=apart).verdict == "accepted"
+    # Who has the answer already gets it again, although the precondition no longer holds.
+    assert play([*before, right], right, apart=apart)[:2] == ("no effect", "repeated")
+    assert play([*before, right], change(right, actorid="another"), apart=apart)[:2] == ("rejected", "id-conflict")
+
+
+def test_events_that_change_nothing_are_not_expected() -> None:
+    make = Make()
+    upload = make.file_uploaded(PROJECT)
+    before: History = [upload, make.file_unyanked(PROJECT, file("1.0")), make.file_uploaded("another")]
+    assert outcome_of(*before, change(make.release_yanked(PROJECT), data_expects=value_digest(upload)))[0] == "accepted"
+
+
+def test_preconditions_come_first() -> None:
+    make = Make()
+    foreign = change(make.file_uploaded(PROJECT, filename="other-1.0.tar.gz"), data_expects=digest("x"))
+    assert outcome_of(foreign) == ("rejected", "expects")
+    assert outcome_of(change(make.project_removed(PROJECT), data_expects=digest("x"))) == ("rejected", "expects")
+    assert outcome_of(change(make.project_removed(PROJECT), data_expects=NOTHING)) == ("rejected", "no-project")
+    removed: History = [make.project_created(PROJECT), make.project_removed(PROJECT)]
+    yanked = make.release_yanked(PROJECT)
+    assert outcome_of(*removed, change(yanked, data_expects=NOTHING)) == ("rejected", "expects")
+    assert outcome_of(*removed, change(yanked, data_expects=value_digest(removed[-1]))) == (
+        "rejected",
+        "project-removed",
+    )
+
+
+def test_a_precondition_is_no_fact() -> None:
+    make = Make()
+    upload = make.file_uploaded(PROJECT)
+    expecting = change(make.file_uploaded(PROJECT), data_expects=value_digest(upload))
+    assert outcome_of(upload, expecting) == ("no effect", "already-uploaded")
+    first = change(upload, data_expects=NOTHING)
+    assert outcome_of(first, make.file_uploaded(PROJECT)) == ("no effect", "already-uploaded")
+
+
+# --- incidents ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("history", [*remembered(), (Make().file_uploaded(PROJECT),)], ids=_kind)
+def test_that_an_event_belongs_to_an_incident_changes_nothing(history: tuple[events.BaseEvent, ...]) -> None:
+    before, event = history[:-1], history[-1]
+    assert outcome_of(*before, change(event, incident="never-opened")) == ("accepted", "")
+    assert outcome_of(*before, event, change(event, incident="x", id="other")) == outcome_of(
+        *before, event, change(event, id="other")
+    )
 
 
 # --- holds -------------------------------------------------------------------------------------------------------

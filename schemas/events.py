@@ -7,9 +7,9 @@ appended are what counts, an event is never changed and written again.
 To add a type: one `…Data` struct, one event class, its name in `Event`, its row in docs/rules.md, its fold.
 """
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from msgspec import Struct, field
+from msgspec import Meta, Struct, field
 
 from schemas.fields import (
     Blake2b256,
@@ -224,6 +224,29 @@ class FileRestored(ProjectEvent, frozen=True, kw_only=True, tag="file.restored.v
     """A removed file is offered again, with the same bytes."""
 
     data: FileRestoredData
+
+
+class Proof(Struct, frozen=True, kw_only=True):
+    """The proof that a file is in a list of files that may be freed (RFC 9162, section 2.1.3): its index in the list,
+    the length of the list, and the hashes that lead to the Merkle root.
+    """
+
+    leaf: Size
+    size: Size
+    path: Annotated[tuple[Sha256, ...], Meta(max_length=64)] = ()
+
+
+class FileFreedData(FileData, frozen=True, kw_only=True):
+    """The file, the digest that it must have had, and the proof that root allows it."""
+
+    sha256: Sha256
+    proof: Proof
+
+
+class FileFreed(ProjectEvent, frozen=True, kw_only=True, tag="file.freed.v1"):
+    """A removed file gives its name up: other bytes may be uploaded under it, its own never again."""
+
+    data: FileFreedData
 
 
 class FileYanked(ProjectEvent, frozen=True, kw_only=True, tag="file.yanked.v1"):
@@ -470,6 +493,7 @@ Event = (
     | FileUploaded
     | FileRemoved
     | FileRestored
+    | FileFreed
     | FileYanked
     | FileUnyanked
     | ReleaseRemoved

@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from securesystemslib.signer import CryptoSigner
 
 from projections.log.prefix import Extension, Prefix
+from projections.log.proofs import freeable_leaf, prove, tree_root
 from projections.metadata.repository import pack_digest, pack_signatures, signed_file, timestamp_payload
 from projections.publications import Head, OpenClaim
 from projections.roles.authority import Authority, Settings, Void
@@ -132,6 +133,15 @@ class Make:
         data = events.FileRestoredData(filename=filename, sha256=sha256 or digest(filename))
         return self.event(events.FileRestored, project, data)
 
+    def file_freed(
+        self, project: str, filename: str, sha256: str | None = None, proof: events.Proof | None = None
+    ) -> events.FileFreed:
+        """Without a proof that root can allow, unless it is given."""
+        data = events.FileFreedData(
+            filename=filename, sha256=sha256 or digest(filename), proof=proof or events.Proof(leaf=0, size=1)
+        )
+        return self.event(events.FileFreed, project, data)
+
     def file_yanked(self, project: str, filename: str, reason: str | None = None) -> events.FileYanked:
         return self.event(events.FileYanked, project, _file(filename, reason))
 
@@ -234,6 +244,26 @@ class Make:
             (hold := self.signing_held()),
             self.signing_released(hold.id),
         ]
+
+
+FileOfProject = tuple[str, str, str]
+"""A file's SHA-256, project and name."""
+
+
+def freeable_root(listed: Sequence[FileOfProject]) -> str:
+    """The Merkle root of a list of files that may be freed."""
+    return tree_root([freeable_leaf(*each) for each in listed])
+
+
+def proof_of(listed: Sequence[FileOfProject], file: FileOfProject) -> events.Proof:
+    """The proof that a file is in such a list."""
+    found = prove([freeable_leaf(*each) for each in listed], listed.index(file))
+    return events.Proof(leaf=found.leaf, size=found.size, path=found.path)
+
+
+def proofs_of(listed: Sequence[FileOfProject]) -> dict[FileOfProject, Any]:
+    """The proofs of all files of such a list, as JSON objects."""
+    return {each: msgspec.json.decode(msgspec.json.encode(proof_of(listed, each))) for each in listed}
 
 
 def change(event: Event, **changes: Any) -> Event:

@@ -3,7 +3,8 @@
 A source distribution is known by its release, a wheel by its release, its build tag and its tags. Two files of one
 distribution would be two contents for the same thing, and which one is installed would depend on the installer. What
 is taken is stored beside a project's header, in a row for the source distributions of a release, and one for the
-wheels of a release and build tag. A row is read for uploads alone.
+wheels of a release and build tag. A row is read for uploads and freed files alone. It remembers the bytes that were
+freed: they never come back.
 """
 
 import re
@@ -14,27 +15,30 @@ import msgspec
 
 from projections.index.chunks import Aggregate, Change
 from projections.index.names import canonical_version
-from projections.log.operations import Operation, Upload
+from projections.log.operations import FileAct, Operation, Upload, type_of
 from projections.log.reading import Routed
+from schemas import events
 
 _SOURCE_ENDINGS = (".tar.gz", ".zip", ".tar.bz2", ".tgz", ".tar.xz", ".tar.Z", ".tar")
+_FREED = type_of(events.FileFreed)
 _BUILD = re.compile(r"([0-9]+)(.*)")
 
 
 class DistributionKey(NamedTuple):
-    """What a filename takes: a row of its project, and in it the tags of a wheel (empty for a source distribution)."""
+    """What a filename takes: a row of its project, and in it the tags of a wheel (empty for all others)."""
 
     row: str
     tags: str = ""
 
 
-def distribution_key(project: str, filename: str) -> DistributionKey | None:
-    """What a file of a project takes, by its name alone; None if its name is of no form that installers choose from."""
+def distribution_key(project: str, filename: str) -> DistributionKey:
+    """What a file of a project takes, by its name alone. A name of no form that installers choose from takes itself."""
     rest = _after_project(project, filename)
-    if rest is None:
-        return None
-    if rest.endswith(".whl"):
-        return _wheel_key(rest.removesuffix(".whl").split("-"))
+    found = None if rest is None else _wheel_key(rest) if rest.endswith(".whl") else _source_key(rest)
+    return found or DistributionKey(f"file:{filename}")
+
+
+def _source_key(rest: str) -> DistributionKey | None:
     ending = next((each for each in _SOURCE_ENDINGS if rest.endswith(each)), None)
     release = None if ending is None else canonical_version(rest.removesuffix(ending))
     return None if release is None else DistributionKey(f"source:{release}")
@@ -53,7 +57,8 @@ def _after_project(project: str, filename: str) -> str | None:
     return filename[at + 1 :] if filename[at : at + 1] in {"-", "_", "."} else None
 
 
-def _wheel_key(parts: list[str]) -> DistributionKey | None:
+def _wheel_key(rest: str) -> DistributionKey | None:
+    parts = rest.removesuffix(".whl").split("-")
     if len(parts) not in {4, 5}:
         return None
     release = canonical_version(parts[0])
@@ -76,16 +81,16 @@ def rows_read_by(items: Iterable[Routed]) -> list[str]:
 
 
 def _row_read_by(project: str, operation: Operation) -> str | None:
-    if not isinstance(operation, Upload):
-        return None
-    key = distribution_key(project, operation.filename)
-    return None if key is None else row_key(project, key.row)
+    if isinstance(operation, Upload) or (isinstance(operation, FileAct) and operation.type == _FREED):
+        return row_key(project, distribution_key(project, operation.filename).row)
+    return None
 
 
 class _Row(msgspec.Struct, array_like=True):
-    """What is taken in one row: how many files have these tags."""
+    """What is taken in one row: how many files have these tags; and the freed files, by SHA-256 the tags of each."""
 
     holders: dict[str, int] = {}
+    freed: dict[str, list[str]] = {}
 
 
 _decode = msgspec.msgpack.Decoder(_Row).decode
@@ -103,6 +108,8 @@ class TakenRow:
         self._row = _decode(stored) if stored else _Row()
         self._stored = stored
         self._wheels = 0
+        self._free = 0  # the bits of wheels that gave their place up
+        self._bits: dict[str, int] = {}
         self._having: tuple[dict[str, int], ...] = ({}, {}, {})
         for tags in self._row.holders:
             self._index(tags)
@@ -111,7 +118,7 @@ class TakenRow:
         """Whether a file that installers would take for one with these tags is known."""
         if not tags:
             return bool(self._row.holders)
-        found = -1
+        found = ~self._free
         for part, having in zip(tags.split("-"), self._having, strict=True):
             some = 0
             for component in part.split("."):
@@ -126,9 +133,21 @@ class TakenRow:
         if count == 0:
             self._index(tags)
 
+    def free(self, tags: str, digest: str) -> None:
+        """Count a file less, and refuse its bytes from now on."""
+        self._row.freed.setdefault(digest, []).append(tags)
+        self._row.holders[tags] -= 1
+        if not self._row.holders[tags]:
+            del self._row.holders[tags]
+            self._free |= self._bits.get(tags, 0)
+
+    def was_freed(self, tags: str, digest: str) -> bool:
+        """Whether a file with these bytes that installers would take for one with these tags was freed."""
+        return any(_meet(tags, each) for each in self._row.freed.get(digest, ()))
+
     def _index(self, tags: str) -> None:
         if tags:
-            bit = 1 << self._wheels
+            bit = self._bits[tags] = 1 << self._wheels
             self._wheels += 1
             for part, having in zip(tags.split("-"), self._having, strict=True):
                 for component in part.split("."):
@@ -136,9 +155,15 @@ class TakenRow:
 
     def encode(self) -> bytes | None:
         """The row as it is stored; None if it has not changed."""
-        self._row.holders = dict(sorted(self._row.holders.items()))
-        encoded = _encode(self._row)
-        return None if encoded == self._stored or not self._row.holders else encoded
+        holders, freed = self._row.holders, self._row.freed
+        encoded = _encode(_Row(dict(sorted(holders.items())), dict(sorted(freed.items()))))
+        return None if encoded == self._stored or not (holders or freed) else encoded
+
+
+def _meet(tags: str, others: str) -> bool:
+    """Whether installers take wheels with these tags for each other."""
+    pairs = zip(tags.split("-"), others.split("-"), strict=True)
+    return all(not set(part.split(".")).isdisjoint(other.split(".")) for part, other in pairs)
 
 
 class TakenRows:

@@ -29,7 +29,8 @@ class FileFacts(msgspec.Struct, frozen=True, array_like=True, gc=False):
     `release` is the key of the file's release: its version in the one form of all spellings. `legacy` is what the
     upload said. `rank` orders files that hold one path: it is 0, or for a file that was accepted as legacy one more
     than the index of its upload. `yanked` is the reason of the file's own yank; None if the file is not yanked by
-    itself. A removed file can also be withheld: its bytes are not to be served.
+    itself. A removed file can also be withheld: its bytes are not to be served. One that was freed is removed and
+    withheld for ever, and its name is free.
     """
 
     filename: str
@@ -47,6 +48,7 @@ class FileFacts(msgspec.Struct, frozen=True, array_like=True, gc=False):
     yanked: str | None = None
     removed: bool = False
     withheld: bool = False
+    freed: bool = False
 
     @property
     def path(self) -> str:

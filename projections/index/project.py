@@ -80,6 +80,7 @@ class Project:
         self.listings: list[Listing] = []
         self._files = ChunkedMap(state.chunks, FileCodec(self._header, html=html))
         self._before: dict[str, Standing] = {}
+        self._freed: list[TargetChange] = []
         self._touched: set[str | None] = set()
         self._offered: _NamesByRelease | None = None
         self._left: _NamesByRelease | None = None
@@ -144,14 +145,12 @@ class Project:
         return change, pages, targets
 
     def _target_changes(self) -> list[TargetChange]:
-        changes: list[TargetChange] = []
+        changes = self._freed
         for filename in sorted(self._before):
             before, now = self._before[filename], self._files.get(filename)
             if now is None or before == self._header.standing(now):
-                continue  # the facts behind a target never change, only how the project holds it
-            path = now.path
-            entry = target_entry(path, now.length, now.sha256)
-            changes.append(TargetChange(path, entry, "hold", now.rank, before, self._header.standing(now)))
+                continue  # the facts of one file never change, only how the project holds it
+            changes.append(_holding(now, before, self._header.standing(now)))
         return changes
 
     def _touch(self, facts: FileFacts) -> None:
@@ -243,12 +242,17 @@ class Project:
 
     def _uploaded(self, data: Upload) -> Outcome:
         header = self._header
-        known = self._files.get(data.filename)
+        there = self._files.get(data.filename)
+        known = None if there is None or there.freed else there
         # A known file is judged as when it was accepted: an import can be repeated after its end.
         lenient = data.legacy and (terms_at(self._terms, self._index).importing if known is None else known.rank > 0)
         code = check_filename(self._name, data.filename, data.version, legacy=lenient)
         if code:
             return rejected(code, f"{data.filename} is no file of {self._name} {data.version}")
+        key = distribution_key(self._name, data.filename)
+        row = self._taken.row(key.row)
+        if row.was_freed(key.tags, data.sha256):
+            return rejected("file-freed", f"the bytes with SHA-256 {data.sha256} were freed, and never come back")
         facts = FileFacts(
             data.filename,
             data.version,
@@ -263,11 +267,9 @@ class Project:
             data.legacy,
             1 + self._index if lenient else 0,
         )
-        key = distribution_key(self._name, data.filename)
-        row = None if key is None else self._taken.row(key.row)
         if known is not None:
             return _judge_repeated(known, facts)
-        if row is not None and key is not None and not lenient and row.is_taken(key.tags):
+        if not lenient and row.is_taken(key.tags):
             return rejected("equivalent-filename", f"installers take {data.filename} for a file that is known")
         if header.status in {"archived", "quarantined"}:
             return rejected(f"project-{header.status}", f"project {self._name} is {header.status}: it takes no files")
@@ -279,11 +281,17 @@ class Project:
         if release is None:
             release = header.releases[facts.release] = Release()
         release.add(facts.version)
-        if row is not None and key is not None:
-            row.take(key.tags)
-        self._before.setdefault(data.filename, "")
-        self._put(facts)
+        row.take(key.tags)
+        self._replace(there, facts)
         return ACCEPTED
+
+    def _replace(self, freed: FileFacts | None, facts: FileFacts) -> None:
+        """Put a new file, in the place of a freed one or none."""
+        before = self._before.get(facts.filename, "")
+        if freed is not None and facts.filename in self._before and before != "withholds":
+            self._freed.append(_holding(freed, before, "withholds"))
+        self._before[facts.filename] = ""
+        self._put(facts)
 
     def _file(self, filename: str) -> FileFacts | Outcome:
         return self._files.get(filename) or rejected("no-file", f"{self._name} has no file {filename}")
@@ -303,6 +311,8 @@ class Project:
         facts = self._file(act.filename)
         if isinstance(facts, Outcome):
             return facts
+        if facts.freed:
+            return rejected("file-freed", f"{facts.filename} was freed")
         if facts.removed and not act.withhold:
             return no_effect("already-removed")
         if facts.withheld:
@@ -314,6 +324,8 @@ class Project:
         facts = self._file(act.filename)
         if isinstance(facts, Outcome):
             return facts
+        if facts.freed:
+            return rejected("file-freed", f"{facts.filename} was freed")
         if facts.sha256 != act.sha256:
             return rejected("other-bytes", f"{facts.filename} had SHA-256 {facts.sha256}")
         if not facts.removed:
@@ -323,10 +335,30 @@ class Project:
         self._set(facts, removed=False, withheld=False)
         return ACCEPTED
 
+    def _file_freed(self, act: FileAct) -> Outcome:
+        facts = self._file(act.filename)
+        if isinstance(facts, Outcome):
+            return facts
+        if facts.sha256 != act.sha256:
+            return rejected("other-bytes", f"{facts.filename} had SHA-256 {facts.sha256}")
+        if facts.freed:
+            return no_effect("already-freed")
+        if not facts.removed:
+            return rejected("not-removed", f"{facts.filename} was not removed")
+        if act.root not in terms_at(self._terms, self._index).freeable:
+            return rejected("not-freeable", f"root does not allow that {facts.filename} is freed")
+        self._count_left(facts, -int(not facts.withheld))
+        self._set(facts, withheld=True, freed=True)
+        key = distribution_key(self._name, facts.filename)
+        self._taken.row(key.row).free(key.tags, facts.sha256)
+        return ACCEPTED
+
     def _file_yanked(self, act: FileAct) -> Outcome:
         facts, reason = self._file(act.filename), act.reason
         if isinstance(facts, Outcome):
             return facts
+        if facts.freed:
+            return rejected("file-freed", f"{facts.filename} was freed")
         if facts.removed:
             return rejected("file-removed", f"{facts.filename} was removed")
         if facts.yanked == reason:
@@ -338,6 +370,8 @@ class Project:
         facts = self._file(act.filename)
         if isinstance(facts, Outcome):
             return facts
+        if facts.freed:
+            return rejected("file-freed", f"{facts.filename} was freed")
         if facts.removed:
             return rejected("file-removed", f"{facts.filename} was removed")
         if facts.yanked is None:
@@ -410,6 +444,7 @@ class Project:
         type_of(events.FileUploaded): _uploaded,
         type_of(events.FileRemoved): _file_removed,
         type_of(events.FileRestored): _file_restored,
+        type_of(events.FileFreed): _file_freed,
         type_of(events.FileYanked): _file_yanked,
         type_of(events.FileUnyanked): _file_unyanked,
         type_of(events.ReleaseRemoved): _release_removed,
@@ -422,6 +457,12 @@ class Project:
 
 def _withholds(operation: ProjectOperation) -> bool:
     return isinstance(operation, ProjectAct | FileAct | ReleaseAct) and operation.withhold
+
+
+def _holding(facts: FileFacts, was: Standing, now: Standing) -> TargetChange:
+    """The change of a file's target when the project holds it in another way."""
+    entry = target_entry(facts.path, facts.length, facts.sha256)
+    return TargetChange(facts.path, entry, "hold", facts.rank, was, now)
 
 
 def _judge_repeated(known: FileFacts, facts: FileFacts) -> Outcome:

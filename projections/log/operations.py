@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 
 import msgspec
 
+from projections.log.proofs import InclusionProof, freeable_leaf, proven_root
 from projections.text import clean
 from schemas import events
 from schemas.plain_uploads import PlainUpload
@@ -58,13 +59,16 @@ class ProjectAct(_Act, frozen=True, array_like=True, tag_field="shape", tag=1):
 
 
 class FileAct(_Act, frozen=True, array_like=True, tag_field="shape", tag=2):
-    """An event about a file, other than its upload."""
+    """An event about a file, other than its upload. `root` is the Merkle root to which the proof of a freed file leads;
+    empty if it leads nowhere.
+    """
 
     filename: str
     reason: str
     sha256: str = ""
     withhold: bool = False
     expects: str = ""
+    root: str = ""
 
 
 class ReleaseAct(_Act, frozen=True, array_like=True, tag_field="shape", tag=3):
@@ -165,6 +169,8 @@ def _of_project(event: Any) -> ProjectOperation:
     name = type_of(type(event))
     if isinstance(event, events.FileRestored):
         return FileAct(name, event.id, event.data.filename, "", event.data.sha256)
+    if isinstance(event, events.FileFreed):
+        return FileAct(name, event.id, event.data.filename, "", event.data.sha256, root=_root_of(event))
     if isinstance(event, events.FileRemoved):
         return FileAct(name, event.id, event.data.filename, "", withhold=event.data.withhold)
     if isinstance(event, events.FileYanked | events.FileUnyanked):
@@ -178,3 +184,9 @@ def _of_project(event: Any) -> ProjectOperation:
     if isinstance(event, events.ReleaseRemoved):
         return ReleaseAct(name, event.id, event.data.version, "", withhold=event.data.withhold)
     return ReleaseAct(name, event.id, event.data.version, clean(event.data.reason))
+
+
+def _root_of(event: events.FileFreed) -> str:
+    data, proof = event.data, event.data.proof
+    leaf = freeable_leaf(data.sha256, event.subject, data.filename)
+    return proven_root(leaf, InclusionProof(proof.leaf, proof.size, proof.path))

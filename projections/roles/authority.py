@@ -52,8 +52,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
     `floor` is the lowest number that a publication may have. `project_list_seconds` is the shortest time between two
     renderings of the list of all projects. While `importing` is true, uploads may have the names and versions that an
-    older index had (`legacy`). `time_from` starts a new time if it differs from the one in force before; unset, it
-    leaves that one as it is. Holds whose event has an index below `holds_end` have ended.
+    older index had (`legacy`). `freeable` are the Merkle roots of lists of files that may be freed. `time_from` starts
+    a new time if it differs from the one in force before; unset, it leaves that one as it is. Holds whose event has an
+    index below `holds_end` have ended.
     """
 
     ruleset: int
@@ -64,6 +65,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     html_pages: bool = False
     project_list_seconds: ListSeconds = 3_600
     importing: bool = False
+    freeable: Annotated[tuple[Sha256, ...], msgspec.Meta(max_length=16)] = ()
     time_from: Instant | msgspec.UnsetType = msgspec.UNSET
     holds_end: Size = 0
 
@@ -73,6 +75,7 @@ class Terms(msgspec.Struct, frozen=True, array_like=True):
 
     start: int
     importing: bool = False
+    freeable: tuple[str, ...] = ()
 
 
 def terms_at(terms: Sequence[Terms], index: int) -> Terms:
@@ -312,7 +315,7 @@ def _read(documents: Mapping[str, Document], current: Authority | None, size: in
 
 
 def _follow_terms(before: tuple[Terms, ...], settings: Settings, size: int) -> tuple[Terms, ...]:
-    terms = Terms(size, settings.importing)
+    terms = Terms(size, settings.importing, settings.freeable)
     same = bool(before) and msgspec.structs.replace(before[-1], start=size) == terms
     return before if same else (*before, terms)
 

@@ -5,6 +5,7 @@ from functools import partial
 from hashlib import sha256
 from typing import Any
 
+import msgspec
 from hypothesis import strategies as st
 
 from projections.log.reading import Routed
@@ -24,6 +25,8 @@ FORMS = [
     "{}-{}.exe",
     "{}-{} (<&'>).exe",
 ]
+NARROW_FILES = [("a-1.0.zip", "1.0"), ("a-1-py3-none-any.whl", "1"), ("a-2.zip", "2")]
+"""Files of the project `a`, with their versions."""
 TARGETS = ["a", "tools/a.txt", "simple/a/index.json"]
 
 projects = st.sampled_from(PROJECTS)
@@ -58,6 +61,30 @@ def uploads(draw: st.DrawFn, make: Make) -> events.BaseEvent:
     return make.file_uploaded(draw(projects), version, **data)
 
 
+FREEABLE = (
+    [
+        (digest(content), project, form.format(name, version))
+        for project, names in (("a", ["a", "A.B"]), ("a-b", ["a_b", "A.B"]), ("c", ["c"]))
+        for name in names
+        for version in VERSIONS
+        for form in FORMS
+        for content in (["x"] if version == "2" else ["x", "y"])
+    ]
+    + [(digest(content or name), "a", name) for name, _ in NARROW_FILES for content in ("", "second")]
+    + [(digest(content), "a", "a-1.zip") for content in ("a-1.0.zip", "second")]
+    + [(digest(content), project, "a-b-1.tar.gz") for project in ("a", "a-b", "a-b-1") for content in "xyz"]
+)
+"""Files that the root of `FREEING` allows to be freed: not all."""
+PROOFS = factory.proofs_of(FREEABLE)
+
+
+def freed(make: Make, project: str, filename: str, sha256: str) -> events.FileFreed:
+    """A freed file, with a proof if there is one."""
+    file = sha256, project, filename
+    proof = msgspec.convert(PROOFS[file], events.Proof) if file in PROOFS else None
+    return make.file_freed(project, filename, sha256, proof)
+
+
 @st.composite
 def project_events(draw: st.DrawFn, make: Make) -> events.BaseEvent:
     project, reason = draw(projects), draw(reasons)
@@ -70,6 +97,7 @@ def project_events(draw: st.DrawFn, make: Make) -> events.BaseEvent:
         lambda: make.project_removed(project, reason, withhold=withhold),
         lambda: make.file_removed(project, filename, withhold=withhold),
         lambda: make.file_restored(project, filename, digest(draw(st.sampled_from(["x", "y"])))),
+        lambda: freed(make, project, filename, digest(draw(st.sampled_from(["x", "y"])))),
         lambda: make.file_yanked(project, filename, reason),
         lambda: make.file_unyanked(project, filename),
         lambda: make.release_removed(project, version, withhold=withhold),
@@ -115,6 +143,13 @@ def _expected(draw: st.DrawFn, project: str, values: list[bytes]) -> str:
     return sha256(draw(st.sampled_from(about[-3:]))).hexdigest() if about else "0" * 64
 
 
+def second_file(make: Make, filename: str, version: str, content: str) -> events.BaseEvent:
+    """Other bytes under a name, at its old path or another one."""
+    blake = digest(f"blake2b {filename}") if content == "second" else digest(content)
+    hashes = events.Hashes(sha256=digest(content), blake2b_256=blake)
+    return make.file_uploaded("a", version, filename=filename, hashes=hashes)
+
+
 @st.composite
 def narrow_histories(draw: st.DrawFn, max_size: int = 25) -> list[bytes]:
     """Events about one project with three files in two releases: nearly all of them do something."""
@@ -127,6 +162,10 @@ def narrow_histories(draw: st.DrawFn, max_size: int = 25) -> list[bytes]:
             partial(make.file_uploaded, "a", version, filename=filename),
             partial(make.file_removed, "a", filename, withhold=withhold),
             partial(make.file_restored, "a", filename),
+            partial(freed, make, "a", filename, digest(filename)),
+            partial(freed, make, "a", filename, digest("second")),
+            partial(second_file, make, filename, version, "second"),
+            partial(second_file, make, filename, version, "third"),
             partial(make.file_yanked, "a", filename, reason),
             partial(make.file_unyanked, "a", filename),
             partial(make.release_removed, "a", version, withhold=withhold),
@@ -143,7 +182,32 @@ def narrow_histories(draw: st.DrawFn, max_size: int = 25) -> list[bytes]:
     return factory.encode(made)
 
 
-NARROW_FILES = [("a-1.0.zip", "1.0"), ("a-1-py3-none-any.whl", "1"), ("a-2.zip", "2")]
+@st.composite
+def freeing_histories(draw: st.DrawFn, max_size: int = 20) -> list[bytes]:
+    """Few bytes under two names of one distribution: removed, freed, uploaded anew, in all orders."""
+    make = Make()
+    made: list[events.BaseEvent] = []
+    content = draw(st.sampled_from(["a-1.0.zip", "second"]))
+    for _ in range(draw(st.integers(0, max_size))):
+        filename = draw(st.sampled_from(["a-1.0.zip", "a-1.0.zip", "a-1.0.zip", "a-1.zip"]))
+        other = draw(st.sampled_from(["a-1.0.zip", "second", "third"]))
+        remove = partial(make.file_removed, "a", filename, withhold=draw(st.booleans()))
+        free = partial(freed, make, "a", filename, digest(content))
+        choices: list[list[Callable[[], events.BaseEvent]]] = [
+            [partial(second_file, make, filename, "1", content)],
+            [remove, free, partial(second_file, make, filename, "1", other)],
+            [remove],
+            [free],
+            [partial(make.file_restored, "a", filename, digest(content))],
+            [partial(make.release_removed, "a", "1", withhold=draw(st.booleans()))],
+            [partial(make.release_quarantined, "a", "1"), partial(make.release_quarantine_cleared, "a", "1")],
+            [partial(make.file_yanked, "a", filename)],
+            [partial(make.file_unyanked, "a", filename)],
+        ]
+        chosen = draw(st.sampled_from(choices))
+        made += [each() for each in chosen]
+        content = other if len(chosen) == 3 else content
+    return factory.encode(made)
 
 
 @st.composite

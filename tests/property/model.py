@@ -7,7 +7,7 @@ the ledger which records count, whatever they are made of, and says whether that
 
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from hashlib import sha256
@@ -52,6 +52,7 @@ class File:
     is_imported: bool
     yanked: str | None = None
     removed: bool = False
+    freed: bool = False
     is_legacy: bool = False
     withheld: bool = False
 
@@ -76,6 +77,8 @@ class Project:
     serial: int = 0
     last: str = ""
     files: dict[str, File] = field(default_factory=dict)
+    freed: list[File] = field(default_factory=list)
+    """Those whose names were used again."""
     spellings: list[str] = field(default_factory=list)
     """Of the files that are not removed, in the order in which they came."""
     yanked_releases: dict[Release, str] = field(default_factory=dict)
@@ -87,8 +90,12 @@ class Project:
         kept = [version for version in self.spellings if version in there]
         self.spellings = kept + sorted(set(there) - set(kept))
 
+    def known(self) -> list[File]:
+        """All files that there ever were."""
+        return [*self.freed, *self.files.values()]
+
     def files_of(self, version: str) -> list[File]:
-        return [file for file in self.files.values() if release_of(file.facts["version"]) == release_of(version)]
+        return [file for file in self.known() if release_of(file.facts["version"]) == release_of(version)]
 
     def listed(self) -> list[File]:
         if self.removed or self.status == "quarantined":
@@ -112,12 +119,16 @@ class Target:
 
 class Model:
     """The facts after some events about projects and targets; others need none of this. `importing` is the setting in
-    the root that is in force. `publications` are the size, the time and the root's `time_from` of each publication.
+    the root that is in force; `freeable` has the proofs of the files that this root allows to be freed. `publications`
+    are the size, the time and the root's `time_from` of each publication.
     """
 
-    def __init__(self, *, importing: bool = True) -> None:
+    def __init__(
+        self, *, importing: bool = True, freeable: Mapping[tuple[str, str, str], Document] | None = None
+    ) -> None:
         self.importing = importing
         self.publications: list[tuple[int, str, str]] = []
+        self.freeable = freeable or {}
         self.projects: dict[str, Project] = {}
         self.targets: dict[str, Target] = {}
         self.withheld_targets: set[tuple[str, str]] = set()
@@ -204,7 +215,7 @@ class Model:
         elif kind == "file.uploaded":
             verdict = self._upload(index, name, project, document)
         elif kind.startswith("file."):
-            verdict = self._about_file(project, kind, data)
+            verdict = self._about_file(name, project, kind, data)
         else:
             verdict = self._about_release(project, kind, data)
         return verdict
@@ -222,27 +233,56 @@ class Model:
     def _upload(self, index: int, name: str, project: Project, document: Document) -> Verdict:
         facts = {key: value for key, value in document["data"].items() if key not in {"commitments", "expects"}}
         known = project.files.get(facts["filename"])
+        if known is not None and known.freed:
+            known = None
         legacy = facts.get("legacy", False) and (self.importing if known is None else known.is_legacy)
         code = wrong_filename(name, facts["filename"], facts["version"], legacy=legacy)
         if code:
             return rejected(code)
+        twins = [
+            file
+            for file in project.known()
+            if facts["filename"] == file.facts["filename"]
+            or one_distribution(name, facts["filename"], file.facts["filename"])
+        ]
+        if any(file.freed and file.facts["hashes"]["sha256"] == facts["hashes"]["sha256"] for file in twins):
+            return rejected("file-freed")
         if known is not None:
             if known.facts != facts:
                 return rejected("filename-taken")
             return rejected("file-removed") if known.removed else no_effect("already-uploaded")
-        if not legacy and any(one_distribution(name, facts["filename"], other) for other in project.files):
+        if not legacy and not all(file.freed for file in twins):
             return rejected("equivalent-filename")
         if project.status in {"archived", "quarantined"}:
             return rejected(f"project-{project.status}")
         if release_of(facts["version"]) in project.quarantined_releases:
             return rejected("release-quarantined")
+        if facts["filename"] in project.files:
+            project.freed.append(project.files.pop(facts["filename"]))
         project.files[facts["filename"]] = File(facts, document["time"], index, self.importing, is_legacy=legacy)
         return ACCEPTED
 
-    def _about_file(self, project: Project, kind: str, data: Document) -> Verdict:
+    def _free(self, name: str, file: File, data: Document) -> Verdict:
+        if file.facts["hashes"]["sha256"] != data["sha256"]:
+            return rejected("other-bytes")
+        if file.freed:
+            return no_effect("already-freed")
+        if not file.removed:
+            return rejected("not-removed")
+        if self.freeable.get((data["sha256"], name, data["filename"])) != data["proof"]:
+            return rejected("not-freeable")
+        file.withheld = file.freed = True
+        return ACCEPTED
+
+    def _about_file(self, name: str, project: Project, kind: str, data: Document) -> Verdict:
         file = project.files.get(data["filename"])
         if file is None:
             return rejected("no-file")
+        if kind == "file.freed":
+            return self._free(name, file, data)
+        return rejected("file-freed") if file.freed else self._change_file(file, kind, data)
+
+    def _change_file(self, file: File, kind: str, data: Document) -> Verdict:
         if kind == "file.removed":
             if file.removed and not data.get("withhold"):
                 return no_effect("already-removed")
@@ -323,7 +363,7 @@ class Model:
 
     def withheld(self) -> set[str]:
         """The served paths that are withheld."""
-        files = [file for project in self.projects.values() for file in project.files.values()]
+        files = [file for project in self.projects.values() for file in project.known()]
         held = {path for file in files if not file.withheld for path in file.served}
         withheld = {path for file in files if file.withheld for path in file.served}
         for path, digest in self.withheld_targets:

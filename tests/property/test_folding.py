@@ -15,12 +15,21 @@ from projections.roles.authority import Settings
 from projections.roles.layout import Layout
 from tests import factory
 from tests.factory import Make, Team, digest
-from tests.property.histories import cuts, grouping, histories, narrow_histories
+from tests.property.histories import (
+    FREEABLE,
+    PROOFS,
+    cuts,
+    freeing_histories,
+    grouping,
+    histories,
+    narrow_histories,
+)
 from tests.property.model import Model, target_of
 from tests.property.store import LIST_PATHS, Store, check, in_one_group, targets_of
 
-TEAM = Team(settings=Settings(ruleset=0, importing=True, project_list_seconds=0))
-HTML = Team(settings=Settings(ruleset=0, importing=True, project_list_seconds=0, html_pages=True))
+FREEABLE_ROOT = factory.freeable_root(FREEABLE)
+TEAM = Team(settings=Settings(ruleset=0, importing=True, project_list_seconds=0, freeable=(FREEABLE_ROOT,)))
+HTML = TEAM.but(settings=msgspec.structs.replace(TEAM.settings, html_pages=True))
 
 
 def begun(team: Team = TEAM) -> Store:
@@ -31,7 +40,7 @@ def begun(team: Team = TEAM) -> Store:
 
 
 def model_of(values: Sequence[bytes], first: int = 2) -> tuple[Model, dict[int, tuple[str, str]]]:
-    model = Model()
+    model = Model(freeable=PROOFS)
     return model, {first + number: model.add(first + number, value) for number, value in enumerate(values)}
 
 
@@ -94,13 +103,28 @@ def test_outcomes_pages_and_targets(values: list[bytes], data: st.DataObject) ->
 @settings(max_examples=200)
 def test_one_project_from_publication_to_publication(values: list[bytes], data: st.DataObject) -> None:
     """After every publication, page and targets are what docs/rules.md says."""
-    store, model = begun(), Model()
+    store, model = begun(), Model(freeable=PROOFS)
     for piece in data.draw(st.sampled_from([[[value] for value in values], data.draw(cuts(values))])):
         start = store.prefix.size
         store.publish(piece)
         for index, value in enumerate(piece, start):
             assert store.outcomes[index][:2] == model.add(index, value)
         check(store, model)
+
+
+@given(freeing_histories(), st.data())
+@settings(max_examples=200)
+def test_a_name_that_is_freed_and_used_again(values: list[bytes], data: st.DataObject) -> None:
+    """Removed, freed and uploaded anew in one publication, or in several: all is as the rules say."""
+    once, pieces, model = begun(), begun(), Model(freeable=PROOFS)
+    once.publish(values)
+    for piece in data.draw(st.sampled_from([[[value] for value in values], data.draw(cuts(values))])):
+        start = pieces.prefix.size
+        pieces.publish(piece)
+        for index, value in enumerate(piece, start):
+            assert pieces.outcomes[index][:2] == model.add(index, value)
+        check(pieces, model)
+    same_state(once, pieces)
 
 
 @given(histories(), st.data())
@@ -134,7 +158,7 @@ def test_records_that_are_no_events_change_nothing(values: list[bytes], data: st
     store = begun()
     for piece in data.draw(cuts(mixed)):
         store.publish(piece)
-    model = Model()
+    model = Model(freeable=PROOFS)
     for index, value in enumerate(mixed, 2):
         if value in junk:
             assert store.outcomes[index].verdict == "rejected"
@@ -161,7 +185,7 @@ def test_settings_of_root_render_all_pages_anew(values: list[bytes], data: st.Da
         assert {path.replace(".html", ".json") for path in html} == (json_pages if team is HTML else set())
         for path in html - LIST_PATHS:
             same_page(store.pages[path], store.pages[path.replace(".html", ".json")])
-        model = Model()
+        model = Model(freeable=PROOFS)
         for index, value in sorted(_by_index(store, values).items()):
             assert store.outcomes[index][:2] == model.add(index, value)
         check(store, model)
@@ -225,7 +249,7 @@ def same_page(html: bytes, json_page: bytes) -> None:
 
 @pytest.mark.parametrize("text", ["<b>", '"', "'", "&amp;", "&", '" onload="x', "-->", "é\u2028", "\x00"])
 def test_text_is_escaped_in_both_pages(text: str) -> None:
-    make, store, model = Make(), begun(HTML), Model()
+    make, store, model = Make(), begun(HTML), Model(freeable=PROOFS)
     python = text if text.isascii() and text.isprintable() else None
     values = factory.encode(
         [
@@ -243,18 +267,20 @@ def test_text_is_escaped_in_both_pages(text: str) -> None:
 
 @given(histories(30), st.data())
 def test_each_event_is_judged_by_the_root_at_its_index(values: list[bytes], data: st.DataObject) -> None:
-    """Roots begin and end an import; how the log is cut into publications changes nothing."""
-    make, mixed, model = Make(), list[bytes](), Model()
+    """Roots begin and end an import, and allow files to be freed or not; how the log is cut changes nothing."""
+    make, mixed, model = Make(), list[bytes](), Model(freeable=PROOFS)
     prefix, team = factory.ready_prefix(make, TEAM), TEAM
     for piece in data.draw(cuts(values)):
         for value in piece:
             model.add(2 + len(mixed), value)
             mixed.append(value)
-        team = team.but(settings=msgspec.structs.replace(team.settings, importing=not model.importing))
+        importing = not model.importing
+        freeable = (FREEABLE_ROOT,) if importing else ()
+        team = team.but(settings=msgspec.structs.replace(team.settings, importing=importing, freeable=freeable))
         ceremony = factory.encode([make.roles_signed(factory.ceremony(team, prefix.authority, TEAM))])
         prefix, _ = prefix.extend(ceremony)
         mixed += ceremony
-        model.importing = not model.importing
+        model.importing, model.freeable = importing, PROOFS if importing else {}
     # All at one time: else the borders would shape upload times.
     once, pieces = begun(), begun()
     once.publish(mixed, seconds=1000)
@@ -269,7 +295,7 @@ def test_another_number_of_bins_holds_the_same_targets(
     values: list[bytes], bits: list[int], data: st.DataObject
 ) -> None:
     """Re-binning moves targets, also those with several holders, and changes none."""
-    make, store, model = Make(), Store(), Model()
+    make, store, model = Make(), Store(), Model(freeable=PROOFS)
     store.publish(factory.beginning(make, TEAM))
     for piece, number in zip(data.draw(cuts(values)), bits * 10, strict=False):
         team = TEAM.but(layout=Layout(number))
@@ -345,7 +371,7 @@ def test_a_path_of_several_projects(values: list[bytes], data: st.DataObject) ->
 @given(shared_histories(), st.data())
 def test_holders_move_with_their_target(values: list[bytes], data: st.DataObject) -> None:
     """Re-binning moves targets with all their holders: what one of them does afterwards is as it would have been."""
-    make, store, model = Make(), begun(), Model()
+    make, store, model = Make(), begun(), Model(freeable=PROOFS)
     for bits, piece in enumerate(data.draw(cuts(values)), 5):
         ceremony = factory.ceremony(TEAM.but(layout=Layout(bits)), store.prefix.authority, TEAM)
         start = store.prefix.size

@@ -109,7 +109,26 @@ class Played(NamedTuple):
     event: events.BaseEvent
 
 
-TEAM = Team(settings=Settings(ruleset=0, importing=True, project_list_seconds=0))
+LISTED = [
+    (digest(name), PROJECT, name) for name in ("demo-0.1.tar.gz", "demo-1.0.tar.gz", "demo-1.0.exe", "demo-2.0.zip")
+]
+"""Files that may be freed."""
+TEAM = Team(
+    settings=Settings(
+        ruleset=0, importing=True, project_list_seconds=0, freeable=(digest("others"), factory.freeable_root(LISTED))
+    )
+)
+
+
+def model_of_team() -> Model:
+    """A model that knows the settings of the team."""
+    return Model(freeable=factory.proofs_of(LISTED))
+
+
+def freed(make: Make, filename: str = "demo-1.0.tar.gz", sha256: str | None = None) -> events.FileFreed:
+    """A file is freed, with the proof that its name has in the list."""
+    proof = factory.proof_of(LISTED, (digest(filename), PROJECT, filename))
+    return make.file_freed(PROJECT, filename, sha256, proof)
 
 
 def play(history: History, event: events.BaseEvent, *, apart: bool) -> Outcome:
@@ -117,7 +136,7 @@ def play(history: History, event: events.BaseEvent, *, apart: bool) -> Outcome:
 
     What is published then is what a naive reading of the page gives.
     """
-    store, model = Store(), Model()
+    store, model = Store(), model_of_team()
     store.publish(factory.beginning(Make(), TEAM))
     values = factory.encode([*history, event])
     for piece in [[value] for value in values] if apart else [values]:
@@ -154,6 +173,10 @@ _CONTENT: dict[str, tuple[Callable[[Make], History], Callable[[Make], events.Bas
     "`file.restored`": (
         lambda make: [make.file_uploaded(PROJECT), make.file_removed(PROJECT, file("1.0"))],
         lambda make: make.file_restored(PROJECT, file("1.0")),
+    ),
+    "`file.freed`": (
+        lambda make: [make.file_uploaded(PROJECT), make.file_removed(PROJECT, file("1.0"))],
+        freed,
     ),
     "`file.yanked`": (
         lambda make: [make.file_uploaded(PROJECT)],
@@ -316,6 +339,17 @@ _FILE_STATES: dict[str, list[Callable[[Make], History]]] = {
             make.project_created(PROJECT),
         ],
     ],
+    "freed": [
+        lambda make: [_upload(make), make.file_removed(PROJECT, file("1.0")), freed(make)],
+        lambda make: [_upload(make), make.release_removed(PROJECT, withhold=True), freed(make)],
+        lambda make: [
+            _upload(make),
+            make.file_yanked(PROJECT, file("1.0"), REASON),
+            make.project_removed(PROJECT),
+            make.project_created(PROJECT),
+            freed(make),
+        ],
+    ],
 }
 
 _OTHER_HASHES = events.Hashes(sha256=digest("other"), blake2b_256=digest(f"blake2b {file('1.0')}"))
@@ -326,9 +360,12 @@ _FILE_ROWS: dict[str, list[Callable[[Make], events.BaseEvent]]] = {
         lambda make: change(_upload(make), actorid="another", actorkind="system", time="2031-01-01T00:00:00.5Z"),
         lambda make: change(_upload(make), data_commitments={"ip": digest("ip")}, source="another"),
     ],
-    "`file.uploaded` (other facts)": [
-        lambda make: change(_upload(make), data_length=1),
+    "`file.uploaded` (other sha256)": [
         lambda make: change(_upload(make), data_hashes=_OTHER_HASHES),
+        lambda make: change(_upload(make), data_hashes=_OTHER_HASHES, data_legacy=True, data_length=7),
+    ],
+    "`file.uploaded` (same sha256, other facts)": [
+        lambda make: change(_upload(make), data_length=1),
         lambda make: change(_upload(make), data_hashes=_OTHER_PATH),
         lambda make: change(_upload(make), data_version="1.0.0"),
         lambda make: change(_upload(make), data_requires_python=None),
@@ -340,6 +377,8 @@ _FILE_ROWS: dict[str, list[Callable[[Make], events.BaseEvent]]] = {
     "`file.removed` (withhold)": [lambda make: make.file_removed(PROJECT, file("1.0"), withhold=True)],
     "`file.restored` (same sha256)": [lambda make: make.file_restored(PROJECT, file("1.0"))],
     "`file.restored` (other sha256)": [lambda make: make.file_restored(PROJECT, file("1.0"), digest("other"))],
+    "`file.freed` (same sha256)": [freed],
+    "`file.freed` (other sha256)": [lambda make: freed(make, sha256=digest("other"))],
     "`file.yanked` (same reason)": [lambda make: make.file_yanked(PROJECT, file("1.0"), REASON)],
     "`file.yanked` (other reason)": [
         lambda make: make.file_yanked(PROJECT, file("1.0"), "Another"),
@@ -757,7 +796,7 @@ class Ending:
     """A ledger that imports, until a root says that the import is over."""
 
     def __init__(self) -> None:
-        self.make, self.store, self.model = Make(), Store(), Model()
+        self.make, self.store, self.model = Make(), Store(), model_of_team()
         self.store.publish(factory.beginning(self.make, TEAM))
 
     def end(self) -> None:
@@ -1005,6 +1044,7 @@ def remembered() -> list[tuple[events.BaseEvent, ...]]:
         (upload, make.project_removed(PROJECT)),
         (upload, make.file_removed(PROJECT, file("1.0"))),
         (upload, files["file.restored"], make.file_restored(PROJECT, file("1.0"))),
+        (upload, files["file.restored"], freed(make)),
         (upload, make.file_yanked(PROJECT, file("1.0"))),
         (upload, files["file.unyanked"], make.file_unyanked(PROJECT, file("1.0"))),
         (upload, make.release_removed(PROJECT)),

@@ -212,7 +212,8 @@ def test_replacing_the_key_over_a_forgery_goes_on_where_it_stopped(index: Index)
     sizes = index.info()["sizes"]["events"]
     for attempt in range(3):
         output = index.run("ceremony", "--replace-online", answer=2)
-        assert "FORGED" in output
+        assert f"FORGED: signed outside the log by {old} (online since root 1 of " in output
+        assert ", until root 2)" in output, "although no publication covers that root"
         assert "Root 2 is on the log, and no publication covers it yet" in output
         assert (f"Key {old} is replaced. It is out of the signer's reach, in " in output) is (attempt == 0)
         assert ("is on the log already" in output) is (attempt > 0)

@@ -73,6 +73,16 @@ def test_a_forgery_is_named_by_all_who_see_it(filled: Index, ahead: int, bins: b
     assert (error["error"], error["keyids"]) == ("forged", [*online_keys(filled)])
 
 
+def test_what_the_log_has_is_no_forgery_when_the_state_is_lost(filled: Index) -> None:
+    """The served timestamp is of a publication that the new state has yet to apply."""
+    before = filled.check()
+    shutil.rmtree(filled.folder / "state")
+    output = filled.run("publish")
+    assert "the served timestamp is not the log's" not in output
+    assert "Nothing is new since publication 4" in output
+    assert filled.check() == before
+
+
 def test_garbage_is_called_garbage(filled: Index) -> None:
     metadata = filled.public / "metadata"
     (metadata / "99.snapshot.json").write_bytes(b"garbage")

@@ -12,7 +12,7 @@ from schemas import canonical
 from tests import factory
 from tests.client.attacker import Attacker, offline_signers
 from tests.client.index import FakeClock, Index
-from tests.client.processes import start
+from tests.client.processes import start, until
 from tests.client.test_ceremonies import online_keys
 from tests.client.test_processes import ALARM
 from tests.oracle import check_repository
@@ -364,6 +364,7 @@ def test_a_verifier_reports_what_is_old(index: Index, tmp_path: Path) -> None:
         put_back(index, 3)
         running.wait_for("what is served is right again", path=TIMESTAMP)
         put_back(index, 2)
-        Attacker(index).forge_in_place(index.public, 9)
+        until(lambda: any("by 1 publication," in each.get("why", "") for each in running.events()), running.output)
+        Attacker(index).forge_in_place(index.public, 9)  # worse than what was told
         running.wait_for(ALARM, path=TIMESTAMP, finding="forged")
         running.stop()

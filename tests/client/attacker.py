@@ -20,7 +20,7 @@ from projections.metadata.repository import SnapshotTable, bin_payload, expires_
 from projections.publications import Head, OpenClaim, first_head
 from schemas import canonical
 from schemas.codec import encode_record
-from schemas.publications import Record
+from schemas.publications import Claim, Record
 from tests import factory
 from tests.factory import Team, authority_of
 
@@ -41,7 +41,8 @@ class Attacker:
 
     def __init__(self, index: Ledger) -> None:
         self._index = index
-        self._team = Team(online=tuple(load_key_files(index.folder / "keys/online")))
+        self.online = tuple(load_key_files(index.folder / "keys/online"))
+        self._team = Team(online=self.online)
 
     # --- what is served ------------------------------------------------------------------------------------------
 
@@ -77,12 +78,16 @@ class Attacker:
 
     def claim(self, **changes: Any) -> Record:
         """Append a claim on the last publication."""
+        record = factory.seal_claim(self.drafted(**changes), self.online)
+        self.append(encode_record(record))
+        return record
+
+    def drafted(self, **changes: Any) -> Claim:
+        """A claim on the last publication."""
         prefix = self._end()
         head = load_head(self._index, prefix)
         values = {"origin": _ledger(prefix), "time": head.time, "number": head.number + 1, **changes}
-        record = factory.seal_claim(factory.claim(prefix, head, **values), self._team.online)
-        self.append(encode_record(record))
-        return record
+        return factory.claim(prefix, head, **values)
 
     def divergent(self, name: str = "bin-0", **changes: Any) -> tuple[int, str]:
         """Append a claim and a valid publication, whose bin of this name has a target that no event added.

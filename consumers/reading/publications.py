@@ -151,6 +151,7 @@ class ChainReader:
         if state.next_record != self._state.next_record:
             self._unread.clear()
         self._state = state
+        self._depended = state.next_record > state.first_record
 
     @property
     def is_outdated(self) -> bool:
@@ -190,8 +191,10 @@ class ChainReader:
             raise passed.error
         if passed.publication is not None and not passed.judged:
             return await self._valid(*passed.publication)
-        self._pass(len(passed.judged))
-        return [*passed.judged, await self._judge_contents(*passed.claim)] if passed.claim else passed.judged
+        if passed.claim is None:
+            self._pass(len(passed.judged))
+            return passed.judged
+        return [*passed.judged, await self._judge_contents(*passed.claim, len(passed.judged))]
 
     def accept(self, valid: ValidPublication) -> None:
         """Make the publication that `next` returned the last one."""
@@ -240,17 +243,16 @@ class ChainReader:
         known = _Known(self._ledger, self._tail.end, prefix, self._tail.upgrade, has_asked=self._has_asked)
         return await self._workers.run(_pass_over, self._unread, self._state, known)
 
-    async def _judge_contents(self, claim: Claim, digest: str) -> Judged:
-        """Judge a claim that may be valid by the events at its size."""
+    async def _judge_contents(self, claim: Claim, digest: str, before: int) -> Judged:
+        """Judge a claim that may be valid, after so many records that are not, by the events at its size."""
         state = self._state
         prefix = await self._tail.prefix_at(claim.size)
         outcome = await self._workers.run(chain.judge_contents, claim, prefix)
         if outcome.verdict == "accepted" and prefix.authority is not None:
             opened = chain.open_claim(claim, digest, prefix.authority, state.open_claim)
             self._state = state._replace(open_claim=opened, void_before_size=None)
-        judged = Judged(state.next_record, digest, "claim", outcome)
-        self._pass(1)
-        return judged
+        self._pass(before + 1)
+        return Judged(state.next_record + before, digest, "claim", outcome)
 
     async def _valid(self, record: Record, publication: Publication, digest: str) -> ValidPublication:
         """A publication that was judged valid."""

@@ -60,11 +60,12 @@ def test_a_lost_tail_of_events(tmp_path: Path) -> None:
     shutil.rmtree(index.folder / "state")
     assert stolen.HALTED in index.run("publish", answer=2)
     assert f"the served timestamp has version {served}" in index.run("ceremony", "--replace-online", answer=2)
-    index.run("resume", "--above", served)
+    index.run("resume", "--above", served, "--forged")
+    assert "is in force from publication" in index.run("ceremony", "--replace-online")
     for path in lost:
         index.run("add", path)
     seen = index.publish_and_check()
-    assert seen.number == served + 1
+    assert (seen.number, seen.root) == (served + 2, 2)
     assert list(seen.projects) == ["one", "three", "two"]
     assert {each["code"] for each in index.ask_list("rejected")} <= {"seal", "no-open-claim", "other-predecessor"}
     index.run("verify")

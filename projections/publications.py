@@ -6,6 +6,7 @@ project is folded. The two logs have no mutual order, and these rules need none.
 
 from collections.abc import Mapping
 from itertools import pairwise
+from typing import NamedTuple
 
 import msgspec
 
@@ -32,7 +33,8 @@ class LogTooShortError(DisagreementError):
 
 
 class Head(msgspec.Struct, frozen=True, array_like=True):
-    """The last publication: its number, the digest of its record, its time, its size, and the `time_from` of its root.
+    """The last publication: its number, the digest of its record, its time and its size, the `time_from` of its root,
+    and its content size.
 
     Before the first publication, the number is 0, and the digest is that of record 0 of `events`.
     """
@@ -42,6 +44,7 @@ class Head(msgspec.Struct, frozen=True, array_like=True):
     time: str
     size: int
     time_from: str = ""
+    content_size: int = 0
 
 
 class OpenClaim(msgspec.Struct, frozen=True, array_like=True):
@@ -67,6 +70,45 @@ def open_claim(claim: Claim, digest: str, authority: Authority, voided: OpenClai
     """Open a claim that was judged valid, given the authority at its size and the claim that it voids."""
     before = voided.keyids if voided else frozenset()
     return OpenClaim(claim, digest, authority.root.version, before | frozenset(authority.online.keyids))
+
+
+class Held(NamedTuple):
+    """What a hold does: content is shown up to `size`, and so many events behind that wait."""
+
+    size: int
+    waiting: int
+
+
+def content_size(shown: int, prefix: Prefix) -> int:
+    """The size up to which a publication shows content (docs/rules.md, section 5).
+
+    A hold stops content, not authority: the publication covers the offline roles and the holds up to its own size.
+
+    Args:
+        shown: the content size of its predecessor; 0 for the first publication.
+        prefix: the prefix at its size.
+    """
+    held_at = prefix.held_at
+    allowed = prefix.size if held_at is None else min(prefix.size, held_at)
+    return max(shown, prefix.first_root_size, allowed)
+
+
+def held(shown: int, end: Prefix) -> Held | None:
+    """What is held at the end of the log, given the content size of the last publication; None if nothing is."""
+    if end.held_at is None:
+        return None
+    size = content_size(shown, end)
+    return Held(size, end.size - size)
+
+
+def only_waits(head: Head, end: Prefix) -> bool:
+    """Whether everything after the last publication waits: no content that may be shown, no offline role, no hold.
+
+    Args:
+        head: the last publication.
+        end: the prefix at the end of the log.
+    """
+    return end.decided_at <= head.size and content_size(head.content_size, end) == head.content_size
 
 
 def lowest_number(head: Head, voided: OpenClaim | None, online: RoleKeys) -> int:

@@ -4,6 +4,7 @@
     ├── NegativeAnswerError                 1   the answer to what was asked is no
     │   └── UnreadableTreeError             1   what is served cannot be followed from its timestamp
     ├── TemporaryError                     75   it may pass: the same command may do it later
+    │   ├── HeldError                      75   an event is on the log, and a hold keeps it from being shown
     │   ├── InUseError                     75   another process has it
     │   ├── NotCoveredError                75   an event is on the log, and no publication covers it yet
     │   ├── ProcessKilledError             75   a process that worked for this one was killed

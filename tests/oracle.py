@@ -44,11 +44,14 @@ class Page(NamedTuple):
 
 
 class Seen(NamedTuple):
-    """What a client came to see: the version of timestamp, that of root, how many events, and all pages by project."""
+    """What a client came to see: the version of timestamp, that of root, how many events are covered, how many are
+    shown, and all pages by project.
+    """
 
     number: int
     root: int
     size: int
+    shown: int
     projects: dict[str, Page]
     others: dict[str, str | None]
     """SHA-256 of the other targets that were asked for; None for what is no target."""
@@ -79,6 +82,7 @@ class Cache:
     expiries: dict[tuple[int, str], datetime] = field(default_factory=dict)
     """When each bin expires, by the version of `bins` that it was verified against and its path."""
     size: int = 0
+    shown: int = 0
 
 
 # --- where a repository is ---------------------------------------------------------------------------------------
@@ -201,9 +205,11 @@ class _Client:
         trusted = self._updater._trusted_set
         settings = trusted.root.unrecognized_fields["x-ledger"]
         pages = self._pages(html=settings["html_pages"], lags=settings["project_list_seconds"] > 0)
-        size = trusted.snapshot.unrecognized_fields["x-ledger"]["size"]
+        stated = trusted.snapshot.unrecognized_fields["x-ledger"]
         found = {path: self._digest(path) for path in others}
-        return Seen(trusted.timestamp.version, trusted.root.version, size, pages, found)
+        return Seen(
+            trusted.timestamp.version, trusted.root.version, stated["size"], stated["content_size"], pages, found
+        )
 
     def _digest(self, path: str) -> str | None:
         info = self._updater.get_targetinfo(path)
@@ -443,9 +449,10 @@ class _Auditor:
             assert not is_current or expires > self._now, f"{name} has expired"
         if is_current:
             assert min(timestamp.signed.expires, snapshot.signed.expires) > self._now
-            size = snapshot.signed.unrecognized_fields["x-ledger"]["size"]
-            assert size >= self._cache.size, "a snapshot covers fewer events than before"
-            self._cache.size = size
+            stated = snapshot.signed.unrecognized_fields["x-ledger"]
+            assert stated["size"] >= self._cache.size, "a snapshot covers fewer events than before"
+            assert self._cache.shown <= stated["content_size"] <= stated["size"], "a snapshot shows fewer than before"
+            self._cache.size, self._cache.shown = stated["size"], stated["content_size"]
 
     def _root_of(self, timestamp: Metadata[Any], snapshot: Snapshot) -> Root:
         """The last root whose keys signed this timestamp and the targets that came with it."""

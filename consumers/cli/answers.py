@@ -8,8 +8,29 @@ import click
 from consumers.cli.shared import plural, print_json, progress
 from consumers.context import Context
 from consumers.produce.appending import Appended
-from consumers.produce.waiting import wait_for
-from schemas.errors import NegativeAnswerError
+from consumers.produce.waiting import describe_held, wait_for
+from consumers.reading.end import held_now
+from projections.publications import Held
+from schemas.errors import LedgerError, NegativeAnswerError
+
+
+def held_facts(now: Held | None) -> dict[str, int]:
+    """What is held, for machines: nothing if nothing is held."""
+    return {} if now is None else {"held_at": now.size, "waiting": now.waiting}
+
+
+async def tell_held(context: Context, *, as_json: bool) -> dict[str, int]:
+    """Say what is held, if anything is and this machine has a state; return the same for machines.
+
+    The events are on the log by now. So a log that cannot be read on is no reason to fail.
+    """
+    try:
+        now = await held_now(context)
+    except LedgerError:
+        return {}
+    if now is not None and not as_json:
+        click.echo(f"{describe_held(now).capitalize()}. `tuf-ledger unhold` releases a hold.")
+    return held_facts(now)
 
 
 def print_appended(each: Appended, more: dict[str, Any] | None = None) -> None:
@@ -23,6 +44,7 @@ async def wait_and_print(
     """Wait for the publication of appended events, print the verdict of each, and return how many were rejected.
 
     Raises:
+        HeldError: a hold keeps an event from being shown.
         NotCoveredError: no publication covered the events in time.
     """
     with progress("Waiting") as advance:
@@ -58,6 +80,7 @@ async def report(
 
     Raises:
         NegativeAnswerError: at least one event was rejected.
+        HeldError: a hold keeps an event from being shown.
         NotCoveredError: no publication covered the events in time.
     """
     if wait:
@@ -69,5 +92,6 @@ async def report(
             print_appended(each)
         else:
             click.echo(f"Appended {each.of.label} as event {each.event}.")
+    facts = await tell_held(context, as_json=as_json)
     if as_json:
-        print_json({"ok": True, "events": len(appended)})
+        print_json({"ok": True, "events": len(appended), **facts})

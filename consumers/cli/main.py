@@ -22,6 +22,8 @@ GROUPS = {
         "restore": "change:restore",
         "status": "change:status",
         "append": "append:append",
+        "hold": "hold:hold",
+        "unhold": "hold:unhold",
     },
     "Run": {"run": "run:run", "publish": "publish:publish", "ceremony": "ceremony:ceremony", "sweep": "sweep:sweep"},
     "Check": {"info": "info:info", "rejected": "rejected:rejected", "verify": "verify:verify"},

@@ -20,7 +20,7 @@ from consumers.reading.publications import (
     decode_state,
     encode_state,
 )
-from consumers.reading.runs import collect, publication_row
+from consumers.reading.runs import Shown, collect, publication_row
 from consumers.reading.tail import Tail
 from consumers.render.edition import DivergenceError, Edition
 from consumers.render.outlets import Outlet
@@ -170,7 +170,9 @@ class Follower:
             reader_state = decode_state(reading.state)
         elif position is not None:
             version, time_from = (base.authority.root.version, base.authority.time_from) if base.authority else (0, "")
-            head = Head(position.number, position.digest, position.time, position.size, time_from)
+            head = Head(
+                position.number, position.digest, position.time, position.size, time_from, position.content_size
+            )
             reader_state = ReaderState(head, position.next_record, position.next_record, root_version=version)
         self._checked_voids = len(base.authority.voids) if base.authority else 0
         self.reader = ChainReader(self._logs.publications, self.tail, self._workers, self.ledger, reader_state)
@@ -267,7 +269,7 @@ class Follower:
         found: dict[int, dict[str, bytes]] = {}
         for index, role, _, file in await self._store.load_ceremonies():
             found.setdefault(index, {})[role] = file
-        async for extension in self.tail.extensions(self.tail.end.size, routed=False):
+        async for extension in self.tail.extensions(self.tail.end.size, None):
             for each in extension.ceremonies:
                 found[each.index] = {document.role: document.file for document in each.documents}
         ceremonies = []
@@ -334,7 +336,7 @@ class Follower:
                 return end
 
     async def _publication(self, valid: ValidPublication) -> None:
-        edition = Edition([(valid.claim, valid.authority)], self.head, self.base, valid.prefix)
+        edition = self.edition(Shown(valid.claim, valid.authority, valid.content_size), valid.prefix)
         try:
             if self.proposal is None or self.proposal.digest != valid.digest:
                 await self.abandon()
@@ -442,10 +444,15 @@ class Follower:
 
     # --- rendering -----------------------------------------------------------------------------------------------
 
+    def edition(self, shown: Shown, prefix: Prefix) -> Edition:
+        """The edition of the next publication, given what it shows and the prefix at its size."""
+        return Edition([shown], self.head, self.base, prefix)
+
     async def render(self, edition: Edition, sealer: Sealer) -> RenderedPublication:
         """Render into a transaction that stays open until the publication is applied or abandoned."""
         await self._workers.run(self._outlet.begin)
-        await self._store.begin(anew=edition.size >= ANEW_FROM * self.base.size)
+        await self.tail.read_again(edition.first, edition.content_size)
+        await self._store.begin(anew=edition.size >= ANEW_FROM * edition.shown_before)
         self._in_transaction = True
         self.stopwatch.start()
         try:
@@ -490,6 +497,7 @@ class Follower:
                 last.digest,
                 claim.time,
                 claim.size,
+                edition.content_size,
                 edition.after.last_digest,
                 self._logs.events.token(claim.size - 1),
                 last.record_index + 1,
@@ -534,7 +542,7 @@ class Follower:
             return False
         if run.judged_from is not None:
             await self._judge_again(run.judged_from)
-        edition = Edition(run.claims, self.head, self.base, run.last.prefix, run.stamps)
+        edition = Edition(run.shown, self.head, self.base, run.last.prefix, run.stamps)
         digest, _, packed = run.last.publication.snapshot
         try:
             await self._reproduce(edition, run.last.publication, {**run.seals, SNAPSHOT: (digest, packed)})

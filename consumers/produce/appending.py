@@ -9,9 +9,11 @@ from hashlib import sha256
 from typing import Any, NamedTuple
 from uuid import uuid4
 
+import msgspec
+
 from consumers.context import Context
 from consumers.state.furthest import open_events
-from ledger.clock import to_instant
+from ledger.clock import SystemClock, to_instant
 from ledger.logs import Log
 from schemas import canonical
 from schemas.codec import Rejection, decode_event
@@ -84,6 +86,35 @@ async def append_all(context: Context, events: Sequence[NewEvent]) -> list[Appen
     async with open_events(context) as log:
         async for batch in append_in_batches(log, events):
             appended.extend(batch)
+    return appended
+
+
+async def append_hold(context: Context, size: int | None, lock: str | None, reason: str | None) -> tuple[Appended, str]:
+    """Append a hold; return it, and its id.
+
+    Args:
+        context: the ledger.
+        size: the size that it holds; None: the number of records before it.
+        lock: the SHA-256 of its secret; None: everybody who may append events can release it.
+        reason: the reason, for people.
+    """
+    value = make_event(
+        "signing.held.v1",
+        "signing",
+        {"size": size, "lock": lock, "reason": reason},
+        now=SystemClock().now(),
+        actor=actor(),
+    )
+    name: str = msgspec.json.decode(value)["id"]
+    (appended,) = await append_all(context, [NewEvent(value, "signing.held.v1", f"hold {name}", {"hold": name})])
+    return appended, name
+
+
+async def append_release(context: Context, name: str, secret: str | None, reason: str | None) -> Appended:
+    """Append the release of a hold."""
+    kind, data = "signing.released.v1", {"hold": name, "secret": secret, "reason": reason}
+    value = make_event(kind, "signing", data, now=SystemClock().now(), actor=actor())
+    (appended,) = await append_all(context, [NewEvent(value, kind, f"release of {name}", {"hold": name})])
     return appended
 
 

@@ -24,7 +24,7 @@ from schemas.publications import Claim, Publication, Record
 
 
 class ValidPublication(NamedTuple):
-    """A valid publication: its record, its claim, and the prefix of the events that it covers."""
+    """A valid publication: its record, its claim, the prefix of the events that it covers, and its content size."""
 
     record_index: int
     digest: str
@@ -33,6 +33,7 @@ class ValidPublication(NamedTuple):
     claim: Claim
     prefix: Prefix
     authority: Authority
+    content_size: int
 
     def timestamp(self) -> bytes:
         """The file of the timestamp, made from the claim and the publication."""
@@ -204,7 +205,8 @@ class ChainReader:
         else:
             self._unread.clear()
         self._depended = False
-        head = Head(claim.number, valid.digest, claim.time, claim.size, valid.authority.time_from)
+        time_from = valid.authority.time_from
+        head = Head(claim.number, valid.digest, claim.time, claim.size, time_from, valid.content_size)
         self._state = ReaderState(head, following, following, root_version=self._state.root_version)
 
     def void(self, size: int) -> None:
@@ -263,7 +265,8 @@ class ChainReader:
         prefix = await self._tail.prefix_at(claim.size)
         if prefix.authority is None:
             raise AssertionError("a claim at whose size no root is in force is not valid")
-        return ValidPublication(state.next_record, digest, record, publication, claim, prefix, prefix.authority)
+        shown = chain.content_size(state.head.content_size, prefix)
+        return ValidPublication(state.next_record, digest, record, publication, claim, prefix, prefix.authority, shown)
 
 
 def _pass_over(values: Iterable[bytes | None], state: ReaderState, known: _Known) -> _Passed:

@@ -25,12 +25,20 @@ class Stamp(NamedTuple):
     sha256: str = ""
 
 
+class Shown(NamedTuple):
+    """What a publication shows: its claim, the offline roles at the claim's size, and its content size."""
+
+    claim: Claim
+    authority: Authority
+    content_size: int
+
+
 class Run:
     """Publications that are applied together. Verdicts on records from `judged_from` on, if any, no longer hold."""
 
     def __init__(self) -> None:
         self.judged_from: int | None = None
-        self.claims: list[tuple[Claim, Authority]] = []
+        self.shown: list[Shown] = []
         self.rows: list[PublicationRow] = []
         self.judged: list[Judged] = []
         self.stamps: dict[str, Stamp] = {}
@@ -39,7 +47,7 @@ class Run:
 
     def add(self, valid: ValidPublication) -> None:
         """Add the next publication."""
-        self.claims.append((valid.claim, valid.authority))
+        self.shown.append(Shown(valid.claim, valid.authority, valid.content_size))
         self.rows.append(publication_row(valid, stepped=False))
         expires = expires_at(valid.claim.time, valid.authority.settings.bin_expiry_seconds)
         for name, digest, signatures in valid.publication.roles:
@@ -118,6 +126,7 @@ def publication_row(valid: ValidPublication, *, stepped: bool) -> PublicationRow
         valid.digest,
         valid.claim.time,
         valid.claim.size,
+        valid.content_size,
         len(valid.publication.roles),
         b64decode(valid.publication.snapshot[0]).hex(),
         sha256(valid.timestamp()).hexdigest(),

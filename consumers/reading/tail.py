@@ -6,12 +6,14 @@ about the next claim), and for the events up to a size (to fold them).
 
 import shutil
 from bisect import bisect_right
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import aclosing
 from functools import partial
 from pathlib import Path
 from secrets import token_bytes
 from typing import NamedTuple
+
+import msgspec
 
 from consumers.reading.slices import Slice, decode_slice, read_slice, write_slice
 from consumers.state import records
@@ -21,7 +23,7 @@ from consumers.work.workers import Workers
 from ledger.logs import Log, LogConflictError
 from ledger.state.store import Store
 from projections.log.prefix import Extension, Prefix, signing_ids
-from projections.log.reading import Reading, read_records
+from projections.log.reading import Reading, Routed, read_records
 from projections.roles.authority import UpgradeNeededError
 
 KEPT_BYTES = 16 * 2**20
@@ -66,6 +68,8 @@ class Tail:
         self._base = base
         self._salt = token_bytes(16)
         self._slices: list[_Slice] = []
+        self._again: list[Reading | Slice] = []
+        self._again_bytes = 0
         self._kept_bytes = 0
         self._written = 0
         self._recent: Reading | None = None
@@ -117,7 +121,7 @@ class Tail:
             # The size is asked for late, since nearly always only a few records are unread.
             far = await self._log.size() - self._end.size
             if far >= WORTH_READING:
-                await self._read_far(processes, self._spill, far)
+                await self._read_far(processes, far)
             start = self._end.size
         return self._end
 
@@ -138,10 +142,7 @@ class Tail:
         """
         if not await self.reach(size):
             self.check_known()
-            raise LogConflictError(
-                f"{self._log.name} is shorter than it was: it ends at size {self._end.size}, but record {size - 1} is "
-                "known. Was a backup restored? See docs/operators.md, 'A log was rolled back'"
-            )
+            raise self._shorter(size)
         if size == self._end.size:
             return self._end
         at = self._mark if self._mark.size <= size else self._base
@@ -150,33 +151,67 @@ class Tail:
         self._mark = at
         return at
 
-    async def extensions(self, size: int, *, routed: bool = True) -> AsyncIterator[Extension]:
-        """The extensions by the events from the position up to a size, with or without events for aggregates."""
+    async def extensions(self, size: int, shown: tuple[int, int] | None) -> AsyncIterator[Extension]:
+        """The extensions by the events from the position up to a size.
+
+        Args:
+            size: the size.
+            shown: the events that aggregates get: from one index (inclusive) to another (exclusive); None: no events.
+                If the first one is before the position, `read_again` has read them.
+        """
         at = self._base
+        is_whole = shown is not None and shown[1] == size and (at.authority is None or shown[0] == at.size)
         while at.size < size:
             # Before the first root, the prefix judges all events.
-            at, extension = await self._advance(at, size, routed=routed or at.authority is None)
-            yield extension
+            at, extension = await self._advance(at, size, routed=is_whole or at.authority is None)
+            yield extension if is_whole else msgspec.structs.replace(extension, routed=[])
+        if shown is not None and not is_whole:
+            async for routed in self._routed(*shown):
+                yield Extension(routed, [], [])
 
-    def has_in_memory(self, size: int) -> bool:
-        """Whether the events from the position up to a size are all in memory."""
-        return not any(isinstance(each.content, Slice) for each in self._slices if each.before.size < size)
+    async def read_again(self, first: int, last: int) -> None:
+        """Read events before the position again, from one index (inclusive) to another (exclusive): they waited.
 
-    async def files(self, size: int) -> list[Path]:
-        """Files with the events from the position up to a size (`consumers.render.tasks`). They may also hold events
-        before the position or beyond the size.
+        Nothing is kept of events that wait, since a hold may last for weeks: they are read twice.
+
+        Raises:
+            LogConflictError: the log is shorter than it was.
         """
-        paths = []
+        end = min(last, self._slices[0].before.size if self._slices else self._base.size)
+        if self._again and self._again[0].start == first:
+            first = self._again[-1].end  # for a rendering that was abandoned
+        else:
+            self._forget_again()
+        if self._workers.processes is not None and end - first >= WORTH_READING:
+            async with aclosing(self._decode_far(self._workers.processes, first, end)) as files:
+                async for file in files:
+                    self._again.append(file)
+            return
+        while first < end:
+            values = (await self._log.read(first))[: end - first]
+            if not values:
+                raise self._shorter(end)
+            reading = await self._workers.run(read_records, first, values)
+            self._again_bytes += sum(len(value) for value in values if value is not None)
+            self._again.append(reading if self._again_bytes <= KEPT_BYTES else await self._write(reading))
+            first = reading.end
+
+    def has_in_memory(self, first: int, last: int) -> bool:
+        """Whether the events from one index (inclusive) to another (exclusive) are all in memory."""
+        return not any(isinstance(part, Slice) for part in self._parts(first, last))
+
+    async def files(self, first: int, last: int) -> list[Path]:
+        """Files with the events from one index (inclusive) to another (exclusive), for `consumers.render.tasks`. They
+        may also hold earlier and later events.
+        """
+        for place, part in enumerate(self._again):
+            if isinstance(part, Reading):
+                self._again[place] = await self._write(part)
         for place, known in enumerate(self._slices):
-            if known.before.size >= size:
-                break
-            file = known.content
-            if not isinstance(file, Slice):
-                file = await self._write(file[1])
-                self._slices[place] = known._replace(content=file, length=0)
+            if known.before.size < last and not isinstance(known.content, Slice):
+                self._slices[place] = known._replace(content=await self._write(known.content[1]), length=0)
                 self._kept_bytes -= known.length
-            paths.append(self._folder / file.name)
-        return paths
+        return [self._folder / part.name for part in self._parts(first, last) if isinstance(part, Slice)]
 
     def advance(self, prefix: Prefix) -> None:
         """Move the follower's position to a prefix, and forget the events before it."""
@@ -189,6 +224,33 @@ class Tail:
             self._kept_bytes -= known.length
             if isinstance(known.content, Slice):
                 (self._folder / known.content.name).unlink(missing_ok=True)
+        self._forget_again()
+
+    def _forget_again(self) -> None:
+        if not self._again:
+            return
+        again, self._again, self._again_bytes, self._recent = self._again, [], 0, None
+        for part in again:
+            if isinstance(part, Slice):
+                (self._folder / part.name).unlink(missing_ok=True)
+
+    def _parts(self, first: int, last: int) -> list[Reading | Slice]:
+        """The decoded records from one index (inclusive) to another (exclusive), in order."""
+        known = (each.content for each in self._slices)
+        parts = [*self._again, *(each if isinstance(each, Slice) else each[1] for each in known)]
+        return [part for part in parts if part.start < last and part.end > first]
+
+    async def _routed(self, first: int, last: int) -> AsyncIterator[list[Routed]]:
+        """The events for aggregates, from one index (inclusive) to another (exclusive)."""
+        for part in self._parts(first, last):
+            reading = await self._workers.run(self._read, part, routed=True) if isinstance(part, Slice) else part
+            yield reading.between(max(first, reading.start), min(last, reading.end)).routed
+
+    def _shorter(self, size: int) -> LogConflictError:
+        return LogConflictError(
+            f"{self._log.name} is shorter than it was: it ends at size {self._end.size}, but record {size - 1} is "
+            "known. Was a backup restored? See docs/operators.md, 'A log was rolled back'"
+        )
 
     async def _read_slice(self) -> bool:
         """Read on from the end; False if there are no more records, or none that this program knows."""
@@ -209,26 +271,35 @@ class Tail:
             self._slices.append(_Slice(before, after, await self._write(reading)))
         return True
 
-    async def _read_far(self, processes: Processes, folder: Path, far: int) -> None:
+    async def _read_far(self, processes: Processes, far: int) -> None:
         """Read to the end of the log, about `far` records away, on all cores."""
         first = self._end.size
-
-        async def reading() -> AsyncIterator[Callable[[], Slice]]:
-            start = self._end.size
-            while values := await read_slice(self._log, start):
-                self._written += 1
-                yield partial(decode_slice, folder, self._salt, self._written, start, values)
-                start += len(values)
-
-        async with aclosing(processes.in_order(reading())) as files:
+        async with aclosing(self._decode_far(processes, first)) as files:
             async for file in files:
                 before = self._end
-                glance = await self._workers.run(file.glance, folder)
+                glance = await self._workers.run(file.glance, self._folder)
                 self._end, _, _ = await self._advance_known(before, glance, file)
                 self._slices.append(_Slice(before, self._end, file))
                 self._report(READING * min(self._end.size - first, far), WHOLE * far)
                 if self._upgrade is not None:
                     break
+
+    async def _decode_far(
+        self, processes: Processes, first: int, last: int | None = None
+    ) -> AsyncGenerator[Slice, None]:
+        """Decode records on all cores, from one index (inclusive) to another (exclusive) or to the end of the log."""
+
+        async def reading() -> AsyncIterator[Callable[[], Slice]]:
+            start = first
+            while (last is None or start < last) and (values := await read_slice(self._log, start)):
+                values = values if last is None else values[: last - start]
+                self._written += 1
+                yield partial(decode_slice, self._folder, self._salt, self._written, start, values)
+                start += len(values)
+
+        async with aclosing(processes.in_order(reading())) as files:
+            async for file in files:
+                yield file
 
     async def _advance_known(
         self, before: Prefix, reading: Reading, file: Slice | None = None

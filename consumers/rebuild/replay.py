@@ -329,10 +329,10 @@ class _Rendering:
         self._run = run
         self._last = last
         self._prefixes = prefixes
-        self._claim, self._authority = run.claims[-1]
-        edition = Edition(run.claims, _NOTHING_BEFORE, Prefix(), last.prefix, run.stamps)
-        self._choice = edition.choice()
-        self._packed_brackets, _ = edition.brackets()
+        self._edition = Edition(run.shown, _NOTHING_BEFORE, Prefix(), last.prefix, run.stamps)
+        self._claim, self._authority, self._content_size = run.shown[-1]
+        self._choice = self._edition.choice()
+        self._packed_brackets, _ = self._edition.brackets()
         self._tree = NewTree(phases.plan.tree)
         self._chosen = phases.plan.folder / "rendering"
 
@@ -354,15 +354,13 @@ class _Rendering:
         return ReplayResult(self._claim, files, sorted(path for each in folded for path in each.missing))
 
     def _batch(self, slices: Sequence[Path], source: Path | None) -> Batch:
-        # Before the first root no event is for an aggregate.
-        first = next((index + 1 for index, _ in self._prefixes.documents), 0)
         return Batch(
             folder=self._phases.plan.folder,
             slices=slices,
-            first=first,
-            end=self._claim.size,
+            first=self._edition.first,
+            end=self._content_size,
             choice=self._choice._replace(stamps={}),
-            bin_partitions=bin_partitions(self._choice, self._claim.size),
+            bin_partitions=bin_partitions(self._choice, self._content_size),
             html=self._authority.settings.html_pages,
             terms=self._authority.terms,
             times=tasks.write_times(self._phases.plan.folder, self._packed_brackets),
@@ -388,7 +386,7 @@ class _Rendering:
 
     async def _fold(self, batch: Batch) -> list[FoldResult]:
         known = await asyncio.to_thread(self._phases.known, "fold", FoldResult)
-        count = count_fold_tasks(self._claim.size)
+        count = count_fold_tasks(self._content_size)
 
         def task(number: int) -> Callable[[], FoldResult]:
             return partial(tasks.fold_projects, batch, number, partitions_of_task(number, count, EVENT_PARTITIONS))
@@ -400,7 +398,9 @@ class _Rendering:
         pages.
         """
         projects = ProjectList(b"", {})
-        projects.follow([(claim, authority.settings) for claim, authority in self._run.claims], listings)
+        projects.follow(
+            [(each.claim, each.authority.settings, each.content_size) for each in self._run.shown], listings
+        )
         _, pages, changes = projects.finish((), {})
         for page in pages:
             tasks.put_page(self._tree, page)
@@ -429,7 +429,7 @@ class _Rendering:
         table.update({name: RoleEntry(stamp.number, stamp.expires, 0, stamp.sha256) for name, stamp in retired.items()})
         digest64, length, packed = self._last.publication.snapshot
         sealer = CheckingSealer(self._authority.online, {SNAPSHOT: (digest64, packed)})
-        snapshot = sealer.seal(SNAPSHOT, table.payload(self._claim, self._authority))
+        snapshot = sealer.seal(SNAPSHOT, table.payload(self._claim, self._authority, self._content_size))
         if len(snapshot) != length:
             raise DivergenceError("the snapshot has another length than the publication says")
         timestamp = self._last.timestamp()

@@ -3,7 +3,7 @@
 from collections.abc import Container, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from consumers.reading.runs import Stamp
+from consumers.reading.runs import Shown, Stamp
 from projections.index.upload_times import Dated, brackets_of, pack_brackets
 from projections.log.prefix import Prefix
 from projections.metadata.repository import expires_at, signs_all_bins
@@ -19,14 +19,14 @@ class DivergenceError(DisagreementError):
 
 
 class Edition(NamedTuple):
-    """The input of a rendering: the repository as of the last of these claims, from the state at `before`, where `head`
-    was the last publication.
+    """The input of a rendering: the repository as of the last of these publications, from the state at `before`, where
+    `head` was the last publication.
 
-    Usually there is one claim. With several, the versions between are skipped: `stamps` then names, for each signed
-    bin, the publication that signed it last.
+    Usually there is one publication. With several, the versions between are skipped: `stamps` then names, for each
+    signed bin, the publication that signed it last.
     """
 
-    claims: Sequence[tuple[Claim, Authority]]
+    publications: Sequence[Shown]
     head: Head
     before: Prefix
     after: Prefix
@@ -35,17 +35,32 @@ class Edition(NamedTuple):
     @property
     def claim(self) -> Claim:
         """The last claim."""
-        return self.claims[-1][0]
+        return self.publications[-1].claim
 
     @property
     def authority(self) -> Authority:
         """The offline roles of the last claim."""
-        return self.claims[-1][1]
+        return self.publications[-1].authority
+
+    @property
+    def shown_before(self) -> int:
+        """The content size of the publication before these."""
+        return self.head.content_size
+
+    @property
+    def content_size(self) -> int:
+        """The size up to which the edition shows content."""
+        return self.publications[-1].content_size
+
+    @property
+    def first(self) -> int:
+        """The index of the first event that the edition folds: before the first root no event is for an aggregate."""
+        return max(self.shown_before, self.after.first_root_size)
 
     @property
     def size(self) -> int:
-        """The number of events that the edition adds."""
-        return self.after.size - self.before.size
+        """The number of events that the edition adds to what is shown."""
+        return self.content_size - self.shown_before
 
     @property
     def old_layout(self) -> Layout | None:
@@ -61,8 +76,8 @@ class Edition(NamedTuple):
 
     def brackets(self) -> tuple[bytes, str]:
         """The packed brackets of the edition's publications, and the new time that began with one of them, if any."""
-        dated = (Dated(claim.size, claim.time, authority.time_from) for claim, authority in self.claims)
-        brackets, new_time = brackets_of(Dated(self.head.size, self.head.time, self.head.time_from), dated)
+        dated = (Dated(each.content_size, each.claim.time, each.authority.time_from) for each in self.publications)
+        brackets, new_time = brackets_of(Dated(self.shown_before, self.head.time, self.head.time_from), dated)
         return pack_brackets(brackets), new_time
 
     def choice(self) -> "Choice":

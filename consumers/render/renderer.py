@@ -84,7 +84,7 @@ class Renderer:
         self._table.update(entries | retired)
         saving = self._workers.ahead(self._save(rounds, bins, retired))
         try:
-            payload = self._table.payload(edition.claim, edition.authority)
+            payload = self._table.payload(edition.claim, edition.authority, edition.content_size)
             snapshot = await self._workers.run(sealer.seal, "snapshot", payload)
             sink.put(metadata_path("snapshot", edition.claim.number), snapshot)
         except BaseException:
@@ -129,7 +129,9 @@ class Renderer:
             dict(await store.load_headers([project_list.KEY])).get(project_list.KEY, b""),
             await records.load_waiting(store, names),
         )
-        projects.follow([(claim, authority.settings) for claim, authority in edition.claims], listings)
+        projects.follow(
+            [(each.claim, each.authority.settings, each.content_size) for each in edition.publications], listings
+        )
         stored, waited = Aggregate(project_list.KEY), dict[str, bool]()
         if projects.is_rendered:
             found = await records.load_aggregates(store, [project_list.KEY])

@@ -8,7 +8,6 @@ from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from ledger.clock import from_instant, to_instant
-from projections.log.prefix import Prefix
 from projections.metadata.repository import RoleEntry
 from projections.publications import Head, earliest_time
 from projections.roles.authority import Authority
@@ -16,6 +15,8 @@ from schemas.errors import LedgerError
 from schemas.publications import Claim
 
 CLOCK_TOLERANCE = timedelta(seconds=60)
+WAITING_INTERVAL = timedelta(minutes=1)
+"""Shortest time between two publications that are due to events that wait for the release of a hold."""
 RENEWED_WITHIN = 1 / 4
 """Renewing all bins takes this part of their period, in its second half."""
 RENEWALS = 64
@@ -69,10 +70,6 @@ class Schedule:
         self._renewed_at: datetime | None = None
         self._looked_at: datetime | None = None
 
-    def size(self, end: Prefix, head: Head) -> int:
-        """How many events the next claim covers: all, unless they are held; never fewer than the last publication."""
-        return end.size if end.held_at is None else min(end.size, max(end.held_at, head.size))
-
     def due(
         self,
         now: datetime,
@@ -81,6 +78,7 @@ class Schedule:
         head: Head,
         entries: Mapping[str, RoleEntry],
         *,
+        only_waits: bool = False,
         now_please: bool = False,
     ) -> Due | None:
         """The publication that is due at this moment, or None.
@@ -91,6 +89,7 @@ class Schedule:
             authority: the offline roles in force at that size: they define the bins and the expiry periods.
             head: the last publication.
             entries: the last version of every bin.
+            only_waits: all new events are held: covering them shows nothing.
             now_please: publish new events without waiting for the interval.
 
         Raises:
@@ -105,7 +104,10 @@ class Schedule:
         unwatched = max(now - (self._looked_at or last), timedelta(0))
         self._looked_at = now
         renew = self._renewals(now, unwatched, authority, entries)
-        waited = self._published_at is None or now - self._published_at >= self._interval
+        if only_waits:
+            waited = now - last >= WAITING_INTERVAL
+        else:
+            waited = self._published_at is None or now - self._published_at >= self._interval
         if size > head.size and (now_please or waited):
             return Due(size, renew, "events")
         settings = authority.settings

@@ -15,6 +15,7 @@ from securesystemslib.signer import Signer as KeySigner
 
 from consumers.follow.follower import Follower, Proposal
 from consumers.follow.served import check_not_ahead
+from consumers.reading.runs import Shown
 from consumers.render.edition import Edition
 from consumers.render.renderer import RenderedPublication
 from consumers.render.sealing import SNAPSHOT, SigningSealer
@@ -90,18 +91,25 @@ class Signer:
         """
         follower = self._follower
         before = follower.head.number
-        size = self._schedule.size(await self._catch_up(), follower.head)
-        # While signing is held, the next claim may have other offline roles than those at the end of the log.
-        authority = (await follower.tail.prefix_at(size)).authority
+        end = await self._catch_up()
+        size, authority = end.size, end.authority
         if authority is None:
             return False
         open_claim = follower.open_claim
-        if open_claim is not None and not await self._is_void(open_claim, size, authority):
+        if open_claim is not None and not await self._is_void(open_claim, end, authority):
             if follower.proposal is None and not self._may_complete(open_claim):
                 return False
         else:
             moment = self._clock.now()
-            due = self._schedule.due(moment, size, authority, follower.head, follower.table.entries, now_please=now)
+            due = self._schedule.due(
+                moment,
+                size,
+                authority,
+                follower.head,
+                follower.table.entries,
+                only_waits=chain.only_waits(follower.head, end),
+                now_please=now,
+            )
             if open_claim is not None and due is None:
                 due = Due(size, (), "void")
             if due is None:
@@ -132,19 +140,23 @@ class Signer:
 
     # --- claims --------------------------------------------------------------------------------------------------
 
-    async def _is_void(self, open_claim: OpenClaim, size: int, authority: Authority) -> bool:
+    async def _is_void(self, open_claim: OpenClaim, end: Prefix, authority: Authority) -> bool:
         """Whether an open claim must not be completed (docs/design.md, "An open claim ends").
 
         Args:
             open_claim: the claim.
-            size: the size that a new claim would cover now.
-            authority: the offline roles in force at that size.
+            end: the prefix at the end of the log, which a new claim would cover now.
+            authority: the offline roles in force there.
         """
         claim = open_claim.claim
         at_claim = await self._follower.tail.prefix_at(claim.size)
         if at_claim.authority is None or at_claim.authority.online != authority.online:
             return True
-        if claim.number <= self._schedule.above or claim.size > size:
+        # Whoever claimed had not read a hold yet: its publication would show what is held now.
+        shown = self._follower.head.content_size
+        if chain.content_size(shown, at_claim) > chain.content_size(shown, end):
+            return True
+        if claim.number <= self._schedule.above:
             return True
         if claim.number <= self._signed.number and open_claim.digest != self._signed.claim:
             return True
@@ -165,14 +177,6 @@ class Signer:
         prefix = await follower.tail.prefix_at(due.size)
         authority = prefix.authority
         if authority is None:
-            return False
-        if follower.open_claim is not None and authority.root.version < follower.open_claim.root_version:
-            # Held below the root of the open claim: it must not be completed, and a claim under an older root is
-            # rejected.
-            log.warning(
-                "signing is held, so the open claim cannot be replaced: release the hold",
-                claim=follower.open_claim.claim.number,
-            )
             return False
         signers = self._signers(authority)
         claim = Claim(
@@ -232,7 +236,8 @@ class Signer:
             return
         if follower.proposal is None:
             self._signed = _Signed(open_claim.claim.number, open_claim.digest)
-            edition = Edition([(open_claim.claim, prefix.authority)], follower.head, follower.base, prefix)
+            size = chain.content_size(follower.head.content_size, prefix)
+            edition = follower.edition(Shown(open_claim.claim, prefix.authority, size), prefix)
             sealer = SigningSealer(prefix.authority.online, self._signers(prefix.authority), self._keyring)
             rendered = await follower.render(edition, sealer)
             follower.stopwatch.start()

@@ -243,19 +243,21 @@ async def save_signing(store: Store, prefix: Prefix, size: int) -> None:
         await store.save_signing(rows)
 
 
+def _event_of(row: SigningRow, size: int) -> SigningEvent:
+    """A row as it was at a size."""
+    released_at = None if row.released is None or row.released >= size else row.released
+    return SigningEvent(row.digest, row.record, row.size, row.lock, released_at)
+
+
+async def load_open_holds(store: Store, first: int, size: int, limit: int) -> dict[str, SigningEvent]:
+    """The holds by id that are open at a size and whose index is at least `first`, the lowest size first."""
+    return {row.id: _event_of(row, size) for row in await store.open_holds(first, size, limit)}
+
+
 async def load_signing(store: Store, names: Collection[str], size: int) -> dict[str, SigningEvent]:
     """The remembered events about signing with these ids, as of the first `size` records."""
-    return {
-        row.id: SigningEvent(
-            row.digest,
-            row.record,
-            row.size,
-            row.lock,
-            None if row.released is None or row.released >= size else row.released,
-        )
-        for row in await store.load_signing(sorted(names))
-        if row.record < size
-    }
+    rows = await store.load_signing(sorted(names))
+    return {row.id: _event_of(row, size) for row in rows if row.record < size}
 
 
 async def load_prefix(store: Store, saved: bytes) -> Prefix:

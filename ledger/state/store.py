@@ -55,7 +55,7 @@ CREATE TABLE format (number INTEGER NOT NULL);
 CREATE TABLE position (
     only INTEGER PRIMARY KEY CHECK (only = 1),
     number INTEGER NOT NULL, digest TEXT NOT NULL, time TEXT NOT NULL, size INTEGER NOT NULL,
-    last_event TEXT NOT NULL, events_token INTEGER NOT NULL,
+    content_size INTEGER NOT NULL, last_event TEXT NOT NULL, events_token INTEGER NOT NULL,
     next_record INTEGER NOT NULL, publications_token INTEGER NOT NULL,
     prefix BLOB NOT NULL, crc32 INTEGER NOT NULL
 );
@@ -81,9 +81,10 @@ CREATE TABLE withheld (path TEXT PRIMARY KEY) WITHOUT ROWID;
 CREATE TABLE roles (name TEXT PRIMARY KEY, version INTEGER NOT NULL, expires TEXT NOT NULL, length INTEGER NOT NULL,
     sha256 TEXT NOT NULL, mark BLOB NOT NULL, crc32 INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE publications (number INTEGER PRIMARY KEY, idx INTEGER NOT NULL, digest TEXT NOT NULL,
-    time TEXT NOT NULL, size INTEGER NOT NULL, signed INTEGER NOT NULL, snapshot_sha256 TEXT NOT NULL,
-    timestamp_sha256 TEXT NOT NULL, stepped INTEGER NOT NULL);
+    time TEXT NOT NULL, size INTEGER NOT NULL, content_size INTEGER NOT NULL, signed INTEGER NOT NULL,
+    snapshot_sha256 TEXT NOT NULL, timestamp_sha256 TEXT NOT NULL, stepped INTEGER NOT NULL);
 CREATE INDEX publications_by_size ON publications (size);
+CREATE INDEX publications_by_content_size ON publications (content_size);
 CREATE TABLE judged (log TEXT NOT NULL, idx INTEGER NOT NULL, digest TEXT NOT NULL, kind TEXT NOT NULL,
     verdict TEXT NOT NULL, code TEXT NOT NULL, detail TEXT NOT NULL, PRIMARY KEY (log, idx)) WITHOUT ROWID;
 CREATE INDEX judged_by_digest ON judged (digest);
@@ -117,15 +118,17 @@ SELECT min(size) FROM (
 class Position(NamedTuple):
     """The position of a follower: its last publication, and its memory of the logs up to there.
 
-    `digest` is that of the last publication's record, `last_event` that of the last event it covers; `next_record` is
-    the index of the first record of `publications` behind it. Tokens are those of `ledger.logs.Log`, for the records
-    that these digests are of: they are the first that a follower looks at when it starts.
+    `digest` is that of the last publication's record, `last_event` that of the last event it covers. `content_size` is
+    the size up to which it shows content: later events wait. `next_record` is the index of the first record of
+    `publications` behind it. Tokens are those of `ledger.logs.Log`, for the records that these digests are of: they are
+    the first that a follower looks at when it starts.
     """
 
     number: int
     digest: str
     time: str
     size: int
+    content_size: int
     last_event: str
     events_token: int
     next_record: int
@@ -175,6 +178,7 @@ class AppliedPublication(NamedTuple):
     digest: str
     time: str
     size: int
+    content_size: int
     signed: int
     snapshot_sha256: str
     timestamp_sha256: str
@@ -613,6 +617,18 @@ class Store:
         lowest: int | None = rows[0][0]
         return lowest
 
+    async def open_holds(self, first: int, end: int, limit: int) -> list[SigningRow]:
+        """The holds that are open at the size `end` and whose index is at least `first`, the lowest size first."""
+        rows = await self._rows(
+            "SELECT id, digest, idx, size, lock, released, crc32 FROM signing WHERE size IS NOT NULL AND idx >= ?"
+            " AND idx < ? AND (released IS NULL OR released >= ?) ORDER BY size, idx LIMIT ?",
+            first,
+            end,
+            end,
+            limit,
+        )
+        return [SigningRow(*row) for row in self._checked(rows)]
+
     # --- what is withheld ----------------------------------------------------------------------------------------
 
     async def save_withheld(self, withheld: Sequence[str], free: Sequence[str]) -> None:
@@ -637,15 +653,15 @@ class Store:
     async def load_position(self) -> Position | None:
         """The position, or None if the follower has not applied a publication yet."""
         rows = await self._rows(
-            "SELECT number, digest, time, size, last_event, events_token, next_record, publications_token,"
-            " prefix, crc32 FROM position"
+            "SELECT number, digest, time, size, content_size, last_event, events_token, next_record,"
+            " publications_token, prefix, crc32 FROM position"
         )
         return Position(*self._checked(rows)[0]) if rows else None
 
     async def save_position(self, position: Position) -> None:
         """Set the position. This must be the last change of a transaction."""
         rows = _with_checksums([position])
-        await self._many("INSERT OR REPLACE INTO position VALUES (1, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
+        await self._many("INSERT OR REPLACE INTO position VALUES (1, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
 
     async def load_reading(self) -> ReadingRow | None:
         """How far `publications` was read when this was last saved. A position may be further."""
@@ -692,7 +708,7 @@ class Store:
 
     async def save_publications(self, publications: Sequence[AppliedPublication]) -> None:
         """Add applied publications."""
-        await self._many("INSERT OR REPLACE INTO publications VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", publications)
+        await self._many("INSERT OR REPLACE INTO publications VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", publications)
 
     async def publication(self, number: int) -> AppliedPublication | None:
         """A publication by its number."""
@@ -701,6 +717,11 @@ class Store:
     async def publication_covering(self, index: int) -> AppliedPublication | None:
         """The first publication that covers an event."""
         return await self._publication("SELECT * FROM publications WHERE size > ? ORDER BY size, number LIMIT 1", index)
+
+    async def publication_showing(self, index: int) -> AppliedPublication | None:
+        """The first publication that shows an event."""
+        statement = "SELECT * FROM publications WHERE content_size > ? ORDER BY content_size, number LIMIT 1"
+        return await self._publication(statement, index)
 
     async def publication_above(self, number: int) -> AppliedPublication | None:
         """The first publication above a number."""

@@ -68,16 +68,19 @@ class ProjectList:
         self._left: dict[str, bool | None] = {}
         self.is_rendered = False
 
-    def follow(self, claims: Iterable[tuple[Claim, Settings]], listings: Iterable[Listing]) -> None:
-        """Apply publications in order, each with the settings at its size. `listings` has those of all their events."""
+    def follow(self, publications: Iterable[tuple[Claim, Settings, int]], listings: Iterable[Listing]) -> None:
+        """Apply publications in order, each with the settings at its size, and with its content size.
+
+        `listings` has those of all their events.
+        """
         waiting = sorted(listings, key=lambda each: each.index)
         start = 0
-        for claim, settings in claims:
+        for claim, settings, content_size in publications:
             end = start
-            while end < len(waiting) and waiting[end].index < claim.size:
+            while end < len(waiting) and waiting[end].index < content_size:
                 end += 1
             self.apply(waiting[start:end])
-            self.advance(claim, settings)
+            self.advance(claim, settings, content_size)
             start = end
 
     def apply(self, listings: Iterable[Listing]) -> None:
@@ -90,7 +93,7 @@ class ProjectList:
             self._header.waiting += (now is not None) - (waits is not None)
             self._left[listing.name] = now
 
-    def advance(self, claim: Claim, settings: Settings) -> None:
+    def advance(self, claim: Claim, settings: Settings, content_size: int) -> None:
         """Decide whether this publication renders the list."""
         header = self._header
         if header.rendered_at and header.html == settings.html_pages:
@@ -102,7 +105,7 @@ class ProjectList:
             self._touched = set(self._left)
         self._moved.update({name: exists for name, exists in self._left.items() if exists is not None})
         self._waited, self._left = {}, {}
-        self._header = _Header(claim.time, settings.html_pages, claim.size - 1)
+        self._header = _Header(claim.time, settings.html_pages, content_size - 1)
         self.is_rendered = True
 
     @property

@@ -105,6 +105,10 @@ Operation = Upload | Act
 PROJECT_KEYS = "project:"
 """The beginning of the keys of projects' aggregates."""
 
+_AUTHORITY = (events.LedgerCreated, events.RolesSigned, events.SigningHeld, events.SigningReleased)
+AUTHORITY_TYPES = frozenset(type_of(kind) for kind in _AUTHORITY)
+"""The types of events that the prefix judges: they count as soon as they are covered, whatever is held."""
+
 
 def project_key(name: str) -> str:
     """The key of a project's aggregate."""

@@ -97,18 +97,19 @@ class SnapshotTable:
         if len(self._fragments) != known:
             self._order = sorted(self._fragments)
 
-    def payload(self, claim: Claim, authority: Authority) -> bytes:
+    def payload(self, claim: Claim, authority: Authority, content_size: int) -> bytes:
         """The signed part of the snapshot (TUF 1.0.34, section 4.4); `x-ledger` binds it to the log."""
         offline = (authority.bins, authority.targets)
         self._render({document.role: RoleEntry(document.version, document.expires) for document in offline})
         return (
             b'{"_type":"snapshot","expires":"%s","meta":{%s},"spec_version":"%s","version":%d,'
-            b'"x-ledger":{"origin":"%s","root_hash":"%s","size":%d}}'
+            b'"x-ledger":{"content_size":%d,"origin":"%s","root_hash":"%s","size":%d}}'
         ) % (
             expires_at(claim.time, authority.settings.snapshot_expiry_seconds).encode(),
             b",".join([self._fragments[filename] for filename in self._order]),
             SPEC_VERSION.encode(),
             claim.number,
+            content_size,
             claim.origin.encode(),
             claim.root_hash.encode(),
             claim.size,

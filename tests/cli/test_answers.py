@@ -231,7 +231,7 @@ def test_what_the_fold_rejects_is_appended_and_listed(index: Index, command: tup
     index.run(*command)
     before: Any = index.check()
     index.publish()
-    assert index.check()._replace(number=0, size=0) == before._replace(number=0, size=0)
+    assert index.check()._replace(number=0, size=0, shown=0) == before._replace(number=0, size=0, shown=0)
     assert [each["code"] for each in index.ask_list("rejected")] == ["no-project"]
     assert "no-project" in index.run("rejected")
 

@@ -41,6 +41,8 @@ WRITE = {
     "verify": (),
     "sweep": (),
     "ceremony": ("--renew",),
+    "hold": ("--unlocked",),
+    "unhold": (),
     "resume": ("--above", "4"),
     "add": ("{folder}/dist",),
 }

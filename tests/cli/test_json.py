@@ -32,6 +32,8 @@ GOOD: dict[str, tuple[object, ...]] = {
     "restore": ("two",),
     "status": ("one",),
     "append": (),
+    "hold": (),
+    "unhold": (),
     "publish": (),
     "ceremony": ("--rotate-online",),
     "sweep": (),
@@ -52,6 +54,8 @@ BAD: dict[str, tuple[int, tuple[object, ...]]] = {
     "restore": (1, ("none==1",)),
     "status": (1, ("none",)),
     "append": (1, ()),
+    "hold": (1, ("--at", "9999")),
+    "unhold": (1, ()),
     "publish": (2, ("--nonsense",)),
     "ceremony": (2, ()),
     "sweep": (2, ("--grace", "long")),
@@ -101,6 +105,8 @@ def prepare(index: Index, folder: Path, command: str, arguments: tuple[object, .
     if command == "restore":
         index.run("remove", "two")
         index.publish()
+    if command == "unhold":
+        index.run("hold", "--unlocked")
     first = (folder / "new",) if command == "init" else ()
     return (*first, *(str(each).format(folder=folder) for each in arguments))
 
@@ -124,7 +130,7 @@ def test_answers(command: str, index: Index, tmp_path: Path) -> None:
 @pytest.mark.parametrize("command", [name for name in COMMANDS if name not in WITHOUT_JSON])
 def test_errors(command: str, index: Index, tmp_path: Path) -> None:
     answer, arguments = BAD[command]
-    before = prepare(index, tmp_path, "" if command == "restore" else command, arguments)
+    before = prepare(index, tmp_path, "" if command in {"restore", "unhold"} else command, arguments)
     stdin = b"no event" if command == "append" else None
     *_, last = ask(index, command, *before, answer=answer, stdin=stdin)
     assert (last["ok"], last["exit"]) == (False, answer)

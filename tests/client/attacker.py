@@ -103,7 +103,7 @@ class Attacker:
         authority, claim = authority_of(self._end()), open_claim.claim
         expires = expires_at(claim.time, authority.settings.bin_expiry_seconds)
         payloads = {name: bin_payload([body], claim.number, expires) for name, body in targets.items()}
-        snapshot = SnapshotTable({}).payload(claim, authority)
+        snapshot = SnapshotTable({}).payload(claim, authority, claim.size)
         published = factory.publication(open_claim, authority, payloads, snapshot, self._team)
         value = encode_record(factory.seal_publication(published, open_claim, authority, self._team))
         self.append(value)
@@ -159,7 +159,9 @@ async def _load_head(store: Store) -> Head | None:
         return None
     finally:
         await store.close()
-    return position and Head(position.number, position.digest, position.time, position.size)
+    return position and Head(
+        position.number, position.digest, position.time, position.size, content_size=position.content_size
+    )
 
 
 def _ledger(prefix: Prefix) -> str:

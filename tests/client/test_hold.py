@@ -1,7 +1,11 @@
 """The emergency brake: events beyond a hold are not published, and what is published stays fresh."""
 
+import asyncio
+from pathlib import Path
+
 import pytest
 
+from consumers.reading.end import holds_at_end
 from tests import factory
 from tests.client.attacker import Attacker
 from tests.client.index import FakeClock, Index
@@ -15,9 +19,9 @@ def test_a_hold_and_its_release(index: Index) -> None:
     hold = make.signing_held(reason="somebody's token was stolen")
     index.append(hold)
     index.upload("two")
-    assert index.publish() == before.number
-    seen = index.publish_and_check("--renew")
-    assert (seen.size, seen.projects) == (before.size, before.projects)
+    seen = index.publish_and_check()
+    assert seen.number > before.number, "the hold is covered at once"
+    assert (seen.shown, seen.projects) == (before.size, before.projects)
     index.append(make.signing_released(hold.id))
     assert list(index.publish_and_check().projects) == ["one", "two"]
     assert index.ask_list("rejected", "--all") == []
@@ -34,7 +38,7 @@ def test_a_held_service_renews_what_it_has_published(
     for _ in range(20):
         clock.advance(hours=12)
         index.publish()
-        assert index.check()._replace(number=0) == before._replace(number=0)
+        assert index.check()._replace(number=0, size=0) == before._replace(number=0, size=0)
 
 
 def test_a_hold_at_an_earlier_size_stops_where_the_log_is_published(index: Index) -> None:
@@ -76,17 +80,197 @@ def test_an_open_claim_beyond_a_hold_is_voided(index: Index) -> None:
     assert list(index.publish_and_check().projects) == ["one"]
 
 
+def test_the_online_key_is_replaced_while_a_hold_lasts(index: Index) -> None:
+    """The day after a break-in: held, somebody has the online key, it is replaced, lies are undone, released."""
+    index.upload("honest")
+    before = index.publish_and_check()
+    (held,) = index.ask("hold", "--reason", "a break-in")
+    index.upload("lie")
+    thief = Attacker(index)
+    old = next((index.folder / "keys/online").iterdir()).name
+    assert "held at 3: 3 events wait" in index.run("ceremony", "--replace-online").lower()
+    assert old not in [path.name for path in (index.folder / "keys/online").iterdir()], "it is retired at once"
+    seen = index.check()
+    assert seen.root == before.root + 1
+    assert (seen.shown, seen.projects) == (before.shown, before.projects)
+    thief.claim(number=seen.number + 1)
+    index.run("remove", "lie-1.0-py3-none-any.whl")
+    index.upload("after")
+    assert index.publish_and_check().projects == before.projects
+    index.run("unhold", "--secret-file", "-", stdin=held["secret"].encode())
+    seen = index.publish_and_check()
+    assert list(seen.projects) == ["after", "honest", "lie"]
+    assert list(seen.projects["lie"].files) == []
+    index.check_rebuilt(index.folder.with_name("rebuilt"))
+    index.verify()
+
+
 def test_info_shows_a_hold(index: Index) -> None:
-    hold = Make().signing_held()
+    make = Make()
+    hold = make.signing_held()
     index.append(hold)
     index.upload("one")
-    index.publish("--renew")
-    assert index.info()["held_at"] == 2
-    assert "held" in index.run("info")
+    index.publish()
+    info = index.info()
+    assert (info["held_at"], info["waiting"]) == (2, 2)
+    assert (info["last"]["size"], info["last"]["content_size"]) == (4, 2)
+    assert "held           at 2: 2 events wait\n" in index.run("info")
+    index.append(make.signing_released(hold.id))
+    assert index.info()["held_at"] is None
 
 
-def test_an_event_that_is_held_is_not_answered(index: Index) -> None:
+def test_publish_and_add_say_what_is_held(index: Index) -> None:
+    index.upload("one")
+    assert "held" not in index.run("publish").lower()
+    index.append(Make().signing_held())
+    assert "Held at 3: 1 event waits." in index.run("publish")
+    path = index.upload("two")
+    assert "Held at 3: 3 events wait." in index.run("add", path)
+    assert index.ask("yank", "one==1.0")[-1] == {"ok": True, "events": 1, "held_at": 3, "waiting": 4}
+    (made,) = index.ask("publish")
+    assert (made["made"], made["size"], made["content_size"], made["held_at"], made["waiting"]) == (True, 7, 3, 3, 4)
+    output = index.run("publish")
+    assert "Nothing is new since publication 4 (7 events" in output
+    assert "Held at 3: 4 events wait." in output
+
+
+def test_an_event_that_is_held_is_answered_at_once(index: Index) -> None:
+    index.upload("one")
+    index.publish()
     index.append(Make().signing_held())
     event = factory.encode([Make().project_created("held")])[0]
-    output = index.run("append", "--wait", "--wait-seconds", "0.2", stdin=event, answer=75)
-    assert "that signing is not held" in output
+    output = index.run("append", "--wait", "--wait-seconds", "600", stdin=event, answer=75)
+    assert "held at 3: 2 events wait. Already on the log: event 4" in output
+    (answer,) = index.ask("append", "--wait", "--wait-seconds", "600", stdin=event, answer=75)
+    assert (answer["error"], answer["held_at"], answer["waiting"]) == ("held", 3, 3)
+    hold = factory.encode([Make().having(id="second").signing_held()])[0]
+    index.publish()
+    assert index.ask("append", "--wait", "--wait-seconds", "0.2", stdin=hold, answer=75)[0]["error"] == "not-covered"
+
+
+def test_without_a_state_an_event_that_is_held_is_answered_too(index: Index) -> None:
+    index.append(Make().signing_held())
+    event = factory.encode([Make().project_created("held")])[0]
+    output = index.run("append", "--wait", "--wait-seconds", "600", stdin=event, answer=75)
+    assert "held at 2: 2 events wait. Already on the log: event 3" in output
+
+
+# --- the commands ------------------------------------------------------------------------------------------------
+
+
+def test_a_hold_is_locked_and_its_secret_is_printed_once(index: Index, tmp_path: Path) -> None:
+    index.upload("one")
+    index.publish()
+    output = index.run("hold")
+    secret = output.split()[-1]
+    assert len(secret) == 64
+    assert "Held at 3: no publication shows later events." in output
+    log = b"".join(path.read_bytes() for path in (index.folder / "log").iterdir())
+    assert secret.encode() not in log
+    thief = factory.encode([Make().signing_released(held_by(index))])[0]
+    index.run("append", stdin=thief)
+    index.publish()
+    assert [each["code"] for each in index.ask_list("rejected")] == ["locked"]
+    assert index.info()["held_at"] == 3
+
+
+def held_by(index: Index) -> str:
+    """The id of the hold that is open."""
+    holds = asyncio.run(holds_at_end(index.context)).open
+    (name,) = holds
+    return name
+
+
+def test_a_secret_is_written_to_a_new_file(index: Index, tmp_path: Path) -> None:
+    path = tmp_path / "brake.secret"
+    output = index.run("hold", "--secret-file", path)
+    secret = path.read_text().strip()
+    assert len(secret) == 64
+    assert secret not in output
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert "brake.secret" in index.run("hold", "--secret-file", path, answer=2), "it is not overwritten"
+    assert path.read_text().strip() == secret
+    assert len(asyncio.run(holds_at_end(index.context)).open) == 1, "nothing was appended"
+    index.run("unhold", "--secret-file", path)
+    assert index.info()["held_at"] is None
+
+
+def test_id_and_secret_are_checked_before_anything_is_appended(index: Index) -> None:
+    (held,) = index.ask("hold")
+    size = index.info()["sizes"]["events"]
+    for options, secret, message in (
+        (["no-such-hold"], held["secret"], "there is no open hold no-such-hold"),
+        ([], "5e" * 32, "that is not the secret"),
+        ([], "no secret", "64 hexadecimal digits"),
+    ):
+        output = index.run("unhold", *options, "--secret-file", "-", stdin=secret.encode(), answer=1)
+        assert message in output
+        assert index.info()["sizes"]["events"] == size
+    (released,) = index.ask("unhold", held["hold"], "--secret-file", "-", stdin=held["secret"].encode())
+    assert (released["event"], released["hold"], released["content_size"]) == (3, held["hold"], 3)
+    assert "nothing is held" in index.run("unhold", answer=1)
+
+
+def test_an_unlocked_hold_needs_no_secret(index: Index) -> None:
+    assert "secret" not in index.run("hold", "--unlocked").lower()
+    assert "Released" in index.run("unhold")
+
+
+def test_the_first_of_two_holds_is_released_only_if_told(index: Index) -> None:
+    index.upload("one")
+    index.publish()
+    (first,) = index.ask("hold", "--unlocked")
+    index.upload("two")
+    (second,) = index.ask("hold", "--unlocked")
+    index.upload("three")
+    assert "2 holds are open; name one of them" in index.run("unhold", answer=1)
+    output = index.run("unhold", first["hold"], answer=1)
+    assert "1 other hold would remain, and content would be shown up to 5" in output
+    assert "up to 3" in index.run("unhold", second["hold"], answer=1)
+    index.run("unhold", first["hold"], "--others-remain")
+    assert list(index.publish_and_check().projects) == ["one", "two"]
+    index.run("unhold", second["hold"])
+    assert list(index.publish_and_check().projects) == ["one", "three", "two"]
+
+
+def test_a_hold_at_an_earlier_size_says_what_is_shown_already(index: Index) -> None:
+    index.upload("one")
+    index.publish()
+    output = index.run("hold", "--at", "2", "--unlocked")
+    assert "Held at 3" in output
+    assert "Publications already show 3 events: these stay." in output
+    assert "--at 9 would hold nothing back" in index.run("hold", "--at", "9", answer=1)
+
+
+def test_a_thiefs_holds_end_with_the_next_root_and_ours_stays(index: Index) -> None:
+    index.upload("one")
+    index.publish()
+    locked = [Make().having(id=f"thief-{number}").signing_held(number, lock="0" * 64) for number in range(3)]
+    index.append(*locked)
+    index.upload("two")
+    assert list(index.publish_and_check().projects) == ["one"]
+    *_, ours, root, end = index.ask("ceremony", "--holds-end")
+    assert (root["root"], end["held_at"]) == (2, 3)
+    index.upload("three")
+    assert list(index.publish_and_check().projects) == ["one"]
+    index.run("unhold", ours["hold"], "--secret-file", "-", stdin=ours["secret"].encode())
+    assert list(index.publish_and_check().projects) == ["one", "three", "two"]
+    assert "it never goes down (7)" in index.run("ceremony", "--holds-end", "6", answer=2)
+
+
+def test_holds_end_at_an_index_that_is_given(index: Index) -> None:
+    index.append(Make().signing_held(0))
+    index.upload("one")
+    assert index.publish_and_check().projects == {}
+    index.run("ceremony", "--holds-end", "3")
+    assert list(index.check().projects) == ["one"]
+
+
+@pytest.mark.parametrize("change", [["--bins", "8"], ["--html"], ["--renew"]], ids=" ".join)
+def test_a_ceremony_says_what_is_held(index: Index, change: list[str]) -> None:
+    index.upload("one")
+    before = index.publish_and_check()
+    index.append(Make().signing_held())
+    index.upload("two")
+    assert "Held at 3: 3 events wait." in index.run("ceremony", *change)
+    assert index.check().projects == before.projects

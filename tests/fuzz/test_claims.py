@@ -325,15 +325,19 @@ async def test_the_old_key_does_not_count_once_a_claim_covers_the_new_root(world
         assert signing.follower.head.number > 1
 
 
-async def test_a_hold_keeps_a_root_back_until_it_is_released(world: World) -> None:
-    """Records are covered in their order: a root after events that are held waits with them. So the index's credential
-    is changed first, then holds are released, then the root counts.
-    """
+async def test_the_online_key_is_replaced_while_a_hold_lasts(world: World) -> None:
+    """A hold stops content, and no root: what is served is signed by the new key at once, and shows nothing held."""
     async with world.signing() as signing:
         await signing.publish(world.make.file_uploaded("a"))
         hold = world.make.signing_held()
-        world.add(hold)
+        world.add(hold, world.make.file_uploaded("b"))
         await rotate(world, signing)
-        assert not await signing.publish()
-        assert await signing.publish(world.make.signing_released(hold.id))
+        assert await signing.publish()
         assert factory.authority_of(signing.follower.base).online.keyids == (NEW[0].public_key.keyid,)
+        assert signing.follower.head.size == 6
+        assert signing.follower.head.content_size == 3
+        view = await oracle.check(world)
+        assert "targets/simple/b/index.json" not in view.files
+        assert await signing.publish(world.make.signing_released(hold.id))
+        view = await oracle.check(world)
+        assert "targets/simple/b/index.json" in view.files

@@ -114,7 +114,7 @@ def bulk(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> lis
     fold = BulkRounds.fold
 
     async def counting(self: BulkRounds) -> Any:
-        counts.append(len(self._edition.claims))
+        counts.append(len(self._edition.publications))
         return await fold(self)
 
     monkeypatch.setattr(BulkRounds, "fold", counting)

@@ -7,10 +7,10 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from consumers.render.edition import Edition
+from consumers.reading.runs import Shown
 from projections.log.prefix import Prefix
 from projections.metadata.repository import pack_digest, pack_signatures, signed_file
-from projections.publications import Head, OpenClaim
+from projections.publications import Head, OpenClaim, content_size
 from projections.roles.authority import Authority
 from schemas import canonical
 from schemas.codec import encode_record
@@ -83,8 +83,8 @@ def changed(payload: bytes, change: Callable[[Signed], None]) -> bytes:
     return canonical.encode(signed)
 
 
-async def draft(world: World, team: Team | None = None, **claimed: Any) -> Draft:
-    """What comes next: all events that are on the log, unless the claim shall be another."""
+async def draft(world: World, team: Team | None = None, *, shown: int | None = None, **claimed: Any) -> Draft:
+    """What comes next: all events that are on the log, unless the claim shall be another; `shown` ignores holds."""
     async with following(world.logs) as followed:
         follower = followed.follower
         await follower.catch_up()
@@ -95,7 +95,8 @@ async def draft(world: World, team: Team | None = None, **claimed: Any) -> Draft
         claim = factory.claim(prefix, follower.head, values.pop("number", taken + 1), **values)
         sealer = CapturingSealer(team or world.team)
         authority = factory.authority_of(prefix)
-        edition = Edition([(claim, authority)], follower.head, follower.base, prefix)
+        size = content_size(follower.head.content_size, prefix) if shown is None else shown
+        edition = follower.edition(Shown(claim, authority, size), prefix)
         await follower.render(edition, sealer)
         snapshot = sealer.payloads.pop("snapshot")
         return Draft(team or world.team, authority, follower.head, claim, sealer.payloads, snapshot)

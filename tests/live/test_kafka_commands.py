@@ -310,7 +310,7 @@ def init(machine: Machine) -> None:
 
 WORK: dict[str, Callable[[Machine], None]] = {
     "an index that appends by a Kafka client of its own": a_client_of_its_own,
-    "`append`, `add`, `yank`, `unyank`, `remove`": append,
+    "`append`, `add`, `yank`, `unyank`, `remove`, `hold`, `unhold`": append,
     "these with `--wait`, and `restore`, `status PROJECT STATE`": append_and_wait,
     "`run signer`, `publish`": sign,
     (

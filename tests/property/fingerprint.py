@@ -63,7 +63,7 @@ def fingerprint() -> str:
         table.update({name: RoleEntry(store.number, factory.EXPIRES) for name in names})
         authority = factory.authority_of(store.prefix)
         claim = factory.claim(store.prefix, Head(0, "0" * 64, "", 0), store.number)
-        digest.update(table.payload(claim, authority))
+        digest.update(table.payload(claim, authority, claim.size))
         for index in range(authority.layout.count):
             digest.update(store.bin_targets(index))
         for path, page in sorted(store.pages.items()):

@@ -124,7 +124,7 @@ class Store:
         state = self.aggregates.get(project_list.KEY, Aggregate(project_list.KEY))
         projects = ProjectList(state.header, self.waiting)
         projects.apply(sorted(listings, key=lambda listing: listing.index))
-        projects.advance(claim, authority.settings)
+        projects.advance(claim, authority.settings, claim.size)
         change, pages, changes = projects.finish(state.chunks, self.waiting)
         if projects.is_rendered:
             self.waiting.clear()

@@ -19,6 +19,7 @@ from tuf.api.metadata import Metadata
 from projections.log.prefix import Prefix
 from schemas.codec import decode_publication_record
 from schemas.publications import Claim, Record
+from tests.property.holds import content_sizes, stated_sizes
 from tests.property.model import Model, target_of
 from tests.simulation.ports import Disk, Records, Tree
 from tests.simulation.processes import Process
@@ -211,14 +212,13 @@ class Oracle:
         if prefix.authority is None:
             return
         for tree in trees:
-            if TIMESTAMP not in tree.files:
-                assert prefix.held_at is not None, "nothing is served"
-                continue
+            assert TIMESTAMP in tree.files, "nothing is served"
             found = reachable(tree.files)
             assert not tree.alarms, f"files had to be replaced: {tree.alarms}"
-            size = snapshot_size(found)
-            held = prefix.held_at
-            assert size == prefix.size if held is None else size >= min(held, prefix.size), "events are not served"
+            size, shown = served_sizes(found)
+            held = prefix.size if prefix.held_at is None else prefix.held_at
+            assert shown == max(shown, prefix.first_root_size, held), "events are not served"
+            assert size == prefix.size or (prefix.held_at is not None and size >= prefix.decided_at), "not covered"
             for path, data in found.items():
                 if path.startswith("metadata/"):
                     expires = datetime.fromisoformat(parse(data)["expires"])
@@ -255,8 +255,9 @@ class Oracle:
             strange = [path for path, data in tree.files.items() if every.files.get(path) != data]
             assert not strange, f"{name} serves files that are not of this log: {strange}"
         self._check_signed(every)
-        covered = [(index, value) for index, value in project_events if index < every.head.size]
-        check_model(every.files, covered, every.publications)
+        check_held(events, every.files, every.numbers)
+        shown = [(index, value) for index, value in project_events if index < every.head.content_size]
+        check_model(every.files, shown, every.publications)
 
     def _check_listed(self, every: Replayed) -> None:
         """Every record that no rule accepts is listed, with a reason."""
@@ -338,11 +339,17 @@ def plain_pages(files: Files) -> dict[str, bytes]:
     }
 
 
-def snapshot_size(found: Files) -> int:
-    """How many events the served snapshot covers."""
+def served_sizes(found: Files) -> tuple[int, int]:
+    """How many events the served snapshot covers, and how many it shows."""
     version = parse(found[TIMESTAMP])["version"]
-    size: int = parse(found[f"metadata/{version}.snapshot.json"])["x-ledger"]["size"]
-    return size
+    return stated_sizes(found[f"metadata/{version}.snapshot.json"])
+
+
+def check_held(events: Sequence[bytes | None], files: Files, numbers: Sequence[int]) -> None:
+    """Every publication shows what no hold holds, and no more, read naively."""
+    stated = [stated_sizes(files[f"metadata/{number}.snapshot.json"]) for number in numbers]
+    ceremonies = [found.index for found in Prefix().extend(events)[1].ceremonies]
+    assert [shown for _, shown in stated] == content_sizes(events, ceremonies, [size for size, _ in stated])
 
 
 def check_model(

@@ -475,7 +475,7 @@ def snapshot_payload(authority: Authority) -> bytes:
     entries = {authority.layout.name(index): RoleEntry(1, factory.EXPIRES) for index in range(authority.layout.count)}
     prefix = Prefix()
     head = Head(0, digest("record 0"), "", 0)
-    payload = SnapshotTable(entries).payload(factory.claim(prefix, head, 1), authority)
+    payload = SnapshotTable(entries).payload(factory.claim(prefix, head, 1), authority, 3)
     assert encode_canonical(json.loads(payload)) == payload.decode()
     metadata = Metadata.from_bytes(signed_file(payload, {}))
     assert metadata.signed_bytes == payload

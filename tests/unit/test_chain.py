@@ -116,7 +116,7 @@ class Chain:
         team = team or self.team
         authority = authority_of(self.prefixes[open_claim.claim.size])
         payloads = {name: bin_payload((), open_claim.claim.number, factory.EXPIRES) for name in names}
-        snapshot = SnapshotTable({}).payload(open_claim.claim, authority)
+        snapshot = SnapshotTable({}).payload(open_claim.claim, authority, open_claim.claim.size)
         published = factory.publication(open_claim, authority, payloads, snapshot, team)
         return factory.seal_publication(published, open_claim, authority, team)
 

@@ -42,7 +42,7 @@ class Scene:
         self.authority = authority_of(self.prefix)
         record = factory.seal_claim(factory.claim(self.prefix, first_head(self.ledger), 5), self.team.online)
         opened = factory.opened(record)
-        snapshot = SnapshotTable({}).payload(opened.claim, self.authority)
+        snapshot = SnapshotTable({}).payload(opened.claim, self.authority, opened.claim.size)
         published = factory.publication(opened, self.authority, {}, snapshot, self.team)
         sealed = factory.seal_publication(published, opened, self.authority, self.team)
         self.head = factory.head_of(sealed, opened, self.authority.time_from)

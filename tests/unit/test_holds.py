@@ -1,7 +1,6 @@
 """Holds: what a naive reading of the rules says, whether they are in memory or rows of a state."""
 
 import random
-from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
 
@@ -20,62 +19,11 @@ from schemas.codec import encode_event
 from tests import factory
 from tests.factory import Make
 from tests.fuzz.world import SMALL
+from tests.property.holds import Holds
 from tests.simulation.ports import InlineWorkers
 
 SECRETS = tuple(f"{number:02x}" * 32 for number in range(3))
-HOLDS = tuple(f"hold-{number}" for number in range(6))
-
-
-@dataclass
-class _Hold:
-    size: int
-    index: int
-    lock: str
-    is_released: bool = False
-
-
-@dataclass
-class Naive:
-    """The rules, read naively: all holds in a dict, all of them looked at for every answer."""
-
-    holds: dict[str, _Hold] = field(default_factory=dict)
-    seen: dict[str, bytes] = field(default_factory=dict)
-    holds_end: int = 0
-
-    def add(self, index: int, event: events.BaseEvent) -> str:
-        """The code of an event's outcome; empty if it is accepted."""
-        value = encode_event(event)
-        if isinstance(event, events.RolesSigned):
-            self.holds_end = event.data.roles["root"]["signed"]["x-ledger"]["holds_end"]
-            return ""
-        if event.id in self.seen:
-            return "repeated" if self.seen[event.id] == value else "id-conflict"
-        code = self._judge(index, event)
-        if code not in {"no-hold", "locked"}:
-            self.seen[event.id] = value
-        return code
-
-    def _judge(self, index: int, event: events.BaseEvent) -> str:
-        if isinstance(event, events.SigningHeld):
-            size = index if event.data.size is None else min(event.data.size, index)
-            self.holds[event.id] = _Hold(size, index, event.data.lock or "")
-            return ""
-        assert isinstance(event, events.SigningReleased)
-        hold = self.holds.get(event.data.hold)
-        if hold is None:
-            return "no-hold"
-        if hold.is_released:
-            return "already-released"
-        if hold.index < self.holds_end:
-            return "ended"
-        if hold.lock and (event.data.secret is None or lock_of(event.data.secret) != hold.lock):
-            return "locked"
-        hold.is_released = True
-        return ""
-
-    def held_at(self) -> int | None:
-        held = [hold.size for hold in self.holds.values() if not hold.is_released and hold.index >= self.holds_end]
-        return min(held, default=None)
+NAMES = tuple(f"hold-{number}" for number in range(6))
 
 
 def history(rng: random.Random, length: int) -> list[events.BaseEvent]:
@@ -85,7 +33,7 @@ def history(rng: random.Random, length: int) -> list[events.BaseEvent]:
     prefix = factory.ready_prefix(make, team)
     for index in range(2, 2 + length):
         chance = rng.random()
-        name = rng.choice(HOLDS)
+        name = rng.choice(NAMES)
         if chance < 0.45:
             lock = rng.choice(["", "", lock_of(rng.choice(SECRETS))]) or None
             size = rng.choice([None, 0, 1, index // 2, index - 1, index + 5])
@@ -111,11 +59,11 @@ def codes(judged: list[Judged]) -> dict[int, str]:
 async def test_holds_are_what_a_naive_reading_says_in_memory_and_in_rows(tmp_path: Path, seed: int) -> None:
     rng = random.Random(f"holds {seed}")
     made = history(rng, 40)
-    naive = Naive()
+    naive = Holds(first_root_size=2)
     expected: list[int | None] = [None, None]
     naive_codes = {}
     for index, event in enumerate(made, 2):
-        naive_codes[index] = naive.add(index, event)
+        naive_codes[index] = naive.add(index, encode_event(event))
         expected.append(naive.held_at())
     log = MemoryLog(MemoryRecords("events"), read_records=rng.choice([1, 3, 100]))
     log.records.append(*factory.beginning(Make(), SMALL), *map(encode_event, made))
@@ -131,7 +79,7 @@ async def test_holds_are_what_a_naive_reading_says_in_memory_and_in_rows(tmp_pat
             await tail.read_on()
         size = rng.randint(max(2, base.size + 1), min(len(made) + 2, base.size + 7))
         after = await tail.prefix_at(size)
-        async for extension in tail.extensions(size):
+        async for extension in tail.extensions(size, None):
             found |= codes(extension.judged)
             ceremonies += [(each.index, {d.role: d.file for d in each.documents}) for each in extension.ceremonies]
         assert after.held_at == expected[size - 1]

@@ -100,8 +100,8 @@ def test_a_snapshot_is_canonical(
     for update in updates:
         table.update(update)
         expected |= update
-    payload = table.payload(claim, authority)
-    assert payload == SnapshotTable(expected).payload(claim, authority)
+    payload = table.payload(claim, authority, 1)
+    assert payload == SnapshotTable(expected).payload(claim, authority, 1)
     signed = check_payload(payload, Snapshot)
     assert set(signed.meta) == {f"{name}.json" for name in expected} | {"targets.json", "bins.json"}
     for name, entry in expected.items():
@@ -111,7 +111,12 @@ def test_a_snapshot_is_canonical(
         assert meta.hashes is None
     assert signed.version == number
     assert signed.unrecognized_fields == {
-        "x-ledger": {"origin": factory.ORIGIN, "root_hash": prefix.tree.root_hash(), "size": 2}
+        "x-ledger": {
+            "content_size": 1,
+            "origin": factory.ORIGIN,
+            "root_hash": prefix.tree.root_hash(),
+            "size": 2,
+        }
     }
 
 
@@ -200,7 +205,7 @@ class Served:
             payload = bin_payload([self.store.bin_targets(authority.layout.index(name) or 0)], number, expires)
             self.files[name] = self._sign(payload)
         self.table.update({name: RoleEntry(number, expires) for name in names})
-        self.files["snapshot"] = self._sign(self.table.payload(claim, authority))
+        self.files["snapshot"] = self._sign(self.table.payload(claim, authority, claim.size))
         file = self.files["snapshot"]
         published = Publication(
             format=1, number=number, claim=digest("claim"), roles=(), snapshot=(pack_digest(file), len(file), ("",))

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from consumers.cli.answers import report
+from consumers.cli.answers import report, tell_held
 from consumers.cli.logs import configure_logging
 from consumers.cli.options import json_option, ledger_options, wait_options
 from consumers.cli.shared import Usage, open_context, plural, progress, runs_async
@@ -65,6 +65,7 @@ async def add(
         them = "it" if len(appended) == 1 else "them"
         what = "`tuf-ledger publish`" if context.has_online_keys() else "the next publication"
         click.echo(f"Added {plural(len(appended), 'file')}; {what} makes {them} visible.")
+        await tell_held(context, as_json=False)
     else:
         click.echo("Nothing to add: every file is already published.")
 

@@ -1,5 +1,6 @@
 """`tuf-ledger ceremony`: new offline roles, signed with the development keys."""
 
+import secrets
 from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
@@ -12,21 +13,24 @@ from securesystemslib.signer import SSlibKey
 from consumers.ceremonies.development import DevelopmentKeys, make_plan, roles_signed, sign_plan
 from consumers.ceremonies.unfinished import Unfinished, load_unfinished, note_unfinished
 from consumers.ceremonies.voiding import check_diverges
+from consumers.cli.answers import tell_held
 from consumers.cli.logs import configure_logging
 from consumers.cli.options import Duration, json_option, ledger_options, read_layout, seconds
 from consumers.cli.shared import Usage, open_context, print_json, runs_async
 from consumers.context import Context
 from consumers.follow.known import open_known
-from consumers.produce.appending import Appended, NewEvent, append_all
+from consumers.produce.appending import Appended, NewEvent, append_all, append_hold
 from consumers.produce.waiting import wait_for
-from consumers.reading.end import prefix_at_end
+from consumers.reading.end import holds_at_end, prefix_at_end
 from consumers.service.publishing import publish_once
 from consumers.sign.schedule import Schedule
 from consumers.state import records
 from consumers.work.processes import WORTH_ROUNDS, start_server
 from ledger.clock import SystemClock, from_instant, to_instant
+from projections.log.holds import lock_of
 from projections.log.operations import type_of
 from projections.log.prefix import Prefix
+from projections.publications import content_size
 from projections.roles.authority import Authority, Settings, Void
 from projections.roles.layout import Layout
 from schemas import canonical
@@ -65,6 +69,13 @@ _NOT_ASKED = frozenset({"folder", "log", "as_json"})
     metavar="TIME",
     help="Start a new time, after a publication from the future: `now`, or a UTC time such as 2026-11-21T10:00:00Z. "
     "Needs --replace-online (docs/operators.md, 'The clock').",
+)
+@click.option(
+    "--holds-end",
+    is_flag=False,
+    flag_value="own",
+    metavar="[SIZE]",
+    help="End the holds whose event has an index below SIZE. Without SIZE: hold anew, and end all other holds.",
 )
 @click.option("--void", metavar="NUMBER:SHA256", help="Void a publication that diverges (docs/operators.md).")
 @ledger_options
@@ -109,6 +120,8 @@ async def ceremony(
         await check_diverges(context, voided)
     if voided is not None and changes["floor"] is None:
         changes["floor"] = max(end.authority.settings.floor, voided.number + 1)
+    if changes["holds_end"] is not None:
+        changes["holds_end"] = await _holds_end(context, end, changes["holds_end"], as_json=as_json)
     step = _Step(context, end.authority, renew=renew, as_json=as_json)
     layout = _layout(end.authority.layout, bins, delegation)
     settings = _settings(end.authority.settings, changes)
@@ -119,14 +132,14 @@ async def ceremony(
     if not rotate_online and not replace_online:
         await step.begin(asked_for, steps=1)
         await step.sign(old, layout, settings, voided, "new offline roles")
-        step.end()
+        await step.end()
         return
     new = await step.begin_with_key(asked_for, steps=2 if rotate_online else 1)
     if rotate_online:
         # With one root instead of two, clients would fail after the new root appears and before the new timestamp does.
         await step.sign((*old, new), layout, settings, voided, "rotation of the online key, first of two: old and new")
     await step.sign((new,), layout, settings, voided, "rotation of the online key: the new one alone")
-    step.end()
+    await step.end()
 
 
 class _Step:
@@ -222,11 +235,12 @@ class _Step:
             click.echo(f"Root {version} ({comment}) is in force from publication {number} on.")
         self._retired = {}
 
-    def end(self) -> None:
+    async def end(self) -> None:
         """Report that all roots are signed."""
         note_unfinished(self.keys.folder, None)
+        facts = await tell_held(self._context, as_json=self._as_json)
         if self._as_json:
-            print_json({"ok": True, "roots": self.roots})
+            print_json({"ok": True, "roots": self.roots, **facts})
 
     async def _publish(self, covered: Sequence[Appended], end: Prefix, *, is_accepted: bool) -> int:
         """Have a publication cover events, and return its number."""
@@ -248,11 +262,8 @@ class _Step:
         return answer.publication
 
     def _retire(self, end: Prefix) -> None:
-        """Retire the online keys that root no longer lists, even if the publication fails: a key may be stolen.
-
-        While signing is held below that root, the previous keys still renew what was published.
-        """
-        if end.authority is None or end.held_at is not None:
+        """Retire the online keys that root no longer lists, even if the publication fails: a key may be stolen."""
+        if end.authority is None:
             return
         self._retired = self.keys.retire_online(end.authority)
         for keyid, path in self._retired.items():
@@ -281,7 +292,7 @@ def _settings(current: Settings, changes: dict[str, Any]) -> Settings:
         wished["html_pages"] = changes["html"]
     if changes["end_importing"]:
         wished["importing"] = False
-    for option in ("floor", "time_from"):
+    for option in ("floor", "time_from", "holds_end"):
         if changes[option] is not None:
             wished[option] = changes[option]
     return msgspec.structs.replace(current, **wished)
@@ -301,6 +312,24 @@ def _time_from(text: str | None, authority: Authority, *, replaces: bool) -> str
     if time == authority.time_from:
         raise Usage(f"--time-from {time} is in force already, and would start no new time: name another second")
     return time
+
+
+async def _holds_end(context: Context, end: Prefix, text: str, *, as_json: bool) -> int:
+    """The index below which holds end. A hold of our own comes first: what it holds stays held."""
+    if text != "own":
+        if not text.isascii() or not text.isdigit():
+            raise Usage(f"--holds-end {text!r}: give an index of the events log, or nothing")
+        if not end.holds_end <= int(text) <= end.size:
+            raise Usage(f"--holds-end {text}: it never goes down ({end.holds_end}), and the log has {end.size} events")
+        return int(text)
+    secret = secrets.token_hex(32)
+    now = await holds_at_end(context)
+    held, name = await append_hold(context, content_size(now.shown, now.end), lock_of(secret), "all others end")
+    if as_json:
+        print_json({"event": held.event, "hold": name, "secret": secret})
+    else:
+        click.echo(f"The hold {name} stays in force. Its secret, needed to release it, is {secret}")
+    return held.event
 
 
 def _void(text: str | None) -> Void | None:

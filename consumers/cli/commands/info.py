@@ -7,11 +7,13 @@ from typing import Any
 
 import click
 
+from consumers.cli.answers import held_facts
 from consumers.cli.logs import configure_logging
 from consumers.cli.options import json_option, ledger_options
 from consumers.cli.shared import open_context, plural, print_json, progress, runs_async
 from consumers.context import Context
 from consumers.follow.known import open_known
+from consumers.produce.waiting import describe_held
 from consumers.reading.end import prefix_at_end
 from consumers.sign.resuming import resumed_above
 from consumers.state import notes, records
@@ -20,6 +22,7 @@ from ledger.clock import SystemClock, from_instant
 from ledger.state import StoreError
 from ledger.state.store import Store
 from projections.metadata.repository import expires_at
+from projections.publications import Held, held
 from projections.roles.authority import Authority
 from schemas.errors import LedgerError, NegativeAnswerError
 
@@ -64,16 +67,17 @@ async def _collect(context: Context) -> dict[str, Any]:
         facts["publications"] = 0
     except LedgerError as error:
         facts["problem"] = str(error)
-    return facts | await _end(context)
+    return facts | await _end(context, facts.get("last", {}).get("content_size", 0))
 
 
-async def _end(context: Context) -> dict[str, Any]:
-    """Facts from the end of the events log: a hold stops publications, so none covers it."""
+async def _end(context: Context, shown: int) -> dict[str, Any]:
+    """Facts from the end of the events log, given what the last publication shows."""
     try:
         end = await prefix_at_end(context)
     except LedgerError as error:
         return {"problem": str(error)}
-    facts: dict[str, Any] = {"held_at": end.held_at}
+    now = held(shown, end)
+    facts: dict[str, Any] = {"held_at": None, **held_facts(now)}
     if end.ledger is not None:
         facts |= {"ledger": end.ledger.digest, "origin": end.ledger.origin}
     return facts
@@ -125,6 +129,7 @@ async def _ledger(known: Furthest) -> dict[str, Any]:
     }
     if published is not None and prefix.authority is not None:
         facts["last"] = {"publication": published.number, "time": published.time, "size": published.size}
+        facts["last"]["content_size"] = published.content_size
         layout = prefix.authority.layout
         bins = [expires for name, _, expires, *_ in await store.load_roles() if layout.index(name) is not None]
         facts["expires"] = _expiries(prefix.authority, published.time, bins)
@@ -158,7 +163,8 @@ def _print(facts: dict[str, Any]) -> None:
         click.echo(f"last           publication {last['publication']}, {plural(last['size'], 'event')}, {last['time']}")
         click.echo(f"offline roles  root {facts['root']}, {plural(facts['bins'], 'bin')}")
     if facts.get("held_at") is not None:
-        click.echo(f"held           signing is held at size {facts['held_at']}")
+        _, _, what = describe_held(Held(facts["held_at"], facts["waiting"])).partition(" ")
+        click.echo(f"held           {what}")
     if "problem" in facts:
         click.echo(f"problem        {facts['problem']}")
     now = SystemClock().now()

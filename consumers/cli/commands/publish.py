@@ -4,11 +4,14 @@ from pathlib import Path
 
 import click
 
+from consumers.cli.answers import held_facts
 from consumers.cli.logs import configure_logging
 from consumers.cli.options import json_option, ledger_options
 from consumers.cli.shared import open_context, plural, print_json, progress, runs_async
+from consumers.produce.waiting import describe_held
 from consumers.service.publishing import publish_once, warn_of_own_folder
 from consumers.sign.schedule import Schedule
+from projections.publications import held
 
 
 @click.command()
@@ -42,10 +45,13 @@ async def publish(*, folder: Path, log: str | None, clock_checked: bool, renew: 
     warn_of_own_folder(context)
     with progress("Publishing") as advance:
         made, follower = await publish_once(context, schedule, report=advance)
-    head = follower.head
+    head, now = follower.head, held(follower.head.content_size, follower.tail.end)
     if as_json:
-        print_json({"ok": True, "made": made, "publication": head.number, "time": head.time, "size": head.size})
+        facts = {"publication": head.number, "time": head.time, "size": head.size, "content_size": head.content_size}
+        print_json({"ok": True, "made": made, **facts, **held_facts(now)})
     elif made:
         click.echo(f"Publication {head.number} covers {plural(head.size, 'event')}, as of {head.time}.")
     else:
         click.echo(f"Nothing is new since publication {head.number} ({plural(head.size, 'event')}, {head.time}).")
+    if now is not None and not as_json:
+        click.echo(f"{describe_held(now).capitalize()}. `tuf-ledger unhold` releases a hold.")

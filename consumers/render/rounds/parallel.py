@@ -87,7 +87,7 @@ class BulkRounds:
     async def _begin(self) -> tuple[Batch, Carrier]:
         """The batch that the tasks share, and the carrier of their events and targets."""
         edition, choice = self._edition, self._choice
-        size = edition.after.size
+        shown = edition.first, edition.content_size
         folder = self._folder / token_hex(8)
         batch = Batch(
             folder=folder,
@@ -102,21 +102,18 @@ class BulkRounds:
             pages=self._pages,
             sent_bytes=tasks.SENT_BYTES,
         )
-        in_memory = self._tail.has_in_memory(size)
+        in_memory = self._tail.has_in_memory(*shown)
         routed: list[Routed] = []
-        first = edition.before.size
-        async for extension in self._tail.extensions(size, routed=in_memory):
+        async for extension in self._tail.extensions(edition.after.size, shown if in_memory else None):
             await keep_extension(self._store, extension, self._sink)
             if in_memory:
                 routed += extension.routed
-            if edition.before.authority is None and first == edition.before.size and extension.ceremonies:
-                first = extension.ceremonies[0].index + 1  # before the first root no event is for an aggregate
         if in_memory:
             sizes = dict(await self._store.load_page_sizes(sorted({item.key for item in routed})))
             return batch, Sent(choice, batch.bin_partitions, routed, sizes)
-        slices = await self._tail.files(size)
+        slices = await self._tail.files(*shown)
         files = Files(choice.layout, batch.bin_partitions, edition.size)
-        return batch._replace(slices=slices, first=first, end=size), files
+        return batch._replace(slices=slices, first=edition.first, end=edition.content_size), files
 
     async def add(self, pages: Sequence[Page], changes: Sequence[TargetChange]) -> None:
         """Add pages and changes of targets."""

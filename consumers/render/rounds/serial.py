@@ -107,7 +107,8 @@ class OneProcess:
         """Save the records that the prefix judged, and distribute events by their aggregate."""
         # The partition of an event shapes no bytes. The salt keeps anyone from choosing names that all fall into one.
         salt = token_hex(16)
-        async for extension in self._tail.extensions(self._edition.after.size):
+        edition = self._edition
+        async for extension in self._tail.extensions(edition.after.size, (edition.first, edition.content_size)):
             await keep_extension(self._store, extension, self._sink)
             await self._workers.run(routed.add, extension.routed, lambda item: hash(salt + item.key) % routed.count)
 

@@ -102,9 +102,11 @@ class Project:
 
 
 class Facts:
-    """The state that accepted events made. `publications` are the sizes and times of those that showed it."""
+    """The state that accepted events made. `publications` are the sizes, content sizes and times of those that
+    showed it.
+    """
 
-    def __init__(self, accepted: Iterable[tuple[int, bytes]], publications: Iterable[tuple[int, str]]) -> None:
+    def __init__(self, accepted: Iterable[tuple[int, bytes]], publications: Iterable[tuple[int, int, str]]) -> None:
         self.publications = list(publications)
         self.roots: list[tuple[int, Document]] = []
         self.projects: dict[str, Project] = {}
@@ -197,15 +199,15 @@ class Facts:
 
     def _time(self, file: File) -> str:
         """What becomes of the time of an upload, in the publications that were made after it."""
-        number = next(number for number, (size, _) in enumerate(self.publications) if size > file.index)
-        before, last = self.publications[max(number - 1, 0)], self.publications[number]
-        time, latest = file.time, last[1]
-        if number and not file.imported and _instant(time) < _instant(before[1]):
-            time = before[1]
-        for each in self.publications[number + 1 :]:
-            if self._time_from(each[0]) != self._time_from(last[0]):
-                latest = min(latest, each[1])
-            last = each
+        number = next(number for number, (_, shown, _) in enumerate(self.publications) if shown > file.index)
+        before, (last, _, latest) = self.publications[max(number - 1, 0)], self.publications[number]
+        time = file.time
+        if number and not file.imported and _instant(time) < _instant(before[2]):
+            time = before[2]
+        for size, _, own in self.publications[number + 1 :]:
+            if self._time_from(size) != self._time_from(last):
+                latest = min(latest, own)
+            last = size
         return latest if _instant(time) > _instant(latest) else time
 
     def _time_from(self, size: int) -> str:

@@ -31,8 +31,8 @@ class View(NamedTuple):
     files: dict[str, bytes]
     reachable: dict[str, str]
     judged: list[JudgedRow]
-    publications: list[tuple[int, str]]
-    """Size and time of each publication."""
+    publications: list[tuple[int, int, str]]
+    """Size, content size and time of each publication."""
 
 
 async def check(world: World, *, rng: Random | None = None) -> View:
@@ -103,7 +103,7 @@ async def view_of(follower: Follower, store: Store, files: dict[str, bytes]) -> 
     async for batch in reachable(follower, store, files=False):
         expected.update({each.path: each.sha256 for each in batch})
     judged = await store.judged_page(["rejected", "no effect"], ("", -1), 10**6)
-    rows = await store._rows("SELECT size, time FROM publications ORDER BY number")
+    rows = await store._rows("SELECT size, content_size, time FROM publications ORDER BY number")
     return View(follower.head.number, follower.head.digest, files, expected, judged, [tuple(row) for row in rows])
 
 

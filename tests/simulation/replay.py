@@ -39,7 +39,7 @@ class Replayed(NamedTuple):
     numbers: list[int]
     head: Head
     publications: list[tuple[int, str, str]]
-    """Size and time of each publication, and the `time_from` of its root."""
+    """Content size and time of each publication, and the `time_from` of its root."""
 
 
 class Alone:
@@ -141,9 +141,10 @@ def _replay(events: Sequence[bytes | None], publications: Sequence[bytes | None]
     head = run(main())
     judged, dated = judged_rows(disk), list[tuple[int, str, str]]()
     prefix = Prefix()
-    for size, time in disk.connection.execute("SELECT size, time FROM publications ORDER BY number"):
+    published = disk.connection.execute("SELECT size, content_size, time FROM publications ORDER BY number")
+    for size, shown, time in published:
         prefix, _ = prefix.extend(events[prefix.size : size])
-        dated.append((size, time, authority_of(prefix).time_from))
+        dated.append((shown, time, authority_of(prefix).time_from))
     disk.close()
     return Replayed(recorder.files, judged, recorder.numbers, head, dated)
 

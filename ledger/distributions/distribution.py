@@ -23,14 +23,9 @@ from packaging.utils import canonicalize_name, parse_sdist_filename, parse_wheel
 from packaging.version import InvalidVersion
 from packaging.version import Version as Pep440Version
 
-from ledger.distributions.archives import (
-    BLOCK_BYTES,
-    RefusalError,
-    printable,
-    read_tar_sdist_metadata,
-    read_wheel_metadata,
-    read_zip_sdist_metadata,
-)
+from ledger.distributions.archives import BLOCK_BYTES, RefusalError, printable
+from ledger.distributions.sources import read_tar_sdist_metadata, read_zip_sdist_metadata
+from ledger.distributions.wheels import read_wheel_metadata
 from schemas.errors import LedgerError
 from schemas.fields import NewFilename, ProjectName, RequiresPython, Version
 
@@ -199,7 +194,7 @@ def _read(path: Path, file: BinaryIO, length: int) -> Distribution:
     project, version_in_name = _parse_filename(path.name)
     sha256, blake2b_256 = _hash(file, length)
     file.seek(0)
-    metadata = _read_metadata(path.name, file, length)
+    metadata = _read_metadata(path.name, file, length, project, version_in_name)
     headers = _parse_headers(metadata)
     core_metadata = metadata if path.name.endswith(".whl") else None
     return Distribution(
@@ -217,9 +212,9 @@ def _read(path: Path, file: BinaryIO, length: int) -> Distribution:
     )
 
 
-def _read_metadata(filename: str, file: BinaryIO, length: int) -> bytes:
+def _read_metadata(filename: str, file: BinaryIO, length: int, project: str, version: Pep440Version) -> bytes:
     if filename.endswith(".whl"):
-        return read_wheel_metadata(file, length)
+        return read_wheel_metadata(file, length, project, version)
     if filename.endswith(".zip"):
         return read_zip_sdist_metadata(file, length)
     return read_tar_sdist_metadata(file, length)

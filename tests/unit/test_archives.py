@@ -2,6 +2,7 @@
 
 import io
 import os
+import re
 import struct
 import tarfile
 import tracemalloc
@@ -32,7 +33,7 @@ def test_what_is_no_archive_is_refused(tmp_path: Path, filename: str, content: b
 def test_an_archive_of_another_kind_is_refused(tmp_path: Path) -> None:
     tar = pack_tar([("a-1/PKG-INFO", build_metadata("a", "1"))])
     (tmp_path / "a-1.tar.gz").write_bytes(tar)
-    assert "Not a gzipped file" in refusal(tmp_path / "a-1.tar.gz")
+    assert "incorrect header check" in refusal(tmp_path / "a-1.tar.gz")
     (tmp_path / "a-1.zip").write_bytes(pack_gzip(tar))
     assert "not a zip file" in refusal(tmp_path / "a-1.zip")
 
@@ -54,7 +55,7 @@ def test_a_wheel_with_any_flipped_byte_of_content_is_refused(tmp_path: Path) -> 
     for position in range(start, start + len(content), 97):
         packed[position] ^= 0x10
         path.write_bytes(packed)
-        assert "Bad CRC-32 for file 'data'" in refusal(path)
+        assert "its member 'data' has another length or check sum (CRC-32)" in refusal(path)
         packed[position] ^= 0x10
 
 
@@ -63,7 +64,7 @@ def test_the_check_sum_behind_a_tar_is_checked(tmp_path: Path) -> None:
     packed = bytearray(path.read_bytes())
     packed[packed.index(b"yyy")] ^= 1
     path.write_bytes(packed)
-    assert "CRC check failed" in refusal(path)
+    assert "incorrect data check" in refusal(path)
 
 
 def test_a_header_of_a_tar_that_is_not_valid_is_refused(tmp_path: Path) -> None:
@@ -76,11 +77,14 @@ def test_a_header_of_a_tar_that_is_not_valid_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("count", [0, 2])
 def test_none_or_several_metadata_are_refused(tmp_path: Path, count: int) -> None:
-    why = "has more than one" if count else "has no"
+    why = "more than one .dist-info folder ('a-1.dist-info', 'b-1.dist-info')" if count else "has no .dist-info folder"
     metadata = build_metadata("a", "1")
     wheel = tmp_path / "a-1-py3-none-any.whl"
     wheel.write_bytes(pack_zip([(f"{name}-1.dist-info/METADATA", metadata) for name in "ab"[:count]]))
     assert why in refusal(wheel)
+    why = (
+        "'b-1/PKG-INFO', that installers would read differently: it is not in the one top folder" if count else "has no"
+    )
     members = [("a-1/setup.py", b""), *((f"{name}-1/PKG-INFO", metadata) for name in "ab"[:count])]
     (tmp_path / "a-1.zip").write_bytes(pack_zip(members))
     assert why in refusal(tmp_path / "a-1.zip")
@@ -92,7 +96,9 @@ def test_none_or_several_metadata_are_refused(tmp_path: Path, count: int) -> Non
 def test_the_same_metadata_twice_is_refused(tmp_path: Path) -> None:
     members = [("a-1.dist-info/METADATA", build_metadata("a", version)) for version in ("1", "2")]
     (tmp_path / "a-1-py3-none-any.whl").write_bytes(pack_zip(members))
-    assert "has more than one" in refusal(tmp_path / "a-1-py3-none-any.whl")
+    assert "'a-1.dist-info/METADATA', that installers would read differently: it is there twice" in refusal(
+        tmp_path / "a-1-py3-none-any.whl"
+    )
 
 
 @pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.DIRTYPE, tarfile.FIFOTYPE])
@@ -100,7 +106,7 @@ def test_metadata_that_is_not_a_plain_file_is_refused(tmp_path: Path, kind: byte
     member = tarfile.TarInfo("a-1/PKG-INFO")
     member.type, member.linkname = kind, "a-1/other"
     (tmp_path / "a-1.tar.gz").write_bytes(pack_gzip(pack_tar([("a-1/other", build_metadata("a", "1")), (member, b"")])))
-    assert "a link or" in refusal(tmp_path / "a-1.tar.gz")
+    assert re.search("neither .* nor a link|a link or", refusal(tmp_path / "a-1.tar.gz"))
 
 
 @pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
@@ -109,11 +115,12 @@ def test_compression_that_cannot_be_bounded_is_refused(tmp_path: Path, method: i
 
 
 def test_a_member_shorter_than_it_says_is_refused(tmp_path: Path) -> None:
-    path = build_wheel(tmp_path, "a", "1", compression=zipfile.ZIP_DEFLATED)
+    path = build_sdist(tmp_path, "a", "1", suffix=".zip")
     packed = bytearray(path.read_bytes())
-    packed[packed.index(b"PK\x01\x02") + 24] += 1  # its check sum is that of what is there
+    for front, at in ((b"PK\x01\x02", 24), (b"PK\x03\x04", 22)):
+        packed[packed.index(front) + at] += 1  # its check sum is that of what is there
     path.write_bytes(packed)
-    assert "member 'a.py' is cut short" in refusal(path)
+    assert "member 'a-1/pyproject.toml' is cut short" in refusal(path)
 
 
 def test_an_encrypted_member_is_refused(tmp_path: Path) -> None:
@@ -175,13 +182,13 @@ def tar_header(name: str, size: int, kind: bytes = tarfile.REGTYPE) -> bytes:
 @pytest.mark.parametrize(
     ("tar", "why"),
     [
-        (tar_header("x", -1024), "a negative length"),  # CVE-2025-8194
-        (tar_header("x", 8 * 1024 * MIB, tarfile.GNUTYPE_LONGNAME), "without attributes"),
-        (tar_header("x", 8 * 1024 * MIB, tarfile.XHDTYPE), "without attributes"),
+        (tar_header("a-1/x", -1024), "a negative length"),  # CVE-2025-8194
+        (tar_header("a-1/x", 8 * 1024 * MIB, tarfile.GNUTYPE_LONGNAME), "without attributes"),
+        (tar_header("a-1/x", 8 * 1024 * MIB, tarfile.XHDTYPE), "without attributes"),
         (tar_header("a-1/PKG-INFO", 8 * 1024 * MIB), "Shorten its description"),
-        (tar_header("x", 8 * 1024 * MIB), "is damaged"),
-        ((tar_header("x", 1, tarfile.GNUTYPE_LONGNAME) + bytes(512)) * 5000, "is damaged"),
-        (tar_header("x", 8, tarfile.XHDTYPE) + b"1000 a=b".ljust(512, b"\0"), "is damaged"),
+        (tar_header("a-1/x", 8 * 1024 * MIB), "is damaged"),
+        ((tar_header("a-1/x", 1, tarfile.GNUTYPE_LONGNAME) + bytes(512)) * 5000, "is damaged"),
+        (tar_header("a-1/x", 8, tarfile.XHDTYPE) + b"1000 a=b".ljust(512, b"\0"), "is damaged"),
     ],
     ids=["negative", "long-name", "pax", "metadata", "cut", "nested", "pax-record"],
 )
@@ -209,7 +216,7 @@ def test_the_members_of_a_tar_are_not_remembered(tmp_path: Path) -> None:
     path.write_bytes(pack_gzip(pack_tar(members), level=1))
     why, peak = peak_of(path)
     assert "has no NAME-VERSION/PKG-INFO" in why
-    assert peak < 4 * MIB
+    assert peak < 10 * MIB  # digests of their names
 
 
 def test_overlapping_members_of_a_zip_are_bounded(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """Wheels and source distributions for tests, made without a build tool: the same arguments give the same bytes."""
 
 import base64
+import csv
 import gzip
 import hashlib
 import io
@@ -32,8 +33,8 @@ def build_wheel(
         f"{stem}.dist-info/METADATA": build_metadata(name, version, requires_python) if metadata is None else metadata,
         f"{stem}.dist-info/WHEEL": b"Wheel-Version: 1.0\nGenerator: tests\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
     }
-    record = "".join(f"{path},sha256={_record_hash(content)},{len(content)}\n" for path, content in members.items())
-    members[f"{stem}.dist-info/RECORD"] = f"{record}{stem}.dist-info/RECORD,,\n".encode()
+    lines = [record_line(path, content) for path, content in members.items()]
+    members[f"{stem}.dist-info/RECORD"] = b"".join([*lines, f"{stem}.dist-info/RECORD,,\n".encode()])
     path = folder / (filename or f"{stem}-py3-none-any.whl")
     path.write_bytes(pack_zip(members.items(), compression=compression))
     return path
@@ -108,5 +109,9 @@ def _escape(name: str) -> str:
     return re.sub(r"[-_.]+", "_", name).lower()
 
 
-def _record_hash(content: bytes) -> str:
-    return base64.urlsafe_b64encode(hashlib.sha256(content).digest()).rstrip(b"=").decode()
+def record_line(name: str, content: bytes) -> bytes:
+    """The line of RECORD for a file."""
+    digest = base64.urlsafe_b64encode(hashlib.sha256(content).digest()).rstrip(b"=").decode()
+    line = io.StringIO()
+    csv.writer(line, lineterminator="\n").writerow([name, f"sha256={digest}", len(content)])
+    return line.getvalue().encode()

@@ -192,6 +192,9 @@ class _Verification:
         elif self._base != self._follower.head.number:
             await self._look_for_later(served)
         await self._settle(served)
+        if any(each.path == TIMESTAMP for each in self._differences):
+            # No publisher is just about to take out what was withheld since: an old timestamp must not hide it.
+            self._differences.extend(await still_served(served, self._store, self._workers))
         self._differences = await examine(served, self._differences, self._examiner, self._workers)
 
     async def _look_for_unknown(self, served: ServedFiles, paths: list[str]) -> None:
@@ -221,11 +224,12 @@ class _Verification:
         found = dict(zip(paths, await run_each(self._workers, served.digest, paths), strict=True))
         self._differences = [each for each in self._differences if each.path != TIMESTAMP]
         timestamp = await self._examine_timestamp(served)
-        withheld = await self._store.load_withheld(paths)
+        withheld = await self._store.load_withheld([each.path for each in self._differences])
         self._differences = [
             each
             for each in self._differences
             if (each.problem != "withheld" or each.path in withheld)
+            if (each.problem != "missing" or each.path not in withheld)
             if each.path not in found or found[each.path] not in self._allowed.get(each.path, ())
         ]
         self._differences.extend(timestamp)

@@ -223,6 +223,13 @@ def test_nobody_resumes_above_a_forgery_unawares(filled: Index, tmp_path: Path) 
     filled.verify()
 
 
+def test_a_state_knows_what_the_log_had_by_its_bytes(filled: Index) -> None:
+    """Its own publication of that number is another one."""
+    number = filled.check().number
+    Attacker(filled).forge_in_place(filled.public, number)
+    assert "FORGED" in filled.run("resume", "--above", number, answer=1)
+
+
 @pytest.mark.parametrize("ahead", [0, 1, 7])
 def test_forged_files_are_deleted_as_the_manual_says(filled: Index, ahead: int) -> None:
     """docs/operators.md, "Something is forged", without a number that clients are led above: the new root is enough."""
@@ -287,6 +294,21 @@ def test_an_old_timestamp_hides_nothing(filled: Index, over: str) -> None:
     assert found[TIMESTAMP]["finding"] == "older"
     assert found["metadata/4.snapshot.json"]["detail"] == "published as number 4, altered"
     assert found.keys() == {TIMESTAMP, "metadata/4.snapshot.json", *pages}
+
+
+def test_an_old_timestamp_does_not_hide_what_was_withheld_since(filled: Index, clock: FakeClock) -> None:
+    path = next(filled.public.glob("targets/packages/*/*/*/three-1.0-py3-none-any.whl"))
+    malware = path.read_bytes()
+    filled.run("remove", "three-1.0-py3-none-any.whl", "--withhold", "--reason", "malware")
+    filled.publish()
+    clock.advance(hours=1)
+    assert not path.exists()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(malware)
+    put_back(filled, 4)
+    found = differences(filled)
+    assert found.keys() == {TIMESTAMP, path.relative_to(filled.public).as_posix()}
+    assert {each["problem"] for each in found.values()} == {"differs", "withheld"}
 
 
 @pytest.mark.parametrize("number", [1, 2, 3])

@@ -150,7 +150,7 @@ class _Verification:
             return False
         rows = self._outlet.take()
         base = self._base
-        if base is not None:
+        if base:  # a timestamp that cannot be read leads nowhere
             await self._allow([(path, digest) for path, digest, number in rows if number > base])
         await self._store.save_files(rows)
         return True

@@ -87,7 +87,6 @@ CREATE INDEX publications_by_size ON publications (size);
 CREATE INDEX publications_by_content_size ON publications (content_size);
 CREATE TABLE judged (log TEXT NOT NULL, idx INTEGER NOT NULL, digest TEXT NOT NULL, kind TEXT NOT NULL,
     verdict TEXT NOT NULL, code TEXT NOT NULL, detail TEXT NOT NULL, PRIMARY KEY (log, idx)) WITHOUT ROWID;
-CREATE INDEX judged_by_digest ON judged (digest);
 CREATE TABLE files (path TEXT PRIMARY KEY, sha256 TEXT NOT NULL, number INTEGER NOT NULL,
     checked INTEGER NOT NULL DEFAULT 0) WITHOUT ROWID;
 CREATE INDEX files_unchecked ON files (number) WHERE checked = 0;

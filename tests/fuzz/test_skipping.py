@@ -7,11 +7,14 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from consumers.follow.follower import SKIP_FROM
+from consumers.follow.follower import SKIP_FROM, SkippedError
 from consumers.render.edition import DivergenceError
+from projections.log.prefix import Prefix
+from projections.roles.authority import Void
+from tests.factory import ed25519_signer
 from tests.fuzz.commands import rebuilt, verified
 from tests.fuzz.thief import Signed, digest_of, draft
-from tests.fuzz.world import World, following
+from tests.fuzz.world import StrangeLog, World, following
 
 LIE = "packages/evil-1.0.tar.gz"
 
@@ -90,3 +93,107 @@ async def test_skipping_begins_between_a_claim_and_its_publication(world: World)
         assert await followed.follower.step(lambda _: False)
         assert not await followed.follower.step(lambda _: False)
         assert await followed.follower.skip()
+
+
+# --- voiding what was skipped ------------------------------------------------------------------------------------
+
+
+def replace_and_void(world: World, number: int, record: bytes) -> None:
+    """A root with another online key that voids a publication."""
+    end = Prefix().extend(world.events.values)[0]
+    settings = msgspec.structs.replace(world.team.settings, floor=1000)
+    new = world.team.but(online=(ed25519_signer("online 2"),), settings=settings, void=Void(number, digest_of(record)))
+    world.hold_ceremony(new, end.authority)
+
+
+async def publish_anew(world: World) -> int:
+    """A signer whose state steps to where the logs end, and publishes."""
+    async with world.signing() as signing:
+        assert await signing.publish(world.make.file_uploaded("b"))
+        return signing.follower.head.number
+
+
+async def test_who_skipped_over_a_lie_stops_when_a_root_voids_it(world: World) -> None:
+    """They serve what comes after the lie, and cannot step back; a state that is made anew goes on."""
+    with tempfile.TemporaryDirectory() as folder:
+        async with following(world.logs, Path(folder)) as followed:
+            assert await followed.follower.skip()
+            assert followed.follower.head.number == SKIP_FROM + 2
+            replace_and_void(world, 2, world.publications.values[3] or b"")
+            world.storage.files.clear()
+            number = await publish_anew(world)
+            for go in (followed.follower.catch_up, followed.follower.skip):
+                with pytest.raises(SkippedError, match=r"publication 2, which .*state\.sqlite has skipped over"):
+                    await go()
+        async with following(world.logs, Path(folder)) as followed:
+            for go in (followed.follower.skip, followed.follower.catch_up):
+                with pytest.raises(SkippedError, match="Stop the consumer and delete"):
+                    await go()
+            assert followed.follower.head.number == SKIP_FROM + 2
+    async with following(world.logs) as anew:
+        await anew.follower.skip()
+        await anew.follower.catch_up()
+        assert anew.follower.head.number == number
+        assert [row.code for row in await anew.judged()][:1] == ["void"]
+
+
+async def test_who_was_there_before_the_lie_goes_on(world: World) -> None:
+    """They halted at it."""
+    with tempfile.TemporaryDirectory() as folder:
+        async with following(world.logs, Path(folder)) as followed:
+            with pytest.raises(DivergenceError):
+                await followed.follower.catch_up()
+            replace_and_void(world, 2, world.publications.values[3] or b"")
+            world.storage.files.clear()
+            number = await publish_anew(world)
+            await followed.follower.catch_up()
+            assert followed.follower.head.number == number
+
+
+async def test_a_mistyped_void_stops_nobody_who_stepped(world: World) -> None:
+    """Publication 1 reproduces: whoever rendered it goes on, and so does whoever begins after the root."""
+    del world.publications.values[2:]
+    with tempfile.TemporaryDirectory() as folder:
+        async with following(world.logs, Path(folder)) as followed:
+            await followed.follower.catch_up()
+            replace_and_void(world, 1, world.publications.values[1] or b"")
+            number = await publish_anew(world)
+            await followed.follower.catch_up()
+            assert followed.follower.head.number == number
+            assert await followed.judged() == []
+        async with following(world.logs, Path(folder)) as followed:
+            await followed.follower.catch_up()
+    for skips in (False, True):
+        async with following(world.logs) as anew:
+            if skips:
+                await anew.follower.skip()
+            await anew.follower.catch_up()
+            assert anew.follower.head.number == number
+            assert await anew.judged() == []
+
+
+async def test_a_root_that_comes_while_publications_are_collected(world: World) -> None:
+    """It voids one of them: the run ends before that one."""
+    del world.publications.values[2:]
+    async with world.signing() as signing:
+        for name in "bcdef":
+            await signing.publish(world.make.file_uploaded(name))
+        head = signing.follower.head
+    record = world.publications.values[5] or b""
+    publications = world.publications
+    publications.read_records = 3
+
+    async def reading(start: int) -> list[bytes | None]:
+        values = await StrangeLog.read(publications, start)
+        if start > 6 and world.team.void is None:
+            replace_and_void(world, 3, record)
+            await publish_anew(world)
+        return values
+
+    with pytest.MonkeyPatch.context() as patch:
+        async with following(world.logs) as followed:
+            patch.setattr(publications, "read", reading)
+            assert await followed.follower.skip()
+            assert followed.follower.head.number == 2
+            await followed.follower.catch_up()
+            assert followed.follower.head.number > head.number

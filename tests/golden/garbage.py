@@ -122,19 +122,23 @@ def _encode(*made: BaseEvent) -> list[Value]:
 
 def bad_roles(make: Make, authority: Authority, team: Team) -> Iterator[Value]:
     """Ceremonies that are not accepted."""
-    for spoil in (
-        _spoil("root", "spec_version", "2.0"),  # roles-malformed
-        _spoil("root", "x-note", 15),  # a float, see below
-        _spoil("root", "x-note", "über"),
-        _spoil("root", "version", 7),  # roles-version
-        _spoil("root", "consistent_snapshot", value=False),  # roles-settings
-        _spoil("root", "x-void", {"number": 10**6, "digest": "0" * 64}),
-        _spoil("targets", "delegations", {"keys": {}, "roles": []}),  # roles-delegation
-        _spoil("bins", "targets", {"a": {"hashes": {"sha256": "0" * 64}, "length": 1}}),
-        _spoil_keys,  # roles-keys
-        _share_key,  # roles-online
+    for day, spoil in enumerate(
+        (
+            _spoil("root", "spec_version", "2.0"),  # roles-malformed
+            _spoil("root", "x-note", 15),  # a float, see below
+            _spoil("root", "x-note", "über"),
+            _spoil("root", "version", 7),  # roles-version
+            _spoil("root", "consistent_snapshot", value=False),  # roles-settings
+            _spoil("root", "x-void", {"number": 10**6, "digest": "0" * 64}),
+            _spoil("targets", "delegations", {"keys": {}, "roles": []}),  # roles-delegation
+            _spoil("bins", "targets", {"a": {"hashes": {"sha256": "0" * 64}, "length": 1}}),
+            _spoil_keys,  # roles-keys
+            _share_key,  # roles-online
+        ),
+        1,
     ):
         made = factory.drafts(team, authority, everything=True)
+        made["root"]["expires"] = f"2040-02-{day:02}T00:00:00Z"  # a rejected root is used up
         spoil(made, team)
         yield encode_event(make.roles_signed(factory.sign_all(made, team))).replace(b'"x-note":15', b'"x-note":1.5')
     made = factory.drafts(team, authority, everything=True)

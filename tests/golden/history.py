@@ -6,12 +6,15 @@ A story in chapters; each appends to a `Driver` and publishes. Everything in it 
 from datetime import timedelta
 from typing import Any
 
+from msgspec.structs import replace
+
 from ledger.clock import to_instant
 from projections.log.prefix import Prefix
 from projections.roles.authority import Authority, Settings, Void
 from projections.roles.layout import Layout
-from schemas.codec import encode_event
+from schemas.codec import encode_event, encode_record
 from schemas.events import BaseEvent
+from schemas.publications import Record, Seal
 from tests import factory
 from tests.factory import Files, Make, Team, authority_of
 from tests.golden.driver import Driver, online
@@ -40,6 +43,7 @@ class History:
         self._keys()
         self._time()
         self._theft()
+        self._stolen_keys()
         self._new_time()
         self._hold()
         self._end()
@@ -176,6 +180,34 @@ class History:
         self._change(online=(online(6),), settings=floor, void=void)
         self._append(self._make.incident_opened("theft"), self._make.incident_noted("theft", publications=(number,)))
         self._publish()
+
+    def _stolen_keys(self) -> None:
+        """What a key that left claims, seals that were copied, a root that brings a key back, and a root too often."""
+        first = self._driver.thief().drafted()
+        left, now = online(2), self._team.online[0]
+        claims = [
+            factory.seal_claim(replace(first, number=number, size=size, time=time), signers)
+            for number, size, time, signers in (
+                (2**53, 2**53, "2999-12-31T23:59:59Z", (left,)),
+                (first.number, first.size + 1, first.time, (left,)),
+                (first.number, first.size, first.time, (left,)),
+                (first.number, 2**53, first.time, (left, now)),
+                (2**53, first.size, first.time, (now,)),
+            )
+        ]
+        halting = factory.seal_claim(replace(first, size=2**53), (now,))
+        beside = (Seal(keyid="0" * 64, sig="00"), *halting.signatures)
+        claims.append(Record(signatures=beside, signed=halting.signed))
+        self._driver.append_publications(*map(encode_record, claims))
+        back = self._team.but(void=None, online=(left,))
+        self._append(self._make.roles_signed(self._signed(back)))
+        coming = self._team.but(void=None, online=(online(7),))
+        files = self._signed(coming)
+        self._append(self._make.roles_signed({**files, "targets": {}}), self._make.roles_signed(files))
+        self._publish()
+
+    def _signed(self, team: Team) -> Files:
+        return factory.ceremony(team, self._authority, self._team, everything=True)
 
     def _new_time(self) -> None:
         """Uploads at all kinds of times, two publications from the future, and the root that starts a new time."""

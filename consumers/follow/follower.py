@@ -97,8 +97,8 @@ class _Noted:
                 "records rejected",
                 log="publications",
                 count=codes.total(),
-                first=first.index,
-                last=self._last,
+                first_record=first.index,
+                last_record=self._last,
                 codes=dict(sorted(codes.items())),
             )
         self._first, self._codes = None, Counter()

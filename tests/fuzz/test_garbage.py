@@ -139,7 +139,7 @@ async def test_garbage_costs_one_check_a_record_and_is_not_read_again(
         assert workers.count < 100
         assert counted.statements - opened < 5 * COUNT / 1000
         (line,) = lines
-        assert (line["event"], line["count"], line["first"], line["last"]) == (
+        assert (line["event"], line["count"], line["first_record"], line["last_record"]) == (
             "records rejected",
             COUNT,
             first,

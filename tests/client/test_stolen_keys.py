@@ -1,15 +1,17 @@
 """Claims by stolen online keys, over SQLite. `tests/live/test_stolen_keys.py` plays the same over Kafka."""
 
 import asyncio
+import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from consumers.reading.end import prefix_at_end
 from tests.client import stolen
-from tests.client.attacker import Attacker, load_head
+from tests.client.attacker import Attacker, load_head, sign_root
 from tests.client.index import Index
 
 
@@ -69,3 +71,25 @@ def test_a_lost_tail_of_events(tmp_path: Path) -> None:
     assert list(seen.projects) == ["one", "three", "two"]
     assert {each["code"] for each in index.ask_list("rejected")} <= {"seal", "no-open-claim", "other-predecessor"}
     index.run("verify")
+
+
+def test_the_event_of_a_ceremony_gets_a_random_id(tmp_path: Path) -> None:
+    """Nobody must know beforehand the bytes that a claim behind a new root commits to."""
+    index = stolen.create(tmp_path / "index")
+    line = sign_root(index, html_pages=True)
+    given = json.loads(line)
+    for _ in range(2):
+        index.run("append", stdin=line)
+    *_, first, second = asyncio.run(_events(index))
+    assert len({each["id"] for each in (given, first, second)}) == 3
+    assert {**first, "id": ""} == {**second, "id": ""} == {**given, "id": ""}
+    assert index.ask_list("rejected") == []
+
+
+async def _events(index: Index) -> list[Any]:
+    logs = index.context.logs()
+    await logs.open()
+    try:
+        return [json.loads(value or b"") for value in await logs.events.read(0)]
+    finally:
+        await logs.close()

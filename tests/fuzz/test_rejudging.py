@@ -240,3 +240,28 @@ async def test_a_root_that_was_rejected_cannot_be_used_to_split(world: World) ->
         assert late.follower.head == signing.follower.head
         assert await late.judged() == live
     assert [row.code for row in live if row.kind == "roles.signed.v1"] == ["roles-malformed", "roles-used"]
+
+
+async def test_a_signer_does_not_sign_a_number_again_under_another_claim(world: World) -> None:
+    """While it signs publication 2, its key is replaced, and another signer claims the same number by the new one."""
+    async with world.signing() as signing:
+        first = Prefix().extend(world.events.values)[0].authority
+        appended: list[bytes] = []
+
+        def another() -> list[bytes]:
+            if len(appended) or signing.follower.open_claim is None:
+                return []
+            world.hold_ceremony(SECOND, first)
+            prefix = Prefix().extend(world.events.values)[0]
+            head = signing.follower.head
+            claim = factory.claim(prefix, head, 2, time=head.time)
+            appended.append(encode_record(factory.seal_claim(claim, SECOND.online)))
+            return appended
+
+        world.publications.strangers = another
+        await signing.publish(world.make.file_uploaded("b"))
+        await signing.publish()
+        assert appended
+        assert signing.follower.head.number == 3
+        assert (signing.follower.head.size, await signing.follower.publication(2)) == (len(world.events.values), None)
+    await oracle.check(world)

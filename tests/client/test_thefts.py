@@ -92,7 +92,14 @@ def test_a_publication_from_the_future(filled: Index, clock: FakeClock, tmp_path
     clock.advance(days=300_000)
     publish_elsewhere(filled, tmp_path / "elsewhere")
     clock.advance(days=-300_000)
-    filled.run("ceremony", "--replace-online", "--time-from", "now", answer=2)  # it is that of the first root
+    new_time = ("ceremony", "--replace-online", "--time-from")
+    assert "in force already" in filled.run(*new_time, "now", answer=2), "it is that of the first root"
+    assert "needs --replace-online" in filled.run("ceremony", "--rotate-online", "--time-from", "now", answer=2)
+    assert "give `now`" in filled.run(*new_time, "yesterday", answer=2)
+    assert "give `now`" in filled.run(*new_time, "2031-02-30T00:00:00Z", answer=2)
+    for far in ("2030-12-30T23:59:59Z", "2031-01-02T00:00:01Z"):
+        assert "more than a day" in filled.run(*new_time, far, answer=2)
+    assert len(list((filled.folder / "keys/online").iterdir())) == 1, "no key was made for nothing"
     clock.advance(minutes=1)
     assert "starts a new time" in filled.run("publish", answer=2)
     seen = filled.check()

@@ -114,6 +114,23 @@ async def test_the_old_time_ends_with_the_new_root(world: World) -> None:
     await check_times(world, {"a", "b", "c"})
 
 
+async def test_in_the_new_time_the_predecessor_counts_again(world: World) -> None:
+    """For those who were there, for those who start again, and for those who come later."""
+    async with world.signing() as signing:
+        await signing.publish(world.make.file_uploaded("a"))
+        time_from = now(world)
+        await change(world, signing, TEAM.but(online=KEYS[0]), time_from=time_from)
+        await signing.publish(world.make.file_uploaded("b"), seconds=10)
+        world.publications.values.append((await draft(world, team=world.team, time=time_from)).sealed()[0])
+        await signing.publish(world.make.file_uploaded("c"), seconds=10)
+        assert [row.code for row in await signing.followed.judged()] == ["backwards"]
+    world.publications.values.append((await draft(world, team=world.team, time=time_from)).sealed()[0])
+    async with world.signing() as signing:
+        await signing.publish(world.make.file_uploaded("d"), seconds=10)
+        assert [row.code for row in await signing.followed.judged()] == ["backwards", "backwards"]
+    assert [row.code for row in (await check_times(world, {"a", "b", "c", "d"})).judged] == ["backwards", "backwards"]
+
+
 @pytest.mark.parametrize("published", [False, True])
 async def test_a_wrong_time_from_is_mended_by_the_next_root(world: World, published: bool) -> None:
     """It was signed by a machine with a wrong clock; perhaps somebody published under it, too."""

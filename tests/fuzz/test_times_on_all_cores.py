@@ -130,7 +130,8 @@ def bulk(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> lis
 def test_a_state_is_what_one_process_makes_of_it(log: Log, bulk: list[int]) -> None:
     """From a state that is older than a new time, one process does all: what is stored is lowered, too."""
     expected = read_state(log.states[-1])
-    assert skip_from(log.context, log.states[2]) == expected
+    for place in (0, -3):
+        assert skip_from(log.context, log.states[place]) == expected
     bulk.clear()
     assert skip_from(log.context, log.states[-2]) == expected
     assert bulk

@@ -212,6 +212,19 @@ def test_new_times_lower_what_earlier_publications_show() -> None:
     assert brackets_of(Dated(0, "", ""), [Dated(3, c, "y")])[1] == "", "before the first there is nothing to lower"
 
 
+def test_a_new_time_lowers_what_is_later_by_a_fraction() -> None:
+    store, make = begun(), Make()
+    times = ["2030-01-01T00:00:01.5Z", "2030-01-01T00:00:01.000000Z", "2030-01-01T00:00:00.5Z"]
+    uploads = [make.having(time=time).file_uploaded("a", f"{number}") for number, time in enumerate(times)]
+    store.publish(factory.encode(uploads), seconds=9)
+    team = TIMED.but(
+        online=(ed25519_signer("another"),), settings=Settings(ruleset=0, project_list_seconds=0, time_from=ONE)
+    )
+    store.publish(factory.encode([make.roles_signed(factory.ceremony(team, store.published, TIMED))]), seconds=1)
+    files = json.loads(store.pages["simple/a/index.json"])["files"]
+    assert [file["upload-time"] for file in files] == [ONE, *times[1:]]
+
+
 @given(times(), st.integers(0, 30))
 def test_times_are_compared_as_instants(time: str, seconds: int) -> None:
     bound = factory.instant(seconds)

@@ -20,6 +20,7 @@ GROUPS = {
         "unyank": "change:unyank",
         "remove": "change:remove",
         "restore": "change:restore",
+        "free": "free:free",
         "status": "change:status",
         "append": "append:append",
         "hold": "hold:hold",

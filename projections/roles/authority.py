@@ -28,6 +28,8 @@ BIN_PATTERNS = tuple("/".join(["*"] * depth) for depth in range(1, 9))
 
 MAX_BITS_SUCCINCT = 16
 MAX_BITS_PREFIXES = 8
+MOST_FREEABLE = 16
+"""Most lists of files that may be freed."""
 
 _Struct = TypeVar("_Struct", bound=msgspec.Struct)
 
@@ -65,7 +67,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     html_pages: bool = False
     project_list_seconds: ListSeconds = 3_600
     importing: bool = False
-    freeable: Annotated[tuple[Sha256, ...], msgspec.Meta(max_length=16)] = ()
+    freeable: Annotated[tuple[Sha256, ...], msgspec.Meta(max_length=MOST_FREEABLE)] = ()
     time_from: Instant | msgspec.UnsetType = msgspec.UNSET
     holds_end: Size = 0
 

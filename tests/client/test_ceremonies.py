@@ -1,5 +1,7 @@
 """Changes of offline roles: no client ever fails, with or without a cache."""
 
+import json
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -309,3 +311,52 @@ def test_a_damaged_note_of_a_ceremony_is_named(index: Index) -> None:
     assert "unfinished-ceremony.json cannot be read" in index.run("ceremony", "--replace-online", answer=2)
     assert index.info()["sizes"] == sizes
     assert len(online_keys(index)) == 1
+
+
+def test_a_name_that_a_thief_took_is_freed(index: Index, tmp_path: Path) -> None:
+    index.upload("victim")
+    bad = index.upload("victim", "2.0", files={"evil.py": b"evil"})
+    other = index.upload("victim", "3.0", files={"evil.py": b"evil"})
+    index.publish()
+    served = [path.relative_to(index.public) for path in index.public.rglob(f"*{bad.name}*")]
+    assert len(served) == 3
+    digests = {path.name: sha256(path.read_bytes()).hexdigest() for path in (bad, other)}
+    lines = [json.dumps({"project": "victim", "file": name, "sha256": digest}) for name, digest in digests.items()]
+    listed = tmp_path / "squatted.ndjson"
+    listed.write_text("\n".join(lines), encoding="utf-8")
+    index.run("remove", bad.name, "--reason", "malware")
+    assert "root does not allow" in index.run("free", bad.name, "--list", listed, answer=1)
+    index.run("ceremony", "--freeable", listed)
+    assert "stands 0 times" in index.run("free", "victim-4.0.tar.gz", "--list", listed, answer=1)
+
+    index.run("free", bad.name, "--list", listed, "--reason", "stolen token")
+    index.publish()
+    assert f"{bad.name}  freed" in index.run("status", "victim")
+    assert "never come back" in index.run("add", bad, answer=1)
+    honest = index.upload("victim", "2.0", files={"good.py": b"good"})
+    seen = index.publish_and_check()
+    assert honest.name in seen.filenames()
+    assert other.name in seen.filenames()
+    index.verify()
+    index.check_rebuilt(tmp_path / "again")
+    assert not any((index.public / path).exists() for path in served), "the bytes of a freed file are withheld"
+    index.run("ceremony", "--no-freeable")
+    assert "root does not allow" in index.run("free", other.name, "--list", listed, answer=1)
+
+
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        ("", "lists no file"),
+        ("{}", "is no list of files"),
+        ('{"project":"a","file":"a-1.zip","sha256":"x"}', "is no list of files"),
+        ("[", "is no list of files"),
+    ],
+)
+def test_what_is_no_list_of_files_is_refused(index: Index, tmp_path: Path, content: str, why: str) -> None:
+    listed = tmp_path / "list.ndjson"
+    listed.write_text(content, encoding="utf-8")
+    assert why in index.run("ceremony", "--freeable", listed, answer=1)
+    assert why in index.run("free", "a-1.zip", "--list", listed, answer=1)
+    assert "cannot be read" in index.run("ceremony", "--freeable", tmp_path / "none", answer=1)
+    index.run("ceremony", "--freeable", listed, "--no-freeable", answer=2)

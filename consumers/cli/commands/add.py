@@ -118,6 +118,10 @@ def _without_known(digests: dict[str, tuple[Path, str]], known: Mapping[str, Kno
     fresh = []
     for filename, (path, digest) in digests.items():
         facts = published.get(filename)
+        if facts is not None and facts.freed and facts.sha256 != digest:
+            facts = None  # other bytes may have the name
+        if facts is not None and facts.freed:
+            raise NegativeAnswerError(f"{filename} was freed: these bytes (SHA-256 {digest}) never come back")
         if facts is not None and facts.sha256 != digest:
             raise NegativeAnswerError(
                 f"{filename} is already published with other bytes (SHA-256 {facts.sha256}). A filename is never used "
@@ -134,7 +138,12 @@ def _check_names(fresh: Sequence[str], known: Mapping[str, KnownProject]) -> Non
     Raises:
         NegativeAnswerError: installers would take a file for another one.
     """
-    published = {(project.name, filename): False for project in known.values() for filename in project.files}
+    published = {
+        (project.name, filename): False
+        for project in known.values()
+        for filename, facts in project.files.items()
+        if not facts.freed
+    }
     new = {((split_filename(filename) or ("",))[0], filename): True for filename in fresh}
     taken: dict[str, TakenRows] = {}
     # Removed files keep their names, and may be added again.

@@ -20,6 +20,7 @@ from consumers.cli.shared import Usage, open_context, print_json, runs_async
 from consumers.context import Context
 from consumers.follow.known import open_known
 from consumers.produce.appending import Appended, NewEvent, append_all, append_hold
+from consumers.produce.freeing import freeable_root, read_freeable
 from consumers.produce.waiting import wait_for
 from consumers.reading.end import holds_at_end, prefix_at_end
 from consumers.service.publishing import publish_once
@@ -31,7 +32,7 @@ from projections.log.holds import lock_of
 from projections.log.operations import type_of
 from projections.log.prefix import Prefix
 from projections.publications import content_size
-from projections.roles.authority import Authority, Settings, Void
+from projections.roles.authority import MOST_FREEABLE, Authority, Settings, Void
 from projections.roles.layout import Layout
 from schemas import canonical
 from schemas.codec import encode_event
@@ -63,6 +64,15 @@ _NOT_ASKED = frozenset({"folder", "log", "as_json"})
 @click.option(
     "--end-importing", is_flag=True, help="Refuse filenames and versions of older forms (`legacy`) from now on."
 )
+@click.option(
+    "--freeable",
+    multiple=True,
+    metavar="FILE",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Allow the files listed in FILE, and no others, to be freed: a JSON object a line, with project, file and "
+    "sha256. Give it again for each list.",
+)
+@click.option("--no-freeable", is_flag=True, help="Allow no file to be freed from now on.")
 @click.option("--floor", type=click.IntRange(min=1), metavar="N", help="Lowest number the next publication may have.")
 @click.option(
     "--time-from",
@@ -109,7 +119,7 @@ async def ceremony(
     if rotate_online and replace_online:
         raise Usage("--rotate-online and --replace-online exclude each other: use one of them")
     asked = [renew, rotate_online, replace_online, bins, delegation, void, *changes.values()]
-    if not any(each is not None and each is not False for each in asked) and changes["html"] is None:
+    if not any(each not in {None, False, ()} for each in asked) and changes["html"] is None:
         raise Usage("no change was asked for; --help lists the options")
     voided = _void(void)
     end = await prefix_at_end(context)
@@ -292,6 +302,8 @@ def _settings(current: Settings, changes: dict[str, Any]) -> Settings:
         wished["html_pages"] = changes["html"]
     if changes["end_importing"]:
         wished["importing"] = False
+    if changes["freeable"] or changes["no_freeable"]:
+        wished["freeable"] = _freeable(changes["freeable"], allows_none=changes["no_freeable"])
     for option in ("floor", "time_from", "holds_end"):
         if changes[option] is not None:
             wished[option] = changes[option]
@@ -330,6 +342,14 @@ async def _holds_end(context: Context, end: Prefix, text: str, *, as_json: bool)
     else:
         click.echo(f"The hold {name} stays in force. Its secret, needed to release it, is {secret}")
     return held.event
+
+
+def _freeable(lists: tuple[Path, ...], *, allows_none: bool) -> tuple[str, ...]:
+    if lists and allows_none:
+        raise Usage("--freeable and --no-freeable exclude each other: use one of them")
+    if len(lists) > MOST_FREEABLE:
+        raise Usage(f"root names at most {MOST_FREEABLE} lists: join some of them")
+    return tuple(freeable_root(read_freeable(path)) for path in lists)
 
 
 def _void(text: str | None) -> Void | None:

@@ -17,6 +17,7 @@ from consumers.produce.appending import NewEvent, actor, append_all, make_event
 from consumers.produce.lookup import KnownProject, look_up
 from ledger.clock import SystemClock
 from projections.index.names import normalise, release_key, split_filename
+from projections.index.pages import FileFacts, ProjectHeader
 from schemas.errors import NegativeAnswerError
 
 P = ParamSpec("P")
@@ -180,6 +181,7 @@ async def restore(context: Context, target: Target, reason: str | None) -> list[
         facts
         for name, facts in sorted(project.files.items())
         if facts.removed
+        and not facts.freed
         and target.filename in {None, name}
         and (target.version is None or release_key(target.version) == facts.release)
     ]
@@ -244,6 +246,12 @@ async def status(
     await _append(context, [event], wait=wait, wait_seconds=wait_seconds, as_json=as_json)
 
 
+def _state(header: ProjectHeader, facts: FileFacts) -> str:
+    if facts.freed:
+        return "freed"
+    return _STATES.get(header.standing(facts)) or ("removed" if facts.removed else "hidden")
+
+
 def _show(project: KnownProject, target: Target, *, as_json: bool) -> None:
     header = project.header
     files = [
@@ -253,7 +261,7 @@ def _show(project: KnownProject, target: Target, *, as_json: bool) -> None:
             "sha256": facts.sha256,
             "length": facts.length,
             "uploaded_at": facts.uploaded_at,
-            "state": _STATES.get(header.standing(facts)) or ("removed" if facts.removed else "hidden"),
+            "state": _state(header, facts),
             "yanked": facts.yanked if facts.yanked is not None else header.releases[facts.release].yanked,
         }
         for name, facts in sorted(project.files.items())

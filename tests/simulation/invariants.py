@@ -19,11 +19,13 @@ from tuf.api.metadata import Metadata
 from projections.log.prefix import Prefix
 from schemas.codec import decode_publication_record
 from schemas.publications import Claim, Record
+from tests import factory
 from tests.property.holds import content_sizes, stated_sizes
 from tests.property.model import Model, target_of
 from tests.simulation.ports import Disk, Records, Tree
 from tests.simulation.processes import Process
 from tests.simulation.replay import TIMESTAMP, Replayed, judged_rows, replay
+from tests.simulation.scenarios import FREEABLE
 
 Files = Mapping[str, bytes]
 
@@ -356,7 +358,7 @@ def check_model(
     files: Files, project_events: Iterable[tuple[int, bytes]], publications: Sequence[tuple[int, str, str]]
 ) -> None:
     """What is served is what the rules say, read naively."""
-    model = Model(importing=False)
+    model = Model(importing=False, freeable=factory.proofs_of(FREEABLE))
     model.publications = list(publications)
     for index, value in project_events:
         model.add(index, value)

@@ -104,6 +104,14 @@ BIN_EXPIRY_SECONDS = 4000
 ONLINE_KEYS = ("online 1", "online 2", "online 3", "online 4")
 PROJECTS = ("a", "a-b", "c", "demo")
 VERSIONS = ("1", "1.0", "2")
+SECOND = "the second bytes of a file"
+FREEABLE = [
+    (factory.digest(content), project, f"{project}-{version}.tar.gz")
+    for project in PROJECTS
+    for version in VERSIONS
+    for content in (f"{project}-{version}.tar.gz", SECOND)
+]
+"""Files that every root allows to be freed."""
 STATUSES: tuple[Literal["active", "archived", "quarantined", "deprecated"], ...]
 STATUSES = ("active", "archived", "quarantined", "deprecated")
 REASONS = (None, "", "Broken", "Vuln\u00e9rable\x00")
@@ -136,6 +144,7 @@ class _Writer:
             timestamp_expiry_seconds=1000,
             html_pages=rng.random() < 0.3,
             project_list_seconds=rng.choice([0, 300, 300]),
+            freeable=(factory.freeable_root(FREEABLE),),
         )
         layout = Layout(rng.choice([1, 2, 3]), succinct=rng.random() < 0.7)
         self._team = Team(online=online, online_threshold=rng.randint(1, len(online)), layout=layout, settings=settings)
@@ -196,6 +205,8 @@ class _Writer:
 
     def _batch(self) -> None:
         values = [self._value() for _ in range(self._rng.randint(1, 6))]
+        if self._rng.random() < 0.15:
+            values += factory.encode(self._renewal())
         self._put(values, split=self._rng.random() < 0.2)
 
     def _large(self) -> None:
@@ -220,7 +231,7 @@ class _Writer:
         project, version, reason = rng.choice(PROJECTS), rng.choice(VERSIONS), rng.choice(REASONS)
         filename = f"{project}-{version}.tar.gz"
         if rng.random() < 0.35:
-            return make.file_uploaded(project, version, length=rng.choice([9, 9, 9, 10]))
+            return self._upload(project, version)
         status = rng.choice(STATUSES)
         made: list[Callable[[], events.BaseEvent]] = [
             lambda: make.project_created(project),
@@ -228,6 +239,7 @@ class _Writer:
             lambda: make.project_removed(project, reason),
             lambda: make.file_removed(project, filename),
             lambda: make.file_restored(project, filename),
+            lambda: self._freed(project, version),
             lambda: make.file_yanked(project, filename, reason),
             lambda: make.file_unyanked(project, filename),
             lambda: make.release_removed(project, version),
@@ -241,6 +253,26 @@ class _Writer:
             lambda: make.access("granted"),
         ]
         return rng.choice(made)()
+
+    def _upload(self, project: str, version: str) -> events.BaseEvent:
+        """A file, by chance with other bytes than its first ones."""
+        data: dict[str, Any] = {"length": self._rng.choice([9, 9, 9, 10])}
+        if self._rng.random() < 0.3:
+            blake = factory.digest(f"blake2b {project}-{version}.tar.gz")
+            data["hashes"] = events.Hashes(
+                sha256=factory.digest(SECOND), blake2b_256=self._rng.choice([blake, blake[::-1]])
+            )
+        return self._make.file_uploaded(project, version, **data)
+
+    def _freed(self, project: str, version: str) -> events.BaseEvent:
+        file = self._rng.choice([each for each in FREEABLE if each[2] == f"{project}-{version}.tar.gz"])
+        return self._make.file_freed(project, file[2], file[0], factory.proof_of(FREEABLE, file))
+
+    def _renewal(self) -> list[events.BaseEvent]:
+        """A file is removed, freed and uploaded anew."""
+        project, version = self._rng.choice(PROJECTS), self._rng.choice(VERSIONS)
+        removed = self._make.file_removed(project, f"{project}-{version}.tar.gz", withhold=self._rng.random() < 0.5)
+        return [removed, self._freed(project, version), self._upload(project, version)]
 
     # --- operators -----------------------------------------------------------------------------------------------
 

@@ -206,6 +206,8 @@ class Follower:
         elif position is not None:
             token = position.publications_token
             known.append((publications, position.next_record - 1, position.digest, token))
+        if position is not None:
+            events.resume(position.content_size - 1, position.content_token)
         for source, index, _, token in known:
             source.resume(index, token)
         for source, index, digest, _ in known:
@@ -498,6 +500,7 @@ class Follower:
                 claim.time,
                 claim.size,
                 edition.content_size,
+                self._logs.events.token(edition.content_size - 1),
                 edition.after.last_digest,
                 self._logs.events.token(claim.size - 1),
                 last.record_index + 1,

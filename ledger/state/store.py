@@ -55,7 +55,8 @@ CREATE TABLE format (number INTEGER NOT NULL);
 CREATE TABLE position (
     only INTEGER PRIMARY KEY CHECK (only = 1),
     number INTEGER NOT NULL, digest TEXT NOT NULL, time TEXT NOT NULL, size INTEGER NOT NULL,
-    content_size INTEGER NOT NULL, last_event TEXT NOT NULL, events_token INTEGER NOT NULL,
+    content_size INTEGER NOT NULL, content_token INTEGER NOT NULL, last_event TEXT NOT NULL,
+    events_token INTEGER NOT NULL,
     next_record INTEGER NOT NULL, publications_token INTEGER NOT NULL,
     prefix BLOB NOT NULL, crc32 INTEGER NOT NULL
 );
@@ -118,9 +119,9 @@ class Position(NamedTuple):
     """The position of a follower: its last publication, and its memory of the logs up to there.
 
     `digest` is that of the last publication's record, `last_event` that of the last event it covers. `content_size` is
-    the size up to which it shows content: later events wait. `next_record` is the index of the first record of
-    `publications` behind it. Tokens are those of `ledger.logs.Log`, for the records that these digests are of: they are
-    the first that a follower looks at when it starts.
+    the size up to which it shows content. `next_record` is the index of the first record of `publications` behind it.
+    Tokens are those of `ledger.logs.Log`: for the records that these digests are of, which are the first that a
+    follower looks at when it starts, and for the last event that is shown, since later events are read again.
     """
 
     number: int
@@ -128,6 +129,7 @@ class Position(NamedTuple):
     time: str
     size: int
     content_size: int
+    content_token: int
     last_event: str
     events_token: int
     next_record: int
@@ -652,7 +654,7 @@ class Store:
     async def load_position(self) -> Position | None:
         """The position, or None if the follower has not applied a publication yet."""
         rows = await self._rows(
-            "SELECT number, digest, time, size, content_size, last_event, events_token, next_record,"
+            "SELECT number, digest, time, size, content_size, content_token, last_event, events_token, next_record,"
             " publications_token, prefix, crc32 FROM position"
         )
         return Position(*self._checked(rows)[0]) if rows else None
@@ -660,7 +662,7 @@ class Store:
     async def save_position(self, position: Position) -> None:
         """Set the position. This must be the last change of a transaction."""
         rows = _with_checksums([position])
-        await self._many("INSERT OR REPLACE INTO position VALUES (1, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
+        await self._many("INSERT OR REPLACE INTO position VALUES (1, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
 
     async def load_reading(self) -> ReadingRow | None:
         """How far `publications` was read when this was last saved. A position may be further."""

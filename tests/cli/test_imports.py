@@ -28,6 +28,7 @@ READ = {
     "rejected": (),
     "status": ("one",),
     "append": (),
+    "unhold": (),
 }
 """Commands that only read, or decide that there is nothing to append: SQLite's own driver does."""
 
@@ -42,7 +43,6 @@ WRITE = {
     "sweep": (),
     "ceremony": ("--renew",),
     "hold": ("--unlocked",),
-    "unhold": (),
     "resume": ("--above", "4"),
     "add": ("{folder}/dist",),
 }

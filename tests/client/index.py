@@ -142,7 +142,8 @@ class Index:
 
     def rebuild(self, target: Path, *options: object) -> dict[str, str]:
         """`tuf-ledger rebuild` from the logs alone; returns the tree."""
-        log = f"sqlite:{self.folder.resolve() / 'log'}"
+        configured = self.context.config.ledger.log
+        log = f"sqlite:{self.folder.resolve() / 'log'}" if configured.startswith("sqlite:") else configured
         invoke("rebuild", "--log", log, "--ledger", target.parent, "--to", target, *options)
         return tree(target)
 

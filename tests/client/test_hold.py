@@ -8,6 +8,7 @@ import pytest
 from consumers.reading.end import holds_at_end
 from tests import factory
 from tests.client.attacker import Attacker
+from tests.client.break_in import break_in
 from tests.client.index import FakeClock, Index
 from tests.factory import Make
 
@@ -274,3 +275,13 @@ def test_a_ceremony_says_what_is_held(index: Index, change: list[str]) -> None:
     index.upload("two")
     assert "Held at 3: 3 events wait." in index.run("ceremony", *change)
     assert index.check().projects == before.projects
+
+
+# --- the day after a break-in ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("signers", [1, 2])
+def test_a_break_in_while_clients_poll(index: Index, tmp_path: Path, signers: int) -> None:
+    folder = tmp_path / "break-in"
+    folder.mkdir()
+    break_in(index, folder, signers=signers)

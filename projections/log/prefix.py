@@ -312,11 +312,13 @@ def _versions(authority: Authority | None) -> tuple[int, ...]:
 def restore(saved: bytes, ceremonies: Iterable[tuple[int, Mapping[str, bytes]]]) -> Prefix:
     """Restore a prefix from the bytes of `save` and the files of all accepted ceremonies, by index and role, in order.
 
+    Later ceremonies do not count: a command reads a state while its consumer goes on.
+
     Raises:
         ValueError: the bytes and the files do not fit each other.
     """
     state = msgspec.msgpack.decode(saved, type=_Saved)
-    authority = restore_authority(state.ledger, ceremonies)
+    authority = _restore_authority(state.ledger, (each for each in ceremonies if each[0] < state.size))
     if _versions(authority) != state.versions:
         raise ValueError("the stored ceremonies do not lead to the offline roles that were in force")
     if authority is not None:
@@ -332,7 +334,9 @@ def restore(saved: bytes, ceremonies: Iterable[tuple[int, Mapping[str, bytes]]])
     )
 
 
-def restore_authority(ledger: Ledger | None, ceremonies: Iterable[tuple[int, Mapping[str, bytes]]]) -> Authority | None:
+def _restore_authority(
+    ledger: Ledger | None, ceremonies: Iterable[tuple[int, Mapping[str, bytes]]]
+) -> Authority | None:
     """The offline roles in force after accepted ceremonies, given by index and files by role, in order.
 
     Raises:

@@ -143,13 +143,21 @@ TWO_SIGNERS = {
 # --- running -----------------------------------------------------------------------------------------------------
 
 
-def explore(family: Family, seed: int, *, length: int | None = None, count: int | None = None) -> Tally:
-    """Run the scenario of a seed without a fault, and then with so many of the family's faults (None: all).
+def explore(
+    family: Family,
+    seed: int,
+    *,
+    length: int | None = None,
+    count: int | None = None,
+    chosen: Scenario | None = None,
+) -> Tally:
+    """Run the scenario of a seed, or a chosen one, without a fault, and then with so many of the family's faults (None:
+    all).
 
     Raises:
         AssertionError: something did not hold. A note says which run it was.
     """
-    chosen = scenario(seed, length=length, has_thief=family.has_thief)
+    chosen = chosen or scenario(seed, length=length, has_thief=family.has_thief)
     setup, tally, points = family.setup(seed), Tally(), list[Point]()
 
     def run(faults: tuple[Fault, ...], points: list[Point] | None = None) -> None:

@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from securesystemslib.signer import CryptoSigner
 
+from projections.log.holds import lock_of
 from projections.log.prefix import Prefix
 from projections.roles.authority import Settings
 from projections.roles.layout import Layout
@@ -17,7 +18,7 @@ from schemas import events
 from schemas.codec import encode_event
 from tests import factory
 from tests.factory import Make, Team
-from tests.simulation.strangers import STRANGERS, Stranger, former_key
+from tests.simulation.strangers import STRANGERS, Stranger, former_key, stolen_claim
 
 
 @dataclass(frozen=True)
@@ -130,7 +131,7 @@ class _Writer:
         self._prefix = Prefix()
         self._appended: list[bytes] = []
         self._model: list[tuple[int, bytes]] = []
-        self._holds: list[str] = []
+        self._holds: list[tuple[str, str | None]] = []
         self._unseen = 0  # records that are made only when it comes to them
         make_key = factory.ecdsa_signer if rng.random() < 0.2 else factory.ed25519_signer
         self._repeating = make_key is factory.ed25519_signer
@@ -158,7 +159,7 @@ class _Writer:
                 [8, 3, 3, 4, 1, 1, 1],
             )[0]()
         if self._holds:
-            self._append([self._make.signing_released(hold) for hold in self._holds])
+            self._append([self._make.signing_released(hold, secret=secret) for hold, secret in self._holds])
         if has_thief:
             self._actions += [Forge(), Void(self._team, self._make.having(id="the-void"))]
             self._unseen = 1
@@ -284,9 +285,14 @@ class _Writer:
 
     def _hold(self) -> None:
         size = self._rng.choice([None, self._prefix.size, self._prefix.size + 2, max(0, self._prefix.size - 2)])
-        hold = self._make.signing_held(size)
+        secret = self._rng.choice([None, "5e" * 32])
+        hold = self._make.signing_held(size, lock=None if secret is None else lock_of(secret))
         self._append([hold])
-        self._holds.append(hold.id)
+        self._holds.append((hold.id, secret))
+        if self._rng.random() < 0.2:
+            self._sign(self._team.but(settings=_but(self._team.settings, holds_end=self._prefix.size)))
+        if self._rng.random() < 0.2:
+            self._append([self._make.signing_released(self._rng.choice(self._holds)[0], secret="0a" * 32)])
 
     def _ceremony(self) -> None:
         rng, team = self._rng, self._team
@@ -322,6 +328,41 @@ class _Writer:
     def _intrude(self) -> None:
         thief = former_key(self._keys, random.Random(f"thief {self._rng.random()}"))
         self._actions.append(Intrude(self._rng.choice([*STRANGERS, thief, thief, thief])))
+
+
+def break_in(*, at_once: bool) -> Scenario:
+    """Events are held, the online key is stolen and replaced, lies are undone, and the hold is released."""
+    make, keys = Make(), tuple(factory.ed25519_signer(name) for name in ONLINE_KEYS)
+    settings = Settings(
+        ruleset=0,
+        bin_expiry_seconds=BIN_EXPIRY_SECONDS,
+        snapshot_expiry_seconds=1500,
+        timestamp_expiry_seconds=1000,
+        project_list_seconds=0,
+    )
+    team = Team(online=keys[:1], layout=Layout(2), settings=settings)
+    beginning = factory.beginning(make, team)
+    prefix, _ = Prefix().extend(beginning)
+    secret = "5e" * 32
+    hold = make.signing_held(lock=lock_of(secret))
+    replaced = factory.ceremony(team.but(online=keys[1:2]), prefix.authority, team)
+    made = [
+        make.file_uploaded("honest"),
+        hold,
+        make.file_uploaded("lie"),
+        make.file_uploaded("honest", "2.0"),
+        make.signing_released(hold.id),  # by the thief, who does not know the secret
+        make.roles_signed(replaced),
+        make.file_removed("lie", "lie-1.0.tar.gz"),
+        make.signing_released(hold.id, secret=secret),
+    ]
+    values = [encode_event(event) for event in made]
+    steps: list[Action] = [Append((value,)) for value in values]
+    stolen = Intrude(stolen_claim(keys[0]))
+    actions: list[Action] = [Append(tuple(beginning)), *steps[:4], stolen, *steps[4:6], stolen]
+    actions += [*([] if at_once else [Advance(600), Advance(600)]), *steps[6:7], stolen, *steps[7:]]
+    about = [(index, value) for index, value in enumerate(values, 2) if b'"file.' in value]
+    return Scenario(0, tuple(actions), keys, True, SMALL, 0.0, 0.0, tuple(about))
 
 
 def _but(settings: Settings, **changes: Any) -> Settings:

@@ -17,6 +17,7 @@ from schemas.codec import decode_publication_record, encode_event, encode_record
 from schemas.publications import Claim, Publication, Record
 from tests import factory
 from tests.factory import Make, Team
+from tests.simulation.replay import replay
 
 Values = list[bytes | None]
 Stranger = Callable[[Values, Values], bytes | None]
@@ -139,6 +140,18 @@ def former_key(keys: Sequence[CryptoSigner], chance: Random) -> Stranger:
             renew=(),
         )
         return encode_record(factory.seal_claim(claim, chance.sample(left, chance.randint(1, len(left)))))
+
+    return make
+
+
+def stolen_claim(signer: CryptoSigner) -> Stranger:
+    """A claim on the last publication, of all events, sealed by a key that is or was online."""
+
+    def make(events_log: Values, publications: Values) -> bytes | None:
+        prefix, _ = Prefix().extend(events_log)
+        head = replay(events_log, publications, skip=False).head
+        claim = factory.claim(prefix, head, head.number + 7, time=head.time or factory.instant(0))
+        return encode_record(factory.seal_claim(claim, [signer]))
 
     return make
 

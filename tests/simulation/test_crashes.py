@@ -13,7 +13,7 @@ from tests import factory
 from tests.factory import Make, Team
 from tests.simulation.counting import record
 from tests.simulation.enumeration import ONE, ONE_SIGNER, Family, dies, explore
-from tests.simulation.scenarios import BIN_EXPIRY_SECONDS, Action, Advance, Append, Scenario, Sizes, scenario
+from tests.simulation.scenarios import BIN_EXPIRY_SECONDS, Action, Advance, Append, Scenario, Sizes, break_in, scenario
 from tests.simulation.world import Setup, World
 
 LENGTH = 3
@@ -63,6 +63,13 @@ def test_plain_pages_survive_a_power_failure() -> None:
 def test_what_is_served_stays_fresh_while_a_ceremony_waits_behind_a_hold(change: dict[str, Any]) -> None:
     """It does not expire, although the roles at the end of the log know other bins and keys."""
     World(_held(change), Setup()).run()
+
+
+@pytest.mark.parametrize("name", ["crash", "apart", pytest.param("failure", marks=pytest.mark.slow)])
+def test_a_break_in_with_one_signer(name: str, record_property: Callable[[str, object], None]) -> None:
+    """No client fails or sees a held event, whatever dies; one publication shows the result."""
+    family = ONE_SIGNER[name]
+    record(record_property, family.name, explore(family, 1, count=25, chosen=break_in(at_once=False)))
 
 
 def _held(change: dict[str, Any]) -> Scenario:

@@ -9,6 +9,7 @@ from tests import factory
 from tests.factory import Make, Team
 from tests.simulation.counting import record
 from tests.simulation.enumeration import TWO_SIGNERS, explore
+from tests.simulation.scenarios import break_in
 
 SAMPLED = [
     pytest.param(name, seed, marks=[pytest.mark.slow] if seed > 200 else [])
@@ -27,6 +28,14 @@ def test_every_crash_point_of_two_signers(seed: int, record_property: Callable[[
 def test_some_of_all_other_troubles(name: str, seed: int, record_property: Callable[[str, object], None]) -> None:
     family = TWO_SIGNERS[name]
     record(record_property, family.name, explore(family, seed, count=9))
+
+
+@pytest.mark.parametrize("name", ["in turn", "at once", pytest.param("failure", marks=pytest.mark.slow)])
+def test_a_break_in_with_two_signers(name: str, record_property: Callable[[str, object], None]) -> None:
+    """No client fails or sees a held event, whatever dies; one publication shows the result."""
+    family = TWO_SIGNERS[name]
+    chosen = break_in(at_once=family.at_once)
+    record(record_property, family.name, explore(family, 1, count=20, chosen=chosen))
 
 
 def test_a_number_is_not_claimed_again_while_the_keys_stay() -> None:

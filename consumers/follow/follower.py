@@ -150,6 +150,7 @@ class Follower:
         base = Prefix()
         if position is not None:
             base = await records.load_prefix(self._store, position.prefix)
+            self._logs.events.resume(position.content_size - 1, position.content_token)
         reading = await self._store.load_reading()
         if reading is not None and position is not None and reading.next_record <= position.next_record:
             reading = None
@@ -206,8 +207,6 @@ class Follower:
         elif position is not None:
             token = position.publications_token
             known.append((publications, position.next_record - 1, position.digest, token))
-        if position is not None:
-            events.resume(position.content_size - 1, position.content_token)
         for source, index, _, token in known:
             source.resume(index, token)
         for source, index, digest, _ in known:

@@ -10,6 +10,7 @@ import pytest
 
 from consumers.context import Context
 from consumers.reading import slices, tail
+from consumers.rebuild import rebuilding
 from consumers.render import renderer, tasks
 from consumers.render.carriers import Files, Sent
 from consumers.render.outlets import PublicOutlet
@@ -125,6 +126,38 @@ def test_a_signer_that_signs_much(bulk: list[int], tmp_path: Path) -> None:
     index.verify()
     index.check_rebuilt(tmp_path / "rebuilt")
     assert len(bulk) > 4
+
+
+def test_what_waited_is_shown_alike(
+    tmp_path: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, way: str
+) -> None:
+    """Events that waited are read again and folded on all cores, by signers, followers and rebuilds."""
+    index = Index.create(tmp_path / "index")
+    index.upload("one")
+    index.publish()
+    (first,) = index.ask("hold", "--unlocked")
+    for number in range(1, 4):
+        index.upload("one", f"{number}.5")
+    index.publish()
+    (second,) = index.ask("hold", "--unlocked")
+    index.upload("two")
+    index.run("remove", "one==1.5")
+    number = index.publish()
+    alone = index.rebuild(tmp_path / "held")
+    bulk: list[int] = request.getfixturevalue("bulk")
+    index.run("unhold", first["hold"], "--others-remain")
+    assert list(index.publish_and_check().projects["one"].versions) == ["1.0", "1.5", "2.5", "3.5"]
+    assert bulk[-1] == 4, "three uploads and the hold before them"
+    index.run("unhold", second["hold"])
+    seen = index.publish_and_check()
+    assert sorted(seen.projects) == ["one", "two"]
+    assert not list((index.folder / "state/signer.spill").glob("tail/*")), "nothing is left of what was read again"
+    index.verify()
+    index.check_rebuilt(tmp_path / "rebuilt")
+    monkeypatch.setattr(rebuilding, "WORTH_READING", 0)
+    assert index.rebuild(tmp_path / "replayed").items() <= tree(index.public).items()
+    assert index.rebuild(tmp_path / "replayed-then", "--at", number) == alone
+    assert way
 
 
 def test_a_killed_process_is_said_and_nothing_is_kept(

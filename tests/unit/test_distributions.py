@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from ledger.distributions import archives
+from ledger.distributions import archives, wheels
 from ledger.distributions import distribution as distributions
 from ledger.distributions.distribution import Distribution, DistributionError, find_distributions, read_distribution
 from tests.distributions import build_metadata, build_sdist, build_wheel
@@ -177,7 +177,7 @@ def test_a_file_that_changes_while_it_is_read_is_refused(
 ) -> None:
     path = build_wheel(tmp_path, "example", "1.0")
     content = path.read_bytes()
-    read = distributions.read_wheel_metadata
+    read = wheels.read_wheel_metadata
 
     def read_and_change(*arguments: object) -> bytes:
         metadata = read(*arguments)  # type: ignore[arg-type]

@@ -1,6 +1,7 @@
 """Changes of offline roles: no client ever fails, with or without a cache."""
 
 import json
+from datetime import timedelta
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ import pytest
 from tuf.api.exceptions import RepositoryError
 
 from consumers.produce.appending import append_all
+from ledger.clock import SystemClock, to_instant
 from ledger.logs import LogUnavailableError
 from tests.client.attacker import Attacker
 from tests.client.index import Index
@@ -234,6 +236,28 @@ def test_replacing_the_key_over_a_forgery_goes_on_where_it_stopped(index: Index)
     assert (signed["root"], signed["retired"]) == (3, [new])
     assert retired_keys(index) == {old, new}
     index.check(live=True)
+
+
+@pytest.mark.parametrize(
+    "options", [("--time-from", "now"), ("--time-from", "{now}"), ("--holds-end",), ("--void", "{void}")], ids=str
+)
+def test_what_was_asked_for_is_decided_once(index: Index, options: tuple[str, ...]) -> None:
+    index.upload("one")
+    index.publish_and_check()
+    values = {"now": to_instant(SystemClock().now() - timedelta(hours=1)), "void": ""}
+    if "--void" in options:
+        values["void"] = ":".join(map(str, Attacker(index).divergent()))
+        index.run("publish", answer=2)
+    number = forge(index)
+    asked = ("ceremony", "--replace-online", *(each.format(**values) for each in options))
+    assert "Root 2 is on the log" in index.run(*asked, answer=2)
+    sizes = index.info()["sizes"]["events"]
+    for _ in range(2):
+        assert "Root 2 is on the log" in index.run(*asked, answer=2)
+    index.run("resume", "--above", number, "--forged")
+    index.run(*asked)
+    assert index.info()["sizes"]["events"] == sizes
+    assert index.check(live=True).root == 2
 
 
 def test_a_publication_that_came_meanwhile_ends_it_too(index: Index) -> None:

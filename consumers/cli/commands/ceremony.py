@@ -37,6 +37,7 @@ from projections.roles.layout import Layout
 from schemas import canonical
 from schemas.codec import encode_event
 from schemas.errors import LedgerError, NegativeAnswerError
+from schemas.events import RolesSigned
 from schemas.fields import is_instant
 
 WAIT_SECONDS = 600.0
@@ -125,26 +126,26 @@ async def ceremony(
     end = await prefix_at_end(context)
     if end.authority is None:
         raise NegativeAnswerError("this ledger has no root yet: append its first `roles.signed` event")
-    changes["time_from"] = _time_from(changes["time_from"], end.authority, replaces=replace_online)
-    if voided is not None:
-        await check_diverges(context, voided)
+    step = _Step(context, end.authority, renew=renew, as_json=as_json)
+    await step.begin(click.get_current_context().params, steps=2 if rotate_online else 1)
+    if step.goes_on:  # its root is on the log, and with it what was asked for
+        changes["time_from"] = changes["holds_end"] = None
+    else:
+        changes["time_from"] = _time_from(changes["time_from"], end.authority, replaces=replace_online)
+        await _check_void(context, voided)
+        changes["holds_end"] = await _holds_end(context, end, changes["holds_end"], as_json=as_json)
     if voided is not None and changes["floor"] is None:
         changes["floor"] = max(end.authority.settings.floor, voided.number + 1)
-    if changes["holds_end"] is not None:
-        changes["holds_end"] = await _holds_end(context, end, changes["holds_end"], as_json=as_json)
-    step = _Step(context, end.authority, renew=renew, as_json=as_json)
     layout = _layout(end.authority.layout, bins, delegation)
     settings = _settings(end.authority.settings, changes)
     if (rotate_online or replace_online) and layout.count >= WORTH_ROUNDS:
         start_server()  # all bins will be signed; the processes start while documents are signed and read
     old = end.authority.online.keys
-    asked_for = {name: str(each) for name, each in click.get_current_context().params.items() if name not in _NOT_ASKED}
     if not rotate_online and not replace_online:
-        await step.begin(asked_for, steps=1)
         await step.sign(old, layout, settings, voided, "new offline roles")
         await step.end()
         return
-    new = await step.begin_with_key(asked_for, steps=2 if rotate_online else 1)
+    new = step.new_key()
     if rotate_online:
         # With one root instead of two, clients would fail after the new root appears and before the new timestamp does.
         await step.sign((*old, new), layout, settings, voided, "rotation of the online key, first of two: old and new")
@@ -170,23 +171,33 @@ class _Step:
         self._retired: dict[str, Path] = {}
         self.roots = 0
 
-    async def begin(self, asked: dict[str, str], steps: int) -> None:
-        """Note what begins; if it was begun before and is not finished, go on from there."""
+    @property
+    def goes_on(self) -> bool:
+        """Whether a root of this ceremony is on the log already."""
+        return self._appended > 0
+
+    async def begin(self, options: dict[str, Any], steps: int) -> None:
+        """Find out whether this ceremony was begun before and is not finished.
+
+        Args:
+            options: those of the command, before anything is computed from them.
+            steps: how many roots it signs.
+        """
+        asked = {name: str(value) for name, value in options.items() if name not in _NOT_ASKED}
         begun = load_unfinished(self.keys.folder)
         if begun is not None and begun.asked == asked and await self._is_unfinished(begun, steps):
-            self._begun, self._appended = begun, begun.appended(self._authority)
+            self._appended = begun.appended(self._authority)
             # A root that was signed and is not on the log is signed again.
             self._begun = msgspec.structs.replace(begun, roots=begun.roots[: self._appended])
             return
         self._begun = Unfinished(asked)
 
-    async def begin_with_key(self, asked: dict[str, str], steps: int) -> SSlibKey:
-        """As `begin`, for a ceremony with a new online key."""
-        await self.begin(asked, steps)
+    def new_key(self) -> SSlibKey:
+        """The new online key of this ceremony: made now, or when it was begun."""
         key = self.keys.find_online(self._begun.online)
         if key is None:
             key = self.keys.create_online()
-            self._begun = Unfinished(asked, key.keyid)
+            self._begun = Unfinished(self._begun.asked, key.keyid)
             note_unfinished(self.keys.folder, self._begun)
         return key
 
@@ -215,7 +226,8 @@ class _Step:
         documents: list[str] = []
         if self.roots < self._appended:
             end, is_accepted = await prefix_at_end(self._context), True
-            covered = [Appended(end.size - 1, end.last_digest, NewEvent(b"", "", comment, {}))]
+            # Whatever the last event is: a publication that covers it covers the root.
+            covered = [Appended(end.size - 1, end.last_digest, NewEvent(b"", type_of(RolesSigned), comment, {}))]
             if not self._as_json:
                 click.echo(f"A root ({comment}) is on the log already; going on from there.")
         else:
@@ -326,8 +338,15 @@ def _time_from(text: str | None, authority: Authority, *, replaces: bool) -> str
     return time
 
 
-async def _holds_end(context: Context, end: Prefix, text: str, *, as_json: bool) -> int:
+async def _check_void(context: Context, voided: Void | None) -> None:
+    if voided is not None:
+        await check_diverges(context, voided)
+
+
+async def _holds_end(context: Context, end: Prefix, text: str | None, *, as_json: bool) -> int | None:
     """The index below which holds end. A hold of our own comes first: what it holds stays held."""
+    if text is None:
+        return None
     if text != "own":
         if not text.isascii() or not text.isdigit():
             raise Usage(f"--holds-end {text!r}: give an index of the events log, or nothing")

@@ -13,6 +13,7 @@ from consumers.verify.comparing import reachable
 from ledger.state.store import JudgedRow, Store
 from schemas.codec import EVENT_TYPES
 from tests.fuzz.facts import Facts
+from tests.fuzz.plain_chain import PlainChain
 from tests.fuzz.world import MemoryStorage, World, following
 from tests.oracle import check_repository
 from tests.property.holds import stated_sizes
@@ -46,6 +47,7 @@ async def check(world: World, *, rng: Random | None = None) -> View:
     assert {path: live.get(path) for path in mutable} == {path: stepped.files[path] for path in mutable}
     assert {path for path in live if is_mutable(path)} == set(mutable)
     check_judged(world, stepped)
+    check_chain(world, stepped)
     if stepped.number:
         check_contents(world, stepped)
         check_client(world, stepped)
@@ -124,6 +126,14 @@ def same_view(stepped: View, skipped: View) -> None:
         for path, digest in view.reachable.items():
             assert sha256(view.files[path]).hexdigest() == digest, path
     assert stepped.judged == skipped.judged
+
+
+def check_chain(world: World, view: View) -> None:
+    """The records of `publications` that are listed are those that a naive judge of the rules lists, with its codes."""
+    rows = [row for row in view.judged if row.log == "publications"]
+    lies = [row.digest for row in rows if row.detail.startswith("it diverged")]
+    judged = PlainChain(world.events.values, lies).codes(world.publications.values)
+    assert [(row.record, row.code) for row in rows] == judged
 
 
 def check_judged(world: World, view: View) -> None:

@@ -152,6 +152,16 @@ async def test_garbage_costs_one_check_a_record_and_is_not_read_again(
             assert len(await followed.judged()) == COUNT
         assert counted.verified == 0
         assert min(counted.starts) == first + COUNT - 1  # the last one is compared with what the state knows
+        # A root that changes nothing about who may seal does not change that.
+        end = Prefix().extend(world.events.values)[0]
+        settings = msgspec.structs.replace(SMALL.settings, html_pages=True)
+        world.hold_ceremony(SECOND.but(settings=settings), end.authority)
+        counted.again()
+        async with following(world.logs, Path(folder)) as followed:
+            await followed.follower.catch_up()
+            assert followed.follower.reader.state.root_version == 3
+            assert len(await followed.judged()) == COUNT
+        assert min(counted.starts) == first + COUNT - 1
 
 
 async def _open(world: World) -> None:

@@ -212,6 +212,33 @@ async def test_the_list_of_projects_in_a_new_time(world: World, again: bool) -> 
     await check_times(world, {"a", "b", "c", "d", "e", "f"})
 
 
+# --- holds -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("new_time", [False, True])
+async def test_a_hold_ages_nothing(world: World, new_time: bool) -> None:
+    """A week, with publications all the while: what was uploaded in it was first shown at its end."""
+    async with world.signing() as signing:
+        await signing.publish(world.make.file_uploaded("a"))
+        hold = world.make.signing_held()
+        await signing.publish(hold)
+        begin = now(world)
+        world.add(world.make.having(time=begin).file_uploaded("b"))
+        for day in range(14):
+            await signing.publish(world.make.file_uploaded("c", f"{day}"), seconds=43_200)
+        assert "targets/simple/b/index.json" not in signing.followed.storage.files
+        if new_time:
+            await publish_as_thief(world)
+            await change(world, signing, TEAM.but(online=KEYS[0]), time_from=now(world))
+            assert await signing.publish(seconds=100)
+        before = signing.follower.head.time
+        world.add(world.make.signing_released(hold.id))
+        assert await signing.publish(seconds=100)
+        assert upload_time(signing, "b", "1.0") == before == upload_time(signing, "c", "13") > begin
+        assert upload_time(signing, "a", "1.0") < begin
+    await check_times(world, {"a", "b", "c"})
+
+
 # --- a clock that is behind --------------------------------------------------------------------------------------
 
 

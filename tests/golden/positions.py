@@ -53,13 +53,16 @@ def skip_from(context: Context, stored: Path) -> State:
 
 
 def read_state(path: Path) -> State:
-    """All of a state but its notes; of aggregates, what they come to; and the kept files of bins."""
+    """All of a state but its notes, and which publications were skipped over; of aggregates, what they come to; and the
+    kept files of bins.
+    """
     connection = sqlite3.connect(path)
     try:
         tables = ("position", "ceremonies", "aggregates", "seen", "waiting", "publications", "judged")
         state: State = {name: sorted(connection.execute(f"SELECT * FROM {name}")) for name in tables}
     finally:
         connection.close()
+    state["publications"] = [row[:-1] for row in state["publications"]]  # the last column is `stepped`
     return state | asyncio.run(_load(path, [key for key, *_ in state["aggregates"]]))
 
 

@@ -247,7 +247,7 @@ class History:
         self._publish()
 
     def _brakes(self) -> None:
-        """Locked holds, one of them a thief's; publications go on while they last, and change bins, keys and pages."""
+        """Locked holds, one of them a thief's; publications go on while they last, and change keys and pages."""
         make, secret = self._make, "5e" * 32
         ours, second = make.signing_held(lock=lock_of(secret)), make.signing_held(reason="to be sure")
         self._append(make.file_uploaded("before-the-brakes"), ours, make.file_uploaded("behind-one-brake"))
@@ -255,7 +255,7 @@ class History:
         self._append(second, make.file_uploaded("behind-two-brakes"), make.project_removed("moved"))
         self._append(make.signing_released(ours.id), make.signing_released(ours.id, secret="0a" * 32))
         self._publish()
-        self._change(online=(online(7),), layout=Layout(5), settings=_but(self._team.settings, html_pages=False))
+        self._change(online=(online(7),), settings=_but(self._team.settings, html_pages=False))
         self._publish()
         self._publish(after=timedelta(hours=30))
         self._append(make.signing_released(ours.id, secret=secret))
@@ -265,11 +265,7 @@ class History:
         thieves = make.signing_held(1, lock=lock_of("0a" * 32))
         self._append(thieves, second)
         size = len(self._driver.events())
-        self._change(
-            online=(online(6),),
-            layout=Layout(4),
-            settings=_but(self._team.settings, html_pages=True, holds_end=size),
-        )
+        self._change(online=(online(6),), settings=_but(self._team.settings, html_pages=True, holds_end=size))
         self._append(make.signing_released(thieves.id, secret="0a" * 32), make.signing_released(second.id))
         self._publish()
 

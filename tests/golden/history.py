@@ -265,7 +265,7 @@ class History:
         thieves = make.signing_held(1, lock=lock_of("0a" * 32))
         self._append(thieves, second)
         size = len(self._driver.events())
-        self._change(online=(online(6),), settings=_but(self._team.settings, html_pages=True, holds_end=size))
+        self._change(online=(online(18),), settings=_but(self._team.settings, html_pages=True, holds_end=size))
         self._append(make.signing_released(thieves.id, secret="0a" * 32), make.signing_released(second.id))
         self._publish()
 

@@ -74,7 +74,7 @@ def _root(plan: Plan) -> dict[str, Any]:
         "consistent_snapshot": True,
         "keys": _keys(*roles.values()),
         "roles": {name: _role(signers) for name, signers in roles.items()},
-        "x-ledger": msgspec.to_builtins(plan.settings),
+        "x-ledger": msgspec.json.decode(msgspec.json.encode(plan.settings)),
     }
     return body if plan.void is None else {**body, "x-void": msgspec.to_builtins(plan.void)}
 

@@ -42,6 +42,9 @@ class InlineWorkers:
 
     processes: Processes | None = None
 
+    def __init__(self, give_up: Callable[[], None] | None = None) -> None:
+        """`give_up` is for threads that wait; nothing here does."""
+
     async def run(self, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
         return function(*args, **kwargs)
 

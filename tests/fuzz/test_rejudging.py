@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from consumers.render.edition import DivergenceError
-from ledger.logs import Logs
+from ledger.logs import Logs, LogUnavailableError
 from projections.log.prefix import Prefix
 from projections.publications import LogTooShortError, first_head
 from projections.roles.authority import UpgradeNeededError, Void
@@ -162,6 +162,29 @@ async def test_a_publication_that_is_being_applied_is_finished_first(world: Worl
         assert await followed.judged() == []
 
 
+async def test_a_lie_that_a_root_makes_invalid_halts_nobody_who_meets_both(world: World) -> None:
+    """A claim by a key that the follower does not know comes first; the root that makes it valid, last."""
+    world.add(world.make.file_uploaded("b"))
+    logs, events = late(world)
+    forged = (await draft(world)).but_snapshot(lambda signed: signed.update(version=9)).sealed()
+    async with following(world.logs) as followed:
+        await followed.follower.catch_up()
+        head = followed.follower.head
+    world.hold_ceremony(SECOND, Prefix().extend(world.events.values)[0].authority)
+    claim = factory.claim(Prefix().extend(world.events.values)[0], head, 2, time=head.time)
+    world.publications.values.extend((encode_record(factory.seal_claim(claim, SECOND.online)), *forged))
+    async with following(logs) as lagging:
+        follower = lagging.follower
+        while follower.open_claim is None:
+            await follower.step()
+        assert follower.open_claim.claim != claim
+        events.seen = len(world.events.values)
+        await follower.catch_up()
+        assert follower.open_claim is not None
+        assert follower.open_claim.claim == claim
+        assert [row.code for row in await lagging.judged()] == ["older-root", "no-open-claim"]
+
+
 # --- a root that this program does not know ----------------------------------------------------------------------
 
 
@@ -264,4 +287,25 @@ async def test_a_signer_does_not_sign_a_number_again_under_another_claim(world: 
         assert appended
         assert signing.follower.head.number == 3
         assert (signing.follower.head.size, await signing.follower.publication(2)) == (len(world.events.values), None)
+    await oracle.check(world)
+
+
+async def test_a_signer_does_not_claim_a_number_again_that_it_signed(world: World) -> None:
+    """Publication 2 is signed, and cannot be appended; its key is replaced, so that the claim of it counts no more."""
+    async with world.signing() as signing:
+        first = Prefix().extend(world.events.values)[0].authority
+        failed: list[int] = []
+
+        def fail_once() -> list[bytes]:
+            if signing.follower.open_claim is not None and not failed:
+                failed.append(signing.follower.open_claim.claim.number)
+                raise LogUnavailableError("not now")
+            return []
+
+        world.publications.strangers = fail_once
+        with pytest.raises(LogUnavailableError):
+            await signing.publish(world.make.file_uploaded("b"))
+        world.hold_ceremony(SECOND, first)
+        assert await signing.publish()
+        assert (failed, signing.follower.head.number) == ([2], 3)
     await oracle.check(world)

@@ -255,7 +255,7 @@ class History:
         self._append(second, make.file_uploaded("behind-two-brakes"), make.project_removed("moved"))
         self._append(make.signing_released(ours.id), make.signing_released(ours.id, secret="0a" * 32))
         self._publish()
-        self._change(online=(online(7),), settings=_but(self._team.settings, html_pages=False))
+        self._change(online=(online(27),), settings=_but(self._team.settings, html_pages=False))
         self._publish()
         self._publish(after=timedelta(hours=30))
         self._append(make.signing_released(ours.id, secret=secret))
@@ -265,7 +265,7 @@ class History:
         thieves = make.signing_held(1, lock=lock_of("0a" * 32))
         self._append(thieves, second)
         size = len(self._driver.events())
-        self._change(online=(online(18),), settings=_but(self._team.settings, html_pages=True, holds_end=size))
+        self._change(online=(online(28),), settings=_but(self._team.settings, html_pages=True, holds_end=size))
         self._append(make.signing_released(thieves.id, secret="0a" * 32), make.signing_released(second.id))
         self._publish()
 

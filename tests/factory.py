@@ -214,7 +214,7 @@ class Make:
         return self.event(events.SigningReleased, "signing", data)
 
     def one_of_each(self, root_sha256: str, roles: Files) -> list[events.BaseEvent]:
-        """One event of every type, in an order in which all are accepted after the first two."""
+        """One event of every type, in an order in which all are accepted after the first two, if root has `FREEABLE`."""
         return [
             self.ledger_created(root_sha256),
             self.roles_signed(roles),
@@ -230,6 +230,7 @@ class Make:
             self.release_quarantined("demo"),
             self.release_quarantine_cleared("demo"),
             self.release_removed("demo"),
+            self.file_freed("demo", "demo-1.0.tar.gz", proof=proof_of([DEMO], DEMO)),
             self.project_removed("demo"),
             self.target_added("tools/demo.txt"),
             self.target_removed("tools/demo.txt"),
@@ -253,6 +254,11 @@ FileOfProject = tuple[str, str, str]
 def freeable_root(listed: Sequence[FileOfProject]) -> str:
     """The Merkle root of a list of files that may be freed."""
     return tree_root([freeable_leaf(*each) for each in listed])
+
+
+DEMO: FileOfProject = (digest("demo-1.0.tar.gz"), "demo", "demo-1.0.tar.gz")
+FREEABLE = (freeable_root([DEMO]),)
+"""Root's `freeable`, with the file of `Make.one_of_each`."""
 
 
 def proof_of(listed: Sequence[FileOfProject], file: FileOfProject) -> events.Proof:

@@ -21,7 +21,9 @@ from tests.factory import Files, Make, Team, authority_of
 from tests.golden.driver import Driver, online
 from tests.golden.garbage import bad_claims, bad_events, bad_roles, no_events
 
-FIRST_SETTINGS = Settings(ruleset=0, html_pages=True, project_list_seconds=0, importing=True)
+FIRST_SETTINGS = Settings(
+    ruleset=0, html_pages=True, project_list_seconds=0, importing=True, freeable=factory.FREEABLE
+)
 PEM_KEYS = (factory.ecdsa_signer("root 4"), factory.rsa_signer())
 """Public keys with newlines in them, in root; they do not sign, because their signatures do not repeat."""
 

@@ -1,6 +1,7 @@
 """The factory itself: the same arguments give the same bytes, and its defaults are accepted."""
 
 from projections.log.prefix import Prefix
+from projections.roles.authority import Settings
 from schemas.codec import EVENT_TYPES, encode_event
 from tests import factory
 from tests.factory import Make, Team
@@ -17,7 +18,7 @@ def test_events_and_ceremonies_repeat() -> None:
 
 
 def test_one_of_each_is_accepted() -> None:
-    files = factory.ceremony(Team())
+    files = factory.ceremony(Team(settings=Settings(ruleset=0, freeable=factory.FREEABLE)))
     values = factory.encode(Make().one_of_each(factory.file_digest(files["root"]), files))
     for count in (1, len(values)):  # all at once, and each by itself
         store = Store()

@@ -309,3 +309,16 @@ async def test_a_signer_does_not_claim_a_number_again_that_it_signed(world: Worl
         assert await signing.publish()
         assert (failed, signing.follower.head.number) == ([2], 3)
     await oracle.check(world)
+
+
+async def test_what_comes_before_a_record_that_stops_followers_is_skipped_to(world: World) -> None:
+    async with world.signing() as signing:
+        await signing.publish(world.make.file_uploaded("b"))
+        head = signing.follower.head
+    beyond = _claim(world, previous=head.digest, number=9, size=99)
+    world.publications.values.append(encode_record(factory.seal_claim(beyond, SMALL.online)))
+    async with following(world.logs) as followed:
+        assert await followed.follower.skip()
+        assert followed.follower.head == head
+        with pytest.raises(LogTooShortError):
+            await followed.follower.skip()

@@ -214,7 +214,9 @@ class Make:
         return self.event(events.SigningReleased, "signing", data)
 
     def one_of_each(self, root_sha256: str, roles: Files) -> list[events.BaseEvent]:
-        """One event of every type, in an order in which all are accepted after the first two, if root has `FREEABLE`."""
+        """One event of every type, in an order in which all are accepted after the first two, if root allows that
+        `FREED_FILE` is freed.
+        """
         return [
             self.ledger_created(root_sha256),
             self.roles_signed(roles),
@@ -225,12 +227,14 @@ class Make:
             self.file_unyanked("demo", "demo-1.0.tar.gz"),
             self.file_removed("demo", "demo-1.0.tar.gz"),
             self.file_restored("demo", "demo-1.0.tar.gz"),
+            self.file_uploaded("demo", "0.9"),
+            self.file_removed("demo", "demo-0.9.tar.gz"),
+            self.file_freed("demo", "demo-0.9.tar.gz"),
             self.release_yanked("demo", reason="Broken"),
             self.release_unyanked("demo"),
             self.release_quarantined("demo"),
             self.release_quarantine_cleared("demo"),
             self.release_removed("demo"),
-            self.file_freed("demo", "demo-1.0.tar.gz", proof=proof_of([DEMO], DEMO)),
             self.project_removed("demo"),
             self.target_added("tools/demo.txt"),
             self.target_removed("tools/demo.txt"),
@@ -251,14 +255,13 @@ FileOfProject = tuple[str, str, str]
 """A file's SHA-256, project and name."""
 
 
+FREED_FILE = (digest("demo-0.9.tar.gz"), "demo", "demo-0.9.tar.gz")
+"""The file that is freed by `Make.one_of_each`."""
+
+
 def freeable_root(listed: Sequence[FileOfProject]) -> str:
     """The Merkle root of a list of files that may be freed."""
     return tree_root([freeable_leaf(*each) for each in listed])
-
-
-DEMO: FileOfProject = (digest("demo-1.0.tar.gz"), "demo", "demo-1.0.tar.gz")
-FREEABLE = (freeable_root([DEMO]),)
-"""Root's `freeable`, with the file of `Make.one_of_each`."""
 
 
 def proof_of(listed: Sequence[FileOfProject], file: FileOfProject) -> events.Proof:

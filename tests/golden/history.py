@@ -13,6 +13,7 @@ from projections.log.holds import lock_of
 from projections.log.prefix import Prefix
 from projections.roles.authority import Authority, Settings, Void
 from projections.roles.layout import Layout
+from schemas import events
 from schemas.codec import encode_event, encode_record
 from schemas.events import BaseEvent
 from schemas.publications import Record, Seal
@@ -22,7 +23,11 @@ from tests.golden.driver import Driver, online
 from tests.golden.garbage import bad_claims, bad_events, bad_roles, no_events
 
 FIRST_SETTINGS = Settings(
-    ruleset=0, html_pages=True, project_list_seconds=0, importing=True, freeable=factory.FREEABLE
+    ruleset=0,
+    html_pages=True,
+    project_list_seconds=0,
+    importing=True,
+    freeable=(factory.freeable_root([factory.FREED_FILE]),),
 )
 PEM_KEYS = (factory.ecdsa_signer("root 4"), factory.rsa_signer())
 """Public keys with newlines in them, in root; they do not sign, because their signatures do not repeat."""
@@ -50,6 +55,7 @@ class History:
         self._new_time()
         self._hold()
         self._brakes()
+        self._names()
         self._end()
 
     # --- chapters ------------------------------------------------------------------------------------------------
@@ -269,6 +275,53 @@ class History:
         size = len(self._driver.events())
         self._change(online=(online(28),), settings=_but(self._team.settings, html_pages=True, holds_end=size))
         self._append(make.signing_released(thieves.id, secret="0a" * 32), make.signing_released(second.id))
+        self._publish()
+
+    def _names(self) -> None:
+        """Names that installers confuse, spellings, preconditions, incidents, and a name that a thief took."""
+        make, name = self._make, "confused"
+        wheel, source = f"{name}-1.0-py3-none-any.whl", f"{name}-1.0.tar.gz"
+        first = make.file_uploaded(name)
+        self._append(
+            first,
+            make.file_uploaded(name, filename=wheel),
+            make.file_uploaded(name, "1", filename=f"{name}-1.zip"),  # equivalent-filename
+            make.file_uploaded(name, filename=f"{name}-1.0-py2.py3-none-any.whl"),
+            make.file_uploaded(name, filename=f"{name}-1.0.0-py2.py3-none-any.whl", version="1.0.0", legacy=True),
+            make.file_uploaded(name, "1.0.0", filename=f"{name}-1.0.0-01-py3-none-any.whl"),
+            make.file_uploaded(name, "1.0.0", filename=f"{name}-1.0-1-py3-none-any.whl"),
+            make.file_uploaded(name, "1.0_1", filename=f"{name}-1.0_1-py3-none-any.whl"),  # bad-version
+            make.file_uploaded(name, filename=f"{name}-1.0 (python 2.5).exe", legacy=True, requires_python=">=2.*"),
+            factory.change(make.file_yanked(name, wheel), data_expects="0" * 64),  # expects
+            make.file_removed(name, source),
+        )
+        self._publish()
+        listed = [(factory.digest(each), name, each) for each in (source, wheel, "others")]
+        freed = make.file_freed(name, source, proof=factory.proof_of(listed, listed[0]))
+        self._append(freed)  # not-freeable
+        settings = _but(self._team.settings, freeable=(factory.freeable_root(listed),), importing=False)
+        self._change(settings=settings)
+        second = events.Hashes(sha256=factory.digest("second"), blake2b_256=first.data.hashes.blake2b_256)
+        self._append(
+            make.file_freed(name, wheel, proof=factory.proof_of(listed, listed[1])),  # not-removed
+            freed,
+            make.having(incident="theft").file_freed(name, source),  # already-freed
+            make.file_restored(name, source),  # file-freed
+            make.file_uploaded(name, requires_python=">=3"),
+            make.file_uploaded(name, "1", filename=f"{name}-1.zip", hashes=first.data.hashes),
+            make.file_uploaded(name, hashes=second),
+            make.file_uploaded(name, filename=f"{name}-1.0.exe", legacy=True),  # foreign-filename
+        )
+        self._publish()
+        self._append(make.file_removed(name, wheel), make.incident_opened("theft"), make.incident_selected("theft"))
+        self._publish()
+        self._append(
+            make.file_freed(name, wheel, proof=factory.proof_of(listed, listed[1])),
+            make.file_uploaded(name, filename=f"{name}-1.0.0-py3-none-any.whl", version="1.0.0"),
+            make.incident_closed("theft", publication=1, plan=factory.digest("plan")),
+            make.incident_selected("theft", part=1, parts=2),  # closed
+            make.incident_opened("theft"),
+        )
         self._publish()
 
     def _end(self) -> None:

@@ -30,6 +30,7 @@ from tests.oracle import check_repository
 
 ROOT = Path(__file__).resolve().parents[2]
 NO_EFFECT = {
+    "already-freed",
     *("already-closed", "already-open", "already-released", "already-removed", "already-uploaded", "ended", "exists"),
     *("not-quarantined", "not-removed", "not-yanked", "repeated", "same"),
 }
@@ -44,6 +45,7 @@ REJECTED_EVENTS = {
         "invalid",
         "locked",
     ),
+    *("closed", "equivalent-filename", "expects", "file-freed", "not-freeable", "not-removed"),
     *("no-file", "no-hold", "no-incident", "no-project", "no-release", "no-root", "no-target", "not-first", "not-json"),
     *("null", "other-bytes", "oversize", "project-archived", "project-quarantined", "project-removed"),
     *("release-quarantined", "reserved-path", "roles-delegation", "roles-incomplete", "roles-keys", "roles-malformed"),

@@ -18,7 +18,9 @@ def test_events_and_ceremonies_repeat() -> None:
 
 
 def test_one_of_each_is_accepted() -> None:
-    files = factory.ceremony(Team(settings=Settings(ruleset=0, freeable=factory.FREEABLE)))
+    files = factory.ceremony(
+        Team(settings=Settings(ruleset=0, freeable=(factory.freeable_root([factory.FREED_FILE]),)))
+    )
     values = factory.encode(Make().one_of_each(factory.file_digest(files["root"]), files))
     for count in (1, len(values)):  # all at once, and each by itself
         store = Store()

@@ -1159,6 +1159,148 @@ def test_bytes_are_compared_not_meaning() -> None:
     assert store.outcomes[3][:2] == ("rejected", "id-conflict")
 
 
+# --- freed names -------------------------------------------------------------------------------------------------
+
+BAD = digest("demo-1.0.tar.gz")
+"""The bytes that are freed."""
+
+
+def gone(make: Make) -> History:
+    """A file was uploaded, removed and freed."""
+    return [make.file_uploaded(PROJECT), make.file_removed(PROJECT, file("1.0")), freed(make)]
+
+
+def with_bytes(upload: events.FileUploaded, sha256: str) -> events.FileUploaded:
+    """An upload with other bytes."""
+    blake = upload.data.hashes.blake2b_256
+    return change(upload, data_hashes=events.Hashes(sha256=sha256, blake2b_256=blake))
+
+
+def test_a_freed_name_can_be_used_by_other_bytes() -> None:
+    make = Make()
+    assert outcome_of(*gone(make), make.file_uploaded(PROJECT)) == ("rejected", "file-freed")
+    second = with_bytes(make.file_uploaded(PROJECT), digest("second"))
+    assert outcome_of(*gone(make), second) == ("accepted", "")
+    # It is a file as any other.
+    assert outcome_of(*gone(make), second, second) == ("no effect", "already-uploaded")
+    assert outcome_of(*gone(make), second, make.file_yanked(PROJECT, file("1.0"))) == ("accepted", "")
+    again = [make.file_removed(PROJECT, file("1.0")), make.file_restored(PROJECT, file("1.0"), digest("second"))]
+    assert outcome_of(*gone(make), second, *again) == ("accepted", "")
+
+
+@pytest.mark.parametrize(
+    ("filename", "data"),
+    [
+        ("demo-1.0.tar.gz", {"requires_python": ">=3"}),
+        ("demo-1.0.tar.gz", {"length": 7, "core_metadata_sha256": digest("x")}),
+        ("Demo-1.0.0.tar.gz", {}),
+        ("demo-1.0.zip", {}),
+        ("demo-1.tar.xz", {"legacy": True}),
+    ],
+)
+def test_freed_bytes_never_come_back(filename: str, data: dict[str, object]) -> None:
+    make = Make()
+    upload = with_bytes(make.file_uploaded(PROJECT, version_in(filename), filename=filename, **data), BAD)
+    assert outcome_of(*gone(make), upload) == ("rejected", "file-freed")
+    # Nor when the name has other bytes, nor when these are freed, too.
+    second = with_bytes(make.file_uploaded(PROJECT), digest("second"))
+    assert outcome_of(*gone(make), second, upload) == ("rejected", "file-freed")
+    listed = [(digest("second"), PROJECT, file("1.0")), *LISTED]
+    team = TEAM.but(settings=msgspec.structs.replace(TEAM.settings, freeable=(factory.freeable_root(listed),)))
+    store = Store()
+    store.publish(factory.beginning(Make(), team))
+    proofs = [factory.proof_of(listed, each) for each in ((BAD, PROJECT, file("1.0")), listed[0])]
+    history: History = [
+        make.file_uploaded(PROJECT),
+        make.file_removed(PROJECT, file("1.0")),
+        make.file_freed(PROJECT, file("1.0"), BAD, proofs[0]),
+        second,
+        make.file_removed(PROJECT, file("1.0")),
+        make.file_freed(PROJECT, file("1.0"), digest("second"), proofs[1]),
+        upload,
+        second,
+        with_bytes(upload, digest("third")),
+    ]
+    for value in factory.encode(history):
+        store.publish([value])
+    assert [store.outcomes[index].code for index in range(2, 2 + len(history))] == [*[""] * 6, *["file-freed"] * 2, ""]
+
+
+def test_freed_bytes_may_be_those_of_another_distribution() -> None:
+    """What a thief uploads under a wrong name can be what a project is about to upload under the right one."""
+    make = Make()
+    for other in (
+        make.file_uploaded(PROJECT, "2.0"),
+        make.file_uploaded(PROJECT, filename="demo-1.0-py3-none-any.whl"),
+        make.file_uploaded("another", "1.0"),
+    ):
+        assert outcome_of(*gone(make), with_bytes(other, BAD)) == ("accepted", "")
+
+
+def test_of_names_that_take_nothing_the_name_counts() -> None:
+    make, name = Make(), "demo-1.0.exe"
+    upload = make.file_uploaded(PROJECT, filename=name, legacy=True)
+    before: History = [upload, make.file_removed(PROJECT, name), freed(make, name)]
+    assert outcome_of(*before, upload) == ("rejected", "file-freed")
+    assert outcome_of(*before, with_bytes(upload, digest("second"))) == ("accepted", "")
+    assert outcome_of(*before, change(upload, data_filename="demo-1.0.msi")) == ("accepted", "")
+
+
+def test_a_freed_file_gives_up_what_it_took_and_no_more() -> None:
+    make = Make()
+    other = make.file_uploaded(PROJECT, "1.0", filename="demo-1.0.zip")
+    assert outcome_of(*gone(make), other) == ("accepted", "")
+    # An imported twin still holds it.
+    twin = make.file_uploaded(PROJECT, filename="demo-1.0.tgz", legacy=True)
+    assert outcome_of(twin, change(make.file_uploaded(PROJECT), data_legacy=True)) == ("accepted", "")
+    upload = change(make.file_uploaded(PROJECT), data_legacy=True)
+    freeing: History = [make.file_removed(PROJECT, file("1.0")), freed(make)]
+    assert outcome_of(twin, upload, *freeing, other) == ("rejected", "equivalent-filename")
+
+
+def test_flags_of_a_release_outlive_that_its_file_is_freed() -> None:
+    make = Make()
+    before: History = [make.file_uploaded(PROJECT), make.release_quarantined(PROJECT)]
+    freeing: History = [make.file_removed(PROJECT, file("1.0")), freed(make)]
+    second = with_bytes(make.file_uploaded(PROJECT), digest("second"))
+    assert outcome_of(*before, *freeing, second) == ("rejected", "release-quarantined")
+
+
+@pytest.mark.parametrize("which", ["none", "of another file", "of another project", "in no list", "too long"])
+def test_a_proof_must_lead_to_a_list_that_root_names(which: str) -> None:
+    make, (digest_of, project, name) = Make(), (BAD, PROJECT, file("1.0"))
+    other = LISTED[0] if which == "of another file" else (digest_of, "another", name)
+    proofs = {
+        "none": None,
+        "of another file": factory.proof_of(LISTED, other) if which == "of another file" else None,
+        "of another project": factory.proof_of([other], other),
+        "in no list": factory.proof_of([(digest_of, project, name)], (digest_of, project, name)),
+        "too long": events.Proof(leaf=1, size=2**53, path=(digest("x"),) * 64),
+    }
+    wrong = make.file_freed(PROJECT, name, proof=proofs[which])
+    before: History = [make.file_uploaded(PROJECT), make.file_removed(PROJECT, name)]
+    assert outcome_of(*before, wrong) == ("rejected", "not-freeable")
+
+
+def test_the_root_at_the_events_index_decides_what_is_freeable() -> None:
+    ending = Ending()
+    make = ending.make
+    for event in (make.file_uploaded(PROJECT), make.file_removed(PROJECT, file("1.0"))):
+        assert ending.outcome(event) == ("accepted", "")
+    settings = msgspec.structs.replace(TEAM.settings, freeable=())
+    ceremony = factory.ceremony(TEAM.but(settings=settings), ending.store.prefix.authority, TEAM)
+    after, before = freed(make), freed(make)
+    ending.store.publish(factory.encode([make.roles_signed(ceremony), after]))
+    assert ending.store.outcomes[ending.store.prefix.size - 1].code == "not-freeable"
+    first = Ending()
+    first.store.publish(
+        factory.encode(
+            [make.file_uploaded(PROJECT), make.file_removed(PROJECT, file("1.0")), before, make.roles_signed(ceremony)]
+        )
+    )
+    assert [first.store.outcomes[index].code for index in (2, 3, 4, 5)] == [""] * 4
+
+
 # --- preconditions -----------------------------------------------------------------------------------------------
 
 NOTHING = "0" * 64

@@ -52,6 +52,7 @@ class File:
     imported: bool
     yanked: str | None = None
     removed: bool = False
+    withheld: bool = False
 
     @property
     def path(self) -> str:
@@ -75,9 +76,9 @@ class Project:
         if version not in self.spellings:
             self.spellings.append(version)
 
-    def remove(self, file: File) -> None:
-        """A file went, and with the last one of its spelling the spelling."""
-        file.removed = True
+    def remove(self, file: File, *, withhold: bool) -> None:
+        """A file went, and with the last one of its spelling the spelling. What is withheld stays so."""
+        file.removed, file.withheld = True, file.withheld or withhold
         there = {each.facts["version"] for each in self.files.values() if not each.removed}
         self.spellings = [each for each in self.spellings if each in there]
 
@@ -127,7 +128,8 @@ class Facts:
         if kind == "target.added":
             self.targets[path] = data["length"], data["sha256"]
         else:
-            del self.targets[path]
+            assert path in self.targets or data["withhold"], "only what is there is removed"
+            self.targets.pop(path, None)
 
     def _project(self, index: int, kind: str, document: Document, data: Document) -> None:
         name = document["subject"]
@@ -135,7 +137,8 @@ class Facts:
             self.projects.setdefault(name, Project(removed=kind == "project.created"))
         project = self.projects[name]
         project.serial = index
-        assert project.removed == (kind == "project.created"), "only a project that is gone is created"
+        withholds = kind.endswith(".removed") and data.get("withhold", False)
+        assert withholds or project.removed == (kind == "project.created"), "only a project that is gone is created"
         if kind == "project.created":
             project.removed = False
             if project.status != "quarantined":
@@ -143,7 +146,7 @@ class Facts:
         elif kind == "project.removed":
             project.removed = True
             for file in project.files.values():
-                project.remove(file)
+                project.remove(file, withhold=withholds)
         elif kind == "project.status_changed":
             project.status, project.reason = data["status"], cleaned(data.get("reason"))
         elif kind == "file.uploaded":
@@ -223,12 +226,15 @@ def _instant(time: str) -> datetime:
 
 
 def _about_file(project: Project, file: File, kind: str, data: Document) -> None:
-    assert file.removed == (kind == "file.restored")
     if kind == "file.removed":
-        project.remove(file)
-    elif kind == "file.restored":
+        withhold = data.get("withhold", False)
+        assert not file.withheld if withhold else not file.removed
+        project.remove(file, withhold=withhold)
+        return
+    assert file.removed == (kind == "file.restored")
+    if kind == "file.restored":
         assert data["sha256"] == file.facts["hashes"]["sha256"], "never other bytes"
-        file.removed = False
+        file.removed = file.withheld = False
         project.spell(file.facts["version"])
     elif kind == "file.yanked":
         file.yanked = cleaned(data.get("reason"))
@@ -242,7 +248,7 @@ def _about_release(project: Project, kind: str, data: Document) -> None:
     assert files
     if kind == "release.removed":
         for file in files:
-            project.remove(file)
+            project.remove(file, withhold=data.get("withhold", False))
     elif kind == "release.yanked":
         project.yanked[release] = cleaned(data.get("reason"))
     elif kind == "release.unyanked":

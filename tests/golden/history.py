@@ -45,6 +45,7 @@ class History:
         """From the first record to the last publication."""
         self._beginning()
         self._everyday()
+        self._withheld()
         self._rejections()
         self._settings()
         self._layouts()
@@ -87,6 +88,33 @@ class History:
         self._append(*(self._make.file_uploaded("many", f"1.{version}") for version in range(90)))
         self._publish()
         self._append(self._make.release_yanked("many", "1.45", "in the middle"))
+        self._publish()
+
+    def _withheld(self) -> None:
+        """Bytes are withheld at once, and later; a path has two holders; another number of bins comes meanwhile."""
+        make = self._make
+        twin = {"filename": "with-held-1.0.tar.gz", "legacy": True}
+        self._append(
+            make.file_uploaded("with-held"),
+            make.file_uploaded("with", "held-1.0", **twin),
+            make.file_uploaded("with-held", "2.0"),
+            make.target_added("tools/bad.txt", "bad"),
+        )
+        self._publish()
+        self._append(
+            make.file_removed("with-held", "with-held-1.0.tar.gz", withhold=True),
+            make.release_removed("with-held", "2.0"),
+            make.target_removed("tools/bad.txt", withhold=True),
+        )
+        self._publish()
+        self._append(
+            make.project_removed("with", withhold=True),
+            make.release_removed("with-held", "2.0", withhold=True),
+            make.release_removed("with-held", "2.0", withhold=True),
+            make.target_added("tools/bad.txt", "good"),
+        )
+        self._publish()
+        self._append(make.file_restored("with-held", "with-held-1.0.tar.gz"), make.target_removed("tools/bad.txt"))
         self._publish()
 
     def _project(self, number: int) -> list[BaseEvent]:

@@ -7,7 +7,7 @@ is asked after every effect, hundreds of thousands of times: it follows the meta
 
 import json
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from functools import lru_cache, wraps
 from hashlib import sha256
@@ -21,11 +21,11 @@ from schemas.codec import decode_publication_record
 from schemas.publications import Claim, Record
 from tests import factory
 from tests.property.holds import content_sizes, stated_sizes
-from tests.property.model import Model, target_of
+from tests.property.model import File, Model, target_of
 from tests.simulation.ports import Disk, Records, Tree
 from tests.simulation.processes import Process
 from tests.simulation.replay import TIMESTAMP, Replayed, judged_rows, replay
-from tests.simulation.scenarios import FREEABLE
+from tests.simulation.scenarios import FREEABLE, SECOND
 
 Files = Mapping[str, bytes]
 
@@ -145,6 +145,11 @@ class Oracle:
             assert before is None, f"{path} was replaced or deleted"
             assert after is not None
             assert self._published.setdefault(path, after) == after, f"{path} was published with two contents"
+        elif path in tree.stored:
+            assert after in {None, tree.stored[path]}
+            if after is None:
+                assert tree.evidence[path] == before, f"{path} was deleted"
+                assert path not in listed_files(tree.files), f"{path} is taken away while clients are told of it"
         elif not path.endswith(("/index.json", "/index.html")):
             assert before is None, f"{path} was replaced or deleted"
 
@@ -155,6 +160,8 @@ class Oracle:
         found = reachable(tree.files)
         assert after == tree.files.get(f"metadata/{version}.timestamp.json")
         _verify(newest_root(found), "timestamp", _load(after))
+        missing = listed_files(tree.files) & tree.stored.keys() - tree.files.keys()
+        assert not missing, f"clients are told of {missing}, which are not served"
         meta = parse(found[f"metadata/{version}.snapshot.json"])["meta"]
         known = self._snapshots[str(id(tree))]
         for name, entry in meta.items():
@@ -254,12 +261,16 @@ class Oracle:
             found = reachable(tree.files)
             assert found == expected, f"{name}: what is served is not what the log says"
             assert plain_pages(tree.files) == plain_pages(every.files), f"{name}: other plain pages"
-            strange = [path for path, data in tree.files.items() if every.files.get(path) != data]
+            strange = [
+                path for path, data in tree.files.items() if every.files.get(path, tree.stored.get(path)) != data
+            ]
             assert not strange, f"{name} serves files that are not of this log: {strange}"
         self._check_signed(every)
         check_held(events, every.files, every.numbers)
         shown = [(index, value) for index, value in project_events if index < every.head.content_size]
         check_model(every.files, shown, every.publications)
+        for tree in trees.values():
+            check_withheld(tree, shown)
 
     def _check_listed(self, every: Replayed) -> None:
         """Every record that no rule accepts is listed, with a reason."""
@@ -352,6 +363,63 @@ def check_held(events: Sequence[bytes | None], files: Files, numbers: Sequence[i
     stated = [stated_sizes(files[f"metadata/{number}.snapshot.json"]) for number in numbers]
     ceremonies = [found.index for found in Prefix().extend(events)[1].ceremonies]
     assert [shown for _, shown in stated] == content_sizes(events, ceremonies, [size for size, _ in stated])
+
+
+def stored_by(values: Iterable[bytes | None]) -> Iterator[tuple[str, bytes]]:
+    """The served paths and contents of the files that an index stores before it appends these events. Files with other
+    lengths than these contents are elsewhere.
+    """
+    for value in values:
+        if value is None or not value.startswith((b'{"', b'{ "')):
+            continue
+        try:
+            event = json.loads(value)
+        except ValueError:
+            continue
+        if event.get("type") == "file.uploaded.v1":
+            file = File(event["data"], "", 0, is_imported=False)
+            plain, hashed, *_ = file.served
+            name = file.facts["filename"]
+            blake, digest = file.facts["hashes"]["blake2b_256"], file.facts["hashes"]["sha256"]
+            content = name.encode()  # as `factory.Make.file_uploaded` says
+            if digest != sha256(content).hexdigest():
+                content = SECOND.encode()
+                if blake == factory.digest(f"blake2b {name}"):
+                    continue  # other bytes of the same path: they are elsewhere
+            if file.facts["length"] == len(content):
+                yield from ((plain, content), (hashed, content))
+        elif event.get("type") == "target.added.v1":
+            folder, _, name = event["subject"].rpartition("/")
+            digest = event["data"]["sha256"]
+            content = next((each for each in (b"x", b"y") if sha256(each).hexdigest() == digest), b"")
+            if event["data"]["length"] == len(content):
+                yield f"targets/{folder}/{digest}.{name}", content
+
+
+def listed_files(files: Files) -> set[str]:
+    """The served paths of all files that bins list, apart from pages."""
+    names: set[str] = set()
+    if TIMESTAMP not in files:
+        return names
+    for path, (_, digest) in targets_of(files).items():
+        folder, _, name = path.rpartition("/")
+        if not path.startswith("simple/"):
+            names.add(f"targets/{folder}/{digest}.{name}")
+    return names
+
+
+def check_withheld(tree: Tree, project_events: Iterable[tuple[int, bytes]]) -> None:
+    """What the rules withhold is kept, and not served; everything else that the index stored is served."""
+    model = Model(importing=False, freeable=factory.proofs_of(FREEABLE))
+    for index, value in project_events:
+        model.add(index, value)
+    withheld = model.withheld()
+    assert not withheld & tree.files.keys(), "withheld bytes are served"
+    for path, data in tree.stored.items():
+        folder, _, name = path.rpartition("/")
+        # A plain name goes with its bytes, even if its path is another file's by now.
+        is_withheld = not withheld.isdisjoint({path, f"{folder}/{sha256(data).hexdigest()}.{name}"})
+        assert (tree.evidence if is_withheld else tree.files)[path] == data, f"{path} is lost"
 
 
 def check_model(

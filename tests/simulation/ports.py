@@ -400,6 +400,8 @@ class Tree:
 
     def __init__(self, changed: Callable[["Tree", str, bytes | None, bytes | None], None]) -> None:
         self.files: dict[str, bytes] = {}
+        self.stored: dict[str, bytes] = {}
+        self.evidence: dict[str, bytes] = {}
         self.staged: dict[str, dict[str, bytes]] = {}
         self.alarms: list[str] = []
         self.writes = 0
@@ -418,13 +420,21 @@ class Tree:
             self.files[path] = data
         self._changed(self, path, before, data)
 
+    def store(self, path: str, data: bytes) -> None:
+        """The index stores a file, which is durable, unless it is withheld."""
+        self.stored[path] = data
+        if path not in self.evidence:
+            self.files.setdefault(path, data)
+
     def lose_unsynced(self, chance: random.Random, *, links_too: bool) -> None:
         """The power fails: some of the last changes are undone."""
         for _ in range(chance.randint(0, len(self.unsynced))):
             path, before, call = self.unsynced.pop()
             if call in {"link", "delete"} and not links_too:
                 continue
-            if before is None:
+            if call == "bring back":
+                self.evidence[path] = self.files.pop(path)
+            elif before is None:
                 del self.files[path]
             else:
                 self.files[path] = before
@@ -485,6 +495,28 @@ class SimStorage:
         self._enter("delete")
         self._tree.set(path, None, "delete")
         self._leave("delete")
+
+    def withhold(self, path: str) -> None:
+        """A move between two folders, and then the sync."""
+        self._enter("withhold")
+        if path in self._tree.files:
+            self._tree.evidence[path] = self._tree.files[path]
+            self._tree.set(path, None, "withhold")
+        self._leave("withhold")
+        self._sync({path})
+
+    def bring_back(self, path: str, sha256_: str) -> bool:
+        self._enter("bring back")
+        data = self._tree.evidence.get(path)
+        if data is not None and path not in self._tree.files and sha256_ in {"", sha256(data).hexdigest()}:
+            self._tree.set(path, data, "bring back")
+            del self._tree.evidence[path]
+        self._leave("bring back")
+        self._sync({path})
+        return path in self._tree.files
+
+    def withheld(self) -> list[str]:
+        return sorted(self._tree.evidence)
 
     def settle(self) -> None:
         self._sync({path for path, _, call in self._tree.unsynced if call in {"link", "delete"}})

@@ -231,25 +231,26 @@ class _Writer:
         rng, make = self._rng, self._make
         project, version, reason = rng.choice(PROJECTS), rng.choice(VERSIONS), rng.choice(REASONS)
         filename = f"{project}-{version}.tar.gz"
+        withhold = rng.random() < 0.5
         if rng.random() < 0.35:
             return self._upload(project, version)
         status = rng.choice(STATUSES)
         made: list[Callable[[], events.BaseEvent]] = [
             lambda: make.project_created(project),
             lambda: make.project_status_changed(project, status, reason),
-            lambda: make.project_removed(project, reason),
-            lambda: make.file_removed(project, filename),
+            lambda: make.project_removed(project, reason, withhold=withhold),
+            lambda: make.file_removed(project, filename, withhold=withhold),
             lambda: make.file_restored(project, filename),
             lambda: self._freed(project, version),
             lambda: make.file_yanked(project, filename, reason),
             lambda: make.file_unyanked(project, filename),
-            lambda: make.release_removed(project, version),
+            lambda: make.release_removed(project, version, withhold=withhold),
             lambda: make.release_yanked(project, version, reason),
             lambda: make.release_unyanked(project, version),
             lambda: make.release_quarantined(project, version, reason),
             lambda: make.release_quarantine_cleared(project, version),
-            lambda: make.target_added(f"tools/{project}.txt", rng.choice("xy")),
-            lambda: make.target_removed(f"tools/{project}.txt"),
+            lambda: make.target_added(f"tools/{project}.txt", rng.choice("xy"), length=1),
+            lambda: make.target_removed(f"tools/{project}.txt", withhold=withhold),
             make.incident_opened,
             lambda: make.access("granted"),
         ]
@@ -257,8 +258,12 @@ class _Writer:
 
     def _upload(self, project: str, version: str) -> events.BaseEvent:
         """A file, by chance with other bytes than its first ones."""
-        data: dict[str, Any] = {"length": self._rng.choice([9, 9, 9, 10])}
+        data: dict[str, Any] = {
+            "length": len(f"{project}-{version}.tar.gz"),
+            "requires_python": self._rng.choice([None, None, None, ">=3.11"]),
+        }
         if self._rng.random() < 0.3:
+            data["length"] = len(SECOND)
             blake = factory.digest(f"blake2b {project}-{version}.tar.gz")
             data["hashes"] = events.Hashes(
                 sha256=factory.digest(SECOND), blake2b_256=self._rng.choice([blake, blake[::-1]])

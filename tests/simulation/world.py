@@ -27,7 +27,7 @@ from projections.roles import authority, keys
 from schemas.errors import LedgerError
 from tests import factory
 from tests.simulation.client import Client
-from tests.simulation.invariants import Oracle
+from tests.simulation.invariants import Oracle, stored_by
 from tests.simulation.ports import (
     Disk,
     Fate,
@@ -240,6 +240,9 @@ class World:
 
     def _take(self, action: Action) -> None:
         if isinstance(action, Append):
+            for path, data in stored_by(action.values):
+                for tree in self.trees.values():
+                    tree.store(path, data)
             self.events.values.extend(action.values)
         elif isinstance(action, Intrude):
             self.publications.values.append(action.make(self.events.values, self.publications.values))
@@ -497,6 +500,9 @@ class _Context:
 
     def served(self, _setting: str) -> SimStorage:
         return self.storage("served")
+
+    def give_up(self) -> None:
+        """Nothing is fetched."""
 
     def keyring(self) -> SimKeyring:
         return SimKeyring(self._world.scenario.keys, self._process, self._world.oracle.signed)

@@ -74,3 +74,9 @@ def test_a_leaf_says_which_file() -> None:
         freeable_leaf(digest("x"), "ab", "-1.zip"),
         freeable_leaf(digest("x"), "a", "b-1.zi"),
     }
+
+
+def test_a_path_beyond_the_top_of_the_tree_that_it_claims_is_refused() -> None:
+    """It would lead to the root of a larger tree."""
+    assert proven_root(HASHES[1], InclusionProof(1, 2, (HASHES[0].hex(),))) == tree_root(HASHES[:2])
+    assert proven_root(HASHES[1], InclusionProof(0, 1, (HASHES[0].hex(),))) == ""

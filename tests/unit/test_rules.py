@@ -110,7 +110,8 @@ class Played(NamedTuple):
 
 
 LISTED = [
-    (digest(name), PROJECT, name) for name in ("demo-0.1.tar.gz", "demo-1.0.tar.gz", "demo-1.0.exe", "demo-2.0.zip")
+    (digest(name), PROJECT, name)
+    for name in ("demo-0.1.tar.gz", "demo-1.0.tar.gz", "demo-1.0.exe", "demo-1.0-py2.py3-none-any.whl")
 ]
 """Files that may be freed."""
 TEAM = Team(
@@ -1256,6 +1257,34 @@ def test_a_freed_file_gives_up_what_it_took_and_no_more() -> None:
     upload = change(make.file_uploaded(PROJECT), data_legacy=True)
     freeing: History = [make.file_removed(PROJECT, file("1.0")), freed(make)]
     assert outcome_of(twin, upload, *freeing, other) == ("rejected", "equivalent-filename")
+
+
+def test_a_freed_wheel_gives_its_tags_up() -> None:
+    make, wheel = Make(), "demo-1.0-py2.py3-none-any.whl"
+    before: History = [make.file_uploaded(PROJECT, filename=wheel)]
+    freeing: History = [make.file_removed(PROJECT, wheel), freed(make, wheel)]
+    upload = make.file_uploaded(PROJECT, filename="demo-1.0-py3-none-any.whl")
+    assert outcome_of(*before, upload) == ("rejected", "equivalent-filename")
+    assert outcome_of(*before, *freeing, upload) == ("accepted", "")
+    # What comes after it takes what it has, and the freed one's bytes come back under no name that meets its tags.
+    again = with_bytes(before[0], digest("second"))  # type: ignore[arg-type]  # an upload
+    assert outcome_of(*before, *freeing, upload, again) == ("rejected", "equivalent-filename")
+    assert outcome_of(*before, *freeing, with_bytes(upload, digest(wheel))) == ("rejected", "file-freed")
+    apart = make.file_uploaded(PROJECT, filename="demo-1.0-cp312-cp312-any.whl")
+    assert outcome_of(*before, *freeing, with_bytes(apart, digest(wheel))) == ("accepted", "")
+    build = make.file_uploaded(PROJECT, filename="demo-1.0-1-py3-none-any.whl")
+    assert outcome_of(*before, *freeing, with_bytes(build, digest(wheel))) == ("accepted", "")
+
+
+def test_a_freed_file_is_withheld_and_counts_so() -> None:
+    make = Make()
+    assert outcome_of(*gone(make), make.release_removed(PROJECT)) == ("no effect", "already-removed")
+    assert outcome_of(*gone(make), make.release_removed(PROJECT, withhold=True)) == ("no effect", "already-withheld")
+    removed = make.project_removed(PROJECT)
+    withhold = make.project_removed(PROJECT, withhold=True)
+    assert outcome_of(*gone(make), removed, withhold) == ("no effect", "already-withheld")
+    second = with_bytes(make.file_uploaded(PROJECT), digest("second"))
+    assert outcome_of(*gone(make), second, make.release_removed(PROJECT, withhold=True)) == ("accepted", "")
 
 
 def test_flags_of_a_release_outlive_that_its_file_is_freed() -> None:

@@ -1014,6 +1014,16 @@ def test_paths_of_pages_and_packages_are_reserved(path: str) -> None:
     assert outcome_of(Make().target_removed(path)) == ("rejected", "reserved-path")
 
 
+@pytest.mark.parametrize("apart", [False, True], ids=["one publication", "one each"])
+def test_other_bytes_of_a_target_lift_nothing(apart: bool) -> None:
+    make = Make()
+    bad = [make.target_added("a/b", "bad"), make.target_removed("a/b", withhold=True)]
+    good = make.target_added("a/b", "good")
+    assert play(bad, good, apart=apart).verdict == "accepted"
+    assert play([*bad, good], make.target_added("a/b", "bad"), apart=apart).verdict == "accepted"
+    assert play([*bad, good], make.target_removed("a/b", withhold=True), apart=apart).verdict == "accepted"
+
+
 @pytest.mark.parametrize("path", ["simple", "packages", "Simple/x", "simpler/x", "packages.txt", "a/simple/x"])
 def test_other_paths_are_free(path: str) -> None:
     assert outcome_of(Make().target_added(path)) == ("accepted", "")

@@ -787,6 +787,8 @@ def test_the_filename_is_checked_before_the_tables() -> None:
         ("demo", "1.0", ("rejected", "foreign-filename")),
         ("demo2-1.0.exe", "1.0", ("rejected", "foreign-filename")),
         ("other-1.0.exe", "1.0", ("rejected", "foreign-filename")),
+        ("demo-1.0.exe.metadata", "1.0", ("rejected", "foreign-filename")),
+        ("demo-1.0.exe.provenance", "1.0", ("rejected", "foreign-filename")),
     ],
 )
 def test_legacy_allows_older_forms(filename: str, version: str, expected: tuple[str, str]) -> None:

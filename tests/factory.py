@@ -227,14 +227,12 @@ class Make:
             self.file_unyanked("demo", "demo-1.0.tar.gz"),
             self.file_removed("demo", "demo-1.0.tar.gz"),
             self.file_restored("demo", "demo-1.0.tar.gz"),
-            self.file_uploaded("demo", "0.9"),
-            self.file_removed("demo", "demo-0.9.tar.gz"),
-            self.file_freed("demo", "demo-0.9.tar.gz"),
             self.release_yanked("demo", reason="Broken"),
             self.release_unyanked("demo"),
             self.release_quarantined("demo"),
             self.release_quarantine_cleared("demo"),
             self.release_removed("demo"),
+            self.file_freed("demo", "demo-1.0.tar.gz"),
             self.project_removed("demo"),
             self.target_added("tools/demo.txt"),
             self.target_removed("tools/demo.txt"),
@@ -255,7 +253,7 @@ FileOfProject = tuple[str, str, str]
 """A file's SHA-256, project and name."""
 
 
-FREED_FILE = (digest("demo-0.9.tar.gz"), "demo", "demo-0.9.tar.gz")
+FREED_FILE = (digest("demo-1.0.tar.gz"), "demo", "demo-1.0.tar.gz")
 """The file that is freed by `Make.one_of_each`."""
 
 

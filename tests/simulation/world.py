@@ -498,9 +498,6 @@ class _Context:
     def storage(self, _name: str) -> SimStorage:
         return SimStorage(self._world.trees[self._duty.tree], self._duty.name, self._process)
 
-    def give_up(self) -> None:
-        """Nothing here waits for a server."""
-
     def served(self, _setting: str) -> SimStorage:
         return self.storage("served")
 

@@ -166,8 +166,6 @@ class Follower:
                 "See docs/operators.md, 'A log was rolled back'"
             )
         self.ledger = genesis.ledger
-        if position is not None:
-            self._logs.events.resume(position.content_size - 1, position.content_token)
         reader_state = ReaderState(chain.first_head(self.ledger), 0, 0)
         if reading is not None:
             reader_state = decode_state(reading.state)

@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from consumers.produce.appending import Appended, NewEvent
+from consumers.produce.waiting import HeldError, wait_for
 from consumers.reading.end import holds_at_end
 from tests import factory
 from tests.client.attacker import Attacker
@@ -147,6 +149,18 @@ def test_an_event_that_is_held_is_answered_at_once(index: Index) -> None:
     hold = factory.encode([Make().having(id="second").signing_held()])[0]
     index.publish()
     assert index.ask("append", "--wait", "--wait-seconds", "0.2", stdin=hold, answer=75)[0]["error"] == "not-covered"
+
+
+def test_an_event_that_is_covered_and_held_is_not_answered(index: Index) -> None:
+    """Its verdict is not known before it is folded."""
+    index.upload("one")
+    index.publish()
+    index.append(Make().signing_held())
+    (appended, _) = index.ask("append", stdin=factory.encode([Make().project_created("held")])[0])
+    index.publish()
+    event = NewEvent(b"", appended["type"], "", {})
+    with pytest.raises(HeldError, match="held at 3: 2 events wait"):
+        asyncio.run(wait_for(index.context, [Appended(appended["event"], "", event)], 600))
 
 
 def test_without_a_state_an_event_that_is_held_is_answered_too(index: Index) -> None:

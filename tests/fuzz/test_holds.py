@@ -17,6 +17,7 @@ from projections.roles.authority import Settings, Void
 from projections.roles.layout import Layout
 from schemas.codec import encode_event
 from schemas.events import BaseEvent
+from tests import factory
 from tests.factory import Team, ed25519_signer
 from tests.fuzz import oracle
 from tests.fuzz.thief import digest_of, draft
@@ -72,6 +73,24 @@ async def test_a_first_publication_may_be_held_at_nothing(world: World) -> None:
         assert await signing.publish(world.make.signing_released(hold.id))
         assert projects(world) == ["a"]
         await check(world)
+
+
+async def test_what_stands_before_the_first_root_is_not_shown_when_a_hold_is_released() -> None:
+    """No root was in force: it counts for no aggregate, held or not."""
+    with tempfile.TemporaryDirectory() as folder:
+        world = World(Path(folder))
+        world.keyring.hold(world.team.online)
+        created, ceremony = factory.beginning(world.make, SMALL)
+        early, hold = world.make.project_created("early"), world.make.signing_held(0)
+        world.append(created, encode_event(early), ceremony, *factory.encode([hold, world.make.file_uploaded("a")]))
+        async with world.signing() as signing:
+            assert await signing.publish()
+            assert (projects(world), signing.follower.head.content_size) == ([], 3)
+            assert await signing.publish(world.make.signing_released(hold.id))
+            assert projects(world) == ["a"]
+        stepped = await oracle.follow(world, skipping=False)
+        oracle.same_view(stepped, await oracle.follow(world, skipping=True))
+        assert [(row.record, row.code) for row in stepped.judged] == [(1, "no-root")]
 
 
 @pytest.mark.parametrize("order", list(permutations(range(3))), ids=str)
@@ -263,6 +282,12 @@ async def test_the_list_of_projects_during_a_hold(world: World) -> None:
         assert listed() == (["a", "b"], 4)
         assert await signing.publish(make.signing_released(hold.id))
         assert listed() == (["a", "b"], 4)
+        await check(world)
+        async with following(
+            world.logs
+        ) as followed:  # c and d were covered before the list was rendered, and not shown
+            assert await followed.follower.skip()
+            assert followed.follower.head == signing.follower.head
         await signing.publish(make.access("noted"), seconds=100)
         assert listed() == (["a", "b", "c", "d"], 9)
         await check(world)

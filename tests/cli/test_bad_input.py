@@ -59,10 +59,6 @@ def no_name_of_a_distribution(folder: Path) -> Path:
     return path
 
 
-def bad_requires_python(folder: Path) -> Path:
-    return build_wheel(folder, "bad", "1.0", requires_python="a snake")
-
-
 def no_version(folder: Path) -> Path:
     return build_sdist(folder, "bad", "1.0", metadata=b"Metadata-Version: 2.1\nName: bad\n\n")
 
@@ -83,7 +79,6 @@ BAD_FILES: tuple[Callable[[Path], Path], ...] = (
     another_name,
     another_version,
     no_name_of_a_distribution,
-    bad_requires_python,
     no_version,
     not_there,
     taken,

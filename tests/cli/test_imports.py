@@ -48,7 +48,7 @@ WRITE = {
 }
 """Commands that write to a log, or to a state."""
 
-ALONE = {"init": ("{folder}/new",), "demo": ("--help",), "run": ("--help",)}
+ALONE = {"init": ("{folder}/new",), "demo": ("--help",), "run": ("--help",), "free": ("--help",)}
 
 
 def imported(command: str, *arguments: str) -> set[str]:

@@ -21,7 +21,7 @@ WITHOUT_JSON = {"run", "demo"}
 MAPS = {"consumers", "expires", "sizes"}
 """Their keys are names: of consumers, roles, logs."""
 
-LISTS = {"add", "yank", "unyank", "remove", "restore", "append", "rejected", "ceremony"}
+LISTS = {"add", "yank", "unyank", "remove", "restore", "free", "append", "rejected", "ceremony"}
 
 GOOD: dict[str, tuple[object, ...]] = {
     "init": (),
@@ -30,6 +30,7 @@ GOOD: dict[str, tuple[object, ...]] = {
     "unyank": ("one==1.0",),
     "remove": ("two-1.0-py3-none-any.whl",),
     "restore": ("two",),
+    "free": ("two-1.0-py3-none-any.whl", "--list", "{folder}/list"),
     "status": ("one",),
     "append": (),
     "hold": (),
@@ -52,6 +53,7 @@ BAD: dict[str, tuple[int, tuple[object, ...]]] = {
     "unyank": (2, ("one",)),
     "remove": (1, ("no such name",)),
     "restore": (1, ("none==1",)),
+    "free": (1, ("two-1.0-py3-none-any.whl", "--list", "{folder}/list")),
     "status": (1, ("none",)),
     "append": (1, ()),
     "hold": (1, ("--at", "9999")),
@@ -107,6 +109,12 @@ def prepare(index: Index, folder: Path, command: str, arguments: tuple[object, .
         index.publish()
     if command == "unhold":
         index.run("hold", "--unlocked")
+    if command == "free":
+        index.run("remove", "two")
+        index.publish()
+        files = json.loads(index.run("status", "two", "--json"))["files"]
+        (folder / "list").write_text("\n".join(json.dumps({**each, "project": "two"}) for each in files))
+        index.run("ceremony", "--freeable", folder / "list")
     first = (folder / "new",) if command == "init" else ()
     return (*first, *(str(each).format(folder=folder) for each in arguments))
 
@@ -130,7 +138,7 @@ def test_answers(command: str, index: Index, tmp_path: Path) -> None:
 @pytest.mark.parametrize("command", [name for name in COMMANDS if name not in WITHOUT_JSON])
 def test_errors(command: str, index: Index, tmp_path: Path) -> None:
     answer, arguments = BAD[command]
-    before = prepare(index, tmp_path, "" if command in {"restore", "unhold"} else command, arguments)
+    before = prepare(index, tmp_path, "" if command in {"restore", "unhold", "free"} else command, arguments)
     stdin = b"no event" if command == "append" else None
     *_, last = ask(index, command, *before, answer=answer, stdin=stdin)
     assert (last["ok"], last["exit"]) == (False, answer)

@@ -361,7 +361,7 @@ async def test_catching_up_over_the_publications_of_a_hold_is_linear(
                 await followed.follower.skip()
             await followed.follower.catch_up()
             assert followed.follower.head.content_size == size
-    assert read <= 2 * size + 10
+    assert read <= 2 * size + 1_010, "twice, and at most one read of a thousand records too far"
     assert looked <= 4 * size + 2_000, "a slice is cut for each publication, not passed over"
 
 

@@ -1019,7 +1019,7 @@ def test_paths_of_pages_and_packages_are_reserved(path: str) -> None:
 @pytest.mark.parametrize("apart", [False, True], ids=["one publication", "one each"])
 def test_other_bytes_of_a_target_lift_nothing(apart: bool) -> None:
     make = Make()
-    bad = [make.target_added("a/b", "bad"), make.target_removed("a/b", withhold=True)]
+    bad: list[events.BaseEvent] = [make.target_added("a/b", "bad"), make.target_removed("a/b", withhold=True)]
     good = make.target_added("a/b", "good")
     assert play(bad, good, apart=apart).verdict == "accepted"
     assert play([*bad, good], make.target_added("a/b", "bad"), apart=apart).verdict == "accepted"

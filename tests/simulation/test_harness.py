@@ -88,6 +88,10 @@ async def _read_log_then_served(signer: Any) -> Prefix:
     return end
 
 
+async def _find_nothing(*_: object) -> None:
+    pass
+
+
 def _timestamp_first(outlet: Any, number: int, timestamp: bytes) -> None:
     outlet._storage.replace(TIMESTAMP, timestamp)
     _finish(outlet, number, timestamp)
@@ -118,8 +122,11 @@ MISTAKES = {
     "a signer signs before it reads its claim back": Mistake(
         {"consumers.sign.signer.Signer._append": _append_and_believe}, TWO_SIGNERS["at once"], "was signed twice"
     ),
-    "a signer reads what is served after the log": Mistake(
-        {"consumers.sign.signer.Signer._catch_up": _read_log_then_served},
+    "a signer reads what is served after the log, and looks at nothing that came meanwhile": Mistake(
+        {
+            "consumers.sign.signer.Signer._catch_up": _read_log_then_served,
+            "consumers.follow.examining._find_coming": _find_nothing,
+        },
         TWO_SIGNERS["at once"],
         "the log's last publication is number",
         ServedAheadError,

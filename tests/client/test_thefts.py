@@ -3,6 +3,7 @@
 What diverges is in `test_halts`; these records are valid, reproduce, and are meant to leave no room for the next one.
 """
 
+import json
 import shutil
 from datetime import timedelta
 from pathlib import Path
@@ -13,6 +14,8 @@ from ledger.clock import from_instant
 from projections.publications import MAX_GAP
 from tests.client.attacker import Attacker
 from tests.client.index import FakeClock, Index, invoke
+from tests.factory import Make
+from tests.golden.records import read
 
 LAST_NUMBER = 2**53
 
@@ -43,6 +46,23 @@ def publish_elsewhere(index: Index, target: Path) -> None:
 def test_a_publication_by_the_thief_that_follows_the_rules(filled: Index, tmp_path: Path) -> None:
     publish_elsewhere(filled, tmp_path / "elsewhere")
     recover(filled)
+
+
+def test_the_index_credential_leaves_its_name_on_the_log(filled: Index) -> None:
+    """Yanking is all that this thief wants: clients see it, and everybody sees with which credential it was done."""
+    stolen = Make().having(actorid="account-7", actorcredential="token-7")
+    yank = stolen.release_yanked("one", reason="do not use")
+    filled.append(yank)
+    filled.publish_and_check()
+    (entry,) = json.loads((filled.public / "targets/simple/one/index.json").read_bytes())["files"]
+    assert entry["yanked"] == "do not use"
+    filled.append(stolen.release_unyanked("one"))
+    filled.publish_and_check()
+    values = [json.loads(value) for value in read(filled.folder / "log/events.sqlite") if value is not None]
+    by_thief = [value["type"] for value in values if value.get("actorcredential") == "token-7"]
+    assert by_thief == ["release.yanked.v1", "release.unyanked.v1"], "what was undone is still there"
+    (entry,) = json.loads((filled.public / "targets/simple/one/index.json").read_bytes())["files"]
+    assert entry["yanked"] is False
 
 
 def test_claims_that_are_never_completed(filled: Index) -> None:

@@ -19,6 +19,7 @@ from projections.metadata.holders import (
     changed,
     entry_of,
     holder_of,
+    moved,
     moves,
     read_holders,
     withholdings,
@@ -173,6 +174,8 @@ def fold_bin(stored: StoredBin, changes: Sequence[TargetChange]) -> FoldedBin:
         targets, differs = (memoryview(data)[start:end],) if data else (), False
     header = write_holders(held) if touched else stored.header
     found: list[Withholding] = []
+    if touched:
+        known |= moved(changes, touched)
     for path in sorted(touched):
         was, now = _holders(known, entries.before(path), path), _holders(held, entries.get(path), path)
         found.extend(withholdings(path, was, now))
@@ -181,7 +184,7 @@ def fold_bin(stored: StoredBin, changes: Sequence[TargetChange]) -> FoldedBin:
 
 def _is_alone(change: TargetChange) -> bool:
     """Whether the holder of a change is not stored if nobody else holds the path."""
-    return change.act == "hold" and change.rank == 0 and change.was == "" and change.now == "lists"
+    return change.act in {"hold", "move"} and change.rank == 0 and change.was == "" and change.now == "lists"
 
 
 def _holders(held: Mapping[str, list[Holder]], entry: bytes | None, path: str) -> list[Holder]:

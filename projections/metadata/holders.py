@@ -5,7 +5,7 @@ were withheld before. Holders are stored for paths that have others than one of 
 paths have no others.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from typing import NamedTuple
 
 import msgspec
@@ -83,12 +83,21 @@ def moves(path: str, holders: Iterable[Holder]) -> list[TargetChange]:
         TargetChange(
             path,
             holder.entry or target_entry(path, 0, holder.digest.hex()),  # the length of what is not listed is not kept
-            "hold",
+            "move",
             holder.rank,
             now=holder.standing,
         )
         for holder in holders
     ]
+
+
+def moved(changes: Iterable[TargetChange], paths: Container[str]) -> dict[str, list[Holder]]:
+    """The holders, in order, that came from other bins, of some paths: what was withheld there is still so here."""
+    came: dict[str, list[Holder]] = {}
+    for change in changes:
+        if change.act == "move" and change.entry is not None and change.path in paths:
+            came.setdefault(change.path, []).append(holder_of(change.entry, change.now, change.rank))
+    return {path: sorted(holders) for path, holders in came.items()}
 
 
 def withholdings(path: str, before: Sequence[Holder], after: Sequence[Holder]) -> list[Withholding]:

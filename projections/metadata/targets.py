@@ -25,11 +25,13 @@ class TargetChange(msgspec.Struct, frozen=True, array_like=True, gc=False):
     even with different entries, because a legacy filename does not say where the project's name ends. Of those that
     list the path, the entry of the holder with the lowest `rank` counts. A file whose name says its project has rank 0,
     so the entry of another project never replaces it.
+
+    `move` brings a holder from another bin, with the standing `now` that it had there.
     """
 
     path: str
     entry: bytes | None
-    act: Literal["set", "withhold", "lift", "hold"] = "set"
+    act: Literal["set", "withhold", "lift", "hold", "move"] = "set"
     rank: int = 0
     was: Standing = ""
     now: Standing = ""

@@ -381,6 +381,16 @@ def test_holders_move_with_their_target(values: list[bytes], data: st.DataObject
         check(store, model)
 
 
+def test_what_was_withheld_is_lifted_while_its_bin_is_made_anew() -> None:
+    make, store = Make(), begun()
+    store.publish([claim_of(make, "a", "a", legacy=True)])
+    store.publish(factory.encode([make.file_removed("a", SHARED, withhold=True)]))
+    assert store.withheld
+    ceremony = factory.ceremony(TEAM.but(layout=Layout(5)), store.prefix.authority, TEAM)
+    store.publish(factory.encode([make.roles_signed(ceremony), make.file_restored("a", SHARED, digest("a"))]))
+    assert store.withheld == set()
+
+
 @pytest.mark.parametrize("together", [True, False], ids=["one publication", "one each"])
 @pytest.mark.parametrize("order", list(permutations(HOLDERS)), ids=" ".join)
 def test_a_file_whose_name_says_whose_it_is_is_believed_first(order: tuple[str, ...], together: bool) -> None:

@@ -88,9 +88,12 @@ def content_size(shown: int, prefix: Prefix) -> int:
         shown: the content size of its predecessor; 0 for the first publication.
         prefix: the prefix at its size.
     """
-    held_at = prefix.held_at
-    allowed = prefix.size if held_at is None else min(prefix.size, held_at)
-    return max(shown, prefix.first_root_size, allowed)
+    return content_size_of(shown, prefix.first_root_size, prefix.size, prefix.held_at)
+
+
+def content_size_of(shown: int, first_root_size: int, size: int, held_at: int | None) -> int:
+    """`content_size`, given the size and the lowest size held instead of the prefix that has them."""
+    return max(shown, first_root_size, size if held_at is None else min(size, held_at))
 
 
 def held(shown: int, end: Prefix) -> Held | None:

@@ -1,13 +1,15 @@
 """Options that several commands share, and the values of these options."""
 
-from collections.abc import Callable
+import functools
+from collections.abc import Callable, Coroutine
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, ParamSpec
 
 import click
 
-from consumers.cli.shared import Usage
+from consumers.cli.logs import configure_logging
+from consumers.cli.shared import Usage, open_context, runs_async
 from projections.roles.authority import MAX_BITS_PREFIXES, MAX_BITS_SUCCINCT
 from projections.roles.layout import Layout
 
@@ -49,6 +51,22 @@ def ledger_options(function: Callable[P, Any]) -> Callable[P, Any]:
     ):
         function = option(function)
     return function
+
+
+def on_ledger(function: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., None]:
+    """Make a command on a ledger of a coroutine function, which is called with the ledger as `context`.
+
+    The command has the options `--ledger`, `--log` and `--json`. It logs warnings, unless the ledger is configured to
+    log more.
+    """
+
+    @functools.wraps(function)
+    async def opened(*, folder: Path, log: str | None, **values: Any) -> None:
+        context = open_context(folder, log)
+        configure_logging(context.config.logging, default_level="warning")
+        await function(context=context, **values)
+
+    return ledger_options(json_option(runs_async(opened)))
 
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON for machines.")

@@ -17,6 +17,8 @@ import structlog
 
 from consumers.context import Context
 from consumers.follow.follower import Follower
+from consumers.reading.tail import Tail
+from consumers.rebuild.choosing import At, find_number, has_new_time
 from consumers.rebuild.replay import replay
 from consumers.render.edition import DivergenceError
 from consumers.render.outlets import PublicOutlet
@@ -29,24 +31,10 @@ from ledger.disk.files import StorageError, writing
 from ledger.logs import Logs
 from ledger.state.store import Store
 from ledger.storage.directory import DirectoryStorage
+from projections.log.prefix import Prefix
 from schemas.errors import InUseError, NegativeAnswerError
-from schemas.fields import is_instant
-from schemas.publications import Claim
 
 log = structlog.get_logger()
-
-
-class At(NamedTuple):
-    """The choice of a publication: the last up to a number, or up to a time; the last of all if both are None."""
-
-    number: int | None = None
-    time: str | None = None
-
-    def includes(self, claim: Claim) -> bool:
-        """Whether a publication is not later than the chosen one."""
-        if self.number is not None:
-            return claim.number <= self.number
-        return self.time is None or claim.time <= self.time
 
 
 class _Order(NamedTuple):
@@ -66,21 +54,6 @@ class Rebuilt(NamedTuple):
     size: int
     files: int
     missing: list[str]
-
-
-def read_at(text: str | None) -> At:
-    """Read a publication number, or a UTC time as `2026-11-21T10:00:00Z`.
-
-    Raises:
-        ValueError: the text is neither.
-    """
-    if text is None:
-        return At()
-    if text.isascii() and text.isdigit():
-        return At(number=int(text))
-    if is_instant(text):
-        return At(time=text)
-    raise ValueError(f"{text!r} is neither a publication's number nor a UTC time such as 2026-11-21T10:00:00Z")
 
 
 async def rebuild(
@@ -166,9 +139,7 @@ async def _replay(logs: Logs, workers: Workers, folder: Path, order: _Order) -> 
     """Replay the log on all cores; None if a follower must do it."""
     for attempt in (1, 2):
         try:
-            done = await replay(
-                logs, folder, workers, wanted=order.at.includes, source=order.files, report=order.report
-            )
+            done = await replay(logs, folder, workers, at=order.at, source=order.files, report=order.report)
         except DivergenceError as error:
             log.warning("publications do not reproduce as one run; trying them one by one", why=str(error))
             return None
@@ -196,7 +167,7 @@ async def _step(logs: Logs, workers: ThreadWorkers, folder: Path, order: _Order)
         follower = Follower(logs, store, workers, PublicOutlet(storage), folder / "spill")
         await follower.start()
         try:
-            await _follow(follower, order)
+            await _follow(follower, order, await _number(follower, logs, workers, folder / "times", order.at))
         finally:
             await follower.abandon()
         head = follower.head
@@ -207,13 +178,23 @@ async def _step(logs: Logs, workers: ThreadWorkers, folder: Path, order: _Order)
     return folder / "tree", Rebuilt(head.number, head.time, head.size, count, missing)
 
 
-async def _follow(follower: Follower, order: _Order) -> None:
+async def _number(follower: Follower, logs: Logs, workers: Workers, spill: Path, at: At) -> At:
+    """Turn a time into a number, if times may decrease."""
+    await follower.tail.read_known()
+    if at.time is None or not has_new_time(follower.tail):
+        return at
+    tail = Tail(logs.events, workers, Prefix(), spill)  # the follower's own goes forwards only
+    await tail.read_known()
+    return await find_number(at, logs.publications, tail, workers)
+
+
+async def _follow(follower: Follower, order: _Order, at: At) -> None:
     end = await follower.tail.read_known()
     order.report(0, end.size)
     if not order.all_versions:
-        await follower.skip(order.at.includes)
+        await follower.skip(at.includes)
     # One by one for all versions, and for publications that cannot be skipped because a later root voids one.
-    while await follower.step(order.at.includes):
+    while await follower.step(at.includes):
         order.report(follower.head.size, end.size)
 
 

@@ -28,6 +28,7 @@ import msgspec
 from consumers.reading.publications import ChainReader, ReaderState, ValidPublication
 from consumers.reading.runs import Run, collect
 from consumers.reading.slices import EVENT_PARTITIONS, Slice, decode_slice, read_slice
+from consumers.rebuild.choosing import At, find_number
 from consumers.render import tasks
 from consumers.render.carriers import bin_partitions
 from consumers.render.edition import DivergenceError, Edition
@@ -84,7 +85,7 @@ class ReplayResult(NamedTuple):
 
 
 async def replay(
-    logs: Logs, folder: Path, workers: Workers, *, wanted: Callable[[Claim], bool], source: Path | None, report: Report
+    logs: Logs, folder: Path, workers: Workers, *, at: At, source: Path | None, report: Report
 ) -> ReplayResult | None:
     """Replay the log into `folder / "tree"`.
 
@@ -92,7 +93,7 @@ async def replay(
         logs: the logs, open.
         folder: the working folder; files of an interrupted replay are reused.
         workers: for work in this process.
-        wanted: which publications to include; the last of them is rendered.
+        at: the publication.
         source: a public folder to take distribution files from.
         report: called with the amount done and the total.
 
@@ -112,7 +113,7 @@ async def replay(
         try:
             slices = await _read(phases, logs.events)
             prefixes = await workers.run(_Prefixes, slices, folder / "events")
-            run = await _collect(logs.publications, publications, prefixes, workers, wanted)
+            run = await _collect(logs.publications, publications, prefixes, workers, at)
             if run.last is None:
                 return None
             return await _Rendering(phases, run, run.last, prefixes).render(slices, source)
@@ -290,20 +291,20 @@ def _extend(prefix: Prefix, reading: Reading) -> tuple[Prefix, Extension]:
 # --- the publications ------------------------------------------------------------------------------------------------
 
 
-async def _collect(
-    publications: Log, size: int, prefixes: _Prefixes, workers: Workers, wanted: Callable[[Claim], bool]
-) -> Run:
+async def _collect(publications: Log, size: int, prefixes: _Prefixes, workers: Workers, at: At) -> Run:
     """The publications to include; an empty run if one of them cannot be included."""
     ledger = prefixes.end.ledger
     if ledger is None:
         return Run()
     start = ReaderState(chain.first_head(ledger), 0, 0)
-    reader = ChainReader(_Beginning(publications, size), prefixes, workers, ledger, start)
-    run = await collect(reader, prefixes, wanted)
+    records = _Beginning(publications, size)
+    at = await find_number(at, records, prefixes, workers)
+    reader = ChainReader(records, prefixes, workers, ledger, start)
+    run = await collect(reader, prefixes, at.includes)
     left = await reader.next()
     if left is None and prefixes.upgrade is not None:
         raise prefixes.upgrade
-    return Run() if isinstance(left, ValidPublication) and wanted(left.claim) else run
+    return Run() if isinstance(left, ValidPublication) and at.includes(left.claim) else run
 
 
 class _Beginning:

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from consumers.rebuild import rebuilding
-from consumers.rebuild.rebuilding import At, rebuild
+from consumers.rebuild.choosing import At
+from consumers.rebuild.rebuilding import rebuild
 from consumers.rebuild.replay import replay
 from consumers.work.workers import ThreadWorkers
 from tests.client.index import Index, invoke, tree
@@ -47,9 +48,7 @@ def test_an_interrupted_one_may_go_on_with_other_files(
             logs, workers = filled.context.logs(), ThreadWorkers()
             await logs.open()
             try:
-                done = await replay(
-                    logs, tmp_path / "work", workers, wanted=At().includes, source=source, report=lambda *_: None
-                )
+                done = await replay(logs, tmp_path / "work", workers, at=At(), source=source, report=lambda *_: None)
             finally:
                 await logs.close()
                 workers.close()

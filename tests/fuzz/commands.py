@@ -4,7 +4,8 @@ import tempfile
 from pathlib import Path
 
 from consumers.context import Context
-from consumers.rebuild.rebuilding import At, Rebuilt, rebuild
+from consumers.rebuild.choosing import read_at
+from consumers.rebuild.rebuilding import Rebuilt, rebuild
 from consumers.verify.verifying import Verified, Wanted, verify
 from ledger.config import Config
 from ledger.logs import Logs
@@ -22,12 +23,14 @@ class MemoryContext(Context):
         return self._world.logs
 
 
-async def rebuilt(world: World, *, all_versions: bool = False) -> tuple[Rebuilt, dict[str, bytes]]:
-    """What `tuf-ledger rebuild` makes of the logs."""
+async def rebuilt(
+    world: World, at: str | None = None, *, all_versions: bool = False
+) -> tuple[Rebuilt, dict[str, bytes]]:
+    """What `tuf-ledger rebuild --at` makes of the logs."""
     with tempfile.TemporaryDirectory() as folder:
         target = Path(folder) / "tree"
         result = await rebuild(
-            MemoryContext(world), target, At(), all_versions=all_versions, files=None, report=_ignore
+            MemoryContext(world), target, read_at(at), all_versions=all_versions, files=None, report=_ignore
         )
         files = {path.relative_to(target).as_posix(): path.read_bytes() for path in target.rglob("*") if path.is_file()}
         return result, files

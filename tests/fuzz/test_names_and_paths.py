@@ -12,7 +12,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from consumers.rebuild.rebuilding import At, rebuild
+from consumers.rebuild.choosing import At
+from consumers.rebuild.rebuilding import rebuild
 from consumers.render.outlets import FileListOutlet, served_version
 from consumers.verify.verifier import Limits, Verifier
 from ledger.logs import Logs

@@ -8,12 +8,16 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from consumers.rebuild import rebuilding
 from consumers.sign.schedule import ClockError, Schedule
 from ledger.clock import to_instant
+from projections.roles.authority import Void
+from schemas.errors import NegativeAnswerError
 from tests import factory
 from tests.factory import Team, ed25519_signer
 from tests.fuzz import oracle
-from tests.fuzz.thief import draft
+from tests.fuzz.commands import rebuilt
+from tests.fuzz.thief import digest_of, draft
 from tests.fuzz.world import SMALL, Signing, World, following
 
 KEYS = [(ed25519_signer(f"online {number}"),) for number in range(2, 7)]
@@ -89,6 +93,48 @@ async def test_a_publication_from_the_future(world: World) -> None:
         assert upload_time(signing, "a", "1.0") < now(world)
         assert await signing.publish(world.make.file_uploaded("e"))
     await check_times(world, {"a", "b", "c", "d", "e"})
+
+
+@pytest.mark.parametrize("void", [False, True])
+@pytest.mark.parametrize("at_once", [False, True])
+async def test_rebuild_as_of_a_time_sees_behind_the_future(
+    world: World, monkeypatch: pytest.MonkeyPatch, *, at_once: bool, void: bool
+) -> None:
+    """A publication dated 2999 counts as of the time at which the index went on, however the logs are replayed."""
+    if at_once:
+        monkeypatch.setattr(rebuilding, "WORTH_READING", 0)
+    async with world.signing() as signing:
+        await signing.publish(world.make.file_uploaded("a"))
+        await signing.publish(world.make.file_uploaded("b"), seconds=10)
+        before = now(world)
+        await publish_as_thief(world)
+        await publish_as_thief(world)
+        world.clock.advance(10)
+        between = now(world)
+        team = TEAM.but(online=KEYS[0])
+        if void:
+            world.add(world.make.file_uploaded("b", "2.0"))
+            forged = await draft(world, time=FUTURE)
+            lie = forged.but_bin(forged.names[0], lambda signed: signed["targets"].clear())
+            world.publications.values.extend(lie.sealed())
+            number = lie.claim.number
+            team = team.but(void=Void(number=number, digest=digest_of(world.publications.values[-1] or b"")))
+            team = team.but(settings=msgspec.structs.replace(team.settings, floor=number + 1))
+        world.clock.advance(10)
+        await change(world, signing, team, time_from=now(world))
+        await signing.publish(world.make.file_uploaded("c"), seconds=10)
+        after = now(world)
+        await signing.publish(world.make.file_uploaded("d"), seconds=10)
+
+    async def chosen(at: str, *, all_versions: bool = False) -> int:
+        return (await rebuilt(world, at, all_versions=all_versions))[0].publication
+
+    last = signing.follower.head.number
+    assert [await chosen(at) for at in (before, between, after, FUTURE)] == [2, 2, last - 1, last]
+    assert await chosen(after, all_versions=True) == last - 1
+    assert (await rebuilt(world, after))[1] == (await rebuilt(world, str(last - 1)))[1]
+    with pytest.raises(NegativeAnswerError, match="nothing was published up to 2001"):
+        await chosen("2001-01-01T00:00:00Z")
 
 
 async def test_the_old_time_ends_with_the_new_root(world: World) -> None:

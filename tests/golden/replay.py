@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from consumers.context import Context
-from consumers.rebuild.rebuilding import At, rebuild
+from consumers.rebuild.choosing import At
+from consumers.rebuild.rebuilding import rebuild
 from consumers.render.outlets import FileListOutlet
 from consumers.service.opening import open_follower
 from ledger.clock import SystemClock

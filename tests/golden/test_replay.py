@@ -12,7 +12,8 @@ from consumers.context import Context
 from consumers.reading import slices
 from consumers.reading.slices import EVENT_PARTITIONS
 from consumers.rebuild import rebuilding, replay
-from consumers.rebuild.rebuilding import At, rebuild
+from consumers.rebuild.choosing import At
+from consumers.rebuild.rebuilding import rebuild
 from consumers.rebuild.replay import ReplayResult
 from consumers.work import spill as partitions
 from consumers.work.processes import ProcessKilledError, start
@@ -60,7 +61,7 @@ def replayed(context: Context, folder: Path, at: int, *, stop_after: int | None 
         logs, workers = context.logs(), ThreadWorkers()
         await logs.open()
         try:
-            return await replay.replay(logs, folder, workers, wanted=At(number=at).includes, source=None, report=report)
+            return await replay.replay(logs, folder, workers, at=At(number=at), source=None, report=report)
         finally:
             await logs.close()
             workers.close()

@@ -7,9 +7,8 @@ from pathlib import Path
 import click
 
 from consumers.cli.answers import report, tell_held
-from consumers.cli.logs import configure_logging
-from consumers.cli.options import json_option, ledger_options, wait_options
-from consumers.cli.shared import Usage, open_context, plural, progress, runs_async
+from consumers.cli.options import on_ledger, wait_options
+from consumers.cli.shared import Usage, plural, progress
 from consumers.context import Context
 from consumers.produce.appending import NewEvent, actor, append_all, make_event
 from consumers.produce.lookup import KnownProject, look_up
@@ -26,16 +25,13 @@ from schemas.errors import NegativeAnswerError
 
 @click.command()
 @click.argument("paths", nargs=-1, required=True, metavar="FILE…", type=click.Path(path_type=Path))
-@ledger_options
 @click.option("--as", "target", metavar="PATH", help="Add one file of any kind as this target path.")
 @wait_options
-@json_option
-@runs_async
+@on_ledger
 async def add(
     *,
     paths: tuple[Path, ...],
-    folder: Path,
-    log: str | None,
+    context: Context,
     target: str | None,
     wait: bool,
     wait_seconds: float,
@@ -51,8 +47,6 @@ async def add(
       tuf-ledger add --ledger my-index dist/
       tuf-ledger add --as tools/list.txt list.txt
     """
-    context = open_context(folder, log)
-    configure_logging(context.config.logging, default_level="warning")
     storage = context.storage("add")
     if target is not None:
         events = [_add_target(storage, paths, target)]

@@ -3,7 +3,6 @@
 import sys
 from collections.abc import Iterator
 from itertools import count
-from pathlib import Path
 from typing import BinaryIO
 from uuid import uuid4
 
@@ -11,9 +10,9 @@ import click
 from msgspec.structs import replace
 
 from consumers.cli.answers import end_list, print_appended, wait_and_print
-from consumers.cli.logs import configure_logging
-from consumers.cli.options import json_option, ledger_options, wait_options
-from consumers.cli.shared import open_context, plural, progress, runs_async, say
+from consumers.cli.options import on_ledger, wait_options
+from consumers.cli.shared import plural, progress, say
+from consumers.context import Context
 from consumers.produce.appending import BATCH, Appended, NewEvent, append_in_batches
 from consumers.state.furthest import open_events
 from ledger.logs import Log
@@ -31,16 +30,13 @@ _TOO_LONG = Rejection("oversize", f"the line has over {MAX_LINE_BYTES:,} bytes")
 
 @click.command()
 @click.argument("file", type=click.File("rb"), default="-")
-@ledger_options
 @click.option("--keep-going", is_flag=True, help="Skip bad lines instead of stopping at the first one.")
 @wait_options
-@json_option
-@runs_async
+@on_ledger
 async def append(
     *,
     file: BinaryIO,
-    folder: Path,
-    log: str | None,
+    context: Context,
     keep_going: bool,
     wait: bool,
     wait_seconds: float,
@@ -56,8 +52,6 @@ async def append(
     Example:
       tuf-ledger append events.ndjson --wait
     """
-    context = open_context(folder, log)
-    configure_logging(context.config.logging, default_level="warning")
     async with open_events(context) as events:
         appended, bad = await _append(events, file, keep_going=keep_going)
     rejected = 0

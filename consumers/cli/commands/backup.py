@@ -5,18 +5,16 @@ from pathlib import Path
 import click
 
 from consumers.backup.backing_up import FIRST_ROOT, LOG_FOLDER, back_up
-from consumers.cli.logs import configure_logging
-from consumers.cli.options import json_option, ledger_options
-from consumers.cli.shared import open_context, plural, print_json, progress, runs_async, say
+from consumers.cli.options import on_ledger
+from consumers.cli.shared import plural, print_json, progress, say
+from consumers.context import Context
 from ledger.config import FILENAME
 
 
 @click.command()
 @click.argument("target", metavar="DIR", type=click.Path(path_type=Path, file_okay=False))
-@ledger_options
-@json_option
-@runs_async
-async def backup(*, target: Path, folder: Path, log: str | None, as_json: bool) -> None:
+@on_ledger
+async def backup(*, target: Path, context: Context, as_json: bool) -> None:
     """Copy both logs, the configuration and the first root into DIR.
 
     Consumers may run and events may be appended meanwhile. DIR must be new or empty; it appears when the copy is
@@ -29,8 +27,6 @@ async def backup(*, target: Path, folder: Path, log: str | None, as_json: bool) 
       tuf-ledger backup --ledger my-index copy
       tuf-ledger verify --log sqlite:copy/log --root copy/1.root.json
     """
-    context = open_context(folder, log)
-    configure_logging(context.config.logging, default_level="warning")
     with progress("Copying") as advance:
         done = await back_up(context, target, advance)
     if as_json:

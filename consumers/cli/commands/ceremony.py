@@ -14,9 +14,8 @@ from consumers.ceremonies.development import DevelopmentKeys, make_plan, roles_s
 from consumers.ceremonies.unfinished import Unfinished, load_unfinished, note_unfinished
 from consumers.ceremonies.voiding import check_diverges
 from consumers.cli.answers import tell_held
-from consumers.cli.logs import configure_logging
-from consumers.cli.options import Duration, json_option, ledger_options, read_layout, seconds
-from consumers.cli.shared import Usage, open_context, print_json, runs_async
+from consumers.cli.options import Duration, on_ledger, read_layout, seconds
+from consumers.cli.shared import Usage, print_json
 from consumers.context import Context
 from consumers.follow.known import open_known
 from consumers.produce.appending import Appended, NewEvent, append_all, append_hold
@@ -89,9 +88,7 @@ _NOT_ASKED = frozenset({"folder", "log", "as_json"})
     help="End the holds whose event has an index below SIZE. Without SIZE: hold anew, and end all other holds.",
 )
 @click.option("--void", metavar="NUMBER:SHA256", help="Void a publication that diverges (docs/operators.md).")
-@ledger_options
-@json_option
-@runs_async
+@on_ledger
 async def ceremony(
     *,
     renew: bool,
@@ -100,8 +97,7 @@ async def ceremony(
     bins: int | None,
     delegation: str | None,
     void: str | None,
-    folder: Path,
-    log: str | None,
+    context: Context,
     as_json: bool,
     **changes: Any,
 ) -> None:
@@ -115,8 +111,6 @@ async def ceremony(
       tuf-ledger ceremony --rotate-online
       tuf-ledger ceremony --bins 1024
     """
-    context = open_context(folder, log)
-    configure_logging(context.config.logging, default_level="warning")
     if rotate_online and replace_online:
         raise Usage("--rotate-online and --replace-online exclude each other: use one of them")
     asked = [renew, rotate_online, replace_online, bins, delegation, void, *changes.values()]

@@ -2,15 +2,13 @@
 
 from collections.abc import Awaitable, Callable
 from datetime import datetime
-from pathlib import Path
 from typing import Any, NamedTuple, ParamSpec
 
 import click
 
 from consumers.cli.answers import report
-from consumers.cli.logs import configure_logging
-from consumers.cli.options import json_option, ledger_options, wait_options
-from consumers.cli.shared import Usage, open_context, print_json, progress, runs_async
+from consumers.cli.options import on_ledger, wait_options
+from consumers.cli.shared import Usage, print_json, progress
 from consumers.context import Context
 from consumers.follow.known import open_known
 from consumers.produce.appending import NewEvent, actor, append_all, make_event
@@ -59,23 +57,18 @@ def change_command(function: Callable[P, Awaitable[list[tuple[str, dict[str, Any
 
     @click.argument("target", metavar="TARGET")
     @click.option("--reason", help="Reason, shown to users.")
-    @ledger_options
     @wait_options
-    @json_option
-    @runs_async
+    @on_ledger
     async def command(
         *,
         target: str,
         reason: str | None,
-        folder: Path,
-        log: str | None,
+        context: Context,
         wait: bool,
         wait_seconds: float,
         as_json: bool,
         **options: Any,
     ) -> None:
-        context = open_context(folder, log)
-        configure_logging(context.config.logging, default_level="warning")
         found = read_target(target)
         changes = await function(context, found, reason, **options)  # type: ignore[arg-type]
         now = SystemClock().now()
@@ -208,17 +201,14 @@ async def _known(context: Context, target: Target) -> KnownProject:
 @click.argument("target", metavar="TARGET")
 @click.argument("new", metavar="[STATUS]", required=False, type=click.Choice(STATUSES))
 @click.option("--reason", help="Reason, shown to users.")
-@ledger_options
 @wait_options
-@json_option
-@runs_async
+@on_ledger
 async def status(
     *,
     target: str,
     new: str | None,
     reason: str | None,
-    folder: Path,
-    log: str | None,
+    context: Context,
     wait: bool,
     wait_seconds: float,
     as_json: bool,
@@ -233,8 +223,6 @@ async def status(
       tuf-ledger status six
       tuf-ledger status six archived --reason "no longer maintained"
     """
-    context = open_context(folder, log)
-    configure_logging(context.config.logging, default_level="warning")
     found = read_target(target)
     if new is None:
         _show(await _known(context, found), found, as_json=as_json)

@@ -5,9 +5,7 @@ from pathlib import Path
 import click
 
 from consumers.cli.answers import report
-from consumers.cli.logs import configure_logging
-from consumers.cli.options import json_option, ledger_options, wait_options
-from consumers.cli.shared import open_context, runs_async
+from consumers.cli.options import on_ledger, wait_options
 from consumers.context import Context
 from consumers.produce.appending import NewEvent, actor, append_all, make_event
 from consumers.produce.freeing import FreeableFile, freeable_root, proof_of, read_freeable
@@ -27,17 +25,14 @@ from schemas.errors import NegativeAnswerError
     help="The list of files that root allows to be freed, as `ceremony --freeable` took it.",
 )
 @click.option("--reason", help="Reason, for the log.")
-@ledger_options
 @wait_options
-@json_option
-@runs_async
+@on_ledger
 async def free(
     *,
     filename: str,
     listed: Path,
     reason: str | None,
-    folder: Path,
-    log: str | None,
+    context: Context,
     wait: bool,
     wait_seconds: float,
     as_json: bool,
@@ -51,8 +46,6 @@ async def free(
     Example:
       tuf-ledger free six-9.9.tar.gz --list squatted.ndjson --reason "uploaded with a stolen token"
     """
-    context = open_context(folder, log)
-    configure_logging(context.config.logging, default_level="warning")
     files = read_freeable(listed)
     await _check_root(context, files, listed)
     chosen = list(dict.fromkeys(each for each in files if each.filename == filename))

@@ -8,14 +8,14 @@ from typing import Any
 import click
 
 from consumers.cli.answers import wait_and_print
-from consumers.cli.logs import configure_logging
-from consumers.cli.options import json_option, ledger_options, wait_options
-from consumers.cli.shared import open_context, plural, print_json, runs_async
+from consumers.cli.options import on_ledger, wait_options
+from consumers.cli.shared import plural, print_json
 from consumers.context import Context
 from consumers.produce.appending import Appended, append_hold, append_release
 from consumers.reading.end import MOST_HOLDS, Holds, holds_at_end
 from ledger.disk.files import writing
 from projections.log.holds import SigningEvent, lock_of, lower_of, opens
+from projections.publications import content_size_of
 from schemas.errors import NegativeAnswerError
 
 
@@ -35,18 +35,15 @@ from schemas.errors import NegativeAnswerError
     help="Write the secret to this new file instead of printing it.",
 )
 @click.option("--reason", help="Reason, for people.")
-@ledger_options
 @wait_options
-@json_option
-@runs_async
+@on_ledger
 async def hold(
     *,
     size: int | None,
     unlocked: bool,
     secret_file: Path | None,
     reason: str | None,
-    folder: Path,
-    log: str | None,
+    context: Context,
     wait: bool,
     wait_seconds: float,
     as_json: bool,
@@ -60,8 +57,6 @@ async def hold(
     Example:
       tuf-ledger hold --reason "a token was stolen" --secret-file brake.secret
     """
-    context = open_context(folder, log)
-    configure_logging(context.config.logging, default_level="warning")
     now = await holds_at_end(context)
     if now.end.authority is None:
         raise NegativeAnswerError("this ledger has no root yet, so nothing is shown that could be held")
@@ -72,7 +67,7 @@ async def hold(
         _write_secret(secret_file, secret)
     appended, name = await append_hold(context, size, None if secret is None else lock_of(secret), reason)
     held_at = lower_of(now.end.held_at, appended.event if size is None else size)
-    shown = max(now.shown, now.end.first_root_size, held_at or 0)
+    shown = content_size_of(now.shown, now.end.first_root_size, appended.event + 1, held_at)
     facts: dict[str, Any] = {"event": appended.event, "hold": name, "held_at": held_at, "content_size": shown}
     if secret is not None and secret_file is None:
         facts["secret"] = secret
@@ -99,18 +94,15 @@ async def hold(
 )
 @click.option("--others-remain", is_flag=True, help="Release the hold although other holds remain.")
 @click.option("--reason", help="Reason, for people.")
-@ledger_options
 @wait_options
-@json_option
-@runs_async
+@on_ledger
 async def unhold(
     *,
     name: str | None,
     secret_file: Any,
     others_remain: bool,
     reason: str | None,
-    folder: Path,
-    log: str | None,
+    context: Context,
     wait: bool,
     wait_seconds: float,
     as_json: bool,
@@ -124,13 +116,11 @@ async def unhold(
     Example:
       tuf-ledger unhold --secret-file brake.secret --wait
     """
-    context = open_context(folder, log)
-    configure_logging(context.config.logging, default_level="warning")
     now = await holds_at_end(context)
     name, chosen = _choose(now, name)
     others = [each for other, each in now.open.items() if other != name]
-    lowest = min((each.size for each in others if each.size is not None), default=now.end.size)
-    shown = max(now.shown, now.end.first_root_size, min(lowest, now.end.size))
+    lowest = min((each.size for each in others if each.size is not None), default=None)
+    shown = content_size_of(now.shown, now.end.first_root_size, now.end.size, lowest)
     if others and not others_remain:
         count = plural(len(others), "other hold") if len(others) < MOST_HOLDS - 1 else "many other holds"
         raise NegativeAnswerError(

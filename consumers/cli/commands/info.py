@@ -2,15 +2,13 @@
 
 import json
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 
 import click
 
 from consumers.cli.answers import held_facts
-from consumers.cli.logs import configure_logging
-from consumers.cli.options import json_option, ledger_options
-from consumers.cli.shared import open_context, plural, print_json, progress, runs_async
+from consumers.cli.options import on_ledger
+from consumers.cli.shared import plural, print_json, progress
 from consumers.context import Context
 from consumers.follow.known import open_known
 from consumers.produce.waiting import describe_held
@@ -28,10 +26,8 @@ from schemas.errors import LedgerError, NegativeAnswerError
 
 
 @click.command()
-@ledger_options
-@json_option
-@runs_async
-async def info(*, folder: Path, log: str | None, as_json: bool) -> None:
+@on_ledger
+async def info(*, context: Context, as_json: bool) -> None:
     """Show the ledger's identity, log sizes, consumers and expiries.
 
     Also shows how far each consumer lags, and how many records were rejected. The answer comes from the furthest state
@@ -41,8 +37,6 @@ async def info(*, folder: Path, log: str | None, as_json: bool) -> None:
     Example:
       tuf-ledger info --ledger my-index --json
     """
-    context = open_context(folder, log)
-    configure_logging(context.config.logging, default_level="warning")
     facts = await _collect(context)
     if as_json:
         print_json({"ok": True, **facts})

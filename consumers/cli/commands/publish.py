@@ -1,13 +1,11 @@
 """`tuf-ledger publish`: one publication now."""
 
-from pathlib import Path
-
 import click
 
 from consumers.cli.answers import held_facts
-from consumers.cli.logs import configure_logging
-from consumers.cli.options import json_option, ledger_options
-from consumers.cli.shared import open_context, plural, print_json, progress, runs_async
+from consumers.cli.options import on_ledger
+from consumers.cli.shared import plural, print_json, progress
+from consumers.context import Context
 from consumers.produce.waiting import describe_held
 from consumers.service.publishing import publish_once, warn_of_own_folder
 from consumers.sign.schedule import Schedule
@@ -15,16 +13,14 @@ from projections.publications import held
 
 
 @click.command()
-@ledger_options
 @click.option(
     "--clock-checked",
     is_flag=True,
     help="Trust the clock although it is behind, or far ahead of, the last publication.",
 )
 @click.option("--renew", is_flag=True, help="Publish a new timestamp and snapshot even if nothing is new.")
-@json_option
-@runs_async
-async def publish(*, folder: Path, log: str | None, clock_checked: bool, renew: bool, as_json: bool) -> None:
+@on_ledger
+async def publish(*, context: Context, clock_checked: bool, renew: bool, as_json: bool) -> None:
     """Make one publication of everything appended so far, and exit.
 
     Claims a number, signs the files and places them. Does nothing if nothing is new and nothing is about to expire.
@@ -33,8 +29,6 @@ async def publish(*, folder: Path, log: str | None, clock_checked: bool, renew: 
     Example:
       tuf-ledger publish --ledger my-index
     """
-    context = open_context(folder, log)
-    configure_logging(context.config.logging, default_level="warning")
     schedule = Schedule(
         interval_seconds=0,
         grace_seconds=0,

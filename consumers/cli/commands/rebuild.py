@@ -4,10 +4,10 @@ from pathlib import Path
 
 import click
 
-from consumers.cli.logs import configure_logging
-from consumers.cli.options import json_option, ledger_options
-from consumers.cli.shared import Usage, open_context, plural, print_json, progress, runs_async, say
-from consumers.rebuild.rebuilding import read_at
+from consumers.cli.options import on_ledger
+from consumers.cli.shared import Usage, plural, print_json, progress, say
+from consumers.context import Context
+from consumers.rebuild.choosing import read_at
 from consumers.rebuild.rebuilding import rebuild as rebuild_tree
 
 
@@ -28,17 +28,14 @@ from consumers.rebuild.rebuilding import rebuild as rebuild_tree
     type=click.Path(path_type=Path, file_okay=False, exists=True),
     help="Public folder to take distribution files from; the logs hold only their digests.",
 )
-@ledger_options
-@json_option
-@runs_async
+@on_ledger
 async def rebuild(
     *,
     target: Path,
     at: str | None,
     all_versions: bool,
     files: Path | None,
-    folder: Path,
-    log: str | None,
+    context: Context,
     as_json: bool,
 ) -> None:
     """Rebuild all metadata and pages from the two logs.
@@ -51,8 +48,6 @@ async def rebuild(
       tuf-ledger rebuild --to restored --at 4711
       tuf-ledger rebuild --log sqlite:copy-of-the-log --to restored --all-versions
     """
-    context = open_context(folder, log)
-    configure_logging(context.config.logging, default_level="warning")
     try:
         wanted = read_at(at)
     except ValueError as error:

@@ -1,12 +1,10 @@
 """`tuf-ledger rejected`: rejected records, with reasons."""
 
-from pathlib import Path
-
 import click
 
-from consumers.cli.logs import configure_logging
-from consumers.cli.options import json_option, ledger_options
-from consumers.cli.shared import open_context, print_json, progress, runs_async
+from consumers.cli.options import on_ledger
+from consumers.cli.shared import print_json, progress
+from consumers.context import Context
 from consumers.follow.known import open_known
 from ledger.state.store import JudgedRow, Store
 
@@ -14,11 +12,9 @@ PAGE = 1000
 
 
 @click.command()
-@ledger_options
 @click.option("--all", "everything", is_flag=True, help="Also list well-formed records that changed nothing.")
-@json_option
-@runs_async
-async def rejected(*, folder: Path, log: str | None, everything: bool, as_json: bool) -> None:
+@on_ledger
+async def rejected(*, context: Context, everything: bool, as_json: bool) -> None:
     """List the rejected records of both logs, with reasons.
 
     Every follower gives the same list. docs/rules.md explains each code. The answer comes from the furthest state on
@@ -28,8 +24,6 @@ async def rejected(*, folder: Path, log: str | None, everything: bool, as_json: 
     Example:
       tuf-ledger rejected --ledger my-index
     """
-    context = open_context(folder, log)
-    configure_logging(context.config.logging, default_level="warning")
     with progress("Replaying") as advance:
         async with open_known(context, advance) as known:
             count = await _list(known.store, everything=everything, as_json=as_json)

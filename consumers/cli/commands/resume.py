@@ -3,13 +3,11 @@
 import json
 from contextlib import aclosing
 from hashlib import sha256
-from pathlib import Path
 
 import click
 
-from consumers.cli.logs import configure_logging
-from consumers.cli.options import json_option, ledger_options
-from consumers.cli.shared import open_context, print_json, progress, runs_async
+from consumers.cli.options import on_ledger
+from consumers.cli.shared import print_json, progress
 from consumers.context import Context
 from consumers.follow.examining import Examiner, coming_publications
 from consumers.follow.replayed import replayed
@@ -29,10 +27,8 @@ from schemas.errors import NegativeAnswerError
     "--above", type=click.IntRange(min=1), required=True, metavar="N", help="The highest version ever served."
 )
 @click.option("--forged", is_flag=True, help="Go on above a served version although it was signed outside the log.")
-@ledger_options
-@json_option
-@runs_async
-async def resume(*, above: int, forged: bool, folder: Path, log: str | None, as_json: bool) -> None:
+@on_ledger
+async def resume(*, above: int, forged: bool, context: Context, as_json: bool) -> None:
     """Resume signing above a publication number after a log rollback.
 
     Use this command when the log has lost publications that were served. The next publication has a number above N and
@@ -46,8 +42,6 @@ async def resume(*, above: int, forged: bool, folder: Path, log: str | None, as_
     Example, if clients may have seen version 4711:
       tuf-ledger resume --above 4711
     """
-    context = open_context(folder, log)
-    configure_logging(context.config.logging, default_level="warning")
     served = context.served(context.config.signer.served)
     number = await _check(context, served, above, forged=forged)
     store = context.store("signer")

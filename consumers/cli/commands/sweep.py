@@ -1,13 +1,12 @@
 """`tuf-ledger sweep`: delete old metadata and pages that no client can reach."""
 
 from datetime import timedelta
-from pathlib import Path
 
 import click
 
-from consumers.cli.logs import configure_logging
-from consumers.cli.options import Duration, json_option, ledger_options
-from consumers.cli.shared import open_context, plural, print_json, progress, runs_async, say
+from consumers.cli.options import Duration, on_ledger
+from consumers.cli.shared import plural, print_json, progress, say
+from consumers.context import Context
 from consumers.sweep.sweeping import sweep as sweep_tree
 from ledger.clock import SystemClock
 from ledger.state.sweep_memory import Marks
@@ -27,10 +26,8 @@ from ledger.state.sweep_memory import Marks
     is_flag=True,
     help="Search every folder, not only those changed since the last sweep. Finds leftover files, too.",
 )
-@ledger_options
-@json_option
-@runs_async
-async def sweep(*, dry_run: bool, grace: timedelta, full: bool, folder: Path, log: str | None, as_json: bool) -> None:
+@on_ledger
+async def sweep(*, dry_run: bool, grace: timedelta, full: bool, context: Context, as_json: bool) -> None:
     """Delete old metadata and pages that no client can reach.
 
     A client can reach the files that the served timestamp leads to. A sweep marks all other versions; a later sweep
@@ -44,8 +41,6 @@ async def sweep(*, dry_run: bool, grace: timedelta, full: bool, folder: Path, lo
       tuf-ledger sweep --grace 3d
       tuf-ledger sweep --full
     """
-    context = open_context(folder, log)
-    configure_logging(context.config.logging, default_level="warning")
     with progress("Sweeping") as advance:
         async with Marks(context.state / "sweep.sqlite") as marks:
             swept = await sweep_tree(

@@ -1,6 +1,6 @@
 """Editions: the input of one rendering, and the choice of bins to seal."""
 
-from collections.abc import Container, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from consumers.reading.runs import Shown, Stamp
@@ -107,8 +107,10 @@ class Choice(NamedTuple):
         """The same, reduced to some bins."""
         return self._replace(stamps={index: self.stamps[index] for index in bins if index in self.stamps})
 
-    def visited(self, bins: Iterable[int], changed: Container[int]) -> list[int]:
+    def visited(self, bins: range, changed: Collection[int]) -> list[int]:
         """The bins to look at among some, in order, given the bins with changes."""
+        if len(self.stamps) + len(changed) < len(bins):  # most publications: a few of all bins
+            return sorted(index for index in {*self.stamps, *changed} if index in bins)
         return [index for index in bins if index in self.stamps or index in changed]
 
     def stamp(self, index: int, *, differs: bool) -> Stamp | None:

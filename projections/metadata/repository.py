@@ -22,6 +22,9 @@ LENGTH_ABOVE_BYTES = 2_000_000
 """Length of a bin's file above which the snapshot states the length. Without a stated length, clients refuse files
 above their own default (python-tuf: 5,000,000)."""
 
+BLOCK = 128
+"""The number of a snapshot's names that are joined together: about the square root of the usual 16,384."""
+
 
 class RoleEntry(msgspec.Struct, frozen=True, array_like=True):
     """The last version of a role: publication number, expiry, length and SHA-256 of its file.
@@ -80,7 +83,9 @@ class SnapshotTable:
         """Forget everything and set the entries of bins by role name."""
         self.entries: dict[str, RoleEntry] = {}
         self._fragments: dict[str, bytes] = {}
-        self._order: list[str] = []
+        self._blocks: list[list[str]] = []
+        self._block_of: dict[str, int] = {}
+        self._joined: list[bytes] = []
         self.update(entries)
 
     def update(self, entries: Mapping[str, RoleEntry]) -> None:
@@ -89,13 +94,26 @@ class SnapshotTable:
         self._render(entries)
 
     def _render(self, entries: Mapping[str, RoleEntry]) -> None:
-        known = len(self._fragments)
+        known, changed = len(self._fragments), set[str]()
         for name, entry in entries.items():
             length = b'"length":%d,' % entry.length if entry.length > LENGTH_ABOVE_BYTES else b""
             filename = f"{name}.json"
-            self._fragments[filename] = b'"%s":{%s"version":%d}' % (filename.encode(), length, entry.version)
+            fragment = b'"%s":{%s"version":%d}' % (filename.encode(), length, entry.version)
+            if self._fragments.get(filename) != fragment:
+                self._fragments[filename] = fragment
+                changed.add(filename)
         if len(self._fragments) != known:
-            self._order = sorted(self._fragments)
+            self._arrange()
+            changed = set(self._fragments)
+        for at in {self._block_of[filename] for filename in changed}:
+            self._joined[at] = b",".join([self._fragments[filename] for filename in self._blocks[at]])
+
+    def _arrange(self) -> None:
+        """Cut all names, sorted, into blocks. A publication of few bins joins few blocks anew."""
+        order = sorted(self._fragments)
+        self._blocks = [order[start : start + BLOCK] for start in range(0, len(order), BLOCK)]
+        self._block_of = {filename: at for at, names in enumerate(self._blocks) for filename in names}
+        self._joined = [b""] * len(self._blocks)
 
     def payload(self, claim: Claim, authority: Authority, content_size: int) -> bytes:
         """The signed part of the snapshot (TUF 1.0.34, section 4.4); `x-ledger` binds it to the log."""
@@ -106,7 +124,7 @@ class SnapshotTable:
             b'"x-ledger":{"content_size":%d,"origin":"%s","root_hash":"%s","size":%d}}'
         ) % (
             expires_at(claim.time, authority.settings.snapshot_expiry_seconds).encode(),
-            b",".join([self._fragments[filename] for filename in self._order]),
+            b",".join(self._joined),
             SPEC_VERSION.encode(),
             claim.number,
             content_size,

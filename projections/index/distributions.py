@@ -9,6 +9,7 @@ freed: they never come back.
 
 import re
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from typing import NamedTuple
 
 import msgspec
@@ -20,8 +21,11 @@ from projections.log.reading import Routed
 from schemas import events
 
 _SOURCE_ENDINGS = (".tar.gz", ".zip", ".tar.bz2", ".tgz", ".tar.xz", ".tar.Z", ".tar")
+_SEPARATORS = frozenset("-_.")
 _FREED = type_of(events.FileFreed)
 _BUILD = re.compile(r"([0-9]+)(.*)")
+INDEXED_FROM = 16
+"""Number of wheels in a row from which they are indexed: nearly all rows have fewer, and comparing these is faster."""
 
 
 class DistributionKey(NamedTuple):
@@ -46,15 +50,19 @@ def _source_key(rest: str) -> DistributionKey | None:
 
 def _after_project(project: str, filename: str) -> str | None:
     """What follows the project and one separator in a filename; None if the name does not begin so."""
+    usual = project.replace("-", "_")
+    if filename.startswith(usual):
+        at = len(usual)
+        return filename[at + 1 :] if filename[at : at + 1] in _SEPARATORS else None
     lowered, at = filename.lower(), 0
     for number, part in enumerate(project.split("-")):
         start = at
-        while number and at < len(lowered) and lowered[at] in "-_.":
+        while number and at < len(lowered) and lowered[at] in _SEPARATORS:
             at += 1
         if (number and at == start) or not lowered.startswith(part, at):
             return None
         at += len(part)
-    return filename[at + 1 :] if filename[at : at + 1] in {"-", "_", "."} else None
+    return filename[at + 1 :] if filename[at : at + 1] in _SEPARATORS else None
 
 
 def _wheel_key(rest: str) -> DistributionKey | None:
@@ -66,8 +74,13 @@ def _wheel_key(rest: str) -> DistributionKey | None:
     if release is None or (len(parts) == 5 and build is None):
         return None
     tag = "" if build is None else (build[1].lstrip("0") or "0") + build[2]
-    tags = "-".join(".".join(sorted(set(part.lower().split(".")))) for part in parts[-3:])
-    return DistributionKey(f"wheel:{release}:{tag}", tags)
+    return DistributionKey(f"wheel:{release}:{tag}", _sorted_tags("-".join(parts[-3:])))
+
+
+@lru_cache(maxsize=1024)  # nearly all wheels share a few tags
+def _sorted_tags(tags: str) -> str:
+    """The tags of a wheel in one form: in lower case, each set sorted."""
+    return "-".join(".".join(sorted(set(part.split(".")))) for part in tags.lower().split("-"))
 
 
 def row_key(project: str, row: str) -> str:
@@ -98,40 +111,30 @@ _encode = msgspec.msgpack.Encoder().encode
 
 
 class TakenRow:
-    """A row while a batch of a project's events is folded.
-
-    The wheels that have a component are a number with a bit for each, so that many uploads to one release take no time
-    that grows with their square.
-    """
+    """A row while a batch of a project's events is folded."""
 
     def __init__(self, stored: bytes) -> None:
         self._row = _decode(stored) if stored else _Row()
         self._stored = stored
-        self._wheels = 0
-        self._free = 0  # the bits of wheels that gave their place up
-        self._bits: dict[str, int] = {}
-        self._having: tuple[dict[str, int], ...] = ({}, {}, {})
-        for tags in self._row.holders:
-            self._index(tags)
+        self._index: _WheelIndex | None = None
 
     def is_taken(self, tags: str) -> bool:
         """Whether a file that installers would take for one with these tags is known."""
+        holders = self._row.holders
         if not tags:
-            return bool(self._row.holders)
-        found = ~self._free
-        for part, having in zip(tags.split("-"), self._having, strict=True):
-            some = 0
-            for component in part.split("."):
-                some |= having.get(component, 0)
-            found &= some
-        return found != 0
+            return bool(holders)
+        if len(holders) < INDEXED_FROM:
+            return any(_meet(tags, each) for each in holders)
+        if self._index is None:
+            self._index = _WheelIndex(holders)
+        return self._index.meets(tags)
 
     def take(self, tags: str) -> None:
         """Count a file with these tags."""
         count = self._row.holders.get(tags, 0)
         self._row.holders[tags] = count + 1
-        if count == 0:
-            self._index(tags)
+        if count == 0 and self._index is not None:
+            self._index.add(tags)
 
     def free(self, tags: str, digest: str) -> None:
         """Count a file less, and refuse its bytes from now on."""
@@ -139,25 +142,55 @@ class TakenRow:
         self._row.holders[tags] -= 1
         if not self._row.holders[tags]:
             del self._row.holders[tags]
-            self._free |= self._bits.get(tags, 0)
+            if self._index is not None:
+                self._index.remove(tags)
 
     def was_freed(self, tags: str, digest: str) -> bool:
         """Whether a file with these bytes that installers would take for one with these tags was freed."""
         return any(_meet(tags, each) for each in self._row.freed.get(digest, ()))
-
-    def _index(self, tags: str) -> None:
-        if tags:
-            bit = self._bits[tags] = 1 << self._wheels
-            self._wheels += 1
-            for part, having in zip(tags.split("-"), self._having, strict=True):
-                for component in part.split("."):
-                    having[component] = having.get(component, 0) | bit
 
     def encode(self) -> bytes | None:
         """The row as it is stored; None if it has not changed."""
         holders, freed = self._row.holders, self._row.freed
         encoded = _encode(_Row(dict(sorted(holders.items())), dict(sorted(freed.items()))))
         return None if encoded == self._stored or not (holders or freed) else encoded
+
+
+class _WheelIndex:
+    """The wheels of a row by each component of their tags: a number with a bit for each wheel, so that many uploads to
+    one release take no time that grows with their square.
+    """
+
+    def __init__(self, wheels: Iterable[str]) -> None:
+        self._bits: dict[str, int] = {}
+        self._next = 1
+        self._left = 0
+        self._having: tuple[dict[str, int], ...] = ({}, {}, {})
+        for tags in wheels:
+            self.add(tags)
+
+    def add(self, tags: str) -> None:
+        """Add a wheel."""
+        for part, having in zip(tags.split("-"), self._having, strict=True):
+            for component in part.split("."):
+                having[component] = having.get(component, 0) | self._next
+        self._bits[tags] = self._next
+        self._left |= self._next
+        self._next <<= 1
+
+    def remove(self, tags: str) -> None:
+        """Remove a wheel."""
+        self._left &= ~self._bits.pop(tags)
+
+    def meets(self, tags: str) -> bool:
+        """Whether each set of these tags meets that of one wheel."""
+        found = self._left
+        for part, having in zip(tags.split("-"), self._having, strict=True):
+            some = 0
+            for component in part.split("."):
+                some |= having.get(component, 0)
+            found &= some
+        return found != 0
 
 
 def _meet(tags: str, others: str) -> bool:

@@ -12,31 +12,24 @@ from typing import NamedTuple
 import msgspec
 import structlog
 
-from consumers.reading.publications import (
-    ChainReader,
-    ReaderState,
-    Rejudging,
-    ValidPublication,
-    decode_state,
-    encode_state,
-)
+from consumers.follow.in_work import Proposal, PublicationInWork, Workplace
+from consumers.follow.observing import Observers
+from consumers.reading.publications import ChainReader, Rejudging, ValidPublication, encode_state
 from consumers.reading.runs import Shown, collect, publication_row
 from consumers.reading.tail import Tail
 from consumers.render.edition import DivergenceError, Edition
 from consumers.render.outlets import Outlet
-from consumers.render.renderer import RenderedPublication, Renderer
+from consumers.render.renderer import Renderer
 from consumers.render.sealing import SNAPSHOT, CheckingSealer, Sealer, Seals, seals_of
 from consumers.state import notes, records
 from consumers.work.progress import Report, nobody
 from consumers.work.stopwatch import Stopwatch
-from consumers.work.workers import Begun, Workers
-from ledger.logs import Log, LogConflictError, Logs, LogSettingsError
+from consumers.work.workers import Workers
+from ledger.logs import Logs
 from ledger.state.store import AppliedPublication as PublicationRow
 from ledger.state.store import Position, ReadingRow, Store
-from projections import publications as chain
 from projections.log import prefix as prefixes
-from projections.log.merkle import record_digest
-from projections.log.prefix import Prefix
+from projections.log.prefix import Ledger, Prefix
 from projections.metadata.forgeries import Logged
 from projections.metadata.repository import SnapshotTable
 from projections.outcomes import Judged, rejected
@@ -56,9 +49,6 @@ SKIP_FROM = 16
 SAVED_TOGETHER = 1000
 """Number of verdicts that are saved at once, if no publication comes before: a commit for each would cost more than
 judging."""
-
-ANEW_FROM = 8
-"""A batch with this many times the events of the state writes the state anew: that is less work than journalling."""
 
 
 def _any(_: Claim) -> bool:
@@ -104,126 +94,52 @@ class _Noted:
         self._first, self._codes = None, Counter()
 
 
-class Proposal(NamedTuple):
-    """A publication that this signer rendered and sealed. It is in the open transaction, and counts when read back."""
+class Parts(NamedTuple):
+    """What a follower works with: open logs, its open state, workers, where rendered files go, and a folder for what
+    does not fit into memory.
 
-    digest: str
-    value: bytes
+    One that does not render only folds: it knows what events did, and takes the word of the log for what was published.
+    """
+
+    logs: Logs
+    store: Store
+    workers: Workers
+    outlet: Outlet
+    spill: Path
+    observers: Observers
+    report: Report = nobody
+    renders: bool = True
 
 
 class Follower:
-    """Follows both logs. The caller opens the logs and the store. Used by one task."""
+    """Follows both logs. `consumers.follow.starting` makes one. Used by one task.
 
-    def __init__(
-        self, logs: Logs, store: Store, workers: Workers, outlet: Outlet, spill: Path, *, report: Report = nobody
-    ) -> None:
-        self._logs = logs
-        self._store = store
-        self._workers = workers
-        self._outlet = outlet
-        self._spill = spill
-        self._report = report
+    Attributes:
+        ledger: the ledger's identity.
+        tail: the events log from the position on.
+        reader: the publications log from the position on.
+        table: the bins that the snapshot lists.
+        base: the prefix at the position.
+    """
+
+    def __init__(self, parts: Parts, ledger: Ledger, tail: Tail, reader: ChainReader, table: SnapshotTable) -> None:
+        self._logs, self._store, self._workers, self._outlet = parts.logs, parts.store, parts.workers, parts.outlet
+        self._observers, self._renders, self._spill = parts.observers, parts.renders, parts.spill
         self._unsaved: list[Judged] = []
         self._noted = _Noted()
         self._last_judged: Judged | None = None
-        self._saving: Begun[None] | None = None
-        self._in_transaction = False
-        self.proposal: Proposal | None = None
+        self._work: PublicationInWork | None = None
         self.stopwatch = Stopwatch()
-
-    # --- starting ------------------------------------------------------------------------------------------------
-
-    async def start(self) -> None:
-        """Load the position and compare it with the logs.
-
-        Raises:
-            LogConflictError: the state was made from other logs, or the logs have lost records.
-            LogSettingsError: the events log is empty.
-            NotALedgerError: record 0 is not `ledger.created`.
-        """
-        position = await self._store.load_position()
-        first = await self._logs.events.read(0)
-        if not first and position is None:
-            raise LogSettingsError(
-                f"{self._logs.events.name} is empty, so there is no ledger yet: create one with `tuf-ledger init`"
-            )
-        base = Prefix()
-        if position is not None:
-            base = await records.load_prefix(self._store, position.prefix)
-            self._logs.events.resume(position.content_size - 1, position.content_token)
-        reading = await self._store.load_reading()
-        if reading is not None and position is not None and reading.next_record <= position.next_record:
-            reading = None
-        await self._compare(position, reading, base, first)
-        self.tail = Tail(
-            self._logs.events, self._workers, base, self._spill / "tail", store=self._store, report=self._report
-        )
-        self.base = base
-        genesis = base if base.ledger is not None else await self.tail.prefix_at(1)
-        if genesis.ledger is None:
-            raise LogConflictError(
-                f"{self._logs.events.name} is shorter than it was: it lost its first record. Was a backup restored? "
-                "See docs/operators.md, 'A log was rolled back'"
-            )
-        self.ledger = genesis.ledger
-        reader_state = ReaderState(chain.first_head(self.ledger), 0, 0)
-        if reading is not None:
-            reader_state = decode_state(reading.state)
-        elif position is not None:
-            version, time_from = (base.authority.root.version, base.authority.time_from) if base.authority else (0, "")
-            head = Head(
-                position.number, position.digest, position.time, position.size, time_from, position.content_size
-            )
-            reader_state = ReaderState(head, position.next_record, position.next_record, root_version=version)
-        self._checked_voids = len(base.authority.voids) if base.authority else 0
-        self.reader = ChainReader(self._logs.publications, self.tail, self._workers, self.ledger, reader_state)
-        self.table = SnapshotTable(await records.load_roles(self._store))
+        self.ledger = ledger
+        self.tail = tail
+        self.reader = reader
+        self.table = table
+        self.base = tail.base
+        self._place = Workplace(parts.store, parts.workers, parts.outlet, table)
+        self._checked_voids = len(self.base.authority.voids) if self.base.authority else 0
         self._renderer = Renderer(
-            self._store, self._workers, self.table, self._spill, stopwatch=self.stopwatch, report=self._report
+            parts.store, parts.workers, table, parts.spill, stopwatch=self.stopwatch, report=parts.report
         )
-
-    async def _compare(
-        self,
-        position: Position | None,
-        reading: ReadingRow | None,
-        base: Prefix,
-        first: list[bytes | None],
-    ) -> None:
-        """Compare what the state knows with the logs (docs/design.md, "Rolled-back logs are noticed")."""
-        events, publications = self._logs
-        known: list[tuple[Log, int, str, int]] = []
-        if position is not None:
-            is_same = base.ledger is not None and (not first or record_digest(first[0]) == base.ledger.digest)
-            known.append((events, position.size - 1, position.last_event, position.events_token))
-        else:
-            is_same = reading is None or record_digest(first[0]) == decode_state(reading.state).head.digest
-        if not is_same:
-            raise LogConflictError(
-                f"{events.name} belongs to another ledger: it begins with another `ledger.created` than this state "
-                f"remembers. Name the right log, or delete {self._store.path} to start anew with this one"
-            )
-        if reading is not None:
-            known.append((publications, reading.next_record - 1, reading.digest, reading.publications_token))
-        elif position is not None:
-            token = position.publications_token
-            known.append((publications, position.next_record - 1, position.digest, token))
-        for source, index, _, token in known:
-            source.resume(index, token)
-        for source, index, digest, _ in known:
-            try:
-                found = await source.read(index)
-            except LogConflictError:
-                found = []
-            if not found:
-                raise LogConflictError(
-                    f"{source.name} is shorter than it was: record {index} is gone. Was a backup restored? See "
-                    "docs/operators.md, 'A log was rolled back'"
-                )
-            if record_digest(found[0]) != digest:
-                raise LogConflictError(
-                    f"record {index} of {source.name} is not the one it was. Was a backup restored and appended to? "
-                    "See docs/operators.md, 'A log was rolled back'"
-                )
 
     @property
     def head(self) -> Head:
@@ -338,14 +254,16 @@ class Follower:
 
     async def _publication(self, valid: ValidPublication) -> None:
         edition = self.edition(Shown(valid.claim, valid.authority, valid.content_size), valid.prefix)
-        try:
-            if self.proposal is None or self.proposal.digest != valid.digest:
-                await self.abandon()
-                await self._reproduce(edition, valid.publication, seals_of(valid.publication))
-        except DivergenceError as error:
-            await self._diverged(valid, error)
-            return
-        await self._finish(edition, [publication_row(valid, stepped=True)], valid)
+        seals = seals_of(valid.publication)
+        work = self._work
+        if work is None or work.proposal is None or work.proposal.digest != valid.digest:
+            await self.abandon()
+            try:
+                work = await self._reproduce(edition, valid, seals)
+            except DivergenceError as error:
+                await self._diverged(valid, error)
+                return
+        await self._apply(work, [publication_row(valid, stepped=self._renders)], valid, seals)
         log.info(
             "publication applied",
             publication=valid.claim.number,
@@ -354,23 +272,34 @@ class Follower:
             **self.stopwatch.take(),
         )
 
-    async def _reproduce(self, edition: Edition, publication: Publication, seals: Seals) -> None:
+    async def _reproduce(self, edition: Edition, valid: ValidPublication, seals: Seals) -> PublicationInWork:
         """Render a publication and compare it with its record.
+
+        A follower that does not render takes the log's word, but for what a root voids.
 
         Raises:
             DivergenceError: they differ.
         """
-        rendered = await self.render(edition, CheckingSealer(edition.authority.online, seals))
+        if not self._renders:
+            await self._check_not_void(valid)
+            return await self._begin(edition, None)
+        work = await self.prepare(edition, CheckingSealer(edition.authority.online, seals))
         layout = edition.authority.layout
         signed = {name for name in seals if name != SNAPSHOT and layout.index(name) is not None}
         problem = ""
-        if extra := sorted(signed.difference(rendered.names)):
+        if extra := sorted(signed.difference(work.rendered.names)):
             problem = f"the publication signed {extra[0]}, but nothing in it had changed or was to be renewed"
-        elif len(rendered.snapshot) != publication.snapshot[1]:
+        elif len(work.rendered.snapshot) != valid.publication.snapshot[1]:
             problem = "the snapshot has another length than the publication says"
         if problem:
             await self.abandon()
             raise DivergenceError(problem)
+        return work
+
+    async def _check_not_void(self, valid: ValidPublication) -> None:
+        authority = (await self.tail.read_known()).authority
+        if authority is not None and authority.void_for(valid.claim.number, valid.digest) is not None:
+            raise DivergenceError("a root says so")
 
     async def _diverged(self, valid: ValidPublication, error: DivergenceError) -> None:
         """Handle a valid publication that does not reproduce: go on only if a later root voids it."""
@@ -436,7 +365,7 @@ class Follower:
 
         While a publication is being made, the state waits for it; so do the verdicts.
         """
-        if self._in_transaction or not self._unsaved or self._last_judged is None:
+        if self._work is not None or not self._unsaved or self._last_judged is None:
             return
         unsaved, self._unsaved, last = self._unsaved, [], self._last_judged
         token = self._logs.publications.token(last.index)
@@ -449,46 +378,60 @@ class Follower:
         """The edition of the next publication, given what it shows and the prefix at its size."""
         return Edition([shown], self.head, self.base, prefix)
 
-    async def render(self, edition: Edition, sealer: Sealer) -> RenderedPublication:
-        """Render into a transaction that stays open until the publication is applied or abandoned."""
+    @property
+    def proposal(self) -> Proposal | None:
+        """The record of the publication in work, if it is ready to be appended or was appended and not read back."""
+        return None if self._work is None else self._work.proposal
+
+    async def prepare(self, edition: Edition, sealer: Sealer) -> PublicationInWork:
+        """Render the next publication. The work ends when it is applied or abandoned.
+
+        Raises:
+            DivergenceError: a bin changed but was not signed on the log, or a seal does not fit.
+            SignerError: a key does not sign.
+        """
+        return await self._begin(edition, sealer)
+
+    async def _begin(self, edition: Edition, sealer: Sealer | None) -> PublicationInWork:
+        await self.abandon()
         await self._workers.run(self._outlet.begin)
         await self.tail.read_again(edition.first, edition.content_size)
-        await self._store.begin(anew=edition.size >= ANEW_FROM * edition.shown_before)
-        self._in_transaction = True
         self.stopwatch.start()
+        telling = self._observers.telling(edition, self._workers, self._spill / "told")
+        work = self._work = PublicationInWork(edition, self._place, telling)
         try:
-            rendered = await self._renderer.render(edition, self.tail, sealer, self._outlet)
+            await work.render(self._renderer, self.tail, sealer)
         except BaseException:
             await self.abandon()
             raise
-        self._saving = rendered.saving
-        return rendered
+        return work
 
     async def abandon(self) -> None:
-        """Undo a rendering that was not applied."""
-        self.proposal = None
-        if not self._in_transaction:
-            return
-        self._in_transaction = False
-        saving, self._saving = self._saving, None
-        if saving is not None:
-            await saving.stop()
-        await self._store.rollback()
-        self.table.reset(await records.load_roles(self._store))
-        await self._workers.run(self._outlet.begin)
-        await self._save_unsaved()
+        """Undo what was prepared and not applied."""
+        work, self._work = self._work, None
+        if work is not None:
+            await work.abandon()
+            await self._save_unsaved()
 
-    async def _finish(
-        self, edition: Edition, rows: list[PublicationRow], last: ValidPublication, judged: Sequence[Judged] = ()
+    async def _apply(
+        self,
+        work: PublicationInWork,
+        rows: list[PublicationRow],
+        last: ValidPublication,
+        seals: Seals,
+        judged: Sequence[Judged] = (),
     ) -> None:
-        """Make a rendering the state: place the files first, then save verdicts (noted and these) and the position."""
-        claim = edition.claim
+        """Make a publication in work the state: place the files first, tell observers, then save verdicts (noted and
+        these) and the position.
+        """
+        edition, claim = work.edition, last.claim
         self.stopwatch.start()
-        await self._workers.run(self._outlet.finish, claim.number, last.timestamp())
+        await work.place(last.timestamp())
         self.stopwatch.lap("place")
-        if self._saving is not None:
-            await self._saving.result()
-            self._saving = None
+        self._observers.check(Head(claim.number, last.digest, claim.time, claim.size))
+        if work.telling is not None:
+            await self._observers.tell(edition, last, seals, self.base.size, work.telling)
+            self.stopwatch.lap("tell")
         await records.save_judged(self._store, "publications", [*self._unsaved, *judged])
         await self._store.save_publications(rows)
         await records.save_signing(self._store, edition.after, self.base.size)
@@ -507,11 +450,10 @@ class Follower:
                 prefixes.save(edition.after),
             )
         )
-        await self._store.commit()
+        await work.commit()
         self.stopwatch.lap("commit")
-        self._in_transaction = False
+        self._work = None
         self._unsaved = []
-        self.proposal = None
         self.base = edition.after.as_stored()
         self.tail.advance(edition.after)
         self.reader.accept(last)
@@ -537,7 +479,12 @@ class Follower:
         """
         before = self.reader.state
         await self.tail.read_known()
-        run = await collect(self.reader, self.tail, wanted, halted_at=await self._store.note(notes.DIVERGED))
+        kept = self._observers.kept_above(self.head.number)
+
+        def is_wanted(claim: Claim) -> bool:
+            return wanted(claim) and (kept is None or claim.number <= kept)
+
+        run = await collect(self.reader, self.tail, is_wanted, halted_at=await self._store.note(notes.DIVERGED))
         self.reader.state = before
         await self._check_voids()
         if len(run.rows) < at_least or run.last is None:
@@ -546,14 +493,14 @@ class Follower:
             await self._judge_again(run.judged_from)
         edition = Edition(run.shown, self.head, self.base, run.last.prefix, run.stamps)
         digest, _, packed = run.last.publication.snapshot
+        seals = {**run.seals, SNAPSHOT: (digest, packed)}
         try:
-            await self._reproduce(edition, run.last.publication, {**run.seals, SNAPSHOT: (digest, packed)})
+            work = await self._reproduce(edition, run.last, seals)
         except DivergenceError as error:
             log.warning("publications do not reproduce as one run; trying them one by one", why=str(error))
             return False
-        await self._finish(
-            edition, run.rows, run.last, [each for each in run.judged if each.index < run.last.record_index]
-        )
+        judged = [each for each in run.judged if each.index < run.last.record_index]
+        await self._apply(work, run.rows, run.last, seals, judged)
         log.info(
             "publications applied",
             count=len(run.rows),

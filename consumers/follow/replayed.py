@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from consumers.context import Context
 from consumers.follow.follower import Follower
+from consumers.follow.starting import start_follower
 from consumers.render.outlets import NoOutlet, Outlet
 from consumers.work.progress import Report, nobody
 from consumers.work.workers import ThreadWorkers
@@ -44,9 +45,8 @@ async def replayed(
         closing.push_async_callback(store.close)
         await logs.open()
         await store.open()
-        follower = Follower(logs, store, workers, outlet or NoOutlet(), work / "spill", report=report)
+        follower = await start_follower(logs, store, workers, outlet or NoOutlet(), work / "spill", report=report)
         try:
-            await follower.start()
             yield Replayed(follower, store, workers)
         finally:
             await follower.abandon()

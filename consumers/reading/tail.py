@@ -80,6 +80,11 @@ class Tail:
             shutil.rmtree(spill, ignore_errors=True)
 
     @property
+    def base(self) -> Prefix:
+        """The prefix at the position."""
+        return self._base
+
+    @property
     def end(self) -> Prefix:
         """The prefix at the end of the log, as of the last reading; before a root that this program does not know."""
         return self._end

@@ -17,6 +17,7 @@ import structlog
 
 from consumers.context import Context
 from consumers.follow.follower import Follower
+from consumers.follow.starting import start_follower
 from consumers.reading.tail import Tail
 from consumers.rebuild.choosing import At, find_number, has_new_time
 from consumers.rebuild.replay import replay
@@ -164,8 +165,7 @@ async def _step(logs: Logs, workers: ThreadWorkers, folder: Path, order: _Order)
     try:
         await store.open()
         storage = DirectoryStorage(folder / "tree", folder / "staging", durable=False)
-        follower = Follower(logs, store, workers, PublicOutlet(storage), folder / "spill")
-        await follower.start()
+        follower = await start_follower(logs, store, workers, PublicOutlet(storage), folder / "spill")
         try:
             await _follow(follower, order, await _number(follower, logs, workers, folder / "times", order.at))
         finally:

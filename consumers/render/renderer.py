@@ -13,11 +13,13 @@ from typing import NamedTuple
 
 from consumers.reading.tail import Tail
 from consumers.render.edition import Edition
+from consumers.render.outlets import NoOutlet
 from consumers.render.rounds.job import Job, Rounds
 from consumers.render.rounds.parallel import BulkRounds
 from consumers.render.rounds.serial import OneProcess
-from consumers.render.sealing import Sealer
+from consumers.render.sealing import CheckingSealer, Sealer
 from consumers.render.sinks import Sink
+from consumers.render.telling import Telling
 from consumers.state import records
 from consumers.state.kept_bins import KeptBin, LastBins
 from consumers.state.kept_pages import KEPT_FROM_BYTES, KeptPages
@@ -63,13 +65,34 @@ class Renderer:
         self._table = table
         self._spill = spill
 
-    async def render(self, edition: Edition, tail: Tail, sealer: Sealer, sink: Sink) -> RenderedPublication:
+    async def fold(self, edition: Edition, tail: Tail, telling: Telling | None) -> RenderedPublication:
+        """Fold an edition's events, and render nothing."""
+        rounds = self._rounds(
+            edition, tail, CheckingSealer(edition.authority.online, {}), NoOutlet(), telling, renders=False
+        )
+        try:
+            await rounds.fold()
+            self._stopwatch.lap("fold")
+        finally:
+            await rounds.close()
+        return RenderedPublication([], {}, b"", self._workers.ahead(rounds.save()))
+
+    async def render(
+        self, edition: Edition, tail: Tail, sealer: Sealer, sink: Sink, telling: Telling | None
+    ) -> RenderedPublication:
         """Fold an edition's events and render what they change.
+
+        Args:
+            edition: the edition.
+            tail: the events.
+            sealer: signs, or takes the signatures from the log.
+            sink: where files go.
+            telling: collects what events do; None: nobody wants to know.
 
         Raises:
             DivergenceError: a bin changed but was not signed on the log, or a seal does not fit.
         """
-        rounds = self._rounds(edition, tail, sealer, sink)
+        rounds = self._rounds(edition, tail, sealer, sink, telling, renders=True)
         try:
             listings = await rounds.fold()
             await self._list_projects(edition, listings, rounds)
@@ -97,20 +120,36 @@ class Renderer:
         await rounds.save()
         await records.save_roles(self._store, {**bins, **{name: KeptBin(entry) for name, entry in retired.items()}})
 
-    def _rounds(self, edition: Edition, tail: Tail, sealer: Sealer, sink: Sink) -> Rounds:
+    def _rounds(
+        self, edition: Edition, tail: Tail, sealer: Sealer, sink: Sink, telling: Telling | None, *, renders: bool
+    ) -> Rounds:
         was = edition.before.authority
         last = LastBins(self._store.kept, None if was is None else was.layout, self._table.entries)
         pages = KeptPages(self._store.kept, edition.claim.number, KEPT_FROM_BYTES)
         brackets = edition.brackets()
         job = Job(
-            self._store, self._workers, edition, tail, sealer, sink, self._spill, self._report, last, pages, brackets
+            self._store,
+            self._workers,
+            edition,
+            tail,
+            sealer,
+            sink,
+            self._spill,
+            self._report,
+            last,
+            pages,
+            brackets,
+            telling,
+            renders,
         )
         processes = self._workers.processes
         # Work on all projects or all bins is done in one process: it is rare, and its size is not that of the batch.
-        is_plain = edition.old_layout is None and not edition.renders_all_pages and not brackets[1]
+        moves_all = renders and (edition.old_layout is not None or edition.renders_all_pages)
+        is_plain = not moves_all and not brackets[1]
         if processes is not None and is_plain and sealer.remote(()) is not None:
             remote = sink.remote()
-            if remote is not None and processes.are_worth(max(edition.size, len(edition.choice().stamps))):
+            bins = len(edition.choice().stamps) if renders else 0
+            if remote is not None and processes.are_worth(max(edition.size, bins)):
                 return BulkRounds(job, processes, remote)
         return OneProcess(job)
 

@@ -31,6 +31,7 @@ from ledger.disk.files import writing
 from ledger.state.store import PageRow
 from ledger.storage.directory import DirectoryStorage
 from projections.index.distributions import rows_read_by
+from projections.index.effects import Told
 from projections.index.fold import Folded, Seen, fold_events
 from projections.index.pages import read_facts
 from projections.index.project_list import Listing
@@ -81,7 +82,8 @@ class Batch(NamedTuple):
     `pages` says how pages are kept; None: no state keeps anything.
 
     `bin_partitions` is the number of partitions of bins, for targets in files. `slices` are files of events, of which
-    those from `first` to `end` (exclusive) count; no files, if events are sent.
+    those from `first` to `end` (exclusive) count; no files, if events are sent. `renders` and `tells` are those of
+    `fold_events`.
     """
 
     folder: Path
@@ -99,6 +101,8 @@ class Batch(NamedTuple):
     last: LastBins | None = None
     pages: KeptPages | None = None
     source: Path | None = None
+    renders: bool = True
+    tells: bool = False
 
     @property
     def keeps(self) -> bool:
@@ -107,17 +111,19 @@ class Batch(NamedTuple):
 
 
 class Kept(msgspec.Struct, array_like=True):
-    """The changes that a state keeps."""
+    """The changes that a state keeps, and what events did."""
 
     rows: Rows
     seen: list[Seen] = []
     judged: list[Judged] = []
+    told: list[Told] = []
 
     def add(self, other: "Kept") -> None:
         """Add the changes of another task."""
         self.rows.add(other.rows)
         self.seen += other.seen
         self.judged += other.judged
+        self.told += other.told
 
 
 class PutPage(NamedTuple):
@@ -186,7 +192,14 @@ def _fold(batch: Batch, task: int, items: Sequence[Routed]) -> tuple[FoldResult,
     for keys, chosen in few_aggregates(items, _PROJECTS_AT_ONCE):
         loaded = states.load(keys, needed_files(chosen, html=batch.html), rows_read_by(chosen))
         folded = fold_events(
-            loaded.states, states.seen(chosen), chosen, html=batch.html, terms=batch.terms, times=times
+            loaded.states,
+            states.seen(chosen),
+            chosen,
+            html=batch.html,
+            terms=batch.terms,
+            times=times,
+            renders=batch.renders,
+            tells=batch.tells,
         )
         rows = {} if batch.pages is None else batch.pages.choose(folded.pages, loaded.filed)
         done.pages.extend(put_page(batch.sink, page, batch.pages, rows.get(page.path)) for page in folded.pages)
@@ -198,7 +211,7 @@ def _fold(batch: Batch, task: int, items: Sequence[Routed]) -> tuple[FoldResult,
             files += taken
             done.missing.extend(missing)
         if batch.keeps:
-            keeping.add(Kept(rows_of(folded.changes, loaded, rows.values()), folded.seen, folded.judged))
+            keeping.add(Kept(rows_of(folded.changes, loaded, rows.values()), folded.seen, folded.judged, folded.told))
     files += 2 * len(done.pages)
     # Without a state, the pages are already in place.
     pages = done.pages if batch.keeps else []

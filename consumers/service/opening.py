@@ -10,6 +10,7 @@ import structlog
 from consumers.context import Context
 from consumers.follow.examining import Examiner
 from consumers.follow.follower import Follower
+from consumers.follow.starting import start_follower
 from consumers.render.outlets import Outlet, PublicOutlet, served_version
 from consumers.state import notes
 from consumers.work.progress import Report
@@ -61,11 +62,11 @@ async def open_follower(
         await logs.open()
         await store.open()
         spill = context.state / f"{name}.spill"
-        follower = Follower(logs, store, workers, outlet, spill, report=report or _LoggedProgress())
-        await follower.start()
+        report = report or _LoggedProgress()
+        follower = await start_follower(logs, store, workers, outlet, spill, report=report)
         if storage is not None and not await _may_go_on(follower, store, storage, workers, outlet):
             await store.reset()
-            await follower.start()
+            follower = await start_follower(logs, store, workers, outlet, spill, report=report)
         await store.set_note(notes.RUNNING, "yes")
         try:
             yield Opened(follower, logs, store, workers)

@@ -13,7 +13,8 @@ from typing import NamedTuple
 import structlog
 from securesystemslib.signer import Signer as KeySigner
 
-from consumers.follow.follower import Follower, Proposal
+from consumers.follow.follower import Follower
+from consumers.follow.in_work import Proposal
 from consumers.follow.served import check_not_ahead
 from consumers.reading.runs import Shown
 from consumers.render.edition import Edition
@@ -234,21 +235,20 @@ class Signer:
         prefix = await follower.tail.prefix_at(open_claim.claim.size)
         if prefix.authority is None:
             return
-        if follower.proposal is None:
+        proposal = follower.proposal
+        if proposal is None:
             self._signed = _Signed(open_claim.claim.number, open_claim.digest)
             size = chain.content_size(follower.head.content_size, prefix)
             edition = follower.edition(Shown(open_claim.claim, prefix.authority, size), prefix)
             sealer = SigningSealer(prefix.authority.online, self._signers(prefix.authority), self._keyring)
-            rendered = await follower.render(edition, sealer)
-            follower.stopwatch.start()
-            try:
+            async with await follower.prepare(edition, sealer) as work:
+                follower.stopwatch.start()
+                rendered = work.rendered
                 value = await self._workers.run(_publication_record, open_claim, edition, rendered, sealer, prefix)
-            except BaseException:
-                await follower.abandon()
-                raise
-            follower.proposal = Proposal(sha256(value).hexdigest(), value)
+                proposal = Proposal(sha256(value).hexdigest(), value)
+                work.propose(proposal)
             follower.stopwatch.lap("record")
-        await self._append(follower.proposal.value)
+        await self._append(proposal.value)
         self._schedule.published(self._clock.now(), open_claim.claim)
         self._own_claims.clear()
 

@@ -8,3 +8,6 @@ ROUND = "round"
 
 DIVERGED = "diverged"
 """The digest of the publication that a follower halted at."""
+
+FOLDS_ONLY = "folds only"
+"""Set if the state was made by a follower that does not render: it has no pages and no bins."""

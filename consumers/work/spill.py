@@ -109,16 +109,22 @@ class Partitions(Generic[T]):
             if self.count > 1 and len(buffer) >= _BUFFERED_ITEMS:
                 self._flush(index)
 
-    def take(self, index: int) -> list[T]:
-        """Remove and return all items of a partition, in the order in which they were added."""
+    def read(self, index: int) -> list[T]:
+        """All items of a partition, in the order in which they were added."""
         items: list[T] = []
         path = self._folder / str(index)
         if self.count > 1 and path.exists():
             for frame in read_frames(path):
                 items.extend(self._decoder.decode(frame.data))
+        items.extend(self._buffers[index])
+        return items
+
+    def take(self, index: int) -> list[T]:
+        """Remove and return all items of a partition, in the order in which they were added."""
+        items, path = self.read(index), self._folder / str(index)
+        if self.count > 1 and path.exists():
             with writing(path):
                 path.unlink()
-        items.extend(self._buffers[index])
         self._buffers[index] = []
         return items
 

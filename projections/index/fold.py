@@ -13,6 +13,7 @@ import msgspec
 
 from projections.index.chunks import Aggregate, Change
 from projections.index.distributions import TakenRows
+from projections.index.effects import Told
 from projections.index.other_aggregates import OtherAggregate
 from projections.index.project import Project
 from projections.index.project_list import Listing
@@ -34,7 +35,9 @@ class Seen(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Folded(msgspec.Struct):
-    """The result of folding events. `judged` leaves out events that were simply accepted."""
+    """The result of folding events. `judged` leaves out events that were simply accepted; `told` has all, if it was
+    asked for.
+    """
 
     changes: list[Change] = []
     seen: list[Seen] = []
@@ -42,6 +45,7 @@ class Folded(msgspec.Struct):
     pages: list[Page] = []
     targets: list[TargetChange] = []
     listings: list[Listing] = []
+    told: list[Told] = []
 
 
 def fold_events(
@@ -53,6 +57,8 @@ def fold_events(
     terms: Sequence[Terms],
     times: UploadTimes,
     render_anew: bool = False,
+    renders: bool = True,
+    tells: bool = False,
 ) -> Folded:
     """Fold events into the aggregates that they are about.
 
@@ -64,6 +70,8 @@ def fold_events(
         terms: the settings by which events are judged, of all roots up to the last of them.
         times: the upload times of the events. If a new time has begun, every project in `states` is looked at.
         render_anew: render every project in `states`, even one without events, because `html` has changed.
+        renders: whether to render pages and entries of bins. Outcomes do not depend on it.
+        tells: whether to tell what each event did.
     """
     of_keys: dict[str, list[Routed]] = {}
     if render_anew or times.new_time:
@@ -77,10 +85,10 @@ def fold_events(
         if key.startswith(PROJECT_KEYS):
             name = key.removeprefix(PROJECT_KEYS)
             taken = TakenRows(name, states)
-            project = Project(state, name, taken, html=html, terms=terms, times=times)
-            _fold_project(project, taken, of_keys[key], memory, folded, render_anew=render_anew)
+            project = Project(state, name, taken, html=html, terms=terms, times=times, renders=renders)
+            _fold_project(project, taken, of_keys[key], memory, folded, render_anew=render_anew, tells=tells)
         else:
-            _fold_facts(state, of_keys[key], memory, folded)
+            _fold_facts(state, of_keys[key], memory, folded, tells=tells)
         folded.seen.extend(memory.new)
     return folded
 
@@ -108,16 +116,27 @@ class _Memory:
 
 
 def _fold_project(
-    project: Project, taken: TakenRows, items: list[Routed], memory: _Memory, folded: Folded, *, render_anew: bool
+    project: Project,
+    taken: TakenRows,
+    items: list[Routed],
+    memory: _Memory,
+    folded: Folded,
+    *,
+    render_anew: bool,
+    tells: bool,
 ) -> None:
     for item in items:
         index, operation = item.index, item.operation
         if isinstance(operation, TargetAct | FactAct):
             raise TypeError(f"{operation.type} is not about a project")
+        is_new = tells and project.was_never_there
         apply = partial(project.apply, index, item.digest, operation)
         outcome = memory.judge(operation.id, item.digest, apply) if operation.id else apply()
         if outcome is not ACCEPTED:
             folded.judged.append(Judged(index, item.digest, operation.type, outcome))
+        if tells:
+            effects = project.effects(operation, is_new=is_new) if outcome is ACCEPTED else ()
+            folded.told.append(Told(index, item.digest, item.key, operation.type, outcome, effects))
     if render_anew:
         project.render_anew()
     change, pages, targets = project.finish()
@@ -128,7 +147,7 @@ def _fold_project(
     folded.listings.extend(project.listings)
 
 
-def _fold_facts(state: Aggregate, items: list[Routed], memory: _Memory, folded: Folded) -> None:
+def _fold_facts(state: Aggregate, items: list[Routed], memory: _Memory, folded: Folded, *, tells: bool) -> None:
     facts = OtherAggregate(state.header)
     for item in items:
         operation = item.operation
@@ -137,6 +156,9 @@ def _fold_facts(state: Aggregate, items: list[Routed], memory: _Memory, folded: 
         outcome = memory.judge(operation.id, item.digest, partial(facts.apply, operation))
         if outcome is not ACCEPTED:
             folded.judged.append(Judged(item.index, item.digest, operation.type, outcome))
+        if tells:
+            effects = facts.effects(item.key, operation) if outcome is ACCEPTED else ()
+            folded.told.append(Told(item.index, item.digest, item.key, operation.type, outcome, effects))
     if facts.header != state.header:
         folded.changes.append(Change(state.key, facts.header))
     folded.targets.extend(facts.targets)

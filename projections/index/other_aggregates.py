@@ -5,6 +5,7 @@ Each has one small header and no chunks.
 
 import msgspec
 
+from projections.index.effects import Effect, IncidentEffect, TargetEffect
 from projections.log.operations import Operation, TargetAct, type_of
 from projections.metadata.paths import is_reserved
 from projections.metadata.targets import TargetChange, target_entry
@@ -54,6 +55,16 @@ class OtherAggregate:
                 if self._entry is None or sha256 != facts.sha256  # what is set is lifted
             ),
         ]
+
+    def effects(self, key: str, operation: Operation) -> tuple[Effect, ...]:
+        """What an event that was just accepted changed."""
+        if isinstance(operation, TargetAct):
+            facts = read_target(self.header)
+            length, sha256 = facts.length, facts.sha256
+            return (TargetEffect(operation.path, length, sha256, removed=facts.removed, withheld=facts.withheld),)
+        if operation.type.startswith("incident."):
+            return (IncidentEffect(key.partition(":")[2], self.header.decode()),)
+        return ()
 
     def apply(self, operation: Operation) -> Outcome:
         """Judge an event and, if it is accepted, apply it."""

@@ -138,9 +138,10 @@ class FileCodec:
 
     max_entries: ClassVar[int] = 16
 
-    def __init__(self, header: ProjectHeader, *, html: bool) -> None:
+    def __init__(self, header: ProjectHeader, *, html: bool, renders: bool = True) -> None:
         self._header = header
         self._html = html
+        self._renders = renders
 
     def parse(self, chunk: Chunk) -> dict[str, FileFacts]:
         """The facts of a chunk by filename."""
@@ -148,10 +149,13 @@ class FileCodec:
 
     def render(self, lower: str, entries: Sequence[tuple[str, FileFacts]]) -> Chunk:
         """A chunk of these files, with the entries of those that the page shows."""
+        encoded = _facts_encoder.encode([facts for _, facts in entries])
+        if not self._renders:
+            return Chunk(lower, encoded)
         shown = [(facts, self._yanked(facts)) for _, facts in entries if self._header.lists(facts)]
         return Chunk(
             lower,
-            _facts_encoder.encode([facts for _, facts in entries]),
+            encoded,
             ",".join([_json_entry(facts, yanked) for facts, yanked in shown]).encode(),
             "".join([_html_entry(facts, yanked) for facts, yanked in shown]).encode() if self._html else b"",
         )

@@ -11,6 +11,7 @@ import msgspec
 
 from projections.index.chunks import Aggregate, Change, ChunkedMap
 from projections.index.distributions import TakenRows, distribution_key
+from projections.index.effects import Effect, FileEffect, ProjectEffect, ReleaseEffect
 from projections.index.names import check_filename, release_key
 from projections.index.pages import FileCodec, FileFacts, ProjectHeader, Release, html_page, json_page
 from projections.index.project_list import Listing
@@ -26,6 +27,7 @@ _header_decoder = msgspec.msgpack.Decoder(ProjectHeader)
 _header_encoder = msgspec.msgpack.Encoder()
 
 _WITHOUT_PROJECT = frozenset({type_of(events.ProjectCreated), Upload.type})
+_RELEASE_REMOVED = type_of(events.ReleaseRemoved)
 _AFTER_REMOVAL = frozenset({type_of(events.ProjectCreated), type_of(events.ProjectRemoved)})
 
 
@@ -67,6 +69,7 @@ class Project:
         html: bool,
         terms: Sequence[Terms],
         times: UploadTimes,
+        renders: bool = True,
     ) -> None:
         self._key = state.key
         self._name = name
@@ -78,7 +81,8 @@ class Project:
         self._existed = self._header.exists
         self._had_html = html
         self.listings: list[Listing] = []
-        self._files = ChunkedMap(state.chunks, FileCodec(self._header, html=html))
+        self._renders = renders
+        self._files = ChunkedMap(state.chunks, FileCodec(self._header, html=html, renders=renders))
         self._before: dict[str, Standing] = {}
         self._freed: list[TargetChange] = []
         self._touched: set[str | None] = set()
@@ -127,10 +131,12 @@ class Project:
         header = self._header
         if not self._changed:
             return Change(self._key, None), [], []
-        targets = self._target_changes()
+        targets = self._target_changes() if self._renders else []
         put, drop = self._files.finish()
         change = Change(self._key, _header_encoder.encode(header), put, drop)
         pages: list[Page] = []
+        if not self._renders:
+            return change, pages, targets
         for name, render, is_shown, was_shown in (
             (HTML_PAGE, html_page, self._html, self._had_html),
             (JSON_PAGE, json_page, True, True),
@@ -143,6 +149,31 @@ class Project:
             elif self._existed and was_shown:
                 targets.append(TargetChange(path, None))
         return change, pages, targets
+
+    @property
+    def was_never_there(self) -> bool:
+        """Whether nothing was ever accepted about the project."""
+        return self._header.status is None
+
+    def effects(self, operation: ProjectOperation, *, is_new: bool) -> tuple[Effect, ...]:
+        """What an event that was just accepted changed; `is_new` says that the project `was_never_there` before."""
+        header = self._header
+        if isinstance(operation, ReleaseAct):
+            key = release_key(operation.version)
+            release, removed = header.releases[key], operation.type == _RELEASE_REMOVED
+            flags = release.yanked, release.quarantined
+            return (ReleaseEffect(self._name, key, *flags, removed=removed, withheld=operation.withhold),)
+        effects: list[Effect] = []
+        if isinstance(operation, ProjectAct) or is_new:
+            withheld = isinstance(operation, ProjectAct) and operation.withhold
+            status = header.status or ""
+            effects.append(ProjectEffect(self._name, status, header.reason, removed=header.removed, withheld=withheld))
+        if isinstance(operation, Upload | FileAct):
+            facts = self._files.get(operation.filename)
+            if facts is None:
+                raise AssertionError("an accepted event about a file leaves its facts")
+            effects.append(FileEffect(self._name, facts))
+        return tuple(effects)
 
     def _target_changes(self) -> list[TargetChange]:
         changes = self._freed

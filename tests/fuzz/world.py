@@ -13,6 +13,7 @@ from securesystemslib.signer import CryptoSigner, SSlibKey
 from securesystemslib.signer import Signer as KeySigner
 
 from consumers.follow.follower import Follower
+from consumers.follow.starting import start_follower
 from consumers.render.outlets import Outlet, PublicOutlet
 from consumers.sign.schedule import Schedule
 from consumers.sign.signer import Signer
@@ -192,10 +193,9 @@ async def following(
         store = Store(place / "state.sqlite")
         await store.open()
         try:
-            follower = Follower(
+            follower = await start_follower(
                 logs, store, workers or InlineWorkers(), outlet or PublicOutlet(storage), place / "spill"
             )
-            await follower.start()
             try:
                 yield Followed(follower, store, storage)
             finally:

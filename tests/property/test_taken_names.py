@@ -16,7 +16,10 @@ def meet(tags: str, others: str) -> bool:
     return all(set(mine.split(".")) & set(other.split(".")) for mine, other in pairs)
 
 
-@given(steps=st.lists(st.tuples(st.booleans(), TAGS), min_size=INDEXED_FROM, max_size=4 * INDEXED_FROM), asked=st.lists(TAGS, min_size=1))
+@given(
+    steps=st.lists(st.tuples(st.booleans(), TAGS), min_size=INDEXED_FROM, max_size=4 * INDEXED_FROM),
+    asked=st.lists(TAGS, min_size=1),
+)
 @settings(max_examples=300)
 def test_a_row_of_any_length_knows_what_is_taken(steps: list[tuple[bool, str]], asked: list[str]) -> None:
     row, known = TakenRow(b""), list[str]()

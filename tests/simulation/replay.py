@@ -11,7 +11,7 @@ from pathlib import Path
 from tempfile import mkdtemp
 from typing import NamedTuple
 
-from consumers.follow.follower import Follower
+from consumers.follow.starting import start_follower
 from ledger.logs import Logs
 from projections.log.prefix import Prefix
 from projections.metadata import repository
@@ -131,8 +131,7 @@ def _replay(events: Sequence[bytes | None], publications: Sequence[bytes | None]
         store = SimStore(NOWHERE / "replay.sqlite", disk, process, lambda _: None)
         await logs.open()
         await store.open()
-        follower = Follower(logs, store, InlineWorkers(), recorder, NOWHERE / "replay.spill")
-        await follower.start()
+        follower = await start_follower(logs, store, InlineWorkers(), recorder, NOWHERE / "replay.spill")
         if skip:
             await follower.skip()
         await follower.catch_up()

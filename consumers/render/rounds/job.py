@@ -14,6 +14,7 @@ from consumers.render.edition import Edition
 from consumers.render.sealing import Sealer
 from consumers.render.sinks import Sink
 from consumers.render.tasks import hidden_pages
+from consumers.render.telling import Telling
 from consumers.state import records
 from consumers.state.kept_bins import KeptBin, LastBins
 from consumers.state.kept_pages import KeptPages
@@ -37,7 +38,8 @@ log = structlog.get_logger()
 class Job(NamedTuple):
     """The job of both rounds. `spill` is a folder for data that does not fit into memory; `report` is called with the
     progress of a long batch; `last` are the previous bins; `pages` says how pages are kept; `brackets` are those of
-    the edition.
+    the edition. `telling` collects what events do, if anybody wants to know. Where nothing `renders`, events are folded
+    and saved, and there are no pages and bins.
     """
 
     store: Store
@@ -51,6 +53,8 @@ class Job(NamedTuple):
     last: LastBins
     pages: KeptPages
     brackets: tuple[bytes, str]
+    telling: Telling | None = None
+    renders: bool = True
 
 
 class Rounds(Protocol):
@@ -72,8 +76,10 @@ class Rounds(Protocol):
         """Save the unsaved rest, after `close`: it is less than a few megabytes, and placing files need not wait."""
 
 
-async def keep_extension(store: Store, extension: Extension, sink: Sink) -> None:
-    """Save the records that the prefix judged, and pass on the documents of ceremonies."""
+async def keep_extension(store: Store, extension: Extension, sink: Sink, telling: Telling | None) -> None:
+    """Save the records that the prefix judged, pass on the documents of ceremonies, and tell what these records did."""
+    if telling is not None:
+        await telling.add_judged(extension)
     await records.save_judged(store, "events", extension.judged)
     await records.save_ceremonies(store, extension.ceremonies)
     for ceremony in extension.ceremonies:

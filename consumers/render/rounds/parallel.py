@@ -50,6 +50,7 @@ class BulkRounds:
         self._sealer, self._sink, self._report = job.sealer, job.sink, job.report
         self._last, self._pages = job.last, job.pages
         self._packed_brackets, _ = job.brackets
+        self._telling, self._renders = job.telling, job.renders
         self._processes = processes
         self._remote = remote
         self._folder = job.spill / "bulk"
@@ -101,11 +102,13 @@ class BulkRounds:
             last=self._last.of(()),
             pages=self._pages,
             sent_bytes=tasks.SENT_BYTES,
+            renders=self._renders,
+            tells=self._telling is not None,
         )
         in_memory = self._tail.has_in_memory(*shown)
         routed: list[Routed] = []
         async for extension in self._tail.extensions(edition.after.size, shown if in_memory else None):
-            await keep_extension(self._store, extension, self._sink)
+            await keep_extension(self._store, extension, self._sink, self._telling)
             if in_memory:
                 routed += extension.routed
         if in_memory:
@@ -205,6 +208,8 @@ class BulkRounds:
         await records.save_rows(self._store, kept.rows)
         await records.save_seen(self._store, kept.seen)
         await records.save_judged(self._store, "events", kept.judged)
+        if self._telling is not None:
+            await self._telling.add(kept.told)
 
 
 def _joined(frames: Iterable[bytes]) -> Kept:

@@ -62,7 +62,9 @@ class OneProcess:
         self._last, self._pages = job.last, job.pages
         self._choice = job.edition.choice()
         self._times = UploadTimes(*job.brackets)
-        self._visits_all = job.edition.renders_all_pages or bool(self._times.new_time)
+        self._telling, self._renders = job.telling, job.renders
+        self._renders_anew = job.renders and job.edition.renders_all_pages
+        self._visits_all = self._renders_anew or bool(self._times.new_time)
         self._targets: Partitions[TargetChange] | None = None
 
     async def close(self) -> None:
@@ -77,7 +79,8 @@ class OneProcess:
 
     async def fold(self) -> list[Listing]:
         """Fold the events."""
-        await self._move_bins()
+        if self._renders:
+            await self._move_bins()
         listings: list[Listing] = []
         done: set[str] = set()
         routed = Partitions(self._spill / "events", Routed, self._edition.size)
@@ -109,7 +112,7 @@ class OneProcess:
         salt = token_hex(16)
         edition = self._edition
         async for extension in self._tail.extensions(edition.after.size, (edition.first, edition.content_size)):
-            await keep_extension(self._store, extension, self._sink)
+            await keep_extension(self._store, extension, self._sink, self._telling)
             await self._workers.run(routed.add, extension.routed, lambda item: hash(salt + item.key) % routed.count)
 
     async def _few(self, routed: Partitions[Routed]) -> AsyncIterator[tuple[Sequence[str], Sequence[Routed]]]:
@@ -137,15 +140,20 @@ class OneProcess:
             html=edition.authority.settings.html_pages,
             terms=edition.authority.terms,
             times=self._times,
-            render_anew=edition.renders_all_pages,
+            render_anew=self._renders_anew,
+            renders=self._renders,
+            tells=self._telling is not None,
         )
+        if self._telling is not None:
+            await self._telling.add(folded.told)
         rows = self._pages.choose(folded.pages, loaded.filed)
         await pages.add([(page, rows.get(page.path)) for page in folded.pages])
         hide_pages(folded.targets, self._sink)
         await records.save_rows(self._store, records.rows_of(folded.changes, loaded, rows.values()))
         await records.save_seen(self._store, folded.seen)
         await records.save_judged(self._store, "events", folded.judged)
-        await self._distribute(folded.targets)
+        if folded.targets:
+            await self._distribute(folded.targets)
         return folded.listings
 
     async def _all_projects(self, done: set[str]) -> AsyncIterator[list[str]]:

@@ -1,7 +1,8 @@
 """Opening followers, with logs, state and workers."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from time import monotonic
 from typing import NamedTuple
 
@@ -10,6 +11,7 @@ import structlog
 from consumers.context import Context
 from consumers.follow.examining import Examiner
 from consumers.follow.follower import Follower
+from consumers.follow.observing import Observer
 from consumers.follow.starting import start_follower
 from consumers.render.outlets import Outlet, PublicOutlet, served_version
 from consumers.state import notes
@@ -41,7 +43,14 @@ class Opened(NamedTuple):
 
 @asynccontextmanager
 async def open_follower(
-    context: Context, name: str, outlet: Outlet, storage: Storage | None = None, *, report: Report | None = None
+    context: Context,
+    name: str,
+    outlet: Outlet,
+    storage: Storage | None = None,
+    *,
+    observers: Sequence[Observer] = (),
+    renders: bool = True,
+    report: Report | None = None,
 ) -> AsyncIterator[Opened]:
     """Open and start a follower with everything it needs; close all of it at the end.
 
@@ -50,6 +59,8 @@ async def open_follower(
         name: the name of its state file.
         outlet: where rendered files go.
         storage: where the outlet writes, if it writes: after an unclean stop the last publication's files are checked.
+        observers: who is told what publications did.
+        renders: whether files are rendered and compared with the log, or events are only folded.
         report: called with the progress of a long batch; by default progress is logged every ten seconds.
     """
     logs, store, workers = context.logs(), context.store(name), ThreadWorkers(context.give_up)
@@ -61,12 +72,21 @@ async def open_follower(
         )  # worker processes read the state: only the last to close it settles the write-ahead log
         await logs.open()
         await store.open()
-        spill = context.state / f"{name}.spill"
-        report = report or _LoggedProgress()
-        follower = await start_follower(logs, store, workers, outlet, spill, report=report)
+        start = partial(
+            start_follower,
+            logs,
+            store,
+            workers,
+            outlet,
+            context.state / f"{name}.spill",
+            observers=observers,
+            renders=renders,
+            report=report or _LoggedProgress(),
+        )
+        follower = await start()
         if storage is not None and not await _may_go_on(follower, store, storage, workers, outlet):
             await store.reset()
-            follower = await start_follower(logs, store, workers, outlet, spill, report=report)
+            follower = await start()
         await store.set_note(notes.RUNNING, "yes")
         try:
             yield Opened(follower, logs, store, workers)

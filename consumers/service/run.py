@@ -7,13 +7,14 @@ a message.
 
 import asyncio
 import signal
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 
 import structlog
 
 from consumers.context import Context
 from consumers.follow.follower import SKIP_FROM
+from consumers.follow.observing import Observer
 from consumers.follow.served import TimestampWatch
 from consumers.render.outlets import FileListOutlet, NoOutlet, PublicOutlet
 from consumers.service.opening import open_follower
@@ -111,19 +112,56 @@ async def run(context: Context, names: Sequence[str], schedule: Schedule) -> Non
     Raises:
         Exception: the permanent failure of a consumer.
     """
-    if "signer" in names:
-        warn_of_own_folder(context)
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
     loops: dict[str, Loop] = {}
     if "signer" in names:
+        warn_of_own_folder(context)
         loops["signer"] = partial(run_signer, context, schedule, publishes="publisher" in names)
     elif "publisher" in names:
         loops["publisher"] = partial(run_publisher, context)
     if "verifier" in names:
         loops["verifier"] = partial(run_verifier, context)
+    await run_loops(context, loops)
+
+
+async def observe(context: Context, name: str, observer: Observer, *, skips: bool = False) -> None:
+    """Tell an observer of every publication, until SIGTERM or SIGINT (docs/extending.md).
+
+    Args:
+        context: the ledger.
+        name: the name of the state file, which no other consumer has.
+        observer: who is told.
+        skips: whether many publications may be told as one where the observer is far behind.
+
+    Raises:
+        ObserverBehindError: the state was told to another observer: delete it.
+        LedgerError: a failure that a person must resolve.
+    """
+    await run_loops(context, {name: partial(run_observer, context, name, observer, skips=skips)})
+
+
+async def run_observer(context: Context, name: str, observer: Observer, stop: asyncio.Event, *, skips: bool) -> None:
+    """Fold, and tell an observer, until stopped."""
+    async with open_follower(context, name, NoOutlet(), observers=[observer], renders=False) as opened:
+        follower = opened.follower
+        if skips:
+            await follower.skip(at_least=SKIP_FROM)
+        log.info("observer started", publication=follower.head.number, size=follower.head.size)
+        while not stop.is_set():
+            if not await follower.step():
+                await opened.rest()
+                await opened.logs.publications.wait(follower.next_record, IDLE_SECONDS)
+
+
+async def run_loops(context: Context, loops: Mapping[str, Loop]) -> None:
+    """Run consumers by name until SIGTERM or SIGINT, or until one of them fails for good.
+
+    Raises:
+        Exception: the permanent failure of a consumer.
+    """
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
     tasks = [asyncio.create_task(_supervise(name, each, stop), name=name) for name, each in loops.items()]
     stopping = asyncio.create_task(stop.wait())
     try:

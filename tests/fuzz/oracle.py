@@ -9,11 +9,13 @@ from random import Random
 from typing import Any, NamedTuple
 
 from consumers.follow.follower import Follower
+from consumers.render.outlets import NoOutlet
 from consumers.verify.comparing import reachable
 from ledger.state.store import JudgedRow, Store
 from schemas.codec import EVENT_TYPES
 from tests.fuzz.facts import Facts
 from tests.fuzz.plain_chain import PlainChain
+from tests.fuzz.told import ToldView
 from tests.fuzz.world import MemoryStorage, World, following
 from tests.oracle import check_repository
 from tests.property.holds import stated_sizes
@@ -34,6 +36,8 @@ class View(NamedTuple):
     judged: list[JudgedRow]
     publications: list[tuple[int, int, str]]
     """Size, content size and time of each publication."""
+    retired: set[str]
+    """The names of bins that are no longer in force."""
 
 
 async def check(world: World, *, rng: Random | None = None) -> View:
@@ -46,6 +50,7 @@ async def check(world: World, *, rng: Random | None = None) -> View:
     mutable = [path for path in stepped.files if is_mutable(path)]
     assert {path: live.get(path) for path in mutable} == {path: stepped.files[path] for path in mutable}
     assert {path for path in live if is_mutable(path)} == set(mutable)
+    await check_folding(world, stepped)
     check_judged(world, stepped)
     check_chain(world, stepped)
     if stepped.number:
@@ -55,18 +60,37 @@ async def check(world: World, *, rng: Random | None = None) -> View:
 
 
 async def follow(world: World, *, skipping: bool, first: int = 0) -> View:
-    """What a new follower comes to. One that skips may begin to do so after a restart, at the publication `first`."""
+    """What a new follower comes to. One that skips may begin to do so after a restart, at the publication `first`.
+
+    An observer is told everything. From that alone it knows what every page shows.
+    """
     with tempfile.TemporaryDirectory() as folder:
-        storage = MemoryStorage()
+        storage, told = MemoryStorage(), ToldView()
         if first:
-            async with following(world.logs, Path(folder), storage) as followed:
+            async with following(world.logs, Path(folder), storage, observers=[told]) as followed:
                 while await followed.follower.step(lambda claim: claim.number <= first):
                     pass
-        async with following(world.logs, Path(folder), storage) as followed:
+        async with following(world.logs, Path(folder), storage, observers=[told]) as followed:
             if skipping:
                 await followed.follower.skip()
             await followed.follower.catch_up()
-            return await view_of(followed.follower, followed.store, storage.files)
+            view = await view_of(followed.follower, followed.store, storage.files)
+        told.check(view.files, view.judged, view.retired)
+        return view
+
+
+async def check_folding(world: World, view: View) -> None:
+    """A follower that only folds is told the same, whether it steps or skips."""
+    for skipping in (False, True):
+        told = ToldView()
+        async with following(world.logs, outlet=NoOutlet(), observers=[told], renders=False) as followed:
+            if skipping:
+                await followed.follower.skip()
+            await followed.follower.catch_up()
+            judged = await followed.judged()
+            assert (followed.follower.head.number, followed.follower.head.digest) == (view.number, view.digest)
+        assert judged == view.judged
+        told.check(view.files, judged, view.retired)
 
 
 async def check_without_the_rejected(world: World, view: View) -> None:
@@ -106,7 +130,9 @@ async def view_of(follower: Follower, store: Store, files: dict[str, bytes]) -> 
         expected.update({each.path: each.sha256 for each in batch})
     judged = await store.judged_page(["rejected", "no effect"], ("", -1), 10**6)
     rows = await store._rows("SELECT size, content_size, time FROM publications ORDER BY number")
-    return View(follower.head.number, follower.head.digest, files, expected, judged, [tuple(row) for row in rows])
+    retired = {name for name, entry in follower.table.entries.items() if not entry.length}
+    head, publications = follower.head, [tuple(row) for row in rows]
+    return View(head.number, head.digest, files, expected, judged, publications, retired)
 
 
 def is_mutable(path: str) -> bool:

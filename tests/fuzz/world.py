@@ -13,6 +13,7 @@ from securesystemslib.signer import CryptoSigner, SSlibKey
 from securesystemslib.signer import Signer as KeySigner
 
 from consumers.follow.follower import Follower
+from consumers.follow.observing import Observer
 from consumers.follow.starting import start_follower
 from consumers.render.outlets import Outlet, PublicOutlet
 from consumers.sign.schedule import Schedule
@@ -185,6 +186,9 @@ async def following(
     storage: MemoryStorage | None = None,
     outlet: Outlet | None = None,
     workers: Workers | None = None,
+    *,
+    observers: Sequence[Observer] = (),
+    renders: bool = True,
 ) -> AsyncIterator[Followed]:
     """A follower of its own, started; its state is thrown away unless there is a folder for it."""
     storage = storage or MemoryStorage()
@@ -194,7 +198,13 @@ async def following(
         await store.open()
         try:
             follower = await start_follower(
-                logs, store, workers or InlineWorkers(), outlet or PublicOutlet(storage), place / "spill"
+                logs,
+                store,
+                workers or InlineWorkers(),
+                outlet or PublicOutlet(storage),
+                place / "spill",
+                observers=observers,
+                renders=renders,
             )
             try:
                 yield Followed(follower, store, storage)

@@ -1,0 +1,144 @@
+"""Observers: told once, whatever crashes when; in processes as in this one; refused where something would be lost."""
+
+import tempfile
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from consumers.follow.observing import Kept, ObserverBehindError, PublicationTold
+from consumers.render.outlets import NoOutlet
+from consumers.work import processes, spill
+from consumers.work.workers import ThreadWorkers
+from ledger.logs import LogConflictError
+from ledger.state import StoreError
+from tests.fuzz.told import ToldView
+from tests.fuzz.world import World, following
+
+
+class CrashedError(Exception):
+    """What an observer raises where it shall crash."""
+
+
+class FailingView(ToldView):
+    """Crashes once at each publication: after it has kept it, or before, with nothing kept of it."""
+
+    fails_after = False
+    failed = 0
+
+    async def tell(self, publication: PublicationTold) -> None:
+        if self.failed == publication.number:
+            await super().tell(publication)
+            return
+        self.failed = publication.number
+        if self.fails_after:
+            await super().tell(publication)
+        raise CrashedError
+
+
+@pytest.fixture
+async def world() -> AsyncIterator[World]:
+    """A ledger with five publications: uploads, a hold, a removal, a release of the hold."""
+    with tempfile.TemporaryDirectory() as folder:
+        world = World(Path(folder))
+        world.begin()
+        async with world.signing() as signing:
+            make = world.make
+            await signing.publish(make.file_uploaded("a"), make.file_uploaded("b"))
+            await signing.publish(make.release_yanked("a", "1.0", "broken"), make.project_removed("nobody"))
+            hold = make.signing_held()
+            await signing.publish(hold, make.file_uploaded("c"))
+            await signing.publish(make.project_removed("b", withhold=True), make.target_added("tools/x"))
+            await signing.publish(make.signing_released(hold.id))
+        yield world
+
+
+async def serve(world: World) -> tuple[dict[str, bytes], Any]:
+    async with following(world.logs) as followed:
+        await followed.follower.catch_up()
+        return followed.storage.files, await followed.judged()
+
+
+@pytest.mark.parametrize("renders", [False, True])
+@pytest.mark.parametrize("fails_after", [False, True])
+async def test_each_publication_is_told_once(world: World, *, fails_after: bool, renders: bool) -> None:
+    """An observer that has kept a publication is not told again, although the state has lost it."""
+    told = FailingView()
+    told.fails_after = fails_after
+    with tempfile.TemporaryDirectory() as folder:
+        crashes = 0
+        while True:
+            try:
+                async with following(
+                    world.logs, Path(folder), outlet=None if renders else NoOutlet(), observers=[told], renders=renders
+                ) as followed:
+                    await followed.follower.catch_up()
+                    break
+            except CrashedError:
+                crashes += 1
+    assert crashes == 5
+    files, judged = await serve(world)
+    told.check(files, judged, set())
+    assert told.last is not None
+    assert told.last.skipped == 0
+    assert told.last.reproduced == renders
+
+
+async def test_one_that_comes_back_without_its_state_is_told_what_is_new(world: World) -> None:
+    """A run of publications ends at what the observer keeps: what it knows is not told as if it were new."""
+    told = ToldView()
+    async with following(world.logs, observers=[told], outlet=NoOutlet(), renders=False) as followed:
+        while followed.follower.head.number < 2:
+            await followed.follower.step()
+    async with following(world.logs, observers=[told], outlet=NoOutlet(), renders=False) as followed:
+        await followed.follower.skip()
+        assert followed.follower.head.number == 2
+        await followed.follower.skip()
+        assert followed.follower.head.number == 5
+    assert told.last is not None
+    assert told.last.skipped == 2
+    told.check(*await serve(world), set())
+
+
+async def test_a_state_that_is_ahead_is_refused(world: World) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        async with following(world.logs, Path(folder), observers=[ToldView()]) as followed:
+            await followed.follower.catch_up()
+        with pytest.raises(ObserverBehindError, match="an observer keeps none"):
+            async with following(world.logs, Path(folder), observers=[ToldView()]):
+                raise AssertionError
+        with pytest.raises(StoreError, match="that renders"):
+            async with following(world.logs, Path(folder), outlet=NoOutlet(), renders=False):
+                raise AssertionError
+
+
+async def test_an_observer_of_another_ledger_is_refused(world: World) -> None:
+    class Stranger(ToldView):
+        async def kept(self) -> Kept:
+            return Kept(3, "0" * 64)
+
+    async with following(world.logs, observers=[Stranger()]) as followed:
+        with pytest.raises(LogConflictError, match="told of another log"):
+            await followed.follower.catch_up()
+        assert followed.follower.head.number == 2
+
+
+@pytest.mark.parametrize("renders", [False, True])
+async def test_processes_tell_the_same(world: World, monkeypatch: pytest.MonkeyPatch, *, renders: bool) -> None:
+    """Events folded in processes, and sorted on disk."""
+    monkeypatch.setattr(processes, "WORTH_ROUNDS", 0)
+    monkeypatch.setattr(spill, "ITEMS_PER_PARTITION", 3)
+    plain, told = ToldView(), ToldView()
+    async with following(world.logs, observers=[plain]) as followed:
+        await followed.follower.skip()
+    workers = ThreadWorkers()
+    try:
+        async with following(
+            world.logs, outlet=None if renders else NoOutlet(), workers=workers, observers=[told], renders=renders
+        ) as followed:
+            await followed.follower.skip()
+    finally:
+        workers.close()
+    assert told.told == plain.told
+    told.check(*await serve(world), set())

@@ -360,8 +360,9 @@ class Tail:
         return await self._workers.run(write_slice, self._folder, self._salt, self._written, reading)
 
     def _read(self, file: Slice, *, routed: bool) -> Reading:
-        if self._recent is not None and self._recent.start == file.start:
-            return self._recent
+        recent = self._recent
+        if recent is not None and (recent.start, recent.end) == (file.start, file.end):
+            return recent
         reading = file.whole(self._folder, routed=routed)
         if routed:
             self._recent = reading

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from consumers.reading import tail as tails
 from consumers.reading.tail import Tail
 from consumers.state import records
 from ledger.logs.memory import MemoryLog, MemoryRecords
@@ -125,6 +126,35 @@ async def test_a_reader_whose_position_is_behind_the_rows_reads_them_as_they_wer
     assert end.held_at == 0
     assert end.signing.get(first.id) == SigningEvent(sha256(encode_event(first)).hexdigest(), 2, 1, "", 4)
     await store.close()
+
+
+async def test_what_waits_is_read_again_to_its_end_after_a_shorter_slice(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A rendering was abandoned since a hold came: what it had read from the same place on, on disk, is not all."""
+    monkeypatch.setattr(tails, "KEPT_BYTES", 0)
+    make = Make()
+    log = MemoryLog(MemoryRecords("events"))
+    log.records.append(*factory.beginning(make, SMALL))
+    await log.open()
+    tail = Tail(log, InlineWorkers(), Prefix(), tmp_path / "spill")
+    await tail.read_on()
+    tail.advance(await tail.prefix_at(2))
+
+    async def covered(first: int, last: int) -> list[int]:
+        """The indices of the events that a publication of the whole log shows."""
+        end = await tail.read_on()
+        await tail.read_again(first, last)
+        return [item.index async for each in tail.extensions(end.size, (first, last)) for item in each.routed]
+
+    log.records.append(*factory.encode([make.file_uploaded("a")]))
+    assert await covered(2, 3) == [2]  # a claim that is voided
+    hold = make.signing_held(2)
+    log.records.append(*factory.encode([hold, make.file_uploaded("b")]))
+    assert await covered(2, 2) == []
+    tail.advance(await tail.prefix_at(5))
+    log.records.append(*factory.encode([make.signing_released(hold.id), make.file_uploaded("c")]))
+    assert await covered(2, 7) == [2, 4, 6]
 
 
 def test_remembered_events_are_found_in_the_order_of_their_changes() -> None:

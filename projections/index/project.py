@@ -122,6 +122,8 @@ class Project:
 
     def render_anew(self) -> None:
         """Have every entry and page rendered anew, because root's setting of HTML pages has changed."""
+        if self._header.status is None:
+            return  # there is no such project
         self._had_html = not self._html
         self._files.touch_all()
         self._changed = True

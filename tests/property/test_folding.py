@@ -504,11 +504,14 @@ def test_many_projects_are_listed_in_order() -> None:
     assert [project["name"] for project in names_in_list(store)] == sorted(names[450:])
 
 
-def test_a_project_without_an_accepted_event_leaves_nothing_behind() -> None:
+@pytest.mark.parametrize("team", [TEAM, HTML], ids=["same pages", "HTML from now on"])
+def test_a_project_without_an_accepted_event_leaves_nothing_behind(team: Team) -> None:
     make, store = Make(), begun()
-    store.publish(factory.encode([make.project_removed("a"), make.file_uploaded("a", filename="b-1.zip")]))
+    rejected = factory.encode([make.project_removed("a"), make.file_uploaded("a", filename="b-1.zip")])
+    ceremony = factory.ceremony(team, store.prefix.authority, TEAM, everything=True)
+    store.publish([*rejected, *factory.encode([make.roles_signed(ceremony)])])
     assert "project:a" not in store.aggregates
-    assert set(store.pages) == {"simple/index.json"}
+    assert set(store.pages) == (LIST_PATHS if team is HTML else {"simple/index.json"})
 
 
 def test_a_publication_signs_the_bins_that_differ() -> None:

@@ -95,9 +95,10 @@ class Names:
     def __init__(self) -> None:
         self._seen: set[bytes] = set()
         self._folders: set[bytes] = set()
+        self._links: set[bytes] = set()
 
-    def add(self, name: str, *, is_folder: bool) -> None:
-        """Add a member; the name of a folder has no slash at its end.
+    def add(self, name: str, *, is_folder: bool, is_link: bool = False) -> None:
+        """Add a member; the name of a folder has no slash at its end. `is_link`: it is a symbolic link.
 
         Raises:
             RefusalError: the name is not safe, or is there already, or contradicts another one.
@@ -114,12 +115,14 @@ class Names:
         self._seen.add(key)
         if is_folder:
             self._folders.add(key)
+        if is_link:
+            self._links.add(key)
         self._add_parents(name)
 
     def has_file(self, name: str) -> bool:
-        """Whether this name was added, and not as a folder."""
+        """Whether this name was added, and neither as a folder nor as a symbolic link."""
         key = _key(name)
-        return key in self._seen and key not in self._folders
+        return key in self._seen and key not in self._folders and key not in self._links
 
     def _add_parents(self, name: str) -> None:
         while "/" in name:

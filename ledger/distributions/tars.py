@@ -11,6 +11,8 @@ from ledger.distributions.archives import Budget, Names, RefusalError, read_diff
 
 _FILES = frozenset({tarfile.REGTYPE, tarfile.AREGTYPE})
 _LINKS = frozenset({tarfile.SYMTYPE, tarfile.LNKTYPE})
+_OWN_FIELDS = frozenset({"path", "linkpath"})
+"""What is said of one member, never of all: some readers follow global headers, some do not."""
 _PIECE_BYTES = 64 * 1024
 
 
@@ -29,7 +31,7 @@ def read_tar(file: BinaryIO, length: int) -> Iterator[tuple[str, tarfile.TarInfo
         if name == "." and member.isdir():  # of `tar -c .`
             continue
         _check_kind(name, member)
-        names.add(name, is_folder=member.isdir())
+        names.add(name, is_folder=member.isdir(), is_link=member.issym())
         if member.type in _LINKS:
             _check_link(name, member, names)
         yield name, member, archive
@@ -39,13 +41,20 @@ def read_tar(file: BinaryIO, length: int) -> Iterator[tuple[str, tarfile.TarInfo
 def _check_kind(name: str, member: tarfile.TarInfo) -> None:
     if member.type not in _FILES | _LINKS and not member.isdir():
         raise read_differently(name, "it is neither a plain file, nor a folder, nor a link")
-    # Some read a member's length from one header, some from the other (CVE-2025-62518).
-    if "size" in member.pax_headers or member.sparse is not None:
+    # Some read a member's length, or its name, from one header, some from the other (CVE-2025-62518).
+    if "size" in member.pax_headers or member.sparse is not None or any(map(_is_sparse, member.pax_headers)):
         raise read_differently(name, "it has two lengths")
 
 
+def _is_sparse(keyword: str) -> bool:
+    return keyword.startswith("GNU.sparse.")
+
+
 def _check_link(name: str, member: tarfile.TarInfo, names: Names) -> None:
-    """Refuse links out of the archive's top folder. Nothing stands below a link, so each folder is what it seems."""
+    """Refuse links out of the archive's top folder. Nothing stands below a link, so each folder is what it seems.
+
+    A hard link to a symbolic one would lead elsewhere than that one.
+    """
     target = member.linkname
     if member.type == tarfile.LNKTYPE:
         if not names.has_file(target.removeprefix("./")) or target.removeprefix("./") == name:
@@ -149,6 +158,8 @@ def _members(tape: _Tape) -> Iterator[tuple[tarfile.TarFile, tarfile.TarInfo]]:
             archive.members = []  # type: ignore[attr-defined]  # or it remembers every one
             if len(archive.pax_headers) > archives.MAX_GLOBAL_HEADERS:
                 raise RefusalError("has too many global headers. Build it again with a current build tool.")
+            if not _OWN_FIELDS.isdisjoint(archive.pax_headers):
+                raise read_differently(member.name, "a global header names it, or says where it leads")
             yield archive, member
     # For tarfile an invalid header ends the archive, like a block of zeros: installers would see only half of it.
     if tape.last.strip(b"\0"):

@@ -24,14 +24,13 @@ _CENTRAL = struct.Struct("<4s6H3L5H2L")  # 4.3.12
 _LOCAL = struct.Struct("<4s5H3L2H")  # 4.3.7
 
 _METHODS = frozenset({zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED})
-_ENCRYPTED = 0x1
 _HAS_DESCRIPTOR = 0x8
 _IS_UTF8 = 0x800
-_MEANINGFUL_FLAGS = _ENCRYPTED | _HAS_DESCRIPTOR | _IS_UTF8 | 0x2040  # strong encryption, masked headers
+_UNREADABLE = 0x2061  # encrypted, patched, strongly encrypted, masked headers
+_MEANINGFUL_FLAGS = _HAS_DESCRIPTOR | _IS_UTF8 | _UNREADABLE
 _ZIP64 = 0x1
 _UNICODE_PATH = 0x7075
 _FULL_16, _FULL_32 = 0xFFFF, 0xFFFFFFFF
-_UNIX = 3
 _PIECE_BYTES = 64 * 1024
 
 
@@ -71,7 +70,7 @@ class Zip:
             infos = archive.infolist()
         start, size, count = _find_directory(file, length)
         entries = list(_read_directory(_read_at(file, start, size)))
-        if not len(entries) == len(infos) == count:
+        if len(entries) != count:
             raise RefusalError(f"lists {len(entries)} members, but says that it has {count}. Build it again.")
         names = Names()
         self.members = []
@@ -98,9 +97,7 @@ class Zip:
                 break
             yield block
         if length < info.file_size:
-            raise RefusalError(
-                f"is damaged: its member '{printable(member.name)}' is cut short. Get or build it again."
-            )
+            raise _cut_short(member)
         if length > info.file_size or crc != info.CRC:
             raise RefusalError(
                 f"is damaged: its member '{printable(member.name)}' has another length or check sum (CRC-32) than it "
@@ -121,12 +118,11 @@ class Zip:
                 piece = self._file.read(min(_PIECE_BYTES, left))
                 left -= len(piece)
             block = inflater.decompress(piece, archives.BLOCK_BYTES)
-            is_stuck = not (block or piece)
+            if not (block or piece or inflater.eof):
+                raise _cut_short(member)  # perhaps by the mark of its end only: some readers miss it, some do not
             piece = inflater.unconsumed_tail
-            if is_stuck:
-                return
             yield block
-        if left or piece or inflater.unused_data:
+        if left or inflater.unused_data:
             raise read_differently(member.name, "something follows its compressed data")
 
     # --- one member ----------------------------------------------------------------------------------------------
@@ -137,8 +133,10 @@ class Zip:
         if info.filename != name:
             raise read_differently(name, f"its name may also be read as '{printable(info.filename)}'")
         self._expect(position, info.header_offset, f"the member '{printable(name)}'")
-        if info.flag_bits & _ENCRYPTED:
-            raise RefusalError(f"has an encrypted member, '{printable(name)}'. Build it again without a password.")
+        if info.flag_bits & _UNREADABLE:
+            raise RefusalError(
+                f"has an encrypted or patched member, '{printable(name)}'. Build it again without a password."
+            )
         # Only deflate can be inflated bit by bit: bzip2 and LZMA may return gigabytes for one block of input.
         if info.compress_type not in _METHODS:
             raise RefusalError(
@@ -146,7 +144,7 @@ class Zip:
                 "Build it again with deflate."
             )
         is_folder = name.endswith("/")
-        kind = stat.S_IFMT(info.external_attr >> 16) if info.create_system == _UNIX else 0
+        kind = stat.S_IFMT(info.external_attr >> 16)  # of any system: some readers look at the mode alone
         if kind not in {0, stat.S_IFDIR if is_folder else stat.S_IFREG} or (is_folder and info.file_size):
             raise read_differently(name, "it is neither a plain file nor a folder")
         front, start = self._read_front(name, info.header_offset)
@@ -179,7 +177,7 @@ class Zip:
         """The length of the data descriptor behind a member (4.3.9), in one of its four forms."""
         self._file.seek(offset)
         found = self._file.read(24)
-        for sizes in ("LL", "QQ"):
+        for sizes in ("QQ", "LL"):  # of an empty member, the long form begins like the short one
             descriptor = struct.pack(f"<L{sizes}", info.CRC, info.compress_size, info.file_size)
             for signature in (b"PK\7\x08", b""):
                 if found.startswith(signature + descriptor):
@@ -187,11 +185,15 @@ class Zip:
         raise read_differently(name, "the lengths behind it are others than those in the list of members")
 
 
+def _cut_short(member: Member) -> RefusalError:
+    return RefusalError(f"is damaged: its member '{printable(member.name)}' is cut short. Get or build it again.")
+
+
 def _decode_name(entry: _Header) -> str:
     try:
-        return entry.name.decode("utf-8" if entry.flags & _IS_UTF8 else "ascii")
+        return entry.name.decode()  # where it is not marked as UTF-8, `zipfile` reads it in another way
     except UnicodeDecodeError as error:
-        raise read_differently(repr(entry.name)[2:-1], "its name is not marked as UTF-8, or is not UTF-8") from error
+        raise read_differently(repr(entry.name)[2:-1], "its name is not UTF-8") from error
 
 
 def _compare(name: str, front: _Header, entry: _Header, info: zipfile.ZipInfo) -> None:
@@ -211,7 +213,7 @@ def _compare(name: str, front: _Header, entry: _Header, info: zipfile.ZipInfo) -
 def _find_directory(file: BinaryIO, length: int) -> tuple[int, int, int]:
     """Where the directory begins, its length in bytes, and the number of its entries; it ends where the end begins."""
     position = length - _END.size
-    fields = _END.unpack(_read_at(file, position, _END.size)) if position >= 0 else (b"",) * 8
+    fields = _END.unpack(_read_at(file, position, _END.size))
     signature, disk, start_disk, count_here, count, size, start, comment = fields
     if signature != b"PK\5\6" or comment:
         raise RefusalError(
@@ -223,7 +225,7 @@ def _find_directory(file: BinaryIO, length: int) -> tuple[int, int, int]:
         position, (count, size, start) = found
     elif count != count_here:
         raise RefusalError("says twice, and differently, how many members it has. Build it again.")
-    if disk or start_disk or start + size != position or size > archives.MAX_DIRECTORY_BYTES:
+    if disk or start_disk or start + size != position:
         raise RefusalError(
             "has other bytes than members before its end: installers would read it differently. "
             "Build it again with a current build tool."
@@ -234,22 +236,25 @@ def _find_directory(file: BinaryIO, length: int) -> tuple[int, int, int]:
 def _find_directory_64(
     file: BinaryIO, position: int, short: tuple[int, int, int]
 ) -> tuple[int, tuple[int, int, int]] | None:
-    """What a Zip64 end before the end at this position says: where it begins, and number, length and start."""
+    """What a Zip64 end before the end at this position says: where it begins, and number, length and start.
+
+    `zipfile` has looked at its signature, and at the numbers of disks in the locator.
+    """
     if position < _LOCATOR_64.size + _END_64.size:
         return None
     position -= _LOCATOR_64.size
-    signature, disk, offset, disks = _LOCATOR_64.unpack(_read_at(file, position, _LOCATOR_64.size))
+    signature, _, offset, _ = _LOCATOR_64.unpack(_read_at(file, position, _LOCATOR_64.size))
     if signature != b"PK\6\7":
         return None
     position -= _END_64.size
     fields = _END_64.unpack(_read_at(file, position, _END_64.size))
-    signature, size_of_end, _, _, on_disk, start_disk, count_here, count, size, start = fields
+    _, size_of_end, _, _, on_disk, start_disk, count_here, count, size, start = fields
     long = (count, size, start)
     is_same = all(
         value in {right, full} for value, right, full in zip(short, long, (_FULL_16, _FULL_32, _FULL_32), strict=True)
     )
-    expected = (b"PK\6\6", _END_64.size - 12, position, count, 0, 0, 0)
-    if (signature, size_of_end, offset, count_here, disk, on_disk, start_disk) != expected or disks > 1 or not is_same:
+    expected = (_END_64.size - 12, position, count, 0, 0)
+    if (size_of_end, offset, count_here, on_disk, start_disk) != expected or not is_same:
         raise RefusalError("has two ends that contradict each other. Build it again with a current build tool.")
     return position, long
 

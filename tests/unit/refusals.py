@@ -1,5 +1,6 @@
 """What `ledger.distributions.distribution` may say of a file: facts that the ledger accepts, or a refusal in words."""
 
+import tracemalloc
 from pathlib import Path
 
 import msgspec
@@ -15,6 +16,15 @@ def refusal(path: Path) -> str:
     with pytest.raises(DistributionError) as caught:
         read_distribution(path)
     return check_message(path, caught.value)
+
+
+def peak_of(path: Path) -> tuple[str, int]:
+    """What is wrong with a file, and the most memory that it took to find out."""
+    tracemalloc.start()
+    try:
+        return refusal(path), tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
 
 
 def check_message(path: Path, error: DistributionError) -> str:

@@ -388,10 +388,10 @@ def test_a_second_name_in_the_extra_fields_is_refused(tmp_path: Path) -> None:
     about(one_wheel(tmp_path, (info, b"x")), "good.py", "a second name stands in its extra fields")
 
 
-def test_a_name_that_is_not_marked_as_utf8_is_refused(tmp_path: Path) -> None:
+def test_a_name_that_is_not_utf8_is_refused(tmp_path: Path) -> None:
     path = one_wheel(tmp_path, (zipfile.ZipInfo("nXme.py"), b"x"), patch=(b"nXme.py", b"n\xe4me.py"))
     assert "n\\xe4me.py" in refusal(path)
-    assert "not marked as UTF-8" in refusal(path)
+    assert "its name is not UTF-8" in refusal(path)
     assert read_distribution(wheel(tmp_path, {"näme.py": b"x"})).project == "a"
 
 
@@ -534,11 +534,18 @@ def test_a_link_out_of_the_archive_is_refused(tmp_path: Path, name: str, kind: b
     about(tarred(tmp_path, special(name, kind, target), ("a-1/later", b"")), name, "it is a link")
 
 
+def test_a_hard_link_to_a_symbolic_one_is_refused(tmp_path: Path) -> None:
+    """From where the hard link is, the symbolic one leads out of the archive."""
+    links = (special("a-1/x/y/up", tarfile.SYMTYPE, "../.."), special("a-1/out", tarfile.LNKTYPE, "a-1/x/y/up"))
+    about(tarred(tmp_path, *links), "a-1/out", "it is a link to no file before it")
+
+
 def test_links_inside_are_read(tmp_path: Path) -> None:
     links = [
         special("a-1/README", tarfile.SYMTYPE, "docs/README"),
         special("a-1/docs/info", tarfile.SYMTYPE, "../PKG-INFO"),
         special("a-1/copy", tarfile.LNKTYPE, "a-1/PKG-INFO"),
+        special("a-1/copy of it", tarfile.LNKTYPE, "./a-1/copy"),
     ]
     assert read_distribution(tarred(tmp_path, *links)).project == "a"
 
@@ -557,6 +564,39 @@ def test_a_second_length_is_refused(tmp_path: Path) -> None:
     member.pax_headers = {"size": "1024"}
     inner = pack_tar([("a-1/setup.py", b"other")])[:1024]
     about(tarred(tmp_path, (member, inner)), "a-1/x", "it has two lengths")
+
+
+@pytest.mark.parametrize("keyword", ["GNU.sparse.name", "GNU.sparse.realsize", "GNU.sparse.size", "GNU.sparse.map"])
+def test_what_only_some_readers_know_of_a_sparse_file_is_refused(tmp_path: Path, keyword: str) -> None:
+    """`tarfile` takes name and length from these fields; others do not know them."""
+    member = tarfile.TarInfo("a-1/x")
+    member.pax_headers = {keyword: "a-1/evil.py" if keyword.endswith("name") else "0,0" if "map" in keyword else "1"}
+    assert "it has two lengths" in refusal(tarred(tmp_path, (member, b"x" * 600)))
+
+
+@pytest.mark.parametrize("keyword", ["path", "linkpath"])
+def test_a_global_header_that_names_members_is_refused(tmp_path: Path, keyword: str) -> None:
+    packed = io.BytesIO()
+    with tarfile.open(
+        fileobj=packed, mode="w", format=tarfile.PAX_FORMAT, pax_headers={keyword: "a-1/evil.py"}
+    ) as archive:
+        info = tarfile.TarInfo("a-1/x")
+        archive.addfile(info)
+    (tmp_path / "a-1.tar.gz").write_bytes(pack_gzip(packed.getvalue()))
+    assert "a global header names it, or says where it leads" in refusal(tmp_path / "a-1.tar.gz")
+
+
+def test_a_global_comment_is_read(tmp_path: Path) -> None:
+    """`git archive` puts the commit there."""
+    packed = io.BytesIO()
+    with tarfile.open(
+        fileobj=packed, mode="w", format=tarfile.PAX_FORMAT, pax_headers={"comment": "0" * 40}
+    ) as archive:
+        info = tarfile.TarInfo(PKG_INFO[0])
+        info.size = len(PKG_INFO[1])
+        archive.addfile(info, io.BytesIO(PKG_INFO[1]))
+    (tmp_path / "a-1.tar.gz").write_bytes(pack_gzip(packed.getvalue()))
+    assert read_distribution(tmp_path / "a-1.tar.gz").project == "a"
 
 
 @pytest.mark.parametrize("prefix", ["", "./"])

@@ -83,9 +83,18 @@ def end_64_of(about: Mapping[str, Any]) -> bytes:
     return end + struct.pack("<4sLQL", b"PK\6\7", 0, told["offset"], 1)
 
 
-def write(folder: Path, *parts: Part, end_64: Mapping[str, Any] | None = None, **says: int) -> Path:
-    """A source distribution with these members besides its own; `says` is what its end says instead."""
-    parts = (part(b"a-1/PKG-INFO", build_metadata("a", "1")), *parts)
+OWN = part(b"a-1/PKG-INFO", build_metadata("a", "1"))
+
+
+def write(
+    folder: Path,
+    *parts: Part,
+    own: Part = OWN,
+    end_64: Mapping[str, Any] | None = None,
+    end: Mapping[str, int] | None = None,
+) -> Path:
+    """A source distribution with these members besides its own; the rest is what its ends say instead."""
+    parts = (own, *parts)
     data, listed = b"", b""
     for each in parts:
         listed += entry(each.listed, len(data))
@@ -93,7 +102,7 @@ def write(folder: Path, *parts: Part, end_64: Mapping[str, Any] | None = None, *
     about = {"here": len(parts), "count": len(parts), "size": len(listed), "start": len(data)}
     middle = b"" if end_64 is None else end_64_of({**about, **end_64})
     path = folder / "a-1.zip"
-    path.write_bytes(data + listed + middle + end_of({**about, **says}))
+    path.write_bytes(data + listed + middle + end_of({**about, **(end or {})}))
     return path
 
 
@@ -107,7 +116,8 @@ CONTENT = b"some content " * 10
 
 def test_a_zip_made_here_is_read(tmp_path: Path) -> None:
     parts = (part(b"a-1/x", b""), part(b"a-1/y/", b""), part(b"a-1/z", CONTENT, raw=deflate(CONTENT)))
-    for end_64 in (None, {}):
+    ends: tuple[Mapping[str, Any] | None, ...] = (None, {})
+    for end_64 in ends:
         path = write(tmp_path, *parts, end_64=end_64)
         with zipfile.ZipFile(path) as archive:
             assert archive.testzip() is None
@@ -119,24 +129,23 @@ def test_a_zip_made_here_is_read(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("count", [1, 3])
 def test_a_number_of_members_that_is_said_twice_and_wrong_is_refused(tmp_path: Path, count: int) -> None:
-    path = write(tmp_path, part(b"a-1/x"), here=count, count=count)
+    path = write(tmp_path, part(b"a-1/x"), end={"here": count, "count": count})
     assert f"lists 2 members, but says that it has {count}" in refusal(path)
 
 
 @pytest.mark.parametrize("field", ["disk", "start_disk"])
 def test_a_part_of_several_disks_is_refused(tmp_path: Path, field: str) -> None:
-    assert "other bytes than members before its end" in refusal(write(tmp_path, **{field: 1}))
+    assert "other bytes than members before its end" in refusal(write(tmp_path, end={field: 1}))
 
 
 def test_two_ends_of_which_the_second_has_no_signature_are_refused(tmp_path: Path) -> None:
     """Who looks for a signature finds the first; who reads what stands last sees another list, of the same length."""
-    member = part(b"a-1/PKG-INFO", build_metadata("a", "1"))
-    listed = entry({**member.listed, "comment": 22}, 0)  # the comment would be the first end
-    about = {"here": 1, "count": 1, "start": len(member.stands)}
+    listed = entry({**OWN.listed, "comment": 22}, 0)  # the comment would be the first end
+    about = {"here": 1, "count": 1, "start": len(OWN.stands)}
     first = end_of({**about, "size": len(listed), "comment": 22})
     second = b"XXXX" + end_of({**about, "size": len(listed) + 22})[4:]
     path = tmp_path / "a-1.zip"
-    path.write_bytes(member.stands + listed + first + second)
+    path.write_bytes(OWN.stands + listed + first + second)
     with zipfile.ZipFile(path) as archive:
         assert archive.namelist() == ["a-1/PKG-INFO"]
     assert "a comment or other bytes after its end" in refusal(path)
@@ -182,8 +191,7 @@ def test_a_member_inside_another_is_refused(tmp_path: Path) -> None:
     """A stored member holds a whole one. Who goes by the list sees two, who reads from the front one."""
     inner = part(b"a-1/setup.py", b"evil")
     outer = part(b"a-1/data", b"some bytes" + inner.stands)
-    own = part(b"a-1/PKG-INFO", build_metadata("a", "1"))
-    offset = len(own.stands) + len(outer.stands) - len(inner.stands)
+    offset = len(OWN.stands) + len(outer.stands) - len(inner.stands)
     path = write(tmp_path, outer, Part(b"", {**inner.listed, "offset": offset}))
     assert "the member 'a-1/setup.py' overlaps what stands before" in refusal(path)
 
@@ -307,15 +315,16 @@ def test_a_front_that_says_something_else_than_what_follows_is_refused(tmp_path:
 # --- contents ----------------------------------------------------------------------------------------------------
 
 
-def lying(field: str, value: int) -> dict[str, dict[str, int]]:
-    """Both headers say the same, and it is wrong."""
-    return {"front": {field: value}, "listed": {field: value}}
+def lying(content: bytes, raw: bytes | None, length: int, name: bytes = b"a-1/x") -> Part:
+    """A member of which both headers say the same wrong length."""
+    says = {"length": length}
+    return part(name, content, raw=raw, front=says, listed=says)
 
 
 @pytest.mark.parametrize("raw", [None, deflate(CONTENT)])
 def test_a_member_longer_than_it_says_is_refused(tmp_path: Path, raw: bytes | None) -> None:
     """Its check sum is that of all that is there."""
-    path = write(tmp_path, part(b"a-1/x", CONTENT, raw=raw, **lying("length", len(CONTENT) - 1)))
+    path = write(tmp_path, lying(CONTENT, raw, len(CONTENT) - 1))
     assert "has another length or check sum (CRC-32) than it says" in refusal(path)
 
 
@@ -335,8 +344,8 @@ def test_bytes_behind_compressed_data_are_refused_wherever_it_ends(tmp_path: Pat
 
 def test_metadata_longer_than_it_says_takes_little_memory(tmp_path: Path) -> None:
     content = bytes(48 * MIB)
-    path = write(tmp_path, part(b"b-1/PKG-INFO", content, raw=deflate(content), **lying("length", 10)))
-    path.write_bytes(path.read_bytes().replace(b"a-1/PKG-INFO", b"a-1/pkg-info").replace(b"b-1", b"a-1"))
+    member = lying(content, deflate(content), 10, b"a-1/PKG-INFO")
+    path = write(tmp_path, own=member)
     why, peak = peak_of(path)
     assert "has another length or check sum (CRC-32) than it says" in why
     assert peak < 16 * MIB

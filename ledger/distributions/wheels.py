@@ -91,9 +91,9 @@ def _find_info(members: Iterable[Member], project: str, version: Version) -> str
     name, _, text = folders[0].removesuffix(_INFO).rpartition("-")
     try:
         is_own = canonicalize_name(name) == project and Version(text) == version
-    except InvalidVersion:
+    except InvalidVersion:  # or the suffix has another case, and is not cut off
         is_own = False
-    if not is_own or not folders[0].endswith(_INFO):
+    if not is_own:
         raise RefusalError(
             f"has the folder '{printable(folders[0])}', but needs the .dist-info folder of {project} {version}, as "
             "it is named. Build it again; a distribution must not be renamed."

@@ -11,6 +11,7 @@ from collections.abc import Callable, Coroutine
 from concurrent.futures import CancelledError, Future
 from contextlib import aclosing
 from functools import cache
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import NamedTuple
 
 import httpx
@@ -47,7 +48,10 @@ class HttpStorage:
         self._url = url.rstrip("/")
         # Whatever a server compresses, it can compress a thousandfold: metadata is compared as it is.
         self._client = httpx.AsyncClient(
-            timeout=GRACE_SECONDS, follow_redirects=False, headers={"Accept-Encoding": "identity"}
+            timeout=GRACE_SECONDS,
+            follow_redirects=False,
+            headers={"Accept-Encoding": "identity"},
+            cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),  # or every answer could leave some
         )
         self._lock = threading.Lock()
         self._pending: set[Future[bool]] = set()
@@ -126,6 +130,17 @@ async def _fetch(client: httpx.AsyncClient, url: str, limits: _Limits, take: Cal
 
 
 async def _answer(client: httpx.AsyncClient, url: str) -> httpx.Response:
+    """The response after redirects."""
+    try:
+        return await _follow(client, url)
+    except (httpx.HTTPError, httpx.InvalidURL, StorageError):
+        raise
+    # What comes of a port beyond 65535, or of a name that is none, httpx neither foresees nor documents.
+    except Exception as error:
+        raise StorageError(f"{url} is, or redirects to, an address that no server can have") from error
+
+
+async def _follow(client: httpx.AsyncClient, url: str) -> httpx.Response:
     """The response after redirects. httpx would read, and unpack, the bodies of redirects without a limit."""
     request = client.build_request("GET", url)
     for _ in range(MAX_REDIRECTS + 1):

@@ -210,6 +210,33 @@ def test_other_answers_are_errors(status: bytes, error: type[Exception]) -> None
         assert type(caught.value) is error
 
 
+ADDRESSES = ["http://127.0.0.1:99999/", "http://xn--/", "http://127.0.0.1:80:80/", "file:///etc/passwd", "http://[::1"]
+
+
+@pytest.mark.parametrize("address", ADDRESSES)
+def test_an_address_that_no_machine_has_is_said(address: str) -> None:
+    """It is given, or a server redirects to it."""
+    with pytest.raises(StorageError, match=r"^\S+file(:| is, or redirects to,) "):
+        HttpStorage(address).read("file")
+    head = b"HTTP/1.1 302 Found\r\nContent-Length: 0\r\nLocation: %s\r\n\r\n" % address.encode()
+    with answering(lambda asked: asked.send(head)) as url, pytest.raises(StorageError, match=f"^{url}/file"):
+        HttpStorage(url).read("file")
+
+
+def test_a_server_leaves_no_cookies() -> None:
+    heads: list[str] = []
+
+    def respond(asked: Asked) -> None:
+        heads.append(asked.head.lower())
+        answer(asked, b"x", b"Set-Cookie: a=%s" % (b"x" * 1000))
+
+    with answering(respond) as url:
+        storage = HttpStorage(url)
+        for _ in range(2):
+            storage.read("file")
+    assert "cookie" not in heads[1]
+
+
 def test_what_is_no_server_and_no_url_is_said() -> None:
     with answering(lambda asked: asked.send(b"220 mail\r\n")) as url, pytest.raises(StorageUnavailableError):
         HttpStorage(url).read("file")

@@ -75,6 +75,13 @@ def test_the_folder_of_another_distribution_is_refused(tmp_path: Path, folder: s
     assert f"has the folder '{folder}.dist-info', but needs the .dist-info folder of a 1" in refusal(tmp_path / WHEEL)
 
 
+@pytest.mark.parametrize("folder", ["a-1.DIST-INFO", "a-1.dist-Info"])
+def test_the_folder_of_the_distribution_in_another_case_is_refused(tmp_path: Path, folder: str) -> None:
+    members = members_of(build_wheel(tmp_path, "a", "1"))
+    (tmp_path / WHEEL).write_bytes(pack_zip((name.replace(INFO, folder), each) for name, each in members.items()))
+    assert f"has the folder '{folder}', but needs" in refusal(tmp_path / WHEEL)
+
+
 @pytest.mark.parametrize("folder", ["A-1", "a-1.0", "a-1.0.0"])
 def test_another_spelling_of_the_folder_is_the_same(tmp_path: Path, folder: str) -> None:
     members = members_of(build_wheel(tmp_path, "a", "1"))
@@ -115,10 +122,15 @@ def test_a_wheel_file_that_cannot_be_read_in_one_way_is_refused(tmp_path: Path, 
     [
         ("b-1.data/scripts/x", "only folders a-1.data/SCHEME hold data"),
         ("A-1.data/scripts/x", "only folders a-1.data/SCHEME hold data"),
+        ("a-1.DATA/scripts/x", "only folders a-1.data/SCHEME hold data"),
         ("a-1.data/x", "only folders a-1.data/SCHEME hold data"),
+        ("a-1.data/scripts", "only folders a-1.data/SCHEME hold data"),
+        ("a-1.data", "only folders a-1.data/SCHEME hold data"),
         ("a-1.data/elsewhere/x", "only folders a-1.data/SCHEME hold data"),
         ("a-1.data/purelib/b-1.dist-info/METADATA", "it would be installed as another distribution's"),
         ("a-1.data/platlib/b-1.data/scripts/x", "it would be installed as another distribution's"),
+        ("a-1.data/purelib/b-1.DIST-INFO/METADATA", "it would be installed as another distribution's"),
+        ("a-1.data/platlib/a-1.Data/scripts/x", "it would be installed as another distribution's"),
     ],
 )
 def test_data_that_installers_put_elsewhere_is_refused(tmp_path: Path, name: str, why: str) -> None:

@@ -18,7 +18,7 @@ def read_zip_sdist_metadata(file: BinaryIO, length: int) -> bytes:
     with damage_refused():
         archive, top, metadata = Zip(file, length), _Top(), None
         for member in archive.members:
-            if top.check(member.name, is_folder=member.is_folder):
+            if top.check(member.name):
                 check_metadata_length(member.info.file_size)
                 metadata = archive.read(member)
             else:
@@ -36,7 +36,7 @@ def read_tar_sdist_metadata(file: BinaryIO, length: int) -> bytes:
     with damage_refused():
         top, metadata = _Top(), None
         for name, member, archive in read_tar(file, length):
-            if top.check(name, is_folder=member.isdir()):
+            if top.check(name):
                 metadata = _read(archive, member)
         return _found(metadata)
 
@@ -47,11 +47,11 @@ class _Top:
     def __init__(self) -> None:
         self._name = ""
 
-    def check(self, name: str, *, is_folder: bool) -> bool:
+    def check(self, name: str) -> bool:
         """Check where a member is, and tell whether it is the PKG-INFO."""
-        top, slash, rest = name.partition("/")
+        top, _, rest = name.partition("/")
         self._name = self._name or top
-        if top != self._name or not (slash or is_folder):
+        if top != self._name:
             raise read_differently(name, "it is not in the one top folder that a source distribution has")
         return rest == "PKG-INFO"
 

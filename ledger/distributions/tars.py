@@ -42,7 +42,7 @@ def _check_kind(name: str, member: tarfile.TarInfo) -> None:
     if member.type not in _FILES | _LINKS and not member.isdir():
         raise read_differently(name, "it is neither a plain file, nor a folder, nor a link")
     # Some read a member's length, or its name, from one header, some from the other (CVE-2025-62518).
-    if "size" in member.pax_headers or member.sparse is not None or any(map(_is_sparse, member.pax_headers)):
+    if "size" in member.pax_headers or any(map(_is_sparse, member.pax_headers)):
         raise read_differently(name, "it has two lengths")
 
 

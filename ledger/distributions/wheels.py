@@ -8,7 +8,7 @@ import csv
 import hashlib
 import io
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from email.parser import HeaderParser
 from email.policy import compat32
 from typing import BinaryIO
@@ -145,7 +145,7 @@ def _read_record(archive: Zip, member: Member, files: dict[str, Member]) -> dict
         raise RefusalError(f"has a RECORD of over {archives.MAX_RECORD_BYTES} bytes. Put fewer files in it.")
     free = {member.name, *(f"{_top(member.name)}/{name}" for name in _SIGNATURES)}
     digests: dict[str, str] = {}
-    for row in csv.reader(io.StringIO(_decode(archive.read(member), member), newline=""), strict=True):
+    for row in _rows(_decode(archive.read(member), member), member):
         if len(row) != 3:
             raise read_differently(member.name, f"a line has not three fields: '{printable(','.join(row))}'")
         name, digest, length = row
@@ -153,7 +153,7 @@ def _read_record(archive: Zip, member: Member, files: dict[str, Member]) -> dict
             raise read_differently(name, "RECORD lists it, but it is not there")
         if name in digests:
             raise read_differently(name, "RECORD lists it twice")
-        if length not in {"", str(files[name].info.file_size)} and name not in free:
+        if length not in {"", str(files[name].info.file_size)}:
             raise read_differently(name, f"RECORD says that it has {printable(length)} bytes")
         if digest.partition("=")[0] not in _HASHES and not (name in free and not digest):
             raise read_differently(name, "RECORD has no SHA-256, SHA-384 or SHA-512 of it")
@@ -162,6 +162,13 @@ def _read_record(archive: Zip, member: Member, files: dict[str, Member]) -> dict
     if missing:
         raise read_differently(min(missing), "RECORD does not list it")
     return digests
+
+
+def _rows(text: str, member: Member) -> Iterator[list[str]]:
+    try:
+        yield from csv.reader(io.StringIO(text), strict=True)
+    except csv.Error as error:
+        raise read_differently(member.name, f"a line is no CSV ({error})") from error
 
 
 def _check_digest(archive: Zip, member: Member, expected: str | None) -> None:

@@ -263,13 +263,11 @@ def _read_directory(data: bytes) -> Iterator[_Header]:
     position = 0
     while position < len(data):
         fields = _CENTRAL.unpack_from(data, position)
-        signature, _, _, flags, method, _, _, crc, compressed, length, name_length, extra_length, comment, disk, *_ = (
-            fields
-        )
+        _, _, _, flags, method, _, _, crc, compressed, length, name_length, extra_length, comment, disk, *_ = fields
         name_at = position + _CENTRAL.size
         extra_at = name_at + name_length
         position = extra_at + extra_length + comment
-        if signature != b"PK\1\2" or disk or position > len(data):
+        if disk or position > len(data):
             raise RefusalError("is damaged: its list of members cannot be read. Get or build it again.")
         name, extra = data[name_at:extra_at], data[extra_at : extra_at + extra_length]
         yield _Header(flags, method, crc, compressed, length, name, _check_extra(repr(name)[2:-1], extra))
@@ -311,10 +309,7 @@ def _resolve(name: str, front: _Header) -> _Header:
 
 def _read_at(file: BinaryIO, offset: int, length: int) -> bytes:
     file.seek(offset)
-    data = file.read(length)
-    if len(data) != length:
-        raise RefusalError("is damaged: it is cut short. Get or build it again.")
-    return data
+    return file.read(length)
 
 
 class _BoundedFile(io.BufferedIOBase):

@@ -3,6 +3,8 @@
 pip and uv were tried with most of these: one installs, the other refuses, or each takes other bytes.
 """
 
+import base64
+import hashlib
 import io
 import re
 import struct
@@ -166,6 +168,8 @@ def test_a_record_that_does_not_agree_is_refused(tmp_path: Path) -> None:
         (lambda lines: [b"a.py,,\n", *lines[1:]], "a.py", "RECORD has no SHA-256"),
         (lambda lines: [b"a.py,md5=1B2M2Y8AsgTpgAmY7PhCfg,18\n", *lines[1:]], "a.py", "RECORD has no SHA-256"),
         (lambda lines: [lines[0].replace(b"sha256=", b"sha256=A"), *lines[1:]], "a.py", "it is not what RECORD says"),
+        (lambda lines: [lines[0].replace(b"a.py", b'"a".py'), *lines[1:]], f"{INFO}/RECORD", "a line is no CSV"),
+        (lambda lines: [b"".join(lines).replace(b"\n", b"\r")], f"{INFO}/RECORD", "a line is no CSV"),
         (lambda lines: [b"./" + lines[0], *lines[1:]], "./a.py", "RECORD lists it, but it is not there"),
         (lambda lines: [b"\xff.py,,\n", *lines], f"{INFO}/RECORD", "it is not UTF-8"),
         (lambda lines: [b"\n", *lines], "", "a line has not three fields"),
@@ -190,6 +194,40 @@ def test_a_record_in_other_forms_that_agree_is_read(tmp_path: Path) -> None:
     lines = members_of(build_wheel(tmp_path, "a", "1"))[f"{INFO}/RECORD"]
     for record in (lines.replace(b"\n", b"\r\n"), lines.replace(b",18\n", b",\n"), lines[: lines.rindex(b"a-1")]):
         assert read_distribution(wheel(tmp_path, {f"{INFO}/RECORD": record})).project == "a"
+
+
+@pytest.mark.parametrize("algorithm", ["sha256", "sha384", "sha512"])
+def test_a_record_with_other_digests_is_read(tmp_path: Path, algorithm: str) -> None:
+    content = b"content of x"
+
+    def path_of(digest: bytes) -> Path:
+        encoded = base64.urlsafe_b64encode(digest).rstrip(b"=")
+        line = b"x.py,%s=%s,%d\n" % (algorithm.encode(), encoded, len(content))
+        lines = members_of(build_wheel(tmp_path, "a", "1"))[f"{INFO}/RECORD"]
+        return wheel(tmp_path, {"x.py": content, f"{INFO}/RECORD": line + lines})
+
+    assert read_distribution(path_of(hashlib.new(algorithm, content).digest())).project == "a"
+    about(path_of(hashlib.new(algorithm, b"other").digest()), "x.py", "it is not what RECORD says")
+
+
+@pytest.mark.parametrize("name", ["RECORD.jws", "RECORD.p7s"])
+def test_a_signature_that_record_knows_by_a_weak_digest_is_refused(tmp_path: Path, name: str) -> None:
+    digest = base64.urlsafe_b64encode(hashlib.md5(b"signature").digest()).rstrip(b"=")
+    lines = members_of(build_wheel(tmp_path, "a", "1"))[f"{INFO}/RECORD"]
+    lines += b"%s/%s,md5=%s,\n" % (INFO.encode(), name.encode(), digest)
+    about(
+        wheel(tmp_path, {f"{INFO}/{name}": b"signature", f"{INFO}/RECORD": lines}),
+        f"{INFO}/{name}",
+        "RECORD has no SHA-256, SHA-384 or SHA-512 of it",
+    )
+
+
+def test_a_wheel_file_beyond_its_limit_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    content = b"Wheel-Version: 1.0\nRoot-Is-Purelib: true\n"
+    path = wheel(tmp_path, {f"{INFO}/WHEEL": content + b"X: y\n" * 100})
+    assert read_distribution(path).project == "a"
+    monkeypatch.setattr(archives, "MAX_METADATA_BYTES", 400)
+    assert "has metadata of 541 bytes, but the limit is 400" in refusal(path)
 
 
 def test_a_record_beyond_its_limit_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

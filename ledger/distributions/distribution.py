@@ -222,8 +222,6 @@ def _read_metadata(filename: str, file: BinaryIO, length: int, project: str, ver
 
 def _parse_filename(filename: str) -> tuple[str, Pep440Version]:
     """The normalised project and the version in a filename."""
-    if not filename.endswith(SUFFIXES):
-        raise RefusalError(f"is not named like a wheel or a source distribution ({', '.join(SUFFIXES)}).")
     if not _fits(filename, NewFilename):
         raise RefusalError(
             "has a name that an index cannot serve: at most 190 ASCII letters, digits and . _ + ! -, the first one a "

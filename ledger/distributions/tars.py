@@ -121,7 +121,7 @@ class _Tape(io.BufferedIOBase):
         return self._position
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        if whence != io.SEEK_SET or offset < self._position:
+        if offset < self._position:
             raise RefusalError("is damaged: a member has a negative length. Get or build it again.")
         while self._position < offset and self._read(min(archives.BLOCK_BYTES, offset - self._position)):
             pass

@@ -174,13 +174,14 @@ def tar_header(name: str, size: int, kind: bytes = tarfile.REGTYPE) -> bytes:
     [
         (tar_header("a-1/x", -1024), "a negative length"),  # CVE-2025-8194
         (tar_header("a-1/x", 8 * 1024 * MIB, tarfile.GNUTYPE_LONGNAME), "without attributes"),
+        (tar_header("a-1/x", -1024, tarfile.GNUTYPE_LONGNAME) + bytes(32 * MIB), "without attributes"),
         (tar_header("a-1/x", 8 * 1024 * MIB, tarfile.XHDTYPE), "without attributes"),
         (tar_header("a-1/PKG-INFO", 8 * 1024 * MIB), "Shorten its description"),
         (tar_header("a-1/x", 8 * 1024 * MIB), "is damaged"),
         ((tar_header("a-1/x", 1, tarfile.GNUTYPE_LONGNAME) + bytes(512)) * 5000, "is damaged"),
         (tar_header("a-1/x", 8, tarfile.XHDTYPE) + b"1000 a=b".ljust(512, b"\0"), "is damaged"),
     ],
-    ids=["negative", "long-name", "pax", "metadata", "cut", "nested", "pax-record"],
+    ids=["negative", "long-name", "negative-name", "pax", "metadata", "cut", "nested", "pax-record"],
 )
 def test_headers_of_a_tar_that_lie_are_refused_in_little_memory(tmp_path: Path, tar: bytes, why: str) -> None:
     path = tmp_path / "a-1.tar.gz"

@@ -199,15 +199,44 @@ def test_a_file_that_changes_while_it_is_read_is_refused(
 
 def test_a_file_that_grows_while_it_is_hashed_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = build_wheel(tmp_path, "example", "1.0", files={"data": bytes(5000)})
-    blake2b = hashlib.blake2b
+    blocks: list[bytes] = []
 
-    def grow(*, digest_size: int) -> object:
-        with path.open("ab") as file:
-            file.write(bytes(3 * MIB))
-        return blake2b(digest_size=digest_size)
+    class Growing:
+        """As fast as it is read."""
 
-    monkeypatch.setattr(hashlib, "blake2b", grow)
+        def update(self, block: bytes) -> None:
+            blocks.append(block[:1])
+            if len(blocks) < 20:
+                with path.open("ab") as file:
+                    file.write(bytes(MIB))
+
+        def hexdigest(self) -> str:
+            return "00" * 32
+
+    monkeypatch.setattr(hashlib, "blake2b", lambda **_: Growing())
     assert "changed while it was read" in refusal(path)
+    assert len(blocks) < 5
+
+
+def test_a_file_that_becomes_a_pipe_before_it_is_opened_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = build_wheel(tmp_path, "example", "1.0")
+    opens = os.open
+
+    def replace_and_open(name: Path, flags: int) -> int:
+        path.unlink()
+        os.mkfifo(path)
+        return opens(name, flags)
+
+    monkeypatch.setattr(os, "open", replace_and_open)
+    assert "is not a plain file" in refusal(path)
+
+
+def test_a_source_distribution_whose_metadata_is_not_utf8_is_read(tmp_path: Path) -> None:
+    """Old ones have authors in Latin-1; what they say is not served."""
+    metadata = b"Author: J\xf6rg\n" + build_metadata("example", "1.0")
+    assert read_distribution(build_sdist(tmp_path, "example", "1.0", metadata=metadata)).version == "1.0"
 
 
 # --- names -------------------------------------------------------------------------------------------------------

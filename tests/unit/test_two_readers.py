@@ -265,6 +265,7 @@ every_kind = pytest.mark.parametrize("kind", ["whl", "zip", "tar.gz"])
         ("C:x", "no relative path"),
         ("TOP/x\\y", "no relative path"),
         ("TOP/x\ny", "control characters"),
+        ("TOP/x\x7fy", "control characters"),
     ],
 )
 def test_a_path_that_leaves_the_archive_is_refused(tmp_path: Path, kind: str, name: str, why: str) -> None:
@@ -550,6 +551,18 @@ def test_bytes_behind_the_compressed_data_are_refused(tmp_path: Path, more: byte
     assert "other bytes after the end of its compressed data" in refusal(path)
 
 
+def test_bytes_behind_the_compressed_data_are_refused_wherever_it_ends(tmp_path: Path) -> None:
+    """It is read in pieces of 64 KiB: here it ends where a piece does, by the length of the name in its header."""
+    packed = pack_gzip(pack_tar([PKG_INFO]))
+    name = b"x" * (64 * 1024 - len(packed) - 1)
+    padded = packed[:3] + b"\x08" + packed[4:10] + name + b"\0" + packed[10:]
+    path = tmp_path / "a-1.tar.gz"
+    path.write_bytes(padded)
+    assert read_distribution(path).project == "a"
+    path.write_bytes(padded + pack_gzip(b"more"))
+    assert "other bytes after the end of its compressed data" in refusal(path)
+
+
 def test_bytes_behind_the_end_of_a_tar_are_refused(tmp_path: Path) -> None:
     assert "other bytes after the end of its tar" in refusal(tarred(tmp_path, after=pack_tar([("a-1/setup.py", b"")])))
     assert read_distribution(tarred(tmp_path, after=bytes(100_000))).project == "a"
@@ -582,6 +595,22 @@ def test_a_member_of_a_tar_of_another_kind_is_refused(tmp_path: Path, kind: byte
 )
 def test_a_link_out_of_the_archive_is_refused(tmp_path: Path, name: str, kind: bytes, target: str) -> None:
     about(tarred(tmp_path, special(name, kind, target), ("a-1/later", b"")), name, "it is a link")
+
+
+def test_a_hard_link_to_a_folder_is_refused(tmp_path: Path) -> None:
+    members = (special("a-1/docs", tarfile.DIRTYPE), special("a-1/x", tarfile.LNKTYPE, "a-1/docs"))
+    about(tarred(tmp_path, *members), "a-1/x", "it is a link to no file before it")
+
+
+def test_a_name_in_a_tar_that_is_not_utf8_is_refused(tmp_path: Path) -> None:
+    packed = pack_tar([PKG_INFO, ("a-1/n?me", b"")])
+    start = packed.index(b"a-1/n?me")
+    header = bytearray(packed[start : start + 512].replace(b"n?me", b"n\xe4me"))
+    header[148:156] = b" " * 8
+    header[148:156] = b"%06o\0 " % sum(header)
+    path = tmp_path / "a-1.tar.gz"
+    path.write_bytes(pack_gzip(packed[:start] + header + packed[start + 512 :]))
+    assert "its name has control characters or is not UTF-8" in refusal(path)
 
 
 def test_a_hard_link_to_a_symbolic_one_is_refused(tmp_path: Path) -> None:

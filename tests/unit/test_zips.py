@@ -243,6 +243,14 @@ def test_a_folder_that_is_there_twice_is_refused(tmp_path: Path) -> None:
     assert "it is there twice" in refusal(write(tmp_path, part(b"a-1/x/", b""), part(b"a-1/x/", b"")))
 
 
+def test_a_file_and_a_folder_of_one_name_are_refused(tmp_path: Path) -> None:
+    both = (part(b"a-1/x"), part(b"a-1/x/", b""))
+    for parts in (both, reversed(both)):
+        assert "'a-1/x', that installers would read differently: it is a file and a folder" in refusal(
+            write(tmp_path, *parts)
+        )
+
+
 # --- Zip64 -------------------------------------------------------------------------------------------------------
 
 LENGTHS = struct.pack("<HHQQ", 1, 16, len(CONTENT), len(CONTENT))

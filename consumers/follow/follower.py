@@ -426,7 +426,7 @@ class Follower:
         """
         edition, claim = work.edition, last.claim
         self.stopwatch.start()
-        await work.place(last.timestamp())
+        synced = await work.place(last.timestamp())
         self.stopwatch.lap("place")
         self._observers.check(Head(claim.number, last.digest, claim.time, claim.size))
         if work.telling is not None:
@@ -450,7 +450,7 @@ class Follower:
                 prefixes.save(edition.after),
             )
         )
-        await work.commit()
+        await work.commit(after=synced)
         self.stopwatch.lap("commit")
         self._work = None
         self._unsaved = []

@@ -11,6 +11,7 @@ from consumers.render.sealing import Sealer
 from consumers.render.telling import Telling
 from consumers.state import records
 from consumers.work.workers import Workers
+from ledger.disk.syncing import Synced
 from ledger.state.store import Store
 from projections.metadata.repository import SnapshotTable
 
@@ -82,14 +83,19 @@ class PublicationInWork:
         else:
             self._rendered = await renderer.render(edition, tail, sealer, self._outlet, self.telling)
 
-    async def place(self, timestamp: bytes) -> None:
-        """Place its files, and wait until its changes of the state are saved. The timestamp makes it visible."""
-        await self._workers.run(self._outlet.finish, self.edition.claim.number, timestamp)
-        await self.rendered.saving.result()
+    async def place(self, timestamp: bytes) -> Synced | None:
+        """Place its files, and wait until its changes of the state are saved. The timestamp makes it visible.
 
-    async def commit(self) -> None:
+        Returns:
+            What placing has made durable, for `commit`.
+        """
+        synced = await self._workers.run(self._outlet.finish, self.edition.claim.number, timestamp)
+        await self.rendered.saving.result()
+        return synced
+
+    async def commit(self, *, after: Synced | None) -> None:
         """Make it the state."""
-        await self._store.commit()
+        await self._store.commit(after=after)
         self._end()
 
     async def abandon(self) -> None:

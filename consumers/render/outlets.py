@@ -14,6 +14,7 @@ import structlog
 
 from consumers.render.sinks import RemoteSink, Sink
 from consumers.render.withholding import bring_back, withhold
+from ledger.disk.syncing import Synced
 from ledger.logs import LogConflictError
 from ledger.storage import Stager, Storage
 from projections.metadata.holders import Withholding
@@ -35,8 +36,8 @@ class Outlet(Sink, Protocol):
     def begin(self) -> None:
         """Begin a new edition, and forget the files of an unfinished one."""
 
-    def finish(self, number: int, timestamp: bytes) -> None:
-        """Finish an edition whose record was read from the log."""
+    def finish(self, number: int, timestamp: bytes) -> Synced | None:
+        """Finish an edition whose record was read from the log; return what was synced besides the edition's files."""
 
 
 class Nowhere:
@@ -153,28 +154,36 @@ class PublicOutlet:
         else:
             self._storage.stage(path, document.file)
 
-    def finish(self, number: int, timestamp: bytes) -> None:
+    def finish(self, number: int, timestamp: bytes) -> Synced | None:
         """Place everything.
 
         Raises:
             LogConflictError: the edition needs a version that is served with other bytes.
         """
         with self._storage.exclusive():
-            self._finish(number, timestamp)
+            synced = self._place(number, timestamp)
+            if number <= self._kept_up_to or served_version(self._storage.read(TIMESTAMP)) > number:
+                log.debug("a newer publication is served", publication=number)
+            else:
+                self._make_visible(timestamp)
+            return synced
 
-    def _finish(self, number: int, timestamp: bytes) -> None:
+    def _place(self, number: int, timestamp: bytes) -> Synced | None:
+        """Place the immutable files."""
         self.put(metadata_path("timestamp", number), timestamp)
         self._visible.kept.update(self._edition.kept)
         if number > self._kept_up_to:
             self._refuse_kept()
-        for path in self._storage.place():
+        placed = self._storage.place()
+        for path in placed.replaced:
             log.error("a served file had other bytes than the log says, and was replaced", path=path)
         self._visible.pages.update(self._edition.pages)
         self._visible.roots.update(self._edition.roots)
         self._visible.withholdings.update(self._edition.withholdings)
-        if number <= self._kept_up_to or served_version(self._storage.read(TIMESTAMP)) > number:
-            log.debug("a newer publication is served", publication=number)
-            return
+        return placed.synced
+
+    def _make_visible(self, timestamp: bytes) -> None:
+        """Change what clients see, in the order that they need."""
         bring_back(self._storage, self._visible.withholdings)
         for version, root in sorted(self._visible.roots.items()):
             self._storage.replace(metadata_path("root", version), root)

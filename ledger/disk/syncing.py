@@ -2,7 +2,8 @@
 
 import os
 from pathlib import Path
-from threading import Lock
+from time import monotonic_ns
+from typing import NamedTuple
 
 from ledger.disk.files import writing
 
@@ -13,36 +14,29 @@ WORTH_SYNCS = 8
 """Number of files from which several threads sync: one flush of the disk's cache then serves several files."""
 
 
-class _Syncs:
-    """Counts the calls of `sync_all`, numbered as they begin."""
+class Synced(NamedTuple):
+    """The proof of a sync of all file systems of this machine: what was written before it began is durable.
 
-    def __init__(self) -> None:
-        self.lock = Lock()
-        self.begun = 0
-        self.done = 0
+    `begun` is a moment of `now_written`.
+    """
 
+    begun: int
 
-_syncs = _Syncs()
-
-
-def sync_all() -> None:
-    """Make everything written before durable, on all file systems."""
-    with _syncs.lock:
-        _syncs.begun += 1
-        number = _syncs.begun
-    os.sync()
-    with _syncs.lock:
-        _syncs.done = max(_syncs.done, number)
+    def covers(self, written: int) -> bool:
+        """Whether what was written up to this moment is durable. In doubt it is not."""
+        return written < self.begun
 
 
 def now_written() -> int:
-    """A mark for `is_durable`, which stands for everything written before now by any process."""
-    return _syncs.begun
+    """The present moment, for `Synced.covers`: it stands for everything that was written before by any process."""
+    return monotonic_ns()
 
 
-def is_durable(mark: int) -> bool:
-    """Whether this process has completed a sync of everything since a mark."""
-    return _syncs.done > mark
+def sync_all() -> Synced:
+    """Make everything written before durable, on all file systems."""
+    begun = now_written()
+    os.sync()
+    return Synced(begun)
 
 
 def sync_file(path: Path) -> None:

@@ -20,7 +20,7 @@ from zlib import crc32
 from ledger.databases import complete, plain
 from ledger.databases.plain import ERRORS, is_passing, primary_code, unusable_now
 from ledger.disk.files import may_pass, writing
-from ledger.disk.syncing import is_durable, now_written, sync_file, sync_folder
+from ledger.disk.syncing import Synced, now_written, sync_file, sync_folder
 from ledger.state import StateDamagedError, StateMissingError, StateUnavailableError, StoreError
 from ledger.state.kept_files import KeptFiles
 from schemas.errors import InUseError
@@ -349,10 +349,14 @@ class Store:
         await self._execute("BEGIN IMMEDIATE")
         self._unended += 1
 
-    async def commit(self) -> None:
-        """Commit the transaction. Kept files are made durable before the commit that names them."""
-        # Placing the published files may have synced everything since.
-        if self._durable and (self._written is None or not is_durable(self._written)):
+    async def commit(self, *, after: Synced | None = None) -> None:
+        """Commit the transaction. Kept files are made durable before the commit that names them.
+
+        Args:
+            after: what placing the published files has synced: that may have been the kept files, too.
+        """
+        is_synced = after is not None and self._written is not None and after.covers(self._written)
+        if self._durable and not is_synced:
             await self._in_thread(self.kept.sync, self._new_files)
         # After a failed commit its effect is unknown: the next start looks for leftover files.
         replaced, self._replaced_files, self._new_files = self._replaced_files, [], []
@@ -510,7 +514,7 @@ class Store:
         self._replaced_files += replaced
 
     def all_written(self) -> None:
-        """Note that all kept files of this transaction are written; the next `sync_all` makes them durable."""
+        """Note that all kept files of this transaction are written; a sync of everything makes them durable."""
         self._written = now_written()
 
     async def read_kept(self, files: Sequence[tuple[str, bytes]]) -> list[bytes]:

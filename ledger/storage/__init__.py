@@ -12,6 +12,7 @@ from typing import NamedTuple, Protocol
 
 from ledger.disk.files import writing
 from ledger.disk.nursery import make_file
+from ledger.disk.syncing import Synced
 
 
 class ServedFiles(Protocol):
@@ -49,8 +50,8 @@ class Storage(ServedFiles, Protocol):
     def discard(self) -> None:
         """Forget all staged files."""
 
-    def place(self) -> list[str]:
-        """Move staged files into place and make them durable; return the paths that held other bytes.
+    def place(self) -> "Placed":
+        """Move staged files into place and make them durable.
 
         An existing file with the same bytes stays. An existing file with other bytes is replaced, and is an alarm.
         """
@@ -91,6 +92,15 @@ class Storage(ServedFiles, Protocol):
 
     def paths(self) -> Iterator[str]:
         """All files, sorted."""
+
+
+class Placed(NamedTuple):
+    """The result of placing: the paths that held other bytes, sorted, and what was synced besides the files themselves
+    (None: nothing).
+    """
+
+    replaced: list[str]
+    synced: Synced | None = None
 
 
 class Stager(NamedTuple):

@@ -22,8 +22,8 @@ from ledger.disk.files import (
     write_file,
     writing,
 )
-from ledger.disk.syncing import MAX_SINGLE_SYNCS, WORTH_SYNCS, sync_all, sync_file, sync_folder
-from ledger.storage import Stager
+from ledger.disk.syncing import MAX_SINGLE_SYNCS, WORTH_SYNCS, Synced, sync_all, sync_file, sync_folder
+from ledger.storage import Placed, Stager
 from ledger.storage.evidence import OTHERS, Evidence
 
 
@@ -71,7 +71,7 @@ class DirectoryStorage:
         shutil.rmtree(self._staging, ignore_errors=True)
         self._staged = {}
 
-    def place(self) -> list[str]:
+    def place(self) -> Placed:
         """Move staged files into place, and sync once."""
         there: list[str] = []
 
@@ -80,11 +80,11 @@ class DirectoryStorage:
                 there.append(path)
 
         each(put, list(self._staged), worth=_WORTH_THREADS)
-        alarms = self._put_again(there)
-        self._sync([f"{self._root}/{path}" for path in self._staged])
+        replaced = self._put_again(there)
+        synced = self._sync([f"{self._root}/{path}" for path in self._staged])
         self._staged = {}
         self._early.begin()
-        return alarms
+        return Placed(replaced, synced)
 
     def _put_new(self, path: str) -> bool:
         """Place a staged file if its path is free; return whether it was. Called from several threads."""
@@ -268,19 +268,19 @@ class DirectoryStorage:
             finally:
                 temporary.unlink(missing_ok=True)
 
-    def _sync(self, files: Collection[str]) -> None:
-        """Make files and the folders that name them durable.
+    def _sync(self, files: Collection[str]) -> Synced | None:
+        """Make files and the folders that name them durable; return what was synced besides.
 
         One `sync` of the whole file system is cheaper than many of single files, but waits for what others write.
         """
         if not self._durable:
-            return
+            return None
         if len(files) > MAX_SINGLE_SYNCS:
-            sync_all()
-            return
+            return sync_all()
         paths = [Path(file) for file in files]
         each(sync_file, paths, worth=WORTH_SYNCS)
         self._sync_folders({str(path.parent) for path in paths})
+        return None
 
     def _sync_folders(self, folders: Collection[str]) -> None:
         """Sync folders, if they still exist, and their parents up to the root."""

@@ -147,7 +147,7 @@ def test_every_name_that_is_served_can_be_written(tmp_path: Path) -> None:
     storage = DirectoryStorage(tmp_path / "public", tmp_path / "staging")
     hashed = f"targets/simple/{'x' * 200}/{'0' * 64}.index.json"
     storage.stage(hashed, b"page")
-    assert storage.place() == []
+    assert storage.place().replaced == []
     storage.link(f"targets/simple/{'x' * 200}/index.json", hashed)
     assert storage.read(f"targets/simple/{'x' * 200}/index.json") == b"page"
 

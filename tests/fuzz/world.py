@@ -23,6 +23,7 @@ from ledger.keys.keyring import Keyring
 from ledger.logs import Log, Logs
 from ledger.logs.memory import MemoryLog, MemoryRecords
 from ledger.state.store import JudgedRow, Store
+from ledger.storage import Placed
 from projections.roles.authority import Authority, Settings
 from projections.roles.layout import Layout
 from schemas.events import BaseEvent
@@ -84,11 +85,11 @@ class MemoryStorage:
     def discard(self) -> None:
         self._staged = {}
 
-    def place(self) -> list[str]:
+    def place(self) -> Placed:
         alarms = [path for path, data in self._staged.items() if self.files.get(path, data) != data]
         self.files.update(self._staged)
         self._staged = {}
-        return alarms
+        return Placed(sorted(alarms))
 
     def replace(self, path: str, data: bytes) -> None:
         self.files[self._checked(path)] = data

@@ -29,6 +29,7 @@ from ledger.logs.memory import MemoryLog, MemoryRecords
 from ledger.state import StateDamagedError
 from ledger.state.kept_files import KeptFiles
 from ledger.state.store import Store
+from ledger.storage import Placed
 from schemas.errors import InUseError
 from tests.simulation.processes import Process
 
@@ -463,7 +464,7 @@ class SimStorage:
         self._staged.clear()
         self._leave("discard")
 
-    def place(self) -> list[str]:
+    def place(self) -> Placed:
         """Each file is an effect of its own; after the last comes the sync."""
         alarms, staged = [], sorted(self._staged)
         for path in staged:
@@ -476,7 +477,7 @@ class SimStorage:
             self._leave("place")
         self._sync(set(staged))
         self._tree.alarms.extend(alarms)
-        return alarms
+        return Placed(alarms)
 
     def replace(self, path: str, data: bytes) -> None:
         self._enter("replace")

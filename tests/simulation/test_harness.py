@@ -14,9 +14,11 @@ from consumers.follow.served import ServedAheadError, check_not_ahead
 from consumers.render.edition import DivergenceError
 from consumers.render.outlets import PublicOutlet
 from consumers.sign.signer import Signer
+from ledger.disk.syncing import sync_all
 from ledger.logs import LogUnavailableError
 from ledger.state import StateDamagedError
 from ledger.state.store import Store
+from ledger.storage import Placed
 from projections.log.prefix import Prefix
 from projections.metadata.paths import TIMESTAMP
 from projections.publications import OpenClaim
@@ -63,6 +65,7 @@ class Mistake(NamedTuple):
 _append = Signer._append
 _commit = Store.commit
 _finish = PublicOutlet.finish
+_place = SimStorage.place
 _sync = SimStorage._sync
 
 
@@ -111,9 +114,14 @@ def _sync_timestamps(storage: Any, paths: set[str]) -> None:
         _sync(storage, paths)
 
 
-async def _commit_and_delete(store: Any) -> None:
+def _place_and_claim(storage: Any) -> Placed:
+    """A storage says that it has synced everything, and has not."""
+    return _place(storage)._replace(synced=sync_all())
+
+
+async def _commit_and_delete(store: Any, *, after: Any = None) -> None:
     """What a commit replaces is deleted before it is durable."""
-    await _commit(store)
+    await _commit(store, after=after)
     unneeded, store._unneeded_files = store._unneeded_files, []
     store.kept.delete(unneeded)
 
@@ -148,6 +156,12 @@ MISTAKES = {
     ),
     "a publisher lowers the timestamp": Mistake(
         {"consumers.render.outlets.served_version": lambda _: 0}, ONE_SIGNER["power"], "the served timestamp went back"
+    ),
+    "a storage claims to have synced what a state keeps": Mistake(
+        {"tests.simulation.ports.SimStorage.place": _place_and_claim},
+        ONE_SIGNER["power"],
+        "missing or damaged",
+        StateDamagedError,
     ),
     "a storage loses unsynced files": Mistake(
         {"tests.simulation.ports.SimStorage._sync": _sync_timestamps}, ONE_SIGNER["power"], "is reachable, and missing"

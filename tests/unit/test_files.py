@@ -6,43 +6,29 @@ import os
 import shutil
 from collections.abc import Collection
 from pathlib import Path
-from threading import Event, Thread
 
 import pytest
 
 from ledger.disk.files import StorageError, each
 from ledger.disk.nursery import make_file
-from ledger.disk.syncing import is_durable, now_written, sync_all
+from ledger.disk.syncing import MAX_SINGLE_SYNCS, now_written, sync_all
 from ledger.state.kept_files import KeptFiles
 from ledger.state.store import Store
+from ledger.storage.directory import DirectoryStorage
 
 
 def test_what_is_written_before_a_sync_is_durable_after_it() -> None:
-    mark = now_written()
-    assert not is_durable(mark)
-    sync_all()
-    assert is_durable(mark)
-    assert not is_durable(now_written())
+    before = now_written()
+    synced = sync_all()
+    assert synced.covers(before)
+    assert not synced.covers(now_written())
 
 
-def test_a_sync_that_had_begun_before_does_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
-    begun, go_on = Event(), Event()
-
-    def slow() -> None:
-        begun.set()
-        go_on.wait()
-
-    monkeypatch.setattr(os, "sync", slow)
-    earlier = now_written()
-    thread = Thread(target=sync_all)
-    thread.start()
-    begun.wait()
-    mark = now_written()
-    assert not is_durable(earlier), "it has not ended"
-    go_on.set()
-    thread.join()
-    assert is_durable(earlier)
-    assert not is_durable(mark), "it may have passed over what was written meanwhile"
+def test_what_is_written_while_a_sync_goes_on_does_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It may have passed over that."""
+    meanwhile: list[int] = []
+    monkeypatch.setattr(os, "sync", lambda: meanwhile.append(now_written()))
+    assert not sync_all().covers(meanwhile[0])
 
 
 @pytest.mark.parametrize(
@@ -55,17 +41,17 @@ def test_a_commit_syncs_what_it_keeps_unless_everything_was_synced_since(
     monkeypatch.setattr(KeptFiles, "sync", lambda _, names: seen.append(list(names)) if names else None)
 
     async def run() -> None:
-        store = Store(tmp_path / "state.sqlite")
+        store, synced = Store(tmp_path / "state.sqlite"), None
         await store.open()
         await store.begin()
         for number, step in enumerate(order.split(", ")):
             if step == "sync":
-                sync_all()
+                synced = sync_all()
             else:
                 store.kept.put(f"{number}.file", b"kept")
                 store.keep([f"{number}.file"], [])
                 store.all_written()
-        await store.commit()
+        await store.commit(after=synced)
         await store.close()
 
     asyncio.run(run())
@@ -88,19 +74,30 @@ def test_what_is_counted_to_a_commit_may_be_told_late(
             store.keep(["file"], [])
         store.kept.put("file", b"kept")
         store.all_written()
-        sync_all()
+        synced = sync_all()
         if told == "when it was synced":
             store.keep(["file"], [])
-        await store.commit()
+        await store.commit(after=synced)
         assert seen == []
         await store.begin()
         store.kept.put("other", b"kept")
         store.keep(["other"], [])
-        await store.commit()
+        await store.commit(after=sync_all())
         assert seen == [["other"]], "nobody said that it was written before anything was synced"
         await store.close()
 
     asyncio.run(run())
+
+
+@pytest.mark.parametrize("order", ["one file", "many files"])
+def test_placing_many_files_syncs_everything_and_says_so(order: str, tmp_path: Path) -> None:
+    """A few are synced one by one."""
+    storage = DirectoryStorage(tmp_path / "public", tmp_path / "staging")
+    for number in range(1 if order == "one file" else MAX_SINGLE_SYNCS + 1):
+        storage.stage(f"metadata/{number}.snapshot.json", b"data")
+    written = now_written()
+    synced = storage.place().synced
+    assert (synced is not None and synced.covers(written)) == (order == "many files")
 
 
 @pytest.mark.parametrize("count", [0, 1, 3, 100])

@@ -367,14 +367,14 @@ def stage(tmp_path: Path, *, elsewhere: bool = False) -> DirectoryStorage:
 
 def test_a_kept_file_gets_a_second_name(tmp_path: Path) -> None:
     storage = stage(tmp_path)
-    assert storage.place() == []
+    assert storage.place().replaced == []
     assert (tmp_path / "public/metadata/1.bin-0.json").samefile(tmp_path / "kept")
     assert not list((tmp_path / "staging").rglob("*-*-*")), "only the folder of the edition is left"
 
 
 def test_on_another_file_system_it_is_written_again(tmp_path: Path) -> None:
     storage = stage(tmp_path, elsewhere=True)
-    assert storage.place() == []
+    assert storage.place().replaced == []
     assert (tmp_path / "public/metadata/1.bin-0.json").read_bytes() == b"data"
     assert not (tmp_path / "public/metadata/1.bin-0.json").samefile(tmp_path / "kept")
 
@@ -387,7 +387,7 @@ def test_where_a_file_can_have_one_name_it_is_written_again(tmp_path: Path, monk
 
     storage = stage(tmp_path)
     monkeypatch.setattr(os, "link", refuse)
-    assert storage.place() == []
+    assert storage.place().replaced == []
     assert (tmp_path / "public/metadata/1.bin-0.json").read_bytes() == b"data"
     assert (tmp_path / "kept").read_bytes() == b"data"
 
@@ -396,7 +396,7 @@ def test_a_damaged_file_is_replaced_by_the_kept_one(tmp_path: Path) -> None:
     storage = stage(tmp_path)
     (tmp_path / "public/metadata").mkdir(parents=True)
     (tmp_path / "public/metadata/1.bin-0.json").write_bytes(b"damaged")
-    assert storage.place() == ["metadata/1.bin-0.json"]
+    assert storage.place().replaced == ["metadata/1.bin-0.json"]
     assert (tmp_path / "public/metadata/1.bin-0.json").samefile(tmp_path / "kept")
 
 
@@ -404,5 +404,5 @@ def test_one_that_is_there_already_stays(tmp_path: Path) -> None:
     storage = stage(tmp_path)
     (tmp_path / "public/metadata").mkdir(parents=True)
     (tmp_path / "public/metadata/1.bin-0.json").write_bytes(b"data")
-    assert storage.place() == []
+    assert storage.place().replaced == []
     assert (tmp_path / "kept").exists(), "it is not ours to delete"

@@ -19,7 +19,7 @@ from benchmarks.generator import generate
 from benchmarks.ledgers import create, fill
 from benchmarks.report import Report
 from consumers.context import Context
-from consumers.follow.observing import Kept, Observer, PublicationTold
+from consumers.follow.observing import KeptPublication, Observer, PublicationTold
 from consumers.render.outlets import NoOutlet
 from consumers.service.opening import open_follower
 from consumers.service.publishing import publish_once
@@ -45,7 +45,7 @@ class _Counting:
         self._envelopes = envelopes
         self.events = self.effects = 0
 
-    async def kept(self) -> Kept | None:
+    async def kept(self) -> KeptPublication | None:
         return None
 
     async def tell(self, publication: PublicationTold) -> None:

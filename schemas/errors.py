@@ -15,6 +15,7 @@
     │   ├── LogTooShortError                2   keys that are online sealed a claim beyond the end of `events`
     │   ├── ServedAheadError                2   what is served is not, or no longer, on the log
     │   │   └── ForgedError                 2   keys of this ledger signed what is served, and the log does not have it
+    │   ├── ObserverBehindError             2   a state is ahead of an observer, who cannot be told any more
     │   └── SkippedError                    2   a root voids a publication that this state skipped over
     ├── ClockError                          2   the clock and the log do not fit
     ├── ConfigError                         2   the configuration cannot be used

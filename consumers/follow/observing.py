@@ -35,7 +35,7 @@ class ObserverBehindError(DisagreementError):
     """A state has applied publications that an observer was never told, and that cannot be told any more."""
 
 
-class Kept(NamedTuple):
+class KeptPublication(NamedTuple):
     """What an observer keeps of the last publication that it was told: its number and its digest."""
 
     number: int
@@ -80,7 +80,7 @@ class PublicationTold(NamedTuple):
 class Observer(Protocol):
     """Is told what publications did."""
 
-    async def kept(self) -> Kept | None:
+    async def kept(self) -> KeptPublication | None:
         """The last publication that it keeps, or None. Asked once, before it is told anything."""
 
     async def tell(self, publication: PublicationTold) -> None:
@@ -130,7 +130,7 @@ class Observers:
         self._observers = observers
         self._log = log
         self._reproduces = reproduces
-        self._kept: list[Kept | None] = []
+        self._kept: list[KeptPublication | None] = []
 
     async def start(self, head: Head) -> None:
         """Ask each observer what it keeps.
@@ -197,7 +197,7 @@ class Observers:
         for place, (observer, kept) in enumerate(zip(self._observers, self._kept, strict=True)):
             if kept is None or kept.number < told.number:
                 await observer.tell(told)
-                self._kept[place] = Kept(told.number, told.digest)
+                self._kept[place] = KeptPublication(told.number, told.digest)
 
     def check(self, head: Head) -> None:
         """Compare what observers keep with a publication.

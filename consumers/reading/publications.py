@@ -141,6 +141,9 @@ class ChainReader:
         self._has_asked = False
         self._depended = state.next_record > state.first_record
         """Whether a verdict behind the last publication depended on where `events` ended (after a start: may have)."""
+        self._must_look = False
+        """Whether records were rejected since `events` was read. A root there may void what was skipped over: then
+        everything behind it looks invalid, and nothing else would lead there."""
 
     @property
     def state(self) -> ReaderState:
@@ -174,7 +177,8 @@ class ChainReader:
         if not self._unread:
             self._unread.extend(await self._log.read(self._state.next_record))
             self._has_asked = False
-            if (self._unread and self._state.root_version == 0) or (not self._unread and self._depended):
+            at_end = not self._unread
+            if (not at_end and self._state.root_version == 0) or (at_end and (self._depended or self._must_look)):
                 await self._ask()
         if again := self._judge_again():
             return again
@@ -187,6 +191,7 @@ class ChainReader:
                 return again
             passed = await self._pass_over()
         self._depended |= passed.depended
+        self._must_look |= any(each.outcome.verdict == "rejected" for each in passed.judged)
         if passed.error is not None and not passed.judged:
             self._unread.clear()  # whoever tries again reads the batch again, and then asks again where the log ends
             raise passed.error
@@ -236,7 +241,7 @@ class ChainReader:
     async def _ask(self) -> None:
         """Ask where `events` ends, after the batch was read: all that an honest claim in it covers is before that."""
         await self._tail.read_known()
-        self._has_asked = True
+        self._has_asked, self._must_look = True, False
 
     async def _pass_over(self) -> _Passed:
         """Judge unread records up to the first one that may be valid, or that cannot be judged yet."""

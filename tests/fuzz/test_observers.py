@@ -2,17 +2,25 @@
 
 import tempfile
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
-from consumers.follow.observing import Kept, ObserverBehindError, PublicationTold
+from consumers.follow.follower import SkippedError
+from consumers.follow.observing import KeptPublication, ObserverBehindError, PublicationTold
+from consumers.reading.runs import Shown
 from consumers.render.outlets import NoOutlet
 from consumers.work import processes, spill
 from consumers.work.workers import ThreadWorkers
 from ledger.logs import LogConflictError
 from ledger.state import StoreError
+from projections.roles.authority import Void
+from tests.factory import ed25519_signer
+from tests.fuzz import oracle
+from tests.fuzz.thief import CapturingSealer, digest_of, draft
 from tests.fuzz.told import ToldView
 from tests.fuzz.world import World, following
 
@@ -47,6 +55,7 @@ async def world() -> AsyncIterator[World]:
             make = world.make
             await signing.publish(make.file_uploaded("a"), make.file_uploaded("b"))
             await signing.publish(make.release_yanked("a", "1.0", "broken"), make.project_removed("nobody"))
+            world.add(make.file_uploaded("a", "2.0"), make.file_uploaded("a", "3.0"), make.release_removed("a", "3.0"))
             hold = make.signing_held()
             await signing.publish(hold, make.file_uploaded("c"))
             await signing.publish(make.project_removed("b", withhold=True), make.target_added("tools/x"))
@@ -115,13 +124,83 @@ async def test_a_state_that_is_ahead_is_refused(world: World) -> None:
 
 async def test_an_observer_of_another_ledger_is_refused(world: World) -> None:
     class Stranger(ToldView):
-        async def kept(self) -> Kept:
-            return Kept(3, "0" * 64)
+        async def kept(self) -> KeptPublication:
+            return KeptPublication(3, "0" * 64)
 
     async with following(world.logs, observers=[Stranger()]) as followed:
         with pytest.raises(LogConflictError, match="told of another log"):
             await followed.follower.catch_up()
         assert followed.follower.head.number == 2
+
+
+async def test_each_observer_is_told_what_it_does_not_keep(world: World) -> None:
+    """One is new, the other was told the first three."""
+    first, second = ToldView(), ToldView()
+    async with following(world.logs, observers=[first]) as followed:
+        while followed.follower.head.number < 3:
+            await followed.follower.step()
+    async with following(world.logs, observers=[first, second]) as followed:
+        await followed.follower.catch_up()
+    for told in (first, second):
+        told.check(*await serve(world), set())
+
+
+async def test_who_only_folds_takes_the_word_of_a_root(world: World) -> None:
+    """It cannot know a lie. When a root voids it, it stops; one that is made anew passes over it."""
+    world.add(world.make.file_uploaded("d"))
+    forged = await draft(world)
+    world.publications.values.extend(forged.but_bin(forged.names[0], lambda each: each["targets"].clear()).sealed())
+    void = Void(number=forged.claim.number, digest=digest_of(world.publications.values[-1] or b""))
+    with tempfile.TemporaryDirectory() as folder:
+        async with following(world.logs, Path(folder), outlet=NoOutlet(), renders=False) as followed:
+            await followed.follower.catch_up()
+            assert followed.follower.head.number == void.number
+            settings = msgspec.structs.replace(world.team.settings, floor=void.number + 1)
+            team = world.team.but(online=(ed25519_signer("online 2"),), settings=settings, void=void)
+            world.hold_ceremony(team, followed.follower.tail.end.authority)
+            async with world.signing() as signing:
+                assert await signing.publish(world.make.file_uploaded("e"))
+            with pytest.raises(SkippedError, match="delete that file"):
+                await followed.follower.catch_up()
+    await oracle.check(world)
+
+
+async def test_who_only_folds_stores_nothing_rendered(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither in this process nor in others."""
+    monkeypatch.setattr(processes, "WORTH_ROUNDS", 0)
+    workers = ThreadWorkers()
+    try:
+        for each in (None, workers):
+            async with following(world.logs, outlet=NoOutlet(), workers=each, renders=False) as followed:
+                await followed.follower.skip()
+                chunks = await followed.store.load_chunks(["project:a", "project:b", "project:c"])
+                assert [(chunk.key, bytes(chunk.body), chunk.html) for chunk in chunks] == [
+                    ("project:a", b"", b""),
+                    ("project:b", b"", b""),
+                    ("project:c", b"", b""),
+                ]
+                assert not followed.follower.table.entries
+    finally:
+        workers.close()
+
+
+async def test_work_that_fails_is_undone(world: World) -> None:
+    """As a context, a publication in work is abandoned at the end if nobody proposed it."""
+    world.add(world.make.file_uploaded("d"))
+    forged = await draft(world)
+    async with following(world.logs) as followed:
+        follower = followed.follower
+        await follower.catch_up()
+        entries, prefix = dict(follower.table.entries), await follower.tail.read_on()
+        shown = Shown(forged.claim, forged.authority, prefix.size)
+        work = await follower.prepare(follower.edition(shown, prefix), CapturingSealer(world.team))
+        assert follower.table.entries != entries
+        with suppress(CrashedError):
+            async with work:
+                raise CrashedError
+        assert follower.table.entries == entries
+        await followed.store.begin()
+        await followed.store.rollback()
 
 
 @pytest.mark.parametrize("renders", [False, True])

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from consumers.follow.observing import Kept, PublicationTold
+from consumers.follow.observing import KeptPublication, PublicationTold
 from ledger.state.store import JudgedRow
 from projections.index.effects import (
     FileEffect,
@@ -42,8 +42,8 @@ class ToldView:
     roles: dict[str, RoleVersion] = field(default_factory=dict)
     envelopes: dict[int, tuple[str, str] | None] = field(default_factory=dict)
 
-    async def kept(self) -> Kept | None:
-        return None if self.last is None else Kept(self.last.number, self.last.digest)
+    async def kept(self) -> KeptPublication | None:
+        return None if self.last is None else KeptPublication(self.last.number, self.last.digest)
 
     async def tell(self, publication: PublicationTold) -> None:
         before = self.last

@@ -16,6 +16,7 @@ from consumers.work.workers import Workers, run_each
 from ledger.state.store import Store
 from ledger.storage import ServedFiles
 from projections.index.other_aggregates import read_target
+from projections.log.operations import Operation, TargetAct, Upload
 from projections.metadata.forgeries import Finding, Kind
 from projections.metadata.paths import (
     TIMESTAMP,
@@ -25,6 +26,7 @@ from projections.metadata.paths import (
     is_page,
     is_reserved,
     metadata_path,
+    package_target,
     plain_path,
 )
 
@@ -155,6 +157,41 @@ async def every_file(store: Store, *, files: bool) -> AsyncIterator[list[tuple[s
             yield paths[start : start + FEW]
 
 
+async def waiting_files(follower: Follower, store: Store) -> None:
+    """Add files of events that no publication shows yet, as `known_files` does: an index stores a file before its event
+    is published, and a hold may last for weeks. Whether the event will be accepted is not known yet.
+    """
+    end = await follower.tail.read_known()
+    first = max(follower.head.content_size, end.first_root_size)
+    await follower.tail.read_again(first, end.size)
+    async for extension in follower.tail.extensions(end.size, (first, end.size)):
+        rows = [row for item in extension.routed for row in _files_of(item.operation)]
+        first_of = {row[0]: row for row in reversed(rows)}  # a name is taken by who comes first
+        known = {path for path, _, _ in await store.load_files(list(first_of))}
+        await store.save_files([row for path, row in first_of.items() if path not in known])
+
+
+def _files_of(operation: Operation) -> list[tuple[str, str, int]]:
+    """The files of an event that adds some, as rows of a store's list of files."""
+    if isinstance(operation, Upload):
+        path = package_target(operation.blake2b_256, operation.filename)
+        metadata, provenance = operation.core_metadata_sha256, operation.provenance_sha256
+        return _rows_of(path, operation.sha256, metadata, provenance)
+    if isinstance(operation, TargetAct) and operation.sha256 and not is_reserved(operation.path):
+        return [(hashed_path(operation.path, operation.sha256), operation.sha256, 0)]
+    return []
+
+
+def _rows_of(path: str, digest: str, metadata: str | None, provenance: str | None) -> list[tuple[str, str, int]]:
+    """The files of a distribution, as rows of a store's list of files."""
+    rows = [(hashed_path(path, digest), digest, 0), (plain_path(path), digest, 0)]
+    if metadata:
+        rows.append((companion_path(path, "metadata"), metadata, 0))
+    if provenance:
+        rows.append((companion_path(path, "provenance"), provenance, 0))
+    return rows
+
+
 async def known_files(store: Store) -> None:
     """Add distribution files, the metadata files beside them and other targets to the store's list of files."""
     async for batch in published_files(store):
@@ -162,12 +199,7 @@ async def known_files(store: Store) -> None:
         for facts in batch:
             if facts.withheld:  # `Store.load_withheld` knows it, or its path belongs to another project's file
                 continue
-            rows.append((hashed_path(facts.path, facts.sha256), facts.sha256, 0))
-            rows.append((plain_path(facts.path), facts.sha256, 0))
-            if facts.core_metadata_sha256:
-                rows.append((companion_path(facts.path, "metadata"), facts.core_metadata_sha256, 0))
-            if facts.provenance_sha256:
-                rows.append((companion_path(facts.path, "provenance"), facts.provenance_sha256, 0))
+            rows += _rows_of(facts.path, facts.sha256, facts.core_metadata_sha256, facts.provenance_sha256)
         await store.save_files(rows)
     last = "target:"
     while keys := await store.keys(last, "target;", BATCH):

@@ -10,7 +10,15 @@ from consumers.context import Context
 from consumers.follow.examining import Examiner
 from consumers.follow.replayed import Replayed, replayed
 from consumers.render.outlets import FileListOutlet, served_version
-from consumers.verify.comparing import Difference, compare, examine, known_files, reachable, unknown_files
+from consumers.verify.comparing import (
+    Difference,
+    compare,
+    examine,
+    known_files,
+    reachable,
+    unknown_files,
+    waiting_files,
+)
 from consumers.verify.since import Earlier, check_events, check_publication
 from consumers.verify.still_served import still_served
 from consumers.work.workers import run_each
@@ -201,6 +209,7 @@ class _Verification:
         """Find served files unknown to the log, after reading on: listed files may be on the log by now."""
         async for _ in self._follow():
             pass
+        await waiting_files(self._follower, self._store)
         await known_files(self._store)
         files = self._wanted.files
         async for difference in unknown_files(served, paths, self._store, self._workers, files=files):

@@ -1,6 +1,7 @@
 """The emergency brake: events beyond a hold are not published, and what is published stays fresh."""
 
 import asyncio
+from hashlib import blake2b
 from pathlib import Path
 
 import pytest
@@ -8,11 +9,12 @@ import pytest
 from consumers.produce.appending import Appended, NewEvent
 from consumers.produce.waiting import HeldError, wait_for
 from consumers.reading.end import holds_at_end
+from schemas.events import Hashes
 from tests import factory
 from tests.client.attacker import Attacker
 from tests.client.break_in import break_in
 from tests.client.index import FakeClock, Index
-from tests.factory import Make
+from tests.factory import Make, digest
 
 
 def test_a_hold_and_its_release(index: Index) -> None:
@@ -299,3 +301,33 @@ def test_a_break_in_while_clients_poll(index: Index, tmp_path: Path, signers: in
     folder = tmp_path / "break-in"
     folder.mkdir()
     break_in(index, folder, signers=signers)
+
+
+def test_files_that_wait_are_no_difference(index: Index, tmp_path: Path) -> None:
+    """An index stores a file before its event is published. What a hold must not hide is still named."""
+    index.upload("one")
+    index.publish_and_check()
+    index.run("hold", "--unlocked")
+    wheel = index.upload("two")
+    (tmp_path / "tool").write_bytes(b"tool")
+    index.run("add", "--as", "tools/tool", tmp_path / "tool")
+    make = Make()
+    index.append(make.target_added("simple/one/index.json", "evil"))
+    taken = make.file_uploaded("two", filename=wheel.name)  # rejected when it is shown
+    blake = blake2b(wheel.read_bytes(), digest_size=32).hexdigest()
+    index.append(factory.change(taken, data_hashes=Hashes(sha256=digest("evil"), blake2b_256=blake)))
+    assert "complete and unchanged" in index.verify(), "not covered yet"
+    index.publish_and_check()
+    index.upload("three")
+    assert "complete and unchanged" in index.verify()
+    path = next(index.public.glob(f"targets/packages/*/*/*/{wheel.name}"))
+    spoiled = [path, index.public / "targets/simple/one" / f"{digest('evil')}.index.json", path.with_name("stranger")]
+    for each in spoiled:
+        each.unlink(missing_ok=True)
+        each.write_bytes(b"evil")
+    (facts,) = index.ask("verify", "--served", index.public, answer=1)
+    problems = {each["path"]: each["problem"] for each in facts["differences"]}
+    kinds = ["differs", "unknown", "unknown"]
+    assert problems == {
+        each.relative_to(index.public).as_posix(): kind for each, kind in zip(spoiled, kinds, strict=True)
+    }

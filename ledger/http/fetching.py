@@ -109,7 +109,7 @@ async def _fetch(client: httpx.AsyncClient, url: str, limits: _Limits, take: Cal
     """
     received, started = 0, asyncio.get_running_loop().time()
     try:
-        async with asyncio.timeout_at(started + min(GRACE_SECONDS, limits.seconds)) as clock:
+        async with asyncio.timeout_at(started + GRACE_SECONDS) as clock:
             response = await _answer(client, url)
             async with aclosing(response):
                 if response.status_code == httpx.codes.NOT_FOUND:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from consumers.cli.commands.append import MAX_LINE_BYTES
 from schemas.codec import encode_event
 from schemas.events import MAX_EVENT_BYTES
 from tests.client.attacker import append
@@ -185,6 +186,18 @@ def test_going_on_after_bad_lines(index: Index, tmp_path: Path) -> None:
     index.publish()
     assert {"project-1", "project-2"} <= set(index.check().projects)
     assert index.ask_list("rejected") == []
+
+
+@pytest.mark.parametrize("end", [b"\n", b""])
+def test_a_line_is_as_long_as_lines_may_be(index: Index, end: bytes) -> None:
+    """What is longer is no event, even if what was read of it is one."""
+    size = index.info()["sizes"]["events"]
+    padded = event(1) + b" " * (MAX_LINE_BYTES - len(event(1)) - len(end))
+    for more in (b" ", b"x", b" " * MAX_LINE_BYTES, b" " * MAX_LINE_BYTES + b"x"):
+        output = index.run("append", stdin=padded + more + end, answer=1)
+        assert "line 1: oversize: the line has over 131,070 bytes" in output
+        assert index.info()["sizes"]["events"] == size
+    assert "Appended 2 events" in index.run("append", stdin=event(2) + b"\n" + padded + end)
 
 
 def test_nothing_to_append(index: Index) -> None:

@@ -366,6 +366,27 @@ def test_a_name_that_a_thief_took_is_freed(index: Index, tmp_path: Path) -> None
     assert "root does not allow" in index.run("free", other.name, "--list", listed, answer=1)
 
 
+def test_a_list_says_a_file_once_or_twice_but_one_file_only(index: Index, tmp_path: Path) -> None:
+    path = index.upload("victim")
+    index.publish()
+    index.run("remove", path.name)
+    line = json.dumps({"project": "victim", "file": path.name, "sha256": sha256(path.read_bytes()).hexdigest()})
+    other = line.replace("victim", "other", 1)
+    (tmp_path / "one").write_text(f"{line}\n{line}", encoding="utf-8")
+    refused = {2: f"{line}\n{other}", 0: other.replace(path.name, "other-1.0.zip")}
+    for times, lines in refused.items():
+        (tmp_path / "list").write_text(lines, encoding="utf-8")
+        index.run("ceremony", "--freeable", tmp_path / "list")
+        size = index.info()["sizes"]["events"]
+        said = index.run("free", path.name, "--list", tmp_path / "list", answer=1)
+        assert f"stands {times} times" in said
+        assert index.info()["sizes"]["events"] == size
+    index.run("ceremony", "--freeable", tmp_path / "one")
+    index.run("free", path.name, "--list", tmp_path / "one")
+    index.publish()
+    assert f"{path.name}  freed" in index.run("status", "victim")
+
+
 @pytest.mark.parametrize(
     ("content", "why"),
     [
@@ -380,5 +401,6 @@ def test_what_is_no_list_of_files_is_refused(index: Index, tmp_path: Path, conte
     listed.write_text(content, encoding="utf-8")
     assert why in index.run("ceremony", "--freeable", listed, answer=1)
     assert why in index.run("free", "a-1.zip", "--list", listed, answer=1)
-    assert "cannot be read" in index.run("ceremony", "--freeable", tmp_path / "none", answer=1)
+    for words in (("ceremony", "--freeable"), ("free", "a-1.zip", "--list")):
+        assert "cannot be read" in index.run(*words, tmp_path / "none", answer=1)
     index.run("ceremony", "--freeable", listed, "--no-freeable", answer=2)

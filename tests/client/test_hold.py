@@ -228,6 +228,14 @@ def test_id_and_secret_are_checked_before_anything_is_appended(index: Index) -> 
     assert "nothing is held" in index.run("unhold", answer=1)
 
 
+@pytest.mark.parametrize("secret", ["5e" * 31, "5e" * 33, "5g" * 32, "\u0665e" * 32, ""])
+def test_what_cannot_be_a_secret_is_said_to_be_none(index: Index, secret: str) -> None:
+    index.run("hold", "--secret-file", index.folder / "brake.secret")
+    output = index.run("unhold", "--secret-file", "-", stdin=secret.encode(), answer=1)
+    assert "a secret is 64 hexadecimal digits" in output
+    assert index.info()["held_at"] == 2
+
+
 def test_an_unlocked_hold_needs_no_secret(index: Index) -> None:
     assert "secret" not in index.run("hold", "--unlocked").lower()
     assert "Released" in index.run("unhold")

@@ -1,6 +1,8 @@
 """Consumers as real processes: started, killed, stopped, and more than one of them."""
 
+import asyncio
 import json
+import os
 import random
 import shutil
 import signal
@@ -11,6 +13,9 @@ from pathlib import Path
 
 import pytest
 
+from consumers.context import Context
+from consumers.service import run
+from consumers.sign.schedule import Schedule
 from tests.client.attacker import Attacker, append, sign_root
 from tests.client.index import Index, tree
 from tests.client.load import Load, loading
@@ -58,6 +63,25 @@ def test_all_consumers_in_one_process_stop_cleanly(index: Index, tmp_path: Path,
     assert "stopped" not in index.info()["consumers"]["signer"], "it stopped cleanly"
     index.check()
     index.check_rebuilt(tmp_path / "rebuilt")
+
+
+def test_a_consumer_that_does_not_stop_when_it_is_told_is_cancelled(
+    index: Index, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It waits for what never comes, and is no server that could be given up."""
+    ended: list[str] = []
+
+    async def wait_for_ever(*_: Context | asyncio.Event) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.append("verifier")
+
+    monkeypatch.setattr(run, "STOP_SECONDS", 0.01)
+    monkeypatch.setattr(run, "run_verifier", wait_for_ever)
+    asyncio.run(run.run(index.context, ["verifier"], Schedule()))
+    assert ended == ["verifier"]
 
 
 def test_stopping_under_load(index: Index, tmp_path: Path) -> None:

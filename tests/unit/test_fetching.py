@@ -112,6 +112,23 @@ def test_a_server_above_the_least_rate_has_a_deadline(
 
 
 @both
+def test_a_file_that_comes_fast_enough_may_take_longer_than_an_answer(
+    monkeypatch: pytest.MonkeyPatch, call: Callable[[HttpStorage], object]
+) -> None:
+    monkeypatch.setattr(fetching, "GRACE_SECONDS", 1.0)
+    body = b"x" * 64 * 1024
+
+    def respond(asked: Asked) -> None:
+        answer(asked, b"", length=15 * len(body))
+        for _ in range(15):
+            time.sleep(0.1)
+            asked.send(body)
+
+    with answering(respond) as url:
+        assert call(HttpStorage(url)) in {body * 15, hashlib.sha256(body * 15).hexdigest()}
+
+
+@both
 def test_redirects_are_followed_a_few_times_and_their_bodies_are_not_read(
     call: Callable[[HttpStorage], object],
 ) -> None:

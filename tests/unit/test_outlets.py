@@ -10,7 +10,8 @@ import pytest
 from consumers.render.outlets import PublicOutlet
 from ledger.logs import LogConflictError
 from ledger.storage.directory import DirectoryStorage
-from projections.metadata.paths import TIMESTAMP
+from projections.metadata.holders import Withholding
+from projections.metadata.paths import TIMESTAMP, companion_path, hashed_path, plain_path
 
 KEPT_UP_TO = 5
 
@@ -90,3 +91,34 @@ def test_an_old_version_that_is_not_served_stays_away(tmp_path: Path, put: Put) 
     outlet.finish(4, role(4))
     assert "metadata/4.bin-0.json" not in served(tmp_path)
     assert served(tmp_path)[TIMESTAMP] == role(5)
+
+
+def test_bytes_come_back_before_the_timestamp_and_go_after_it(tmp_path: Path) -> None:
+    """Whoever has the old timestamp, or the new one, finds what it lists. Plain names show a name with a SHA-256."""
+    digest = sha256(b"bytes").hexdigest()
+    back, gone = (f"packages/aa/bb/{'c' * 60}/{name}-1.0.zip" for name in ("back", "gone"))
+    first = [hashed_path(back, digest), companion_path(back, "metadata")]
+    later = [plain_path(back)]
+    taken = [hashed_path(gone, digest), plain_path(gone)]
+    seen: set[str] = set()
+
+    class Watched(DirectoryStorage):
+        def replace(self, path: str, data: bytes) -> None:
+            super().replace(path, data)
+            if path == TIMESTAMP:
+                seen.update(served(tmp_path))
+
+    storage = Watched(tmp_path / "public", tmp_path / "staging", evidence=tmp_path / "evidence")
+    for folder, paths in (("evidence", [*first, *later]), ("public", taken)):
+        for path in paths:
+            (tmp_path / folder / path).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / folder / path).write_bytes(b"bytes")
+    outlet = PublicOutlet(storage)
+    outlet.begin()
+    outlet.withhold(Withholding(path, False, digest) for path in (first[0], *later))
+    outlet.withhold([Withholding(first[1], False), *(Withholding(path, True, digest) for path in taken)])
+    outlet.finish(6, role(6))
+    assert seen >= {*first, *taken}
+    assert seen.isdisjoint(later)
+    assert served(tmp_path).keys() >= {*first, *later}
+    assert served(tmp_path).keys().isdisjoint(taken)

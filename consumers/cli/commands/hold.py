@@ -11,7 +11,7 @@ from consumers.cli.answers import wait_and_print
 from consumers.cli.options import on_ledger, wait_options
 from consumers.cli.shared import plural, print_json
 from consumers.context import Context
-from consumers.produce.appending import Appended, append_hold, append_release
+from consumers.produce.appending import append_hold, append_release
 from consumers.reading.end import MOST_HOLDS, Holds, holds_at_end
 from ledger.disk.files import writing
 from projections.log.holds import SigningEvent, lock_of, lower_of, opens
@@ -133,16 +133,10 @@ async def unhold(
     appended = await append_release(context, name, secret, reason)
     if not as_json:
         click.echo(f"Released {name}: the next publication shows {plural(shown, 'event')}.")
-    await _wait_for_release(context, appended, wait=wait, wait_seconds=wait_seconds, as_json=as_json)
+    if wait:
+        await wait_and_print(context, [appended], wait_seconds, as_json=as_json)
     if as_json:
         print_json({"ok": True, "event": appended.event, "hold": name, "content_size": shown})
-
-
-async def _wait_for_release(
-    context: Context, appended: Appended, *, wait: bool, wait_seconds: float, as_json: bool
-) -> None:
-    if wait and await wait_and_print(context, [appended], wait_seconds, as_json=as_json):
-        raise NegativeAnswerError("the release was rejected", event=appended.event)
 
 
 def _choose(now: Holds, name: str | None) -> tuple[str, SigningEvent]:

@@ -204,6 +204,8 @@ def test_nothing_to_append(index: Index) -> None:
     assert "Appended 0 events" in index.run("append", stdin=b"\n \n\r\n")
     assert "Appended 0 events" in index.run("append", "--wait", stdin=b"")
     index.run("append", "none.ndjson", answer=2)
+    # A file whose reading fails: the first page of memory is not there.
+    assert "/proc/self/mem cannot be read: Input/output error" in index.run("append", "/proc/self/mem", answer=1)
 
 
 def test_many_lines(index: Index) -> None:

@@ -1,7 +1,9 @@
 """The emergency brake: events beyond a hold are not published, and what is published stays fresh."""
 
 import asyncio
-from hashlib import blake2b
+import json
+import shutil
+from hashlib import blake2b, sha256
 from pathlib import Path
 
 import pytest
@@ -210,6 +212,8 @@ def test_a_secret_is_written_to_a_new_file(index: Index, tmp_path: Path) -> None
     assert len(asyncio.run(holds_at_end(index.context)).open) == 1, "nothing was appended"
     index.run("unhold", "--secret-file", path)
     assert index.info()["held_at"] is None
+    (facts,) = index.ask("hold", "--secret-file", tmp_path / "other.secret")
+    assert "secret" not in facts
 
 
 def test_id_and_secret_are_checked_before_anything_is_appended(index: Index) -> None:
@@ -234,6 +238,30 @@ def test_what_cannot_be_a_secret_is_said_to_be_none(index: Index, secret: str) -
     output = index.run("unhold", "--secret-file", "-", stdin=secret.encode(), answer=1)
     assert "a secret is 64 hexadecimal digits" in output
     assert index.info()["held_at"] == 2
+
+
+def test_a_ledger_whose_first_ceremony_is_missing_has_nothing_to_hold_or_to_free(index: Index, tmp_path: Path) -> None:
+    path = index.upload("one")
+    asyncio.run(begin_again(index))
+    assert "this ledger has no root yet" in index.run("hold", answer=1)
+    line = json.dumps({"project": "one", "file": path.name, "sha256": sha256(path.read_bytes()).hexdigest()})
+    (tmp_path / "list").write_text(line, encoding="utf-8")
+    assert "root does not allow" in index.run("free", path.name, "--list", tmp_path / "list", answer=1)
+    assert "nothing is held" in index.run("unhold", answer=1)
+
+
+async def begin_again(index: Index) -> None:
+    """Make the log anew, with the record that began the ledger alone."""
+    logs = index.context.logs()
+    await logs.open()
+    (first, *_) = await logs.events.read(0)
+    await logs.close()
+    for folder in ("log", "state"):
+        shutil.rmtree(index.folder / folder)
+    logs = await index.context.create_logs(1)
+    assert first is not None
+    await logs.events.append([first])
+    await logs.close()
 
 
 def test_an_unlocked_hold_needs_no_secret(index: Index) -> None:

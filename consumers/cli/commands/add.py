@@ -146,8 +146,6 @@ def _check_names(fresh: Sequence[str], known: Mapping[str, KnownProject]) -> Non
         *(each for each in new.items() if each[0] not in published),
     ]:
         key = distribution_key(project, filename)
-        if key is None:
-            continue
         row = taken.setdefault(project, TakenRows(project, {})).row(key.row)
         if is_new and row.is_taken(key.tags):
             raise NegativeAnswerError(

@@ -240,6 +240,15 @@ def test_what_cannot_be_a_secret_is_said_to_be_none(index: Index, secret: str) -
     assert index.info()["held_at"] == 2
 
 
+def test_a_file_that_has_no_secret_is_said_to_have_none(index: Index, tmp_path: Path) -> None:
+    index.run("hold", "--secret-file", tmp_path / "brake.secret")
+    (tmp_path / "other").write_bytes(b"\xff\xfe")
+    assert "a secret is 64 hexadecimal digits" in index.run("unhold", "--secret-file", tmp_path / "other", answer=1)
+    assert "cannot be read: Input/output error" in index.run("unhold", "--secret-file", "/proc/self/mem", answer=1)
+    (tmp_path / "other").write_bytes((tmp_path / "brake.secret").read_bytes().strip().upper() + b"\r\n")
+    index.run("unhold", "--secret-file", tmp_path / "other")
+
+
 def test_a_ledger_whose_first_ceremony_is_missing_has_nothing_to_hold_or_to_free(index: Index, tmp_path: Path) -> None:
     path = index.upload("one")
     asyncio.run(begin_again(index))

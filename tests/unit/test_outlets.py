@@ -6,6 +6,7 @@ from hashlib import sha256
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
 from consumers.render.outlets import PublicOutlet
 from ledger.logs import LogConflictError
@@ -122,3 +123,16 @@ def test_bytes_come_back_before_the_timestamp_and_go_after_it(tmp_path: Path) ->
     assert seen.isdisjoint(later)
     assert served(tmp_path).keys() >= {*first, *later}
     assert served(tmp_path).keys().isdisjoint(taken)
+
+
+def test_bytes_that_should_come_back_and_are_nowhere_are_named(tmp_path: Path) -> None:
+    """The timestamp does not wait for them. What stands beside a file need not be there."""
+    target, digest = f"packages/aa/bb/{'c' * 60}/back-1.0.zip", sha256(b"bytes").hexdigest()
+    outlet = PublicOutlet(DirectoryStorage(tmp_path / "public", tmp_path / "staging", evidence=tmp_path / "evidence"))
+    outlet.begin()
+    outlet.withhold([Withholding(hashed_path(target, digest), False, digest)])
+    outlet.withhold([Withholding(companion_path(target, "metadata"), False)])
+    with capture_logs() as logs:
+        outlet.finish(6, role(6))
+    assert [each["path"] for each in logs if each["log_level"] == "error"] == [hashed_path(target, digest)]
+    assert TIMESTAMP in served(tmp_path)

@@ -165,7 +165,12 @@ def _read_secret(file: Any) -> str:
     Raises:
         NegativeAnswerError: what was read cannot be a secret.
     """
-    text = click.prompt("Secret of the hold", hide_input=True, err=True) if file is None else file.read()
+    try:
+        text = click.prompt("Secret of the hold", hide_input=True, err=True) if file is None else file.read(1000)
+    except UnicodeDecodeError:
+        text = ""
+    except OSError as error:
+        raise NegativeAnswerError(f"nothing was appended: {file.name} cannot be read: {error.strerror}") from error
     secret = str(text).strip().lower()
     if len(secret) != 64 or not set(secret) <= set("0123456789abcdef"):
         raise NegativeAnswerError("nothing was appended: a secret is 64 hexadecimal digits")

@@ -9,6 +9,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from consumers.render.outlets import PublicOutlet
+from ledger.disk.files import StorageUnavailableError
 from ledger.logs import LogConflictError
 from ledger.storage.directory import DirectoryStorage
 from projections.metadata.holders import Withholding
@@ -136,3 +137,32 @@ def test_bytes_that_should_come_back_and_are_nowhere_are_named(tmp_path: Path) -
         outlet.finish(6, role(6))
     assert [each["path"] for each in logs if each["log_level"] == "error"] == [hashed_path(target, digest)]
     assert TIMESTAMP in served(tmp_path)
+
+
+@pytest.mark.parametrize("found", [{}, {"hashed": b"others"}], ids=["no bytes", "other bytes"])
+def test_a_plain_name_shows_no_other_bytes(tmp_path: Path, found: dict[str, bytes]) -> None:
+    target, digest = f"packages/aa/bb/{'c' * 60}/back-1.0.zip", sha256(b"bytes").hexdigest()
+    before = {hashed_path(target, digest): data for data in found.values()}
+    outlet = outlet_over(tmp_path, before)
+    outlet.withhold([Withholding(plain_path(target), False, digest)])
+    outlet.finish(6, role(6))
+    assert served(tmp_path).keys() == {TIMESTAMP, "metadata/6.timestamp.json", *before}
+
+
+@pytest.mark.parametrize("is_withheld", [True, False])
+def test_what_cannot_be_moved_now_is_tried_again(tmp_path: Path, is_withheld: bool) -> None:
+    """A full disk, say: whoever publishes begins anew."""
+
+    class Full(DirectoryStorage):
+        def withhold(self, path: str) -> None:
+            raise StorageUnavailableError(path)
+
+        def bring_back(self, path: str, _sha256: str) -> bool:
+            raise StorageUnavailableError(path)
+
+    outlet = PublicOutlet(Full(tmp_path / "public", tmp_path / "staging", evidence=tmp_path / "evidence"))
+    outlet.begin()
+    path = hashed_path(f"packages/aa/bb/{'c' * 60}/back-1.0.zip", "00" * 32)
+    outlet.withhold([Withholding(path, is_withheld, "00" * 32)])
+    with pytest.raises(StorageUnavailableError):
+        outlet.finish(6, role(6))

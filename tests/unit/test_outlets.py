@@ -1,11 +1,13 @@
 """What is served before we know it to be the log's stays as it is, whoever renders what would replace it."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, MutableMapping
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 import pytest
+import structlog
 from structlog.testing import capture_logs
 
 from consumers.render.outlets import PublicOutlet
@@ -126,15 +128,26 @@ def test_bytes_come_back_before_the_timestamp_and_go_after_it(tmp_path: Path) ->
     assert served(tmp_path).keys().isdisjoint(taken)
 
 
-def test_bytes_that_should_come_back_and_are_nowhere_are_named(tmp_path: Path) -> None:
+@pytest.fixture
+def logs() -> Iterator[list[MutableMapping[str, Any]]]:
+    """What is logged, whatever other tests have set."""
+    before = structlog.get_config()
+    structlog.reset_defaults()
+    with capture_logs() as logs:
+        yield logs
+    structlog.configure(**before)
+
+
+def test_bytes_that_should_come_back_and_are_nowhere_are_named(
+    tmp_path: Path, logs: list[MutableMapping[str, Any]]
+) -> None:
     """The timestamp does not wait for them. What stands beside a file need not be there."""
     target, digest = f"packages/aa/bb/{'c' * 60}/back-1.0.zip", sha256(b"bytes").hexdigest()
     outlet = PublicOutlet(DirectoryStorage(tmp_path / "public", tmp_path / "staging", evidence=tmp_path / "evidence"))
     outlet.begin()
     outlet.withhold([Withholding(hashed_path(target, digest), False, digest)])
     outlet.withhold([Withholding(companion_path(target, "metadata"), False)])
-    with capture_logs() as logs:
-        outlet.finish(6, role(6))
+    outlet.finish(6, role(6))
     assert [each["path"] for each in logs if each["log_level"] == "error"] == [hashed_path(target, digest)]
     assert TIMESTAMP in served(tmp_path)
 

@@ -112,6 +112,21 @@ def test_nothing_to_move_leaves_nothing_behind(storage: DirectoryStorage, eviden
     assert storage.withheld() == []
 
 
+def test_another_publisher_may_be_faster(
+    storage: DirectoryStorage, tmp_path: Path, evidence: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rename = Path.rename
+
+    def rename_after_another(source: Path, target: Path) -> Path:
+        source.unlink()
+        return rename(source, target)
+
+    monkeypatch.setattr(Path, "rename", rename_after_another)
+    put(tmp_path / "public", b"bytes")
+    storage.withhold(PATH)
+    assert (found(tmp_path / "public"), found(evidence)) == ({}, {})
+
+
 def test_nobody_else_reads_it(storage: DirectoryStorage, tmp_path: Path, evidence: Path) -> None:
     put(tmp_path / "public", b"bytes")
     storage.withhold(PATH)

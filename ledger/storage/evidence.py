@@ -70,15 +70,19 @@ class Evidence:
     def _move(self, source: Path, target: Path) -> None:
         target.parent.mkdir(parents=True, exist_ok=True)
         try:
-            source.rename(target)
+            self._rename(source, target)
         except FileNotFoundError:
             return  # another publisher was faster
+        self._sync(target.parent, source.parent)
+
+    def _rename(self, source: Path, target: Path) -> None:
+        try:
+            source.rename(target)
         except OSError as error:
             if error.errno != errno.EXDEV:
                 raise
             self._copy(source, target)  # to another file system
             source.unlink(missing_ok=True)
-        self._sync(target.parent, source.parent)
 
     def _copy(self, source: Path, target: Path) -> None:
         temporary = Path(new_path(target.parent))

@@ -1,10 +1,14 @@
-"""Settings that all tests share."""
+"""Settings that all tests share, and the broker of those that need one."""
+
+import os
+from collections.abc import Iterator
 
 import pytest
 from hypothesis import HealthCheck, settings
 
 # Imported here because a distributed run loads no other conftest where the summary is printed.
 from tests import unsynced
+from tests.broker import Broker, BrokerMissingError, running_broker
 from tests.simulation.counting import pytest_terminal_summary
 
 __all__ = ["pytest_terminal_summary"]
@@ -23,3 +27,15 @@ def pytest_configure(config: pytest.Config) -> None:
     """In every process of tests."""
     if not config.getoption("--sync"):
         unsynced.begin()
+
+
+@pytest.fixture(scope="session")
+def session_broker() -> Iterator[Broker]:
+    """One broker for all tests of a process: tests that kill it must not run beside others that use it."""
+    try:
+        with running_broker() as broker:
+            yield broker
+    except BrokerMissingError as error:
+        if os.environ.get("TUF_LEDGER_REQUIRE_KAFKA") == "1":
+            pytest.fail(f"TUF_LEDGER_REQUIRE_KAFKA=1, and {error}")
+        pytest.skip(f"NOT TESTED AGAINST KAFKA: {error}. TUF_LEDGER_REQUIRE_KAFKA=1 makes this a failure")

@@ -1,6 +1,7 @@
 """Web servers: over a folder, as anybody would run one, and one that answers as an attacker likes."""
 
 import http.server
+import os
 import socket
 import socketserver
 import threading
@@ -15,10 +16,22 @@ class _Quiet(http.server.SimpleHTTPRequestHandler):
         """Say nothing."""
 
 
+class _Simple(_Quiet):
+    """Answers `/simple/NAME/` with the JSON page, as an index does."""
+
+    def translate_path(self, path: str) -> str:
+        found = super().translate_path(path)
+        return f"{found}index.json" if found.endswith("/") else found
+
+    def guess_type(self, path: str | os.PathLike[str]) -> str:
+        is_page = str(path).endswith("/index.json")
+        return "application/vnd.pypi.simple.v1+json" if is_page else super().guess_type(path)
+
+
 @contextmanager
-def serving(folder: Path) -> Iterator[str]:
+def serving(folder: Path, handler: type[http.server.SimpleHTTPRequestHandler] = _Quiet) -> Iterator[str]:
     """The URL of a folder."""
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), partial(_Quiet, directory=str(folder)))
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), partial(handler, directory=str(folder)))
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
     try:
@@ -27,6 +40,13 @@ def serving(folder: Path) -> Iterator[str]:
         server.shutdown()
         server.server_close()
         thread.join()
+
+
+@contextmanager
+def simple_index(public: Path) -> Iterator[str]:
+    """The URL of an index for installers, of what is served in a folder."""
+    with serving(public / "targets", _Simple) as url:
+        yield f"{url}/simple/"
 
 
 class Asked:

@@ -1,19 +1,16 @@
 """Cooldowns: installers ignore what was uploaded lately, and the index's credential is no way around that."""
 
-import http.server
 import json
 import os
 import subprocess
 import sys
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.client.index import FakeClock, Index
+from tests.serving import simple_index
 
 PIP, UV = "pip==26.0", "uv==0.13.9"
 """The first pip with `--uploaded-prior-to`; a uv with `--exclude-newer`."""
@@ -52,45 +49,6 @@ def test_pages_show_when_an_upload_can_have_come_at_the_earliest(stolen: Index, 
 # --- real installers ---------------------------------------------------------------------------------------------
 
 
-class _Simple(http.server.BaseHTTPRequestHandler):
-    """Answers `/simple/NAME/` with the JSON page, and `/packages/…` with files."""
-
-    targets: Path
-
-    def do_GET(self) -> None:
-        path = self.path.split("?")[0].lstrip("/")
-        is_page = path.endswith("/")
-        file = self.targets / f"{path}index.json" if is_page else self.targets / path
-        if not file.is_file():
-            self.send_error(404)
-            return
-        data = file.read_bytes()
-        self.send_response(200)
-        kind = "application/vnd.pypi.simple.v1+json" if is_page else "application/octet-stream"
-        self.send_header("Content-Type", kind)
-        self.send_header("Content-Length", str(len(data)))
-        self.end_headers()
-        self.wfile.write(data)
-
-    def log_message(self, *_: object) -> None:
-        """Say nothing."""
-
-
-@contextmanager
-def simple_index(index: Index) -> Iterator[str]:
-    """The URL of an index for installers."""
-    handler = type("Handler", (_Simple,), {"targets": index.public / "targets"})
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}/simple/"
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
-
-
 @pytest.fixture(scope="module")
 def tools(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with pip and uv, from the package index that this machine uses."""
@@ -121,7 +79,7 @@ def installed(tools: Path, folder: Path, *command: object) -> str | None:
 
 @pytest.mark.slow
 def test_pip_refuses_a_back_dated_upload(stolen: Index, tools: Path, tmp_path: Path) -> None:
-    with simple_index(stolen) as url:
+    with simple_index(stolen.public) as url:
         pip = [sys.executable, "-m", "pip", "install", "--no-cache-dir", "--no-deps", "--index-url", url]
         assert installed(tools, tmp_path / "all", *pip) == "2.0"
         assert installed(tools, tmp_path / "aged", *pip, "--uploaded-prior-to", COOLDOWN) == "1.0"
@@ -131,7 +89,7 @@ def test_pip_refuses_a_back_dated_upload(stolen: Index, tools: Path, tmp_path: P
 
 @pytest.mark.slow
 def test_uv_refuses_a_back_dated_upload(stolen: Index, tools: Path, tmp_path: Path) -> None:
-    with simple_index(stolen) as url:
+    with simple_index(stolen.public) as url:
         uv = [tools / "bin/uv", "pip", "install", "--python", sys.executable, "--no-deps", "--default-index", url]
         assert installed(tools, tmp_path / "all", *uv) == "2.0"
         assert installed(tools, tmp_path / "aged", *uv, "--exclude-newer", COOLDOWN) == "1.0"

@@ -1,9 +1,7 @@
 """Claims by strangers and by thieves: what they cost, what they stop, and what is left of it afterwards."""
 
-import tempfile
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import Iterable
 from hashlib import sha256
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -20,21 +18,13 @@ from schemas.publications import Claim, Record, Seal
 from tests import factory
 from tests.factory import Team, ed25519_signer
 from tests.fuzz import oracle
+from tests.fuzz.logs import on_every_log
 from tests.fuzz.world import SMALL, Signing, World, following
 from tests.simulation.ports import InlineWorkers
 
 NEW = (ed25519_signer("online 2"),)
 NEW_TEAM = SMALL.but(online=NEW)
 YEARS = 400
-
-
-@pytest.fixture
-async def world() -> AsyncIterator[World]:
-    """A ledger that was not published yet."""
-    with tempfile.TemporaryDirectory() as folder:
-        world = World(Path(folder))
-        world.begin()
-        yield world
 
 
 def prefix_at(world: World, size: int | None = None) -> Prefix:
@@ -172,6 +162,7 @@ async def rotate(world: World, signing: Signing, team: Team | None = None) -> No
     world.hold_ceremony(team or SMALL.but(online=NEW), signing.authority)
 
 
+@on_every_log
 async def test_the_highest_number_does_not_end_the_ledger(world: World) -> None:
     """One claim, never completed; then the key is replaced."""
     async with world.signing() as signing:
@@ -187,6 +178,7 @@ async def test_the_highest_number_does_not_end_the_ledger(world: World) -> None:
         assert len(world.publications.values) == before + 2
 
 
+@on_every_log
 async def test_a_claim_from_the_future_is_not_completed(world: World) -> None:
     async with world.signing() as signing:
         await signing.publish(world.make.file_uploaded("a"))
@@ -215,6 +207,7 @@ def whole_range(world: World, head: Head, *, size: int) -> list[Claim]:
     ]
 
 
+@on_every_log
 async def test_an_old_key_cannot_halt_everybody_for_ever(world: World) -> None:
     """The key was replaced long ago; all that the thief still needs is write access to `publications`."""
     async with world.signing() as signing:
@@ -231,6 +224,7 @@ async def test_an_old_key_cannot_halt_everybody_for_ever(world: World) -> None:
     assert (await oracle.check(world)).judged == live
 
 
+@on_every_log
 async def test_one_replacement_ends_whatever_a_stolen_key_claimed_beyond_the_end(world: World) -> None:
     """However many claims there are; and those that the thief appends after it."""
     async with world.signing() as signing, following(world.logs) as halted:
@@ -257,6 +251,7 @@ async def test_one_replacement_ends_whatever_a_stolen_key_claimed_beyond_the_end
     await oracle.check(world)
 
 
+@on_every_log
 async def test_a_halting_seal_is_not_copied(world: World) -> None:
     """A signature beside the stolen one must not make another record of the same claim, without the key."""
     async with world.signing() as signing:
@@ -277,6 +272,7 @@ async def test_a_halting_seal_is_not_copied(world: World) -> None:
     assert (await oracle.check(world)).judged == live
 
 
+@on_every_log
 async def test_when_numbers_run_out_the_signer_says_so(world: World) -> None:
     """Only owners of root can bring it there: a floor near the last number."""
     async with world.signing() as signing:
@@ -291,6 +287,7 @@ async def test_when_numbers_run_out_the_signer_says_so(world: World) -> None:
         assert world.publications.values == before
 
 
+@on_every_log
 async def test_a_thief_of_the_key_in_force_exhausts_no_numbers(world: World) -> None:
     """Each claim may skip a million numbers: of 2^53, the thief takes what the log has room for."""
     async with world.signing() as signing:
@@ -305,6 +302,7 @@ async def test_a_thief_of_the_key_in_force_exhausts_no_numbers(world: World) -> 
     await oracle.check(world)
 
 
+@on_every_log
 async def test_the_old_key_does_not_count_once_a_claim_covers_the_new_root(world: World) -> None:
     """The thief claims, under the old key and a size before the new root, after each claim of the signer's."""
     async with world.signing() as signing:
@@ -325,6 +323,7 @@ async def test_the_old_key_does_not_count_once_a_claim_covers_the_new_root(world
         assert signing.follower.head.number > 1
 
 
+@on_every_log
 async def test_the_online_key_is_replaced_while_a_hold_lasts(world: World) -> None:
     """A hold stops content, and no root: what is served is signed by the new key at once, and shows nothing held."""
     async with world.signing() as signing:

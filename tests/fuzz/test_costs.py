@@ -5,11 +5,9 @@ what is told apart differs by a factor of ten or more.
 """
 
 import json
-import tempfile
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import Callable, Sequence
 from hashlib import sha256
 from itertools import product
-from pathlib import Path
 from time import process_time
 from typing import Any
 
@@ -31,16 +29,6 @@ from tests import factory
 from tests.factory import Make
 from tests.fuzz import oracle
 from tests.fuzz.world import SMALL, World
-
-
-@pytest.fixture
-async def world() -> AsyncIterator[World]:
-    """A ledger that was not published yet."""
-    with tempfile.TemporaryDirectory() as folder:
-        world = World(Path(folder))
-        world.begin()
-        yield world
-
 
 # --- batches -----------------------------------------------------------------------------------------------------
 

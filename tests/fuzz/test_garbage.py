@@ -2,7 +2,7 @@
 
 import logging
 import tempfile
-from collections.abc import AsyncIterator, Callable, Iterator, MutableMapping
+from collections.abc import Callable, Iterator, MutableMapping
 from pathlib import Path
 from typing import Any
 
@@ -22,25 +22,25 @@ from schemas.codec import encode_record
 from schemas.publications import Claim, Record, Seal
 from tests import factory
 from tests.factory import ed25519_signer
+from tests.fuzz.logs import on_every_log
 from tests.fuzz.thief import digest_of, draft
 from tests.fuzz.world import SMALL, World, following
 from tests.simulation.ports import InlineWorkers
+
+pytestmark = on_every_log
 
 COUNT = 20_000
 SECOND = SMALL.but(online=(ed25519_signer("online 2"),))
 
 
 @pytest.fixture
-async def world() -> AsyncIterator[World]:
+async def world(world: World) -> World:
     """A ledger whose online key was replaced once."""
-    with tempfile.TemporaryDirectory() as folder:
-        world = World(Path(folder))
-        world.begin()
-        async with world.signing() as signing:
-            await signing.publish(world.make.file_uploaded("a"))
-            world.hold_ceremony(SECOND, signing.authority)
-            await signing.publish()
-        yield world
+    async with world.signing() as signing:
+        await signing.publish(world.make.file_uploaded("a"))
+        world.hold_ceremony(SECOND, signing.authority)
+        await signing.publish()
+    return world
 
 
 def garbage(world: World, head: Head) -> tuple[list[bytes | None], int]:
@@ -89,11 +89,7 @@ class Counted:
     def __init__(self, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
         self.starts: list[int] = []
         self.verified = self.statements = 0
-        read, verify, run = world.publications.read, keys.verify, Store._run
-
-        async def reading(start: int) -> list[bytes | None]:
-            self.starts.append(start)
-            return await read(start)
+        verify, run = keys.verify, Store._run
 
         def verifying(*arguments: Any) -> bool:
             self.verified += 1
@@ -103,12 +99,13 @@ class Counted:
             self.statements += 1
             return await run(store, *arguments)
 
-        monkeypatch.setattr(world.publications, "read", reading)
+        world.publications.watch = self.starts.append
         monkeypatch.setattr(chain, "verify", verifying)
         monkeypatch.setattr(Store, "_run", running)
 
     def again(self) -> None:
-        self.starts, self.verified, self.statements = [], 0, 0
+        self.starts.clear()
+        self.verified = self.statements = 0
 
 
 @pytest.fixture

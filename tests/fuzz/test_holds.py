@@ -2,7 +2,6 @@
 
 import json
 import tempfile
-from collections.abc import AsyncIterator
 from itertools import permutations
 from pathlib import Path
 from random import Random
@@ -25,15 +24,6 @@ from tests.fuzz.world import SMALL, Signing, World, following
 from tests.property.holds import content_sizes, stated_sizes
 
 NEW = (ed25519_signer("online 2"),)
-
-
-@pytest.fixture
-async def world() -> AsyncIterator[World]:
-    """A ledger that was not published yet."""
-    with tempfile.TemporaryDirectory() as folder:
-        world = World(Path(folder))
-        world.begin()
-        yield world
 
 
 def projects(world: World) -> list[str]:
@@ -94,23 +84,21 @@ async def test_what_stands_before_the_first_root_is_not_shown_when_a_hold_is_rel
 
 
 @pytest.mark.parametrize("order", list(permutations(range(3))), ids=str)
-async def test_holds_are_released_in_every_order(world: World, order: tuple[int, ...]) -> None:
+async def test_holds_are_released_in_every_order(world: World, signing: Signing, order: tuple[int, ...]) -> None:
     """What is shown is what the lowest of the others holds; it never shrinks."""
     make = world.make
-    async with world.signing() as signing:
-        await signing.publish(make.file_uploaded("a"))
-        holds: list[BaseEvent] = []
-        for name in ("b", "c", "d"):
-            holds.append(make.signing_held())
-            await signing.publish(holds[-1], make.file_uploaded(name))
-        assert projects(world) == ["a"]
-        sizes = [3, 5, 7]
-        for step, each in enumerate(order):
-            await signing.publish(make.signing_released(holds[each].id))
-            open_sizes = [sizes[other] for other in order[step + 1 :]]
-            assert signing.follower.head.content_size == min(open_sizes, default=len(world.events.values))
-        assert projects(world) == ["a", "b", "c", "d"]
-        await check(world)
+    holds: list[BaseEvent] = []
+    for name in ("b", "c", "d"):
+        holds.append(make.signing_held())
+        await signing.publish(holds[-1], make.file_uploaded(name))
+    assert projects(world) == ["a"]
+    sizes = [3, 5, 7]
+    for step, each in enumerate(order):
+        await signing.publish(make.signing_released(holds[each].id))
+        open_sizes = [sizes[other] for other in order[step + 1 :]]
+        assert signing.follower.head.content_size == min(open_sizes, default=len(world.events.values))
+    assert projects(world) == ["a", "b", "c", "d"]
+    await check(world)
 
 
 @pytest.mark.parametrize("size", [0, 2, 3, 4, 5, 6, None])
@@ -131,104 +119,91 @@ async def test_a_hold_below_at_and_above_what_is_shown(world: World, size: int |
 # --- a thief -----------------------------------------------------------------------------------------------------
 
 
-async def test_a_publication_that_shows_what_is_held_diverges(world: World) -> None:
+async def test_a_publication_that_shows_what_is_held_diverges(world: World, signing: Signing) -> None:
     """The thief has the online key, and covers the hold; whoever steps, skips or begins halts, and a root voids it."""
     make = world.make
-    async with world.signing() as signing:
-        await signing.publish(make.file_uploaded("a"))
-        hold = make.signing_held()
-        world.add(hold, make.file_uploaded("b"))
-        _, record = (await draft(world, shown=5)).sealed()
-        claim, _ = (await draft(world, shown=5)).sealed()
-        world.publications.values.extend([claim, record])
-        for skipping in (False, True):
-            async with following(world.logs) as followed:
-                if skipping:
-                    await followed.follower.skip()
-                with pytest.raises(DivergenceError, match="publication 2"):
-                    await followed.follower.catch_up()
-        with pytest.raises(DivergenceError):
-            await signing.publish()
-        assert projects(world) == ["a"]
-        settings = Settings(ruleset=0, project_list_seconds=0, floor=3)
-        void = Void(number=2, digest=digest_of(record))
-        assert await change_to(world, signing, SMALL.but(online=NEW, void=void, settings=settings))
-        assert projects(world) == ["a"]
-        assert signing.follower.head.content_size == 3
-        await oracle.check(world)
+    hold = make.signing_held()
+    world.add(hold, make.file_uploaded("b"))
+    claim, record = (await draft(world, shown=5)).sealed()
+    world.publications.values.extend([claim, record])
+    for skipping in (False, True):
+        async with following(world.logs) as followed:
+            if skipping:
+                await followed.follower.skip()
+            with pytest.raises(DivergenceError, match="publication 2"):
+                await followed.follower.catch_up()
+    with pytest.raises(DivergenceError):
+        await signing.publish()
+    assert projects(world) == ["a"]
+    settings = Settings(ruleset=0, project_list_seconds=0, floor=3)
+    void = Void(number=2, digest=digest_of(record))
+    assert await change_to(world, signing, SMALL.but(online=NEW, void=void, settings=settings))
+    assert projects(world) == ["a"]
+    assert signing.follower.head.content_size == 3
+    await oracle.check(world)
 
 
-async def test_what_is_shown_too_little_diverges_too(world: World) -> None:
+async def test_what_is_shown_too_little_diverges_too(world: World, signing: Signing) -> None:
     """A thief cannot hold content back without a hold on the log."""
-    async with world.signing() as signing:
-        await signing.publish(world.make.file_uploaded("a"))
-        world.add(world.make.file_uploaded("b"))
-        world.publications.values.extend((await draft(world, shown=3)).sealed())
-        with pytest.raises(DivergenceError):
-            await signing.publish()
+    world.add(world.make.file_uploaded("b"))
+    world.publications.values.extend((await draft(world, shown=3)).sealed())
+    with pytest.raises(DivergenceError):
+        await signing.publish()
 
 
-async def test_a_publication_that_does_not_cover_the_hold_shows_what_it_shows(world: World) -> None:
+async def test_a_publication_that_does_not_cover_the_hold_shows_what_it_shows(world: World, signing: Signing) -> None:
     """It was made before the hold was read, or by a thief: nobody can tell, and followers judge it as any other."""
     make = world.make
-    async with world.signing() as signing:
-        await signing.publish(make.file_uploaded("a"))
-        world.add(make.file_uploaded("b"), make.signing_held(3), make.file_uploaded("c"))
-        world.publications.values.extend((await draft(world, size=4)).sealed())
-        assert await signing.publish()
-        assert signing.follower.head.content_size == 4, "b is shown: the claim of size 4 does not cover the hold"
-        assert projects(world) == ["a", "b"]
-        await check(world)
+    world.add(make.file_uploaded("b"), make.signing_held(3), make.file_uploaded("c"))
+    world.publications.values.extend((await draft(world, size=4)).sealed())
+    assert await signing.publish()
+    assert signing.follower.head.content_size == 4, "b is shown: the claim of size 4 does not cover the hold"
+    assert projects(world) == ["a", "b"]
+    await check(world)
 
 
-async def test_an_open_claim_that_would_show_what_is_held_is_voided(world: World) -> None:
+async def test_an_open_claim_that_would_show_what_is_held_is_voided(world: World, signing: Signing) -> None:
     make = world.make
-    async with world.signing() as signing:
-        await signing.publish(make.file_uploaded("a"))
-        world.add(make.file_uploaded("b"))
-        claim, publication = (await draft(world)).sealed()
-        world.publications.values.append(claim)
-        world.add(make.signing_held(3))
-        assert await signing.publish()
-        assert signing.follower.head.number == 3
-        world.publications.values.append(publication)
-        await signing.publish()
-        assert projects(world) == ["a"]
-        await check(world)
+    world.add(make.file_uploaded("b"))
+    claim, publication = (await draft(world)).sealed()
+    world.publications.values.append(claim)
+    world.add(make.signing_held(3))
+    assert await signing.publish()
+    assert signing.follower.head.number == 3
+    world.publications.values.append(publication)
+    await signing.publish()
+    assert projects(world) == ["a"]
+    await check(world)
 
 
-async def test_an_open_claim_that_shows_no_more_than_it_may_is_completed(world: World) -> None:
+async def test_an_open_claim_that_shows_no_more_than_it_may_is_completed(world: World, signing: Signing) -> None:
     make = world.make
-    async with world.signing() as signing:
-        await signing.publish(make.file_uploaded("a"))
-        world.add(make.file_uploaded("b"))
-        world.publications.values.append((await draft(world)).sealed()[0])
-        world.add(make.signing_held())
-        assert await signing.publish()
-        assert signing.follower.head.number == 2
-        assert projects(world) == ["a", "b"]
-        await signing.publish()
-        await check(world)
+    world.add(make.file_uploaded("b"))
+    world.publications.values.append((await draft(world)).sealed()[0])
+    world.add(make.signing_held())
+    assert await signing.publish()
+    assert signing.follower.head.number == 2
+    assert projects(world) == ["a", "b"]
+    await signing.publish()
+    await check(world)
 
 
-async def test_a_thiefs_holds_stop_nothing_but_content_and_end_with_a_root(world: World) -> None:
+async def test_a_thiefs_holds_stop_nothing_but_content_and_end_with_a_root(world: World, signing: Signing) -> None:
     """The thief can append events: locked holds, again and again."""
     make = world.make
-    async with world.signing() as signing:
-        await signing.publish(make.file_uploaded("a"))
-        for number in range(5):
-            world.add(make.signing_held(number % 3, lock=lock_of("5e" * 32)), make.file_uploaded("b", f"{number}.0"))
-            assert await signing.publish(), "holds are covered at once"
-        own = make.signing_held(3, lock=lock_of("0a" * 32))
-        world.add(own)
-        index = len(world.events.values) - 1
-        team = SMALL.but(online=NEW, settings=Settings(ruleset=0, project_list_seconds=0, holds_end=index))
-        assert await change_to(world, signing, team)
-        assert projects(world) == ["a"]
-        await check(world)
-        assert await signing.publish(make.signing_released(own.id, secret="0a" * 32))
-        assert projects(world) == ["a", "b"]
-        await check(world)
+    for number in range(5):
+        world.add(make.signing_held(number % 3, lock=lock_of("5e" * 32)), make.file_uploaded("b", f"{number}.0"))
+        assert await signing.publish(), "holds are covered at once"
+    own = make.signing_held(3, lock=lock_of("0a" * 32))
+    world.add(own)
+    index = len(world.events.values) - 1
+    team = SMALL.but(online=NEW, settings=Settings(ruleset=0, project_list_seconds=0, holds_end=index))
+    assert await change_to(world, signing, team)
+    assert projects(world) == ["a"]
+    await check(world)
+    assert await signing.publish(make.signing_released(own.id, secret="0a" * 32))
+    assert projects(world) == ["a", "b"]
+    await check(world)
 
 
 # --- what goes on during a hold ------------------------------------------------------------------------------------
@@ -262,7 +237,7 @@ async def test_offline_roles_change_during_a_hold(world: World, change: dict[str
         await check(world)
 
 
-async def test_the_list_of_projects_during_a_hold(world: World) -> None:
+async def test_the_list_of_projects_during_a_hold(world: World, signing: Signing) -> None:
     """It has the serial of what is shown, and waits for its time, which passes during the hold."""
     make = world.make
 
@@ -270,53 +245,47 @@ async def test_the_list_of_projects_during_a_hold(world: World) -> None:
         page = json.loads(world.storage.files["targets/simple/index.json"])
         return [each["name"] for each in page["projects"]], page["meta"]["_last-serial"]
 
-    async with world.signing() as signing:
-        await signing.publish(make.file_uploaded("a"))
-        assert await change_to(world, signing, SMALL.but(settings=Settings(ruleset=0, project_list_seconds=100)))
-        await signing.publish(make.file_uploaded("b"))
-        assert listed() == (["a"], 2)
-        hold = make.signing_held()
-        await signing.publish(hold, make.file_uploaded("c"))
-        assert listed() == (["a"], 2)
-        await signing.publish(make.file_uploaded("d"), seconds=100)
-        assert listed() == (["a", "b"], 4)
-        assert await signing.publish(make.signing_released(hold.id))
-        assert listed() == (["a", "b"], 4)
-        await check(world)
-        async with following(
-            world.logs
-        ) as followed:  # c and d were covered before the list was rendered, and not shown
-            assert await followed.follower.skip()
-            assert followed.follower.head == signing.follower.head
-        await signing.publish(make.access("noted"), seconds=100)
-        assert listed() == (["a", "b", "c", "d"], 9)
-        await check(world)
+    assert await change_to(world, signing, SMALL.but(settings=Settings(ruleset=0, project_list_seconds=100)))
+    await signing.publish(make.file_uploaded("b"))
+    assert listed() == (["a"], 2)
+    hold = make.signing_held()
+    await signing.publish(hold, make.file_uploaded("c"))
+    assert listed() == (["a"], 2)
+    await signing.publish(make.file_uploaded("d"), seconds=100)
+    assert listed() == (["a", "b"], 4)
+    assert await signing.publish(make.signing_released(hold.id))
+    assert listed() == (["a", "b"], 4)
+    await check(world)
+    async with following(world.logs) as followed:  # c and d were covered before the list was rendered, and not shown
+        assert await followed.follower.skip()
+        assert followed.follower.head == signing.follower.head
+    await signing.publish(make.access("noted"), seconds=100)
+    assert listed() == (["a", "b", "c", "d"], 9)
+    await check(world)
 
 
-async def test_events_that_wait_are_covered_once_a_minute(world: World) -> None:
+async def test_events_that_wait_are_covered_once_a_minute(world: World, signing: Signing) -> None:
     make = world.make
-    async with world.signing() as signing:
-        await signing.publish(make.file_uploaded("a"))
 
-        async def publishes(*made: BaseEvent, seconds: float = 2) -> bool:
-            world.add(*made)
-            world.clock.advance(seconds)
-            return await signing.signer.step()
+    async def publishes(*made: BaseEvent, seconds: float = 2) -> bool:
+        world.add(*made)
+        world.clock.advance(seconds)
+        return await signing.signer.step()
 
-        hold = make.signing_held()
-        assert await publishes(hold), "at once"
-        assert not await publishes(make.file_uploaded("b"))
-        assert not await publishes(make.file_uploaded("c"), seconds=50)
-        assert await publishes(seconds=10)
-        assert signing.follower.head.size == 6
-        assert await publishes(make.file_uploaded("d"), make.signing_held(6)), "another hold: at once"
-        assert not await publishes(make.file_uploaded("e"))
-        await signing.follower.tail.read_on()
-        world.hold_ceremony(SMALL.but(online=NEW), signing.authority)
-        assert await publishes(), "a root: at once"
-        assert not await publishes(make.file_uploaded("f"))
-        assert await publishes(make.signing_released(hold.id)), "a release: at once"
-        assert projects(world) == ["a", "b", "c"]
+    hold = make.signing_held()
+    assert await publishes(hold), "at once"
+    assert not await publishes(make.file_uploaded("b"))
+    assert not await publishes(make.file_uploaded("c"), seconds=50)
+    assert await publishes(seconds=10)
+    assert signing.follower.head.size == 6
+    assert await publishes(make.file_uploaded("d"), make.signing_held(6)), "another hold: at once"
+    assert not await publishes(make.file_uploaded("e"))
+    await signing.follower.tail.read_on()
+    world.hold_ceremony(SMALL.but(online=NEW), signing.authority)
+    assert await publishes(), "a root: at once"
+    assert not await publishes(make.file_uploaded("f"))
+    assert await publishes(make.signing_released(hold.id)), "a release: at once"
+    assert projects(world) == ["a", "b", "c"]
 
 
 # --- costs -------------------------------------------------------------------------------------------------------
@@ -325,19 +294,17 @@ async def test_events_that_wait_are_covered_once_a_minute(world: World) -> None:
 @pytest.mark.parametrize("count", [200, pytest.param(10_000, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("skipping", [False, True])
 async def test_catching_up_over_the_publications_of_a_hold_is_linear(
-    world: World, monkeypatch: pytest.MonkeyPatch, count: int, skipping: bool
+    world: World, signing: Signing, monkeypatch: pytest.MonkeyPatch, count: int, skipping: bool
 ) -> None:
     """Each event is read when it is covered, and once more when it is shown; none is looked at for each publication."""
     make = world.make
-    async with world.signing() as signing:
-        await signing.publish(make.file_uploaded("a"))
-        hold = make.signing_held()
-        world.add(hold)
-        for number in range(count):
-            world.add(make.file_uploaded("b", f"{number}.0"))
-            assert await signing.publish()
-        world.add(make.signing_released(hold.id))
+    hold = make.signing_held()
+    world.add(hold)
+    for number in range(count):
+        world.add(make.file_uploaded("b", f"{number}.0"))
         assert await signing.publish()
+    world.add(make.signing_released(hold.id))
+    assert await signing.publish()
     read, looked = 0, 0
     reading, between = MemoryLog.read, Reading.between
 
@@ -365,40 +332,36 @@ async def test_catching_up_over_the_publications_of_a_hold_is_linear(
     assert looked <= 4 * size + 2_000, "a slice is cut for each publication, not passed over"
 
 
-async def test_what_waits_is_shown_after_a_restart_at_any_publication(world: World) -> None:
+async def test_what_waits_is_shown_after_a_restart_at_any_publication(world: World, signing: Signing) -> None:
     make = world.make
-    async with world.signing() as signing:
-        await signing.publish(make.file_uploaded("a"))
-        holds = [make.signing_held(), make.signing_held(5)]
-        for made in (
-            [holds[0], make.file_uploaded("b")],
-            [holds[1], make.project_removed("a")],
-            [make.file_uploaded("c")],
-            [make.signing_released(holds[0].id)],
-            [make.file_uploaded("d")],
-            [make.signing_released(holds[1].id)],
-            [make.file_uploaded("e")],
-        ):
-            assert await signing.publish(*made)
-        last = signing.follower.head.number
+    holds = [make.signing_held(), make.signing_held(5)]
+    for made in (
+        [holds[0], make.file_uploaded("b")],
+        [holds[1], make.project_removed("a")],
+        [make.file_uploaded("c")],
+        [make.signing_released(holds[0].id)],
+        [make.file_uploaded("d")],
+        [make.signing_released(holds[1].id)],
+        [make.file_uploaded("e")],
+    ):
+        assert await signing.publish(*made)
+    last = signing.follower.head.number
     stepped = await oracle.follow(world, skipping=False)
     for first in range(last + 1):
         oracle.same_view(stepped, await oracle.follow(world, skipping=first % 2 == 0, first=first))
     await check(world)
 
 
-async def test_a_held_event_is_judged_once(world: World) -> None:
+async def test_a_held_event_is_judged_once(world: World, signing: Signing) -> None:
     """A record that is rejected is listed when it is shown, and once."""
     make = world.make
-    async with world.signing() as signing:
-        await signing.publish(make.file_uploaded("a"))
-        hold = make.signing_held()
-        world.add(hold, make.project_removed("unknown"))
-        world.append(b"garbage")
-        await signing.publish()
-        listed = await signing.followed.judged()
-        assert [(row.record, row.code) for row in listed] == [(5, "not-json")]
-        await signing.publish(make.signing_released(hold.id))
-        listed = await signing.followed.judged()
-        assert [(row.record, row.code) for row in listed] == [(4, "no-project"), (5, "not-json")]
-        assert encode_event(hold) in world.events.values
+    hold = make.signing_held()
+    world.add(hold, make.project_removed("unknown"))
+    world.append(b"garbage")
+    await signing.publish()
+    listed = await signing.followed.judged()
+    assert [(row.record, row.code) for row in listed] == [(5, "not-json")]
+    await signing.publish(make.signing_released(hold.id))
+    listed = await signing.followed.judged()
+    assert [(row.record, row.code) for row in listed] == [(4, "no-project"), (5, "not-json")]
+    assert encode_event(hold) in world.events.values

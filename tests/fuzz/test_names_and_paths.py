@@ -3,8 +3,6 @@
 import json
 import re
 import sqlite3
-import tempfile
-from collections.abc import AsyncIterator
 from hashlib import sha256
 from pathlib import Path
 
@@ -44,14 +42,6 @@ hostile_text = st.one_of(
         "/".join
     ),
 )
-
-
-@pytest.fixture
-async def world() -> AsyncIterator[World]:
-    with tempfile.TemporaryDirectory() as folder:
-        world = World(Path(folder))
-        world.begin()
-        yield world
 
 
 def is_safe(path: str) -> bool:

@@ -1,7 +1,6 @@
 """What a follower makes of claims before it knows the root that decides, and when that root comes."""
 
 import tempfile
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -18,42 +17,28 @@ from schemas.publications import Claim
 from tests import factory
 from tests.factory import Team, ed25519_signer
 from tests.fuzz import oracle
+from tests.fuzz.logs import LateLog, on_every_log
 from tests.fuzz.thief import digest_of, draft
-from tests.fuzz.world import SMALL, StrangeLog, World, following
+from tests.fuzz.world import SMALL, World, following
+
+pytestmark = on_every_log
 
 SECOND, THIRD = (SMALL.but(online=(ed25519_signer(f"online {number}"),)) for number in (2, 3))
 
 
-class LateLog(StrangeLog):
-    """A log of which a follower sees only the beginning: `seen` records."""
-
-    def __init__(self, log: StrangeLog, seen: int) -> None:
-        super().__init__(log.name)
-        self.records = log.records
-        self.seen = seen
-
-    async def read(self, start: int) -> list[bytes | None]:
-        return (await super().read(start))[: max(0, self.seen - start)]
-
-    async def size(self) -> int:
-        return min(self.seen, await super().size())
-
-
 @pytest.fixture
-async def world() -> AsyncIterator[World]:
+async def world(world: World) -> World:
     """A ledger with one publication."""
-    with tempfile.TemporaryDirectory() as folder:
-        world = World(Path(folder))
-        world.begin()
-        async with world.signing() as signing:
-            await signing.publish(world.make.file_uploaded("a"))
-        yield world
+    async with world.signing() as signing:
+        await signing.publish(world.make.file_uploaded("a"))
+    return world
 
 
 def late(world: World) -> tuple[Logs, LateLog]:
     """Logs of which `events` ends, for now, where it ends now."""
-    events = LateLog(world.events, len(world.events.values))
-    return Logs(events, world.publications), events
+    logs = world.logs
+    events = LateLog(logs.events, len(world.events.values))
+    return Logs(events, logs.publications), events
 
 
 @pytest.mark.parametrize("restarts", [False, True])

@@ -1,7 +1,6 @@
 """`Follower.skip` against stepping: all of the last publication is compared; what lay between is for `verify`."""
 
 import tempfile
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import msgspec
@@ -13,8 +12,9 @@ from projections.log.prefix import Prefix
 from projections.roles.authority import Void
 from tests.factory import ed25519_signer
 from tests.fuzz.commands import rebuilt, verified
+from tests.fuzz.logs import RealLogs, StrangeLog, on_every_log
 from tests.fuzz.thief import Signed, digest_of, draft
-from tests.fuzz.world import StrangeLog, World, following
+from tests.fuzz.world import World, following
 
 LIE = "packages/evil-1.0.tar.gz"
 
@@ -24,28 +24,27 @@ def tell_lie(signed: Signed) -> None:
 
 
 @pytest.fixture
-async def world() -> AsyncIterator[World]:
+async def world(real: RealLogs | None, tmp_path: Path) -> World:
     """Publication 2 adds a target that no event names; number 3 signs that bin again, as it should be, and so on."""
-    with tempfile.TemporaryDirectory() as folder:
-        honest = World(Path(folder))
-        honest.begin()
-        async with honest.signing() as signing:
-            await signing.publish(honest.make.file_uploaded("a"))
-        world = World(Path(folder), events=honest.events, make=honest.make, storage=honest.storage)
-        world.keyring.hold(world.team.online)
-        world.publications.values.extend(honest.publications.values)
-        honest.add(honest.make.file_uploaded("a", "2.0"))
-        second = await draft(honest)
-        name = second.names[0]
-        world.publications.values.extend(second.but_bin(name, tell_lie).sealed())
-        honest.publications.values.extend(second.sealed())
-        for _ in range(SKIP_FROM):
-            following_draft = await draft(honest, renew=(name,))
-            last = world.publications.values[-1] or b""
-            claim = msgspec.structs.replace(following_draft.claim, previous=digest_of(last))
-            world.publications.values.extend(following_draft.but(claim=claim).sealed())
-            honest.publications.values.extend(following_draft.sealed())
-        yield world
+    honest = World(tmp_path / "signer")
+    honest.begin()
+    async with honest.signing() as signing:
+        await signing.publish(honest.make.file_uploaded("a"))
+    world = World(honest.folder, events=honest.events, make=honest.make, storage=honest.storage, real=real)
+    world.keyring.hold(world.team.online)
+    world.publications.values.extend(honest.publications.values)
+    honest.add(honest.make.file_uploaded("a", "2.0"))
+    second = await draft(honest)
+    name = second.names[0]
+    world.publications.values.extend(second.but_bin(name, tell_lie).sealed())
+    honest.publications.values.extend(second.sealed())
+    for _ in range(SKIP_FROM):
+        following_draft = await draft(honest, renew=(name,))
+        last = world.publications.values[-1] or b""
+        claim = msgspec.structs.replace(following_draft.claim, previous=digest_of(last))
+        world.publications.values.extend(following_draft.but(claim=claim).sealed())
+        honest.publications.values.extend(following_draft.sealed())
+    return world
 
 
 async def test_stepping_halts_at_the_lie(world: World) -> None:
@@ -113,6 +112,7 @@ async def publish_anew(world: World) -> int:
         return signing.follower.head.number
 
 
+@on_every_log
 async def test_who_skipped_over_a_lie_stops_when_a_root_voids_it(world: World) -> None:
     """They serve what comes after the lie, and cannot step back; a state that is made anew goes on."""
     with tempfile.TemporaryDirectory() as folder:
@@ -137,6 +137,7 @@ async def test_who_skipped_over_a_lie_stops_when_a_root_voids_it(world: World) -
         assert [row.code for row in await anew.judged()][:1] == ["void"]
 
 
+@on_every_log
 async def test_who_was_there_before_the_lie_goes_on(world: World) -> None:
     """They halted at it."""
     with tempfile.TemporaryDirectory() as folder:
@@ -150,6 +151,7 @@ async def test_who_was_there_before_the_lie_goes_on(world: World) -> None:
             assert followed.follower.head.number == number
 
 
+@on_every_log
 async def test_a_mistyped_void_stops_nobody_who_stepped(world: World) -> None:
     """Publication 1 reproduces: whoever rendered it goes on, and so does whoever begins after the root."""
     del world.publications.values[2:]

@@ -5,7 +5,7 @@ halts every follower, by number and record, and nothing of it is served.
 import json
 import tempfile
 from base64 import b64encode
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -27,16 +27,13 @@ LIE = {"hashes": {"sha256": digest("lie")}, "length": 7}
 
 
 @pytest.fixture
-async def world() -> AsyncIterator[World]:
+async def world(world: World) -> World:
     """A ledger with two publications, and an upload that is not published yet."""
-    with tempfile.TemporaryDirectory() as folder:
-        world = World(Path(folder))
-        world.begin()
-        async with world.signing() as signing:
-            await signing.publish(world.make.file_uploaded("a"), world.make.file_uploaded("b"))
-            await signing.publish(world.make.file_uploaded("c"), world.make.target_added("t"))
-        world.add(world.make.file_uploaded("a", "2.0"))
-        yield world
+    async with world.signing() as signing:
+        await signing.publish(world.make.file_uploaded("a"), world.make.file_uploaded("b"))
+        await signing.publish(world.make.file_uploaded("c"), world.make.target_added("t"))
+    world.add(world.make.file_uploaded("a", "2.0"))
+    return world
 
 
 def first_changed(each: Draft) -> str:

@@ -1,9 +1,6 @@
 """Times: publications from the future, and the root that starts a new time; clocks that are behind."""
 
 import json
-import tempfile
-from collections.abc import AsyncIterator
-from pathlib import Path
 
 import msgspec
 import pytest
@@ -27,12 +24,8 @@ NEXT_CENTURY = "2100"
 
 
 @pytest.fixture
-async def world() -> AsyncIterator[World]:
-    """A ledger with a root, and nothing published yet."""
-    with tempfile.TemporaryDirectory() as folder:
-        world = World(Path(folder), team=TEAM)
-        world.begin()
-        yield world
+def team() -> Team:
+    return TEAM
 
 
 async def publish_as_thief(world: World, time: str = FUTURE) -> None:

@@ -1,7 +1,7 @@
 """A whole ledger in memory: logs, a signer on a clock that is set, followers, and what they serve."""
 
 import tempfile
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, asynccontextmanager, nullcontext
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -21,7 +21,6 @@ from consumers.sign.signer import Signer
 from consumers.work.workers import Workers
 from ledger.keys.keyring import Keyring
 from ledger.logs import Log, Logs
-from ledger.logs.memory import MemoryLog, MemoryRecords
 from ledger.state.store import JudgedRow, Store
 from ledger.storage import Placed
 from projections.roles.authority import Authority, Settings
@@ -29,6 +28,7 @@ from projections.roles.layout import Layout
 from schemas.events import BaseEvent
 from tests import factory
 from tests.factory import EPOCH_AT, Make, Team, ed25519_signer
+from tests.fuzz.logs import RealLogs, StrangeLog
 from tests.simulation.ports import InlineWorkers
 
 SMALL = Team(
@@ -42,26 +42,6 @@ SMALL = Team(
     settings=Settings(ruleset=0, importing=True, project_list_seconds=0),
 )
 """Few keys and few bins: quick to sign."""
-
-
-class StrangeLog(MemoryLog):
-    """A log in memory, open from the start. `strangers` runs before each append of those who use this port."""
-
-    def __init__(self, name: str) -> None:
-        super().__init__(MemoryRecords(name), read_records=1000)
-        self.strangers: Callable[[], Iterable[bytes | None]] = tuple
-        self._is_open = True
-
-    @property
-    def values(self) -> list[bytes | None]:
-        return self.records.values
-
-    async def append(self, values: Sequence[bytes]) -> list[int]:
-        self.records.append(*self.strangers())
-        return await super().append(values)
-
-    async def close(self) -> None:
-        """It stays open: the world has one object for each log."""
 
 
 class MemoryStorage:
@@ -198,6 +178,7 @@ async def following(
         store = Store(place / "state.sqlite")
         await store.open()
         try:
+            await logs.open()
             follower = await start_follower(
                 logs,
                 store,
@@ -212,12 +193,15 @@ async def following(
             finally:
                 await follower.abandon()
         finally:
+            await logs.close()
             await store.close()
 
 
 @dataclass
 class World:
-    """Two logs and a signer. `team` is who signs; `make` makes events with new ids."""
+    """Two logs and a signer. `team` is who signs; `make` makes events with new ids. What is in the two logs is what
+    `real` logs get, if there are any, before anybody reads or appends.
+    """
 
     folder: Path
     team: Team = SMALL
@@ -228,12 +212,14 @@ class World:
     publications: StrangeLog = field(default_factory=lambda: StrangeLog("publications"))
     storage: MemoryStorage = field(default_factory=MemoryStorage)
     schedule: Schedule = field(default_factory=lambda: Schedule(interval_seconds=0, grace_seconds=0))
+    real: RealLogs | None = None
 
     @property
     def logs(self) -> Logs:
+        """The logs, for one reader: real ones have connections and a memory of their own."""
         events: Log = self.events
         publications: Log = self.publications
-        return Logs(events, publications)
+        return self.real.ports(self.events, self.publications) if self.real else Logs(events, publications)
 
     def begin(self) -> None:
         """The first two records."""
@@ -258,10 +244,11 @@ class World:
     async def signing(self) -> AsyncIterator["Signing"]:
         """The signer, started on its state; it may be stopped and started again."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        async with following(self.logs, self.folder, self.storage) as followed:
+        logs = self.logs
+        async with following(logs, self.folder, self.storage) as followed:
             signer = Signer(
                 follower=followed.follower,
-                publications=self.publications,
+                publications=logs.publications,
                 keyring=self.keyring,
                 clock=self.clock,
                 schedule=self.schedule,

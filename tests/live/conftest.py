@@ -1,15 +1,14 @@
 """What tests against a real broker share."""
 
 import asyncio
-import os
 import uuid
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from typing import NamedTuple
 
 import pytest
 
 from ledger.logs.kafka.topics import create_topics
-from tests.broker import Broker, BrokerMissingError, running_broker
+from tests.broker import Broker
 
 
 class Topics(NamedTuple):
@@ -18,18 +17,6 @@ class Topics(NamedTuple):
     broker: Broker
     events: str
     publications: str
-
-
-@pytest.fixture(scope="session")
-def session_broker() -> Iterator[Broker]:
-    """One broker for all tests of a process: tests that kill it must not run beside others that use it."""
-    try:
-        with running_broker() as broker:
-            yield broker
-    except BrokerMissingError as error:
-        if os.environ.get("TUF_LEDGER_REQUIRE_KAFKA") == "1":
-            pytest.fail(f"TUF_LEDGER_REQUIRE_KAFKA=1, and {error}")
-        pytest.skip(f"NOT TESTED AGAINST KAFKA: {error}. TUF_LEDGER_REQUIRE_KAFKA=1 makes this a failure")
 
 
 @pytest.fixture

@@ -434,7 +434,7 @@ class Follower:
             self.stopwatch.lap("tell")
         await records.save_judged(self._store, "publications", [*self._unsaved, *judged])
         await self._store.save_publications(rows)
-        await records.save_signing(self._store, edition.after, self.base.size)
+        await records.save_signing(self._store, edition.after, self.tail.stored_size)
         await self._store.save_position(
             Position(
                 claim.number,

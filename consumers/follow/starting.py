@@ -67,6 +67,7 @@ async def start_follower(
     if reading is not None and position is not None and reading.next_record <= position.next_record:
         reading = None
     await _compare(logs, store, _Known(position, reading, base), first)
+    await store.forget_signing_ahead(base.size)
     tail = Tail(logs.events, workers, base, spill / "tail", store=store, report=report)
     genesis = base if base.ledger is not None else await tail.prefix_at(1)
     if genesis.ledger is None:

@@ -23,7 +23,8 @@ SLICE_BYTES = 16 * 2**20
 EVENT_PARTITIONS = 1024
 """Number of partitions of a slice's events. A task folds one or more partitions."""
 
-_LEAVES, _OTHERS = EVENT_PARTITIONS, EVENT_PARTITIONS + 1
+_LEAVES, _OTHERS, _VAIN, _PARTITIONS = range(EVENT_PARTITIONS, EVENT_PARTITIONS + 4)
+"""`_OTHERS` are the records that the prefix judges, `_VAIN` those among them that have no consequences."""
 
 event_files = PartitionFiles(Routed)
 _decode_others = msgspec.msgpack.Decoder(list[Other]).decode
@@ -41,32 +42,30 @@ async def read_slice(log: Log, start: int) -> list[bytes | None]:
 
 
 class Slice(NamedTuple):
-    """A slice of the log in a file; `others` are the records that the prefix judges, without those that have no
-    consequences.
-    """
+    """A slice of the log in a file."""
 
     task: int
     start: int
     end: int
     name: str
+    first_digest: str
     last_digest: str
-    others: list[Other]
 
     def glance(self, folder: Path) -> Reading:
         """The part of the slice that the prefix needs."""
-        return Reading(self.start, self._leaves(folder), [], self.others, self.last_digest)
+        return Reading(self.start, self._leaves(folder), [], self._others(folder, _OTHERS), self.last_digest)
 
     def whole(self, folder: Path, *, routed: bool = True) -> Reading:
         """The whole slice, with or without the events for aggregates."""
-        others = [
-            other
-            for data in read_partitions(folder / self.name, _OTHERS, _OTHERS + 1)
-            for other in _decode_others(data)
-        ]
+        others = list(merge(*(self._others(folder, part) for part in (_OTHERS, _VAIN)), key=attrgetter("index")))
         partitions = range(EVENT_PARTITIONS if routed else 0)
         of_partitions = (event_files.read([folder / self.name], partition, partition + 1) for partition in partitions)
         items = list(merge(*of_partitions, key=attrgetter("index")))
         return Reading(self.start, self._leaves(folder), items, others, self.last_digest)
+
+    def _others(self, folder: Path, partition: int) -> list[Other]:
+        (data,) = read_partitions(folder / self.name, partition, partition + 1)
+        return _decode_others(data)
 
     def _leaves(self, folder: Path) -> bytes:
         leaves = b"".join(read_partitions(folder / self.name, _LEAVES, _LEAVES + 1))
@@ -94,7 +93,12 @@ def write_slice(folder: Path, salt: bytes, task: int, reading: Reading) -> Slice
         digest = blake2b(item.key.encode(), digest_size=4, key=salt).digest()
         items.setdefault(int.from_bytes(digest, "big") % EVENT_PARTITIONS, []).append(item)
     name = f"{task}.{token_hex(8)}"
-    partitions = event_files.encode(items) | {_LEAVES: reading.leaves, _OTHERS: _encode(reading.others)}
-    write_partitions(folder / name, partitions, _OTHERS + 1)
-    others = [other for other in reading.others if isinstance(other.event, BaseEvent) or other.index == 0]
-    return Slice(task, reading.start, reading.end, name, reading.last_digest, others)
+    others: list[Other] = []
+    vain: list[Other] = []
+    for other in reading.others:
+        (others if isinstance(other.event, BaseEvent) or other.index == 0 else vain).append(other)
+    rest = {_LEAVES: reading.leaves, _OTHERS: _encode(others), _VAIN: _encode(vain)}
+    write_partitions(folder / name, event_files.encode(items) | rest, _PARTITIONS)
+    begins: list[Routed | Other] = [*reading.routed[:1], *reading.others[:1]]
+    first_digest = next(each.digest for each in begins if each.index == reading.start)
+    return Slice(task, reading.start, reading.end, name, first_digest, reading.last_digest)

@@ -29,6 +29,9 @@ from projections.roles.authority import UpgradeNeededError
 KEPT_BYTES = 16 * 2**20
 """How much of the log's tail is kept in memory. Decoded records take about as much as encoded ones."""
 
+KEPT_SIGNING = 20_000
+"""How many events about signing are kept in memory: a million that were read and not published took a gigabyte."""
+
 _LOOK_AFTER = 1_000
 """Number of records after which the log is asked for its size."""
 
@@ -47,7 +50,8 @@ class _Slice(NamedTuple):
 class Tail:
     """The events log from a follower's position on. Slices that do not fit into memory are spilled into a folder.
     Without a folder nothing is kept, and only the prefix at the end is available. `store` is the state at the position,
-    with its events about signing; None: there is none yet.
+    with its events about signing; None: there is none yet. With a folder and a state, events about signing are stored
+    ahead of the position if they are many: whoever asks for them says at what size.
     """
 
     def __init__(
@@ -66,6 +70,7 @@ class Tail:
         self._workers = workers
         self._spill = spill
         self._base = base
+        self._stored_size = base.size
         self._salt = token_bytes(16)
         self._slices: list[_Slice] = []
         self._again: list[Reading | Slice] = []
@@ -88,6 +93,11 @@ class Tail:
     def end(self) -> Prefix:
         """The prefix at the end of the log, as of the last reading; before a root that this program does not know."""
         return self._end
+
+    @property
+    def stored_size(self) -> int:
+        """The size up to which events about signing are stored: the position's, or a size ahead of it."""
+        return self._stored_size
 
     @property
     def upgrade(self) -> UpgradeNeededError | None:
@@ -221,6 +231,7 @@ class Tail:
     def advance(self, prefix: Prefix) -> None:
         """Move the follower's position to a prefix, and forget the events before it."""
         self._base = self._mark = prefix.as_stored()
+        self._stored_size = max(self._stored_size, prefix.size)
         if self._end.size <= prefix.size:
             self._end = self._base
         passed = [known for known in self._slices if known.after.size <= prefix.size]
@@ -274,6 +285,7 @@ class Tail:
             self._slices.append(_Slice(before, after, (extension, reading), length))
         else:
             self._slices.append(_Slice(before, after, await self._write(reading)))
+        await self._store_ahead()
         return True
 
     async def _read_far(self, processes: Processes, far: int) -> None:
@@ -285,6 +297,7 @@ class Tail:
                 glance = await self._workers.run(file.glance, self._folder)
                 self._end, _, _ = await self._advance_known(before, glance, file)
                 self._slices.append(_Slice(before, self._end, file))
+                await self._store_ahead()
                 self._report(READING * min(self._end.size - first, far), WHOLE * far)
                 if self._upgrade is not None:
                     break
@@ -330,28 +343,51 @@ class Tail:
     async def _advance(self, at: Prefix, size: int, *, routed: bool = True) -> tuple[Prefix, Extension]:
         """Advance a prefix to the end of the slice with the next record, or to a size if that comes first."""
         known = self._slices[bisect_right(self._slices, at.size, key=lambda known: known.before.size) - 1]
-        if isinstance(known.content, Slice):
-            reading = await self._workers.run(self._read, known.content, routed=routed)
-        else:
+        end = min(size, known.after.size)
+        is_whole = at.size == known.before.size and end == known.after.size
+        if not isinstance(known.content, Slice):
             extension, reading = known.content
-            if known.before.size == at.size and known.after.size <= size:
+            if is_whole:
                 return known.after, extension
-        return await self._extend(at, reading.between(at.size, min(size, known.after.size)))
+        else:
+            reading = await self._workers.run(self._read, known.content, routed=routed)
+            if is_whole:  # what is held behind it is known, and need not be asked again
+                _, extension = await self._judge(at, reading.between(at.size, end))
+                return known.after, extension
+        return await self._extend(at, reading.between(at.size, end))
 
     async def _extend(self, at: Prefix, reading: Reading) -> tuple[Prefix, Extension]:
         """Advance a prefix, with the stored events about signing that this needs."""
-        store, size = self._store, self._base.size
+        after, extension = await self._judge(at, reading)
+        if after.is_unsettled:
+            after = after.settle(await self._lowest_stored(after))
+        return (after.as_stored() if after.size <= self._stored_size else after), extension
+
+    async def _judge(self, at: Prefix, reading: Reading) -> tuple[Prefix, Extension]:
+        """Advance a prefix; it may be unsettled."""
         names = signing_ids(reading)
-        stored = await records.load_signing(store, names, size) if names and store is not None else None
-        after, extension = await self._workers.run(at.advance, reading, stored)
-        if not after.is_unsettled:
-            return after, extension
-        lowest = None
-        if store is not None:
-            changed = after.signing.since(size)
-            released = [name for name, each in changed if each.released_at is not None and each.index < size]
-            lowest = await store.lowest_held(after.holds_end, size, released)
-        return after.settle(lowest), extension
+        stored = await records.load_signing(self._store, names, at.size) if names and self._store is not None else None
+        return await self._workers.run(at.advance, reading, stored)
+
+    async def _lowest_stored(self, after: Prefix) -> int | None:
+        """The lowest size that a stored hold holds at a prefix that does not remember that hold."""
+        if self._store is None:
+            return None
+        size = min(after.size, self._stored_size)
+        changed = after.signing.since(size)
+        released = [name for name, each in changed if each.released_at is not None and each.index < size]
+        return await self._store.lowest_held(after.holds_end, size, released)
+
+    async def _store_ahead(self) -> None:
+        """Store the events about signing that were read, if they are many and the state is not in a transaction."""
+        if self._store is None or self._spill is None or len(self._end.signing) < KEPT_SIGNING:
+            return
+        if await records.save_signing_ahead(self._store, self._end, self._stored_size):
+            self._stored_size = self._end.size
+            self._end, self._mark = self._end.as_stored(), self._mark.as_stored()
+            self._slices = [
+                known._replace(before=known.before.as_stored(), after=known.after.as_stored()) for known in self._slices
+            ]
 
     # --- on disk -------------------------------------------------------------------------------------------------
 

@@ -55,7 +55,7 @@ from schemas.publications import Claim
 
 R = TypeVar("R", Slice, FoldResult, SealResult)
 
-_FORMAT = 4
+_FORMAT = 5
 _NOTHING_BEFORE = Head(0, "", "", 0)
 
 
@@ -233,7 +233,7 @@ async def _check_known(events: Log, known: Sequence[Slice], folder: Path) -> Non
     if (
         not first
         or not last
-        or record_digest(first[0]) != known[0].others[0].digest
+        or record_digest(first[0]) != known[0].first_digest
         or record_digest(last[0]) != known[-1].last_digest
     ):
         raise SpillError(f"{folder} was made from another log; try again")

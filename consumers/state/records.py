@@ -235,12 +235,19 @@ async def save_ceremonies(store: Store, ceremonies: Iterable[AcceptedCeremony]) 
 
 async def save_signing(store: Store, prefix: Prefix, size: int) -> None:
     """Remember the events about signing that changed in a prefix at or after a size."""
-    rows = [
+    await store.save_signing(_signing_rows(prefix, size))
+
+
+async def save_signing_ahead(store: Store, prefix: Prefix, size: int) -> bool:
+    """As `save_signing`, beyond the position; False if that is not possible now."""
+    return await store.save_signing_ahead(_signing_rows(prefix, size), prefix.size)
+
+
+def _signing_rows(prefix: Prefix, size: int) -> list[SigningRow]:
+    return [
         SigningRow(name, each.digest, each.index, each.size, each.lock, each.released_at)
         for name, each in prefix.signing.since(size)
     ]
-    if rows:
-        await store.save_signing(rows)
 
 
 def _event_of(row: SigningRow, size: int) -> SigningEvent:

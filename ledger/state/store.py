@@ -50,6 +50,11 @@ _PRAGMAS = (
 _MANY_ROWS = 4096
 """Number of written rows, most of some kilobytes, from which a commit begins to settle."""
 
+_AHEAD = "signing"
+"""The note of the size up to which events about signing were put, perhaps beyond the position."""
+_FORGOTTEN_TOGETHER = 10_000
+"""Number of events about signing that are forgotten in one transaction."""
+
 _SCHEMA = """
 CREATE TABLE format (number INTEGER NOT NULL);
 CREATE TABLE position (
@@ -243,6 +248,7 @@ class Store:
         self._unsettled_rows = 0
         self._new_files: list[str] = []
         self._written: int | None = None
+        self._is_begun = False
         self._unended = 0
         """Unfinished operations that would leave orphaned kept files if the process died now."""
         self._replaced_files: list[str] = []
@@ -348,6 +354,7 @@ class Store:
             await self._begin_anew()
         await self._execute("BEGIN IMMEDIATE")
         self._unended += 1
+        self._is_begun = True
 
     async def commit(self, *, after: Synced | None = None) -> None:
         """Commit the transaction. Kept files are made durable before the commit that names them.
@@ -361,6 +368,7 @@ class Store:
         # After a failed commit its effect is unknown: the next start looks for leftover files.
         replaced, self._replaced_files, self._new_files = self._replaced_files, [], []
         await self._execute("COMMIT")
+        self._is_begun = False
         if self._replaced is not None:
             await complete(self._take_place())  # interrupted, it would leave no connection
         self._unended -= 1
@@ -405,8 +413,9 @@ class Store:
             self._connection, self._replaced = self._replaced, None
             with writing(self._new_path):
                 self._new_path.unlink(missing_ok=True)
-            return
-        await self._undo()
+        else:
+            await self._undo()
+        self._is_begun = False
 
     @asynccontextmanager
     async def _transaction(self) -> AsyncIterator[None]:
@@ -600,6 +609,31 @@ class Store:
     async def save_signing(self, rows: Sequence[SigningRow]) -> None:
         """Put remembered events about signing."""
         await self._many("INSERT OR REPLACE INTO signing VALUES (?, ?, ?, ?, ?, ?, ?)", _with_checksums(rows))
+
+    async def save_signing_ahead(self, rows: Sequence[SigningRow], size: int) -> bool:
+        """Put remembered events about signing up to a size beyond the position, in a transaction of its own.
+
+        Returns:
+            False, and nothing is put, while the transaction of a publication waits for its commit.
+        """
+        if self._is_begun:
+            return False
+        async with self._transaction():
+            await self.save_signing(rows)
+            await self.set_note(_AHEAD, f"{size}")
+        return True
+
+    async def forget_signing_ahead(self, size: int) -> None:
+        """Forget what was put beyond the position, which is at this size: the log need not go on as it did then."""
+        ahead = await self.note(_AHEAD)
+        if ahead is None or int(ahead) <= size:
+            return
+        async with self._transaction():
+            await self._execute("DELETE FROM signing WHERE idx >= ?", size)
+        statement = "SELECT id, digest, idx, size, lock, released, crc32 FROM signing WHERE released >= ? LIMIT ?"
+        while rows := self._checked(await self._rows(statement, size, _FORGOTTEN_TOGETHER)):
+            async with self._transaction():
+                await self.save_signing([SigningRow(*row)._replace(released=None) for row in rows])
 
     async def load_signing(self, names: Sequence[str]) -> list[SigningRow]:
         """The remembered events about signing with these ids."""

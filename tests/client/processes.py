@@ -5,8 +5,9 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
@@ -17,6 +18,7 @@ from tests.client.index import check_output
 T = TypeVar("T")
 
 ROOT = Path(__file__).resolve().parents[2]
+MIB = 1024 * 1024
 PATIENCE_SECONDS = 600.0
 """How long a test waits for something that takes a moment: only what is dead takes so long, on a busy machine too."""
 
@@ -48,6 +50,40 @@ def execute(
     check_output(done.stdout + done.stderr)
     assert answer is None or done.returncode == answer, f"{arguments} ended with {done.returncode}:\n{done.stderr}"
     return done
+
+
+# The process in between is small: Linux counts what a process had before it became another one.
+MEASURE = """
+import resource, subprocess, sys
+code = subprocess.call(sys.argv[1:])
+print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024)
+sys.exit(code)
+"""
+
+
+def run_for_memory(*arguments: object, stdin: Iterable[bytes] = ()) -> tuple[int, str, int]:
+    """Run a command; return its exit code, what it says, and the most memory that it took, in bytes."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", MEASURE, *command(*arguments)],
+        env=environment(),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
+    limit = threading.Timer(PATIENCE_SECONDS, process.kill)
+    limit.start()
+    try:
+        with process:
+            assert process.stdin is not None
+            assert process.stdout is not None
+            with process.stdin:
+                for block in stdin:
+                    process.stdin.write(block)
+            said = process.stdout.read().decode()
+    finally:
+        limit.cancel()
+    *lines, peak = said.splitlines()
+    return process.returncode, "\n".join(lines), int(peak)
 
 
 class Running:

@@ -11,11 +11,14 @@ import pytest
 from consumers.produce.appending import Appended, NewEvent
 from consumers.produce.waiting import HeldError, wait_for
 from consumers.reading.end import holds_at_end
+from consumers.state.furthest import open_furthest
+from schemas.codec import encode_event
 from schemas.events import Hashes
 from tests import factory
 from tests.client.attacker import Attacker
 from tests.client.break_in import break_in
 from tests.client.index import FakeClock, Index
+from tests.client.processes import MIB, run_for_memory
 from tests.factory import Make, digest
 
 
@@ -336,6 +339,52 @@ def test_a_ceremony_says_what_is_held(index: Index, change: list[str]) -> None:
     index.upload("two")
     assert "Held at 3: 3 events wait." in index.run("ceremony", *change)
     assert index.check().projects == before.projects
+
+
+# --- a million of them -------------------------------------------------------------------------------------------
+
+
+async def append_holds(index: Index, name: str, size: int, count: int) -> None:
+    """Append so many holds of one size."""
+    first = f"{name}-0000000"
+    event = encode_event(Make().having(id=first).signing_held(size))
+    logs = index.context.logs()
+    await logs.open()
+    for start in range(0, count, 10_000):
+        names = (f"{name}-{number:07}" for number in range(start, min(start + 10_000, count)))
+        await logs.events.append([event.replace(first.encode(), each.encode()) for each in names])
+    await logs.close()
+
+
+async def length_of_prefix(index: Index) -> int:
+    """How many bytes of the position are about the events."""
+    async with open_furthest(index.context) as furthest:
+        assert furthest is not None
+        return len(furthest.position.prefix)
+
+
+@pytest.mark.slow
+def test_a_million_holds_leave_one_number_and_take_little_memory(tmp_path: Path) -> None:
+    """A hundred thousand that ended, and a million that did not, read by a follower that begins with nothing."""
+    index = Index.create(tmp_path / "index", "--bins", "2")
+    index.upload("one")
+    index.publish()
+    before = asyncio.run(length_of_prefix(index))
+    _, _, usual = run_for_memory("publish", "--ledger", index.folder, "--renew")
+    asyncio.run(append_holds(index, "ended", 0, 100_000))
+    index.run("ceremony", "--holds-end", f"{100_003}")
+    index.upload("two")
+    asyncio.run(append_holds(index, "low", 100_004, 1))
+    asyncio.run(append_holds(index, "open", 100_005, 1_000_000))
+    index.upload("three")
+    shutil.rmtree(index.folder / "state")
+    code, said, peak = run_for_memory("publish", "--ledger", index.folder)
+    assert code == 0, said
+    assert list(index.check().projects) == ["one"]
+    assert asyncio.run(length_of_prefix(index)) < before + 100 + 34 * 20  # of a Merkle tree with at most 20 more roots
+    assert peak - usual < 600 * MIB  # whatever their number: slices of the log, and what SQLite keeps in memory
+    index.run("unhold", "low-0000000", "--others-remain")
+    assert list(index.publish_and_check().projects) == ["one", "two"]
 
 
 # --- the day after a break-in ------------------------------------------------------------------------------------

@@ -2,12 +2,10 @@
 
 import gzip
 import signal
-import subprocess
-import sys
 import threading
 import time
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import chain
 from pathlib import Path
@@ -16,10 +14,8 @@ import pytest
 
 from projections.metadata.paths import TIMESTAMP
 from tests.client.index import Index
-from tests.client.processes import PATIENCE_SECONDS, command, environment, start, until
+from tests.client.processes import MIB, run_for_memory, start, until
 from tests.serving import Asked, answering
-
-MIB = 1024 * 1024
 
 
 @pytest.fixture(autouse=True)
@@ -121,40 +117,6 @@ def bomb(count: int) -> bytes:
     head = packer.compress(bytes(MIB)) + packer.flush(zlib.Z_FULL_FLUSH)
     block = packer.compress(bytes(MIB)) + packer.flush(zlib.Z_FULL_FLUSH)
     return gzip.compress(head + block * (count - 1) + packer.flush())
-
-
-# The process in between is small: Linux counts what a process had before it became another one.
-MEASURE = """
-import resource, subprocess, sys
-code = subprocess.call(sys.argv[1:])
-print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024)
-sys.exit(code)
-"""
-
-
-def run_for_memory(*arguments: object, stdin: Iterable[bytes] = ()) -> tuple[int, str, int]:
-    """Run a command; return its exit code, what it says, and the most memory that it took, in bytes."""
-    process = subprocess.Popen(
-        [sys.executable, "-c", MEASURE, *command(*arguments)],
-        env=environment(),
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-    )
-    limit = threading.Timer(PATIENCE_SECONDS, process.kill)
-    limit.start()
-    try:
-        with process:
-            assert process.stdin is not None
-            assert process.stdout is not None
-            with process.stdin:
-                for block in stdin:
-                    process.stdin.write(block)
-            said = process.stdout.read().decode()
-    finally:
-        limit.cancel()
-    *lines, peak = said.splitlines()
-    return process.returncode, "\n".join(lines), int(peak)
 
 
 @pytest.mark.parametrize("status", [b"200 OK", b"302 Found", b"404 Not Found", b"500 Error"])

@@ -8,6 +8,7 @@ from random import Random
 
 import pytest
 
+from consumers.reading import tail
 from consumers.render.edition import DivergenceError
 from ledger.logs.memory import MemoryLog
 from projections.log.holds import lock_of
@@ -332,7 +333,12 @@ async def test_catching_up_over_the_publications_of_a_hold_is_linear(
     assert looked <= 4 * size + 2_000, "a slice is cut for each publication, not passed over"
 
 
-async def test_what_waits_is_shown_after_a_restart_at_any_publication(world: World, signing: Signing) -> None:
+@pytest.mark.parametrize("kept", [1, tail.KEPT_SIGNING])
+async def test_what_waits_is_shown_after_a_restart_at_any_publication(
+    world: World, signing: Signing, monkeypatch: pytest.MonkeyPatch, kept: int
+) -> None:
+    """Whether the state has rows of holds ahead of its position, or memory has them."""
+    monkeypatch.setattr(tail, "KEPT_SIGNING", kept)
     make = world.make
     holds = [make.signing_held(), make.signing_held(5)]
     for made in (
@@ -350,6 +356,30 @@ async def test_what_waits_is_shown_after_a_restart_at_any_publication(world: Wor
     for first in range(last + 1):
         oracle.same_view(stepped, await oracle.follow(world, skipping=first % 2 == 0, first=first))
     await check(world)
+
+
+async def test_a_hold_that_was_read_and_lost_with_the_end_of_the_log_counts_no_more(
+    world: World, signing: Signing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its row was stored ahead of the position, and the follower starts anew."""
+    monkeypatch.setattr(tail, "KEPT_SIGNING", 1)
+    world.events.read_records = 1
+    make = world.make
+    hold = make.signing_held()
+    with tempfile.TemporaryDirectory() as folder:
+        async with following(world.logs, Path(folder)) as followed:
+            await followed.follower.catch_up()
+            world.add(hold)
+            await followed.follower.tail.read_on()
+            assert followed.follower.tail.stored_size == 4
+        del world.events.values[3:]
+        assert await signing.publish(make.file_uploaded("b"), make.signing_released(hold.id))
+        async with following(world.logs, Path(folder)) as followed:
+            await followed.follower.catch_up()
+            assert followed.follower.head == signing.follower.head
+            listed = await followed.judged()
+            assert listed == await signing.followed.judged()
+            assert [row.code for row in listed] == ["no-hold"]
 
 
 async def test_a_held_event_is_judged_once(world: World, signing: Signing) -> None:

@@ -10,6 +10,7 @@ from consumers.reading import tail as tails
 from consumers.reading.tail import Tail
 from consumers.state import records
 from ledger.logs.memory import MemoryLog, MemoryRecords
+from ledger.state import store as store_module
 from ledger.state.store import LOWEST_HELD, SigningRow, Store
 from projections.log.holds import Signing, SigningEvent, lock_of
 from projections.log.prefix import Prefix, restore, save
@@ -56,9 +57,15 @@ def codes(judged: list[Judged]) -> dict[int, str]:
     return {each.index: each.outcome.code for each in judged}
 
 
+@pytest.mark.parametrize("kept", [1, 3, tails.KEPT_SIGNING])
 @pytest.mark.parametrize("seed", range(30))
-async def test_holds_are_what_a_naive_reading_says_in_memory_and_in_rows(tmp_path: Path, seed: int) -> None:
+async def test_holds_are_what_a_naive_reading_says_in_memory_and_in_rows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int, kept: int
+) -> None:
+    """However many are kept in memory before they are rows ahead of the position, or slices before they are files."""
     rng = random.Random(f"holds {seed}")
+    monkeypatch.setattr(tails, "KEPT_SIGNING", kept)
+    monkeypatch.setattr(tails, "KEPT_BYTES", rng.choice([0, 1_000, tails.KEPT_BYTES]))
     made = history(rng, 40)
     naive = Holds(first_root_size=2)
     expected: list[int | None] = [None, None]
@@ -85,10 +92,13 @@ async def test_holds_are_what_a_naive_reading_says_in_memory_and_in_rows(tmp_pat
             ceremonies += [(each.index, {d.role: d.file for d in each.documents}) for each in extension.ceremonies]
         assert after.held_at == expected[size - 1]
         await store.begin()
-        await records.save_signing(store, after, base.size)
+        if rng.random() < 0.3:
+            await tail.read_on()
+        await records.save_signing(store, after, tail.stored_size)
         await store.commit()
         base = restore(save(after), ceremonies)
         if rng.random() < 0.3:  # it is started anew
+            await store.forget_signing_ahead(base.size)
             tail = Tail(log, InlineWorkers(), base, tmp_path / "spill", store=store)
         else:
             tail.advance(after)
@@ -155,6 +165,44 @@ async def test_what_waits_is_read_again_to_its_end_after_a_shorter_slice(
     tail.advance(await tail.prefix_at(5))
     log.records.append(*factory.encode([make.signing_released(hold.id), make.file_uploaded("c")]))
     assert await covered(2, 7) == [2, 4, 6]
+
+
+async def test_what_was_stored_ahead_is_forgotten_if_the_log_goes_on_otherwise(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The follower ends before its next publication, and the log loses what was read ahead of the position."""
+    monkeypatch.setattr(tails, "KEPT_SIGNING", 1)
+    monkeypatch.setattr(store_module, "_FORGOTTEN_TOGETHER", 1)
+    make = Make()
+    holds = [make.signing_held(number) for number in (1, 2, 3)]
+    log = MemoryLog(MemoryRecords("events"))
+    log.records.append(*factory.beginning(make, SMALL), *factory.encode(holds[:2]))
+    await log.open()
+    store = Store(tmp_path / "state.sqlite")
+    await store.open()
+    tail = Tail(log, InlineWorkers(), Prefix(), tmp_path / "spill", store=store)
+    base = await tail.read_on()
+    await store.begin()
+    await records.save_signing(store, base, tail.stored_size)
+    await store.commit()
+    tail.advance(base)
+    kept = await rows_of(store)
+    log.records.append(*factory.encode([*(make.signing_released(each.id) for each in holds[:2]), holds[2]]))
+    assert (await tail.read_on()).held_at == 3
+    assert tail.stored_size == 7
+    assert len(await rows_of(store)) > len(kept)
+    del log.records.values[4:]
+    await store.forget_signing_ahead(base.size)
+    assert await rows_of(store) == kept
+    log.records.append(*factory.encode([make.having(id=holds[2].id).signing_held(2)]))
+    tail = Tail(log, InlineWorkers(), base.as_stored(), tmp_path / "spill", store=store)
+    assert (await tail.read_on()).held_at == 1
+    await store.close()
+
+
+async def rows_of(store: Store) -> list[SigningRow]:
+    """All remembered events about signing."""
+    return [SigningRow(*row[:-1]) for row in await store._rows("SELECT * FROM signing ORDER BY id")]
 
 
 def test_remembered_events_are_found_in_the_order_of_their_changes() -> None:

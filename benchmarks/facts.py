@@ -4,12 +4,11 @@
 
 Each follower begins with no state and applies everything as one run. The observer looks at every effect and keeps
 nothing, so what is measured is the telling. The baseline of each is the same follower without an observer, in the same
-run, right before it. Processor time includes that of worker processes.
+run, right before it.
 """
 
 import argparse
 import asyncio
-import resource
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -65,40 +64,27 @@ async def _measure(context: Context, events: int, bins: int, repetitions: int) -
     await publish_once(context, Schedule(interval_seconds=0))
     for renders, what in ((False, "fold only"), (True, "fold and render")):
         silent: list[float] = []
-        cpu: list[float] = []
-        figures: dict[str, tuple[list[float], list[float]]] = {}
+        figures: dict[str, list[float]] = {}
         for _ in range(repetitions):
-            seconds, used = await _follow(context, [], renders=renders)
-            silent.append(seconds)
-            cpu.append(used)
+            silent.append(await _follow(context, [], renders=renders))
             for told, envelopes in (("told", False), ("told, with envelopes", True)):
                 observer = _Counting(envelopes=envelopes)
-                seconds, used = await _follow(context, [observer], renders=renders)
-                times = figures.setdefault(told, ([], []))
-                times[0].append(seconds)
-                times[1].append(used)
+                figures.setdefault(told, []).append(await _follow(context, [observer], renders=renders))
         report.add(what, silent, per=events, unit="events")
-        for told, (wall, used_by) in figures.items():
-            report.add(f"  {told}", wall, floor=silent, per=events, unit="events")
-            report.add(f"  {told}, processor time", used_by, floor=cpu, per=events, unit="events")
+        for told, seconds in figures.items():
+            report.add(f"  {told}", seconds, floor=silent, per=events, unit="events")
     report.close()
 
 
-async def _follow(context: Context, observers: Sequence[Observer], *, renders: bool) -> tuple[float, float]:
-    """Seconds, and seconds of processor time, that a new follower takes."""
+async def _follow(context: Context, observers: Sequence[Observer], *, renders: bool) -> float:
+    """Seconds that a new follower takes."""
     for path in context.state.glob("benchmark*"):
         if path.is_file():
             path.unlink()
-    started, before = perf_counter(), _processor_seconds()
+    started = perf_counter()
     async with open_follower(context, "benchmark", NoOutlet(), observers=observers, renders=renders) as opened:
         await opened.follower.skip()
-        taken = perf_counter() - started
-    return taken, _processor_seconds() - before  # worker processes count when they have ended
-
-
-def _processor_seconds() -> float:
-    usages = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
-    return sum(usage.ru_utime + usage.ru_stime for usage in usages)
+        return perf_counter() - started
 
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ from consumers.render.edition import Choice
 from consumers.render.sealing import BinSealer
 from consumers.render.sinks import RemoteSink
 from consumers.render.taking import take_file
+from consumers.render.telling import ToldFiles
 from consumers.state.kept_bins import KeptBin, LastBins
 from consumers.state.kept_pages import KeptPages
 from consumers.state.open_state import open_state
@@ -82,8 +83,8 @@ class Batch(NamedTuple):
     `pages` says how pages are kept; None: no state keeps anything.
 
     `bin_partitions` is the number of partitions of bins, for targets in files. `slices` are files of events, of which
-    those from `first` to `end` (exclusive) count; no files, if events are sent. `renders` and `tells` are those of
-    `fold_events`.
+    those from `first` to `end` (exclusive) count; no files, if events are sent. `renders` is that of
+    `fold_events`, and what events did is written into the files `told`.
     """
 
     folder: Path
@@ -102,7 +103,7 @@ class Batch(NamedTuple):
     pages: KeptPages | None = None
     source: Path | None = None
     renders: bool = True
-    tells: bool = False
+    told: ToldFiles | None = None
 
     @property
     def keeps(self) -> bool:
@@ -111,19 +112,17 @@ class Batch(NamedTuple):
 
 
 class Kept(msgspec.Struct, array_like=True):
-    """The changes that a state keeps, and what events did."""
+    """The changes that a state keeps."""
 
     rows: Rows
     seen: list[Seen] = []
     judged: list[Judged] = []
-    told: list[Told] = []
 
     def add(self, other: "Kept") -> None:
         """Add the changes of another task."""
         self.rows.add(other.rows)
         self.seen += other.seen
         self.judged += other.judged
-        self.told += other.told
 
 
 class PutPage(NamedTuple):
@@ -138,7 +137,7 @@ class PutPage(NamedTuple):
 class FoldResult(NamedTuple):
     """The result of a fold task. Changed targets are in the file `name`, or by bin in `targets`. `kept` holds the
     changes that a state keeps. `files` is the number of written files; `pages` are new pages, `hidden` are pages that
-    are gone; `missing` are distribution files that could not be taken.
+    are gone; `missing` are distribution files that could not be taken. `told` is the name of a file of what events did.
     """
 
     task: int
@@ -150,6 +149,7 @@ class FoldResult(NamedTuple):
     pages: list[PutPage]
     hidden: list[str]
     missing: list[str]
+    told: str = ""
 
 
 def fold_projects(batch: Batch, task: int, partitions: range) -> FoldResult:
@@ -188,6 +188,7 @@ def _fold(batch: Batch, task: int, items: Sequence[Routed]) -> tuple[FoldResult,
     keeping = _Keeping(batch.folder / "kept" / f"{task}.{token_hex(8)}", batch.sent_bytes)
     files = 0
     targets: list[TargetChange] = []
+    told: list[Told] = []
     states, times = open_state(batch.state), _read_times(batch.times)
     for keys, chosen in few_aggregates(items, _PROJECTS_AT_ONCE):
         loaded = states.load(keys, needed_files(chosen, html=batch.html), rows_read_by(chosen))
@@ -199,11 +200,12 @@ def _fold(batch: Batch, task: int, items: Sequence[Routed]) -> tuple[FoldResult,
             terms=batch.terms,
             times=times,
             renders=batch.renders,
-            tells=batch.tells,
+            tells=batch.told is not None,
         )
         rows = {} if batch.pages is None else batch.pages.choose(folded.pages, loaded.filed)
         done.pages.extend(put_page(batch.sink, page, batch.pages, rows.get(page.path)) for page in folded.pages)
         targets.extend(folded.targets)
+        told.extend(folded.told)
         done.hidden.extend(hidden_pages(folded.targets))
         done.listings.extend(folded.listings)
         if batch.source is not None:
@@ -211,11 +213,12 @@ def _fold(batch: Batch, task: int, items: Sequence[Routed]) -> tuple[FoldResult,
             files += taken
             done.missing.extend(missing)
         if batch.keeps:
-            keeping.add(Kept(rows_of(folded.changes, loaded, rows.values()), folded.seen, folded.judged, folded.told))
+            keeping.add(Kept(rows_of(folded.changes, loaded, rows.values()), folded.seen, folded.judged))
     files += 2 * len(done.pages)
     # Without a state, the pages are already in place.
     pages = done.pages if batch.keeps else []
-    return done._replace(kept=keeping.finish(), files=files, pages=pages), targets
+    name = batch.told.write(told) if batch.told is not None and told else ""
+    return done._replace(kept=keeping.finish(), files=files, pages=pages, told=name), targets
 
 
 def write_times(folder: Path, packed_brackets: bytes) -> Path:

@@ -1,11 +1,14 @@
 """What the events of one edition did, collected while they are folded, and given back in the order of the log."""
 
+import shutil
 from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 from hashlib import sha256
 from operator import attrgetter
 from pathlib import Path
-from typing import ParamSpec, TypeVar
+from secrets import token_hex
+from typing import NamedTuple, ParamSpec, TypeVar
 
+from consumers.work.partition_files import PartitionFiles, write_partitions
 from consumers.work.spill import Partitions
 from consumers.work.workers import Workers
 from projections.index.effects import RolesEffect, RoleVersion, Told
@@ -16,6 +19,33 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 _INDEX = attrgetter("index")
+_files = PartitionFiles(Told)
+
+
+class ToldFiles(NamedTuple):
+    """Files of what events did, by partitions of their indices. Any process can write one."""
+
+    folder: Path
+    first: int
+    size: int
+    partitions: int
+
+    def partition_of(self, told: Told) -> int:
+        """The partition of an event."""
+        return (told.index - self.first) * self.partitions // self.size
+
+    def write(self, told: Iterable[Told]) -> str:
+        """Write events into a new file; return its name."""
+        partitions: dict[int, list[Told]] = {}
+        for each in told:
+            partitions.setdefault(self.partition_of(each), []).append(each)
+        name = token_hex(8)
+        write_partitions(self.folder / name, _files.encode(partitions), self.partitions)
+        return name
+
+    def read(self, names: Sequence[str], partition: int) -> list[Told]:
+        """The events of a partition in some files."""
+        return _files.read([self.folder / name for name in names], partition, partition + 1)
 
 
 class Telling:
@@ -29,15 +59,21 @@ class Telling:
     """
 
     def __init__(self, workers: Workers, folder: Path, first: int, end: int) -> None:
+        shutil.rmtree(folder, ignore_errors=True)  # what a process that was killed has left
         self._workers = workers
-        self._first = first
-        self._size = max(1, end - first)
-        self._told = Partitions(folder, Told, self._size)
+        size = max(1, end - first)
+        self._told = Partitions(folder / "here", Told, size)
+        self.files = ToldFiles(folder / token_hex(8), first, size, self._told.count)
+        self._names: list[str] = []
 
     async def add(self, told: Sequence[Told]) -> None:
         """Add events, in any order."""
         if told:
-            await self._workers.run(self._told.add, told, self._partition_of)
+            await self._workers.run(self._told.add, told, self.files.partition_of)
+
+    def add_file(self, name: str) -> None:
+        """Add the events in a file that a task wrote."""
+        self._names.append(name)
 
     async def add_judged(self, extension: Extension) -> None:
         """Add the records that the prefix judged."""
@@ -45,10 +81,10 @@ class Telling:
 
     async def read(self) -> AsyncGenerator[list[Told], None]:
         """All events, some at a time, in the order of the log."""
-        for partition in range(self._told.count):
-            told = await self._workers.run(self._told.read, partition)
+        for partition in range(self.files.partitions):
+            told = await self._workers.run(self._read, partition)
             if told:
-                yield sorted(told, key=_INDEX)
+                yield told
 
     async def compute(self, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
         """Run a function that computes where the events are sorted."""
@@ -57,9 +93,11 @@ class Telling:
     def close(self) -> None:
         """Delete spilled files."""
         self._told.close()
+        if self._names:
+            shutil.rmtree(self.files.folder, ignore_errors=True)
 
-    def _partition_of(self, told: Told) -> int:
-        return (told.index - self._first) * self._told.count // self._size
+    def _read(self, partition: int) -> list[Told]:
+        return sorted([*self._told.read(partition), *self.files.read(self._names, partition)], key=_INDEX)
 
 
 def _of_prefix(extension: Extension) -> Iterable[Told]:

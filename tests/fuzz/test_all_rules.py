@@ -20,7 +20,7 @@ from projections.metadata.paths import companion_path, hashed_path, package_targ
 from projections.roles.layout import Layout
 from tests import factory
 from tests.factory import digest, ed25519_signer
-from tests.fuzz.oracle import check_chain, check_client, check_judged, follow, same_view
+from tests.fuzz.oracle import check_chain, check_client, check_folding, check_judged, follow, same_view
 from tests.fuzz.thief import draft
 from tests.fuzz.world import SMALL, MemoryStorage, Signing, World, following
 from tests.property.histories import FREEABLE, cuts, histories
@@ -124,6 +124,7 @@ async def play(values: list[bytes], data: st.DataObject) -> None:
         stepped = await follow(world, skipping=False)
         same_view(stepped, await follow(world, skipping=True))
         same_view(stepped, await follow(world, skipping=True, first=data.draw(st.integers(0, stepped.number))))
+        await check_folding(world, stepped)
         check_judged(world, stepped)
         check_chain(world, stepped)
         if await check_served(world):

@@ -74,6 +74,8 @@ class BulkRounds:
         async with aclosing(self._processes.in_order(carrier.folding(batch))) as folded:
             async for done in folded:
                 await self._save_behind(done.kept)
+                if self._telling is not None and done.told:
+                    self._telling.add_file(done.told)
                 for path, length, digest, token in done.pages:
                     hashed = hashed_path(path, digest)
                     self._sink.adopt(hashed, length, digest, token)
@@ -103,7 +105,7 @@ class BulkRounds:
             pages=self._pages,
             sent_bytes=tasks.SENT_BYTES,
             renders=self._renders,
-            tells=self._telling is not None,
+            told=None if self._telling is None else self._telling.files,
         )
         in_memory = self._tail.has_in_memory(*shown)
         routed: list[Routed] = []
@@ -208,8 +210,6 @@ class BulkRounds:
         await records.save_rows(self._store, kept.rows)
         await records.save_seen(self._store, kept.seen)
         await records.save_judged(self._store, "events", kept.judged)
-        if self._telling is not None:
-            await self._telling.add(kept.told)
 
 
 def _joined(frames: Iterable[bytes]) -> Kept:

@@ -38,6 +38,7 @@ def main() -> int:
         ["peer_job", "--files", size["files"], "--bins", size["bins"]],
         ["scale", "--events", size["events"], "--bins", size["bins"]],
         ["growth", *GROWTH[options.size]],
+        ["facts", "--events", min(size["events"], 1_000_000), "--bins", size["bins"]],
         ["ingest", *ingest, *(["--kafka"] if options.kafka else [])],
     ]
     if options.kafka:

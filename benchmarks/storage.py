@@ -53,7 +53,7 @@ def _measure(folder: Path, version: int) -> tuple[float, float]:
     os.sync()
     started = perf_counter()
     for path in paths:
-        storage.stage(path, DATA)
+        storage.put(path, DATA)
     storage.place()
     placed = perf_counter()
     for path in paths:

@@ -12,7 +12,7 @@ from ledger.config import Config, ConfigError, KafkaSection, load_config
 from ledger.logs import Logs
 from ledger.logs.sqlite import SqliteLog
 from ledger.state.store import ReadingStore, Store
-from ledger.storage import ServedFiles
+from ledger.storage import ServedFiles, Storage
 from ledger.storage.directory import DirectoryStorage
 
 # Clients of Kafka, HTTP and key services are imported where they are opened: only some commands need them.
@@ -155,8 +155,8 @@ class Context:
         path = self.state / f"{name}.sqlite"
         return ReadingStore(path) if read_only else Store(path)
 
-    def storage(self, name: str) -> DirectoryStorage:
-        """The public folder, with a staging folder for one consumer, and one for evidence, beside it."""
+    def storage(self, name: str) -> Storage:
+        """What is served: the public folder; beside it are a staging folder for one consumer, and one for evidence."""
         staging = self.public.parent / f".{self.public.name}.staging-{name}"
         return DirectoryStorage(self.public, staging, evidence=self.evidence)
 
@@ -165,7 +165,7 @@ class Context:
         """Whether the signer compares the log with a folder of this machine instead of the files that clients see."""
         return not _is_url(self.config.signer.served)
 
-    def served(self, setting: str) -> "DirectoryStorage | HttpStorage":
+    def served(self, setting: str) -> ServedFiles:
         """Read access to the served files: by URL, in a folder, or (empty setting) in the public folder."""
         if _is_url(setting):
             from ledger.http.fetching import HttpStorage  # noqa: PLC0415
@@ -199,6 +199,11 @@ class Context:
         from ledger.keys.keyring import Keyring  # noqa: PLC0415
 
         return Keyring(self.path(self.config.signer.keys), self.config.signer.uris)
+
+
+def working_storage(folder: Path) -> Storage:
+    """Storage in a folder that is thrown away after a failure: the served files are in `folder / "tree"`."""
+    return DirectoryStorage(folder / "tree", folder / "staging", durable=False)
 
 
 def _is_url(setting: str) -> bool:

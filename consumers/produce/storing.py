@@ -1,24 +1,24 @@
 """Storing distribution files in the public folder, before any metadata names them (PEP 458)."""
 
 from ledger.distributions.distribution import Distribution
-from ledger.storage.directory import DirectoryStorage
+from ledger.storage import Storage
 from projections.metadata.paths import companion_path, hashed_path, package_target, plain_path
 from schemas.errors import NegativeAnswerError
 
 
-def refuse_withheld(storage: DirectoryStorage, hashed: str, advice: str) -> None:
+def refuse_withheld(storage: Storage, hashed: str, advice: str) -> None:
     """Refuse to store what is withheld: it would be served again at once.
 
     Raises:
         NegativeAnswerError: bytes of this consistent-snapshot name are withheld.
     """
-    if storage.is_withheld(hashed):
+    if storage.evidence.has(hashed):
         name = hashed.rpartition("/")[2].partition(".")[2]
         raise NegativeAnswerError(f"the bytes of {name} are withheld: {advice}")
 
 
-def store(storage: DirectoryStorage, each: Distribution) -> None:
-    """Store a file under its consistent-snapshot name, and link it under its plain name.
+def store(storage: Storage, each: Distribution) -> None:
+    """Store a file under its consistent-snapshot name and under its plain name, and its metadata beside it.
 
     Raises:
         NegativeAnswerError: the file is withheld.
@@ -26,8 +26,7 @@ def store(storage: DirectoryStorage, each: Distribution) -> None:
     path = package_target(each.blake2b_256, each.filename)
     hashed = hashed_path(path, each.sha256)
     refuse_withheld(storage, hashed, f"restore it first (`tuf-ledger restore {each.filename}`)")
-    storage.copy(each.path, hashed, each.sha256)
-    storage.link(plain_path(path), hashed)
+    storage.put_file(each.path, each.sha256, hashed, plain_path(path))
     metadata = companion_path(path, "metadata")
     if each.core_metadata is not None and storage.digest(metadata) != each.core_metadata_sha256:
         storage.replace(metadata, each.core_metadata)

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import structlog
 
-from consumers.context import Context
+from consumers.context import Context, working_storage
 from consumers.follow.follower import Follower
 from consumers.follow.starting import start_follower
 from consumers.reading.tail import Tail
@@ -31,7 +31,7 @@ from consumers.work.workers import ThreadWorkers, Workers
 from ledger.disk.files import StorageError, writing
 from ledger.logs import Logs
 from ledger.state.store import Store
-from ledger.storage.directory import DirectoryStorage
+from ledger.storage import Storage
 from projections.log.prefix import Prefix
 from schemas.errors import InUseError, NegativeAnswerError
 
@@ -164,7 +164,7 @@ async def _step(logs: Logs, workers: ThreadWorkers, folder: Path, order: _Order)
     store = Store(folder / "state.sqlite", durable=False)
     try:
         await store.open()
-        storage = DirectoryStorage(folder / "tree", folder / "staging", durable=False)
+        storage = working_storage(folder)
         follower = await start_follower(logs, store, workers, PublicOutlet(storage), folder / "spill")
         try:
             await _follow(follower, order, await _number(follower, logs, workers, folder / "times", order.at))
@@ -204,7 +204,7 @@ def _no_such(at: At, last: int) -> str:
     return f"there is no publication {at.number}; the last one before is number {last}"
 
 
-async def _take_files(store: Store, storage: DirectoryStorage, order: _Order) -> list[str]:
+async def _take_files(store: Store, storage: Storage, order: _Order) -> list[str]:
     """Take distribution files from a public folder; return the paths of missing ones."""
     missing: list[str] = []
     async for batch in published_files(store):

@@ -1,7 +1,7 @@
 """Outlets: sinks for one edition after another.
 
 NoOutlet         writes nothing: for a signer that runs apart from storage, and for replays
-PublicOutlet     stages files, then places them in an order that keeps every client's view complete
+PublicOutlet     puts files, then places them in an order that keeps every client's view complete
 FileListOutlet   lists digests of everything ever published, to compare them with the served files
 """
 
@@ -16,7 +16,7 @@ from consumers.render.sinks import RemoteSink, Sink
 from consumers.render.withholding import bring_back, withhold
 from ledger.disk.syncing import Synced
 from ledger.logs import LogConflictError
-from ledger.storage import Stager, Storage
+from ledger.storage import RemoteStorage, Storage
 from projections.metadata.holders import Withholding
 from projections.metadata.paths import TIMESTAMP, MetadataPlace, TargetPlace, metadata_path, read_path
 from projections.roles.documents import Document
@@ -92,7 +92,7 @@ class PublicOutlet:
     """
 
     def __init__(self, storage: Storage) -> None:
-        self._storage = storage  # untouched until an edition begins: another process may stage there until then
+        self._storage = storage  # untouched until an edition begins: another process may put files there until then
         self._visible = _Visible({}, {}, {}, {})
         self._edition = _Visible({}, {}, {}, {})
         self._keeps = False
@@ -107,21 +107,22 @@ class PublicOutlet:
         self._keeps, self._kept_up_to = True, version
 
     def begin(self) -> None:
-        """Empty the staging area."""
+        """Forget what was put."""
         self._storage.discard()
         self._edition = _Visible({}, {}, {}, {})
 
     def put(self, path: str, data: bytes, copy_of: str | None = None) -> None:
-        """Stage an immutable file."""
+        """Put an immutable file."""
         if not (self._keeps and self._is_kept(path, sha256(data).hexdigest())):
-            self._storage.stage(path, data, copy_of)
+            self._storage.put(path, data, copy_of)
 
-    def remote(self) -> Stager | None:
-        """The stager for other processes."""
-        return self._storage.stager()
+    def remote(self) -> "_RemoteOutlet | None":
+        """Put immutable files from other processes, too, if they can."""
+        remote = self._storage.remote()
+        return None if remote is None else _RemoteOutlet(remote)
 
     def adopt(self, path: str, length: int, digest: str, token: str) -> None:
-        """Adopt an immutable file that another process staged."""
+        """Adopt an immutable file that another process put."""
         if not (self._keeps and self._is_kept(path, digest)):
             self._storage.adopt(path, length, token)
 
@@ -136,23 +137,22 @@ class PublicOutlet:
     def withhold_again(self, number: int, withholdings: Iterable[Withholding]) -> bool:
         """Make sure of what a state remembers. Does nothing if what is served is not this publication."""
         changes = {each.path: each for each in withholdings}
-        with self._storage.exclusive():
+        with self._storage.lock():
             if served_version(self._storage.read(TIMESTAMP)) != number:
                 return False
             bring_back(self._storage, changes)
             withhold(self._storage, changes)
-            self._storage.settle()
         return True
 
     def put_document(self, document: Document) -> None:
-        """Stage an offline role; roots are written at the end."""
+        """Put an offline role; roots are written at the end."""
         path = metadata_path(document.role, document.version)
         if self._keeps and self._is_kept(path, sha256(document.file).hexdigest(), is_new=True):
             return
         if document.role == "root":
             self._edition.roots[document.version] = document.file
         else:
-            self._storage.stage(path, document.file)
+            self._storage.put(path, document.file)
 
     def finish(self, number: int, timestamp: bytes) -> Synced | None:
         """Place everything.
@@ -160,7 +160,7 @@ class PublicOutlet:
         Raises:
             LogConflictError: the edition needs a version that is served with other bytes.
         """
-        with self._storage.exclusive():
+        with self._storage.lock():
             synced = self._place(number, timestamp)
             if number <= self._kept_up_to or served_version(self._storage.read(TIMESTAMP)) > number:
                 log.debug("a newer publication is served", publication=number)
@@ -189,12 +189,7 @@ class PublicOutlet:
             self._storage.replace(metadata_path("root", version), root)
         self._storage.replace(TIMESTAMP, timestamp)
         withhold(self._storage, self._visible.withholdings)
-        pages = sorted(self._visible.pages.items())
-        self._storage.link_all({path: source for path, source in pages if source is not None})
-        for path, source in pages:
-            if source is None:
-                self._storage.delete(path)
-        self._storage.settle()
+        self._storage.show(dict(sorted(self._visible.pages.items())))
         self._visible = _Visible({}, {}, {}, {})
         self._keeps, self._kept_up_to = False, 0
 
@@ -224,6 +219,19 @@ class PublicOutlet:
                 "docs/operators.md, 'A log was rolled back'. If not, `tuf-ledger verify --served` names it: "
                 "delete it if it is damaged; if it is forged, see 'Something is forged'"
             )
+
+
+class _RemoteOutlet(NamedTuple):
+    """Puts files into storage from another process. Contract: `RemoteSink`."""
+
+    storage: RemoteStorage
+
+    def put(self, path: str, data: bytes, copy_of: str | None = None) -> str:
+        """Put an immutable file."""
+        return self.storage.put(path, data, copy_of)
+
+    def show(self, _path: str, _source: str) -> None:
+        """Nothing: a plain page changes when what it shows is placed."""
 
 
 class _Visible(NamedTuple):

@@ -2,12 +2,12 @@
 
 from pathlib import Path
 
-from ledger.storage.directory import DirectoryStorage
+from ledger.storage import Storage
 from projections.index.pages import FileFacts
 from projections.metadata.paths import companion_path, hashed_path, plain_path
 
 
-def take_file(storage: DirectoryStorage, source: Path, facts: FileFacts) -> int:
+def take_file(storage: Storage, source: Path, facts: FileFacts) -> int:
     """Copy a file and the metadata file beside it, checked against the log; return the number of files made, 0 if the
     file is missing.
 
@@ -18,10 +18,9 @@ def take_file(storage: DirectoryStorage, source: Path, facts: FileFacts) -> int:
     present = next((path for path in (source / hashed, source / plain_path(facts.path)) if path.exists()), None)
     if present is None:
         return 0
-    storage.copy(present, hashed, facts.sha256)
-    storage.link(plain_path(facts.path), hashed)
+    storage.put_file(present, facts.sha256, hashed, plain_path(facts.path))
     metadata = companion_path(facts.path, "metadata")
     if facts.core_metadata_sha256 and (source / metadata).exists():
-        storage.copy(source / metadata, metadata, facts.core_metadata_sha256)
+        storage.put_file(source / metadata, facts.core_metadata_sha256, metadata)
         return 3
     return 2

@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from consumers.context import working_storage
 from consumers.reading.slices import event_files
 from consumers.render.bin_steps import by_bin, fold_bins, read_bins, seal_bin
 from consumers.render.edition import Choice
@@ -30,7 +31,6 @@ from consumers.work.partition_files import PartitionFiles, write_partitions
 from consumers.work.spill import Frame, append_frame, count_partitions
 from ledger.disk.files import writing
 from ledger.state.store import PageRow
-from ledger.storage.directory import DirectoryStorage
 from projections.index.distributions import rows_read_by
 from projections.index.effects import Told
 from projections.index.fold import Folded, Seen, fold_events
@@ -285,7 +285,7 @@ def write_targets(batch: Batch, whose: str, changes: Iterable[TargetChange]) -> 
 
 
 def _take_files(batch: Batch, source: Path, folded: Folded) -> tuple[int, list[str]]:
-    storage = DirectoryStorage(batch.folder / "tree", batch.folder / "staging", durable=False)
+    storage = working_storage(batch.folder)
     taken = {
         facts.path: take_file(storage, source, facts)
         for change in folded.changes

@@ -50,12 +50,12 @@ def withhold(storage: Storage, changes: Changes) -> None:
         if target is not None and not _move_back(storage, each):
             shown = hashed_path(target, each.sha256)
             if storage.digest(shown) == each.sha256:
-                storage.link_all({each.path: shown})
+                storage.show({each.path: shown})
 
 
 def evidence_in(storage: Storage) -> list[str]:
     """The paths that the files in the evidence were served at; none if it cannot be read."""
-    return _unless_refused(storage.withheld, "") or []
+    return _unless_refused(storage.evidence.paths, "") or []
 
 
 def _sorted(changes: Iterable[Withholding], *, is_withheld: bool) -> list[Withholding]:
@@ -69,11 +69,11 @@ def _target_of_plain(each: Withholding) -> str | None:
 
 
 def _move_back(storage: Storage, each: Withholding) -> bool:
-    return _unless_refused(lambda: storage.bring_back(each.path, each.sha256), each.path) is not False
+    return _unless_refused(lambda: storage.evidence.give_back(each.path, each.sha256), each.path) is not False
 
 
 def _take(storage: Storage, path: str) -> None:
-    _unless_refused(lambda: storage.withhold(path), path)
+    _unless_refused(lambda: storage.evidence.take(path), path)
 
 
 def _unless_refused(move: Callable[[], T], path: str) -> T | None:

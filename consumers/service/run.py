@@ -23,7 +23,6 @@ from consumers.service.rechecking import Recheck
 from consumers.sign.schedule import Schedule
 from consumers.verify.verifier import Limits, Verifier
 from ledger.disk.files import may_pass
-from ledger.storage.directory import DirectoryStorage
 from projections.metadata.paths import TIMESTAMP
 from schemas.errors import LedgerError
 
@@ -96,7 +95,7 @@ async def run_verifier(context: Context, stop: asyncio.Event) -> None:
             store=store,
             workers=workers,
             outlet=outlet,
-            files=isinstance(served, DirectoryStorage),  # over HTTP, the server would have to send all of them
+            files=served.paths() is not None,  # over HTTP, the server would have to send all of them
         )
         log.info("verifier started", publication=follower.head.number, size=follower.head.size)
         while not stop.is_set():

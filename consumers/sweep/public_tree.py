@@ -2,12 +2,11 @@
 
 import re
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import orjson
 
-from ledger.storage.directory import DirectoryStorage
+from ledger.storage import Storage
 from projections.metadata.paths import METADATA, PAGES, TIMESTAMP, MetadataPlace, hashed_path, metadata_path, read_path
 from projections.roles.authority import read_bins_layout
 from projections.roles.documents import DocumentError
@@ -50,7 +49,7 @@ def unreadable(path: str) -> UnreadableTreeError:
     )
 
 
-def read_served(storage: DirectoryStorage) -> ServedTree:
+def read_served(storage: Storage) -> ServedTree:
     """Follow the served timestamp to the bins.
 
     Raises:
@@ -72,12 +71,12 @@ def read_served(storage: DirectoryStorage) -> ServedTree:
     return ServedTree(number, others | {path}, layout, bins)
 
 
-def _read(storage: DirectoryStorage, path: str) -> Any:
+def _read(storage: Storage, path: str) -> Any:
     """The contents of a served JSON file. Raises ValueError if the file is missing or not JSON."""
     return orjson.loads(storage.read(path) or b"")
 
 
-def pages_of(storage: DirectoryStorage, name: str, version: int) -> set[str]:
+def pages_of(storage: Storage, name: str, version: int) -> set[str]:
     """The served paths of the pages that a bin names. Pages are the last of its targets and few, so only they are read.
 
     Raises:
@@ -104,17 +103,15 @@ def pages_of(storage: DirectoryStorage, name: str, version: int) -> set[str]:
     }
 
 
-def versioned_metadata(public: Path) -> dict[str, tuple[str, int]]:
+def versioned_metadata(storage: Storage) -> dict[str, tuple[str, int]]:
     """All versioned metadata except roots: role name and version by path."""
     return {
         path: (place.role, place.version)
-        for path in files_below(public, METADATA)
+        for path in files_below(storage, METADATA)
         if isinstance(place := read_path(path), MetadataPlace) and place.version is not None and not place.is_root
     }
 
 
-def files_below(public: Path, folder: str) -> Iterator[str]:
+def files_below(storage: Storage, folder: str) -> Iterator[str]:
     """The files in a served folder. Names that are not ASCII are left out: no ledger writes them."""
-    for name in DirectoryStorage(public / folder, public).paths():
-        if name.isascii():
-            yield f"{folder}/{name}"
+    return filter(str.isascii, storage.paths(folder))

@@ -14,8 +14,6 @@ deleted, its bin is checked.
 import asyncio
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
-from os import stat, unlink
-from pathlib import Path
 from threading import Event
 from time import sleep
 from typing import NamedTuple
@@ -31,9 +29,8 @@ from consumers.sweep.public_tree import (
 )
 from consumers.work.progress import Report
 from ledger.clock import from_instant, to_instant
-from ledger.disk.files import storage_error
 from ledger.state.sweep_memory import Marks, Memory, SweptBin
-from ledger.storage.directory import DirectoryStorage
+from ledger.storage import Storage
 from projections.metadata.paths import PAGES, TargetPlace, is_hashed_page, metadata_path, plain_path, read_path
 
 BATCH = 100
@@ -82,8 +79,7 @@ class _Deleted(NamedTuple):
 
 
 async def sweep(
-    public: Path,
-    storage: DirectoryStorage,
+    storage: Storage,
     marks: Marks,
     *,
     now: datetime,
@@ -95,8 +91,7 @@ async def sweep(
     """Mark unreachable files, and delete those marked for the grace period.
 
     Args:
-        public: the public folder.
-        storage: the public folder as storage, to be locked against publishers.
+        storage: what is served; locked against publishers.
         marks: the marks of earlier sweeps.
         now: the time.
         grace: how long a file is kept after it was first found unreachable.
@@ -118,12 +113,12 @@ async def sweep(
     memory = await marks.load()
     since = memory.since
     try:
-        found = await asyncio.to_thread(_find, public, storage, memory, full, advance)
+        found = await asyncio.to_thread(_find, storage, memory, full, advance)
         due = {path: since[path] for path in found.unreachable if path in since}
         due = {path: moment for path, moment in due.items() if now - from_instant(moment) >= grace}
         needed = await asyncio.to_thread(_needed, storage, found.served, due, advance)
         due = {path: moment for path, moment in due.items() if path not in needed}
-        done = await asyncio.to_thread(_delete, public, storage, due, dry_run, advance)
+        done = await asyncio.to_thread(_delete, storage, due, dry_run, advance)
     except asyncio.CancelledError:
         stop.set()  # otherwise the program would wait for the thread
         raise
@@ -143,9 +138,9 @@ class _StoppedError(Exception):
 # --- what is reachable -----------------------------------------------------------------------------------------------
 
 
-def _find(public: Path, storage: DirectoryStorage, memory: Memory, full: bool, report: Report) -> _Found:
+def _find(storage: Storage, memory: Memory, full: bool, report: Report) -> _Found:
     served = read_served(storage)
-    reachable, metadata = served.metadata(), versioned_metadata(public)
+    reachable, metadata = served.metadata(), versioned_metadata(storage)
     for path in sorted(reachable - metadata.keys()):
         raise unreadable(path)
     # Files of a publication in progress will be reachable.
@@ -166,7 +161,7 @@ def _find(public: Path, storage: DirectoryStorage, memory: Memory, full: bool, r
         bins[name] = SweptBin(version, len(some))
         report(count, len(served.bins))
     unreachable: set[str] = set()
-    for count, path in enumerate(files_below(public, plain_path(PAGES).rstrip("/"))):
+    for count, path in enumerate(files_below(storage, plain_path(PAGES).rstrip("/"))):
         if is_hashed_page(path) and path not in pages:
             unreachable.add(path)
         if count % _WALKED_AT_ONCE == 0:
@@ -175,12 +170,12 @@ def _find(public: Path, storage: DirectoryStorage, memory: Memory, full: bool, r
 
 
 def _changes(
-    storage: DirectoryStorage, served: ServedTree, old: Mapping[str, tuple[str, int]], memory: Memory, report: Report
+    storage: Storage, served: ServedTree, old: Mapping[str, tuple[str, int]], memory: Memory, report: Report
 ) -> tuple[set[str], dict[str, SweptBin]] | None:
     """The unreachable pages and the served bins, derived from the last sweep; None if a full search is needed.
 
     Args:
-        storage: the public folder.
+        storage: what is served.
         served: the metadata that its timestamp leads to.
         old: role names and versions of unreachable metadata, by path.
         memory: the last sweep's. The pages of metadata that is marked in it were found when it was marked.
@@ -213,7 +208,7 @@ def _changes(
     return unreachable, bins
 
 
-def _needed(storage: DirectoryStorage, served: ServedTree, due: Iterable[str], report: Report) -> set[str]:
+def _needed(storage: Storage, served: ServedTree, due: Iterable[str], report: Report) -> set[str]:
     """The pages due for deletion that their bin still names. There should be none: this check protects served pages
     even if the memory is wrong.
     """
@@ -233,28 +228,24 @@ def _needed(storage: DirectoryStorage, served: ServedTree, due: Iterable[str], r
 # --- what is deleted -------------------------------------------------------------------------------------------------
 
 
-def _delete(public: Path, storage: DirectoryStorage, due: Mapping[str, str], dry_run: bool, report: Report) -> _Deleted:
+def _delete(storage: Storage, due: Mapping[str, str], dry_run: bool, report: Report) -> _Deleted:
     """Delete files that were not published again since they were marked."""
     done, size, paths = _Deleted([], 0, [], set()), 0, sorted(due)
     for start in range(0, len(paths), BATCH):
         report(start, len(paths))
         sleep(PAUSE_SECONDS)
-        # A publisher that needs one of these files again touches or rewrites it while it holds the lock.
-        with storage.exclusive():
+        # A publisher that needs one of these files again puts it anew while it holds the lock.
+        with storage.lock():
             for path in paths[start : start + BATCH]:
-                file = f"{public}/{path}"
-                try:
-                    status = stat(file)  # noqa: PTH116  # a hot path
-                    if status.st_mtime >= from_instant(due[path]).timestamp():
-                        done.again.add(path)
-                        continue
-                    if not dry_run:
-                        unlink(file)  # noqa: PTH108  # a hot path
-                except FileNotFoundError:
+                entry = storage.entry(path)
+                if entry is None:
                     done.missing.append(path)
                     continue
-                except OSError as error:
-                    raise storage_error(path, "deleted", error) from error
+                if entry.put_at >= from_instant(due[path]).timestamp():
+                    done.again.add(path)
+                    continue
+                if not dry_run:
+                    storage.delete(path)
                 done.paths.append(path)
-                size += status.st_size if status.st_nlink == 1 else 0
+                size += entry.bytes
     return done._replace(bytes=size)

@@ -1,7 +1,7 @@
 """Verification from the beginning: replay everything, trust nothing, compare with the served files."""
 
 from asyncio import sleep
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from hashlib import sha256
 from time import monotonic
 from typing import NamedTuple
@@ -61,7 +61,6 @@ class Wanted(NamedTuple):
     last: int | None
     root: bytes | None
     served: ServedFiles | None
-    paths: Callable[[], Iterable[str]] | None
     files: bool
     since: Earlier | None = None
 
@@ -194,9 +193,9 @@ class _Verification:
             self._base = self._follower.head.number
             self._allowed.clear()
             await self._compare()
-        listed = self._wanted.paths
+        listed = served.paths()
         if listed is not None:
-            await self._look_for_unknown(served, await self._workers.run(lambda: list(listed())))
+            await self._look_for_unknown(served, await self._workers.run(list, listed))
         elif self._base != self._follower.head.number:
             await self._look_for_later(served)
         await self._settle(served)

@@ -70,6 +70,9 @@ class HttpStorage:
         found = self._fetch(path, _Limits(MAX_DIGEST_BYTES, MAX_DIGEST_SECONDS), digest.update)
         return digest.hexdigest() if found else None
 
+    def paths(self, _folder: str = "") -> None:
+        """Nobody can list the files of a web server."""
+
     def give_up(self) -> None:
         """End all pending calls, and later ones, with a `StorageUnavailableError`. Any thread may call this."""
         with self._lock:

@@ -1,14 +1,14 @@
-"""Storage in a directory of this machine."""
+"""Storage in a directory of this machine.
 
-import errno
+Staging, second names of one file, and syncs are this adapter's own: consumers put, place, show and replace.
+"""
+
 import fcntl
-import hashlib
 import os
 import shutil
 import stat
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from io import BufferedReader
 from pathlib import Path
 from threading import Lock, Thread
 
@@ -22,13 +22,15 @@ from ledger.disk.files import (
     write_file,
     writing,
 )
+from ledger.disk.reading import digest_of, open_file, walk
 from ledger.disk.syncing import MAX_SINGLE_SYNCS, WORTH_SYNCS, Synced, sync_all, sync_file, sync_folder
-from ledger.storage import Placed, Stager
-from ledger.storage.evidence import OTHERS, Evidence
+from ledger.storage import Entry, Placed
+from ledger.storage.evidence import FolderEvidence, NoEvidence
+from ledger.storage.staging import Stager
 
 
 class DirectoryStorage:
-    """Storage in a directory. The staging folder must be on the same file system.
+    """Storage in a directory. Contract: `ledger.storage.Storage`. The staging folder must be on the same file system.
 
     Incomplete files are in the staging folder too, so below the root there are only served files, with names of any
     length that the file system allows. Without `durable`, nothing is synced: for a folder that is thrown away after a
@@ -41,29 +43,34 @@ class DirectoryStorage:
         self._durable = durable
         self._staged: dict[str, str] = {}
         self._stager: Stager | None = None
-        self._unsettled: set[str] = set()
         self._early = _EarlySync()
         self._evidence = evidence
 
-    def stage(self, path: str, data: bytes, copy_of: str | None = None) -> None:
-        """Write an immutable file into the staging folder, buffered.
+    @property
+    def evidence(self) -> FolderEvidence | NoEvidence:
+        """The evidence folder."""
+        if self._evidence is None:
+            return NoEvidence(self._root)
+        return FolderEvidence(self._evidence, self._root, durable=self._durable)
 
-        The folder is flat: creating and removing a folder for each page costs more than writing the page.
-        """
-        self._staged[path] = self.stager().put(path, data, copy_of)
+    # --- the immutable files of an edition ---------------------------------------------------------------------------
+
+    def put(self, path: str, data: bytes, copy_of: str | None = None) -> None:
+        """Write an immutable file into the staging folder, buffered."""
+        self._staged[path] = self.remote().put(path, data, copy_of)
         self._wrote(len(data))
 
-    def stager(self) -> Stager:
-        """The stager for other processes."""
+    def remote(self) -> Stager:
+        """The stager, for this process and others."""
         if self._stager is None:
             with writing(self._staging):
                 self._staging.mkdir(parents=True, exist_ok=True)
                 self._stager = Stager(self._staging, self._staging.stat().st_dev)
         return self._stager
 
-    def adopt(self, path: str, length: int, source: str) -> None:
+    def adopt(self, path: str, length: int, token: str) -> None:
         """Adopt a file that another process staged."""
-        self._staged[path] = source
+        self._staged[path] = token
         self._wrote(length)
 
     def discard(self) -> None:
@@ -111,8 +118,8 @@ class DirectoryStorage:
 
         def put(path: str) -> None:
             source, target = self._staged[path], f"{self._root}/{path}"
-            found = _digest(Path(target))
-            if found is None or found != _digest(Path(source)):
+            found = digest_of(Path(target))
+            if found is None or found != digest_of(Path(source)):
                 alarms.append(path)
                 self._move(source, target)
                 return
@@ -135,66 +142,47 @@ class DirectoryStorage:
         _rename(temporary, target)
         self._sync([target])
 
-    def copy(self, source: Path, path: str, digest: str) -> None:
-        """Copy a file from elsewhere, atomically and durably. Does nothing if the file is already in place.
+    def put_file(self, source: Path, sha256: str, *paths: str) -> None:
+        """Copy a file from elsewhere, and give it its other names."""
+        target, *others = (f"{self._root}/{path}" for path in paths)
+        named = []
+        if digest_of(Path(target)) != sha256:
+            with self._temporary(target) as temporary:
+                shutil.copyfile(source, temporary)
+                if digest_of(temporary) != sha256:
+                    raise StorageUnavailableError(f"{source} changed while it was copied; try again")
+                if self._durable:
+                    sync_file(temporary)
+                _rename(str(temporary), target)
+            named.append(target)
+        for other in others:
+            if not _is_same(target, other):
+                self._name(target, other)
+                named.append(other)
+        self._sync_folders({_folder_of(each) for each in named})
 
-        Raises:
-            StorageError: the source has another SHA-256 by now.
-        """
-        if self.digest(path) == digest:
-            return
-        target = self._root / path
-        with self._temporary(target) as temporary:
-            shutil.copyfile(source, temporary)
-            if _digest(temporary) != digest:
-                raise StorageUnavailableError(f"{source} changed while it was copied; try again")
-            self._sync([str(temporary)])
-            _rename(str(temporary), str(target))
-            self._sync([str(target)])
-
-    def link(self, path: str, source: str) -> None:
-        """Give a file a second name: distribution files and pages are stored once."""
-        self.link_all({path: source})
-
-    def link_all(self, links: Mapping[str, str]) -> None:
-        """Give many files second names."""
-        names = [(f"{self._root}/{source}", f"{self._root}/{path}") for path, source in links.items()]
+    def show(self, sources: Mapping[str, str | None]) -> None:
+        """Give files second names, and delete others."""
+        shown = [(path, source) for path, source in sources.items() if source is not None]
+        names = [(f"{self._root}/{source}", f"{self._root}/{path}") for path, source in shown]
         each(lambda name: self._name(*name), names, worth=_WORTH_THREADS)
-        self._unsettled.update(f"{self._root}/{path.rpartition('/')[0]}" for path in links)
+        for path, source in sources.items():
+            if source is None:
+                self.delete(path)
+        self._sync_folders({_folder_of(f"{self._root}/{path}") for path in sources})
 
     def delete(self, path: str) -> None:
         """Delete a file, if it exists."""
-        with writing(self._root / path):
-            (self._root / path).unlink(missing_ok=True)
-        self._unsettled.add(str((self._root / path).parent))
-
-    def withhold(self, path: str) -> None:
-        """Move a file into the evidence folder."""
-        if self._evidence is not None:
-            Evidence(self._evidence, self._root, _digest, durable=self._durable).take(path)
-
-    def bring_back(self, path: str, sha256: str) -> bool:
-        """Move a file back from the evidence folder."""
-        if self._evidence is None:
-            return os.path.lexists(self._root / path)
-        return Evidence(self._evidence, self._root, _digest, durable=self._durable).give_back(path, sha256)
-
-    def is_withheld(self, path: str) -> bool:
-        """Whether the evidence folder has a file that was served at this path."""
-        return self._evidence is not None and os.path.lexists(self._evidence / path)
-
-    def withheld(self) -> list[str]:
-        """The paths of all files in the evidence folder."""
-        found = [] if self._evidence is None else _walk(self._evidence)
-        return [path for path in found if not path.startswith(OTHERS)]
-
-    def settle(self) -> None:
-        """Sync the folders of links and deletions."""
-        self._sync_folders(self._unsettled)
-        self._unsettled = set()
+        file = f"{self._root}/{path}"
+        try:
+            os.unlink(file)  # noqa: PTH108  # a hot path
+        except (FileNotFoundError, NotADirectoryError):
+            pass
+        except OSError as error:
+            raise storage_error(file, "deleted", error) from error
 
     @contextmanager
-    def exclusive(self) -> Iterator[None]:
+    def lock(self) -> Iterator[None]:
         """Lock the folder against other processes."""
         with writing(self._root):
             self._root.mkdir(parents=True, exist_ok=True)
@@ -207,7 +195,7 @@ class DirectoryStorage:
 
     def read(self, path: str, *, last: int | None = None) -> bytes | None:
         """The contents of a file, or its last `last` bytes."""
-        with _reading(self._root / path) as file:
+        with open_file(self._root / path) as file:
             if file is None:
                 return None
             if last is not None:
@@ -216,11 +204,25 @@ class DirectoryStorage:
 
     def digest(self, path: str) -> str | None:
         """The SHA-256 of a file."""
-        return _digest(self._root / path)
+        return digest_of(self._root / path)
 
-    def paths(self) -> Iterator[str]:
-        """All files, sorted, including those in linked folders."""
-        return _walk(self._root)
+    def paths(self, folder: str = "") -> Iterator[str]:
+        """All files, sorted folder by folder, including those in linked folders."""
+        prefix = f"{folder}/" if folder else ""
+        return (prefix + path for path in walk(self._root / folder))
+
+    def entry(self, path: str) -> Entry | None:
+        """What the file system knows of a file."""
+        file = f"{self._root}/{path}"
+        try:
+            status = os.stat(file)  # noqa: PTH116  # a hot path
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except OSError as error:
+            raise storage_error(file, "read", error) from error
+        if not stat.S_ISREG(status.st_mode):
+            return None
+        return Entry(status.st_mtime, status.st_size if status.st_nlink == 1 else 0)
 
     def _move(self, source: str, target: str) -> None:
         """Move a staged file into place, over any existing file; a kept file gets a second name. Called from several
@@ -231,7 +233,7 @@ class DirectoryStorage:
                 self._name(source, target)
             except StorageError:  # one file system can be two, for links
                 with writing(target):
-                    source = self.stager().put("", Path(source).read_bytes())
+                    source = self.remote().put("", Path(source).read_bytes())
             else:
                 return
         _rename(source, target)
@@ -258,7 +260,7 @@ class DirectoryStorage:
             self._early.wrote(count)
 
     @contextmanager
-    def _temporary(self, target: Path) -> Iterator[Path]:
+    def _temporary(self, target: str) -> Iterator[Path]:
         """A new path in the staging folder for a file that will be moved to a target; deleted at the end."""
         temporary = Path(new_path(self._staging))
         with writing(target):
@@ -334,36 +336,6 @@ class _EarlySync:
             self._left = _FIRST_SYNC_BYTES
 
 
-@contextmanager
-def _reading(path: Path) -> Iterator[BufferedReader | None]:
-    """An open file; None if it does not exist. Folders, pipes and devices do not count: only files are served."""
-    try:
-        file = _open(path)
-        if file is None:
-            yield None
-            return
-        with file:
-            yield file
-    except OSError as error:
-        raise storage_error(path, "read", error) from error
-
-
-_NO_FILE = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENXIO}
-
-
-def _open(path: Path) -> BufferedReader | None:
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # opening a pipe must not wait
-    except OSError as error:
-        if error.errno in _NO_FILE:
-            return None
-        raise
-    if stat.S_ISREG(os.fstat(descriptor).st_mode):
-        return os.fdopen(descriptor, "rb")
-    os.close(descriptor)
-    return None
-
-
 def _rename(source: str, target: str) -> None:
     try:
         os.replace(source, target)  # noqa: PTH105  # a hot path
@@ -376,37 +348,13 @@ def _rename(source: str, target: str) -> None:
         raise storage_error(target, "written", error) from error
 
 
-def _digest(path: Path) -> str | None:
-    with _reading(path) as file:
-        return None if file is None else hashlib.file_digest(file, "sha256").hexdigest()
+def _folder_of(file: str) -> str:
+    return file.rpartition("/")[0]
 
 
-def _walk(root: Path) -> Iterator[str]:
-    """Relative paths of everything below a folder except folders, sorted; none if the folder does not exist.
-
-    Links to folders are followed, as a server does. A link to a folder that is walked anyway is listed itself.
-
-    Raises:
-        StorageError: a folder cannot be read.
-    """
-    top = root.resolve()
-    followed: set[Path] = set()
-    for folder, folders, files in os.walk(root, followlinks=True, onerror=_refuse):
-        for name in sorted(folders):
-            path = f"{folder}/{name}"
-            if os.path.islink(path):  # noqa: PTH114  # a hot path: an index has a folder for each project
-                to = Path(path).resolve()
-                if to in followed or to.is_relative_to(top):
-                    folders.remove(name)
-                    files.append(name)
-                followed.add(to)
-        folders.sort()
-        if files:
-            below = Path(folder).relative_to(root).as_posix()
-            prefix = "" if below == "." else f"{below}/"
-            yield from (prefix + name for name in sorted(files))
-
-
-def _refuse(error: OSError) -> None:
-    if not isinstance(error, FileNotFoundError):
-        raise storage_error(error.filename, "read", error) from error
+def _is_same(file: str, other: str) -> bool:
+    """Whether these are names of one file."""
+    try:
+        return Path(other).samefile(file)
+    except OSError:
+        return False

@@ -1,37 +1,35 @@
-"""Evidence: files that were moved out of what is served, kept in a folder that is not.
+"""Evidence in a folder beside the one that is served.
 
 A file keeps its path, below the folder. If the folder has another file of that path already, the later one is put below
-`other/SHA256`. Nothing is ever deleted but a file that the folder has already. Whoever is killed half-way leaves a file
-in one of the two places, or in both, and moving it again completes that.
+`other/SHA256`. Nothing is ever deleted but a file that the folder has already.
 """
 
 import errno
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 from ledger.disk.files import new_path, writing
+from ledger.disk.reading import digest_of, walk
 from ledger.disk.syncing import sync_file, sync_folder
 
-OTHERS = "other/"
-"""Where a second file of one path is, below an evidence folder."""
+_OTHERS = "other/"
+"""Where a second file of one path is, below the folder."""
 
 
-class Evidence:
-    """The files that are withheld from one public folder.
+class FolderEvidence:
+    """The files that are withheld from one public folder. Contract: `ledger.storage.Evidence`.
 
     Args:
         folder: where they are; created when there is one, for this user alone.
         public: what is served.
-        digest: the SHA-256 of a file.
         durable: whether to sync what is moved.
     """
 
-    def __init__(self, folder: Path, public: Path, digest: Callable[[Path], str | None], *, durable: bool) -> None:
+    def __init__(self, folder: Path, public: Path, *, durable: bool) -> None:
         self._folder = folder
         self._public = public
-        self._digest = digest
         self._durable = durable
 
     def take(self, path: str) -> None:
@@ -41,12 +39,12 @@ class Evidence:
             if not os.path.lexists(source):
                 return
             if os.path.lexists(target):
-                digest = self._digest(source)
-                if digest == self._digest(target):
+                digest = digest_of(source)
+                if digest == digest_of(target):
                     source.unlink()
                     self._sync(source.parent)
                     return
-                target = self._folder / f"{OTHERS}{digest}" / path
+                target = self._folder / f"{_OTHERS}{digest}" / path
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._move(source, target)
 
@@ -58,14 +56,22 @@ class Evidence:
         source, target = self._folder / path, self._public / path
         with writing(target):
             if os.path.lexists(target):
-                if os.path.lexists(source) and self._digest(source) == self._digest(target):
+                if os.path.lexists(source) and digest_of(source) == digest_of(target):
                     source.unlink()
                     self._sync(source.parent)
                 return True
-            if not os.path.lexists(source) or (sha256 and self._digest(source) != sha256):
+            if not os.path.lexists(source) or (sha256 and digest_of(source) != sha256):
                 return False
             self._move(source, target)
         return True
+
+    def has(self, path: str) -> bool:
+        """Whether the folder has a file that was served at this path."""
+        return os.path.lexists(self._folder / path)
+
+    def paths(self) -> list[str]:
+        """The paths of all files in the folder."""
+        return [path for path in walk(self._folder) if not path.startswith(_OTHERS)]
 
     def _move(self, source: Path, target: Path) -> None:
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -110,3 +116,25 @@ def _up_to(folder: Path, tops: set[Path]) -> Iterator[Path]:
     while folder not in tops and folder != folder.parent:
         folder = folder.parent
         yield folder
+
+
+class NoEvidence:
+    """Takes nothing: for a folder from which nothing is withheld. Contract: `ledger.storage.Evidence`."""
+
+    def __init__(self, public: Path) -> None:
+        self._public = public
+
+    def take(self, path: str) -> None:
+        """Leave the file where it is."""
+
+    def give_back(self, path: str, _sha256: str) -> bool:
+        """Nothing was taken: whether the file is served."""
+        return os.path.lexists(self._public / path)
+
+    def has(self, _path: str) -> bool:
+        """Nothing is here."""
+        return False
+
+    def paths(self) -> list[str]:
+        """Nothing is here."""
+        return []

@@ -144,7 +144,7 @@ def test_what_another_sweep_deleted_is_passed_over(filled: Index) -> None:
     }
     old.unlink()
     storage = filled.context.storage("sweep")
-    done = _delete(filled.public, storage, due, dry_run=False, report=lambda _done, _of: None)
+    done = _delete(storage, due, dry_run=False, report=lambda _done, _of: None)
     assert done == ([], 0, ["metadata/1.snapshot.json"], {"metadata/2.snapshot.json"})
 
 
@@ -320,7 +320,6 @@ def test_a_sweep_that_is_stopped_goes_on_later(filled: Index, monkeypatch: pytes
         async with Marks(filled.context.state / "sweep.sqlite") as marks:
             running = asyncio.create_task(
                 sweeping.sweep(
-                    filled.public,
                     filled.context.storage("sweep"),
                     marks,
                     now=now,

@@ -38,8 +38,7 @@ async def rebuilt(
 
 async def verified(world: World) -> Verified:
     """What `tuf-ledger verify` says of the logs and of what is served."""
-    storage = world.storage
-    wanted = Wanted(None, None, None, storage, storage.paths, files=False)
+    wanted = Wanted(None, None, None, world.storage, files=False)
     return await verify(MemoryContext(world), wanted, _ignore)
 
 

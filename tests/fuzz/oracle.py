@@ -12,11 +12,12 @@ from consumers.follow.follower import Follower
 from consumers.render.outlets import NoOutlet
 from consumers.verify.comparing import reachable
 from ledger.state.store import JudgedRow, Store
+from ledger.storage.memory import MemoryStorage
 from schemas.codec import EVENT_TYPES
 from tests.fuzz.facts import Facts
 from tests.fuzz.plain_chain import PlainChain
 from tests.fuzz.told import ToldView
-from tests.fuzz.world import MemoryStorage, World, following
+from tests.fuzz.world import World, following
 from tests.oracle import check_repository
 from tests.property.holds import stated_sizes
 
@@ -46,7 +47,7 @@ async def check(world: World, *, rng: Random | None = None) -> View:
     same_view(stepped, await follow(world, skipping=True))
     if rng is not None:
         same_view(stepped, await follow(world, skipping=True, first=rng.randrange(stepped.number + 1)))
-    live = world.storage.files
+    live = world.storage.tree.files
     mutable = [path for path in stepped.files if is_mutable(path)]
     assert {path: live.get(path) for path in mutable} == {path: stepped.files[path] for path in mutable}
     assert {path for path in live if is_mutable(path)} == set(mutable)
@@ -74,7 +75,7 @@ async def follow(world: World, *, skipping: bool, first: int = 0) -> View:
             if skipping:
                 await followed.follower.skip()
             await followed.follower.catch_up()
-            view = await view_of(followed.follower, followed.store, storage.files)
+            view = await view_of(followed.follower, followed.store, storage.tree.files)
         told.check(view.files, view.judged, view.retired)
         return view
 

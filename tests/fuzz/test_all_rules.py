@@ -16,13 +16,14 @@ from hypothesis import strategies as st
 
 from consumers.state.published import published_files
 from ledger.clock import to_instant
+from ledger.storage.memory import MemoryStorage
 from projections.metadata.paths import companion_path, hashed_path, package_target, plain_path
 from projections.roles.layout import Layout
 from tests import factory
 from tests.factory import digest, ed25519_signer
 from tests.fuzz.oracle import check_chain, check_client, check_folding, check_judged, follow, same_view
 from tests.fuzz.thief import draft
-from tests.fuzz.world import SMALL, MemoryStorage, Signing, World, following
+from tests.fuzz.world import SMALL, Signing, World, following
 from tests.property.histories import FREEABLE, cuts, histories
 
 LISTED = (factory.freeable_root(FREEABLE),)
@@ -48,8 +49,8 @@ def store_files(storage: MemoryStorage, values: Iterable[bytes | None]) -> None:
         data = event["data"]
         path, sha = package_target(data["hashes"]["blake2b_256"], data["filename"]), data["hashes"]["sha256"]
         for served in (hashed_path(path, sha), plain_path(path), companion_path(path, "metadata")):
-            if served not in storage.evidence:
-                storage.files.setdefault(served, CONTENTS[sha])
+            if not storage.evidence.has(served) and storage.read(served) is None:
+                storage.replace(served, CONTENTS[sha])
 
 
 async def change_root(world: World, signing: Signing, data: st.DataObject, *, new_time: bool) -> None:
@@ -87,7 +88,7 @@ async def check_served(world: World) -> bool:
 
     Returns whether no two projects say different things of one path: of these, clients refuse all files but one.
     """
-    served = world.storage.files
+    served = world.storage.tree.files
     holders: dict[str, list[tuple[str, bool]]] = {}
     offered: dict[str, set[tuple[str, int]]] = {}
     async with following(world.logs) as followed:

@@ -29,7 +29,7 @@ NEW = (ed25519_signer("online 2"),)
 
 def projects(world: World) -> list[str]:
     """The projects whose pages are served."""
-    paths = [path.split("/") for path in world.storage.files if path.endswith("/index.json")]
+    paths = [path.split("/") for path in world.storage.tree.files if path.endswith("/index.json")]
     return sorted(path[2] for path in paths if len(path) == 4)
 
 
@@ -37,9 +37,9 @@ async def check(world: World) -> None:
     """All followers agree, and every publication shows what no hold holds, and no more."""
     view = await oracle.check(world, rng=Random("holds"))
     numbers = sorted(
-        int(path.split("/")[1].split(".")[0]) for path in world.storage.files if path.endswith(".snapshot.json")
+        int(path.split("/")[1].split(".")[0]) for path in world.storage.tree.files if path.endswith(".snapshot.json")
     )
-    stated = [stated_sizes(world.storage.files[f"metadata/{number}.snapshot.json"]) for number in numbers]
+    stated = [stated_sizes(world.storage.tree.files[f"metadata/{number}.snapshot.json"]) for number in numbers]
     ceremonies = [index for index, value in enumerate(world.events.values) if b'"roles.signed.' in (value or b"")]
     assert [shown for _, shown in stated] == content_sizes(
         world.events.values, ceremonies, [size for size, _ in stated]
@@ -243,7 +243,7 @@ async def test_the_list_of_projects_during_a_hold(world: World, signing: Signing
     make = world.make
 
     def listed() -> tuple[list[str], int]:
-        page = json.loads(world.storage.files["targets/simple/index.json"])
+        page = json.loads(world.storage.tree.files["targets/simple/index.json"])
         return [each["name"] for each in page["projects"]], page["meta"]["_last-serial"]
 
     assert await change_to(world, signing, SMALL.but(settings=Settings(ruleset=0, project_list_seconds=100)))

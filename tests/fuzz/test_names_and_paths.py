@@ -136,9 +136,9 @@ def test_every_name_that_is_served_can_be_written(tmp_path: Path) -> None:
     """Pages of the longest project, in a folder that is a real one."""
     storage = DirectoryStorage(tmp_path / "public", tmp_path / "staging")
     hashed = f"targets/simple/{'x' * 200}/{'0' * 64}.index.json"
-    storage.stage(hashed, b"page")
+    storage.put(hashed, b"page")
     assert storage.place().replaced == []
-    storage.link(f"targets/simple/{'x' * 200}/index.json", hashed)
+    storage.show({f"targets/simple/{'x' * 200}/index.json": hashed})
     assert storage.read(f"targets/simple/{'x' * 200}/index.json") == b"page"
 
 
@@ -211,7 +211,7 @@ async def test_nothing_that_is_served_stops_the_verifier(world: World, name: str
     """It exists to disagree: with whoever controls the web server, too."""
     async with world.signing() as signing:
         await signing.publish(world.make.file_uploaded("a"))
-    world.storage.files["metadata/timestamp.json"] = SERVED[name]
+    world.storage.tree.files["metadata/timestamp.json"] = SERVED[name]
     outlet = FileListOutlet()
     async with following(world.logs, outlet=outlet) as followed:
         verifier = Verifier(

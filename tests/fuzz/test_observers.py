@@ -66,7 +66,7 @@ async def world() -> AsyncIterator[World]:
 async def serve(world: World) -> tuple[dict[str, bytes], Any]:
     async with following(world.logs) as followed:
         await followed.follower.catch_up()
-        return followed.storage.files, await followed.judged()
+        return followed.storage.tree.files, await followed.judged()
 
 
 @pytest.mark.parametrize("renders", [False, True])

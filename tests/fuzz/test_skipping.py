@@ -61,7 +61,7 @@ async def test_skipping_and_rebuilding_give_what_the_events_make(world: World) -
     """The lie was in a version that a true one replaced: nothing of it is left."""
     async with following(world.logs) as followed:
         assert await followed.follower.skip()
-        files = followed.storage.files
+        files = followed.storage.tree.files
     assert not any(LIE.encode() in data for data in files.values())
     _, tree = await rebuilt(world)
     assert tree["metadata/timestamp.json"] == files["metadata/timestamp.json"]
@@ -120,7 +120,7 @@ async def test_who_skipped_over_a_lie_stops_when_a_root_voids_it(world: World) -
             assert await followed.follower.skip()
             assert followed.follower.head.number == SKIP_FROM + 2
             replace_and_void(world, 2, world.publications.values[3] or b"")
-            world.storage.files.clear()
+            world.storage.tree.files.clear()
             number = await publish_anew(world)
             for go in (followed.follower.catch_up, followed.follower.skip):
                 with pytest.raises(SkippedError, match=r"publication 2, which .*state\.sqlite has skipped over"):
@@ -145,7 +145,7 @@ async def test_who_was_there_before_the_lie_goes_on(world: World) -> None:
             with pytest.raises(DivergenceError):
                 await followed.follower.catch_up()
             replace_and_void(world, 2, world.publications.values[3] or b"")
-            world.storage.files.clear()
+            world.storage.tree.files.clear()
             number = await publish_anew(world)
             await followed.follower.catch_up()
             assert followed.follower.head.number == number

@@ -263,7 +263,7 @@ async def forged(world: World, name: str) -> tuple[bytes, bytes]:
 
 @pytest.mark.parametrize("name", DIVERGENT)
 async def test_a_lie_halts_every_follower(world: World, name: str) -> None:
-    served = dict(world.storage.files)
+    served = dict(world.storage.tree.files)
     _, record = await forged(world, name)
     index = len(world.publications.values) - 1
     message = rf"publication 3 \(record {index}, SHA-256 {digest_of(record)}\)"
@@ -272,11 +272,11 @@ async def test_a_lie_halts_every_follower(world: World, name: str) -> None:
             with pytest.raises(DivergenceError, match=message):
                 await followed.follower.catch_up()
         assert followed.follower.head.number == 2
-        assert followed.storage.files["metadata/timestamp.json"] == served["metadata/timestamp.json"]
+        assert followed.storage.tree.files["metadata/timestamp.json"] == served["metadata/timestamp.json"]
     async with world.signing() as signing:
         with pytest.raises(DivergenceError, match=message):
             await signing.publish()
-    assert world.storage.files == served
+    assert world.storage.tree.files == served
 
 
 SIGNED_TOO_MUCH = "an unchanged bin signed"
@@ -296,7 +296,7 @@ async def test_a_lie_is_not_skipped(world: World, name: str) -> None:
 
 def refresh(world: World, cache: Path) -> None:
     """A client comes by."""
-    new_updater(cache, first_root(world), Fetcher(from_files(world.storage.files))).refresh()
+    new_updater(cache, first_root(world), Fetcher(from_files(world.storage.tree.files))).refresh()
 
 
 @pytest.mark.parametrize("name", DIVERGENT)
@@ -320,7 +320,7 @@ async def test_a_later_root_voids_a_lie(world: World, name: str) -> None:
             assert signing.follower.head.number == 4
             await halted.follower.catch_up()
             assert halted.follower.head == signing.follower.head
-            assert halted.storage.files == world.storage.files
+            assert halted.storage.tree.files == world.storage.tree.files
             assert await halted.judged() == await signing.followed.judged()
         refresh(world, Path(cache))
     view = await oracle.check(world)

@@ -44,7 +44,7 @@ async def change(world: World, signing: Signing, team: Team, *, time_from: str |
 
 def upload_time(signing: Signing, project: str, version: str) -> str:
     """The upload time of a file, as it is served."""
-    page = json.loads(signing.followed.storage.files[f"targets/simple/{project}/index.json"])
+    page = json.loads(signing.followed.storage.tree.files[f"targets/simple/{project}/index.json"])
     (time,) = [file["upload-time"] for file in page["files"] if file["filename"] == f"{project}-{version}.tar.gz"]
     return str(time)
 
@@ -265,7 +265,7 @@ async def test_a_hold_ages_nothing(world: World, new_time: bool) -> None:
         world.add(world.make.having(time=begin).file_uploaded("b"))
         for day in range(14):
             await signing.publish(world.make.file_uploaded("c", f"{day}"), seconds=43_200)
-        assert "targets/simple/b/index.json" not in signing.followed.storage.files
+        assert "targets/simple/b/index.json" not in signing.followed.storage.tree.files
         if new_time:
             await publish_as_thief(world)
             await change(world, signing, TEAM.but(online=KEYS[0]), time_from=now(world))

@@ -1,11 +1,10 @@
 """A whole ledger in memory: logs, a signer on a clock that is set, followers, and what they serve."""
 
 import tempfile
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, asynccontextmanager, nullcontext
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from hashlib import sha256
 from pathlib import Path
 from typing import NamedTuple
 
@@ -22,7 +21,7 @@ from consumers.work.workers import Workers
 from ledger.keys.keyring import Keyring
 from ledger.logs import Log, Logs
 from ledger.state.store import JudgedRow, Store
-from ledger.storage import Placed
+from ledger.storage.memory import MemoryStorage
 from projections.roles.authority import Authority, Settings
 from projections.roles.layout import Layout
 from schemas.events import BaseEvent
@@ -42,83 +41,6 @@ SMALL = Team(
     settings=Settings(ruleset=0, importing=True, project_list_seconds=0),
 )
 """Few keys and few bins: quick to sign."""
-
-
-class MemoryStorage:
-    """Storage in memory that refuses what a directory could not hold or should not. Contract: `ledger.storage`."""
-
-    def __init__(self) -> None:
-        self.files: dict[str, bytes] = {}
-        self.evidence: dict[str, bytes] = {}
-        self._folders: set[str] = set()
-        self._staged: dict[str, bytes] = {}
-
-    def stage(self, path: str, data: bytes, copy_of: str | None = None) -> None:
-        self._staged[self._checked(path)] = data
-
-    def stager(self) -> None:
-        """Everything is staged here."""
-
-    def adopt(self, path: str, length: int, name: str) -> None:
-        """Nothing is staged elsewhere."""
-
-    def discard(self) -> None:
-        self._staged = {}
-
-    def place(self) -> Placed:
-        alarms = [path for path, data in self._staged.items() if self.files.get(path, data) != data]
-        self.files.update(self._staged)
-        self._staged = {}
-        return Placed(sorted(alarms))
-
-    def replace(self, path: str, data: bytes) -> None:
-        self.files[self._checked(path)] = data
-
-    def link_all(self, links: Mapping[str, str]) -> None:
-        self.files.update({self._checked(path): self.files[source] for path, source in links.items()})
-
-    def delete(self, path: str) -> None:
-        self.files.pop(path, None)
-
-    def withhold(self, path: str) -> None:
-        if path in self.files:
-            self.evidence[path] = self.files.pop(path)
-
-    def bring_back(self, path: str, sha256: str) -> bool:
-        if path not in self.files and path in self.evidence:
-            self.files[path] = self.evidence.pop(path)
-        return path in self.files
-
-    def withheld(self) -> list[str]:
-        return sorted(self.evidence)
-
-    def settle(self) -> None:
-        """Memory is as durable as it gets."""
-
-    def exclusive(self) -> AbstractContextManager[None]:
-        return nullcontext()
-
-    def read(self, path: str) -> bytes | None:
-        return self.files.get(path)
-
-    def digest(self, path: str) -> str | None:
-        return sha256(self.files[path]).hexdigest() if path in self.files else None
-
-    def paths(self) -> Iterator[str]:
-        return iter(sorted(self.files))
-
-    def _checked(self, path: str) -> str:
-        segments = path.split("/")
-        assert segments[0] in {"metadata", "targets"}, path
-        for segment in segments:
-            assert segment not in {"", ".", ".."}, path
-            assert len(segment.encode()) <= 250, f"no room for a temporary name: {path}"
-            assert segment.isprintable(), path
-        folders = {"/".join(segments[:depth]) for depth in range(1, len(segments))}
-        assert path not in self._folders, f"{path} is a folder"
-        assert not folders & self.files.keys(), f"{path} lies below a file"
-        self._folders |= folders
-        return path
 
 
 class OwnKeys(Keyring):
@@ -192,6 +114,7 @@ async def following(
                 yield Followed(follower, store, storage)
             finally:
                 await follower.abandon()
+            assert all(path.startswith(("metadata/", "targets/")) for path in storage.tree.files)
         finally:
             await logs.close()
             await store.close()

@@ -19,6 +19,7 @@ from consumers.service.opening import open_follower
 from consumers.work import processes
 from consumers.work import spill as partitions
 from consumers.work.processes import ProcessKilledError
+from ledger.storage.directory import DirectoryStorage
 from tests.client.index import Index, silence, tree
 from tests.golden.positions import read_state, skip_from, step_all
 from tests.golden.records import load
@@ -100,8 +101,7 @@ def test_a_tree_is_what_one_process_makes_of_it(
 ) -> None:
     def publish(name: str) -> dict[str, str]:
         async def run() -> None:
-            storage = Context(context.folder, context.config).storage(name)
-            storage._root, storage._staging = tmp_path / name, tmp_path / f"{name}.staging"
+            storage = DirectoryStorage(tmp_path / name, tmp_path / f"{name}.staging", evidence=context.evidence)
             async with open_follower(context, name, PublicOutlet(storage), storage) as opened:
                 while await opened.follower.skip() or await opened.follower.step():
                     pass

@@ -3,7 +3,7 @@
     Records, Log     a log: a list of values
     Disk, SimStore   a state file: the real `Store` and its SQL, over a SQLite database in memory
     SimKept          its kept files: a dict
-    Tree, SimStorage what is served: a dict
+    Tree, SimStorage what is served: the storage in memory
     Keys, SimKeyring keys that note what they sign
     SimClock         the world's time, a little off
 
@@ -13,7 +13,7 @@ Every call can fail or be the last one of the process, before and after its effe
 import random
 import sqlite3
 from collections import deque
-from collections.abc import Callable, Collection, Coroutine, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Coroutine, Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from datetime import datetime, timedelta
 from hashlib import sha256
@@ -30,6 +30,7 @@ from ledger.state import StateDamagedError
 from ledger.state.kept_files import KeptFiles
 from ledger.state.store import Store
 from ledger.storage import Placed
+from ledger.storage.memory import MemoryStorage, MemoryTree
 from schemas.errors import InUseError
 from tests.simulation.processes import Process
 
@@ -396,36 +397,33 @@ Fate = Literal["lost", "kept", "some", "power", "power, links too"]
 were not synced may go with them; links and deletions, which are never synced, only if it says so."""
 
 
-class Tree:
+class Tree(MemoryTree):
     """What is served from one place. `changed` is told every change of a path: before, after (None: no file)."""
 
     def __init__(self, changed: Callable[["Tree", str, bytes | None, bytes | None], None]) -> None:
-        self.files: dict[str, bytes] = {}
+        super().__init__()
         self.stored: dict[str, bytes] = {}
-        self.evidence: dict[str, bytes] = {}
         self.staged: dict[str, dict[str, bytes]] = {}
         self.alarms: list[str] = []
         self.writes = 0
         self.unsynced: list[tuple[str, bytes | None, str]] = []
         self._changed = changed
 
-    def set(self, path: str, data: bytes | None, call: str) -> None:
+    def change(self, call: str, path: str, data: bytes | None) -> None:
+        """A change that a power failure may undo."""
         before = self.files.get(path)
         if before == data:
             return
         self.unsynced.append((path, before, call))
         self.writes += 1
-        if data is None:
-            del self.files[path]
-        else:
-            self.files[path] = data
+        self.set(path, data)
         self._changed(self, path, before, data)
 
     def store(self, path: str, data: bytes) -> None:
         """The index stores a file, which is durable, unless it is withheld."""
         self.stored[path] = data
-        if path not in self.evidence:
-            self.files.setdefault(path, data)
+        if path not in self.evidence and path not in self.files:
+            self.set(path, data)
 
     def lose_unsynced(self, chance: random.Random, *, links_too: bool) -> None:
         """The power fails: some of the last changes are undone."""
@@ -434,114 +432,55 @@ class Tree:
             if call in {"link", "delete"} and not links_too:
                 continue
             if call == "bring back":
-                self.evidence[path] = self.files.pop(path)
-            elif before is None:
-                del self.files[path]
-            else:
-                self.files[path] = before
+                self.evidence[path] = self.files[path]
+            self.set(path, before)
         self.unsynced.clear()
 
 
-class SimStorage:
-    """Storage over a tree. Contract: `ledger.storage.Storage`."""
+class SimStorage(MemoryStorage):
+    """The storage in memory, each of whose changes is a port call. What was put survives its process, or does not."""
+
+    tree: Tree
 
     def __init__(self, tree: Tree, staging: str, process: Process) -> None:
-        self._tree = tree
-        self._staging = staging
+        super().__init__(tree)
+        self.staged = tree.staged.setdefault(staging, {})
         self._process = process
 
-    @property
-    def _staged(self) -> dict[str, bytes]:
-        return self._tree.staged.setdefault(self._staging, {})
+    def change(self, call: str, path: str, data: bytes | None) -> None:
+        self._enter(call)
+        self.tree.change(call, path, data)
+        self._leave(call)
 
-    def stage(self, path: str, data: bytes, copy_of: str | None = None) -> None:
-        self._enter("stage")
-        self._staged[path] = data
-        self._leave("stage")
+    def sync(self, paths: set[str]) -> None:
+        self._enter("sync")
+        self.tree.unsynced = [each for each in self.tree.unsynced if each[0] not in paths]
+        self._leave("sync")
+
+    def put(self, path: str, data: bytes, copy_of: str | None = None) -> None:
+        self._enter("put")
+        super().put(path, data, copy_of)
+        self._leave("put")
 
     def discard(self) -> None:
         self._enter("discard")
-        self._staged.clear()
+        super().discard()
         self._leave("discard")
 
     def place(self) -> Placed:
-        """Each file is an effect of its own; after the last comes the sync."""
-        alarms, staged = [], sorted(self._staged)
-        for path in staged:
-            self._enter("place")
-            data = self._staged.pop(path)
-            present = self._tree.files.get(path)
-            if present is not None and present != data:
-                alarms.append(path)
-            self._tree.set(path, data, "place")
-            self._leave("place")
-        self._sync(set(staged))
-        self._tree.alarms.extend(alarms)
-        return Placed(alarms)
+        placed = super().place()
+        self.tree.alarms.extend(placed.replaced)
+        return placed
 
-    def replace(self, path: str, data: bytes) -> None:
-        self._enter("replace")
-        self._tree.set(path, data, "replace")
-        self._leave("replace")
-        self._sync({path})
-
-    def link_all(self, links: Mapping[str, str]) -> None:
-        for path, source in links.items():
-            self._enter("link")
-            assert source in self._tree.files, f"{path} is to show {source}, which is not there"
-            self._tree.set(path, self._tree.files[source], "link")
-            self._leave("link")
-
-    def delete(self, path: str) -> None:
-        self._enter("delete")
-        self._tree.set(path, None, "delete")
-        self._leave("delete")
-
-    def withhold(self, path: str) -> None:
-        """A move between two folders, and then the sync."""
-        self._enter("withhold")
-        if path in self._tree.files:
-            self._tree.evidence[path] = self._tree.files[path]
-            self._tree.set(path, None, "withhold")
-        self._leave("withhold")
-        self._sync({path})
-
-    def bring_back(self, path: str, sha256_: str) -> bool:
-        self._enter("bring back")
-        data = self._tree.evidence.get(path)
-        if data is not None and path not in self._tree.files and sha256_ in {"", sha256(data).hexdigest()}:
-            self._tree.set(path, data, "bring back")
-            del self._tree.evidence[path]
-        self._leave("bring back")
-        self._sync({path})
-        return path in self._tree.files
-
-    def withheld(self) -> list[str]:
-        return sorted(self._tree.evidence)
-
-    def settle(self) -> None:
-        self._sync({path for path, _, call in self._tree.unsynced if call in {"link", "delete"}})
-
-    def exclusive(self) -> AbstractContextManager[None]:
-        return nullcontext()
-
-    def read(self, path: str) -> bytes | None:
+    def read(self, path: str, *, last: int | None = None) -> bytes | None:
         self._enter("read")
-        data = self._tree.files.get(path)
+        data = super().read(path, last=last)
         self._leave("read")
         return data
 
-    def digest(self, path: str) -> str | None:
-        data = self.read(path)
-        return None if data is None else sha256(data).hexdigest()
-
-    def paths(self) -> Iterator[str]:
-        return iter(sorted(self._tree.files))
-
-    def _sync(self, paths: set[str]) -> None:
-        self._enter("sync")
-        self._tree.unsynced = [each for each in self._tree.unsynced if each[0] not in paths]
-        self._leave("sync")
+    def lock(self) -> AbstractContextManager[object]:
+        """None: others may be on a machine that does not know it."""
+        return nullcontext()
 
     def _enter(self, call: str) -> None:
         self._process.enter(f"storage.{call}", StorageUnavailableError)

@@ -66,7 +66,7 @@ _append = Signer._append
 _commit = Store.commit
 _finish = PublicOutlet.finish
 _place = SimStorage.place
-_sync = SimStorage._sync
+_sync = SimStorage.sync
 
 
 async def _append_and_believe(signer: Any, value: bytes) -> None:
@@ -164,7 +164,7 @@ MISTAKES = {
         StateDamagedError,
     ),
     "a storage loses unsynced files": Mistake(
-        {"tests.simulation.ports.SimStorage._sync": _sync_timestamps}, ONE_SIGNER["power"], "is reachable, and missing"
+        {"tests.simulation.ports.SimStorage.sync": _sync_timestamps}, ONE_SIGNER["power"], "is reachable, and missing"
     ),
     "a state deletes what a power failure may bring back": Mistake(
         {"ledger.state.store.Store.commit": _commit_and_delete},

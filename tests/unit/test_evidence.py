@@ -48,26 +48,28 @@ def found(folder: Path) -> dict[str, bytes]:
 
 def test_a_file_goes_and_comes_back(storage: DirectoryStorage, tmp_path: Path, evidence: Path) -> None:
     put(tmp_path / "public", b"bytes")
-    storage.withhold(PATH)
+    storage.evidence.take(PATH)
     assert (found(tmp_path / "public"), found(evidence)) == ({}, {PATH: b"bytes"})
-    assert storage.withheld() == [PATH]
-    assert storage.is_withheld(PATH)
-    storage.withhold(PATH)  # again
+    assert storage.evidence.paths() == [PATH]
+    assert storage.evidence.has(PATH)
+    storage.evidence.take(PATH)  # again
     assert found(evidence) == {PATH: b"bytes"}
-    assert storage.bring_back(PATH, sha256(b"bytes").hexdigest())
+    assert storage.evidence.give_back(PATH, sha256(b"bytes").hexdigest())
     assert (found(tmp_path / "public"), found(evidence)) == ({PATH: b"bytes"}, {})
-    assert storage.bring_back(PATH, "")  # again
-    assert storage.withheld() == []
+    assert storage.evidence.give_back(PATH, "")  # again
+    assert storage.evidence.paths() == []
 
 
 def test_whoever_was_killed_half_way_left_both(storage: DirectoryStorage, tmp_path: Path, evidence: Path) -> None:
-    for move, left in ((lambda: storage.withhold(PATH), evidence), (lambda: storage.bring_back(PATH, ""), None)):
-        put(tmp_path / "public", b"bytes")
+    public = tmp_path / "public"
+    for name, left, empty in (("take", evidence, public), ("give back", public, evidence)):
+        put(public, b"bytes")
         put(evidence, b"bytes")
-        move()
-        where = {PATH: b"bytes"}
-        assert found(evidence) == (where if left else {})
-        assert found(tmp_path / "public") == ({} if left else where)
+        if name == "take":
+            storage.evidence.take(PATH)
+        else:
+            storage.evidence.give_back(PATH, "")
+        assert (found(left), found(empty)) == ({PATH: b"bytes"}, {})
 
 
 def test_two_names_of_one_file_are_both_gone(storage: DirectoryStorage, tmp_path: Path, evidence: Path) -> None:
@@ -76,10 +78,10 @@ def test_two_names_of_one_file_are_both_gone(storage: DirectoryStorage, tmp_path
     other = PATH.replace("demo-", "other-")
     os.link(file, tmp_path / "public" / other)
     for path in (PATH, other):
-        storage.withhold(path)
+        storage.evidence.take(path)
     assert (found(tmp_path / "public"), found(evidence)) == ({}, {PATH: b"bytes", other: b"bytes"})
     for path in (PATH, other):
-        assert storage.bring_back(path, "")
+        assert storage.evidence.give_back(path, "")
     assert found(evidence) == {}
 
 
@@ -89,27 +91,27 @@ def test_other_bytes_of_one_path_are_kept_beside_the_first(
     digest = sha256(b"second").hexdigest()
     for data in (b"first", b"second", b"second"):
         put(tmp_path / "public", data)
-        storage.withhold(PATH)
+        storage.evidence.take(PATH)
     assert found(tmp_path / "public") == {}
     assert found(evidence) == {PATH: b"first", f"other/{digest}/{PATH}": b"second"}
-    assert storage.withheld() == [PATH]
+    assert storage.evidence.paths() == [PATH]
 
 
 def test_what_is_served_is_never_replaced_and_no_other_bytes_come_back(
     storage: DirectoryStorage, tmp_path: Path, evidence: Path
 ) -> None:
     put(evidence, b"evidence")
-    assert not storage.bring_back(PATH, sha256(b"others").hexdigest())
+    assert not storage.evidence.give_back(PATH, sha256(b"others").hexdigest())
     put(tmp_path / "public", b"served")
-    assert storage.bring_back(PATH, sha256(b"evidence").hexdigest())
+    assert storage.evidence.give_back(PATH, sha256(b"evidence").hexdigest())
     assert (found(tmp_path / "public"), found(evidence)) == ({PATH: b"served"}, {PATH: b"evidence"})
 
 
 def test_nothing_to_move_leaves_nothing_behind(storage: DirectoryStorage, evidence: Path) -> None:
-    storage.withhold(PATH)
-    assert not storage.bring_back(PATH, "")
+    storage.evidence.take(PATH)
+    assert not storage.evidence.give_back(PATH, "")
     assert not evidence.exists()
-    assert storage.withheld() == []
+    assert storage.evidence.paths() == []
 
 
 def test_another_publisher_may_be_faster(
@@ -123,13 +125,13 @@ def test_another_publisher_may_be_faster(
 
     monkeypatch.setattr(Path, "rename", rename_after_another)
     put(tmp_path / "public", b"bytes")
-    storage.withhold(PATH)
+    storage.evidence.take(PATH)
     assert (found(tmp_path / "public"), found(evidence)) == ({}, {})
 
 
 def test_nobody_else_reads_it(storage: DirectoryStorage, tmp_path: Path, evidence: Path) -> None:
     put(tmp_path / "public", b"bytes")
-    storage.withhold(PATH)
+    storage.evidence.take(PATH)
     assert evidence.stat().st_mode & 0o777 == 0o700
 
 
@@ -137,13 +139,13 @@ def test_a_folder_that_cannot_be_used_is_named(storage: DirectoryStorage, tmp_pa
     evidence.write_bytes(b"in the way")
     put(tmp_path / "public", b"bytes")
     with pytest.raises(StorageError, match=str(evidence)):
-        storage.withhold(PATH)
+        storage.evidence.take(PATH)
     assert found(tmp_path / "public") == {PATH: b"bytes"}
 
 
 def test_without_a_folder_nothing_is_moved(tmp_path: Path) -> None:
     storage = DirectoryStorage(tmp_path / "public", tmp_path / "staging")
     put(tmp_path / "public", b"bytes")
-    storage.withhold(PATH)
-    assert storage.bring_back(PATH, "")
-    assert (storage.withheld(), storage.is_withheld(PATH)) == ([], False)
+    storage.evidence.take(PATH)
+    assert storage.evidence.give_back(PATH, "")
+    assert (storage.evidence.paths(), storage.evidence.has(PATH)) == ([], False)

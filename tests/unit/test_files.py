@@ -94,7 +94,7 @@ def test_placing_many_files_syncs_everything_and_says_so(order: str, tmp_path: P
     """A few are synced one by one."""
     storage = DirectoryStorage(tmp_path / "public", tmp_path / "staging")
     for number in range(1 if order == "one file" else MAX_SINGLE_SYNCS + 1):
-        storage.stage(f"metadata/{number}.snapshot.json", b"data")
+        storage.put(f"metadata/{number}.snapshot.json", b"data")
     written = now_written()
     synced = storage.place().synced
     assert (synced is not None and synced.covers(written)) == (order == "many files")

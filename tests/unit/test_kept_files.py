@@ -359,7 +359,7 @@ def stage(tmp_path: Path, *, elsewhere: bool = False) -> DirectoryStorage:
     kept = tmp_path / "kept"
     kept.write_bytes(b"data")
     storage = DirectoryStorage(tmp_path / "public", tmp_path / "staging")
-    stager = storage.stager()
+    stager = storage.remote()
     stager = stager._replace(device=stager.device + 1) if elsewhere else stager
     storage.adopt("metadata/1.bin-0.json", 4, stager.put("", b"data", str(kept)))
     return storage

@@ -14,6 +14,7 @@ from consumers.render.outlets import PublicOutlet
 from ledger.disk.files import StorageUnavailableError
 from ledger.logs import LogConflictError
 from ledger.storage.directory import DirectoryStorage
+from ledger.storage.memory import MemoryEvidence, MemoryStorage
 from projections.metadata.holders import Withholding
 from projections.metadata.paths import TIMESTAMP, companion_path, hashed_path, plain_path
 
@@ -163,17 +164,22 @@ def test_a_plain_name_shows_no_other_bytes(tmp_path: Path, found: dict[str, byte
 
 
 @pytest.mark.parametrize("is_withheld", [True, False])
-def test_what_cannot_be_moved_now_is_tried_again(tmp_path: Path, is_withheld: bool) -> None:
+def test_what_cannot_be_moved_now_is_tried_again(is_withheld: bool) -> None:
     """A full disk, say: whoever publishes begins anew."""
 
-    class Full(DirectoryStorage):
-        def withhold(self, path: str) -> None:
+    class Full(MemoryEvidence):
+        def take(self, path: str) -> None:
             raise StorageUnavailableError(path)
 
-        def bring_back(self, path: str, _sha256: str) -> bool:
+        def give_back(self, path: str, _sha256: str) -> bool:
             raise StorageUnavailableError(path)
 
-    outlet = PublicOutlet(Full(tmp_path / "public", tmp_path / "staging", evidence=tmp_path / "evidence"))
+    class Storage(MemoryStorage):
+        @property
+        def evidence(self) -> Full:
+            return Full(self)
+
+    outlet = PublicOutlet(Storage())
     outlet.begin()
     path = hashed_path(f"packages/aa/bb/{'c' * 60}/back-1.0.zip", "00" * 32)
     outlet.withhold([Withholding(path, is_withheld, "00" * 32)])

@@ -16,7 +16,7 @@ from consumers.produce.storing import refuse_withheld, store
 from consumers.state.furthest import open_furthest
 from ledger.clock import SystemClock
 from ledger.distributions.distribution import Distribution, find_distributions, read_distribution
-from ledger.storage.directory import DirectoryStorage
+from ledger.storage import Storage
 from projections.index.distributions import TakenRows, distribution_key
 from projections.index.names import split_filename
 from projections.metadata.paths import hashed_path, is_reserved
@@ -64,7 +64,7 @@ async def add(
         click.echo("Nothing to add: every file is already published.")
 
 
-async def _read_all(context: Context, storage: DirectoryStorage, paths: tuple[Path, ...]) -> list[NewEvent]:
+async def _read_all(context: Context, storage: Storage, paths: tuple[Path, ...]) -> list[NewEvent]:
     """Read and store files, and return the events to append for the new ones.
 
     All files are read before the first one is stored or appended, so a damaged file changes nothing.
@@ -169,7 +169,7 @@ def _event(each: Distribution) -> NewEvent:
     return NewEvent(value, kind, each.filename, {"project": each.project, "file": each.filename})
 
 
-def _add_target(storage: DirectoryStorage, paths: tuple[Path, ...], target: str) -> NewEvent:
+def _add_target(storage: Storage, paths: tuple[Path, ...], target: str) -> NewEvent:
     if len(paths) != 1:
         raise Usage("--as takes exactly one file")
     try:
@@ -186,5 +186,5 @@ def _add_target(storage: DirectoryStorage, paths: tuple[Path, ...], target: str)
         )
     hashed = hashed_path(target, digest)
     refuse_withheld(storage, hashed, "move them back from where evidence is kept, if they shall be served again")
-    storage.copy(paths[0], hashed, digest)
+    storage.put_file(paths[0], digest, hashed)
     return NewEvent(value, kind, target, {"target": target})

@@ -44,7 +44,6 @@ async def sweep(*, dry_run: bool, grace: timedelta, full: bool, context: Context
     with progress("Sweeping") as advance:
         async with Marks(context.state / "sweep.sqlite") as marks:
             swept = await sweep_tree(
-                context.public,
                 context.storage("sweep"),
                 marks,
                 now=SystemClock().now(),

@@ -11,7 +11,6 @@ from consumers.context import Context
 from consumers.verify.since import read_earlier
 from consumers.verify.verifying import Verified, Wanted
 from consumers.verify.verifying import verify as verify_log
-from ledger.storage.directory import DirectoryStorage
 from schemas.errors import DisagreementError, NegativeAnswerError
 
 SHOWN = 50
@@ -89,20 +88,19 @@ async def verify(
 def _wanted(
     context: Context, root: Path | None, served: str | None, *, files: bool | None, first: int | None, last: int | None
 ) -> Wanted:
-    storage = None
+    storage, is_listed = None, False
     if served is not None:
         is_url = served.startswith(("http://", "https://"))
         if not is_url and not Path(served).is_dir():
             raise Usage(f"--served: no folder {served} exists")
         storage = context.served(served if is_url else str(Path(served).resolve()))
-    is_folder = isinstance(storage, DirectoryStorage)
+        is_listed = storage.paths() is not None
     return Wanted(
         first=first,
         last=last,
         root=root.read_bytes() if root else None,
         served=storage,
-        paths=storage.paths if isinstance(storage, DirectoryStorage) else None,
-        files=is_folder if files is None else files,
+        files=is_listed if files is None else files,
     )
 
 

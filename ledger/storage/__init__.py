@@ -5,7 +5,8 @@
     Evidence      what was taken out of it
 
 Adapters are `ledger.storage.directory` (a folder of this machine) and `ledger.storage.memory` (which ends with the
-process). Only `consumers.context` knows which one a ledger has.
+process). Only `consumers.context` knows which one a ledger has. docs/design.md ("An object store") says which call
+becomes which request where there is no file system.
 
 Paths are relative, with `/`, and made by `projections.metadata.paths`: they name nothing outside, each part has at most
 255 bytes, and none is the folder of another. Methods block; several threads may call them.

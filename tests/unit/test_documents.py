@@ -72,7 +72,7 @@ def resolve(name: str) -> object:
 
 
 def test_no_name_has_two_meanings() -> None:
-    """No two public classes are called the same; no two modules, but rule and port of one thing, and what is in memory."""
+    """No two public classes are called the same, and no two modules but rule and port of a thing, or two in memory."""
     shared = {"publications", "state", "keys", "run", "reading", "log", "memory"} | {"__init__", "__main__"}
     classes: dict[str, list[str]] = {}
     modules: dict[str, list[str]] = {}

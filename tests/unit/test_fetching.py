@@ -12,6 +12,7 @@ import pytest
 from ledger.disk.files import StorageError, StorageUnavailableError
 from ledger.http import fetching
 from ledger.http.fetching import HttpStorage
+from ledger.storage import ServedFiles
 from tests.serving import Asked, answering, serving
 
 OK = b"HTTP/1.1 200 OK\r\n"
@@ -83,7 +84,8 @@ def test_files_are_read_and_digested(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(content)
     (tmp_path / "empty").touch()
     with serving(tmp_path) as url:
-        storage = HttpStorage(f"{url}/")
+        storage: ServedFiles = HttpStorage(f"{url}/")
+        assert storage.paths() is None, "nobody can list them"
         assert storage.read("file") == content
         assert storage.digest("file") == hashlib.sha256(content).hexdigest()
         assert storage.read("empty") == b""

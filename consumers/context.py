@@ -150,10 +150,16 @@ class Context:
         """The folder of state files."""
         return self.path(self.config.ledger.state)
 
-    def store(self, name: str, *, read_only: bool = False) -> Store:
-        """The state file of a consumer, not opened."""
-        path = self.state / f"{name}.sqlite"
-        return ReadingStore(path) if read_only else Store(path)
+    def store(self, name: str) -> Store:
+        """The state of a consumer, not opened."""
+        return Store(self._state_file(name))
+
+    def reading_store(self, name: str) -> ReadingStore:
+        """The state of a consumer to be read by others, not opened."""
+        return ReadingStore(self._state_file(name))
+
+    def _state_file(self, name: str) -> Path:
+        return self.state / f"{name}.sqlite"
 
     def storage(self, name: str) -> Storage:
         """What is served: the public folder; beside it are a staging folder for one consumer, and one for evidence."""

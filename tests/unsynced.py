@@ -7,9 +7,9 @@ not to sync. Nothing else differs, and no test can tell: what was written is rea
 
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from ledger.databases import asynchronous
+from ledger.databases import asynchronous, plain
 
 ROOT = Path(__file__).resolve().parents[1]
 _STARTUP = Path(__file__).resolve().parent / "startup"
@@ -25,13 +25,19 @@ def begin() -> None:
     os.environ["PYTHONPATH"] = path()
     for name in ("fsync", "sync"):
         setattr(os, name, lambda *_: None)
-    connect = asynchronous._connect
+    connect, connect_asynchronously = plain.connect, asynchronous._connect
 
-    async def unsynced(file: Path, parameters: str, *statements: str) -> Any:
+    def unsynced(file: Path, mode: Literal["rw", "rwc"], *pragmas: str) -> Any:
+        others = [each for each in pragmas if not each.startswith("synchronous")]
+        return connect(file, mode, *others, "synchronous = OFF")
+
+    async def unsynced_asynchronously(file: Path, parameters: str, *statements: str) -> Any:
         others = [each for each in statements if not each.startswith("PRAGMA synchronous")]
-        return await connect(file, parameters, *others, "PRAGMA synchronous = OFF")
+        return await connect_asynchronously(file, parameters, *others, "PRAGMA synchronous = OFF")
 
-    setattr(asynchronous, "_connect", unsynced)  # noqa: B010  # mypy forbids to assign to a function
+    # Not assigned: mypy forbids to assign to a function.
+    setattr(plain, "connect", unsynced)  # noqa: B010
+    setattr(asynchronous, "_connect", unsynced_asynchronously)  # noqa: B010
 
 
 def path() -> str:

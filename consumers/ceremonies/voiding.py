@@ -5,6 +5,8 @@ from consumers.follow.replayed import replayed
 from consumers.render.edition import DivergenceError
 from consumers.state import notes
 from consumers.state.furthest import open_furthest
+from ledger.state.position import load_note
+from ledger.state.publications import load_publication
 from projections.roles.authority import Void
 from schemas.errors import NegativeAnswerError
 
@@ -21,9 +23,9 @@ async def check_diverges(context: Context, void: Void) -> None:
     """
     async with open_furthest(context) as furthest:
         if furthest is not None:
-            if await furthest.store.note(notes.DIVERGED) == void.digest:
+            if await furthest.store.run(load_note, notes.DIVERGED) == void.digest:
                 return
-            known = await furthest.store.publication(void.number)
+            known = await furthest.store.run(load_publication, void.number)
             if known is not None and known.digest == void.digest and known.stepped:
                 raise _reproduces(void)
     async with replayed(context) as replay:
@@ -33,10 +35,10 @@ async def check_diverges(context: Context, void: Void) -> None:
             while await follower.step(lambda claim: claim.number <= void.number):
                 pass
         except DivergenceError:
-            if await replay.store.note(notes.DIVERGED) == void.digest:
+            if await replay.store.run(load_note, notes.DIVERGED) == void.digest:
                 return
             raise
-        known = await replay.store.publication(void.number)
+        known = await replay.store.run(load_publication, void.number)
     if known is not None and known.digest == void.digest:
         raise _reproduces(void)
     raise NegativeAnswerError(

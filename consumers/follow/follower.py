@@ -26,8 +26,11 @@ from consumers.work.progress import Report, nobody
 from consumers.work.stopwatch import Stopwatch
 from consumers.work.workers import Workers
 from ledger.logs import Logs
-from ledger.state.store import AppliedPublication as PublicationRow
-from ledger.state.store import Position, ReadingRow, Store
+from ledger.state.position import Position, ReadingRow, forget_reading, load_note, save_note
+from ledger.state.publications import AppliedPublication as PublicationRow
+from ledger.state.publications import count_publications, load_publication, publication_covering
+from ledger.state.roles import load_ceremonies
+from ledger.state.store import Store
 from projections.log import prefix as prefixes
 from projections.log.prefix import Ledger, Prefix
 from projections.metadata.forgeries import Logged
@@ -162,11 +165,11 @@ class Follower:
 
     async def publication(self, number: int) -> PublicationRow | None:
         """A publication that was applied."""
-        return await self._store.publication(number)
+        return await self._store.run(load_publication, number)
 
     async def count_publications_above(self, number: int) -> int:
         """How many publications above a number were applied."""
-        return await self._store.count_publications(number)
+        return await self._store.run(count_publications, number)
 
     async def read_publication(self, number: int) -> Logged | None:
         """The signatures of a publication that was applied, read from the log again; None if it was not applied.
@@ -174,7 +177,7 @@ class Follower:
         Raises:
             LogError: the log cannot be read.
         """
-        row = await self._store.publication(number)
+        row = await self._store.run(load_publication, number)
         value = [] if row is None else await self._logs.publications.read(row.record)
         record = await self._workers.run(decode_publication_record, value[0]) if value else None
         if not isinstance(record, Record) or not isinstance(record.signed, Publication):
@@ -184,14 +187,14 @@ class Follower:
     async def ceremonies(self) -> list[PastCeremony]:
         """All accepted ceremonies up to the end of the log as of the last reading, in order."""
         found: dict[int, dict[str, bytes]] = {}
-        for index, role, _, file in await self._store.load_ceremonies():
+        for index, role, _, file in await self._store.run(load_ceremonies):
             found.setdefault(index, {})[role] = file
         async for extension in self.tail.extensions(self.tail.end.size, None):
             for each in extension.ceremonies:
                 found[each.index] = {document.role: document.file for document in each.documents}
         ceremonies = []
         for index in sorted(found):
-            row = await self._store.publication_covering(index)
+            row = await self._store.run(publication_covering, index)
             documents = {role: msgspec.json.decode(file) for role, file in found[index].items()}
             ceremonies.append(PastCeremony(index, documents, "" if row is None else row.time))
         return ceremonies
@@ -309,7 +312,7 @@ class Follower:
         number = valid.claim.number
         size = end.authority.void_for(number, valid.digest) if end.authority else None
         if size is None:
-            await self._store.set_note(notes.DIVERGED, valid.digest)
+            await self._store.run(save_note, notes.DIVERGED, valid.digest)
             raise DivergenceError(
                 f"publication {number} (record {valid.record_index}, SHA-256 {valid.digest}) is sealed by the online "
                 f"keys and is not what its events make: {error}. Nothing after it is applied. See docs/operators.md, "
@@ -323,7 +326,7 @@ class Follower:
         """Forget what was judged from a record on: a root has changed who may seal."""
         self._unsaved, self._noted, self._last_judged = [], _Noted(), None
         await self.abandon()
-        await self._store.forget_reading("publications", first)
+        await self._store.run(forget_reading, "publications", first)
 
     async def _check_voids(self) -> None:
         """Look at what roots void that were read since.
@@ -334,7 +337,7 @@ class Follower:
         authority = self.tail.end.authority
         voids = () if authority is None else authority.voids[self._checked_voids :]
         for size, void in voids:
-            row = await self._store.publication(void.number)
+            row = await self._store.run(load_publication, void.number)
             if row is None or row.digest != void.digest:
                 continue
             if not row.stepped:
@@ -370,7 +373,7 @@ class Follower:
         unsaved, self._unsaved, last = self._unsaved, [], self._last_judged
         token = self._logs.publications.token(last.index)
         row = ReadingRow(last.index + 1, last.digest, token, encode_state(self.reader.state))
-        await records.save_reading(self._store, unsaved, row)
+        await self._store.run(records.save_reading, unsaved, row)
 
     # --- rendering -----------------------------------------------------------------------------------------------
 
@@ -432,25 +435,21 @@ class Follower:
         if work.telling is not None:
             await self._observers.tell(edition, last, seals, self.base.size, work.telling)
             self.stopwatch.lap("tell")
-        await records.save_judged(self._store, "publications", [*self._unsaved, *judged])
-        await self._store.save_publications(rows)
-        await records.save_signing(self._store, edition.after, self.tail.stored_size)
-        await self._store.save_position(
-            Position(
-                claim.number,
-                last.digest,
-                claim.time,
-                claim.size,
-                edition.content_size,
-                self._logs.events.token(edition.content_size - 1),
-                edition.after.last_digest,
-                self._logs.events.token(claim.size - 1),
-                last.record_index + 1,
-                self._logs.publications.token(last.record_index),
-                prefixes.save(edition.after),
-            )
+        position = Position(
+            claim.number,
+            last.digest,
+            claim.time,
+            claim.size,
+            edition.content_size,
+            self._logs.events.token(edition.content_size - 1),
+            edition.after.last_digest,
+            self._logs.events.token(claim.size - 1),
+            last.record_index + 1,
+            self._logs.publications.token(last.record_index),
+            prefixes.save(edition.after),
         )
-        await work.commit(after=synced)
+        verdicts = [*self._unsaved, *judged]
+        await work.commit(records.Applied(verdicts, rows, edition.after, self.tail.stored_size, position), after=synced)
         self.stopwatch.lap("commit")
         self._work = None
         self._unsaved = []
@@ -484,7 +483,8 @@ class Follower:
         def is_wanted(claim: Claim) -> bool:
             return wanted(claim) and (kept is None or claim.number <= kept)
 
-        run = await collect(self.reader, self.tail, is_wanted, halted_at=await self._store.note(notes.DIVERGED))
+        halted_at = await self._store.run(load_note, notes.DIVERGED)
+        run = await collect(self.reader, self.tail, is_wanted, halted_at=halted_at)
         self.reader.state = before
         await self._check_voids()
         if len(run.rows) < at_least or run.last is None:

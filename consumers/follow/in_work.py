@@ -12,6 +12,7 @@ from consumers.render.telling import Telling
 from consumers.state import records
 from consumers.work.workers import Workers
 from ledger.disk.syncing import Synced
+from ledger.state.file import StateFile
 from ledger.state.store import Store
 from projections.metadata.repository import SnapshotTable
 
@@ -76,7 +77,7 @@ class PublicationInWork:
     async def render(self, renderer: Renderer, tail: Tail, sealer: Sealer | None) -> None:
         """Begin the transaction and render into it; without a sealer, only fold."""
         edition = self.edition
-        await self._store.begin(anew=edition.size >= ANEW_FROM * edition.shown_before)
+        await self._store.run(StateFile.begin, anew=edition.size >= ANEW_FROM * edition.shown_before)
         self._has_begun = True
         if sealer is None:
             self._rendered = await renderer.fold(edition, tail, self.telling)
@@ -93,9 +94,9 @@ class PublicationInWork:
         await self.rendered.saving.result()
         return synced
 
-    async def commit(self, *, after: Synced | None) -> None:
+    async def commit(self, applied: records.Applied, *, after: Synced | None) -> None:
         """Make it the state."""
-        await self._store.commit(after=after)
+        await self._store.run(records.commit, applied, after)
         self._end()
 
     async def abandon(self) -> None:
@@ -107,8 +108,7 @@ class PublicationInWork:
             return
         if self._rendered is not None:
             await self._rendered.saving.stop()
-        await self._store.rollback()
-        self._table.reset(await records.load_roles(self._store))
+        self._table.reset(await self._store.run(records.roll_back))
         await self._workers.run(self._outlet.begin)
 
     def _end(self) -> None:

@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from consumers.context import Context
 from consumers.state.furthest import Furthest, open_furthest
 from consumers.work.progress import Report, nobody
+from ledger.state.position import load_position
 from schemas.errors import NegativeAnswerError
 
 
@@ -26,7 +27,7 @@ async def open_known(context: Context, report: Report = nobody) -> AsyncIterator
     async with replayed(context, report=report) as replay:
         await replay.follower.skip()
         await replay.follower.catch_up()
-        position = await replay.store.load_position()
+        position = await replay.store.run(load_position)
         if position is None:
             # Whoever asks need not hold a key: no advice to publish.
             raise NegativeAnswerError("nothing was published yet: the log holds no valid publication")

@@ -14,7 +14,9 @@ from consumers.work.progress import Report, nobody
 from consumers.work.workers import Workers
 from ledger.logs import Log, LogConflictError, Logs, LogSettingsError
 from ledger.state import StoreError
-from ledger.state.store import Position, ReadingRow, Store
+from ledger.state.position import Position, ReadingRow, load_note, load_position, load_reading, save_note
+from ledger.state.signing import forget_signing_ahead
+from ledger.state.store import Store
 from projections import publications as chain
 from projections.log.merkle import record_digest
 from projections.log.prefix import Prefix
@@ -52,7 +54,7 @@ async def start_follower(
         ObserverBehindError: an observer was not told all that the state has applied.
         StoreError: the state was made by a follower that renders, and this one does not, or the other way round.
     """
-    position = await store.load_position()
+    position = await store.run(load_position)
     first = await logs.events.read(0)
     if not first and position is None:
         raise LogSettingsError(
@@ -61,13 +63,13 @@ async def start_follower(
     await _check_kind(store, is_new=position is None, renders=renders)
     base = Prefix()
     if position is not None:
-        base = await records.load_prefix(store, position.prefix)
+        base = await store.run(records.load_prefix, position.prefix)
         logs.events.resume(position.content_size - 1, position.content_token)
-    reading = await store.load_reading()
+    reading = await store.run(load_reading)
     if reading is not None and position is not None and reading.next_record <= position.next_record:
         reading = None
     await _compare(logs, store, _Known(position, reading, base), first)
-    await store.forget_signing_ahead(base.size)
+    await store.run(forget_signing_ahead, base.size)
     tail = Tail(logs.events, workers, base, spill / "tail", store=store, report=report)
     genesis = base if base.ledger is not None else await tail.prefix_at(1)
     if genesis.ledger is None:
@@ -80,7 +82,7 @@ async def start_follower(
     listeners = Observers(observers, logs.events, reproduces=renders)
     await listeners.start(state.head)
     parts = Parts(logs, store, workers, outlet, spill, listeners, report, renders)
-    return Follower(parts, genesis.ledger, tail, reader, SnapshotTable(await records.load_roles(store)))
+    return Follower(parts, genesis.ledger, tail, reader, SnapshotTable(await store.run(records.load_roles)))
 
 
 def _reader_state(position: Position | None, reading: ReadingRow | None, base: Prefix, first: Head) -> ReaderState:
@@ -94,10 +96,10 @@ def _reader_state(position: Position | None, reading: ReadingRow | None, base: P
 
 
 async def _check_kind(store: Store, *, is_new: bool, renders: bool) -> None:
-    if (await store.note(notes.FOLDS_ONLY) is None) == renders:
+    if (await store.run(load_note, notes.FOLDS_ONLY) is None) == renders:
         return
     if is_new:
-        await store.set_note(notes.FOLDS_ONLY, None if renders else "yes")
+        await store.run(save_note, notes.FOLDS_ONLY, None if renders else "yes")
     else:
         made = "that only folds" if renders else "that renders"
         raise StoreError(f"{store.path} was made by a follower {made}. Delete it, or use a state of another name")

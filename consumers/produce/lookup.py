@@ -7,7 +7,7 @@ import msgspec
 
 from consumers.state import records
 from ledger.state import StateDamagedError
-from ledger.state.store import Store
+from ledger.state.store import ReadingStore
 from projections.index.pages import FileFacts, ProjectHeader, read_facts
 from projections.log.operations import project_key
 
@@ -20,7 +20,7 @@ class KnownProject(NamedTuple):
     files: dict[str, FileFacts]
 
 
-async def look_up(store: Store, names: Sequence[str]) -> dict[str, KnownProject]:
+async def look_up(store: ReadingStore, names: Sequence[str]) -> dict[str, KnownProject]:
     """Look up projects by name; unknown projects are left out.
 
     Raises:
@@ -28,7 +28,7 @@ async def look_up(store: Store, names: Sequence[str]) -> dict[str, KnownProject]
     """
     keys = {project_key(name): name for name in names}
     found = {}
-    for key, aggregate in (await records.load_facts(store, list(keys))).items():
+    for key, aggregate in (await store.run(records.load_facts, list(keys))).items():
         header = msgspec.msgpack.decode(aggregate.header, type=ProjectHeader)
         files = {facts.filename: facts for chunk in aggregate.chunks for facts in read_facts(chunk)}
         if not all(facts.release in header.releases for facts in files.values()):

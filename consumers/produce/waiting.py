@@ -16,7 +16,9 @@ from consumers.reading.end import held_now
 from consumers.state.furthest import open_furthest
 from consumers.work.progress import Report, nobody
 from ledger.state import StoreError
-from ledger.state.store import Store
+from ledger.state.publications import publication_covering, publication_showing
+from ledger.state.store import ReadingStore
+from ledger.state.verdicts import load_judged
 from projections.log.operations import AUTHORITY_TYPES
 from projections.publications import Held, held
 from schemas.errors import TemporaryError
@@ -144,11 +146,10 @@ def describe_held(now: Held) -> str:
     return f"held at {now.size}: {now.waiting:,} {'event waits' if now.waiting == 1 else 'events wait'}"
 
 
-async def _answer(store: Store, each: Appended) -> Answer:
-    judged = await store.judged("events", each.event)
+async def _answer(store: ReadingStore, each: Appended) -> Answer:
+    judged = await store.run(load_judged, "events", each.event)
     is_authority = each.of.type in AUTHORITY_TYPES
-    find = store.publication_covering if is_authority else store.publication_showing
-    publication = await find(each.event)
+    publication = await store.run(publication_covering if is_authority else publication_showing, each.event)
     number = publication.number if publication else 0
     if judged is None:
         return Answer(each, "accepted", "", "", number)

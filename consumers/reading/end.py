@@ -58,7 +58,9 @@ async def holds_at_end(context: Context) -> Holds:
         shown = 0
         if furthest is not None:
             size, shown = furthest.position.size, furthest.position.content_size
-            found = await records.load_open_holds(furthest.store, end.holds_end, size, MOST_HOLDS + len(end.signing))
+            found = await furthest.store.run(
+                records.load_open_holds, end.holds_end, size, MOST_HOLDS + len(end.signing)
+            )
         found |= dict(end.signing.since(0))
     holds = {name: each for name, each in found.items() if each.holds(end.holds_end) is not None}
     lowest = sorted(holds.items(), key=lambda item: (item[1].size or 0, item[1].index))
@@ -74,7 +76,7 @@ async def _read(context: Context) -> AsyncIterator[tuple[Prefix, Furthest | None
             if furthest is None:
                 yield await Tail(events, workers, Prefix()).read_on(), None
                 return
-            base = await records.load_prefix(furthest.store, furthest.position.prefix)
+            base = await furthest.store.run(records.load_prefix, furthest.position.prefix)
             yield await Tail(events, workers, base, store=furthest.store).read_on(), furthest
     finally:
         workers.close()

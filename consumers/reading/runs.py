@@ -6,7 +6,7 @@ from hashlib import sha256
 from typing import NamedTuple
 
 from consumers.reading.publications import ChainReader, Prefixes, Rejudging, ValidPublication
-from ledger.state.store import AppliedPublication as PublicationRow
+from ledger.state.publications import AppliedPublication as PublicationRow
 from projections.log.prefix import Prefix
 from projections.metadata.repository import expires_at
 from projections.outcomes import Judged

@@ -21,7 +21,8 @@ from consumers.work.processes import WORTH_READING, Processes
 from consumers.work.progress import READING, WHOLE, Report, nobody
 from consumers.work.workers import Workers
 from ledger.logs import Log, LogConflictError
-from ledger.state.store import Store
+from ledger.state.signing import lowest_held
+from ledger.state.store import ReadingStore, Store
 from projections.log.prefix import Extension, Prefix, signing_ids
 from projections.log.reading import Reading, Routed, read_records
 from projections.roles.authority import UpgradeNeededError
@@ -61,7 +62,7 @@ class Tail:
         base: Prefix,
         spill: Path | None = None,
         *,
-        store: Store | None = None,
+        store: ReadingStore | None = None,
         report: Report = nobody,
     ) -> None:
         self._store = store
@@ -366,7 +367,9 @@ class Tail:
     async def _judge(self, at: Prefix, reading: Reading) -> tuple[Prefix, Extension]:
         """Advance a prefix; it may be unsettled."""
         names = signing_ids(reading)
-        stored = await records.load_signing(self._store, names, at.size) if names and self._store is not None else None
+        stored = None
+        if names and self._store is not None:
+            stored = await self._store.run(records.load_signing, names, at.size)
         return await self._workers.run(at.advance, reading, stored)
 
     async def _lowest_stored(self, after: Prefix) -> int | None:
@@ -376,13 +379,13 @@ class Tail:
         size = min(after.size, self._stored_size)
         changed = after.signing.since(size)
         released = [name for name, each in changed if each.released_at is not None and each.index < size]
-        return await self._store.lowest_held(after.holds_end, size, released)
+        return await self._store.run(lowest_held, after.holds_end, size, released)
 
     async def _store_ahead(self) -> None:
         """Store the events about signing that were read, if they are many and the state is not in a transaction."""
-        if self._store is None or self._spill is None or len(self._end.signing) < KEPT_SIGNING:
+        if not isinstance(self._store, Store) or self._spill is None or len(self._end.signing) < KEPT_SIGNING:
             return
-        if await records.save_signing_ahead(self._store, self._end, self._stored_size):
+        if await self._store.run(records.save_signing_ahead, self._end, self._stored_size):
             self._stored_size = self._end.size
             self._end, self._mark = self._end.as_stored(), self._mark.as_stored()
             self._slices = [

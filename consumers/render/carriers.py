@@ -160,7 +160,7 @@ def _dealt(events: Sequence[Routed], sizes: Mapping[str, int]) -> list[list[Rout
 
     Args:
         events: the events.
-        sizes: sizes of pages by aggregate, from `Store.load_page_sizes`.
+        sizes: sizes of pages by aggregate, from `load_page_sizes`.
     """
     of_keys = by_key(events)
     work = {key: _EVENT_WORK * len(items) + sizes.get(key, 0) for key, items in of_keys.items()}

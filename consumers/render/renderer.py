@@ -26,7 +26,8 @@ from consumers.state.kept_pages import KEPT_FROM_BYTES, KeptPages
 from consumers.work.progress import Report, nobody
 from consumers.work.stopwatch import Stopwatch
 from consumers.work.workers import Begun, Workers
-from ledger.state.store import Store, kept_name
+from ledger.state.roles import kept_name
+from ledger.state.store import Store
 from projections.index import project_list
 from projections.index.chunks import Aggregate
 from projections.index.project_list import Listing, ProjectList
@@ -118,7 +119,7 @@ class Renderer:
 
     async def _save(self, rounds: Rounds, bins: Mapping[str, KeptBin], retired: Mapping[str, RoleEntry]) -> None:
         await rounds.save()
-        await records.save_roles(self._store, {**bins, **{name: KeptBin(entry) for name, entry in retired.items()}})
+        await self._store.run(records.save_roles, {**bins, **{name: KeptBin(entry) for name, entry in retired.items()}})
 
     def _rounds(
         self, edition: Edition, tail: Tail, sealer: Sealer, sink: Sink, telling: Telling | None, *, renders: bool
@@ -164,21 +165,17 @@ class Renderer:
     async def _list_projects(self, edition: Edition, listings: list[Listing], rounds: Rounds) -> None:
         store = self._store
         names = sorted({each.name for each in listings})
-        projects = ProjectList(
-            dict(await store.load_headers([project_list.KEY])).get(project_list.KEY, b""),
-            await records.load_waiting(store, names),
-        )
+        projects = ProjectList(*await store.run(records.load_project_list, names))
         projects.follow(
             [(each.claim, each.authority.settings, each.content_size) for each in edition.publications], listings
         )
         stored, waited = Aggregate(project_list.KEY), dict[str, bool]()
         if projects.is_rendered:
-            found = await records.load_aggregates(store, [project_list.KEY])
+            found = await store.run(records.load_aggregates, [project_list.KEY])
             stored = found.states.get(project_list.KEY, stored)
-            waited = await records.load_waiting(store)
+            waited = await store.run(records.load_waiting)
         change, pages, changes = await self._workers.run(projects.finish, stored.chunks, waited)
-        await records.save_waiting(store, projects.left, is_rendered=projects.is_rendered)
-        await records.save_rows(store, records.rows_of([change]))
+        await store.run(records.save_project_list, change, projects.left, is_rendered=projects.is_rendered)
         await rounds.add(pages, changes)
 
     async def _retire(self, edition: Edition) -> dict[str, RoleEntry]:
@@ -187,7 +184,7 @@ class Renderer:
         was = edition.before.authority
         retired = {}
         if was is not None and (was.layout.bits, was.layout.prefix) != (layout.bits, layout.prefix):
-            stored = await records.load_roles(self._store)
+            stored = await self._store.run(records.load_roles)
             retired = {name: RoleEntry(entry.version, entry.expires, 0, entry.sha256) for name, entry in stored.items()}
         # Between several claims bins may have come and gone.
         for name, stamp in (edition.stamps or {}).items():

@@ -30,7 +30,7 @@ from consumers.state.records import Rows, rows_of
 from consumers.work.partition_files import PartitionFiles, write_partitions
 from consumers.work.spill import Frame, append_frame, count_partitions
 from ledger.disk.files import writing
-from ledger.state.store import PageRow
+from ledger.state.aggregates import PageRow
 from projections.index.distributions import rows_read_by
 from projections.index.effects import Told
 from projections.index.fold import Folded, Seen, fold_events

@@ -18,6 +18,9 @@ from consumers.state import notes
 from consumers.work.progress import Report
 from consumers.work.workers import ThreadWorkers, run_each
 from ledger.logs import Logs
+from ledger.state.file import StateFile
+from ledger.state.position import load_note, save_note
+from ledger.state.publications import load_publication
 from ledger.state.store import Store
 from ledger.storage import Storage
 from projections.metadata.paths import TIMESTAMP, metadata_path
@@ -37,7 +40,7 @@ class Opened(NamedTuple):
 
     async def rest(self) -> None:
         """Use idle time for work that would otherwise delay a publication."""
-        await self.store.settle()
+        await self.store.run(StateFile.settle)
         await self.workers.rest()
 
 
@@ -85,14 +88,14 @@ async def open_follower(
         )
         follower = await start()
         if storage is not None and not await _may_go_on(follower, store, storage, workers, outlet):
-            await store.reset()
+            await store.run(StateFile.reset)
             follower = await start()
-        await store.set_note(notes.RUNNING, "yes")
+        await store.run(save_note, notes.RUNNING, "yes")
         try:
             yield Opened(follower, logs, store, workers)
         finally:
             await follower.abandon()
-        await store.set_note(notes.RUNNING, None)
+        await store.run(save_note, notes.RUNNING, None)
 
 
 async def _may_go_on(
@@ -116,14 +119,14 @@ async def _may_go_on(
 
 async def _is_intact(follower: Follower, store: Store, storage: Storage, workers: ThreadWorkers) -> bool:
     """Whether the last publication is served: checks its timestamp, and after an unclean stop all its files."""
-    published = await store.publication(follower.head.number)
+    published = await store.run(load_publication, follower.head.number)
     if published is None:
         return True
     if served_version(await workers.run(storage.read, TIMESTAMP)) < published.number:
         log.warning("the last publication is not served: writing all files anew", publication=published.number)
         return False
     expected = [(metadata_path("timestamp", published.number), published.timestamp_sha256)]
-    if await store.note(notes.RUNNING) is not None:
+    if await store.run(load_note, notes.RUNNING) is not None:
         expected.append((metadata_path("snapshot", published.number), published.snapshot_sha256))
         expected.extend(
             (metadata_path(name, entry.version), entry.sha256)

@@ -10,7 +10,9 @@ from consumers.render.bin_steps import read_bins
 from consumers.render.outlets import PublicOutlet
 from consumers.render.withholding import evidence_in
 from consumers.service.opening import Opened
+from consumers.state import records
 from consumers.state.kept_bins import LastBins
+from ledger.state.withheld import withheld_after
 from ledger.storage import Storage
 from projections.metadata.bins import holders_of
 from projections.metadata.holders import Withholding, served_names
@@ -35,7 +37,7 @@ class Recheck:
             return
         withheld: set[str] = set()
         last = ""
-        while paths := await store.withheld_after(last, BATCH):
+        while paths := await store.run(withheld_after, last, BATCH):
             last = paths[-1]
             withheld.update(paths)
         free = await self._free(set(await workers.run(evidence_in, self._storage)) - withheld)
@@ -53,8 +55,7 @@ class Recheck:
         free = []
         for target in sorted({target for path in evidence if (target := target_of(path)) is not None}):
             index = layout.index_of_target(target)
-            headers = dict(await store.load_headers([layout.key(index)]))
-            marks = dict(await store.load_marks(last.names([index])))
+            headers, marks = await store.run(records.load_bins, [layout.key(index)], last.names([index]))
             (stored,) = await workers.run(read_bins, last, layout, [index], headers, marks)
             names = served_names(target, holders_of(stored, target)).values()
             free += [each for each in names if each.path in evidence and not each.is_withheld]

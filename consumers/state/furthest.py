@@ -7,7 +7,9 @@ from typing import NamedTuple
 from consumers.context import Context
 from ledger.logs import Log
 from ledger.state import StateMissingError, StoreError
-from ledger.state.store import Position, Store
+from ledger.state.position import Position, load_position
+from ledger.state.publications import load_publication
+from ledger.state.store import ReadingStore
 
 STATES = ("signer", "publisher", "verifier")
 """The consumers that keep a state, by name."""
@@ -18,7 +20,7 @@ class Furthest(NamedTuple):
 
     name: str
     position: Position
-    store: Store
+    store: ReadingStore
 
 
 @asynccontextmanager
@@ -34,10 +36,10 @@ async def open_furthest(context: Context) -> AsyncIterator[Furthest | None]:
     problem: StoreError | None = None
     try:
         for name in () if context.is_elsewhere else STATES:
-            store = context.store(name, read_only=True)
+            store = context.reading_store(name)
             try:
                 await store.open()
-                position = await store.load_position()
+                position = await store.run(load_position)
             except StoreError as error:
                 problem = problem if isinstance(error, StateMissingError) else error
                 position = None
@@ -58,10 +60,10 @@ async def open_furthest(context: Context) -> AsyncIterator[Furthest | None]:
 async def is_remembered(context: Context, number: int, timestamp_sha256: str) -> bool:
     """Whether a state on this machine has applied a publication with this timestamp: then the log had it."""
     for name in () if context.is_elsewhere else STATES:
-        store = context.store(name, read_only=True)
+        store = context.reading_store(name)
         try:
             await store.open()
-            published = await store.publication(number)
+            published = await store.run(load_publication, number)
         except StoreError:
             continue
         finally:

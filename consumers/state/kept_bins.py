@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from ledger.state.kept_files import KeptFiles
-from ledger.state.store import kept_name
+from ledger.state.roles import kept_name
 from projections.metadata.bins import Entries
 from projections.metadata.repository import RoleEntry, bin_targets
 from projections.roles.layout import Layout
@@ -39,7 +39,7 @@ class LastBins(NamedTuple):
         return [] if self.layout is None else [name for name in map(self.layout.name, bins) if name in self.entries]
 
     def targets(self, index: int, marks: Mapping[str, bytes]) -> Entries:
-        """The rendered targets of a bin, given the marks of files by role name (`Store.load_marks`).
+        """The rendered targets of a bin, given the marks of files by role name (`load_marks`).
 
         Raises:
             StateDamagedError: the bin's file has changed. A signer would sign metadata made from it.

@@ -3,8 +3,8 @@
 from collections.abc import Container, Iterable
 from typing import NamedTuple
 
+from ledger.state.aggregates import PageRow
 from ledger.state.kept_files import KeptFiles
-from ledger.state.store import PageRow
 from projections.log.operations import project_key
 from projections.metadata.paths import is_json_page, project_of_page
 from projections.metadata.targets import Page

@@ -7,7 +7,9 @@ from typing import NamedTuple
 
 from consumers.state import records
 from consumers.state.records import Loaded
-from ledger.state.store import ReadingStore, finish
+from ledger.state.aggregates import load_headers
+from ledger.state.read_only import StateReader
+from ledger.state.roles import load_marks
 from projections.log.reading import Routed
 
 
@@ -17,7 +19,7 @@ class _Opened(NamedTuple):
     path: Path
     device: int
     inode: int
-    store: ReadingStore
+    reader: StateReader
 
 
 class OpenState:
@@ -33,9 +35,9 @@ class OpenState:
             return
         self.close()
         if file is not None:
-            opened = self._opened = _Opened(*file, ReadingStore(file[0]))
+            opened = self._opened = _Opened(*file, StateReader(file[0]))
             try:
-                finish(opened.store.open())
+                opened.reader.open()
             except BaseException:
                 self.close()
                 raise
@@ -44,31 +46,31 @@ class OpenState:
         """Close the state."""
         opened, self._opened = self._opened, None
         if opened is not None:
-            finish(opened.store.close())
+            opened.reader.close()
 
     def load(self, keys: Sequence[str], filenames: Mapping[str, Collection[str]], rows_beside: Sequence[str]) -> Loaded:
         """Stored aggregates, as `consumers.state.records.load_aggregates`."""
         if self._opened is None:
             return Loaded({}, {})
-        return finish(records.load_aggregates(self._opened.store, keys, filenames, rows_beside))
+        return records.load_aggregates(self._opened.reader, keys, filenames, rows_beside)
 
     def headers(self, keys: Sequence[str]) -> Mapping[str, bytes]:
         """Stored headers by key."""
         if self._opened is None:
             return {}
-        return dict(finish(self._opened.store.load_headers(keys)))
+        return dict(load_headers(self._opened.reader, keys))
 
     def marks(self, names: Sequence[str]) -> Mapping[str, bytes]:
         """Stored marks of the kept files of bins, by role name."""
         if self._opened is None:
             return {}
-        return dict(finish(self._opened.store.load_marks(names)))
+        return dict(load_marks(self._opened.reader, names))
 
     def seen(self, items: Sequence[Routed]) -> Mapping[tuple[str, str], str]:
         """Digests of remembered events that have the ids of these events."""
         if self._opened is None:
             return {}
-        return finish(records.load_seen(self._opened.store, items))
+        return records.load_seen(self._opened.reader, items)
 
 
 _state = OpenState()

@@ -1,4 +1,4 @@
-"""A follower's state as types of `projections`; `ledger.state.store` stores the same as bytes under keys."""
+"""A follower's state as types of `projections`; `ledger.state` stores the same as bytes under keys."""
 
 from bisect import bisect_right
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -9,14 +9,22 @@ from typing import NamedTuple
 import msgspec
 
 from consumers.state.kept_bins import KeptBin
-from ledger.state import StateDamagedError
-from ledger.state.store import ChunkRow, JudgedRow, PageRow, ReadingRow, SigningRow, Store
+from ledger.disk.syncing import Synced
+from ledger.state import StateDamagedError, aggregates, position, publications, roles, signing, verdicts, withheld
+from ledger.state.aggregates import ChunkRow, PageRow
+from ledger.state.file import StateFile
+from ledger.state.position import Position, ReadingRow
+from ledger.state.publications import AppliedPublication
+from ledger.state.signing import SigningRow
+from ledger.state.statements import State
+from ledger.state.verdicts import JudgedRow
+from projections.index import project_list
 from projections.index.chunks import Aggregate, Change, Chunk
 from projections.index.fold import Seen
 from projections.index.pages import page_bodies
 from projections.log import prefix as prefixes
 from projections.log.holds import SigningEvent
-from projections.log.prefix import AcceptedCeremony, Prefix
+from projections.log.prefix import AcceptedCeremony, Extension, Prefix
 from projections.log.reading import Routed
 from projections.metadata.holders import Withholding
 from projections.metadata.repository import RoleEntry
@@ -33,8 +41,8 @@ class Loaded(NamedTuple):
     filed: dict[str, str]
 
 
-async def load_aggregates(
-    store: Store,
+def load_aggregates(
+    state: State,
     keys: Sequence[str],
     filenames: Mapping[str, Collection[str]] | None = None,
     rows_beside: Sequence[str] = (),
@@ -42,7 +50,7 @@ async def load_aggregates(
     """Load aggregates.
 
     Args:
-        store: the state to load from.
+        state: the state to load from.
         keys: the keys of the aggregates.
         filenames: projects of which only these files' facts are needed, with others in the same chunks.
         rows_beside: the keys of rows beside projects, which have a header alone.
@@ -50,22 +58,22 @@ async def load_aggregates(
     Raises:
         StateDamagedError: a row or file has changed since it was written.
     """
-    headers = dict(await store.load_headers([*keys, *rows_beside]))
-    pages = {page.key: page for page in await store.load_pages(keys)}
+    headers = dict(aggregates.load_headers(state, [*keys, *rows_beside]))
+    pages = {page.key: page for page in aggregates.load_pages(state, keys)}
     indexes = {key: _decode_index(page.chunks) for key, page in pages.items()}
     some = {key: names for key, names in (filenames or {}).items() if key in pages}
-    rows = await store.load_chunks([key for key in keys if key not in some])
-    rows += await store.load_some_chunks(
-        sorted({(key, _lower_of(indexes[key], name)) for key, names in some.items() for name in names})
-    )
-    files = await store.read_kept([(page.file, page.mark) for page in pages.values()]) if pages else []
+    rows = aggregates.load_chunks(state, [key for key in keys if key not in some])
+    if some:
+        pairs = {(key, _lower_of(indexes[key], name)) for key, names in some.items() for name in names}
+        rows += aggregates.load_some_chunks(state, sorted(pairs))
+    files = state.read_kept([(page.file, page.mark) for page in pages.values()]) if pages else []
     data = dict(zip(pages, files, strict=True))
     chunks = {key: {row.lower: row for row in group} for key, group in groupby(rows, key=attrgetter("key"))}
     states = {key: Aggregate(key, headers[key]) for key in rows_beside if key in headers}
     for key in keys:
         of_key = chunks.get(key, {})
         if key in pages:
-            chunks_of = _in_page(store, data[key], indexes[key], of_key, whole=key not in some)
+            chunks_of = _in_page(state, data[key], indexes[key], of_key, whole=key not in some)
             states[key] = Aggregate(key, headers.get(key, b""), chunks_of)
         elif key in headers or of_key:
             whole = tuple(Chunk(row.lower, row.facts, row.body, row.html) for _, row in sorted(of_key.items()))
@@ -79,7 +87,7 @@ def _lower_of(index: Sequence[tuple[str, int]], name: str) -> str:
 
 
 def _in_page(
-    store: Store, page: bytes, index: Sequence[tuple[str, int]], rows: Mapping[str, ChunkRow], *, whole: bool
+    state: State, page: bytes, index: Sequence[tuple[str, int]], rows: Mapping[str, ChunkRow], *, whole: bool
 ) -> tuple[Chunk, ...]:
     """Chunks whose bodies are in a kept page, given the rows of all chunks or of some."""
     nothing = ChunkRow("", "", None, b"", b"")
@@ -89,7 +97,7 @@ def _in_page(
             raise ValueError(f"a page of {len(index)} chunks has {len(rows)} stored")
     except ValueError as error:
         raise StateDamagedError(
-            f"{store.path} is damaged: {error}. Stop its consumer and delete the file; it is rebuilt from the logs"
+            f"{state.path} is damaged: {error}. Stop its consumer and delete the file; it is rebuilt from the logs"
         ) from error
     return tuple(
         Chunk(lower, rows.get(lower, nothing).facts, body, rows.get(lower, nothing).html)
@@ -97,13 +105,19 @@ def _in_page(
     )
 
 
-async def load_facts(store: Store, keys: Sequence[str]) -> dict[str, Aggregate]:
+def load_project_list(state: State, names: Sequence[str]) -> tuple[bytes, dict[str, bool]]:
+    """The header of the list of projects, and those of these names that wait for it."""
+    headers = dict(aggregates.load_headers(state, [project_list.KEY]))
+    return headers.get(project_list.KEY, b""), load_waiting(state, names)
+
+
+def load_facts(state: State, keys: Sequence[str]) -> dict[str, Aggregate]:
     """Stored aggregates by key, with facts but without rendered bodies."""
-    rows = await store.load_chunks(keys)
+    rows = aggregates.load_chunks(state, keys)
     chunks = {
         key: tuple(Chunk(row.lower, row.facts) for row in group) for key, group in groupby(rows, key=attrgetter("key"))
     }
-    return {key: Aggregate(key, header, chunks.get(key, ())) for key, header in await store.load_headers(keys)}
+    return {key: Aggregate(key, header, chunks.get(key, ())) for key, header in aggregates.load_headers(state, keys)}
 
 
 class Rows(msgspec.Struct, array_like=True):
@@ -164,49 +178,73 @@ def _index(before: Aggregate | None, change: Change) -> list[tuple[str, int]]:
     return sorted(lengths.items())
 
 
-async def save_rows(store: Store, rows: Rows) -> None:
+def save_rows(state: StateFile, rows: Rows) -> None:
     """Save the changes of a fold."""
-    store.keep([page.file for page in rows.pages], rows.replaced)
-    await store.save(rows.headers, rows.chunks, rows.dropped)
-    await store.save_pages(rows.pages, rows.unfiled)
+    state.keep([page.file for page in rows.pages], rows.replaced)
+    aggregates.save(state, rows.headers, rows.chunks, rows.dropped)
+    aggregates.save_pages(state, rows.pages, rows.unfiled)
 
 
-async def load_seen(store: Store, routed: Iterable[Routed]) -> dict[tuple[str, str], str]:
+def save_folded(state: StateFile, rows: Rows, seen: Iterable[Seen], judged: Iterable[Judged]) -> None:
+    """Save what a fold made: changes, ids of events, and verdicts."""
+    save_rows(state, rows)
+    save_seen(state, seen)
+    save_judged(state, "events", judged)
+
+
+def load_seen(state: State, routed: Iterable[Routed]) -> dict[tuple[str, str], str]:
     """Digests of remembered events that have the ids of these events, by aggregate key and id."""
     pairs = sorted({(item.key, item.operation.id) for item in routed if item.operation.id})
     if not pairs:
         return {}
-    return {(key, name): digest for key, name, digest in await store.load_seen(pairs)}
+    return {(key, name): digest for key, name, digest in aggregates.load_seen(state, pairs)}
 
 
-async def save_seen(store: Store, seen: Iterable[Seen]) -> None:
+def save_seen(state: State, seen: Iterable[Seen]) -> None:
     """Remember ids of events."""
-    await store.save_seen([(each.key, each.id, each.digest) for each in seen])
+    aggregates.save_seen(state, [(each.key, each.id, each.digest) for each in seen])
 
 
-async def load_waiting(store: Store, names: Sequence[str] | None = None) -> dict[str, bool]:
+def load_waiting(state: State, names: Sequence[str] | None = None) -> dict[str, bool]:
     """The names, among these or all, that wait for the list of projects, each with whether the project was added."""
-    return {name: bool(came) for name, came in await store.load_waiting(names)}
+    return {name: bool(came) for name, came in aggregates.load_waiting(state, names)}
 
 
-async def save_waiting(store: Store, left: Mapping[str, bool | None], *, is_rendered: bool) -> None:
+def save_waiting(state: State, left: Mapping[str, bool | None], *, is_rendered: bool) -> None:
     """Save the names that wait for the list of projects, given by `ProjectList.left`."""
     if is_rendered:
-        await store.clear_waiting()
+        aggregates.clear_waiting(state)
     kept = [(name, int(came)) for name, came in left.items() if came is not None]
-    await store.save_waiting(kept, [name for name, came in left.items() if came is None])
+    aggregates.save_waiting(state, kept, [name for name, came in left.items() if came is None])
 
 
-async def save_withholdings(store: Store, withholdings: Iterable[Withholding]) -> None:
+def save_project_list(state: StateFile, change: Change, left: Mapping[str, bool | None], *, is_rendered: bool) -> None:
+    """Save a change of the list of projects, and the names that wait for it."""
+    save_waiting(state, left, is_rendered=is_rendered)
+    save_rows(state, rows_of([change]))
+
+
+def save_withholdings(state: State, withholdings: Iterable[Withholding]) -> None:
     """Save what is withheld since, or no longer."""
     last = {each.path: each.is_withheld for each in withholdings}
-    withheld = [path for path, is_withheld in last.items() if is_withheld]
-    await store.save_withheld(withheld, [path for path in last if not last[path]])
+    added = [path for path, is_withheld in last.items() if is_withheld]
+    withheld.save_withheld(state, added, [path for path in last if not last[path]])
 
 
-async def save_judged(store: Store, log: str, judged: Iterable[Judged]) -> None:
+def load_bins(state: State, keys: Sequence[str], names: Sequence[str]) -> tuple[dict[str, bytes], dict[str, bytes]]:
+    """The headers of bins by key, and the marks of their kept files by role name."""
+    return dict(aggregates.load_headers(state, keys)), dict(roles.load_marks(state, names) if names else ())
+
+
+def save_bins(state: State, headers: Sequence[tuple[str, bytes]], withholdings: Sequence[Withholding]) -> None:
+    """Put headers of bins, and save what is withheld since, or no longer."""
+    aggregates.save(state, headers)
+    save_withholdings(state, withholdings)
+
+
+def save_judged(state: State, log: str, judged: Iterable[Judged]) -> None:
     """Remember the outcomes of records, except of those that were simply accepted."""
-    await store.save_judged(_judged_rows(log, judged))
+    verdicts.save_judged(state, _judged_rows(log, judged))
 
 
 def _judged_rows(log: str, judged: Iterable[Judged]) -> list[JudgedRow]:
@@ -217,30 +255,37 @@ def _judged_rows(log: str, judged: Iterable[Judged]) -> list[JudgedRow]:
     ]
 
 
-async def save_reading(store: Store, judged: Sequence[Judged], reading: ReadingRow) -> None:
+def save_reading(state: StateFile, judged: Sequence[Judged], reading: ReadingRow) -> None:
     """Remember verdicts on records beyond the position, and how far these go."""
-    await store.save_reading(_judged_rows("publications", judged), reading)
+    position.save_reading(state, _judged_rows("publications", judged), reading)
 
 
-async def save_ceremonies(store: Store, ceremonies: Iterable[AcceptedCeremony]) -> None:
+def save_ceremonies(state: State, ceremonies: Iterable[AcceptedCeremony]) -> None:
     """Add the documents of ceremonies."""
-    await store.save_ceremonies(
+    roles.save_ceremonies(
+        state,
         [
             (ceremony.index, document.role, document.version, document.file)
             for ceremony in ceremonies
             for document in ceremony.documents
-        ]
+        ],
     )
 
 
-async def save_signing(store: Store, prefix: Prefix, size: int) -> None:
+def save_extension(state: State, extension: Extension) -> None:
+    """Save what a prefix judged: records, and documents of ceremonies."""
+    save_judged(state, "events", extension.judged)
+    save_ceremonies(state, extension.ceremonies)
+
+
+def save_signing(state: State, prefix: Prefix, size: int) -> None:
     """Remember the events about signing that changed in a prefix at or after a size."""
-    await store.save_signing(_signing_rows(prefix, size))
+    signing.save_signing(state, _signing_rows(prefix, size))
 
 
-async def save_signing_ahead(store: Store, prefix: Prefix, size: int) -> bool:
+def save_signing_ahead(state: StateFile, prefix: Prefix, size: int) -> bool:
     """As `save_signing`, beyond the position; False if that is not possible now."""
-    return await store.save_signing_ahead(_signing_rows(prefix, size), prefix.size)
+    return signing.save_signing_ahead(state, _signing_rows(prefix, size), prefix.size)
 
 
 def _signing_rows(prefix: Prefix, size: int) -> list[SigningRow]:
@@ -256,34 +301,65 @@ def _event_of(row: SigningRow, size: int) -> SigningEvent:
     return SigningEvent(row.digest, row.record, row.size, row.lock, released_at)
 
 
-async def load_open_holds(store: Store, first: int, size: int, limit: int) -> dict[str, SigningEvent]:
+def load_open_holds(state: State, first: int, size: int, limit: int) -> dict[str, SigningEvent]:
     """The holds by id that are open at a size and whose index is at least `first`, the lowest size first."""
-    return {row.id: _event_of(row, size) for row in await store.open_holds(first, size, limit)}
+    return {row.id: _event_of(row, size) for row in signing.open_holds(state, first, size, limit)}
 
 
-async def load_signing(store: Store, names: Collection[str], size: int) -> dict[str, SigningEvent]:
+def load_signing(state: State, names: Collection[str], size: int) -> dict[str, SigningEvent]:
     """The remembered events about signing with these ids, as of the first `size` records."""
-    rows = await store.load_signing(sorted(names))
+    rows = signing.load_signing(state, sorted(names))
     return {row.id: _event_of(row, size) for row in rows if row.record < size}
 
 
-async def load_prefix(store: Store, saved: bytes) -> Prefix:
+def load_prefix(state: State, saved: bytes) -> Prefix:
     """The prefix at the follower's position."""
-    rows = await store.load_ceremonies()
+    rows = roles.load_ceremonies(state)
     ceremonies = [
         (index, {role: file for _, role, _, file in group}) for index, group in groupby(rows, key=itemgetter(0))
     ]
     return prefixes.restore(saved, ceremonies)
 
 
-async def load_roles(store: Store) -> dict[str, RoleEntry]:
+def load_roles(state: State) -> dict[str, RoleEntry]:
     """The last version of every bin by role name, including retired bins."""
-    rows = await store.load_roles()
+    rows = roles.load_roles(state)
     return {name: RoleEntry(version, expires, length, sha256) for name, version, expires, length, sha256 in rows}
 
 
-async def save_roles(store: Store, bins: Mapping[str, KeptBin]) -> None:
+def save_roles(state: State, bins: Mapping[str, KeptBin]) -> None:
     """Put the last versions of bins."""
-    await store.save_roles(
-        [(name, entry.version, entry.expires, entry.length, entry.sha256, mark) for name, (entry, mark) in bins.items()]
+    roles.save_roles(
+        state,
+        [
+            (name, entry.version, entry.expires, entry.length, entry.sha256, mark)
+            for name, (entry, mark) in bins.items()
+        ],
     )
+
+
+class Applied(NamedTuple):
+    """What is saved of publications when they are applied: verdicts on records of `publications`, the publications, the
+    prefix at the size of the last one, the size before, and the position.
+    """
+
+    judged: Sequence[Judged]
+    publications: Sequence[AppliedPublication]
+    prefix: Prefix
+    size: int
+    position: Position
+
+
+def commit(state: StateFile, applied: Applied, after: Synced | None) -> None:
+    """Commit the transaction of publications (`StateFile.commit`), with what is known of them."""
+    save_judged(state, "publications", applied.judged)
+    publications.save_publications(state, applied.publications)
+    save_signing(state, applied.prefix, applied.size)
+    position.save_position(state, applied.position)
+    state.commit(after=after)
+
+
+def roll_back(state: StateFile) -> dict[str, RoleEntry]:
+    """Undo the open transaction; return what `load_roles` returns."""
+    state.rollback()
+    return load_roles(state)

@@ -13,7 +13,12 @@ from consumers.state import records
 from consumers.state.kept_bins import LastBins
 from consumers.state.published import published_files
 from consumers.work.workers import Workers, run_each
+from ledger.state.aggregates import keys_between
+from ledger.state.comparisons import files_after, load_files, save_files
+from ledger.state.publications import load_publication
+from ledger.state.roles import load_ceremonies, load_marks
 from ledger.state.store import Store
+from ledger.state.withheld import load_withheld
 from ledger.storage import ServedFiles
 from projections.index.other_aggregates import read_target
 from projections.log.operations import Operation, TargetAct, Upload
@@ -83,7 +88,7 @@ async def reachable(follower: Follower, store: Store, *, files: bool) -> AsyncIt
     last = LastBins(store.kept, layout, follower.table.entries)
     for start in range(0, layout.count, BATCH):
         bins = range(start, min(start + BATCH, layout.count))
-        marks = await store.load_marks(last.names(bins))
+        marks = await store.run(load_marks, last.names(bins))
         yield _targets(last, bins, dict(marks), files=files)
 
 
@@ -103,14 +108,14 @@ def _targets(last: LastBins, bins: Iterable[int], marks: Mapping[str, bytes], *,
 
 async def _metadata(follower: Follower, store: Store) -> list[Expected]:
     head, authority = follower.head, follower.base.authority
-    published = await store.publication(head.number)
+    published = await store.run(load_publication, head.number)
     if published is None or authority is None:
         return []
     expected = [
         Expected(TIMESTAMP, published.timestamp_sha256),
         Expected(metadata_path("snapshot", head.number), published.snapshot_sha256),
     ]
-    for _, role, version, file in await store.load_ceremonies():
+    for _, role, version, file in await store.run(load_ceremonies):
         if role == "root" or version == {"targets": authority.targets, "bins": authority.bins}[role].version:
             expected.append(Expected(metadata_path(role, version), _sha256(file)))
     expected.extend(
@@ -141,7 +146,7 @@ async def every_file(store: Store, *, files: bool) -> AsyncIterator[list[tuple[s
         files: include distribution files, with the number 0; removed ones are left out, since nobody needs them.
     """
     last = ""
-    while rows := await store.files_after(last, FEW):
+    while rows := await store.run(files_after, last, FEW):
         last = rows[-1][0]
         yield rows
     if not files:
@@ -167,8 +172,8 @@ async def waiting_files(follower: Follower, store: Store) -> None:
     async for extension in follower.tail.extensions(end.size, (first, end.size)):
         rows = [row for item in extension.routed for row in _files_of(item.operation)]
         first_of = {row[0]: row for row in reversed(rows)}  # a name is taken by who comes first
-        known = {path for path, _, _ in await store.load_files(list(first_of))}
-        await store.save_files([row for path, row in first_of.items() if path not in known])
+        known = {path for path, _, _ in await store.run(load_files, list(first_of))}
+        await store.run(save_files, [row for path, row in first_of.items() if path not in known])
 
 
 def _files_of(operation: Operation) -> list[tuple[str, str, int]]:
@@ -197,17 +202,17 @@ async def known_files(store: Store) -> None:
     async for batch in published_files(store):
         rows = []
         for facts in batch:
-            if facts.withheld:  # `Store.load_withheld` knows it, or its path belongs to another project's file
+            if facts.withheld:  # `load_withheld` knows it, or its path belongs to another project's file
                 continue
             rows += _rows_of(facts.path, facts.sha256, facts.core_metadata_sha256, facts.provenance_sha256)
-        await store.save_files(rows)
+        await store.run(save_files, rows)
     last = "target:"
-    while keys := await store.keys(last, "target;", BATCH):
+    while keys := await store.run(keys_between, last, "target;", BATCH):
         last = keys[-1]
-        aggregates = await records.load_facts(store, keys)
+        aggregates = await store.run(records.load_facts, keys)
         facts_by_path = {key.removeprefix("target:"): read_target(each.header) for key, each in aggregates.items()}
-        await store.save_files(
-            [(hashed_path(path, facts.sha256), facts.sha256, 0) for path, facts in facts_by_path.items()]
+        await store.run(
+            save_files, [(hashed_path(path, facts.sha256), facts.sha256, 0) for path, facts in facts_by_path.items()]
         )
 
 
@@ -239,8 +244,8 @@ async def unknown_files(
         files: compare distribution files and other targets, besides metadata and pages.
     """
     for batch in _batches(paths):
-        known = {path: (digest, since) for path, digest, since in await store.load_files(batch)}
-        withheld = await store.load_withheld(batch)  # what is withheld by now need not have been before
+        known = {path: (digest, since) for path, digest, since in await store.run(load_files, batch)}
+        withheld = await store.run(load_withheld, batch)  # what is withheld by now need not have been before
         expected = []
         for path in batch:
             digest, since = known.get(path, ("", 0))

@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from consumers.render.outlets import served_version
 from consumers.verify.comparing import BATCH, Difference
 from consumers.work.workers import Workers, run_each
-from ledger.state.store import Store
+from ledger.state.store import ReadingStore
+from ledger.state.withheld import withheld_after
 from ledger.storage import ServedFiles
 from projections.metadata.paths import TIMESTAMP
 
@@ -21,11 +22,11 @@ async def _still_there(served: ServedFiles, paths: Sequence[str], workers: Worke
     ]
 
 
-async def still_served(served: ServedFiles, store: Store, workers: Workers) -> list[Difference]:
+async def still_served(served: ServedFiles, store: ReadingStore, workers: Workers) -> list[Difference]:
     """Everything that is served although it is withheld as of a state's publication."""
     found: list[Difference] = []
     last = ""
-    while paths := await store.withheld_after(last, BATCH):
+    while paths := await store.run(withheld_after, last, BATCH):
         last = paths[-1]
         found += await _still_there(served, paths, workers)
     return found
@@ -38,7 +39,7 @@ class WithheldRounds:
     there for `delay_seconds`, or longer.
     """
 
-    def __init__(self, served: ServedFiles, store: Store, workers: Workers, delay_seconds: float) -> None:
+    def __init__(self, served: ServedFiles, store: ReadingStore, workers: Workers, delay_seconds: float) -> None:
         self._served = served
         self._store = store
         self._workers = workers
@@ -56,7 +57,7 @@ class WithheldRounds:
         Returns:
             The differences, and the paths at which there are none.
         """
-        paths = await self._store.withheld_after(self._last, _FEW)
+        paths = await self._store.run(withheld_after, self._last, _FEW)
         self._last = paths[-1] if len(paths) == _FEW else ""
         found = {each.path: each for each in await _still_there(self._served, paths, self._workers)}
         if found and served_version(await self._workers.run(self._served.read, TIMESTAMP)) != version:

@@ -18,6 +18,9 @@ from consumers.verify.comparing import FEW, Difference
 from consumers.verify.still_served import WithheldRounds
 from consumers.verify.watching import Watch
 from consumers.work.workers import Workers
+from ledger.state.comparisons import count_differences, count_files, save_files
+from ledger.state.position import save_note
+from ledger.state.publications import load_publication
 from ledger.state.store import Store
 from ledger.storage import ServedFiles
 from projections.metadata.paths import TIMESTAMP
@@ -82,7 +85,7 @@ class Verifier:
         records = 0
         while records < RECORDS_A_STEP and await self._follower.step():
             records += 1
-            await self._store.save_files(self._outlet.take())
+            await self._store.run(save_files, self._outlet.take())
         at_end = records < RECORDS_A_STEP
         if at_end:
             await self._watch_lag(now)
@@ -95,7 +98,7 @@ class Verifier:
 
     async def finish(self) -> None:
         """Note the progress of the comparison, for `tuf-ledger info`."""
-        await self._store.set_note(notes.ROUND, json.dumps(self._watch.round))
+        await self._store.run(save_note, notes.ROUND, json.dumps(self._watch.round))
 
     async def _note_progress(self, now: float) -> None:
         """Note the progress of the comparison every ten seconds, and log it every minute."""
@@ -104,8 +107,8 @@ class Verifier:
             await self.finish()
         if self._logged is None or now - self._logged >= _LOGGED_SECONDS:
             self._logged = now
-            differences_now, differences_ever = await self._store.count_differences()
-            _, never_compared = await self._store.count_files()
+            differences_now, differences_ever = await self._store.run(count_differences)
+            _, never_compared = await self._store.run(count_files)
             log.info(
                 "comparing what is served",
                 publication=self._follower.head.number,
@@ -146,7 +149,7 @@ class Verifier:
         timestamp = await self._workers.run(self._served.read, TIMESTAMP)
         version, head = served_version(timestamp), self._follower.head.number
         is_ahead = version > head and not at_end
-        published = await self._store.publication(version)
+        published = await self._store.run(load_publication, version)
         difference = None if is_ahead else await self._examine_timestamp(timestamp)
         if difference is not None or is_ahead or version >= head:
             self._behind_since = None

@@ -23,6 +23,11 @@ from consumers.verify.since import Earlier, check_events, check_publication
 from consumers.verify.still_served import still_served
 from consumers.work.workers import run_each
 from ledger.clock import Clock, SystemClock, from_instant
+from ledger.state.comparisons import load_files, save_files
+from ledger.state.publications import count_publications, publication_above
+from ledger.state.roles import load_ceremonies
+from ledger.state.verdicts import count_judged
+from ledger.state.withheld import load_withheld
 from ledger.storage import ServedFiles
 from projections.metadata.forgeries import Finding
 from projections.metadata.paths import TIMESTAMP, is_plain_page
@@ -121,7 +126,7 @@ class _Verification:
         since = None if wanted.since is None else await check_publication(wanted.since, follower)
         if wanted.served is not None:
             await self._finish_comparison(wanted.served, compared=compared)
-        counts = {(log, verdict): count for log, verdict, count in await self._store.count_judged()}
+        counts = {(log, verdict): count for log, verdict, count in await self._store.run(count_judged)}
         return Verified(
             ledger=follower.ledger.digest,
             first=wanted.first or 1,
@@ -129,7 +134,7 @@ class _Verification:
             digest=follower.head.digest,
             size=follower.head.size,
             root_hash=follower.base.tree.root_hash(),
-            publications=await self._store.count_publications(),
+            publications=await self._store.run(count_publications),
             rejected=sum(count for (_, verdict), count in counts.items() if verdict == "rejected"),
             anchored=wanted.root is not None,
             since=None if since is None else since._asdict(),
@@ -159,14 +164,14 @@ class _Verification:
         base = self._base
         if base:  # a timestamp that cannot be read leads nowhere
             await self._allow([(path, digest) for path, digest, number in rows if number > base])
-        await self._store.save_files(rows)
+        await self._store.run(save_files, rows)
         return True
 
     async def _allow(self, changes: Sequence[tuple[str, str]]) -> None:
         """Remember what plain pages were and have become: a publisher may be anywhere between."""
         pages = [(path, digest) for path, digest in changes if is_plain_page(path)]
         new = [path for path, _ in pages if path not in self._allowed]
-        before = {path: digest for path, digest, _ in await self._store.load_files(new)} if new else {}
+        before = {path: digest for path, digest, _ in await self._store.run(load_files, new)} if new else {}
         self._allowed.update({path: {before.get(path) or None} for path in new})
         for path, digest in pages:
             self._allowed[path].add(digest or None)
@@ -232,7 +237,7 @@ class _Verification:
         found = dict(zip(paths, await run_each(self._workers, served.digest, paths), strict=True))
         self._differences = [each for each in self._differences if each.path != TIMESTAMP]
         timestamp = await self._examine_timestamp(served)
-        withheld = await self._store.load_withheld([each.path for each in self._differences])
+        withheld = await self._store.run(load_withheld, [each.path for each in self._differences])
         self._differences = [
             each
             for each in self._differences
@@ -268,7 +273,7 @@ class _Verification:
 
     async def _may_lag(self, version: int) -> bool:
         """Whether the first publication above a version is so young that a publisher may still be placing it."""
-        later = await self._store.publication_above(version)
+        later = await self._store.run(publication_above, version)
         if later is None:
             return True
         age = self._clock.now() - from_instant(later.time)
@@ -292,7 +297,7 @@ class _Verification:
         root = self._wanted.root
         if root is None:
             return
-        roots = [file for _, role, _, file in await self._store.load_ceremonies() if role == "root"]
+        roots = [file for _, role, _, file in await self._store.run(load_ceremonies) if role == "root"]
         if root not in roots:
             raise NegativeAnswerError(
                 f"the given root (SHA-256 {sha256(root).hexdigest()}) is not on this log. The log is another ledger's, "

@@ -15,7 +15,18 @@ from consumers.follow.examining import Examiner
 from consumers.render.outlets import served_version
 from consumers.verify.comparing import FEW, Difference, Expected, compare, every_file, examine
 from consumers.work.workers import Workers
-from ledger.state.store import DifferenceRow, Store
+from ledger.state.comparisons import (
+    DifferenceRow,
+    count_files,
+    differences_after,
+    load_differences,
+    load_files,
+    save_differences,
+    set_checked,
+    unchecked_files,
+)
+from ledger.state.store import Store
+from ledger.state.withheld import load_withheld
 from ledger.storage import ServedFiles
 from projections.metadata.forgeries import OLDER
 from projections.metadata.paths import TIMESTAMP, TargetPlace, is_plain_page, plain_path, read_path
@@ -80,9 +91,9 @@ class Watch:
         doubtful, self._doubtful = self._doubtful, {}
         await self._look(list(doubtful.values()), version, again=True)
         await self._look_again(version)
-        unchecked = await self._store.unchecked_files(min(version, self._follower.head.number), most)
+        unchecked = await self._store.run(unchecked_files, min(version, self._follower.head.number), most)
         await self._look(unchecked, version)
-        await self._store.set_checked([path for path, _, _ in unchecked])
+        await self._store.run(set_checked, [path for path, _, _ in unchecked])
         await self._look(await self._next_few(), version)
         return len(unchecked) == most
 
@@ -94,17 +105,17 @@ class Watch:
         """Note that these files do not differ, or no longer."""
         if not paths:
             return
-        known = [row for row in await self._store.load_differences(sorted(paths)) if row.is_now]
+        known = [row for row in await self._store.run(load_differences, sorted(paths)) if row.is_now]
         for row in known:
             log.info("what is served is right again", path=row.path)
-        await self._store.save_differences([row._replace(is_now=0) for row in known])
+        await self._store.run(save_differences, [row._replace(is_now=0) for row in known])
 
     # --- what to look at -----------------------------------------------------------------------------------------
 
     async def _next_few(self) -> list[FileRow]:
         """The next few files of the round; after the last file a new round begins."""
         if self._all is None:
-            self._listed, _ = await self._store.count_files()
+            self._listed, _ = await self._store.run(count_files)
             self.round = Round(0, self._listed + self._others)
             self._all = every_file(self._store, files=self._files)
         few = await anext(self._all, None)
@@ -120,16 +131,16 @@ class Watch:
 
     async def _look_again(self, version: int) -> None:
         """Compare files that differed again, a few at a time; after the last file begin with the first again."""
-        known = await self._store.differences_after(self._looked_again, FEW)
+        known = await self._store.run(differences_after, self._looked_again, FEW)
         self._looked_again = known[-1].path if len(known) == FEW else ""
         current = {path: (path, digest, number) for path, digest, number in await self._current(known)}
         withheld = [row.path for row in known if row.problem == "withheld"]
-        await self.is_right(set(withheld) - await self._store.load_withheld(withheld))
+        await self.is_right(set(withheld) - await self._store.run(load_withheld, withheld))
         rows = [current.get(row.path, row[:3]) for row in known if row.path not in {TIMESTAMP, *withheld}]
         await self._look(rows, version, again=True)
 
     async def _current(self, known: Iterable[DifferenceRow]) -> list[FileRow]:
-        return await self._store.load_files([row.path for row in known])
+        return await self._store.run(load_files, [row.path for row in known])
 
     async def _look(self, rows: Sequence[FileRow], version: int, *, again: bool = False) -> None:
         """Compare files. A certain difference is an alarm; other differences are compared again, or wait to be judged.
@@ -186,7 +197,7 @@ class Watch:
             current |= {"targets": authority.targets.version, "bins": authority.bins.version}
         places = {each.row[0]: read_path(each.row[0]) for each in waiting}
         pages = [plain_path(each.target) for each in places.values() if isinstance(each, TargetPlace) and each.is_page]
-        shown = {path: (path, digest, number) for path, digest, number in await self._store.load_files(pages)}
+        shown = {path: (path, digest, number) for path, digest, number in await self._store.run(load_files, pages)}
         replaced = set()
         for row, _, served in waiting:
             path, place = row[0], places[row[0]]
@@ -202,7 +213,9 @@ class Watch:
         """Raise an alarm for each difference that is new."""
         if not differences:
             return
-        known = {row.path: row for row in await self._store.load_differences([each.path for _, each in differences])}
+        known = {
+            row.path: row for row in await self._store.run(load_differences, [each.path for _, each in differences])
+        }
         rows = []
         for (_, digest, number), difference in differences:
             path, problem, detail, finding, keyids = difference
@@ -214,4 +227,4 @@ class Watch:
             if not told or not (is_age or (before is not None and before.detail == detail)):
                 facts = {"finding": finding, "keyids": list(keyids)} if finding else {}
                 log.error("what is served is not what the log says", path=path, problem=problem, why=detail, **facts)
-        await self._store.save_differences(rows)
+        await self._store.run(save_differences, rows)

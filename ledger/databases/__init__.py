@@ -1,4 +1,4 @@
-"""SQLite files: read with Python's driver, written with the asynchronous stack (import: a third of a second)."""
+"""SQLite files: with Python's driver, which blocks, or with the asynchronous stack (import: a third of a second)."""
 
 import asyncio
 from collections.abc import Coroutine

@@ -1,4 +1,4 @@
-"""SQLite files opened with Python's own driver: enough for reading, without an expensive import."""
+"""SQLite files opened with Python's own driver: it blocks, and its import costs nothing."""
 
 import os
 import sqlite3
@@ -38,17 +38,23 @@ def open_file(path: Path, mode: Literal["ro", "rw"], *, immutable: bool = False)
     Raises:
         sqlite3.DatabaseError: the file cannot be opened, or is not a database.
     """
-    uri = f"{path.absolute().as_uri()}?mode={mode}{'&immutable=1' if immutable else ''}"
-    connection = sqlite3.connect(
-        uri, uri=True, timeout=BUSY_TIMEOUT_SECONDS, isolation_level=None, check_same_thread=False
-    )
-    try:
-        # SQLite looks for the other files at the first statement.
-        connection.execute("SELECT count(*) FROM sqlite_master").fetchall()
-    except BaseException:
-        connection.close()
-        raise
-    return connection
+    # SQLite looks for the other files at the first statement.
+    first = "SELECT count(*) FROM sqlite_master"
+    return _open(path, f"mode={mode}{'&immutable=1' if immutable else ''}", first)
+
+
+def connect(path: Path, mode: Literal["rw", "rwc"], *pragmas: str) -> sqlite3.Connection:
+    """Open a file to be written, or with `rwc` create it. Any thread may use the connection, one at a time.
+
+    Args:
+        path: the file.
+        mode: SQLite's mode.
+        pragmas: set in this order, such as `synchronous = FULL`.
+
+    Raises:
+        sqlite3.DatabaseError: SQLite's errors.
+    """
+    return _open(path, f"mode={mode}", *(f"PRAGMA {each}" for each in pragmas))
 
 
 def open_to_read(path: Path) -> Readable:
@@ -113,6 +119,21 @@ def unusable_now(path: Path, error: BaseException) -> str:
         "" if primary_code(error) in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED} else ". Check that the disk has room"
     )
     return f"{path} cannot be used now: {error}{room}"
+
+
+def _open(path: Path, parameters: str, *statements: str) -> sqlite3.Connection:
+    """Open a connection that begins no transaction by itself."""
+    uri = f"{path.absolute().as_uri()}?{parameters}"
+    connection = sqlite3.connect(
+        uri, uri=True, timeout=BUSY_TIMEOUT_SECONDS, isolation_level=None, check_same_thread=False
+    )
+    try:
+        for statement in statements:
+            connection.execute(statement).fetchall()
+    except BaseException:
+        connection.close()
+        raise
+    return connection
 
 
 def _has_write_ahead_log(path: Path) -> bool:

@@ -7,9 +7,7 @@ SHA-256.
 """
 
 import os
-import shutil
 from collections.abc import Collection, Iterable
-from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
@@ -17,27 +15,16 @@ from typing import NamedTuple
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from ledger.disk.files import each, may_pass, read_file, storage_error, write_file, writing
-from ledger.disk.nursery import make_file
-from ledger.disk.syncing import MAX_SINGLE_SYNCS, WORTH_SYNCS, sync_all, sync_file, sync_folder
+from ledger.disk.files import may_pass, storage_error, writing
 from ledger.state import StateDamagedError
+from ledger.state.disk import SYSTEM_DISK, UNFINISHED, Disk
 
-_UNFINISHED, _KEY = ".new", ".key"
+_KEY = ".key"
 _KEY_BYTES, _NONCE_BYTES = 16, 12
 _CHANGED = "The file may have a second name in the public folder: was it changed there?"
 
 # One key serves for less than 2^32 marks, each with a random nonce: a thousand million publications of a bin and more.
 _cipher = lru_cache(maxsize=8)(AESGCM)
-
-
-def _is_cached(file: int) -> bool:
-    """Whether the system has an open file in its cache, as far as its first byte tells: to ask for it to be read takes
-    ten times as long as to find that out.
-    """
-    try:
-        return os.preadv(file, [bytearray(1)], 0, os.RWF_NOWAIT) == 1
-    except OSError:  # it would have to wait, or cannot tell
-        return False
 
 
 class KeptFiles(NamedTuple):
@@ -48,6 +35,7 @@ class KeptFiles(NamedTuple):
     folder: Path
     state: Path
     key: bytes = b""
+    disk: Disk = SYSTEM_DISK
 
     def __repr__(self) -> str:
         """Leave out the key."""
@@ -62,7 +50,7 @@ class KeptFiles(NamedTuple):
         """
         path = self.folder / _KEY
         try:
-            key = path.read_bytes()
+            key = self.disk.read(str(path))
         except FileNotFoundError:
             key = b""
         except OSError as error:
@@ -75,21 +63,12 @@ class KeptFiles(NamedTuple):
         """Create an empty folder with a new key."""
         path = self.folder / _KEY
         with writing(path):
-            self.folder.mkdir(parents=True, exist_ok=True)
-            self._clear()
-            write_file(str(path), os.urandom(_KEY_BYTES), is_new=True, mode=0o600)
+            self.disk.create_folder(self.folder)
+            self.disk.empty_folder(self.folder)
+            self.disk.write_secret(path, os.urandom(_KEY_BYTES))
             if durable:  # after a power failure, no state may exist without its key
-                sync_file(path)
-                sync_folder(self.folder)
+                self.disk.sync(self.folder, [_KEY])
         return self.opened()
-
-    def _clear(self) -> None:
-        """Delete everything in the folder. The folder itself stays: it may be a mount point."""
-        for entry in list(os.scandir(self.folder)):
-            if entry.is_dir(follow_symlinks=False):
-                shutil.rmtree(entry.path)
-            else:
-                os.unlink(entry.path)  # noqa: PTH108  # a hot path
 
     def mark(self, data: bytes) -> bytes:
         """The mark by which a file is checked later: a nonce and the tag."""
@@ -99,7 +78,7 @@ class KeptFiles(NamedTuple):
     @property
     def unfinished(self) -> Path:
         """The folder of files that are being written."""
-        return self.folder / _UNFINISHED
+        return self.folder / UNFINISHED
 
     def put(self, name: str, data: bytes) -> str:
         """Write a file, buffered; return its path. An existing file of that name is left over from an unfinished run.
@@ -109,9 +88,7 @@ class KeptFiles(NamedTuple):
         """
         path = f"{self.folder}/{name}"
         with writing(path):
-            made = make_file(f"{self.folder}/{_UNFINISHED}", data)
-            # Renamed over an existing file, which may have a second name in the public folder and must stay there.
-            os.rename(made, path)  # noqa: PTH104  # a hot path
+            self.disk.put(self.folder, name, data)
         return path
 
     def read(self, name: str, mark: bytes) -> bytes:
@@ -123,7 +100,7 @@ class KeptFiles(NamedTuple):
         """
         path = f"{self.folder}/{name}"
         try:
-            data = read_file(path)
+            data = self.disk.read(path)
         except OSError as error:
             if may_pass(error):
                 raise storage_error(path, "read", error) from error
@@ -136,14 +113,7 @@ class KeptFiles(NamedTuple):
 
     def prefetch(self, names: Iterable[str]) -> None:
         """Let the disk begin to read files that will be needed and are not in the system's cache."""
-        for name in names:
-            with suppress(OSError):
-                file = os.open(f"{self.folder}/{name}", os.O_RDONLY | os.O_CLOEXEC)
-                try:
-                    if not _is_cached(file):
-                        os.posix_fadvise(file, 0, 0, os.POSIX_FADV_WILLNEED)
-                finally:
-                    os.close(file)
+        self.disk.prefetch(f"{self.folder}/{name}" for name in names)
 
     def _damaged(self, what: str, why: str) -> StateDamagedError:
         return StateDamagedError(
@@ -153,32 +123,28 @@ class KeptFiles(NamedTuple):
     def names(self) -> list[str]:
         """The names of all files."""
         try:
-            found = os.listdir(self.folder)  # noqa: PTH208  # names are all that is wanted
-        except FileNotFoundError:
-            return []
+            found = self.disk.names(self.folder)
         except OSError as error:
             raise storage_error(self.folder, "read", error) from error
-        return [name for name in found if name not in {_UNFINISHED, _KEY}]
+        return [name for name in found if name not in {UNFINISHED, _KEY}]
 
     def delete(self, names: Iterable[str]) -> None:
         """Delete files, if they exist."""
         for name in names:
             path = f"{self.folder}/{name}"
-            with writing(path), suppress(FileNotFoundError):
-                os.unlink(path)  # noqa: PTH108  # a hot path
+            with writing(path):
+                self.disk.delete(path)
 
     def sync(self, names: Collection[str]) -> None:
         """Make files and their names durable."""
-        if len(names) > MAX_SINGLE_SYNCS:
-            sync_all()
-        elif names:
-            each(sync_file, [self.folder / name for name in names], worth=WORTH_SYNCS)
-            sync_folder(self.folder)
+        if names:
+            with writing(self.folder):
+                self.disk.sync(self.folder, names)
 
     def is_tidy(self) -> bool:
         """Whether no file was put since `tidy`."""
-        return not self.unfinished.exists()
+        return not self.disk.exists(self.unfinished)
 
     def tidy(self) -> None:
         """Delete unfinished files. To be called when nobody writes and no file is left over."""
-        shutil.rmtree(self.unfinished, ignore_errors=True)
+        self.disk.delete_folder(self.unfinished)

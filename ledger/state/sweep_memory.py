@@ -1,19 +1,17 @@
 """The memory of sweeps: a small file beside the states, which may be lost at any time."""
 
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
-
-from sqlalchemy.ext.asyncio import AsyncConnection
+from typing import NamedTuple, TypeVar
 
 from ledger.clock import from_instant
-from ledger.databases import complete
-from ledger.databases.asynchronous import connect, disconnect, execute, execute_many, fetch_all
+from ledger.databases import plain
 from ledger.databases.plain import ERRORS, is_passing, primary_code, unusable_now
 from ledger.disk.files import storage_error
 from ledger.state import StateUnavailableError, StoreError
+from ledger.state.threads import OneThread, finished
 from schemas.errors import InUseError
 
 Value = TypeVar("Value")
@@ -53,29 +51,47 @@ class Marks:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._connection: AsyncConnection | None = None
+        self._thread = OneThread()
+        self._connection: sqlite3.Connection | None = None
 
     async def __aenter__(self) -> "Marks":
         try:
-            with self._explained():
-                self._path.parent.mkdir(parents=True, exist_ok=True)
-                self._connection = await connect(self._path, "rwc", *_PRAGMAS)
-                await self._execute("BEGIN IMMEDIATE")
-                for table in _TABLES:
-                    await self._execute(f"CREATE TABLE IF NOT EXISTS {table} WITHOUT ROWID")
+            await finished(self._thread.submit(self._begin))
         except BaseException:
-            await disconnect(self._connection)
+            await self.__aexit__()
             raise
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        await disconnect(self._connection)
+        await finished(self._thread.submit(self._close))
+        self._thread.shutdown()
 
     async def load(self) -> Memory:
         """Load the memory of the last sweep."""
+        return await finished(self._thread.submit(self._load))
+
+    async def save(self, before: Memory, after: Memory) -> None:
+        """Replace the loaded memory with a new one."""
+        await finished(self._thread.submit(self._save, before, after))
+
+    def _begin(self) -> None:
         with self._explained():
-            since = dict(await self._fetch("SELECT path, since FROM marks"))
-            bins = {name: SweptBin(*rest) for name, *rest in await self._fetch("SELECT name, version, pages FROM bins")}
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            self._connection = plain.connect(self._path, "rwc", *_PRAGMAS)
+            self._connection.execute("BEGIN IMMEDIATE")
+            for table in _TABLES:
+                self._connection.execute(f"CREATE TABLE IF NOT EXISTS {table} WITHOUT ROWID")
+
+    def _close(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close()
+
+    def _load(self) -> Memory:
+        with self._explained():
+            since = dict(self._open().execute("SELECT path, since FROM marks").fetchall())
+            rows = self._open().execute("SELECT name, version, pages FROM bins").fetchall()
+            bins = {name: SweptBin(*rest) for name, *rest in rows}
             if not (
                 all(map(_is_instant, set(since.values())))
                 and all(type(field) is int for swept in bins.values() for field in swept)
@@ -83,17 +99,19 @@ class Marks:
                 raise sqlite3.DatabaseError("a row has values that no sweep writes")
         return Memory(since, bins)
 
-    async def save(self, before: Memory, after: Memory) -> None:
-        """Replace the loaded memory with a new one."""
+    def _save(self, before: Memory, after: Memory) -> None:
         gone = [(path,) for path in before.since.keys() - after.since.keys()]
         retired = [(name,) for name in before.bins.keys() - after.bins.keys()]
         bins = [(name, swept.version, swept.pages) for name, swept in _differing(before.bins, after.bins)]
+        connection = self._open()
         with self._explained():
-            await self._change("DELETE FROM marks WHERE path = ?", gone)
-            await self._change("INSERT OR REPLACE INTO marks VALUES (?, ?)", _differing(before.since, after.since))
-            await self._change("DELETE FROM bins WHERE name = ?", retired)
-            await self._change("INSERT OR REPLACE INTO bins VALUES (?, ?, ?)", bins)
-            await self._execute("COMMIT")
+            connection.executemany("DELETE FROM marks WHERE path = ?", sorted(gone))
+            connection.executemany(
+                "INSERT OR REPLACE INTO marks VALUES (?, ?)", sorted(_differing(before.since, after.since))
+            )
+            connection.executemany("DELETE FROM bins WHERE name = ?", sorted(retired))
+            connection.executemany("INSERT OR REPLACE INTO bins VALUES (?, ?, ?)", sorted(bins))
+            connection.execute("COMMIT")
 
     @contextmanager
     def _explained(self) -> Iterator[None]:
@@ -112,16 +130,7 @@ class Marks:
                 "damaged, delete it, and the next sweep searches every folder"
             ) from error
 
-    async def _fetch(self, statement: str) -> list[tuple[Any, ...]]:
-        return await complete(fetch_all(self._open(), statement, ()))
-
-    async def _execute(self, statement: str) -> None:
-        await complete(execute(self._open(), statement))
-
-    async def _change(self, statement: str, rows: Iterable[tuple[object, ...]]) -> None:
-        await complete(execute_many(self._open(), statement, sorted(rows)))
-
-    def _open(self) -> AsyncConnection:
+    def _open(self) -> sqlite3.Connection:
         if self._connection is None:
             raise RuntimeError("the marks are not open")
         return self._connection

@@ -29,24 +29,24 @@ READ = {
     "status": ("one",),
     "append": (),
     "unhold": (),
+    "publish": (),
+    "rebuild": ("--to", "{folder}/rebuilt"),
+    "verify": (),
+    "sweep": (),
+    "resume": ("--above", "4"),
 }
-"""Commands that only read, or decide that there is nothing to append: SQLite's own driver does."""
+"""Commands that write to no log, or decide that there is nothing to append: SQLite's own driver does."""
 
 WRITE = {
     "yank": ("one==1.0",),
     "unyank": ("one==1.0",),
     "remove": ("one==1.0",),
     "restore": ("one",),
-    "publish": (),
-    "rebuild": ("--to", "{folder}/rebuilt"),
-    "verify": (),
-    "sweep": (),
     "ceremony": ("--renew",),
     "hold": ("--unlocked",),
-    "resume": ("--above", "4"),
     "add": ("{folder}/dist",),
 }
-"""Commands that write to a log, or to a state."""
+"""Commands that write to a log."""
 
 ALONE = {"init": ("{folder}/new",), "demo": ("--help",), "run": ("--help",), "free": ("--help",)}
 

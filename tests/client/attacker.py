@@ -14,7 +14,8 @@ from consumers.context import Context
 from consumers.reading.end import prefix_at_end
 from ledger.keys.keyring import load_key_files
 from ledger.state import StoreError
-from ledger.state.store import Store
+from ledger.state.position import load_position
+from ledger.state.store import ReadingStore
 from projections.log.prefix import Prefix
 from projections.metadata.repository import SnapshotTable, bin_payload, expires_at, signed_file
 from projections.publications import Head, OpenClaim, first_head
@@ -148,13 +149,13 @@ def sign_root(index: Ledger, **settings: Any) -> bytes:
 def load_head(index: Ledger, prefix: Prefix) -> Head:
     """The last publication that the signer has applied."""
     assert prefix.ledger is not None
-    return asyncio.run(_load_head(index.context.store("signer", read_only=True))) or first_head(prefix.ledger)
+    return asyncio.run(_load_head(index.context.reading_store("signer"))) or first_head(prefix.ledger)
 
 
-async def _load_head(store: Store) -> Head | None:
+async def _load_head(store: ReadingStore) -> Head | None:
     try:
         await store.open()
-        position = await store.load_position()
+        position = await store.run(load_position)
     except StoreError:
         return None
     finally:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from consumers.render.outlets import NoOutlet
 from consumers.service.opening import open_follower
+from ledger.state.verdicts import load_judged_after
 from schemas.codec import encode_record
 from schemas.publications import Record, Seal
 from tests import factory
@@ -34,7 +35,7 @@ def all_agree(index: Index, target: Path) -> None:
     async def late() -> tuple[list[tuple[int, str]], int]:
         async with open_follower(index.context, "publisher", NoOutlet()) as opened:
             await opened.follower.catch_up()
-            rows = await opened.store.judged_page(["rejected"], ("", -1), 10**6)
+            rows = await opened.store.run(load_judged_after, ["rejected"], ("", -1), 10**6)
             return [(row.record, row.code) for row in rows], opened.follower.head.number
 
     judged, number = asyncio.run(late())

@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 
 from ledger.state import StateDamagedError
-from ledger.state.store import Store
 from schemas.codec import encode_event
 from tests.client.attacker import append
 from tests.client.index import FakeClock, Index, invoke, tree
@@ -344,18 +343,25 @@ def test_verifying_a_part(filled: Index) -> None:
     invoke("verify", "--ledger", filled.folder, "--served", filled.folder / "nowhere", answer=2)
 
 
-@pytest.mark.parametrize("call", ["save_roles", "save_position", "commit"])
+@pytest.mark.parametrize(
+    "call",
+    [
+        "consumers.state.records.save_roles",
+        "ledger.state.position.save_position",
+        "ledger.state.file.StateFile.commit",
+    ],
+)
 def test_a_state_that_cannot_be_saved_takes_nothing_with_it(
     filled: Index, call: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It is saved while files are placed, so the publication may be served already: the next start finds it."""
 
-    async def fail(*_: object) -> None:
+    def fail(*_: object, **__: object) -> None:
         raise StateDamagedError("the disk is full")
 
     filled.upload("four")
     with monkeypatch.context() as patched:
-        patched.setattr(Store, call, fail)
+        patched.setattr(call, fail)
         assert "the disk is full" in filled.run("publish", answer=2)
     filled.publish()
     assert len(filled.check().projects) == 4

@@ -13,6 +13,8 @@ from consumers.render.outlets import FileListOutlet
 from consumers.service.opening import open_follower
 from consumers.verify import verifier as verifiers
 from consumers.verify.verifier import Limits, Verifier
+from ledger.state.comparisons import count_differences, count_files
+from ledger.state.position import load_position
 from ledger.state.store import Store
 from tests.client.index import Index
 from tests.client.processes import start, until
@@ -142,7 +144,7 @@ class Steps:
             await self.step()
 
     async def counts(self) -> tuple[int, int]:
-        return await self._store.count_differences()
+        return await self._store.run(count_differences)
 
     def alarms(self) -> list[tuple[str, str]]:
         """What it has raised so far."""
@@ -249,14 +251,14 @@ async def test_comparing_does_not_hold_up_following(index: Index, monkeypatch: p
         store = steps._store
         seen = []
         while await steps.step():
-            seen.append(((await store.load_position()), await store.count_files()))
+            seen.append(((await store.run(load_position)), await store.run(count_files)))
             if len(seen) > 100:
                 break
         heads = [position.number for position, _ in seen if position is not None]
         assert heads[:5] == [1, 2, 3, 4, 5], "a publication is two records, and each step follows one"
         assert seen[4][1][1] > 0, "of what it knows there is much that it has not looked at"
         await steps.to_the_end()
-        assert (await store.count_files())[1] == 0
+        assert (await store.run(count_files))[1] == 0
 
 
 async def test_a_distribution_file_is_counted_too(index: Index) -> None:

@@ -11,7 +11,9 @@ from typing import Any, NamedTuple
 from consumers.follow.follower import Follower
 from consumers.render.outlets import NoOutlet
 from consumers.verify.comparing import reachable
-from ledger.state.store import JudgedRow, Store
+from ledger.state.statements import State
+from ledger.state.store import Store
+from ledger.state.verdicts import JudgedRow, load_judged_after
 from ledger.storage.memory import MemoryStorage
 from schemas.codec import EVENT_TYPES
 from tests.fuzz.facts import Facts
@@ -129,8 +131,8 @@ async def view_of(follower: Follower, store: Store, files: dict[str, bytes]) -> 
     expected = {}
     async for batch in reachable(follower, store, files=False):
         expected.update({each.path: each.sha256 for each in batch})
-    judged = await store.judged_page(["rejected", "no effect"], ("", -1), 10**6)
-    rows = await store._rows("SELECT size, content_size, time FROM publications ORDER BY number")
+    judged = await store.run(load_judged_after, ["rejected", "no effect"], ("", -1), 10**6)
+    rows = await store.run(State.rows, "SELECT size, content_size, time FROM publications ORDER BY number")
     retired = {name for name, entry in follower.table.entries.items() if not entry.length}
     head, publications = follower.head, [tuple(row) for row in rows]
     return View(head.number, head.digest, files, expected, judged, publications, retired)

@@ -7,7 +7,7 @@ from random import Random
 import msgspec
 import pytest
 
-from ledger.state.store import JudgedRow
+from ledger.state.verdicts import JudgedRow
 from projections.roles.authority import Settings
 from projections.roles.layout import Layout
 from tests import factory

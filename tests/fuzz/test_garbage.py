@@ -12,7 +12,7 @@ import structlog
 from structlog.testing import capture_logs
 
 from consumers.render.edition import DivergenceError
-from ledger.state.store import Store
+from ledger.state.statements import State
 from projections import publications as chain
 from projections.log.prefix import Prefix
 from projections.publications import Head
@@ -89,19 +89,24 @@ class Counted:
     def __init__(self, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
         self.starts: list[int] = []
         self.verified = self.statements = 0
-        verify, run = keys.verify, Store._run
+        verify, rows, many = keys.verify, State.rows, State.many
 
         def verifying(*arguments: Any) -> bool:
             self.verified += 1
             return verify(*arguments)
 
-        async def running(store: Store, *arguments: Any) -> list[Any]:
+        def one(state: State, *arguments: Any) -> list[Any]:
             self.statements += 1
-            return await run(store, *arguments)
+            return rows(state, *arguments)
+
+        def several(state: State, *arguments: Any) -> None:
+            self.statements += 1
+            many(state, *arguments)
 
         world.publications.watch = self.starts.append
         monkeypatch.setattr(chain, "verify", verifying)
-        monkeypatch.setattr(Store, "_run", running)
+        monkeypatch.setattr(State, "rows", one)
+        monkeypatch.setattr(State, "many", several)
 
     def again(self) -> None:
         self.starts.clear()

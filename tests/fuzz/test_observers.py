@@ -17,6 +17,8 @@ from consumers.work import processes, spill
 from consumers.work.workers import ThreadWorkers
 from ledger.logs import LogConflictError
 from ledger.state import StoreError
+from ledger.state.aggregates import load_chunks
+from ledger.state.file import StateFile
 from projections.roles.authority import Void
 from tests.factory import ed25519_signer
 from tests.fuzz import oracle
@@ -173,7 +175,7 @@ async def test_who_only_folds_stores_nothing_rendered(world: World, monkeypatch:
         for each in (None, workers):
             async with following(world.logs, outlet=NoOutlet(), workers=each, renders=False) as followed:
                 await followed.follower.skip()
-                chunks = await followed.store.load_chunks(["project:a", "project:b", "project:c"])
+                chunks = await followed.store.run(load_chunks, ["project:a", "project:b", "project:c"])
                 assert [(chunk.key, bytes(chunk.body), chunk.html) for chunk in chunks] == [
                     ("project:a", b"", b""),
                     ("project:b", b"", b""),
@@ -199,8 +201,8 @@ async def test_work_that_fails_is_undone(world: World) -> None:
             async with work:
                 raise CrashedError
         assert follower.table.entries == entries
-        await followed.store.begin()
-        await followed.store.rollback()
+        await followed.store.run(StateFile.begin)
+        await followed.store.run(StateFile.rollback)
 
 
 @pytest.mark.parametrize("renders", [False, True])

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from consumers.follow.observing import KeptPublication, PublicationTold
-from ledger.state.store import JudgedRow
+from ledger.state.verdicts import JudgedRow
 from projections.index.effects import (
     FileEffect,
     ProjectEffect,

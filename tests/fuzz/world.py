@@ -20,7 +20,8 @@ from consumers.sign.signer import Signer
 from consumers.work.workers import Workers
 from ledger.keys.keyring import Keyring
 from ledger.logs import Log, Logs
-from ledger.state.store import JudgedRow, Store
+from ledger.state.store import Store
+from ledger.state.verdicts import JudgedRow, load_judged_after
 from ledger.storage.memory import MemoryStorage
 from projections.roles.authority import Authority, Settings
 from projections.roles.layout import Layout
@@ -79,7 +80,7 @@ class Followed(NamedTuple):
 
     async def judged(self) -> list[JudgedRow]:
         """All records that were not simply accepted, in order."""
-        return await self.store.judged_page(["rejected", "no effect"], ("", -1), 10**6)
+        return await self.store.run(load_judged_after, ["rejected", "no effect"], ("", -1), 10**6)
 
 
 @asynccontextmanager

@@ -11,7 +11,8 @@ from consumers.context import Context
 from consumers.render.outlets import FileListOutlet
 from consumers.service.opening import open_follower
 from consumers.state.records import load_aggregates
-from ledger.state.store import ReadingStore, kept_name
+from ledger.state.roles import kept_name, load_marks, load_roles
+from ledger.state.store import ReadingStore
 from projections.index.chunks import Aggregate
 from projections.index.pages import read_facts
 
@@ -70,11 +71,11 @@ async def _load(path: Path, keys: list[str]) -> State:
     store = ReadingStore(path)
     await store.open()
     try:
-        aggregates = (await load_aggregates(store, keys)).states
-        roles = await store.load_roles()
+        aggregates = (await store.run(load_aggregates, keys)).states
+        roles = await store.run(load_roles)
         kept = [(name, version) for name, version, _, length, _ in roles if length]  # the others are retired
         files = store.kept.opened()
-        marks = dict(await store.load_marks([name for name, _ in kept]))
+        marks = dict(await store.run(load_marks, [name for name, _ in kept]))
         return {
             "roles": roles,  # without their marks, which no two states share
             "chunks": {key: _joined(each) for key, each in aggregates.items()},

@@ -14,7 +14,9 @@ from consumers.render.outlets import FileListOutlet
 from consumers.service.opening import open_follower
 from ledger.clock import SystemClock
 from ledger.config import Config, LedgerSection
+from ledger.state.statements import State
 from ledger.state.store import Store
+from ledger.state.verdicts import load_judged_after
 from tests.client.index import silence, tree
 from tests.golden.records import Value, load, write_logs
 
@@ -48,13 +50,13 @@ async def _facts(context: Context) -> dict[str, Any]:
 
 async def _publications(store: Store) -> list[list[Any]]:
     """Number, time, size, and how many bins it signed, of each publication."""
-    rows = await store._rows("SELECT number, time, size, signed FROM publications ORDER BY number")
+    rows = await store.run(State.rows, "SELECT number, time, size, signed FROM publications ORDER BY number")
     return [list(row) for row in rows]
 
 
 async def judged(store: Store) -> list[list[Any]]:
     """Log, index, type, verdict and code of every record that was not simply accepted."""
-    rows = await store.judged_page(["rejected", "no effect"], ("", -1), 10_000)
+    rows = await store.run(load_judged_after, ["rejected", "no effect"], ("", -1), 10_000)
     return [[row.log, row.record, row.kind, row.verdict, row.code] for row in rows]
 
 

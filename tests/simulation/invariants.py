@@ -6,6 +6,7 @@ is asked after every effect, hundreds of thousands of times: it follows the meta
 """
 
 import json
+import sqlite3
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
@@ -22,7 +23,8 @@ from schemas.publications import Claim, Record
 from tests import factory
 from tests.property.holds import content_sizes, stated_sizes
 from tests.property.model import File, Model, target_of
-from tests.simulation.ports import Disk, Records, Tree
+from tests.simulation.disks import DiskContents
+from tests.simulation.ports import Records, Tree
 from tests.simulation.processes import Process
 from tests.simulation.replay import TIMESTAMP, Replayed, judged_rows, replay
 from tests.simulation.scenarios import FREEABLE, SECOND
@@ -186,9 +188,9 @@ class Oracle:
         assert len(signed) == 1, f"{name} {version} was signed twice"
 
     @_noted
-    def committed(self, disk: Disk) -> None:
+    def committed(self, state: sqlite3.Connection) -> None:
         """A follower's state was committed: it must not be ahead of the logs."""
-        rows = disk.connection.execute("SELECT size, last_event, next_record, digest FROM position").fetchall()
+        rows = state.execute("SELECT size, last_event, next_record, digest FROM position").fetchall()
         for size, last_event, next_record, digest in rows:
             for values, end, wanted in (
                 (self._events.values, size, last_event),
@@ -240,7 +242,7 @@ class Oracle:
     # --- at the end ----------------------------------------------------------------------------------------------
 
     def at_end(
-        self, trees: Mapping[str, Tree], disks: Mapping[str, Disk], project_events: Sequence[tuple[int, bytes]]
+        self, trees: Mapping[str, Tree], disks: Mapping[str, DiskContents], project_events: Sequence[tuple[int, bytes]]
     ) -> None:
         """What is served is what the logs say, and every follower says the same about every record."""
         events, publications = self._events.values, self._publications.values
@@ -251,6 +253,7 @@ class Oracle:
         self._check_listed(every)
         for name, disk in disks.items():
             assert judged_rows(disk) == every.judged, f"{name} lists other records than a replay"
+            assert not disk.leftover(), f"{name}: kept files are left over that nobody looks for: {disk.leftover()}"
         if not every.numbers:
             return
         expected = reachable(every.files)

@@ -1,24 +1,19 @@
 """The ports of a process: what is durable belongs to the world, the object to one life of one process.
 
     Records, Log     a log: a list of values
-    Disk, SimStore   a state file: the real `Store` and its SQL, over a SQLite database in memory
-    SimKept          its kept files: a dict
     Tree, SimStorage what is served: the storage in memory
     Keys, SimKeyring keys that note what they sign
     SimClock         the world's time, a little off
 
-Every call can fail or be the last one of the process, before and after its effect; `Process` decides.
+What a state does to the disk is in `tests.simulation.disks`. Every call can fail or be the last one of the process,
+before and after its effect; `Process` decides.
 """
 
 import random
-import sqlite3
-from collections import deque
-from collections.abc import Callable, Collection, Coroutine, Iterable, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from datetime import datetime, timedelta
-from hashlib import sha256
-from pathlib import Path
-from typing import Any, Generic, Literal, ParamSpec, TypeVar, cast
+from typing import Any, Generic, Literal, ParamSpec, TypeVar
 
 from securesystemslib.signer import CryptoSigner, Signature, Signer, SSlibKey
 
@@ -26,12 +21,8 @@ from consumers.work.processes import Processes
 from ledger.disk.files import StorageUnavailableError
 from ledger.logs import LogUnavailableError
 from ledger.logs.memory import MemoryLog, MemoryRecords
-from ledger.state import StateDamagedError
-from ledger.state.kept_files import KeptFiles
-from ledger.state.store import Store
 from ledger.storage import Placed
 from ledger.storage.memory import MemoryStorage, MemoryTree
-from schemas.errors import InUseError
 from tests.simulation.processes import Process
 
 P = ParamSpec("P")
@@ -165,229 +156,6 @@ class SimLog(MemoryLog):
 
     def _leave(self, call: str) -> None:
         self._process.leave(f"{self.name}.{call}", LogUnavailableError)
-
-
-# --- the state store ---------------------------------------------------------------------------------------------
-
-
-class Disk:
-    """A state file. Statements take effect at once; what was not committed is undone when its process dies."""
-
-    def __init__(self, *, keeps_images: bool = False) -> None:
-        self.writes = 0
-        self.owner: Process | None = None
-        self.kept: dict[str, bytes] = {}
-        self._unsynced: set[str] = set()
-        self._keeps_images = keeps_images
-        self.erase()
-
-    def erase(self) -> None:
-        self.connection = _database()
-        self._images: deque[sqlite3.Connection] = deque(maxlen=3)
-        self.written()
-
-    def written(self) -> None:
-        """Something is durable now that was not."""
-        self.writes += 1
-        if self._keeps_images:
-            self._images.append(_copy(self.connection))
-
-    def synced(self) -> None:
-        """What was committed is durable."""
-        while len(self._images) > 1:
-            self._images.popleft()
-
-    def keep(self, name: str, data: bytes | None) -> None:
-        """Write a kept file, or delete it."""
-        self.writes += 1
-        if data is None:
-            self.kept.pop(name, None)
-            self._unsynced.discard(name)
-        else:
-            self.kept[name] = data
-            self._unsynced.add(name)
-
-    def sync_kept(self, names: Iterable[str]) -> None:
-        """Kept files are durable."""
-        self._unsynced.difference_update(names)
-
-    def execute(self, statement: str, rows: Sequence[Any]) -> list[Any]:
-        """Run a statement for every row of parameters."""
-        if len(rows) == 1:
-            return self.connection.execute(statement, rows[0]).fetchall()
-        self.connection.executemany(statement, rows)
-        return []
-
-    def note_write(self, before: int) -> None:
-        """Count what is durable now and was not before a statement."""
-        if not self.connection.in_transaction and self.connection.total_changes != before:
-            self.written()
-
-    def crash(self) -> None:
-        self.owner = None
-        if self.connection.in_transaction:
-            self.connection.execute("ROLLBACK")
-
-    def lose_commits(self, chance: random.Random) -> None:
-        """The power fails: the last commits may be lost, never their order; and kept files that were not synced."""
-        self.crash()
-        for name in sorted(self._unsynced):
-            self.kept[name] = b""
-        for _ in range(chance.randint(0, len(self._images) - 1)):
-            self._images.pop()
-        self.connection = _copy(self._images[-1])
-
-    def close(self) -> None:
-        self.connection.close()
-
-
-def _database() -> sqlite3.Connection:
-    return sqlite3.connect(":memory:", isolation_level=None)
-
-
-def _copy(connection: sqlite3.Connection) -> sqlite3.Connection:
-    copied = _database()
-    connection.backup(copied)
-    return copied
-
-
-class SimKept:
-    """Kept files on a disk. Contract: `ledger.state.kept_files.KeptFiles`."""
-
-    def __init__(self, state: Path, disk: Disk, process: Process) -> None:
-        self.folder = state.with_suffix(".kept")
-        self.state = state
-        self._disk = disk
-        self._process = process
-        self.key = b"held by the disk"
-
-    def opened(self) -> "SimKept":
-        return self
-
-    def create(self, *, durable: bool) -> "SimKept":
-        self.delete(list(self._disk.kept))
-        return self
-
-    def is_tidy(self) -> bool:
-        return False
-
-    def tidy(self) -> None:
-        pass
-
-    def mark(self, data: bytes) -> bytes:
-        return sha256(data).digest()
-
-    def put(self, name: str, data: bytes) -> str:
-        self._enter("put")
-        self._disk.keep(name, data)
-        self._leave("put")
-        return f"{self.folder}/{name}"
-
-    def read(self, name: str, mark: bytes) -> bytes:
-        self._enter("read")
-        data = self._disk.kept.get(name)
-        if data is None or self.mark(data) != mark:
-            raise StateDamagedError(f"{name} is missing or damaged")
-        self._leave("read")
-        return data
-
-    def prefetch(self, names: Iterable[str]) -> None:
-        pass
-
-    def names(self) -> list[str]:
-        self._enter("names")
-        return list(self._disk.kept)
-
-    def delete(self, names: Iterable[str]) -> None:
-        for name in names:
-            self._enter("delete")
-            self._disk.keep(name, None)
-            self._leave("delete")
-
-    def sync(self, names: Collection[str]) -> None:
-        self._enter("sync")
-        self._disk.sync_kept(names)
-        self._leave("sync")
-
-    def _enter(self, call: str) -> None:
-        self._process.enter(f"kept.{call}", StorageUnavailableError)
-
-    def _leave(self, call: str) -> None:
-        self._process.leave(f"kept.{call}", StorageUnavailableError)
-
-
-class SimStore(Store):
-    """The real store, each statement a port call. Only how it reaches SQLite is replaced."""
-
-    def __init__(self, path: Path, disk: Disk, process: Process, committed: Callable[[Disk], None]) -> None:
-        super().__init__(path)
-        self._disk = disk
-        self._process = process
-        self._committed = committed
-        self.kept = cast("KeptFiles", SimKept(path, disk, process))
-
-    async def close(self) -> None:
-        self._process.enter("store.close", StateDamagedError)
-        self._disk.crash()
-        self._process.leave("store.close", StateDamagedError)
-
-    async def _in_thread(self, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
-        return function(*args, **kwargs)
-
-    def _sync(self) -> None:
-        self._process.enter("store.sync", StorageUnavailableError)
-        self._disk.synced()
-        self._process.leave("store.sync", StorageUnavailableError)
-
-    def _acquire_lock(self) -> None:
-        owner = self._disk.owner
-        if owner is not None and owner.alive:
-            raise InUseError(f"{self.path} is in use by process {owner}")
-        self._disk.owner = self._process
-
-    async def _connect(self) -> None:
-        self._process.enter("store.connect", StateDamagedError)
-        self._process.leave("store.connect", StateDamagedError)
-
-    async def _disconnect(self) -> None:
-        if self._disk.connection.in_transaction:
-            self._disk.connection.execute("ROLLBACK")
-
-    async def _begin_anew(self) -> None:
-        """The simulated disk has one file: what is begun anew is begun in it."""
-
-    async def _begin_to_settle(self) -> None:
-        """Nothing runs beside a simulated process."""
-        await self._settle()
-
-    async def _settle(self) -> None:
-        self._unsettled_rows = 0
-        await self._run("PRAGMA wal_checkpoint(PASSIVE)", ())
-        await self._delete_unneeded_files()
-
-    async def _replace(self) -> None:
-        self._process.enter("store.erase", StateDamagedError)
-        self._disk.erase()
-        self._process.leave("store.erase", StateDamagedError)
-        await super()._replace()
-
-    async def _run(self, statement: str, parameters: Sequence[Any]) -> list[Any]:
-        rows = parameters if isinstance(parameters, list) else [parameters]
-        label = f"store.{statement[:24]}"
-        self._process.enter(label, StateDamagedError)
-        assert self._disk.owner is self._process, "another process has this file by now"
-        before = self._disk.connection.total_changes
-        try:
-            found = self._disk.execute(statement, rows)
-        except sqlite3.Error as error:
-            raise StateDamagedError(str(error)) from error
-        if statement == "COMMIT":
-            self._disk.written()
-            self._committed(self._disk)
-        else:
-            self._disk.note_write(before)
-        self._process.leave(label, StateDamagedError)
-        return found
 
 
 # --- what is served ----------------------------------------------------------------------------------------------

@@ -60,8 +60,8 @@ class Process:
 
     # --- port calls ----------------------------------------------------------------------------------------------
 
-    def enter(self, label: str, error: type[Exception] | None = None) -> None:
-        """Before the effect of a call. `error` is what the port raises when it fails."""
+    def enter(self, label: str, error: Callable[[str], Exception] | None = None) -> None:
+        """Before the effect of a call. `error` makes what the port raises when it fails, of a message."""
         self._check_alive()
         self._pause()
         self.calls += 1
@@ -73,7 +73,7 @@ class Process:
             raise error(f"injected: {label} fails without effect")
         self._late = self._is_due("late") and label.endswith(".append")
 
-    def leave(self, label: str, error: type[Exception] | None = None) -> None:
+    def leave(self, label: str, error: Callable[[str], Exception] | None = None) -> None:
         """After the effect."""
         self._check_alive()
         self._world.observe(self, label, "after")

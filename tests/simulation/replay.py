@@ -13,13 +13,16 @@ from typing import NamedTuple
 
 from consumers.follow.starting import start_follower
 from ledger.logs import Logs
+from ledger.state.store import Store
+from ledger.state.threads import AtOnce
 from projections.log.prefix import Prefix
 from projections.metadata import repository
 from projections.metadata.holders import Withholding
 from projections.publications import Head
 from projections.roles.documents import Document
 from tests.factory import authority_of
-from tests.simulation.ports import Disk, InlineWorkers, Records, SimLog, SimStore
+from tests.simulation.disks import DiskContents, SimDisk
+from tests.simulation.ports import InlineWorkers, Records, SimLog
 from tests.simulation.processes import Process, run
 
 TIMESTAMP = "metadata/timestamp.json"
@@ -122,13 +125,13 @@ def forget() -> None:
 
 def _replay(events: Sequence[bytes | None], publications: Sequence[bytes | None], *, skip: bool) -> Replayed:
     process = Process(Alone(), "replay", 1, None)
-    recorder, disk = Recorder(), Disk()
+    recorder, disk = Recorder(), DiskContents()
     records = Records("events"), Records("publications")
     records[0].values, records[1].values = list(events), list(publications)
 
     async def main() -> Head:
         logs = Logs(SimLog(records[0], process, 1000), SimLog(records[1], process, 1000))
-        store = SimStore(NOWHERE / "replay.sqlite", disk, process, lambda _: None)
+        store = Store(NOWHERE / "replay.sqlite", disk=SimDisk(disk, process, lambda _: None), new_thread=AtOnce)
         await logs.open()
         await store.open()
         follower = await start_follower(logs, store, InlineWorkers(), recorder, NOWHERE / "replay.spill")
@@ -140,16 +143,13 @@ def _replay(events: Sequence[bytes | None], publications: Sequence[bytes | None]
     head = run(main())
     judged, dated = judged_rows(disk), list[tuple[int, str, str]]()
     prefix = Prefix()
-    published = disk.connection.execute("SELECT size, content_size, time FROM publications ORDER BY number")
+    published = disk.state.execute("SELECT size, content_size, time FROM publications ORDER BY number")
     for size, shown, time in published:
         prefix, _ = prefix.extend(events[prefix.size : size])
         dated.append((shown, time, authority_of(prefix).time_from))
-    disk.close()
     return Replayed(recorder.files, judged, recorder.numbers, head, dated)
 
 
-def judged_rows(disk: Disk) -> JudgedRows:
+def judged_rows(disk: DiskContents) -> JudgedRows:
     """What a follower lists as rejected or without effect, in order."""
-    return disk.connection.execute(
-        "SELECT log, idx, digest, kind, verdict, code FROM judged ORDER BY log, idx"
-    ).fetchall()
+    return disk.state.execute("SELECT log, idx, digest, kind, verdict, code FROM judged ORDER BY log, idx").fetchall()

@@ -17,7 +17,8 @@ from consumers.sign.signer import Signer
 from ledger.disk.syncing import sync_all
 from ledger.logs import LogUnavailableError
 from ledger.state import StateDamagedError
-from ledger.state.store import Store
+from ledger.state.file import StateFile
+from ledger.state.kept_files import KeptFiles
 from ledger.storage import Placed
 from projections.log.prefix import Prefix
 from projections.metadata.paths import TIMESTAMP
@@ -63,10 +64,13 @@ class Mistake(NamedTuple):
 
 
 _append = Signer._append
-_commit = Store.commit
+_close = StateFile.close
+_commit = StateFile.commit
+_create = KeptFiles.create
 _finish = PublicOutlet.finish
 _place = SimStorage.place
 _sync = SimStorage.sync
+_take_place = StateFile._take_place
 
 
 async def _append_and_believe(signer: Any, value: bytes) -> None:
@@ -119,11 +123,36 @@ def _place_and_claim(storage: Any) -> Placed:
     return _place(storage)._replace(synced=sync_all())
 
 
-async def _commit_and_delete(store: Any, *, after: Any = None) -> None:
+def _commit_and_delete(state: Any, *, after: Any = None) -> None:
     """What a commit replaces is deleted before it is durable."""
-    await _commit(store, after=after)
-    unneeded, store._unneeded_files = store._unneeded_files, []
-    store.kept.delete(unneeded)
+    _commit(state, after=after)
+    unneeded, state._unneeded_files = state._unneeded_files, []
+    state.kept.delete(unneeded)
+
+
+def _take_place_unsynced(state: Any) -> None:
+    """A new file replaces the state before it is durable."""
+    is_durable, state._durable = state._durable, False
+    try:
+        _take_place(state)
+    finally:
+        state._durable = is_durable
+
+
+def _tidy(state: Any) -> None:
+    """Nobody looks for files that are left over."""
+    state.kept.tidy()
+
+
+def _end_cleanly(state: Any) -> None:
+    """However it ends, the next start is told that nothing is left over."""
+    state._unended = 0
+    _close(state)
+
+
+def _create_unsynced(kept: Any, *, durable: bool) -> KeptFiles:
+    """A state exists before its key is durable."""
+    return _create(kept, durable=not durable)
 
 
 MISTAKES = {
@@ -136,8 +165,8 @@ MISTAKES = {
             "consumers.follow.examining._find_coming": _find_nothing,
         },
         TWO_SIGNERS["at once"],
-        "the log's last publication is number",
-        ServedAheadError,
+        "the log's last publication is number|other plain pages",
+        (ServedAheadError, AssertionError),  # whichever comes first
     ),
     "a signer does not complete the claim that it left open": Mistake(
         {"consumers.sign.signer.Signer._may_complete": lambda *_: False},
@@ -160,28 +189,50 @@ MISTAKES = {
     "a storage claims to have synced what a state keeps": Mistake(
         {"tests.simulation.ports.SimStorage.place": _place_and_claim},
         ONE_SIGNER["power"],
-        "missing or damaged",
+        "has other bytes than were written",
         StateDamagedError,
     ),
     "a storage loses unsynced files": Mistake(
         {"tests.simulation.ports.SimStorage.sync": _sync_timestamps}, ONE_SIGNER["power"], "is reachable, and missing"
     ),
     "a state deletes what a power failure may bring back": Mistake(
-        {"ledger.state.store.Store.commit": _commit_and_delete},
+        {"ledger.state.file.StateFile.commit": _commit_and_delete},
         ONE_SIGNER["power"],
-        "missing or damaged",
+        "cannot be read: No such file|has other bytes than were written",
         StateDamagedError,
     ),
     "a state names files that are not on the disk": Mistake(
-        {"tests.simulation.ports.SimKept.sync": lambda *_: None},
+        {"ledger.state.kept_files.KeptFiles.sync": lambda *_: None},
         ONE_SIGNER["power"],
-        "missing or damaged",
+        "cannot be read: No such file|has other bytes than were written",
         StateDamagedError,
     ),
+    "a state takes its place before it is durable": Mistake(
+        {"ledger.state.file.StateFile._take_place": _take_place_unsynced},
+        ONE_SIGNER["power"],
+        "is not what its events make|was signed twice|is damaged|has other bytes",
+        (AssertionError, DivergenceError, StateDamagedError),  # whichever comes first
+    ),
+    "a state exists before its key is durable": Mistake(
+        {"ledger.state.kept_files.KeptFiles.create": _create_unsynced},
+        ONE_SIGNER["power"],
+        "is missing or cut off",
+        StateDamagedError,
+    ),
+    "a state does not look for what a crash left over": Mistake(
+        {"ledger.state.file.StateFile._delete_leftover_files": _tidy},
+        ONE_SIGNER["crash"],
+        "kept files are left over",
+    ),
+    "a state calls every end clean": Mistake(
+        {"ledger.state.file.StateFile.close": _end_cleanly},
+        ONE_SIGNER["failure"],
+        "kept files are left over",
+    ),
     "a state keeps what was not published": Mistake(
-        {"ledger.state.store.Store.rollback": Store.commit},
+        {"ledger.state.file.StateFile.rollback": StateFile.commit},
         TWO_SIGNERS["at once"],
-        "lists other records than a replay|is not what its events make|missing or damaged",
+        "lists other records than a replay|is not what its events make|has other bytes|kept files are left over",
         (AssertionError, DivergenceError, StateDamagedError),  # whichever comes first
     ),
 }
@@ -205,7 +256,7 @@ SMALL = scenario(300, length=1)
 
 def test_every_port_can_fail_on_both_sides_of_its_effect() -> None:
     points = points_of(scenario(301), Setup())
-    ports = ("log", "store", "kept", "storage", "clock", "signer")
+    ports = ("log", "state", "disk", "storage", "clock", "signer")
     assert {(point.port, point.when) for point in points} == set(product(ports, ("before", "after")))
     assert {trial.faults[0].how for trial in failures(points)} == {"error before", "error after", "late"}
     assert sum(len(trial.points) for trial in crashes(points)) == len(points)

@@ -23,13 +23,15 @@ from consumers.sign.schedule import Schedule
 from ledger.clock import SystemClock
 from ledger.logs import Logs
 from ledger.state import StateDamagedError
+from ledger.state.store import Store
+from ledger.state.threads import AtOnce
 from projections.roles import authority, keys
 from schemas.errors import LedgerError
 from tests import factory
 from tests.simulation.client import Client
+from tests.simulation.disks import DiskContents, SimDisk
 from tests.simulation.invariants import Oracle, stored_by
 from tests.simulation.ports import (
-    Disk,
     Fate,
     InlineWorkers,
     Records,
@@ -37,7 +39,6 @@ from tests.simulation.ports import (
     SimKeyring,
     SimLog,
     SimStorage,
-    SimStore,
     Tree,
 )
 from tests.simulation.processes import Crash, Fault, Process
@@ -107,7 +108,7 @@ class World:
         self.publications = Records("publications")
         self.oracle = Oracle(self.events, self.publications, repeating=scenario.repeating)
         self.trees = {duty.tree: Tree(self.oracle.changed) for duty in setup.duties}
-        self.disks = {duty.name: Disk(keeps_images=setup.fate in POWER) for duty in setup.duties}
+        self.disks = {duty.name: DiskContents(keeps_images=setup.fate in POWER) for duty in setup.duties}
         self.exits: Counter[str] = Counter()
         self.lives: Counter[str] = Counter()
         self.taken = 0
@@ -144,8 +145,6 @@ class World:
                 process.kill()
             for client in self._clients.values():
                 client.close()
-            for disk in self.disks.values():
-                disk.close()
 
     def _run(self) -> None:
         with patched(self._replacements()):
@@ -317,7 +316,7 @@ class World:
         self._settle_staging(process)
         if isinstance(error, Crash) and self.setup.fate in POWER:
             chance = random.Random(f"power {self.scenario.seed} {process} {process.calls}")
-            self.disks[duty.name].lose_commits(chance)
+            self.disks[duty.name].lose_unsynced(chance)
             self.trees[duty.tree].lose_unsynced(chance, links_too=self.setup.fate == "power, links too")
             self.oracle.survived(self.trees[duty.tree])
         if duty.name in self._forgetful:
@@ -491,9 +490,9 @@ class _Context:
             SimLog(self._world.events, self._process, size), SimLog(self._world.publications, self._process, size)
         )
 
-    def store(self, name: str) -> SimStore:
-        disk = self._world.disks[self._duty.name]
-        return SimStore(self.state / f"{name}.sqlite", disk, self._process, self._world.oracle.committed)
+    def store(self, name: str) -> Store:
+        disk = SimDisk(self._world.disks[self._duty.name], self._process, self._world.oracle.committed)
+        return Store(self.state / f"{name}.sqlite", disk=disk, new_thread=AtOnce)
 
     def storage(self, _name: str) -> SimStorage:
         return SimStorage(self._world.trees[self._duty.tree], self._duty.name, self._process)

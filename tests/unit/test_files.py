@@ -12,6 +12,7 @@ import pytest
 from ledger.disk.files import StorageError, each
 from ledger.disk.nursery import make_file
 from ledger.disk.syncing import MAX_SINGLE_SYNCS, now_written, sync_all
+from ledger.state.file import StateFile
 from ledger.state.kept_files import KeptFiles
 from ledger.state.store import Store
 from ledger.storage.directory import DirectoryStorage
@@ -43,7 +44,7 @@ def test_a_commit_syncs_what_it_keeps_unless_everything_was_synced_since(
     async def run() -> None:
         store, synced = Store(tmp_path / "state.sqlite"), None
         await store.open()
-        await store.begin()
+        await store.run(StateFile.begin)
         for number, step in enumerate(order.split(", ")):
             if step == "sync":
                 synced = sync_all()
@@ -51,7 +52,7 @@ def test_a_commit_syncs_what_it_keeps_unless_everything_was_synced_since(
                 store.kept.put(f"{number}.file", b"kept")
                 store.keep([f"{number}.file"], [])
                 store.all_written()
-        await store.commit(after=synced)
+        await store.run(StateFile.commit, after=synced)
         await store.close()
 
     asyncio.run(run())
@@ -69,7 +70,7 @@ def test_what_is_counted_to_a_commit_may_be_told_late(
     async def run() -> None:
         store = Store(tmp_path / "state.sqlite")
         await store.open()
-        await store.begin()
+        await store.run(StateFile.begin)
         if told == "before it is written":
             store.keep(["file"], [])
         store.kept.put("file", b"kept")
@@ -77,12 +78,12 @@ def test_what_is_counted_to_a_commit_may_be_told_late(
         synced = sync_all()
         if told == "when it was synced":
             store.keep(["file"], [])
-        await store.commit(after=synced)
+        await store.run(StateFile.commit, after=synced)
         assert seen == []
-        await store.begin()
+        await store.run(StateFile.begin)
         store.kept.put("other", b"kept")
         store.keep(["other"], [])
-        await store.commit(after=sync_all())
+        await store.run(StateFile.commit, after=sync_all())
         assert seen == [["other"]], "nobody said that it was written before anything was synced"
         await store.close()
 

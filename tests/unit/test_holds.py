@@ -10,8 +10,11 @@ from consumers.reading import tail as tails
 from consumers.reading.tail import Tail
 from consumers.state import records
 from ledger.logs.memory import MemoryLog, MemoryRecords
-from ledger.state import store as store_module
-from ledger.state.store import LOWEST_HELD, SigningRow, Store
+from ledger.state import signing as signing_module
+from ledger.state.file import StateFile
+from ledger.state.signing import LOWEST_HELD, SigningRow, forget_signing_ahead, lowest_held, save_signing
+from ledger.state.statements import State
+from ledger.state.store import Store
 from projections.log.holds import Signing, SigningEvent, lock_of
 from projections.log.prefix import Prefix, restore, save
 from projections.outcomes import Judged
@@ -91,14 +94,14 @@ async def test_holds_are_what_a_naive_reading_says_in_memory_and_in_rows(
             found |= codes(extension.judged)
             ceremonies += [(each.index, {d.role: d.file for d in each.documents}) for each in extension.ceremonies]
         assert after.held_at == expected[size - 1]
-        await store.begin()
+        await store.run(StateFile.begin)
         if rng.random() < 0.3:
             await tail.read_on()
-        await records.save_signing(store, after, tail.stored_size)
-        await store.commit()
+        await store.run(records.save_signing, after, tail.stored_size)
+        await store.run(StateFile.commit)
         base = restore(save(after), ceremonies)
         if rng.random() < 0.3:  # it is started anew
-            await store.forget_signing_ahead(base.size)
+            await store.run(forget_signing_ahead, base.size)
             tail = Tail(log, InlineWorkers(), base, tmp_path / "spill", store=store)
         else:
             tail.advance(after)
@@ -124,13 +127,13 @@ async def test_a_reader_whose_position_is_behind_the_rows_reads_them_as_they_wer
     await log.open()
     store = Store(tmp_path / "state.sqlite")
     await store.open()
-    await store.begin()
-    await records.save_signing(store, later, 0)
-    await store.commit()
-    assert await store.lowest_held(0, base.size, []) == 1
-    assert await store.lowest_held(0, base.size, [first.id]) == 2
-    assert await store.lowest_held(3, base.size, []) == 2
-    assert await store.lowest_held(0, later.size, []) == 0
+    await store.run(StateFile.begin)
+    await store.run(records.save_signing, later, 0)
+    await store.run(StateFile.commit)
+    assert await store.run(lowest_held, 0, base.size, []) == 1
+    assert await store.run(lowest_held, 0, base.size, [first.id]) == 2
+    assert await store.run(lowest_held, 3, base.size, []) == 2
+    assert await store.run(lowest_held, 0, later.size, []) == 0
     tail = Tail(log, InlineWorkers(), base.as_stored(), store=store)
     end = await tail.read_on()
     assert end.held_at == 0
@@ -172,7 +175,7 @@ async def test_what_was_stored_ahead_is_forgotten_if_the_log_goes_on_otherwise(
 ) -> None:
     """The follower ends before its next publication, and the log loses what was read ahead of the position."""
     monkeypatch.setattr(tails, "KEPT_SIGNING", 1)
-    monkeypatch.setattr(store_module, "_FORGOTTEN_TOGETHER", 1)
+    monkeypatch.setattr(signing_module, "_FORGOTTEN_TOGETHER", 1)
     make = Make()
     holds = [make.signing_held(number) for number in (1, 2, 3)]
     log = MemoryLog(MemoryRecords("events"))
@@ -182,9 +185,9 @@ async def test_what_was_stored_ahead_is_forgotten_if_the_log_goes_on_otherwise(
     await store.open()
     tail = Tail(log, InlineWorkers(), Prefix(), tmp_path / "spill", store=store)
     base = await tail.read_on()
-    await store.begin()
-    await records.save_signing(store, base, tail.stored_size)
-    await store.commit()
+    await store.run(StateFile.begin)
+    await store.run(records.save_signing, base, tail.stored_size)
+    await store.run(StateFile.commit)
     tail.advance(base)
     kept = await rows_of(store)
     log.records.append(*factory.encode([*(make.signing_released(each.id) for each in holds[:2]), holds[2]]))
@@ -192,7 +195,7 @@ async def test_what_was_stored_ahead_is_forgotten_if_the_log_goes_on_otherwise(
     assert tail.stored_size == 7
     assert len(await rows_of(store)) > len(kept)
     del log.records.values[4:]
-    await store.forget_signing_ahead(base.size)
+    await store.run(forget_signing_ahead, base.size)
     assert await rows_of(store) == kept
     log.records.append(*factory.encode([make.having(id=holds[2].id).signing_held(2)]))
     tail = Tail(log, InlineWorkers(), base.as_stored(), tmp_path / "spill", store=store)
@@ -202,7 +205,7 @@ async def test_what_was_stored_ahead_is_forgotten_if_the_log_goes_on_otherwise(
 
 async def rows_of(store: Store) -> list[SigningRow]:
     """All remembered events about signing."""
-    return [SigningRow(*row[:-1]) for row in await store._rows("SELECT * FROM signing ORDER BY id")]
+    return [SigningRow(*row[:-1]) for row in await store.run(State.rows, "SELECT * FROM signing ORDER BY id")]
 
 
 def test_remembered_events_are_found_in_the_order_of_their_changes() -> None:
@@ -246,11 +249,11 @@ async def test_the_lowest_of_many_holds_is_found_by_an_index(tmp_path: Path, is_
     store = Store(tmp_path / "state.sqlite")
     await store.open()
     rows = [SigningRow(f"{n:05}", "", n, n % 7, "", n + 20_000 if is_released else None) for n in range(20_000)]
-    await store.begin()
-    await store.save_signing([*rows, SigningRow("last", "", 50_000, 9, "", None)])
-    await store.commit()
-    assert await store.lowest_held(0, 60_000, []) == (9 if is_released else 0)
-    plan = str(await store._rows(f"EXPLAIN QUERY PLAN {LOWEST_HELD}", 0, 60_000, "[]"))
+    await store.run(StateFile.begin)
+    await store.run(save_signing, [*rows, SigningRow("last", "", 50_000, 9, "", None)])
+    await store.run(StateFile.commit)
+    assert await store.run(lowest_held, 0, 60_000, []) == (9 if is_released else 0)
+    plan = str(await store.run(State.rows, f"EXPLAIN QUERY PLAN {LOWEST_HELD}", 0, 60_000, "[]"))
     assert "SEARCH signing USING INDEX signing_released" in plan
     assert "USING INDEX signing_held" in plan or "USING COVERING INDEX signing_held" in plan
     assert "SCAN signing\n" not in plan

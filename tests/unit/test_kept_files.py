@@ -11,9 +11,14 @@ import pytest
 
 from consumers.state.records import load_aggregates
 from ledger.disk.files import StorageError, StorageUnavailableError
-from ledger.state import StateDamagedError
+from ledger.state import StateDamagedError, StateUnavailableError
+from ledger.state.aggregates import ChunkRow, PageRow, save, save_pages
+from ledger.state.file import StateFile
 from ledger.state.kept_files import KeptFiles
-from ledger.state.store import ChunkRow, PageRow, ReadingStore, Store, finish, kept_name
+from ledger.state.read_only import StateReader
+from ledger.state.roles import kept_name, load_roles, save_roles
+from ledger.state.statements import State
+from ledger.state.store import ReadingStore, Store
 from ledger.storage.directory import DirectoryStorage
 from projections.index.pages import read_facts
 
@@ -26,16 +31,16 @@ async def opened(tmp_path: Path) -> Store:
 
 async def keep(store: Store, version: int, data: bytes = b"a bin") -> None:
     """A publication of one bin."""
-    await store.begin()
+    await store.run(StateFile.begin)
     store.kept.put(kept_name("bin-0", version), data)
     store.keep([kept_name("bin-0", version)], [kept_name("bin-0", version - 1)] if version > 1 else [])
-    await store.save_roles([("bin-0", version, "", len(data), "", store.kept.mark(data))])
+    await store.run(save_roles, [("bin-0", version, "", len(data), "", store.kept.mark(data))])
 
 
 async def publish(store: Store, version: int) -> None:
     """The same, committed."""
     await keep(store, version)
-    await store.commit()
+    await store.run(StateFile.commit)
 
 
 def names(store: Store) -> list[str]:
@@ -47,9 +52,9 @@ async def test_what_is_replaced_stays_until_the_commit_is_durable(tmp_path: Path
     await publish(store, 1)
     await keep(store, 2)
     assert names(store) == ["1.bin-0.json", "2.bin-0.json"]
-    await store.commit()
+    await store.run(StateFile.commit)
     assert names(store) == ["1.bin-0.json", "2.bin-0.json"], "a power failure might bring back the state before"
-    await store.settle()
+    await store.run(StateFile.settle)
     assert names(store) == ["2.bin-0.json"]
     await publish(store, 3)
     await store.close()
@@ -60,7 +65,7 @@ async def test_what_was_not_committed_is_deleted(tmp_path: Path) -> None:
     store = await opened(tmp_path)
     await publish(store, 1)
     await keep(store, 2)
-    await store.rollback()
+    await store.run(StateFile.rollback)
     assert names(store) == ["1.bin-0.json"]
     await store.close()
     assert names(store) == ["1.bin-0.json"]
@@ -69,13 +74,13 @@ async def test_what_was_not_committed_is_deleted(tmp_path: Path) -> None:
 async def test_what_was_kept_and_nobody_told_of_is_deleted_by_the_next_start(tmp_path: Path) -> None:
     """A process put it, and its task failed: it is in no transaction."""
     store = await opened(tmp_path)
-    await store.begin()
+    await store.run(StateFile.begin)
     store.kept.put("1.bin-0.json", b"of a task that failed")
-    await store.rollback()
+    await store.run(StateFile.rollback)
     await publish(store, 1)
     store.kept.put("2.bin-0.json", b"of another")
-    await store.begin()
-    await store.rollback()
+    await store.run(StateFile.begin)
+    await store.run(StateFile.rollback)
     await store.close()
     assert names(store) == ["1.bin-0.json", "2.bin-0.json"]
     await store.open()
@@ -98,7 +103,7 @@ async def test_what_a_killed_process_left_is_deleted(tmp_path: Path) -> None:
 async def test_another_format_takes_its_files_with_it(tmp_path: Path) -> None:
     store = await opened(tmp_path)
     await publish(store, 1)
-    await store.reset()
+    await store.run(StateFile.reset)
     assert names(store) == []
     await store.close()
 
@@ -119,10 +124,10 @@ async def test_other_bytes_are_never_read(tmp_path: Path, spoil: Callable[[Path]
     store = await opened(tmp_path)
     path = Path(store.kept.put("1.bin-0.json", b"a bin"))
     mark = store.kept.mark(b"a bin")
-    assert await store.read_kept([("1.bin-0.json", mark)]) == [b"a bin"]
+    assert await store.run(State.read_kept, [("1.bin-0.json", mark)]) == [b"a bin"]
     spoil(path)
     with pytest.raises(StateDamagedError, match=r"delete the file .*state\.sqlite"):
-        await store.read_kept([("1.bin-0.json", mark)])
+        await store.run(State.read_kept, [("1.bin-0.json", mark)])
     await store.close()
 
 
@@ -155,9 +160,9 @@ async def test_a_state_that_was_copied_without_its_key_says_so(tmp_path: Path, s
     spoil(tmp_path / "state.kept/.key")
     reading = ReadingStore(tmp_path / "state.sqlite")
     await reading.open()
-    assert len(await reading.load_roles()) == 1, "who only reads rows needs no key"
+    assert len(await reading.run(load_roles)) == 1, "who only reads rows needs no key"
     with pytest.raises(StateDamagedError, match="without this file"):
-        await reading.read_kept([("1.bin-0.json", b"mark")])
+        await reading.run(State.read_kept, [("1.bin-0.json", b"mark")])
     await reading.close()
     with pytest.raises(StateDamagedError, match=r"without this file.* delete the file .*state\.sqlite"):
         await store.open()
@@ -181,7 +186,7 @@ async def test_a_key_that_cannot_be_read_is_no_reason_to_begin_anew(tmp_path: Pa
     key.rmdir()
     (tmp_path / "key").rename(key)
     await store.open()
-    assert len(await store.load_roles()) == 1
+    assert len(await store.run(load_roles)) == 1
     await store.close()
 
 
@@ -206,8 +211,8 @@ async def test_a_start_that_was_cut_off_leaves_what_it_looked_for_to_the_next(
     store.kept.put("2.bin-0.json", b"never committed")
     with monkeypatch.context() as patched:
         patched.setattr(KeptFiles, "delete", _refuse)
-        with pytest.raises(OSError, match="Input/output"):
-            await store._open()
+        with pytest.raises(StateUnavailableError, match="Input/output"):
+            await store.open()
         await store.close()
     await store.open()
     assert names(store) == ["1.bin-0.json"]
@@ -223,7 +228,7 @@ async def test_what_could_not_be_deleted_is_looked_for_at_the_next_start(
     with monkeypatch.context() as patched:
         patched.setattr(KeptFiles, "delete", _refuse)
         with pytest.raises(OSError, match="Input/output"):
-            await store.settle()
+            await store.run(StateFile.settle)
     await store.close()
     await store.open()
     assert names(store) == ["2.bin-0.json"]
@@ -235,18 +240,20 @@ async def test_where_a_new_state_cannot_take_its_place_the_old_one_keeps_its_fil
 ) -> None:
     store = await opened(tmp_path)
     await publish(store, 1)
-    await store.begin(anew=True)
+    await store.run(StateFile.begin, anew=True)
     store.kept.put("2.bin-0.json", b"b bin")
     store.keep(["2.bin-0.json"], ["1.bin-0.json"])
-    await store.save_roles([("bin-0", 2, "", 5, "", store.kept.mark(b"b bin"))])
+    await store.run(save_roles, [("bin-0", 2, "", 5, "", store.kept.mark(b"b bin"))])
     with monkeypatch.context() as patched:
         patched.setattr(Path, "replace", _refuse)
         with pytest.raises(StorageUnavailableError, match=r"state\.sqlite cannot be written: Input/output error"):
-            await store.commit()
+            await store.run(StateFile.commit)
+    await store.run(StateFile.rollback)
+    assert [(name, version) for name, version, *_ in await store.run(load_roles)] == [("bin-0", 1)]
     await store.close()
     await store.open()
     assert names(store) == ["1.bin-0.json"]
-    assert [(name, version) for name, version, *_ in await store.load_roles()] == [("bin-0", 1)]
+    assert [(name, version) for name, version, *_ in await store.run(load_roles)] == [("bin-0", 1)]
     await store.close()
 
 
@@ -262,20 +269,20 @@ CHUNKS = [("", 7), ("b", 7), ("bb", 0), ("c", 7)]
 
 async def page(store: Store, data: bytes = PAGE, chunks: Sequence[tuple[str, int]] = CHUNKS) -> None:
     """An aggregate of four chunks, whose bodies stand in its page."""
-    await store.begin()
+    await store.run(StateFile.begin)
     store.kept.put("7.page", data)
     store.keep(["7.page"], [])
     rows = [ChunkRow("project:a", lower, lower.encode(), b"not this", b"") for lower, _ in CHUNKS]
-    await store.save([("project:a", b"header")], rows)
+    await store.run(save, [("project:a", b"header")], rows)
     row = PageRow("project:a", "7.page", store.kept.mark(data), msgspec.msgpack.encode(chunks))
-    await store.save_pages([row], [])
-    await store.commit()
+    await store.run(save_pages, [row], [])
+    await store.run(StateFile.commit)
 
 
 async def test_bodies_are_read_from_the_page(tmp_path: Path) -> None:
     store = await opened(tmp_path)
     await page(store)
-    loaded = await load_aggregates(store, ["project:a", "project:b"])
+    loaded = await store.run(load_aggregates, ["project:a", "project:b"])
     assert [(each.lower, each.facts, bytes(each.body)) for each in loaded.states["project:a"].chunks] == [
         ("", b"", b'{"a":1}'),
         ("b", b"b", b'{"b":2}'),
@@ -284,10 +291,10 @@ async def test_bodies_are_read_from_the_page(tmp_path: Path) -> None:
     ]
     assert loaded.filed == {"project:a": "7.page"}
     assert list(loaded.states) == ["project:a"]
-    reading = ReadingStore(store.path)
-    finish(reading.open())
-    assert finish(load_aggregates(reading, ["project:a", "project:b"])) == loaded
-    finish(reading.close())
+    reader = StateReader(store.path)
+    reader.open()
+    assert load_aggregates(reader, ["project:a", "project:b"]) == loaded
+    reader.close()
     await store.close()
 
 
@@ -299,7 +306,7 @@ async def test_facts_are_read_of_the_chunks_that_files_are_in(
 ) -> None:
     store = await opened(tmp_path)
     await page(store)
-    loaded = await load_aggregates(store, ["project:a"], {"project:a": names})
+    loaded = await store.run(load_aggregates, ["project:a"], {"project:a": names})
     chunks = loaded.states["project:a"].chunks
     assert [each.lower for each in chunks if each.facts is not None] == known
     assert [len(each.body) for each in chunks] == [length for _, length in CHUNKS]
@@ -319,13 +326,8 @@ async def test_a_page_that_is_not_made_of_its_chunks_is_damage(
     store = await opened(tmp_path)
     await page(store, data, chunks)
     with pytest.raises(StateDamagedError, match="page"):
-        await load_aggregates(store, ["project:a"])
+        await store.run(load_aggregates, ["project:a"])
     await store.close()
-
-
-def test_what_waits_is_not_for_those_without_a_loop() -> None:
-    with pytest.raises(RuntimeError, match="waits"):
-        finish(asyncio.sleep(0))
 
 
 def test_what_was_not_finished_goes_when_nobody_writes(tmp_path: Path) -> None:
@@ -337,7 +339,7 @@ def test_what_was_not_finished_goes_when_nobody_writes(tmp_path: Path) -> None:
         await reading.open()
         await reading.close()
         assert store.kept.unfinished.exists(), "who reads a state leaves it alone"
-        await store.commit()
+        await store.run(StateFile.commit)
         await store.close()
         assert not store.kept.unfinished.exists()
         store = await opened(tmp_path)

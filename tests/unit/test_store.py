@@ -1,13 +1,20 @@
 """The state that is written anew: into a new file, which takes the place of the old one, or does not."""
 
+import asyncio
 import sqlite3
 from contextlib import closing
 from pathlib import Path
+from threading import Event, get_ident
 
 import pytest
 
-from ledger.state import StateDamagedError
-from ledger.state.store import ChunkRow, JudgedRow, ReadingStore, Store
+from ledger.state import StateDamagedError, StoreError
+from ledger.state.aggregates import ChunkRow, load_chunks, load_headers, save, save_waiting
+from ledger.state.file import StateFile
+from ledger.state.position import load_note, save_note
+from ledger.state.statements import State
+from ledger.state.store import ReadingStore, Store
+from ledger.state.verdicts import JudgedRow, save_judged
 
 CHUNK = ChunkRow("project:a", "", b"facts", b"body", b"")
 
@@ -23,12 +30,12 @@ async def opened(path: Path) -> Store:
     """A store that has something in several tables."""
     store = Store(path)
     await store.open()
-    await store.begin()
-    await store.save([("project:a", b"header")], [CHUNK], [])
-    await store.save_judged([JudgedRow("events", 3, "digest", "kind", "rejected", "code", "detail")])
-    await store.save_waiting([("a", 1)], [])
-    await store.set_note("note", "value")
-    await store.commit()
+    await store.run(StateFile.begin)
+    await store.run(save, [("project:a", b"header")], [CHUNK], [])
+    await store.run(save_judged, [JudgedRow("events", 3, "digest", "kind", "rejected", "code", "detail")])
+    await store.run(save_waiting, [("a", 1)], [])
+    await store.run(save_note, "note", "value")
+    await store.run(StateFile.commit)
     return store
 
 
@@ -37,13 +44,13 @@ async def test_what_was_there_is_there(tmp_path: Path) -> None:
     store = await opened(tmp_path / "state.sqlite")
     before = rows_of(store.path)
     inode = store.path.stat().st_ino
-    await store.begin(anew=True)
-    await store.set_note("more", "value")
+    await store.run(StateFile.begin, anew=True)
+    await store.run(save_note, "more", "value")
     assert rows_of(store.path) == before, "whoever reads meanwhile sees the old state"
-    await store.commit()
+    await store.run(StateFile.commit)
     assert store.path.stat().st_ino != inode
-    assert await store.load_headers(["project:a"]) == [("project:a", b"header")]
-    assert await store.load_chunks(["project:a"]) == [CHUNK]
+    assert await store.run(load_headers, ["project:a"]) == [("project:a", b"header")]
+    assert await store.run(load_chunks, ["project:a"]) == [CHUNK]
     await store.close()
     assert rows_of(store.path) == {**before, "notes": [("more", "value"), ("note", "value")]}
     assert sorted(path.name for path in tmp_path.iterdir()) == ["state.kept", "state.sqlite", "state.sqlite.lock"]
@@ -53,12 +60,12 @@ async def test_undone_it_is_as_it_was(tmp_path: Path) -> None:
     """Undone, nothing is left of the new file, and the old one can be written again."""
     store = await opened(tmp_path / "state.sqlite")
     before = rows_of(store.path)
-    await store.begin(anew=True)
-    await store.set_note("more", "value")
-    await store.rollback()
-    assert await store.note("more") is None
-    await store.begin()
-    await store.commit()
+    await store.run(StateFile.begin, anew=True)
+    await store.run(save_note, "more", "value")
+    await store.run(StateFile.rollback)
+    assert await store.run(load_note, "more") is None
+    await store.run(StateFile.begin)
+    await store.run(StateFile.commit)
     await store.close()
     assert rows_of(store.path) == before
     assert not (tmp_path / "state.sqlite.new").exists()
@@ -70,9 +77,9 @@ async def test_a_state_that_cannot_be_copied_stays(tmp_path: Path) -> None:
     with closing(sqlite3.connect(store.path)) as connection:
         connection.execute("ALTER TABLE waiting ADD COLUMN surplus")
     with pytest.raises(StateDamagedError, match="waiting"):
-        await store.begin(anew=True)
+        await store.run(StateFile.begin, anew=True)
     assert not (tmp_path / "state.sqlite.new").exists()
-    assert await store.note("note") == "value"
+    assert await store.run(load_note, "note") == "value"
     await store.close()
 
 
@@ -82,9 +89,9 @@ async def test_much_is_settled_while_the_next_transaction_goes_on(tmp_path: Path
     await store.open()
     rounds, rows = 6, 5_000
     for number in range(rounds):
-        await store.begin()
-        await store.save([(f"project:{number}-{row}", b"x" * 100) for row in range(rows)], [], [])
-        await store.commit()
+        await store.run(StateFile.begin)
+        await store.run(save, [(f"project:{number}-{row}", b"x" * 100) for row in range(rows)], [], [])
+        await store.run(StateFile.commit)
     # Each is moved while the next is written: what is left to be moved is the last at most.
     await store.close()
     wal = store.path.with_name("state.sqlite-wal")
@@ -97,12 +104,59 @@ async def test_a_kept_reader_sees_what_was_settled(tmp_path: Path) -> None:
     store = await opened(tmp_path / "state.sqlite")
     reader = ReadingStore(store.path)
     await reader.open()
-    assert await reader.note("more") is None
-    await store.begin()
-    await store.set_note("more", "value")
-    assert await reader.note("more") is None
-    await store.commit()
-    await store.settle()
-    assert await reader.note("more") == "value"
+    assert await reader.run(load_note, "more") is None
+    await store.run(StateFile.begin)
+    await store.run(save_note, "more", "value")
+    assert await reader.run(load_note, "more") is None
+    await store.run(StateFile.commit)
+    await store.run(StateFile.settle)
+    assert await reader.run(load_note, "more") == "value"
     await reader.close()
+    await store.close()
+
+
+async def test_everything_is_done_in_one_thread_and_reading_in_none(tmp_path: Path) -> None:
+    def thread(_: State) -> int:
+        return get_ident()
+
+    store = await opened(tmp_path / "state.sqlite")
+    assert {await store.run(thread) for _ in range(3)} == {await store.run(thread)}
+    assert await store.run(thread) != get_ident()
+    reader = ReadingStore(store.path)
+    await reader.open()
+    assert await reader.run(thread) == get_ident()
+    await reader.close()
+    await store.close()
+
+
+async def test_what_was_begun_is_done_although_nobody_waits_for_it(tmp_path: Path) -> None:
+    """A caller that is cancelled goes on when the state is no longer worked on."""
+    store = await opened(tmp_path / "state.sqlite")
+    begun, go_on, done = Event(), Event(), []
+
+    def work(_: State) -> None:
+        begun.set()
+        go_on.wait()
+        done.append(1)
+
+    task = asyncio.create_task(store.run(work))
+    await asyncio.to_thread(begun.wait)
+    task.cancel()
+    await asyncio.sleep(0)
+    assert not task.done()
+    go_on.set()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert done == [1]
+    await store.close()
+
+
+async def test_a_store_that_was_closed_can_be_opened_again(tmp_path: Path) -> None:
+    store = await opened(tmp_path / "state.sqlite")
+    await store.close()
+    with pytest.raises(StoreError, match="is not open"):
+        await store.run(load_note, "note")
+    await store.close()
+    await store.open()
+    assert await store.run(load_note, "note") == "value"
     await store.close()

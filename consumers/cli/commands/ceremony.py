@@ -206,7 +206,7 @@ class _Step:
         if appended < steps:
             return True
         async with open_known(self._context) as known:
-            prefix = await records.load_prefix(known.store, known.position.prefix)
+            prefix = await known.store.run(records.load_prefix, known.position.prefix)
         return prefix.authority is None or prefix.authority.root.version < self._authority.root.version
 
     async def sign(
@@ -262,7 +262,7 @@ class _Step:
         """Have a publication cover events, and return its number."""
         try:
             self._retire(end)
-            if not self._context.store("signer").is_locked():
+            if not self._context.reading_store("signer").is_locked():
                 await publish_once(self._context, Schedule(interval_seconds=0, grace_seconds=0))
             (answer,) = await wait_for(self._context, covered, WAIT_SECONDS)
         except LedgerError as error:

@@ -18,7 +18,12 @@ from consumers.state import notes, records
 from consumers.state.furthest import STATES, Furthest
 from ledger.clock import SystemClock, from_instant
 from ledger.state import StoreError
-from ledger.state.store import Store
+from ledger.state.comparisons import count_differences, count_files
+from ledger.state.position import load_note, load_position
+from ledger.state.publications import count_publications, load_publication
+from ledger.state.roles import load_roles
+from ledger.state.store import ReadingStore
+from ledger.state.verdicts import count_judged
 from projections.metadata.repository import expires_at
 from projections.publications import Held, held
 from projections.roles.authority import Authority
@@ -80,7 +85,7 @@ async def _end(context: Context, shown: int) -> dict[str, Any]:
 async def _consumers(context: Context, sizes: dict[str, int]) -> dict[str, Any]:
     consumers = {}
     for name in STATES:
-        store = context.store(name, read_only=True)
+        store = context.reading_store(name)
         try:
             await store.open()
             consumers[name] = await _consumer(store, sizes)
@@ -93,8 +98,8 @@ async def _consumers(context: Context, sizes: dict[str, int]) -> dict[str, Any]:
     return consumers
 
 
-async def _consumer(store: Store, sizes: dict[str, int]) -> dict[str, Any]:
-    position = await store.load_position()
+async def _consumer(store: ReadingStore, sizes: dict[str, int]) -> dict[str, Any]:
+    position = await store.run(load_position)
     facts: dict[str, Any] = {
         "running": store.is_locked(),
         "publication": position.number if position else 0,
@@ -102,30 +107,31 @@ async def _consumer(store: Store, sizes: dict[str, int]) -> dict[str, Any]:
         "lag_events": sizes["events"] - (position.size if position else 0),
         "lag_records": max(0, sizes["publications"] - (position.next_record if position else 0)),
     }
-    if not facts["running"] and await store.note(notes.RUNNING):
+    left_running = await store.run(load_note, notes.RUNNING)
+    if left_running and not facts["running"]:
         facts["stopped_cleanly"] = False
-    if so_far := await store.note(notes.ROUND):
+    if so_far := await store.run(load_note, notes.ROUND):
         facts["compared"], facts["to_compare"] = json.loads(so_far)
-        _, facts["never_compared"] = await store.count_files()
-        facts["differences_now"], facts["differences_ever"] = await store.count_differences()
+        _, facts["never_compared"] = await store.run(count_files)
+        facts["differences_now"], facts["differences_ever"] = await store.run(count_differences)
     return facts
 
 
 async def _ledger(known: Furthest) -> dict[str, Any]:
     """Facts about the ledger as of its last publication."""
-    store, prefix = known.store, await records.load_prefix(known.store, known.position.prefix)
-    published = await store.publication(known.position.number)
+    store, prefix = known.store, await known.store.run(records.load_prefix, known.position.prefix)
+    published = await store.run(load_publication, known.position.number)
     facts: dict[str, Any] = {
         "judged": [
-            {"log": log, "verdict": verdict, "count": count} for log, verdict, count in await store.count_judged()
+            {"log": log, "verdict": verdict, "count": count} for log, verdict, count in await store.run(count_judged)
         ],
-        "publications": await store.count_publications(),
+        "publications": await store.run(count_publications),
     }
     if published is not None and prefix.authority is not None:
         facts["last"] = {"publication": published.number, "time": published.time, "size": published.size}
         facts["last"]["content_size"] = published.content_size
         layout = prefix.authority.layout
-        bins = [expires for name, _, expires, *_ in await store.load_roles() if layout.index(name) is not None]
+        bins = [expires for name, _, expires, *_ in await store.run(load_roles) if layout.index(name) is not None]
         facts["expires"] = _expiries(prefix.authority, published.time, bins)
         facts["root"] = prefix.authority.root.version
         facts["bins"] = layout.count

@@ -6,7 +6,8 @@ from consumers.cli.options import on_ledger
 from consumers.cli.shared import print_json, progress
 from consumers.context import Context
 from consumers.follow.known import open_known
-from ledger.state.store import JudgedRow, Store
+from ledger.state.store import ReadingStore
+from ledger.state.verdicts import JudgedRow, load_judged_after
 
 PAGE = 1000
 
@@ -33,10 +34,10 @@ async def rejected(*, context: Context, everything: bool, as_json: bool) -> None
         click.echo("Every record was accepted." if everything else "No record was rejected.")
 
 
-async def _list(store: Store, *, everything: bool, as_json: bool) -> int:
+async def _list(store: ReadingStore, *, everything: bool, as_json: bool) -> int:
     verdicts = ["rejected", "no effect"] if everything else ["rejected"]
     after, count = ("", -1), 0
-    while rows := await store.judged_page(verdicts, after, PAGE):
+    while rows := await store.run(load_judged_after, verdicts, after, PAGE):
         for row in rows:
             _print(row, as_json=as_json)
         after, count = (rows[-1].log, rows[-1].record), count + len(rows)

@@ -15,6 +15,7 @@ from consumers.render.outlets import NoOutlet, served_version
 from consumers.service.opening import open_follower
 from consumers.sign.resuming import note_resumed, resumed_above
 from consumers.state.furthest import is_remembered
+from ledger.state.file import StateFile
 from ledger.storage import ServedFiles
 from projections.metadata.paths import TIMESTAMP, metadata_path
 from projections.publications import MAX_GAP
@@ -47,7 +48,7 @@ async def resume(*, above: int, forged: bool, context: Context, as_json: bool) -
     store = context.store("signer")
     await store.open()
     try:
-        await store.reset()
+        await store.run(StateFile.reset)
     finally:
         await store.close()
     async with open_follower(context, "signer", NoOutlet()) as (follower, _, _, _):

@@ -20,7 +20,8 @@ from consumers.state.kept_bins import KeptBin, LastBins
 from consumers.state.kept_pages import KeptPages
 from consumers.work.progress import Report
 from consumers.work.workers import Behind, Workers
-from ledger.state.store import PageRow, Store
+from ledger.state.aggregates import PageRow
+from ledger.state.store import Store
 from projections.index.names import split_filename
 from projections.index.project_list import Listing
 from projections.log.prefix import Extension
@@ -80,17 +81,20 @@ async def keep_extension(store: Store, extension: Extension, sink: Sink, telling
     """Save the records that the prefix judged, pass on the documents of ceremonies, and tell what these records did."""
     if telling is not None:
         await telling.add_judged(extension)
-    await records.save_judged(store, "events", extension.judged)
-    await records.save_ceremonies(store, extension.ceremonies)
+    if extension.judged or extension.ceremonies:
+        await store.run(records.save_extension, extension)
     for ceremony in extension.ceremonies:
         for document in ceremony.documents:
             sink.put_document(document)
 
 
-async def keep_withholdings(store: Store, withholdings: Sequence[Withholding], sink: Sink) -> None:
-    """Save what is withheld since, or no longer, and pass it on."""
+async def keep_bins(
+    store: Store, headers: Sequence[tuple[str, bytes]], withholdings: Sequence[Withholding], sink: Sink
+) -> None:
+    """Save the headers of bins, and what is withheld since, or no longer; pass on the latter."""
+    if headers or withholdings:
+        await store.run(records.save_bins, headers, withholdings)
     if withholdings:
-        await records.save_withholdings(store, withholdings)
         sink.withhold(withholdings)
 
 

@@ -19,8 +19,8 @@ from consumers.render.carriers import Carrier, Files, Sent, bin_partitions
 from consumers.render.rounds.job import (
     Job,
     hide_pages,
+    keep_bins,
     keep_extension,
-    keep_withholdings,
     page_writer,
     warn_of_stuffed,
 )
@@ -33,6 +33,7 @@ from consumers.work.processes import Processes
 from consumers.work.progress import FOLDING, READING, SEALING, WHOLE
 from consumers.work.spill import read_frames
 from consumers.work.workers import Begun
+from ledger.state.aggregates import load_page_sizes
 from projections.index.project_list import Listing
 from projections.log.reading import Routed
 from projections.metadata.paths import hashed_path, metadata_path, plain_path
@@ -114,7 +115,7 @@ class BulkRounds:
             if in_memory:
                 routed += extension.routed
         if in_memory:
-            sizes = dict(await self._store.load_page_sizes(sorted({item.key for item in routed})))
+            sizes = dict(await self._store.run(load_page_sizes, sorted({item.key for item in routed})))
             return batch, Sent(choice, batch.bin_partitions, routed, sizes)
         slices = await self._tail.files(*shown)
         files = Files(choice.layout, batch.bin_partitions, edition.size)
@@ -135,12 +136,9 @@ class BulkRounds:
         bins_of_tasks = await self._workers.run(carrier.bins_of_tasks, batch)
         async with aclosing(self._processes.in_order(self._sealing(batch, carrier, bins_of_tasks))) as sealed:
             async for done in sealed:
-                if done.headers:
+                if done.headers or done.withholdings:
                     await self._saved()
-                    await self._store.save(done.headers)
-                if done.withholdings:
-                    await self._saved()
-                    await keep_withholdings(self._store, done.withholdings, self._sink)
+                    await keep_bins(self._store, done.headers, done.withholdings, self._sink)
                 for name, (entry, _) in done.bins.items():
                     path = metadata_path(name, entry.version)
                     self._sink.adopt(path, entry.length, entry.sha256, done.tokens[name])
@@ -207,9 +205,7 @@ class BulkRounds:
 
     async def _save_frames(self, frames: Sequence[bytes]) -> None:
         kept = await self._workers.run(_joined, frames)
-        await records.save_rows(self._store, kept.rows)
-        await records.save_seen(self._store, kept.seen)
-        await records.save_judged(self._store, "events", kept.judged)
+        await self._store.run(records.save_folded, kept.rows, kept.seen, kept.judged)
 
 
 def _joined(frames: Iterable[bytes]) -> Kept:

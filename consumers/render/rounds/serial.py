@@ -4,7 +4,7 @@ Projects and bins are loaded, folded, sealed and saved a few at a time, so memor
 some are signed and written, the next ones are read and folded.
 """
 
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
 from contextlib import aclosing
 from secrets import token_hex
 from typing import NamedTuple
@@ -15,8 +15,8 @@ from consumers.render.rounds.job import (
     PageToWrite,
     bin_sealer,
     hide_pages,
+    keep_bins,
     keep_extension,
-    keep_withholdings,
     page_writer,
 )
 from consumers.render.tasks import few_aggregates, needed_files
@@ -24,6 +24,8 @@ from consumers.state import records
 from consumers.state.kept_bins import KeptBin, LastBins
 from consumers.work.spill import Partitions
 from consumers.work.workers import Behind, each_with
+from ledger.state.aggregates import delete_range, keys_between
+from ledger.state.statements import State
 from projections.index.distributions import rows_read_by
 from projections.index.fold import Folded, fold_events
 from projections.index.project_list import Listing
@@ -51,6 +53,11 @@ class _Stored(NamedTuple):
 
     loaded: records.Loaded
     seen: Mapping[tuple[str, str], str]
+
+
+def _load(state: State, keys: Sequence[str], items: Sequence[Routed], needed: Mapping[str, Collection[str]]) -> _Stored:
+    loaded = records.load_aggregates(state, keys, needed, rows_read_by(items))
+    return _Stored(loaded, records.load_seen(state, items))
 
 
 class OneProcess:
@@ -124,8 +131,7 @@ class OneProcess:
         keys, items = some
         edition = self._edition
         needed = needed_files(items, html=edition.authority.settings.html_pages or self._visits_all)
-        loaded = await records.load_aggregates(self._store, keys, needed, rows_read_by(items))
-        return _Stored(loaded, await records.load_seen(self._store, items))
+        return await self._store.run(_load, keys, items, needed)
 
     async def _fold_few(
         self, stored: _Stored, items: Sequence[Routed], pages: Behind[PageToWrite, None]
@@ -149,16 +155,15 @@ class OneProcess:
         rows = self._pages.choose(folded.pages, loaded.filed)
         await pages.add([(page, rows.get(page.path)) for page in folded.pages])
         hide_pages(folded.targets, self._sink)
-        await records.save_rows(self._store, records.rows_of(folded.changes, loaded, rows.values()))
-        await records.save_seen(self._store, folded.seen)
-        await records.save_judged(self._store, "events", folded.judged)
+        changed = records.rows_of(folded.changes, loaded, rows.values())
+        await self._store.run(records.save_folded, changed, folded.seen, folded.judged)
         if folded.targets:
             await self._distribute(folded.targets)
         return folded.listings
 
     async def _all_projects(self, done: set[str]) -> AsyncIterator[list[str]]:
         last = "project:"
-        while keys := await self._store.keys(last, "project;", PROJECTS_AT_ONCE):
+        while keys := await self._store.run(keys_between, last, "project;", PROJECTS_AT_ONCE):
             last = keys[-1]
             yield [key for key in keys if key not in done]
 
@@ -185,7 +190,7 @@ class OneProcess:
             indices = range(start, min(start + BINS_AT_ONCE, old.count))
             stored = await self._read(self._last, old, indices)
             await self._distribute(await self._workers.run(take_targets, stored))
-        await self._store.delete_range(f"bin:{old.bits:02}:", f"bin:{old.bits:02};")
+        await self._store.run(delete_range, f"bin:{old.bits:02}:", f"bin:{old.bits:02};")
 
     async def seal(self) -> dict[str, KeptBin]:
         """Render and seal bins."""
@@ -212,13 +217,12 @@ class OneProcess:
         return await self._read(last, self._choice.layout, bins.indices)
 
     async def _read(self, last: LastBins | None, layout: Layout, indices: Sequence[int]) -> list[StoredBin]:
-        headers = await self._store.load_headers([layout.key(index) for index in indices])
-        marks = [] if last is None else await self._store.load_marks(last.names(indices))
-        return await self._workers.run(read_bins, last, layout, indices, dict(headers), dict(marks))
+        keys, names = [layout.key(index) for index in indices], [] if last is None else last.names(indices)
+        headers, marks = await self._store.run(records.load_bins, keys, names)
+        return await self._workers.run(read_bins, last, layout, indices, headers, marks)
 
     async def _fold_bins(self, bins: _Bins, stored: Sequence[StoredBin]) -> list[Unsealed]:
         """Fold changes into bins; return the bins to seal."""
         folded = await self._workers.run(fold_bins, self._choice, bins.indices, stored, bins.changes)
-        await self._store.save(folded.headers)
-        await keep_withholdings(self._store, folded.withholdings, self._sink)
+        await keep_bins(self._store, folded.headers, folded.withholdings, self._sink)
         return folded.unsealed

@@ -1,0 +1,52 @@
+"""A state that is only read, by whomever: another process may write it meanwhile."""
+
+import os
+import sqlite3
+
+from ledger.databases import plain
+from ledger.state import StateDamagedError, StateMissingError, StoreError
+from ledger.state.statements import State
+from ledger.state.tables import is_current
+
+
+class StateReader(State):
+    """A state that is only read: as it was last committed."""
+
+    def open(self) -> None:
+        """Open the file.
+
+        Raises:
+            StateMissingError: there is none.
+            StoreError: it cannot be read, or has another format.
+        """
+        try:
+            self._open()
+        except OSError as error:
+            self.close()
+            raise self._refused(error) from error
+        except BaseException:
+            self.close()
+            raise
+
+    def _open(self) -> None:
+        path = self.path
+        if not path.exists():
+            raise StateMissingError(f"there is no state at {path}: its consumer has not run here")
+        if not path.is_file():
+            raise StoreError(f"{path} is no file: move it away, and the state is rebuilt from the logs")
+        if not os.access(path, os.R_OK):
+            raise StoreError(f"{path} cannot be read by this user")
+        try:
+            self._connection = plain.open_to_read(path).connection
+            current = is_current(self._connection)
+        except sqlite3.DatabaseError as error:
+            failed = self._failed(error)
+            if isinstance(failed, StateDamagedError):
+                failed = StoreError(f"{path} cannot be read: {error}")
+            raise failed from error
+        if not current:
+            raise StoreError(f"{path} has another format: start its consumer to rebuild the state")
+
+    def close(self) -> None:
+        """Close the file."""
+        self._close_connection()

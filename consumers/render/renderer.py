@@ -7,7 +7,7 @@ The two rounds run in this process (`consumers.render.rounds.serial`), or for ma
 log) and a `Sink` for the files.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -26,6 +26,7 @@ from consumers.state.kept_pages import KEPT_FROM_BYTES, KeptPages
 from consumers.work.progress import Report, nobody
 from consumers.work.stopwatch import Stopwatch
 from consumers.work.workers import Begun, Workers
+from ledger.state.file import StateFile
 from ledger.state.roles import kept_name
 from ledger.state.store import Store
 from projections.index import project_list
@@ -33,6 +34,7 @@ from projections.index.chunks import Aggregate
 from projections.index.project_list import Listing, ProjectList
 from projections.metadata.paths import metadata_path
 from projections.metadata.repository import RoleEntry, SnapshotTable
+from projections.metadata.targets import Page, TargetChange
 
 
 class RenderedPublication(NamedTuple):
@@ -163,20 +165,9 @@ class Renderer:
         self._store.all_written()
 
     async def _list_projects(self, edition: Edition, listings: list[Listing], rounds: Rounds) -> None:
-        store = self._store
-        names = sorted({each.name for each in listings})
-        projects = ProjectList(*await store.run(records.load_project_list, names))
-        projects.follow(
-            [(each.claim, each.authority.settings, each.content_size) for each in edition.publications], listings
-        )
-        stored, waited = Aggregate(project_list.KEY), dict[str, bool]()
-        if projects.is_rendered:
-            found = await store.run(records.load_aggregates, [project_list.KEY])
-            stored = found.states.get(project_list.KEY, stored)
-            waited = await store.run(records.load_waiting)
-        change, pages, changes = await self._workers.run(projects.finish, stored.chunks, waited)
-        await store.run(records.save_project_list, change, projects.left, is_rendered=projects.is_rendered)
-        await rounds.add(pages, changes)
+        pages, changes = await self._store.run(_list_projects, edition, listings)
+        if pages or changes:
+            await rounds.add(pages, changes)
 
     async def _retire(self, edition: Edition) -> dict[str, RoleEntry]:
         """The bins that are no longer in force, without their lengths."""
@@ -190,3 +181,20 @@ class Renderer:
         for name, stamp in (edition.stamps or {}).items():
             retired[name] = RoleEntry(stamp.number, stamp.expires, 0, stamp.sha256)
         return {name: entry for name, entry in retired.items() if layout.index(name) is None}
+
+
+def _list_projects(
+    state: StateFile, edition: Edition, listings: Sequence[Listing]
+) -> tuple[Sequence[Page], Sequence[TargetChange]]:
+    """Bring the list of projects up to date; return its pages and targets if it is rendered."""
+    projects = ProjectList(*records.load_project_list(state, sorted({each.name for each in listings})))
+    projects.follow(
+        [(each.claim, each.authority.settings, each.content_size) for each in edition.publications], listings
+    )
+    stored, waited = Aggregate(project_list.KEY), dict[str, bool]()
+    if projects.is_rendered:
+        stored = records.load_aggregates(state, [project_list.KEY]).states.get(project_list.KEY, stored)
+        waited = records.load_waiting(state)
+    change, pages, changes = projects.finish(stored.chunks, waited)
+    records.save_project_list(state, change, projects.left, is_rendered=projects.is_rendered)
+    return pages, changes

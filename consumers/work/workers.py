@@ -6,7 +6,7 @@ release the interpreter's lock, so they use one thread per core.
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterable, Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from threading import Event
 from typing import Any, Generic, ParamSpec, Protocol, Self, TypeVar
@@ -58,30 +58,6 @@ class Workers(Protocol):
 
     def close(self) -> None:
         """Stop the threads."""
-
-
-async def each_with(
-    workers: Workers, items: AsyncIterable[T], load: Callable[[T], Coroutine[Any, Any, R]]
-) -> AsyncGenerator[tuple[T, R], None]:
-    """Yield items with their loaded data. The next item's data is loaded meanwhile. The caller closes the generator."""
-    begun: deque[tuple[T, Begun[R]]] = deque()
-
-    async def first() -> tuple[T, R]:
-        item, loading = begun[0]
-        loaded = await loading.result()
-        begun.popleft()
-        return item, loaded
-
-    try:
-        async for item in items:
-            begun.append((item, workers.ahead(load(item))))
-            if len(begun) > 1:
-                yield await first()
-        if begun:
-            yield await first()
-    finally:
-        for _, loading in begun:
-            await loading.stop()
 
 
 async def run_each(workers: Workers, function: Callable[[T], R], items: Sequence[T]) -> Sequence[R]:

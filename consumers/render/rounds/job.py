@@ -25,7 +25,6 @@ from ledger.state.store import Store
 from projections.index.names import split_filename
 from projections.index.project_list import Listing
 from projections.log.prefix import Extension
-from projections.metadata.holders import Withholding
 from projections.metadata.paths import plain_path
 from projections.metadata.repository import LENGTH_ABOVE_BYTES
 from projections.metadata.targets import Page, TargetChange
@@ -86,16 +85,6 @@ async def keep_extension(store: Store, extension: Extension, sink: Sink, telling
     for ceremony in extension.ceremonies:
         for document in ceremony.documents:
             sink.put_document(document)
-
-
-async def keep_bins(
-    store: Store, headers: Sequence[tuple[str, bytes]], withholdings: Sequence[Withholding], sink: Sink
-) -> None:
-    """Save the headers of bins, and what is withheld since, or no longer; pass on the latter."""
-    if headers or withholdings:
-        await store.run(records.save_bins, headers, withholdings)
-    if withholdings:
-        sink.withhold(withholdings)
 
 
 def page_writer(workers: Workers, sink: Sink, pages: KeptPages) -> Behind[PageToWrite, None]:

@@ -19,7 +19,6 @@ from consumers.render.carriers import Carrier, Files, Sent, bin_partitions
 from consumers.render.rounds.job import (
     Job,
     hide_pages,
-    keep_bins,
     keep_extension,
     page_writer,
     warn_of_stuffed,
@@ -138,7 +137,9 @@ class BulkRounds:
             async for done in sealed:
                 if done.headers or done.withholdings:
                     await self._saved()
-                    await keep_bins(self._store, done.headers, done.withholdings, self._sink)
+                    await self._store.run(records.save_bins, done.headers, done.withholdings)
+                if done.withholdings:
+                    self._sink.withhold(done.withholdings)
                 for name, (entry, _) in done.bins.items():
                     path = metadata_path(name, entry.version)
                     self._sink.adopt(path, entry.length, entry.sha256, done.tokens[name])

@@ -1,21 +1,19 @@
 """The two rounds of a publication in this process: events to projects, changed targets to bins.
 
-Projects and bins are loaded, folded, sealed and saved a few at a time, so memory does not grow with the batch. While
-some are signed and written, the next ones are read and folded.
+Projects and bins are loaded, folded, sealed and saved a few at a time, so memory does not grow with the batch. A few
+are one visit to the state's thread. While some are signed and written, the next ones are read and folded.
 """
 
-from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
-from contextlib import aclosing
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from secrets import token_hex
-from typing import NamedTuple
+from typing import Any, NamedTuple, ParamSpec, TypeVar
 
-from consumers.render.bin_steps import Unsealed, by_bin, fold_bins, read_bins
+from consumers.render.bin_steps import FoldedBins, by_bin, fold_bins, read_bins
 from consumers.render.rounds.job import (
     Job,
     PageToWrite,
     bin_sealer,
     hide_pages,
-    keep_bins,
     keep_extension,
     page_writer,
 )
@@ -23,8 +21,9 @@ from consumers.render.tasks import few_aggregates, needed_files
 from consumers.state import records
 from consumers.state.kept_bins import KeptBin, LastBins
 from consumers.work.spill import Partitions
-from consumers.work.workers import Behind, each_with
-from ledger.state.aggregates import delete_range, keys_between
+from consumers.work.workers import Behind
+from ledger.state.aggregates import PageRow, delete_range, keys_between
+from ledger.state.file import StateFile
 from ledger.state.statements import State
 from projections.index.distributions import rows_read_by
 from projections.index.fold import Folded, fold_events
@@ -34,6 +33,9 @@ from projections.log.reading import Routed
 from projections.metadata.bins import StoredBin, take_targets
 from projections.metadata.targets import Page, TargetChange
 from projections.roles.layout import Layout
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 BINS_AT_ONCE = 16
 PROJECTS_AT_ONCE = 16
@@ -46,18 +48,6 @@ class _Bins(NamedTuple):
 
     indices: Sequence[int]
     changes: Mapping[int, Sequence[TargetChange]]
-
-
-class _Stored(NamedTuple):
-    """A few stored aggregates, and the digests of events with ids that were seen before."""
-
-    loaded: records.Loaded
-    seen: Mapping[tuple[str, str], str]
-
-
-def _load(state: State, keys: Sequence[str], items: Sequence[Routed], needed: Mapping[str, Collection[str]]) -> _Stored:
-    loaded = records.load_aggregates(state, keys, needed, rows_read_by(items))
-    return _Stored(loaded, records.load_seen(state, items))
 
 
 class OneProcess:
@@ -94,14 +84,13 @@ class OneProcess:
         try:
             async with page_writer(self._workers, self._sink, self._pages) as pages:
                 await self._route(routed)
-                async with aclosing(each_with(self._workers, self._few(routed), self._load_few)) as loaded:
-                    async for (keys, items), stored in loaded:
-                        listings.extend(await self._fold_few(stored, items, pages))
-                        if self._visits_all:
-                            done.update(keys)
+                async for keys, items in self._few(routed):
+                    listings.extend(await self._fold(keys, items, pages))
+                    if self._visits_all:
+                        done.update(keys)
                 if self._visits_all:
                     async for keys in self._all_projects(done):
-                        await self._fold_few(await self._load_few((keys, [])), [], pages)
+                        await self._fold(keys, [], pages)
         finally:
             routed.close()
         return listings
@@ -120,46 +109,48 @@ class OneProcess:
         edition = self._edition
         async for extension in self._tail.extensions(edition.after.size, (edition.first, edition.content_size)):
             await keep_extension(self._store, extension, self._sink, self._telling)
-            await self._workers.run(routed.add, extension.routed, lambda item: hash(salt + item.key) % routed.count)
+            await self._on(routed, routed.add, extension.routed, lambda item: hash(salt + item.key) % routed.count)
 
     async def _few(self, routed: Partitions[Routed]) -> AsyncIterator[tuple[Sequence[str], Sequence[Routed]]]:
         for index in range(routed.count):
-            for some in few_aggregates(await self._workers.run(routed.take, index), PROJECTS_AT_ONCE):
+            for some in few_aggregates(await self._on(routed, routed.take, index), PROJECTS_AT_ONCE):
                 yield some
 
-    async def _load_few(self, some: tuple[Sequence[str], Sequence[Routed]]) -> _Stored:
-        keys, items = some
-        edition = self._edition
-        needed = needed_files(items, html=edition.authority.settings.html_pages or self._visits_all)
-        return await self._store.run(_load, keys, items, needed)
-
-    async def _fold_few(
-        self, stored: _Stored, items: Sequence[Routed], pages: Behind[PageToWrite, None]
+    async def _fold(
+        self, keys: Sequence[str], items: Sequence[Routed], pages: Behind[PageToWrite, None]
     ) -> list[Listing]:
-        edition = self._edition
-        loaded, seen = stored
-        folded: Folded = await self._workers.run(
-            fold_events,
+        """Fold the events of a few aggregates, and pass on what they change."""
+        folded, rows = await self._store.run(self._fold_few, keys, items)
+        if self._telling is not None:
+            await self._telling.add(folded.told)
+        await pages.add([(page, rows.get(page.path)) for page in folded.pages])
+        hide_pages(folded.targets, self._sink)
+        if folded.targets:
+            await self._distribute(folded.targets)
+        return folded.listings
+
+    def _fold_few(
+        self, state: StateFile, keys: Sequence[str], items: Sequence[Routed]
+    ) -> tuple[Folded, dict[str, PageRow]]:
+        """Load a few aggregates, fold their events, and save the changes; return these, and the pages to keep."""
+        html = self._edition.authority.settings.html_pages
+        needed = needed_files(items, html=html or self._visits_all)
+        loaded = records.load_aggregates(state, keys, needed, rows_read_by(items))
+        folded = fold_events(
             loaded.states,
-            seen,
+            records.load_seen(state, items),
             items,
-            html=edition.authority.settings.html_pages,
-            terms=edition.authority.terms,
+            html=html,
+            terms=self._edition.authority.terms,
             times=self._times,
             render_anew=self._renders_anew,
             renders=self._renders,
             tells=self._telling is not None,
         )
-        if self._telling is not None:
-            await self._telling.add(folded.told)
         rows = self._pages.choose(folded.pages, loaded.filed)
-        await pages.add([(page, rows.get(page.path)) for page in folded.pages])
-        hide_pages(folded.targets, self._sink)
         changed = records.rows_of(folded.changes, loaded, rows.values())
-        await self._store.run(records.save_folded, changed, folded.seen, folded.judged)
-        if folded.targets:
-            await self._distribute(folded.targets)
-        return folded.listings
+        records.save_folded(state, changed, folded.seen, folded.judged)
+        return folded, rows
 
     async def _all_projects(self, done: set[str]) -> AsyncIterator[list[str]]:
         last = "project:"
@@ -170,10 +161,16 @@ class OneProcess:
     # --- targets to bins -----------------------------------------------------------------------------------------
 
     async def _distribute(self, changes: Iterable[TargetChange]) -> None:
-        layout, targets = self._edition.authority.layout, await self._all_targets()
-        await self._workers.run(targets.add, changes, lambda change: layout.partition_of(change.path, targets.count))
+        layout, targets = self._edition.authority.layout, self._all_targets()
+        await self._on(targets, targets.add, changes, lambda change: layout.partition_of(change.path, targets.count))
 
-    async def _all_targets(self) -> Partitions[TargetChange]:
+    async def _on(self, partitions: Partitions[Any], function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+        """Run a function of partitions. One partition stays in memory: a thread would take longer to be told."""
+        if partitions.count == 1:
+            return function(*args, **kwargs)
+        return await self._workers.run(function, *args, **kwargs)
+
+    def _all_targets(self) -> Partitions[TargetChange]:
         if self._targets is None:
             expected = 3 * self._edition.size
             if self._edition.old_layout is not None:
@@ -188,41 +185,40 @@ class OneProcess:
             return
         for start in range(0, old.count, BINS_AT_ONCE):
             indices = range(start, min(start + BINS_AT_ONCE, old.count))
-            stored = await self._read(self._last, old, indices)
-            await self._distribute(await self._workers.run(take_targets, stored))
+            await self._distribute(await self._store.run(self._take_targets, old, indices))
         await self._store.run(delete_range, f"bin:{old.bits:02}:", f"bin:{old.bits:02};")
+
+    def _take_targets(self, state: State, layout: Layout, indices: Sequence[int]) -> list[TargetChange]:
+        return take_targets(_read(state, self._last, layout, indices))
 
     async def seal(self) -> dict[str, KeptBin]:
         """Render and seal bins."""
-        targets = await self._all_targets()
-        async with (
-            bin_sealer(self._workers, self._sealer, self._sink, self._last) as sealing,
-            aclosing(each_with(self._workers, self._few_bins(targets), self._load_bins)) as loaded,
-        ):
-            async for some, stored in loaded:
-                await sealing.add(await self._fold_bins(some, stored))
+        async with bin_sealer(self._workers, self._sealer, self._sink, self._last) as sealing:
+            async for some in self._few_bins(self._all_targets()):
+                folded = await self._store.run(self._fold_bins, some)
+                if folded.withholdings:
+                    self._sink.withhold(folded.withholdings)
+                await sealing.add(folded.unsealed)
         return dict(sealing.results)
 
     async def _few_bins(self, targets: Partitions[TargetChange]) -> AsyncIterator[_Bins]:
         choice, layout = self._choice, self._choice.layout
         for partition in range(targets.count):
-            changes = by_bin(layout, await self._workers.run(targets.take, partition))
+            changes = by_bin(layout, await self._on(targets, targets.take, partition))
             visited = choice.visited(layout.bins_of(partition, targets.count), changes)
             for start in range(0, len(visited), BINS_AT_ONCE):
                 yield _Bins(visited[start : start + BINS_AT_ONCE], changes)
 
-    async def _load_bins(self, bins: _Bins) -> list[StoredBin]:
+    def _fold_bins(self, state: State, bins: _Bins) -> FoldedBins:
+        """Load a few bins, fold the changes of their targets, and save what is stored beside their files."""
         # After a change of the layout, bins are made anew from the targets of the old bins.
         last = self._last if self._edition.old_layout is None else None
-        return await self._read(last, self._choice.layout, bins.indices)
+        stored = _read(state, last, self._choice.layout, bins.indices)
+        folded = fold_bins(self._choice, bins.indices, stored, bins.changes)
+        records.save_bins(state, folded.headers, folded.withholdings)
+        return folded
 
-    async def _read(self, last: LastBins | None, layout: Layout, indices: Sequence[int]) -> list[StoredBin]:
-        keys, names = [layout.key(index) for index in indices], [] if last is None else last.names(indices)
-        headers, marks = await self._store.run(records.load_bins, keys, names)
-        return await self._workers.run(read_bins, last, layout, indices, headers, marks)
 
-    async def _fold_bins(self, bins: _Bins, stored: Sequence[StoredBin]) -> list[Unsealed]:
-        """Fold changes into bins; return the bins to seal."""
-        folded = await self._workers.run(fold_bins, self._choice, bins.indices, stored, bins.changes)
-        await keep_bins(self._store, folded.headers, folded.withholdings, self._sink)
-        return folded.unsealed
+def _read(state: State, last: LastBins | None, layout: Layout, indices: Sequence[int]) -> list[StoredBin]:
+    keys, names = [layout.key(index) for index in indices], [] if last is None else last.names(indices)
+    return read_bins(last, layout, indices, *records.load_bins(state, keys, names))

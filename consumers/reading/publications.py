@@ -10,7 +10,7 @@ from typing import NamedTuple, Protocol
 
 import msgspec
 
-from consumers.work.workers import Workers
+from consumers.work.workers import Workers, length_of, run_if_long
 from projections import publications as chain
 from projections.log.merkle import record_digest
 from projections.log.prefix import Ledger, Prefix
@@ -248,13 +248,14 @@ class ChainReader:
         open_claim = self._state.open_claim
         prefix = None if open_claim is None else await self._tail.prefix_at(open_claim.claim.size)
         known = _Known(self._ledger, self._tail.end, prefix, self._tail.upgrade, has_asked=self._has_asked)
-        return await self._workers.run(_pass_over, self._unread, self._state, known)
+        return await run_if_long(self._workers, length_of(self._unread), _pass_over, self._unread, self._state, known)
 
     async def _judge_contents(self, claim: Claim, digest: str, before: int) -> Judged:
         """Judge a claim that may be valid, after so many records that are not, by the events at its size."""
         state = self._state
         prefix = await self._tail.prefix_at(claim.size)
-        outcome = await self._workers.run(chain.judge_contents, claim, prefix)
+        length = sum(map(len, claim.renew))
+        outcome = await run_if_long(self._workers, length, chain.judge_contents, claim, prefix)
         if outcome.verdict == "accepted" and prefix.authority is not None:
             opened = chain.open_claim(claim, digest, prefix.authority, state.open_claim)
             self._state = state._replace(open_claim=opened, void_before_size=None)

@@ -19,7 +19,7 @@ from consumers.reading.slices import Slice, decode_slice, read_slice, write_slic
 from consumers.state import records
 from consumers.work.processes import WORTH_READING, Processes
 from consumers.work.progress import READING, WHOLE, Report, nobody
-from consumers.work.workers import Workers
+from consumers.work.workers import FEW_BYTES, Workers, length_of, run_if_long
 from ledger.logs import Log, LogConflictError
 from ledger.state.signing import lowest_held
 from ledger.state.store import ReadingStore, Store
@@ -275,9 +275,9 @@ class Tail:
         values = [] if self._upgrade else await self._log.read(before.size)
         if not values:
             return False
-        reading = await self._workers.run(read_records, before.size, values)
+        length = length_of(values)
+        reading = await run_if_long(self._workers, length, read_records, before.size, values)
         after, extension, reading = await self._advance_known(before, reading)
-        length = sum(len(value) for value in values if value is not None)
         self._end = after
         if self._spill is None:
             return True
@@ -370,7 +370,9 @@ class Tail:
         stored = None
         if names and self._store is not None:
             stored = await self._store.run(records.load_signing, names, at.size)
-        return await self._workers.run(at.advance, reading, stored)
+        # The prefix reads events for aggregates by their leaves alone. Ceremonies have many signatures.
+        length = FEW_BYTES + 1 if reading.others else len(reading.leaves)
+        return await run_if_long(self._workers, length, at.advance, reading, stored)
 
     async def _lowest_stored(self, after: Prefix) -> int | None:
         """The lowest size that a stored hold holds at a prefix that does not remember that hold."""

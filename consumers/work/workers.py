@@ -6,7 +6,7 @@ release the interpreter's lock, so they use one thread per core.
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from threading import Event
 from typing import Any, Generic, ParamSpec, Protocol, Self, TypeVar
@@ -17,6 +17,11 @@ P = ParamSpec("P")
 T = TypeVar("T")
 R = TypeVar("R")
 R_co = TypeVar("R_co", covariant=True)
+
+FEW_BYTES = 2**14
+"""Length of records up to which they are decoded and checked by the event loop: about a millisecond."""
+
+_LEAST_BYTES = 64
 
 
 class Running(Protocol[R_co]):
@@ -58,6 +63,19 @@ class Workers(Protocol):
 
     def close(self) -> None:
         """Stop the threads."""
+
+
+def length_of(values: Iterable[bytes | None]) -> int:
+    """How long records are for `run_if_long`. One without a value is looked at, too."""
+    return sum(_LEAST_BYTES + len(value or b"") for value in values)
+
+
+async def run_if_long(workers: Workers, length: int, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+    """Run a function that computes: at once if it works on few bytes, else with `Workers.run`.
+
+    To hand a call to another thread and back takes as long as decoding and checking some kilobytes.
+    """
+    return function(*args, **kwargs) if length <= FEW_BYTES else await workers.run(function, *args, **kwargs)
 
 
 async def run_each(workers: Workers, function: Callable[[T], R], items: Sequence[T]) -> Sequence[R]:

@@ -1,7 +1,8 @@
 """An observer that folds what it is told as plainly as can be, and knows what every page must show from that alone."""
 
 import json
-from dataclasses import dataclass, field
+from copy import copy
+from dataclasses import dataclass, field, fields, replace
 from hashlib import sha256
 from typing import Any
 
@@ -42,14 +43,24 @@ class ToldView:
     roles: dict[str, RoleVersion] = field(default_factory=dict)
     envelopes: dict[int, tuple[str, str] | None] = field(default_factory=dict)
 
+    def copy(self) -> "ToldView":
+        """A view of its own."""
+        return replace(
+            self,
+            **{
+                each.name: copy(getattr(self, each.name)) for each in fields(self) if each.name not in {"last", "order"}
+            },
+            order={key: list(order) for key, order in self.order.items()},
+        )
+
     async def kept(self) -> KeptPublication | None:
         return None if self.last is None else KeptPublication(self.last.number, self.last.digest)
 
     async def tell(self, publication: PublicationTold) -> None:
         before = self.last
+        assert before is None or publication.number > before.number, "a publication is told again"
         assert publication.covered_before == (0 if before is None else before.size)
         assert publication.shown_before == (0 if before is None else before.content_size)
-        assert before is None or publication.number > before.number
         self.last = publication
         if publication.new_time:
             self._lower(publication.new_time)

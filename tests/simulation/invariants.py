@@ -17,10 +17,12 @@ from typing import Any, TypeVar, cast
 from tuf.api.exceptions import UnsignedMetadataError
 from tuf.api.metadata import Metadata
 
+from ledger.state.verdicts import JudgedRow
 from projections.log.prefix import Prefix
 from schemas.codec import decode_publication_record
 from schemas.publications import Claim, Record
 from tests import factory
+from tests.fuzz.told import ToldView
 from tests.property.holds import content_sizes, stated_sizes
 from tests.property.model import File, Model, target_of
 from tests.simulation.disks import DiskContents
@@ -274,6 +276,15 @@ class Oracle:
         check_model(every.files, shown, every.publications)
         for tree in trees.values():
             check_withheld(tree, shown)
+
+    def check_told(self, views: Mapping[str, ToldView]) -> None:
+        """Every observer was told everything once, and knows from that what every page shows."""
+        every = replay(self._events.values, self._publications.values, skip=False)
+        judged = [JudgedRow(*row, "") for row in every.judged]
+        for name, view in views.items():
+            number = 0 if view.last is None else view.last.number
+            assert number == max(every.numbers, default=0), f"{name}: its observer was told up to {number}"
+            view.check(every.files, judged, set())
 
     def _check_listed(self, every: Replayed) -> None:
         """Every record that no rule accepts is listed, with a reason."""

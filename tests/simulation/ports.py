@@ -17,12 +17,15 @@ from typing import Any, Generic, Literal, ParamSpec, TypeVar
 
 from securesystemslib.signer import CryptoSigner, Signature, Signer, SSlibKey
 
+from consumers.follow.observing import KeptPublication, PublicationTold
 from consumers.work.processes import Processes
 from ledger.disk.files import StorageUnavailableError
 from ledger.logs import LogUnavailableError
 from ledger.logs.memory import MemoryLog, MemoryRecords
 from ledger.storage import Placed
 from ledger.storage.memory import MemoryStorage, MemoryTree
+from schemas.errors import TemporaryError
+from tests.fuzz.told import ToldView
 from tests.simulation.processes import Process
 
 P = ParamSpec("P")
@@ -325,3 +328,26 @@ class SimClock:
         self._process.enter("clock.now")
         self._process.leave("clock.now")
         return self._now() + self._skew
+
+
+class SimObserver:
+    """An observer that keeps what it is told, in memory that outlives the process. Contract: `Observer`.
+
+    Args:
+        views: what observers keep, by the names of processes.
+        process: the process.
+    """
+
+    def __init__(self, views: dict[str, ToldView], process: Process) -> None:
+        self._views = views
+        self._process = process
+
+    async def kept(self) -> KeptPublication | None:
+        return await self._views[self._process.name].kept()
+
+    async def tell(self, publication: PublicationTold) -> None:
+        view = self._views[self._process.name].copy()
+        await view.tell(publication)
+        self._process.enter("observer.tell", TemporaryError)
+        self._views[self._process.name] = view
+        self._process.leave("observer.tell", TemporaryError)

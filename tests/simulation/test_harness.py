@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
+from consumers.follow.observing import Observers
 from consumers.follow.served import ServedAheadError, check_not_ahead
 from consumers.render.edition import DivergenceError
 from consumers.render.outlets import PublicOutlet
@@ -64,6 +65,7 @@ class Mistake(NamedTuple):
 
 
 _append = Signer._append
+_start = Observers.start
 _close = StateFile.close
 _commit = StateFile.commit
 _create = KeptFiles.create
@@ -155,6 +157,12 @@ def _create_unsynced(kept: Any, *, durable: bool) -> KeptFiles:
     return _create(kept, durable=not durable)
 
 
+async def _start_and_forget(observers: Any, head: Any) -> None:
+    """A follower does not remember what its observer keeps."""
+    await _start(observers, head)
+    observers._kept = [None for _ in observers._kept]
+
+
 MISTAKES = {
     "a signer signs before it reads its claim back": Mistake(
         {"consumers.sign.signer.Signer._append": _append_and_believe}, TWO_SIGNERS["at once"], "was signed twice"
@@ -229,6 +237,9 @@ MISTAKES = {
         ONE_SIGNER["failure"],
         "kept files are left over",
     ),
+    "an observer is told again what it keeps": Mistake(
+        {"consumers.follow.observing.Observers.start": _start_and_forget}, ONE_SIGNER["crash"], "is told again"
+    ),
     "a state keeps what was not published": Mistake(
         {"ledger.state.file.StateFile.rollback": StateFile.commit},
         TWO_SIGNERS["at once"],
@@ -256,7 +267,7 @@ SMALL = scenario(300, length=1)
 
 def test_every_port_can_fail_on_both_sides_of_its_effect() -> None:
     points = points_of(scenario(301), Setup())
-    ports = ("log", "state", "disk", "storage", "clock", "signer")
+    ports = ("log", "state", "disk", "storage", "clock", "signer", "observer")
     assert {(point.port, point.when) for point in points} == set(product(ports, ("before", "after")))
     assert {trial.faults[0].how for trial in failures(points)} == {"error before", "error after", "late"}
     assert sum(len(trial.points) for trial in crashes(points)) == len(points)

@@ -15,6 +15,8 @@ from msgspec import json
 from securesystemslib.signer import SSlibKey
 
 from consumers.context import Context
+from consumers.follow.follower import Follower
+from consumers.follow.starting import start_follower
 from consumers.render.edition import DivergenceError
 from consumers.render.sealing import SigningSealer
 from consumers.service import run as server
@@ -28,6 +30,7 @@ from ledger.state.threads import AtOnce
 from projections.roles import authority, keys
 from schemas.errors import LedgerError
 from tests import factory
+from tests.fuzz.told import ToldView
 from tests.simulation.client import Client
 from tests.simulation.disks import DiskContents, SimDisk
 from tests.simulation.invariants import Oracle, stored_by
@@ -38,6 +41,7 @@ from tests.simulation.ports import (
     SimClock,
     SimKeyring,
     SimLog,
+    SimObserver,
     SimStorage,
     Tree,
 )
@@ -109,6 +113,7 @@ class World:
         self.oracle = Oracle(self.events, self.publications, repeating=scenario.repeating)
         self.trees = {duty.tree: Tree(self.oracle.changed) for duty in setup.duties}
         self.disks = {duty.name: DiskContents(keeps_images=setup.fate in POWER) for duty in setup.duties}
+        self.told = {duty.name: ToldView() for duty in setup.duties}
         self.exits: Counter[str] = Counter()
         self.lives: Counter[str] = Counter()
         self.taken = 0
@@ -155,6 +160,7 @@ class World:
                 self._come_to_the_end()
                 self._stop_all()
         self.oracle.at_end(self.trees, self.disks, self.scenario.project_events)
+        self.oracle.check_told(self.told)
         if self.setup.has_clients:
             newcomer = Client()
             self._visit(newcomer)
@@ -383,6 +389,7 @@ class World:
             *self._progress(),
             len(self.publications.late),
             *(disk.writes for disk in self.disks.values()),
+            *(len(view.told) for view in self.told.values()),
             *(staged if self.setup.fate in {"kept", "some"} else ()),
         )
 
@@ -391,6 +398,7 @@ class World:
         sizes = self.scenario.sizes
         return {
             "consumers.service.opening.ThreadWorkers": InlineWorkers,
+            "consumers.service.opening.start_follower": self._start_follower,
             "consumers.service.publishing.SystemClock": self._clock,
             "consumers.service.publishing.SKIP_FROM": sizes.skip_from,
             "consumers.service.run.SKIP_FROM": sizes.skip_from,
@@ -407,6 +415,11 @@ class World:
             "consumers.render.rounds.serial.token_hex": lambda _: "",
             "consumers.render.rounds.serial.hash": lambda key: crc32(key.encode()),
         }
+
+    async def _start_follower(self, *arguments: Any, **options: Any) -> Follower:
+        """Every follower has an observer."""
+        observers = [SimObserver(self.told, self._running())]
+        return await start_follower(*arguments, **{**options, "observers": observers})
 
     def _monotonic(self) -> float:
         return (self._now - factory.EPOCH_AT).total_seconds()

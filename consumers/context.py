@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import structlog
 
+from consumers.limits import LIMITS
 from ledger.config import Config, ConfigError, KafkaSection, load_config
 from ledger.logs import Logs
 from ledger.logs.sqlite import SqliteLog
@@ -37,13 +38,15 @@ class Topics(NamedTuple):
 
 
 class Context:
-    """One ledger as a command sees it.
+    """One ledger as a command sees it. `limits` are those of all that is opened for it.
 
     Args:
         folder: the ledger's folder.
         config: the configuration; by default it is loaded from the folder.
         is_elsewhere: the logs are not those of the folder, so its states do not belong to them.
     """
+
+    limits = LIMITS
 
     def __init__(self, folder: Path, config: Config | None = None, *, is_elsewhere: bool = False) -> None:
         self.folder = folder

@@ -14,6 +14,7 @@ import structlog
 
 from consumers.follow.in_work import Proposal, PublicationInWork, Workplace
 from consumers.follow.observing import Observers
+from consumers.limits import LIMITS, Limits
 from consumers.reading.publications import ChainReader, Rejudging, ValidPublication, encode_state
 from consumers.reading.runs import Shown, collect, publication_row
 from consumers.reading.tail import Tail
@@ -45,9 +46,6 @@ from schemas.publications import Claim, Publication, Record
 
 log = structlog.get_logger()
 
-
-SKIP_FROM = 16
-"""Number of unread publications from which a follower that may skip versions does so."""
 
 SAVED_TOGETHER = 1000
 """Number of verdicts that are saved at once, if no publication comes before: a commit for each would cost more than
@@ -112,6 +110,7 @@ class Parts(NamedTuple):
     observers: Observers
     report: Report = nobody
     renders: bool = True
+    limits: Limits = LIMITS
 
 
 class Follower:
@@ -128,6 +127,7 @@ class Follower:
     def __init__(self, parts: Parts, ledger: Ledger, tail: Tail, reader: ChainReader, table: SnapshotTable) -> None:
         self._logs, self._store, self._workers, self._outlet = parts.logs, parts.store, parts.workers, parts.outlet
         self._observers, self._renders, self._spill = parts.observers, parts.renders, parts.spill
+        self._limits = parts.limits
         self._unsaved: list[Judged] = []
         self._noted = _Noted()
         self._last_judged: Judged | None = None
@@ -141,7 +141,13 @@ class Follower:
         self._place = Workplace(parts.store, parts.workers, parts.outlet, table)
         self._checked_voids = len(self.base.authority.voids) if self.base.authority else 0
         self._renderer = Renderer(
-            parts.store, parts.workers, table, parts.spill, stopwatch=self.stopwatch, report=parts.report
+            parts.store,
+            parts.workers,
+            table,
+            parts.spill,
+            stopwatch=self.stopwatch,
+            limits=parts.limits,
+            report=parts.report,
         )
 
     @property
@@ -400,7 +406,7 @@ class Follower:
         await self._workers.run(self._outlet.begin)
         await self.tail.read_again(edition.first, edition.content_size)
         self.stopwatch.start()
-        telling = self._observers.telling(edition, self._workers, self._spill / "told")
+        telling = self._observers.telling(edition, self._workers, self._spill / "told", self._limits)
         work = self._work = PublicationInWork(edition, self._place, telling)
         try:
             await work.render(self._renderer, self.tail, sealer)

@@ -45,7 +45,9 @@ async def replayed(
         closing.push_async_callback(store.close)
         await logs.open()
         await store.open()
-        follower = await start_follower(logs, store, workers, outlet or NoOutlet(), work / "spill", report=report)
+        follower = await start_follower(
+            logs, store, workers, outlet or NoOutlet(), work / "spill", limits=context.limits, report=report
+        )
         try:
             yield Replayed(follower, store, workers)
         finally:

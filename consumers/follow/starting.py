@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from consumers.follow.follower import Follower, Parts
 from consumers.follow.observing import Observer, Observers
+from consumers.limits import LIMITS, Limits
 from consumers.reading.publications import ChainReader, ReaderState, decode_state
 from consumers.reading.tail import Tail
 from consumers.render.outlets import Outlet
@@ -33,6 +34,7 @@ async def start_follower(
     *,
     observers: Sequence[Observer] = (),
     renders: bool = True,
+    limits: Limits = LIMITS,
     report: Report = nobody,
 ) -> Follower:
     """Load the position of a state, compare it with the logs, and make the follower that goes on from there.
@@ -45,6 +47,7 @@ async def start_follower(
         spill: a folder for what does not fit into memory.
         observers: who is told what publications did.
         renders: whether files are rendered and compared with the log. If not, events are only folded.
+        limits: how much is done at once.
         report: called with the progress of a long batch.
 
     Raises:
@@ -70,7 +73,7 @@ async def start_follower(
         reading = None
     await _compare(logs, store, _Known(position, reading, base), first)
     await store.run(forget_signing_ahead, base.size)
-    tail = Tail(logs.events, workers, base, spill / "tail", store=store, report=report)
+    tail = Tail(logs.events, workers, base, spill / "tail", store=store, limits=limits, report=report)
     genesis = base if base.ledger is not None else await tail.prefix_at(1)
     if genesis.ledger is None:
         raise LogConflictError(
@@ -81,7 +84,7 @@ async def start_follower(
     reader = ChainReader(logs.publications, tail, workers, genesis.ledger, state)
     listeners = Observers(observers, logs.events, reproduces=renders)
     await listeners.start(state.head)
-    parts = Parts(logs, store, workers, outlet, spill, listeners, report, renders)
+    parts = Parts(logs, store, workers, outlet, spill, listeners, report, renders, limits)
     return Follower(parts, genesis.ledger, tail, reader, SnapshotTable(await store.run(records.load_roles)))
 
 

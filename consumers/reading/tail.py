@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from consumers.limits import LIMITS, Limits
 from consumers.reading.slices import Slice, decode_slice, read_slice, write_slice
 from consumers.state import records
 from consumers.work.processes import WORTH_READING, Processes
@@ -26,12 +27,6 @@ from ledger.state.store import ReadingStore, Store
 from projections.log.prefix import Extension, Prefix, signing_ids
 from projections.log.reading import Reading, Routed, read_records
 from projections.roles.authority import UpgradeNeededError
-
-KEPT_BYTES = 16 * 2**20
-"""How much of the log's tail is kept in memory. Decoded records take about as much as encoded ones."""
-
-KEPT_SIGNING = 20_000
-"""How many events about signing are kept in memory: a million that were read and not published took a gigabyte."""
 
 _LOOK_AFTER = 1_000
 """Number of records after which the log is asked for its size."""
@@ -63,10 +58,12 @@ class Tail:
         spill: Path | None = None,
         *,
         store: ReadingStore | None = None,
+        limits: Limits = LIMITS,
         report: Report = nobody,
     ) -> None:
         self._store = store
         self._report = report
+        self._limits = limits
         self._log = log
         self._workers = workers
         self._spill = spill
@@ -209,7 +206,7 @@ class Tail:
                 raise self._shorter(end)
             reading = await self._workers.run(read_records, first, values)
             self._again_bytes += sum(len(value) for value in values if value is not None)
-            self._again.append(reading if self._again_bytes <= KEPT_BYTES else await self._write(reading))
+            self._again.append(reading if self._again_bytes <= self._limits.tail_bytes else await self._write(reading))
             first = reading.end
 
     def has_in_memory(self, first: int, last: int) -> bool:
@@ -281,7 +278,7 @@ class Tail:
         self._end = after
         if self._spill is None:
             return True
-        if self._kept_bytes + length <= KEPT_BYTES:
+        if self._kept_bytes + length <= self._limits.tail_bytes:
             self._kept_bytes += length
             self._slices.append(_Slice(before, after, (extension, reading), length))
         else:
@@ -385,7 +382,11 @@ class Tail:
 
     async def _store_ahead(self) -> None:
         """Store the events about signing that were read, if they are many and the state is not in a transaction."""
-        if not isinstance(self._store, Store) or self._spill is None or len(self._end.signing) < KEPT_SIGNING:
+        if (
+            not isinstance(self._store, Store)
+            or self._spill is None
+            or len(self._end.signing) < self._limits.tail_signing
+        ):
             return
         if await self._store.run(records.save_signing_ahead, self._end, self._stored_size):
             self._stored_size = self._end.size

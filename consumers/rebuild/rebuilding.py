@@ -18,6 +18,7 @@ import structlog
 from consumers.context import Context, working_storage
 from consumers.follow.follower import Follower
 from consumers.follow.starting import start_follower
+from consumers.limits import Limits
 from consumers.reading.tail import Tail
 from consumers.rebuild.choosing import At, find_number, has_new_time
 from consumers.rebuild.replay import replay
@@ -44,6 +45,7 @@ class _Order(NamedTuple):
     at: At
     all_versions: bool
     files: Path | None
+    limits: Limits
     report: Callable[[int, int], None]
 
 
@@ -90,7 +92,7 @@ async def rebuild(
         try:
             await logs.open()
             rebuilt = None
-            order = _Order(at, all_versions, files, report)
+            order = _Order(at, all_versions, files, context.limits, report)
             if not all_versions and await logs.events.size() >= WORTH_READING:
                 rebuilt = await _replay(logs, workers, folder / "replay", order)
             if rebuilt is None:
@@ -140,7 +142,9 @@ async def _replay(logs: Logs, workers: Workers, folder: Path, order: _Order) -> 
     """Replay the log on all cores; None if a follower must do it."""
     for attempt in (1, 2):
         try:
-            done = await replay(logs, folder, workers, at=order.at, source=order.files, report=order.report)
+            done = await replay(
+                logs, folder, workers, at=order.at, source=order.files, limits=order.limits, report=order.report
+            )
         except DivergenceError as error:
             log.warning("publications do not reproduce as one run; trying them one by one", why=str(error))
             return None
@@ -165,9 +169,11 @@ async def _step(logs: Logs, workers: ThreadWorkers, folder: Path, order: _Order)
     try:
         await store.open()
         storage = working_storage(folder)
-        follower = await start_follower(logs, store, workers, PublicOutlet(storage), folder / "spill")
+        follower = await start_follower(
+            logs, store, workers, PublicOutlet(storage), folder / "spill", limits=order.limits
+        )
         try:
-            await _follow(follower, order, await _number(follower, logs, workers, folder / "times", order.at))
+            await _follow(follower, order, await _number(follower, logs, workers, folder / "times", order))
         finally:
             await follower.abandon()
         head = follower.head
@@ -178,12 +184,13 @@ async def _step(logs: Logs, workers: ThreadWorkers, folder: Path, order: _Order)
     return folder / "tree", Rebuilt(head.number, head.time, head.size, count, missing)
 
 
-async def _number(follower: Follower, logs: Logs, workers: Workers, spill: Path, at: At) -> At:
+async def _number(follower: Follower, logs: Logs, workers: Workers, spill: Path, order: _Order) -> At:
     """Turn a time into a number, if times may decrease."""
+    at = order.at
     await follower.tail.read_known()
     if at.time is None or not has_new_time(follower.tail):
         return at
-    tail = Tail(logs.events, workers, Prefix(), spill)  # the follower's own goes forwards only
+    tail = Tail(logs.events, workers, Prefix(), spill, limits=order.limits)  # the follower's own goes forwards only
     await tail.read_known()
     return await find_number(at, logs.publications, tail, workers)
 

@@ -25,6 +25,7 @@ from typing import NamedTuple, TypeVar
 
 import msgspec
 
+from consumers.limits import Limits
 from consumers.reading.publications import ChainReader, ReaderState, ValidPublication
 from consumers.reading.runs import Run, collect
 from consumers.reading.slices import EVENT_PARTITIONS, Slice, decode_slice, read_slice
@@ -85,7 +86,7 @@ class ReplayResult(NamedTuple):
 
 
 async def replay(
-    logs: Logs, folder: Path, workers: Workers, *, at: At, source: Path | None, report: Report
+    logs: Logs, folder: Path, workers: Workers, *, at: At, source: Path | None, limits: Limits, report: Report
 ) -> ReplayResult | None:
     """Replay the log into `folder / "tree"`.
 
@@ -95,6 +96,7 @@ async def replay(
         workers: for work in this process.
         at: the publication.
         source: a public folder to take distribution files from.
+        limits: how much is done at once.
         report: called with the amount done and the total.
 
     Returns:
@@ -116,7 +118,7 @@ async def replay(
             run = await _collect(logs.publications, publications, prefixes, workers, at)
             if run.last is None:
                 return None
-            return await _Rendering(phases, run, run.last, prefixes).render(slices, source)
+            return await _Rendering(phases, run, run.last, prefixes, limits).render(slices, source)
         finally:
             await asyncio.to_thread(phases.close)
     except SpillError:
@@ -325,8 +327,9 @@ class _Beginning:
 class _Rendering:
     """The last publication of a run."""
 
-    def __init__(self, phases: _Phases, run: Run, last: ValidPublication, prefixes: _Prefixes) -> None:
+    def __init__(self, phases: _Phases, run: Run, last: ValidPublication, prefixes: _Prefixes, limits: Limits) -> None:
         self._phases = phases
+        self._limits = limits
         self._run = run
         self._last = last
         self._prefixes = prefixes
@@ -361,7 +364,7 @@ class _Rendering:
             first=self._edition.first,
             end=self._content_size,
             choice=self._choice._replace(stamps={}),
-            bin_partitions=bin_partitions(self._choice, self._content_size),
+            bin_partitions=bin_partitions(self._choice, self._content_size, self._limits),
             html=self._authority.settings.html_pages,
             terms=self._authority.terms,
             times=tasks.write_times(self._phases.plan.folder, self._packed_brackets),
@@ -387,7 +390,7 @@ class _Rendering:
 
     async def _fold(self, batch: Batch) -> list[FoldResult]:
         known = await asyncio.to_thread(self._phases.known, "fold", FoldResult)
-        count = count_fold_tasks(self._content_size)
+        count = count_fold_tasks(self._content_size, self._limits)
 
         def task(number: int) -> Callable[[], FoldResult]:
             return partial(tasks.fold_projects, batch, number, partitions_of_task(number, count, EVENT_PARTITIONS))

@@ -9,6 +9,7 @@ from functools import partial
 from heapq import heappop, heappush
 from typing import Protocol
 
+from consumers.limits import Limits
 from consumers.reading.slices import EVENT_PARTITIONS
 from consumers.render import tasks
 from consumers.render.edition import Choice
@@ -55,24 +56,24 @@ class Carrier(Protocol):
         """The task that seals the bins of one."""
 
 
-def bin_partitions(choice: Choice, events: int) -> int:
+def bin_partitions(choice: Choice, events: int, limits: Limits) -> int:
     """The number of partitions of bins: each has about 64 bins to look at, and a bounded number of changes.
 
     An upload changes at most three targets: its file, and both pages of its project.
     """
     bins = choice.layout.count
     visited = min(bins, len(choice.stamps) + 3 * events)
-    return min(bins, max(-(-visited // _BINS_PER_TASK), count_partitions(3 * events)))
+    return min(bins, max(-(-visited // _BINS_PER_TASK), count_partitions(3 * events, limits)))
 
 
 class Files:
     """Carries in files: those of the batch's slices hold its events."""
 
-    def __init__(self, layout: Layout, partitions: int, events: int) -> None:
+    def __init__(self, layout: Layout, partitions: int, events: int, limits: Limits) -> None:
         self._layout = layout
         self._names: list[str] = []
         self._partitions = partitions
-        self.fold_tasks = count_fold_tasks(events)
+        self.fold_tasks = count_fold_tasks(events, limits)
 
     def folding(self, batch: Batch) -> Iterator[Callable[[], FoldResult]]:
         """The tasks of folding."""
@@ -103,11 +104,13 @@ class Sent:
     for example); then targets are carried in files.
     """
 
-    def __init__(self, choice: Choice, partitions: int, events: Sequence[Routed], sizes: Mapping[str, int]) -> None:
+    def __init__(
+        self, choice: Choice, partitions: int, events: Sequence[Routed], sizes: Mapping[str, int], limits: Limits
+    ) -> None:
         self._choice = choice
         self._targets: dict[int, list[bytes]] = {}
         self._events = _dealt(events, sizes)
-        self._files = Files(choice.layout, partitions, len(events))
+        self._files = Files(choice.layout, partitions, len(events), limits)
         self._are_many = False
         self.fold_tasks = len(self._events)
 

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from consumers.limits import Limits
 from consumers.reading.tail import Tail
 from consumers.render.edition import Edition
 from consumers.render.outlets import NoOutlet
@@ -22,7 +23,7 @@ from consumers.render.sinks import Sink
 from consumers.render.telling import Telling
 from consumers.state import records
 from consumers.state.kept_bins import KeptBin, LastBins
-from consumers.state.kept_pages import KEPT_FROM_BYTES, KeptPages
+from consumers.state.kept_pages import KeptPages
 from consumers.work.progress import Report, nobody
 from consumers.work.stopwatch import Stopwatch
 from consumers.work.workers import Begun, Workers
@@ -59,9 +60,11 @@ class Renderer:
         spill: Path,
         *,
         stopwatch: Stopwatch,
+        limits: Limits,
         report: Report = nobody,
     ) -> None:
         self._stopwatch = stopwatch
+        self._limits = limits
         self._report = report
         self._store = store
         self._workers = workers
@@ -128,7 +131,7 @@ class Renderer:
     ) -> Rounds:
         was = edition.before.authority
         last = LastBins(self._store.kept, None if was is None else was.layout, self._table.entries)
-        pages = KeptPages(self._store.kept, edition.claim.number, KEPT_FROM_BYTES)
+        pages = KeptPages(self._store.kept, edition.claim.number, self._limits.page_bytes)
         brackets = edition.brackets()
         job = Job(
             self._store,
@@ -144,6 +147,7 @@ class Renderer:
             brackets,
             telling,
             renders,
+            self._limits,
         )
         processes = self._workers.processes
         # Work on all projects or all bins is done in one process: it is rare, and its size is not that of the batch.

@@ -16,6 +16,7 @@ from typing import NamedTuple
 import msgspec
 
 from consumers.context import working_storage
+from consumers.limits import Limits
 from consumers.reading.slices import event_files
 from consumers.render.bin_steps import by_bin, fold_bins, read_bins, seal_bin
 from consumers.render.edition import Choice
@@ -57,13 +58,13 @@ _decode_targets = msgspec.msgpack.Decoder(list[TargetChange]).decode
 _encode = msgspec.msgpack.Encoder().encode
 
 
-def count_fold_tasks(events: int) -> int:
+def count_fold_tasks(events: int, limits: Limits) -> int:
     """The number of fold tasks for a number of events.
 
     It is large enough to keep several cores busy to the end although one project may be a thousand times as large as
     another, and large enough for each task to fit into memory.
     """
-    return max(32, count_partitions(events))
+    return max(32, count_partitions(events, limits))
 
 
 def partitions_of_task(number: int, tasks: int, partitions: int) -> range:

@@ -8,6 +8,7 @@ from pathlib import Path
 from secrets import token_hex
 from typing import NamedTuple, ParamSpec, TypeVar
 
+from consumers.limits import Limits
 from consumers.work.partition_files import PartitionFiles, write_partitions
 from consumers.work.spill import Partitions
 from consumers.work.workers import Workers
@@ -56,13 +57,14 @@ class Telling:
         folder: a folder for what does not fit into memory.
         first: the lowest index of an event that may be told.
         end: the index after the highest.
+        limits: how many are few.
     """
 
-    def __init__(self, workers: Workers, folder: Path, first: int, end: int) -> None:
+    def __init__(self, workers: Workers, folder: Path, first: int, end: int, limits: Limits) -> None:
         shutil.rmtree(folder, ignore_errors=True)  # what a process that was killed has left
         self._workers = workers
         size = max(1, end - first)
-        self._told = Partitions(folder / "here", Told, size)
+        self._told = Partitions(folder / "here", Told, size, limits)
         self.files = ToldFiles(folder / token_hex(8), first, size, self._told.count)
         self._names: list[str] = []
 

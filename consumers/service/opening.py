@@ -84,6 +84,7 @@ async def open_follower(
             context.state / f"{name}.spill",
             observers=observers,
             renders=renders,
+            limits=context.limits,
             report=report or _LoggedProgress(),
         )
         follower = await start()

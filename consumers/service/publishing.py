@@ -3,7 +3,7 @@
 import structlog
 
 from consumers.context import Context
-from consumers.follow.follower import SKIP_FROM, Follower
+from consumers.follow.follower import Follower
 from consumers.render.outlets import PublicOutlet, served_version
 from consumers.service.opening import Opened, open_follower
 from consumers.service.rechecking import Recheck
@@ -47,7 +47,7 @@ async def publish_once(context: Context, schedule: Schedule, *, report: Report |
     outlet = PublicOutlet(storage)
     async with open_follower(context, "signer", outlet, storage, report=report) as opened:
         follower = opened.follower
-        await follower.skip(at_least=SKIP_FROM)
+        await follower.skip(at_least=context.limits.skip_from)
         signer = await make_signer(context, opened, schedule)
         made = await signer.step(now=True)
         await Recheck(opened, storage, outlet).when_idle()

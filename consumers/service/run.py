@@ -13,7 +13,6 @@ from functools import partial
 import structlog
 
 from consumers.context import Context
-from consumers.follow.follower import SKIP_FROM
 from consumers.follow.observing import Observer
 from consumers.follow.served import TimestampWatch
 from consumers.render.outlets import FileListOutlet, NoOutlet, PublicOutlet
@@ -21,7 +20,7 @@ from consumers.service.opening import open_follower
 from consumers.service.publishing import make_signer, warn_of_own_folder
 from consumers.service.rechecking import Recheck
 from consumers.sign.schedule import Schedule
-from consumers.verify.verifier import Limits, Verifier
+from consumers.verify.verifier import Patience, Verifier
 from ledger.disk.files import may_pass
 from projections.metadata.paths import TIMESTAMP
 from schemas.errors import LedgerError
@@ -47,7 +46,7 @@ async def run_signer(context: Context, schedule: Schedule, stop: asyncio.Event, 
     async with open_follower(context, "signer", outlet, storage) as opened:
         recheck = Recheck(opened, storage, outlet) if storage and isinstance(outlet, PublicOutlet) else None
         follower = opened.follower
-        await follower.skip(at_least=SKIP_FROM)
+        await follower.skip(at_least=context.limits.skip_from)
         signer = await make_signer(context, opened, schedule)
         log.info("signer started", publication=follower.head.number, size=follower.head.size, publishes=publishes)
         watch = TimestampWatch(follower)
@@ -68,7 +67,7 @@ async def run_publisher(context: Context, stop: asyncio.Event) -> None:
     async with open_follower(context, "publisher", outlet, storage) as opened:
         follower, logs, _, workers = opened
         recheck = Recheck(opened, storage, outlet)
-        await follower.skip(at_least=SKIP_FROM)
+        await follower.skip(at_least=context.limits.skip_from)
         log.info("publisher started", publication=follower.head.number, size=follower.head.size)
         watch = TimestampWatch(follower)
         while not stop.is_set():
@@ -90,7 +89,7 @@ async def run_verifier(context: Context, stop: asyncio.Event) -> None:
         served = context.served(config.served)
         verifier = Verifier(
             served,
-            limits=Limits(config.delay_seconds, config.lag_seconds),
+            patience=Patience(config.delay_seconds, config.lag_seconds),
             follower=follower,
             store=store,
             workers=workers,
@@ -143,7 +142,7 @@ async def run_observer(context: Context, name: str, observer: Observer, stop: as
     async with open_follower(context, name, NoOutlet(), observers=[observer], renders=False) as opened:
         follower = opened.follower
         if skips:
-            await follower.skip(at_least=SKIP_FROM)
+            await follower.skip(at_least=context.limits.skip_from)
         log.info("observer started", publication=follower.head.number, size=follower.head.size)
         while not stop.is_set():
             if not await follower.step():

@@ -9,9 +9,6 @@ from projections.log.operations import project_key
 from projections.metadata.paths import is_json_page, project_of_page
 from projections.metadata.targets import Page
 
-KEPT_FROM_BYTES = 32 * 2**10
-"""A shorter page is also stored in the state file: reading it there is faster than opening a file."""
-
 
 class KeptPages(NamedTuple):
     """How a publication's pages are kept: the folder, the publication's number, and the minimum length."""

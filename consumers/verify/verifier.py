@@ -35,7 +35,7 @@ _NOTED_SECONDS = 10.0
 _LOGGED_SECONDS = 60.0
 
 
-class Limits(NamedTuple):
+class Patience(NamedTuple):
     """How long the served files may lag behind the log, and events may wait for a publication, in seconds."""
 
     delay_seconds: float
@@ -52,7 +52,7 @@ class Verifier:
         self,
         served: ServedFiles,
         *,
-        limits: Limits,
+        patience: Patience,
         follower: Follower,
         store: Store,
         workers: Workers,
@@ -60,14 +60,14 @@ class Verifier:
         files: bool = False,
     ) -> None:
         self._served = served
-        self._limits = limits
+        self._patience = patience
         self._follower = follower
         self._store = store
         self._workers = workers
         self._outlet = outlet
         self._examiner = Examiner(follower)
         self._watch = Watch(served, examiner=self._examiner, store=store, workers=workers, files=files)
-        self._withheld = WithheldRounds(served, store, workers, limits.delay_seconds)
+        self._withheld = WithheldRounds(served, store, workers, patience.delay_seconds)
         self._behind_since: float | None = None
         self._waiting: tuple[int, float] | None = None
         self._noted: float | None = None
@@ -133,7 +133,7 @@ class Verifier:
             self._waiting = None
         elif self._waiting is None or self._waiting[0] <= self._follower.head.size:
             self._waiting = (size, now)
-        elif now - self._waiting[1] > self._limits.lag_seconds:
+        elif now - self._waiting[1] > self._patience.lag_seconds:
             log.error(
                 "events wait too long for a publication: check that a signer runs and that signing is not held",
                 events=size - self._follower.head.size,
@@ -155,7 +155,7 @@ class Verifier:
             self._behind_since = None
         else:
             self._behind_since = now if self._behind_since is None else self._behind_since
-            if now - self._behind_since > self._limits.delay_seconds:
+            if now - self._behind_since > self._patience.delay_seconds:
                 difference = await self._age(timestamp)
         if difference is not None:
             await self._watch.differs(difference)

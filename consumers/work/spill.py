@@ -13,14 +13,13 @@ from zlib import crc32
 
 import msgspec
 
+from consumers.limits import Limits
 from ledger.disk.files import reading, writing
 from schemas.errors import TemporaryError
 
 T = TypeVar("T")
 
-ITEMS_PER_PARTITION = 20_000
 MAX_PARTITIONS = 1024
-_BUFFERED_ITEMS = 256
 _HEADER_BYTES = 12
 
 
@@ -35,9 +34,9 @@ class Frame(NamedTuple):
     data: bytes
 
 
-def count_partitions(items: int) -> int:
+def count_partitions(items: int, limits: Limits) -> int:
     """The number of partitions for a number of items."""
-    return max(1, min(MAX_PARTITIONS, -(-items // ITEMS_PER_PARTITION)))
+    return max(1, min(MAX_PARTITIONS, -(-items // limits.items_per_partition)))
 
 
 def pack_frame(frame: Frame) -> bytes:
@@ -89,8 +88,9 @@ def _frames(file: BinaryIO, path: Path) -> Iterator[Frame]:
 class Partitions(Generic[T]):
     """Items by partition. With one partition nothing touches the disk."""
 
-    def __init__(self, folder: Path, kind: type[T], expected_items: int) -> None:
-        self.count = count_partitions(expected_items)
+    def __init__(self, folder: Path, kind: type[T], expected_items: int, limits: Limits) -> None:
+        self.count = count_partitions(expected_items, limits)
+        self._buffered_items = limits.buffered_items
         self._folder = folder
         self._buffers: list[list[T]] = [[] for _ in range(self.count)]
         self._encoder = msgspec.msgpack.Encoder()
@@ -106,7 +106,7 @@ class Partitions(Generic[T]):
             index = partition_of(item)
             buffer = self._buffers[index]
             buffer.append(item)
-            if self.count > 1 and len(buffer) >= _BUFFERED_ITEMS:
+            if self.count > 1 and len(buffer) >= self._buffered_items:
                 self._flush(index)
 
     def read(self, index: int) -> list[T]:

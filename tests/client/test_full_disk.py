@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from consumers.context import Context
+from consumers.limits import LIMITS
 from consumers.sign.resuming import note_resumed, resumed_above
 from ledger.disk.files import StorageUnavailableError
 from ledger.logs import LogUnavailableError
@@ -109,7 +111,7 @@ def test_no_room_for_what_is_spilled(
 ) -> None:
     move(index, disk, "spill")
     index.upload("one")
-    monkeypatch.setattr("consumers.reading.tail.KEPT_BYTES", 0)
+    monkeypatch.setattr(Context, "limits", LIMITS._replace(tail_bytes=0))
     if where == "in processes":
         monkeypatch.setattr("consumers.work.processes.WORTH_ROUNDS", 1)
     answers = set()

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from consumers.limits import LIMITS
 from consumers.rebuild import rebuilding
 from consumers.rebuild.choosing import At
 from consumers.rebuild.rebuilding import rebuild
@@ -48,7 +49,9 @@ def test_an_interrupted_one_may_go_on_with_other_files(
             logs, workers = filled.context.logs(), ThreadWorkers()
             await logs.open()
             try:
-                done = await replay(logs, tmp_path / "work", workers, at=At(), source=source, report=lambda *_: None)
+                done = await replay(
+                    logs, tmp_path / "work", workers, at=At(), source=source, limits=LIMITS, report=lambda *_: None
+                )
             finally:
                 await logs.close()
                 workers.close()

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from consumers.cli.shared import translated
-from consumers.reading import tail as tails
+from consumers.context import Context
+from consumers.limits import LIMITS
 from consumers.reading.tail import Tail
 from consumers.work.spill import SpillError
 from consumers.work.workers import ThreadWorkers
@@ -23,7 +24,7 @@ def first_half(index: Index, folder: Path, between: Callable[[Path], object]) ->
         logs, workers = index.context.logs(), ThreadWorkers()
         await logs.open()
         try:
-            tail = Tail(logs.events, workers, Prefix(), folder)
+            tail = Tail(logs.events, workers, Prefix(), folder, limits=index.context.limits)
             half = (await tail.read_on()).size // 2
             between(next(folder.iterdir()))
             values = await logs.events.read(0)
@@ -37,7 +38,7 @@ def first_half(index: Index, folder: Path, between: Callable[[Path], object]) ->
 
 @pytest.fixture(autouse=True)
 def _spilled(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tails, "KEPT_BYTES", 0)
+    monkeypatch.setattr(Context, "limits", LIMITS._replace(tail_bytes=0))
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ import pytest
 from consumers.render.outlets import FileListOutlet
 from consumers.service.opening import open_follower
 from consumers.verify import verifier as verifiers
-from consumers.verify.verifier import Limits, Verifier
+from consumers.verify.verifier import Patience, Verifier
 from ledger.state.comparisons import count_differences, count_files
 from ledger.state.position import load_position
 from ledger.state.store import Store
@@ -161,7 +161,7 @@ async def stepping(index: Index) -> AsyncIterator[Steps]:
         async with open_follower(index.context, "verifier", outlet) as (follower, _, store, workers):
             verifier = Verifier(
                 index.context.served(""),
-                limits=Limits(30, 1000),
+                patience=Patience(30, 1000),
                 follower=follower,
                 store=store,
                 workers=workers,

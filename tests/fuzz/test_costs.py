@@ -14,6 +14,8 @@ from typing import Any
 import msgspec
 import pytest
 
+from consumers.context import Context
+from consumers.limits import LIMITS
 from consumers.work import spill as partitions
 from ledger.state.position import load_position
 from projections.index.chunks import Aggregate, Change, ChunkedMap
@@ -37,8 +39,7 @@ from tests.fuzz.world import SMALL, World
 @pytest.mark.parametrize("items", [1, 5])
 async def test_a_batch_that_is_spilled(world: World, monkeypatch: pytest.MonkeyPatch, items: int) -> None:
     """More than 20,000 events in one publication, or since the position that a follower skips from."""
-    monkeypatch.setattr(partitions, "ITEMS_PER_PARTITION", items)
-    monkeypatch.setattr(partitions, "_BUFFERED_ITEMS", 1)
+    monkeypatch.setattr(Context, "limits", LIMITS._replace(items_per_partition=items, buffered_items=1))
     async with world.signing() as signing:
         make = world.make
         made = [make.file_uploaded(name, version) for name in ("a", "b", "c") for version in ("1", "2")]
@@ -82,7 +83,7 @@ async def test_nobody_chooses_the_partition(world: World, monkeypatch: pytest.Mo
         taken.append(sum(isinstance(each, Routed) for each in items))
         return items
 
-    monkeypatch.setattr(partitions, "ITEMS_PER_PARTITION", 100)
+    monkeypatch.setattr(Context, "limits", LIMITS._replace(items_per_partition=100))
     monkeypatch.setattr(partitions.Partitions, "take", counting)
     count = 1002 // 100 + 1
     names = (f"n{number}" for number in range(100_000))

@@ -8,7 +8,8 @@ from random import Random
 
 import pytest
 
-from consumers.reading import tail
+from consumers.context import Context
+from consumers.limits import LIMITS
 from consumers.render.edition import DivergenceError
 from ledger.logs.memory import MemoryLog
 from projections.log.holds import lock_of
@@ -333,12 +334,12 @@ async def test_catching_up_over_the_publications_of_a_hold_is_linear(
     assert looked <= 4 * size + 2_000, "a slice is cut for each publication, not passed over"
 
 
-@pytest.mark.parametrize("kept", [1, tail.KEPT_SIGNING])
+@pytest.mark.parametrize("kept", [1, LIMITS.tail_signing])
 async def test_what_waits_is_shown_after_a_restart_at_any_publication(
     world: World, signing: Signing, monkeypatch: pytest.MonkeyPatch, kept: int
 ) -> None:
     """Whether the state has rows of holds ahead of its position, or memory has them."""
-    monkeypatch.setattr(tail, "KEPT_SIGNING", kept)
+    monkeypatch.setattr(Context, "limits", LIMITS._replace(tail_signing=kept))
     make = world.make
     holds = [make.signing_held(), make.signing_held(5)]
     for made in (
@@ -362,7 +363,7 @@ async def test_a_hold_that_was_read_and_lost_with_the_end_of_the_log_counts_no_m
     world: World, signing: Signing, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its row was stored ahead of the position, and the follower starts anew."""
-    monkeypatch.setattr(tail, "KEPT_SIGNING", 1)
+    monkeypatch.setattr(Context, "limits", LIMITS._replace(tail_signing=1))
     world.events.read_records = 1
     make = world.make
     hold = make.signing_held()

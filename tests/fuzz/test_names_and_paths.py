@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from consumers.rebuild.choosing import At
 from consumers.rebuild.rebuilding import rebuild
 from consumers.render.outlets import FileListOutlet, served_version
-from consumers.verify.verifier import Limits, Verifier
+from consumers.verify.verifier import Patience, Verifier
 from ledger.logs import Logs
 from ledger.logs.sqlite import SqliteLog
 from ledger.state.comparisons import count_differences
@@ -217,7 +217,7 @@ async def test_nothing_that_is_served_stops_the_verifier(world: World, name: str
     async with following(world.logs, outlet=outlet) as followed:
         verifier = Verifier(
             world.storage,
-            limits=Limits(0, 1000),
+            patience=Patience(0, 1000),
             follower=followed.follower,
             store=followed.store,
             workers=InlineWorkers(),

@@ -9,11 +9,13 @@ from typing import Any
 import msgspec
 import pytest
 
+from consumers.context import Context
 from consumers.follow.follower import SkippedError
 from consumers.follow.observing import KeptPublication, ObserverBehindError, PublicationTold
+from consumers.limits import LIMITS
 from consumers.reading.runs import Shown
 from consumers.render.outlets import NoOutlet
-from consumers.work import processes, spill
+from consumers.work import processes
 from consumers.work.workers import ThreadWorkers
 from ledger.logs import LogConflictError
 from ledger.state import StoreError
@@ -209,7 +211,7 @@ async def test_work_that_fails_is_undone(world: World) -> None:
 async def test_processes_tell_the_same(world: World, monkeypatch: pytest.MonkeyPatch, *, renders: bool) -> None:
     """Events folded in processes, and sorted on disk."""
     monkeypatch.setattr(processes, "WORTH_ROUNDS", 0)
-    monkeypatch.setattr(spill, "ITEMS_PER_PARTITION", 3)
+    monkeypatch.setattr(Context, "limits", LIMITS._replace(items_per_partition=3))
     plain, told = ToldView(), ToldView()
     async with following(world.logs, observers=[plain]) as followed:
         await followed.follower.skip()

@@ -6,7 +6,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from consumers.follow.follower import SKIP_FROM, SkippedError
+from consumers.follow.follower import SkippedError
+from consumers.limits import LIMITS
 from consumers.render.edition import DivergenceError
 from projections.log.prefix import Prefix
 from projections.roles.authority import Void
@@ -38,7 +39,7 @@ async def world(real: RealLogs | None, tmp_path: Path) -> World:
     name = second.names[0]
     world.publications.values.extend(second.but_bin(name, tell_lie).sealed())
     honest.publications.values.extend(second.sealed())
-    for _ in range(SKIP_FROM):
+    for _ in range(LIMITS.skip_from):
         following_draft = await draft(honest, renew=(name,))
         last = world.publications.values[-1] or b""
         claim = msgspec.structs.replace(following_draft.claim, previous=digest_of(last))
@@ -80,7 +81,7 @@ async def test_whoever_halted_halts_again_after_a_restart(world: World) -> None:
             with pytest.raises(DivergenceError):
                 await followed.follower.catch_up()
         async with following(world.logs, Path(folder)) as followed:
-            await followed.follower.skip(at_least=SKIP_FROM)
+            await followed.follower.skip(at_least=LIMITS.skip_from)
             with pytest.raises(DivergenceError):
                 await followed.follower.catch_up()
 
@@ -118,7 +119,7 @@ async def test_who_skipped_over_a_lie_stops_when_a_root_voids_it(world: World) -
     with tempfile.TemporaryDirectory() as folder:
         async with following(world.logs, Path(folder)) as followed:
             assert await followed.follower.skip()
-            assert followed.follower.head.number == SKIP_FROM + 2
+            assert followed.follower.head.number == LIMITS.skip_from + 2
             replace_and_void(world, 2, world.publications.values[3] or b"")
             world.storage.tree.files.clear()
             number = await publish_anew(world)
@@ -129,7 +130,7 @@ async def test_who_skipped_over_a_lie_stops_when_a_root_voids_it(world: World) -
             for go in (followed.follower.skip, followed.follower.catch_up):
                 with pytest.raises(SkippedError, match="Stop the consumer and delete"):
                     await go()
-            assert followed.follower.head.number == SKIP_FROM + 2
+            assert followed.follower.head.number == LIMITS.skip_from + 2
     async with following(world.logs) as anew:
         await anew.follower.skip()
         await anew.follower.catch_up()

@@ -10,13 +10,13 @@ import msgspec
 import pytest
 
 from consumers.context import Context
-from consumers.reading import slices, tail
+from consumers.limits import LIMITS
+from consumers.reading import slices
 from consumers.render import tasks
 from consumers.render.outlets import FileListOutlet
 from consumers.render.rounds.parallel import BulkRounds
 from consumers.service.opening import open_follower
 from consumers.work import processes
-from consumers.work import spill as partitions
 from ledger.clock import to_instant
 from projections.roles.authority import Void
 from tests import factory
@@ -120,11 +120,12 @@ def bulk(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> lis
 
     monkeypatch.setattr(BulkRounds, "fold", counting)
     monkeypatch.setattr(processes, "WORTH_ROUNDS", 0)
-    monkeypatch.setattr(partitions, "ITEMS_PER_PARTITION", 30)
+    limits = LIMITS._replace(items_per_partition=30)
     if request.param == "files":
         monkeypatch.setattr(tasks, "SENT_BYTES", 1_000)
-        monkeypatch.setattr(tail, "KEPT_BYTES", 0)
+        limits = limits._replace(tail_bytes=0)
         monkeypatch.setattr(slices, "SLICE_BYTES", 10_000)
+    monkeypatch.setattr(Context, "limits", limits)
     return counts
 
 

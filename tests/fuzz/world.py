@@ -11,6 +11,7 @@ from typing import NamedTuple
 from securesystemslib.signer import CryptoSigner, SSlibKey
 from securesystemslib.signer import Signer as KeySigner
 
+from consumers.context import Context
 from consumers.follow.follower import Follower
 from consumers.follow.observing import Observer
 from consumers.follow.starting import start_follower
@@ -110,6 +111,7 @@ async def following(
                 place / "spill",
                 observers=observers,
                 renders=renders,
+                limits=Context.limits,
             )
             try:
                 yield Followed(follower, store, storage)

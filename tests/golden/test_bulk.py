@@ -9,15 +9,15 @@ from typing import Any
 import pytest
 
 from consumers.context import Context
+from consumers.limits import LIMITS
 from consumers.reading import slices, tail
 from consumers.rebuild import rebuilding
-from consumers.render import renderer, tasks
+from consumers.render import tasks
 from consumers.render.carriers import Files, Sent
 from consumers.render.outlets import PublicOutlet
 from consumers.render.rounds.parallel import BulkRounds
 from consumers.service.opening import open_follower
 from consumers.work import processes
-from consumers.work import spill as partitions
 from consumers.work.processes import ProcessKilledError
 from ledger.storage.directory import DirectoryStorage
 from tests.client.index import Index, silence, tree
@@ -71,15 +71,15 @@ def bulk(monkeypatch: pytest.MonkeyPatch, way: str) -> Iterator[list[int]]:
     monkeypatch.setattr(BulkRounds, "fold", counting)
     monkeypatch.setattr(BulkRounds, "seal", noting)
     monkeypatch.setattr(processes, "WORTH_ROUNDS", 0)
-    monkeypatch.setattr(renderer, "KEPT_FROM_BYTES", 600)
+    limits = LIMITS._replace(page_bytes=600)
     if way != "sent":
         monkeypatch.setattr(tasks, "SENT_BYTES", 1_000)
     if way == "files":
         monkeypatch.setattr(tail, "WORTH_READING", 0)
-        monkeypatch.setattr(tail, "KEPT_BYTES", 0)
         monkeypatch.setattr(tail, "_LOOK_AFTER", 0)
         monkeypatch.setattr(slices, "SLICE_BYTES", 10_000)
-        monkeypatch.setattr(partitions, "ITEMS_PER_PARTITION", 30)
+        limits = limits._replace(tail_bytes=0, items_per_partition=30)
+    monkeypatch.setattr(Context, "limits", limits)
     yield sizes
     assert sizes
     assert way in ways, "what is little is sent anyway"

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, NoReturn
 import pytest
 
 from consumers.context import Context
-from consumers.render import renderer
+from consumers.limits import LIMITS
 from ledger.clock import SystemClock, from_instant
 from projections.log.prefix import Prefix
 from projections.roles.authority import Authority
@@ -227,7 +227,7 @@ def _compare_skipping(
     stepped: Stepped, numbers: Iterable[int], monkeypatch: pytest.MonkeyPatch, kept_from: int | None
 ) -> None:
     if kept_from is not None:
-        monkeypatch.setattr(renderer, "KEPT_FROM_BYTES", kept_from)
+        monkeypatch.setattr(Context, "limits", LIMITS._replace(page_bytes=kept_from))
     expected = read_state(stepped.folder / f"{stepped.numbers[-1]}.sqlite")
     for number in sorted(set(numbers)):
         found = skip_from(stepped.context, stepped.folder / f"{number}.sqlite")

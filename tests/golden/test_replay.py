@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 
 from consumers.context import Context
+from consumers.limits import LIMITS
 from consumers.reading import slices
 from consumers.reading.slices import EVENT_PARTITIONS
 from consumers.rebuild import rebuilding, replay
 from consumers.rebuild.choosing import At
 from consumers.rebuild.rebuilding import rebuild
 from consumers.rebuild.replay import ReplayResult
-from consumers.work import spill as partitions
 from consumers.work.processes import ProcessKilledError, start
 from consumers.work.spill import SpillError
 from consumers.work.workers import ThreadWorkers
@@ -34,7 +34,7 @@ def _small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Many slices and many partitions."""
     silence()
     monkeypatch.setattr(slices, "SLICE_BYTES", 10_000)
-    monkeypatch.setattr(partitions, "ITEMS_PER_PARTITION", 30)
+    monkeypatch.setattr(Context, "limits", LIMITS._replace(items_per_partition=30))
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +61,9 @@ def replayed(context: Context, folder: Path, at: int, *, stop_after: int | None 
         logs, workers = context.logs(), ThreadWorkers()
         await logs.open()
         try:
-            return await replay.replay(logs, folder, workers, at=At(number=at), source=None, report=report)
+            return await replay.replay(
+                logs, folder, workers, at=At(number=at), source=None, limits=context.limits, report=report
+            )
         finally:
             await logs.close()
             workers.close()

@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from securesystemslib.signer import CryptoSigner
 
+from consumers.limits import LIMITS, Limits
 from projections.log.holds import lock_of
 from projections.log.prefix import Prefix
 from projections.roles.authority import Settings
@@ -70,20 +71,32 @@ Action = Append | Intrude | Advance | Restart | Forge | Void
 class Sizes:
     """How much is done at once. None of it shapes a byte; small ones make a small scenario take every path."""
 
-    items_per_partition: int = 20_000
-    buffered_items: int = 256
-    bins_per_group: int = 128
-    projects_per_group: int = 500
-    kept_bytes: int = 16 * 2**20
+    limits: Limits = LIMITS
     read_records: int = 1000
     max_entries: int = 64
-    skip_from: int = 16
-    page_bytes: int = 32 * 2**10
     length_above: int = 2_000_000
     """Except this one, which is part of the ruleset: smaller, it brings lengths into snapshots."""
 
 
-SMALL = Sizes(3, 1, 2, 2, 3000, 3, 2, 3, 800)
+SMALL = Sizes(
+    Limits(
+        skip_from=3,
+        items_per_partition=3,
+        buffered_items=1,
+        projects_at_once=2,
+        bins_at_once=2,
+        tail_bytes=3000,
+        page_bytes=800,
+    ),
+    read_records=3,
+    max_entries=2,
+)
+
+
+def _sizes(rng: random.Random) -> Sizes:
+    sizes = SMALL if rng.random() < 0.7 else Sizes()
+    limits = sizes.limits._replace(skip_from=rng.choice([1, 3, 16]))
+    return replace(sizes, limits=limits, length_above=rng.choice([600, 2_000_000]))
 
 
 @dataclass(frozen=True)
@@ -169,11 +182,7 @@ class _Writer:
             tuple(self._actions),
             tuple(self._keys),
             self._repeating,
-            replace(
-                SMALL if rng.random() < 0.7 else Sizes(),
-                skip_from=rng.choice([1, 3, 16]),
-                length_above=rng.choice([600, 2_000_000]),
-            ),
+            _sizes(rng),
             rng.choice([0.0, 0.0, 5.0]),
             rng.choice([0.0, 1.0]),
             tuple(self._model),

@@ -400,16 +400,8 @@ class World:
             "consumers.service.opening.ThreadWorkers": InlineWorkers,
             "consumers.service.opening.start_follower": self._start_follower,
             "consumers.service.publishing.SystemClock": self._clock,
-            "consumers.service.publishing.SKIP_FROM": sizes.skip_from,
-            "consumers.service.run.SKIP_FROM": sizes.skip_from,
             "consumers.sign.signer.monotonic": self._monotonic,
             "consumers.sign.signer.SigningSealer": self._sealer,
-            "consumers.work.spill.ITEMS_PER_PARTITION": sizes.items_per_partition,
-            "consumers.work.spill._BUFFERED_ITEMS": sizes.buffered_items,
-            "consumers.render.rounds.serial.BINS_AT_ONCE": sizes.bins_per_group,
-            "consumers.render.rounds.serial.PROJECTS_AT_ONCE": sizes.projects_per_group,
-            "consumers.render.renderer.KEPT_FROM_BYTES": sizes.page_bytes,
-            "consumers.reading.tail.KEPT_BYTES": sizes.kept_bytes,
             "projections.index.pages.FileCodec.max_entries": sizes.max_entries,
             "projections.index.project_list._NameCodec.max_entries": sizes.max_entries,
             "consumers.render.rounds.serial.token_hex": lambda _: "",
@@ -496,6 +488,7 @@ class _Context:
         self._process = process
         self.state = NOWHERE / f"{id(world)}" / duty.name
         self.config = SimpleNamespace(signer=SimpleNamespace(served=""))
+        self.limits = world.scenario.sizes.limits
 
     def logs(self) -> Logs:
         size = self._world.scenario.sizes.read_records

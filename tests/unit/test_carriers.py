@@ -5,6 +5,7 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
+from consumers.limits import LIMITS
 from consumers.reading.runs import Stamp
 from consumers.render import carriers, tasks
 from consumers.render.carriers import Sent
@@ -56,7 +57,7 @@ def test_the_longest_page_is_begun_first_and_has_a_share_of_its_own() -> None:
 def test_bins_are_those_with_a_stamp_and_those_that_change(stamped: set[int], count: int) -> None:
     stamp = Stamp(7, "2027-01-01T00:00:00Z")
     choice = Choice(LAYOUT, dict.fromkeys(stamped, stamp), stamp)
-    carrier = Sent(choice, PARTITIONS, [], {})
+    carrier = Sent(choice, PARTITIONS, [], {}, LIMITS)
     batch = Batch(
         Path("unused"), choice, html=False, terms=(), times=Path("unused"), sink=Nowhere(), bin_partitions=PARTITIONS
     )
@@ -71,7 +72,7 @@ def test_bins_are_those_with_a_stamp_and_those_that_change(stamped: set[int], co
 def test_what_is_much_goes_on_through_files_with_all_that_was_sent_before(tmp_path: Path) -> None:
     choice = Choice(LAYOUT, {})
     batch = Batch(tmp_path, choice, html=False, terms=(), times=tmp_path, sink=Nowhere(), bin_partitions=PARTITIONS)
-    carrier = Sent(choice, PARTITIONS, [], {})
+    carrier = Sent(choice, PARTITIONS, [], {}, LIMITS)
     carrier.take(folded(0, "", pack_targets(choice, changes(0, 50))))
     carrier.take(folded(1, write_targets(batch, "1", changes(50, 100)), {}))
     carrier.add(batch, changes(100, 120))

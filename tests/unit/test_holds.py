@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from consumers.reading import tail as tails
+from consumers.limits import LIMITS
 from consumers.reading.tail import Tail
 from consumers.state import records
 from ledger.logs.memory import MemoryLog, MemoryRecords
@@ -60,15 +60,12 @@ def codes(judged: list[Judged]) -> dict[int, str]:
     return {each.index: each.outcome.code for each in judged}
 
 
-@pytest.mark.parametrize("kept", [1, 3, tails.KEPT_SIGNING])
+@pytest.mark.parametrize("kept", [1, 3, LIMITS.tail_signing])
 @pytest.mark.parametrize("seed", range(30))
-async def test_holds_are_what_a_naive_reading_says_in_memory_and_in_rows(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int, kept: int
-) -> None:
+async def test_holds_are_what_a_naive_reading_says_in_memory_and_in_rows(tmp_path: Path, seed: int, kept: int) -> None:
     """However many are kept in memory before they are rows ahead of the position, or slices before they are files."""
     rng = random.Random(f"holds {seed}")
-    monkeypatch.setattr(tails, "KEPT_SIGNING", kept)
-    monkeypatch.setattr(tails, "KEPT_BYTES", rng.choice([0, 1_000, tails.KEPT_BYTES]))
+    limits = LIMITS._replace(tail_signing=kept, tail_bytes=rng.choice([0, 1_000, LIMITS.tail_bytes]))
     made = history(rng, 40)
     naive = Holds(first_root_size=2)
     expected: list[int | None] = [None, None]
@@ -81,7 +78,7 @@ async def test_holds_are_what_a_naive_reading_says_in_memory_and_in_rows(
     await log.open()
     store = Store(tmp_path / "state.sqlite")
     await store.open()
-    tail = Tail(log, InlineWorkers(), Prefix(), tmp_path / "spill", store=store)
+    tail = Tail(log, InlineWorkers(), Prefix(), tmp_path / "spill", store=store, limits=limits)
     found: dict[int, str] = {}
     base, in_memory = Prefix(), Prefix()
     ceremonies: list[tuple[int, dict[str, bytes]]] = []
@@ -102,7 +99,7 @@ async def test_holds_are_what_a_naive_reading_says_in_memory_and_in_rows(
         base = restore(save(after), ceremonies)
         if rng.random() < 0.3:  # it is started anew
             await store.run(forget_signing_ahead, base.size)
-            tail = Tail(log, InlineWorkers(), base, tmp_path / "spill", store=store)
+            tail = Tail(log, InlineWorkers(), base, tmp_path / "spill", store=store, limits=limits)
         else:
             tail.advance(after)
         in_memory, _ = in_memory.extend(log.records.values[in_memory.size : size])
@@ -141,16 +138,13 @@ async def test_a_reader_whose_position_is_behind_the_rows_reads_them_as_they_wer
     await store.close()
 
 
-async def test_what_waits_is_read_again_to_its_end_after_a_shorter_slice(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_what_waits_is_read_again_to_its_end_after_a_shorter_slice(tmp_path: Path) -> None:
     """A rendering was abandoned since a hold came: what it had read from the same place on, on disk, is not all."""
-    monkeypatch.setattr(tails, "KEPT_BYTES", 0)
     make = Make()
     log = MemoryLog(MemoryRecords("events"))
     log.records.append(*factory.beginning(make, SMALL))
     await log.open()
-    tail = Tail(log, InlineWorkers(), Prefix(), tmp_path / "spill")
+    tail = Tail(log, InlineWorkers(), Prefix(), tmp_path / "spill", limits=LIMITS._replace(tail_bytes=0))
     await tail.read_on()
     tail.advance(await tail.prefix_at(2))
 
@@ -174,7 +168,7 @@ async def test_what_was_stored_ahead_is_forgotten_if_the_log_goes_on_otherwise(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The follower ends before its next publication, and the log loses what was read ahead of the position."""
-    monkeypatch.setattr(tails, "KEPT_SIGNING", 1)
+    limits = LIMITS._replace(tail_signing=1)
     monkeypatch.setattr(signing_module, "_FORGOTTEN_TOGETHER", 1)
     make = Make()
     holds = [make.signing_held(number) for number in (1, 2, 3)]
@@ -183,7 +177,7 @@ async def test_what_was_stored_ahead_is_forgotten_if_the_log_goes_on_otherwise(
     await log.open()
     store = Store(tmp_path / "state.sqlite")
     await store.open()
-    tail = Tail(log, InlineWorkers(), Prefix(), tmp_path / "spill", store=store)
+    tail = Tail(log, InlineWorkers(), Prefix(), tmp_path / "spill", store=store, limits=limits)
     base = await tail.read_on()
     await store.run(StateFile.begin)
     await store.run(records.save_signing, base, tail.stored_size)
@@ -198,7 +192,7 @@ async def test_what_was_stored_ahead_is_forgotten_if_the_log_goes_on_otherwise(
     await store.run(forget_signing_ahead, base.size)
     assert await rows_of(store) == kept
     log.records.append(*factory.encode([make.having(id=holds[2].id).signing_held(2)]))
-    tail = Tail(log, InlineWorkers(), base.as_stored(), tmp_path / "spill", store=store)
+    tail = Tail(log, InlineWorkers(), base.as_stored(), tmp_path / "spill", store=store, limits=limits)
     assert (await tail.read_on()).held_at == 1
     await store.close()
 

@@ -8,6 +8,7 @@ from typing import NamedTuple, Protocol
 import orjson
 import structlog
 
+from consumers.limits import Limits
 from consumers.reading.tail import Tail
 from consumers.render.bin_steps import Unsealed, seal_bin
 from consumers.render.edition import Edition
@@ -53,8 +54,9 @@ class Job(NamedTuple):
     last: LastBins
     pages: KeptPages
     brackets: tuple[bytes, str]
-    telling: Telling | None = None
-    renders: bool = True
+    telling: Telling | None
+    renders: bool
+    limits: Limits
 
 
 class Rounds(Protocol):

@@ -51,7 +51,7 @@ class BulkRounds:
         self._last, self._pages = job.last, job.pages
         self._packed_brackets, _ = job.brackets
         self._telling, self._renders = job.telling, job.renders
-        self._processes = processes
+        self._processes, self._limits = processes, job.limits
         self._remote = remote
         self._folder = job.spill / "bulk"
         self._choice = job.edition.choice()
@@ -99,7 +99,7 @@ class BulkRounds:
             terms=edition.authority.terms,
             times=await self._workers.run(tasks.write_times, folder, self._packed_brackets),
             sink=self._remote,
-            bin_partitions=bin_partitions(choice, edition.size),
+            bin_partitions=bin_partitions(choice, edition.size, self._limits),
             state=self._store.path if edition.before.size else None,
             last=self._last.of(()),
             pages=self._pages,
@@ -115,9 +115,9 @@ class BulkRounds:
                 routed += extension.routed
         if in_memory:
             sizes = dict(await self._store.run(load_page_sizes, sorted({item.key for item in routed})))
-            return batch, Sent(choice, batch.bin_partitions, routed, sizes)
+            return batch, Sent(choice, batch.bin_partitions, routed, sizes, self._limits)
         slices = await self._tail.files(*shown)
-        files = Files(choice.layout, batch.bin_partitions, edition.size)
+        files = Files(choice.layout, batch.bin_partitions, edition.size, self._limits)
         return batch._replace(slices=slices, first=edition.first, end=edition.content_size), files
 
     async def add(self, pages: Sequence[Page], changes: Sequence[TargetChange]) -> None:

@@ -37,8 +37,6 @@ from projections.roles.layout import Layout
 P = ParamSpec("P")
 R = TypeVar("R")
 
-BINS_AT_ONCE = 16
-PROJECTS_AT_ONCE = 16
 TARGET_BYTES = 128
 """Minimum length of nearly every entry in a bin."""
 
@@ -56,7 +54,7 @@ class OneProcess:
     def __init__(self, job: Job) -> None:
         self._store, self._workers, self._edition, self._tail = job.store, job.workers, job.edition, job.tail
         self._sealer, self._sink, self._spill = job.sealer, job.sink, job.spill
-        self._last, self._pages = job.last, job.pages
+        self._last, self._pages, self._limits = job.last, job.pages, job.limits
         self._choice = job.edition.choice()
         self._times = UploadTimes(*job.brackets)
         self._telling, self._renders = job.telling, job.renders
@@ -80,7 +78,7 @@ class OneProcess:
             await self._move_bins()
         listings: list[Listing] = []
         done: set[str] = set()
-        routed = Partitions(self._spill / "events", Routed, self._edition.size)
+        routed = Partitions(self._spill / "events", Routed, self._edition.size, self._limits)
         try:
             async with page_writer(self._workers, self._sink, self._pages) as pages:
                 await self._route(routed)
@@ -113,7 +111,7 @@ class OneProcess:
 
     async def _few(self, routed: Partitions[Routed]) -> AsyncIterator[tuple[Sequence[str], Sequence[Routed]]]:
         for index in range(routed.count):
-            for some in few_aggregates(await self._on(routed, routed.take, index), PROJECTS_AT_ONCE):
+            for some in few_aggregates(await self._on(routed, routed.take, index), self._limits.projects_at_once):
                 yield some
 
     async def _fold(
@@ -154,7 +152,7 @@ class OneProcess:
 
     async def _all_projects(self, done: set[str]) -> AsyncIterator[list[str]]:
         last = "project:"
-        while keys := await self._store.run(keys_between, last, "project;", PROJECTS_AT_ONCE):
+        while keys := await self._store.run(keys_between, last, "project;", self._limits.projects_at_once):
             last = keys[-1]
             yield [key for key in keys if key not in done]
 
@@ -175,7 +173,7 @@ class OneProcess:
             expected = 3 * self._edition.size
             if self._edition.old_layout is not None:
                 expected += sum(entry.length for entry in self._last.entries.values()) // TARGET_BYTES
-            self._targets = Partitions(self._spill / "targets", TargetChange, expected)
+            self._targets = Partitions(self._spill / "targets", TargetChange, expected, self._limits)
         return self._targets
 
     async def _move_bins(self) -> None:
@@ -183,8 +181,9 @@ class OneProcess:
         old = self._edition.old_layout
         if old is None:
             return
-        for start in range(0, old.count, BINS_AT_ONCE):
-            indices = range(start, min(start + BINS_AT_ONCE, old.count))
+        size = self._limits.bins_at_once
+        for start in range(0, old.count, size):
+            indices = range(start, min(start + size, old.count))
             await self._distribute(await self._store.run(self._take_targets, old, indices))
         await self._store.run(delete_range, f"bin:{old.bits:02}:", f"bin:{old.bits:02};")
 
@@ -202,12 +201,12 @@ class OneProcess:
         return dict(sealing.results)
 
     async def _few_bins(self, targets: Partitions[TargetChange]) -> AsyncIterator[_Bins]:
-        choice, layout = self._choice, self._choice.layout
+        choice, layout, size = self._choice, self._choice.layout, self._limits.bins_at_once
         for partition in range(targets.count):
             changes = by_bin(layout, await self._on(targets, targets.take, partition))
             visited = choice.visited(layout.bins_of(partition, targets.count), changes)
-            for start in range(0, len(visited), BINS_AT_ONCE):
-                yield _Bins(visited[start : start + BINS_AT_ONCE], changes)
+            for start in range(0, len(visited), size):
+                yield _Bins(visited[start : start + size], changes)
 
     def _fold_bins(self, state: State, bins: _Bins) -> FoldedBins:
         """Load a few bins, fold the changes of their targets, and save what is stored beside their files."""

@@ -131,6 +131,8 @@ def load_waiting(state: State, names: Sequence[str] | None) -> list[tuple[str, i
     """Names among these (None: all) that wait for the list of projects: `(name, whether added)`."""
     if names is None:
         return state.checked_rows("SELECT name, came, crc32 FROM waiting")
+    if not names:
+        return []
     statement = "SELECT w.name, w.came, w.crc32 FROM json_each(?) AS j CROSS JOIN waiting AS w ON w.name = j.value"
     return state.checked_rows(statement, json.dumps(list(names)))
 

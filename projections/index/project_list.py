@@ -61,6 +61,7 @@ class ProjectList:
     """
 
     def __init__(self, header: bytes, waiting: Mapping[str, bool]) -> None:
+        self._stored = header
         self._header = msgspec.msgpack.decode(header, type=_Header) if header else _Header()
         self._waited = dict(waiting)
         self._touched: set[str] = set()
@@ -127,7 +128,7 @@ class ProjectList:
         """
         header = msgspec.msgpack.encode(self._header)
         if not self.is_rendered:
-            return Change(KEY, header), [], []
+            return Change(KEY, None if header == self._stored else header), [], []
         names = ChunkedMap(chunks, _NameCodec())
         moved = {name: exists for name, exists in waited.items() if name not in self._touched} | self._moved
         for name, exists in sorted(moved.items()):

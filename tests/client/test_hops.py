@@ -19,7 +19,7 @@ from tests.factory import Make
 
 HOPS = {"fold": 5, "state": 6}
 """By the names of threads. Those that sign are as many as there are cores and files. The log has its own."""
-STATEMENTS = 17
+STATEMENTS = 15
 """Those of the state, each row counted that is written."""
 
 

@@ -77,7 +77,7 @@ class PublicationInWork:
     async def render(self, renderer: Renderer, tail: Tail, sealer: Sealer | None) -> None:
         """Begin the transaction and render into it; without a sealer, only fold."""
         edition = self.edition
-        await self._store.run(StateFile.begin, anew=edition.size >= ANEW_FROM * edition.shown_before)
+        self._store.soon(StateFile.begin, anew=edition.size >= ANEW_FROM * edition.shown_before)
         self._has_begun = True
         if sealer is None:
             self._rendered = await renderer.fold(edition, tail, self.telling)

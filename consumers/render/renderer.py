@@ -27,6 +27,7 @@ from consumers.state.kept_pages import KeptPages
 from consumers.work.progress import Report, nobody
 from consumers.work.stopwatch import Stopwatch
 from consumers.work.workers import Begun, Workers
+from ledger.disk.syncing import now_written
 from ledger.state.file import StateFile
 from ledger.state.roles import kept_name
 from ledger.state.store import Store
@@ -36,6 +37,9 @@ from projections.index.project_list import Listing, ProjectList
 from projections.metadata.paths import metadata_path
 from projections.metadata.repository import RoleEntry, SnapshotTable
 from projections.metadata.targets import Page, TargetChange
+
+_FEW_ROWS = 64
+"""Maximum number of rows that the commit saves: more are saved while files are placed."""
 
 
 class RenderedPublication(NamedTuple):
@@ -124,7 +128,11 @@ class Renderer:
 
     async def _save(self, rounds: Rounds, bins: Mapping[str, KeptBin], retired: Mapping[str, RoleEntry]) -> None:
         await rounds.save()
-        await self._store.run(records.save_roles, {**bins, **{name: KeptBin(entry) for name, entry in retired.items()}})
+        rows = {**bins, **{name: KeptBin(entry) for name, entry in retired.items()}}
+        if len(rows) <= _FEW_ROWS:
+            self._store.soon(records.save_roles, rows)
+        else:
+            await self._store.run(records.save_roles, rows)
 
     def _rounds(
         self, edition: Edition, tail: Tail, sealer: Sealer, sink: Sink, telling: Telling | None, *, renders: bool
@@ -165,8 +173,8 @@ class Renderer:
         before = self._table.entries
         new = {kept_name(name, entry.version) for name, entry in entries.items()}
         old = {kept_name(name, before[name].version) for name in (*entries, *retired) if name in before}
-        self._store.keep(new, old - new)
-        self._store.all_written()
+        self._store.soon(StateFile.keep, new, old - new)
+        self._store.soon(StateFile.all_written, now_written())
 
     async def _list_projects(self, edition: Edition, listings: list[Listing], rounds: Rounds) -> None:
         pages, changes = await self._store.run(_list_projects, edition, listings)

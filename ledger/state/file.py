@@ -12,7 +12,7 @@ from typing import Any
 
 from ledger.databases.plain import ERRORS
 from ledger.disk.files import writing
-from ledger.disk.syncing import Synced, now_written
+from ledger.disk.syncing import Synced
 from ledger.state import StateDamagedError, StoreError, tables
 from ledger.state.aggregates import load_page_files
 from ledger.state.disk import Connection, Disk, Lock
@@ -34,7 +34,7 @@ _PRAGMAS = (
     "journal_size_limit = 67108864",
 )
 _PRAGMAS_ANEW = (_PAGE_SIZE, "journal_mode = OFF", "synchronous = OFF", "cache_size = -65536")
-_MANY_ROWS = 4096
+MANY_ROWS = 4096
 """Number of written rows, most of some kilobytes, from which a commit begins to settle."""
 
 
@@ -46,13 +46,17 @@ class StateFile(State):
         disk: the disk.
         durable: without it, files are not synced: for a state that is thrown away after a failure.
         aside: where commits are settled, while the next transaction goes on.
+        many_rows: how many written rows a commit begins to settle.
     """
 
-    def __init__(self, path: Path, disk: Disk, aside: Executor, *, durable: bool) -> None:
+    def __init__(
+        self, path: Path, disk: Disk, aside: Executor, *, durable: bool = True, many_rows: int = MANY_ROWS
+    ) -> None:
         super().__init__(path, disk)
         self._disk = disk
         self._aside = aside
         self._durable = durable
+        self._many_rows = many_rows
         self._replaced: Connection | None = None
         self._settler: Connection | None = None
         self._settling: Future[None] | None = None
@@ -194,7 +198,7 @@ class StateFile(State):
             self._take_place()
         self._unended -= 1
         self._unneeded_files += replaced
-        if self._unsettled_rows >= _MANY_ROWS and (self._settling is None or self._settling.done()):
+        if self._unsettled_rows >= self._many_rows and (self._settling is None or self._settling.done()):
             self._settled()
             self._begin_to_settle()
 
@@ -319,9 +323,11 @@ class StateFile(State):
         self._new_files += new
         self._replaced_files += replaced
 
-    def all_written(self) -> None:
-        """Note that all kept files of this transaction are written; a sync of everything makes them durable."""
-        self._written = now_written()
+    def all_written(self, moment: int) -> None:
+        """Note at which moment (`now_written`) all kept files of this transaction were written: a sync of everything
+        that began later makes them durable.
+        """
+        self._written = moment
 
     def _delete_unneeded_files(self) -> None:
         """Delete files that committed transactions replaced."""

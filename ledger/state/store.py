@@ -5,16 +5,17 @@ and rebuilt. It is not held in memory: a publication loads and saves rows in bat
 
 Everything about it is synchronous: the file (`ledger.state.file`), and the queries in the other modules of this
 package, functions whose first argument is an open state. `run` is all that is asynchronous: one await for a group of
-them.
+them. What nobody waits for goes before the next one (`soon`).
 """
 
 from collections.abc import Callable, Iterable
 from concurrent.futures import Executor
+from functools import partial
 from pathlib import Path
 from typing import Concatenate, ParamSpec, TypeVar
 
 from ledger.state.disk import SYSTEM_DISK, Disk
-from ledger.state.file import StateFile
+from ledger.state.file import MANY_ROWS, StateFile
 from ledger.state.kept_files import KeptFiles
 from ledger.state.read_only import StateReader
 from ledger.state.statements import State, lock_path
@@ -65,6 +66,7 @@ class Store(ReadingStore):
         durable: without it, files are not synced: for a state that is thrown away after a failure.
         disk: the disk.
         new_thread: makes the thread that everything runs in, and the one that settles beside it.
+        many_rows: how many written rows a commit begins to settle.
     """
 
     def __init__(
@@ -74,10 +76,12 @@ class Store(ReadingStore):
         durable: bool = True,
         disk: Disk = SYSTEM_DISK,
         new_thread: Callable[[], Executor] = OneThread,
+        many_rows: int = MANY_ROWS,
     ) -> None:
         super().__init__(path)
         self._threads = new_thread(), new_thread()
-        self._file = StateFile(path, disk, self._threads[1], durable=durable)
+        self._soon: list[Callable[[], object]] = []
+        self._file = StateFile(path, disk, self._threads[1], durable=durable, many_rows=many_rows)
 
     @property
     def kept(self) -> KeptFiles:
@@ -95,22 +99,28 @@ class Store(ReadingStore):
 
     async def close(self) -> None:
         """Close the file. Uncommitted changes are lost."""
+        self._soon.clear()
         try:
             await self.run(StateFile.close)
         finally:
             for thread in self._threads:
                 thread.shutdown()
 
-    def keep(self, new: Iterable[str], replaced: Iterable[str]) -> None:
-        """Add files in `kept` to the open transaction. Replaced files are deleted when they are no longer needed."""
-        self._file.keep(new, replaced)
-
-    def all_written(self) -> None:
-        """Note that all kept files of the open transaction are written; a sync of everything makes them durable."""
-        self._file.all_written()
+    def soon(self, function: Callable[Concatenate[StateFile, P], object], *args: P.args, **kwargs: P.kwargs) -> None:
+        """Have the next visit to the state's thread begin with a function: nobody waits for it alone. If it fails, that
+        visit does.
+        """
+        self._soon.append(partial(function, self._file, *args, **kwargs))
 
     async def run(
         self, function: Callable[Concatenate[StateFile, P], Answer], *args: P.args, **kwargs: P.kwargs
     ) -> Answer:
         """Run a function of the state in its thread; to its end, even if the caller is cancelled."""
-        return await finished(self._threads[0].submit(function, self._file, *args, **kwargs))
+        before, self._soon = self._soon, []
+        return await finished(self._threads[0].submit(_visit, before, partial(function, self._file, *args, **kwargs)))
+
+
+def _visit(before: Iterable[Callable[[], object]], function: Callable[[], Answer]) -> Answer:
+    for each in before:
+        each()
+    return function()

@@ -17,7 +17,7 @@ from tests import factory
 from tests.client.index import Index
 from tests.factory import Make
 
-HOPS = {"fold": 5, "state": 6}
+HOPS = {"fold": 5, "state": 4}
 """By the names of threads. Those that sign are as many as there are cores and files. The log has its own."""
 STATEMENTS = 15
 """Those of the state, each row counted that is written."""

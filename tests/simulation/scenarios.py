@@ -74,6 +74,7 @@ class Sizes:
     limits: Limits = LIMITS
     read_records: int = 1000
     max_entries: int = 64
+    many_rows: int = 4096
     length_above: int = 2_000_000
     """Except this one, which is part of the ruleset: smaller, it brings lengths into snapshots."""
 
@@ -90,6 +91,7 @@ SMALL = Sizes(
     ),
     read_records=3,
     max_entries=2,
+    many_rows=20,
 )
 
 

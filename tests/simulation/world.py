@@ -498,7 +498,9 @@ class _Context:
 
     def store(self, name: str) -> Store:
         disk = SimDisk(self._world.disks[self._duty.name], self._process, self._world.oracle.committed)
-        return Store(self.state / f"{name}.sqlite", disk=disk, new_thread=AtOnce)
+        return Store(
+            self.state / f"{name}.sqlite", disk=disk, new_thread=AtOnce, many_rows=self._world.scenario.sizes.many_rows
+        )
 
     def storage(self, _name: str) -> SimStorage:
         return SimStorage(self._world.trees[self._duty.tree], self._duty.name, self._process)

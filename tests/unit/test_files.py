@@ -50,8 +50,8 @@ def test_a_commit_syncs_what_it_keeps_unless_everything_was_synced_since(
                 synced = sync_all()
             else:
                 store.kept.put(f"{number}.file", b"kept")
-                store.keep([f"{number}.file"], [])
-                store.all_written()
+                await store.run(StateFile.keep, [f"{number}.file"], [])
+                await store.run(StateFile.all_written, now_written())
         await store.run(StateFile.commit, after=synced)
         await store.close()
 
@@ -72,17 +72,17 @@ def test_what_is_counted_to_a_commit_may_be_told_late(
         await store.open()
         await store.run(StateFile.begin)
         if told == "before it is written":
-            store.keep(["file"], [])
+            await store.run(StateFile.keep, ["file"], [])
         store.kept.put("file", b"kept")
-        store.all_written()
+        await store.run(StateFile.all_written, now_written())
         synced = sync_all()
         if told == "when it was synced":
-            store.keep(["file"], [])
+            await store.run(StateFile.keep, ["file"], [])
         await store.run(StateFile.commit, after=synced)
         assert seen == []
         await store.run(StateFile.begin)
         store.kept.put("other", b"kept")
-        store.keep(["other"], [])
+        await store.run(StateFile.keep, ["other"], [])
         await store.run(StateFile.commit, after=sync_all())
         assert seen == [["other"]], "nobody said that it was written before anything was synced"
         await store.close()

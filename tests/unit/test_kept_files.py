@@ -33,7 +33,9 @@ async def keep(store: Store, version: int, data: bytes = b"a bin") -> None:
     """A publication of one bin."""
     await store.run(StateFile.begin)
     store.kept.put(kept_name("bin-0", version), data)
-    store.keep([kept_name("bin-0", version)], [kept_name("bin-0", version - 1)] if version > 1 else [])
+    await store.run(
+        StateFile.keep, [kept_name("bin-0", version)], [kept_name("bin-0", version - 1)] if version > 1 else []
+    )
     await store.run(save_roles, [("bin-0", version, "", len(data), "", store.kept.mark(data))])
 
 
@@ -242,7 +244,7 @@ async def test_where_a_new_state_cannot_take_its_place_the_old_one_keeps_its_fil
     await publish(store, 1)
     await store.run(StateFile.begin, anew=True)
     store.kept.put("2.bin-0.json", b"b bin")
-    store.keep(["2.bin-0.json"], ["1.bin-0.json"])
+    await store.run(StateFile.keep, ["2.bin-0.json"], ["1.bin-0.json"])
     await store.run(save_roles, [("bin-0", 2, "", 5, "", store.kept.mark(b"b bin"))])
     with monkeypatch.context() as patched:
         patched.setattr(Path, "replace", _refuse)
@@ -271,7 +273,7 @@ async def page(store: Store, data: bytes = PAGE, chunks: Sequence[tuple[str, int
     """An aggregate of four chunks, whose bodies stand in its page."""
     await store.run(StateFile.begin)
     store.kept.put("7.page", data)
-    store.keep(["7.page"], [])
+    await store.run(StateFile.keep, ["7.page"], [])
     rows = [ChunkRow("project:a", lower, lower.encode(), b"not this", b"") for lower, _ in CHUNKS]
     await store.run(save, [("project:a", b"header")], rows)
     row = PageRow("project:a", "7.page", store.kept.mark(data), msgspec.msgpack.encode(chunks))

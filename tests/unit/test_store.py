@@ -160,3 +160,23 @@ async def test_a_store_that_was_closed_can_be_opened_again(tmp_path: Path) -> No
     await store.open()
     assert await store.run(load_note, "note") == "value"
     await store.close()
+
+
+async def test_what_is_done_soon_is_done_before_the_next(tmp_path: Path) -> None:
+    """In its order, and if it fails, what comes next is not done."""
+    store = await opened(tmp_path / "state.sqlite")
+    store.soon(save_note, "note", "first")
+    store.soon(save_note, "note", "second")
+    assert await store.run(load_note, "note") == "second"
+    store.soon(StateFile.begin)
+    store.soon(StateFile.begin)
+    with pytest.raises(StateDamagedError, match="within a transaction"):
+        await store.run(save_note, "note", "third")
+    await store.run(StateFile.rollback)
+    assert await store.run(load_note, "note") == "second"
+    store.soon(StateFile.begin)
+    store.soon(save_note, "note", "never committed")
+    await store.close()
+    await store.open()
+    assert await store.run(load_note, "note") == "second"
+    await store.close()

@@ -22,6 +22,7 @@ from ledger.state import StoreError
 from ledger.state.aggregates import load_chunks
 from ledger.state.file import StateFile
 from projections.roles.authority import Void
+from projections.roles.layout import Layout
 from tests.factory import ed25519_signer
 from tests.fuzz import oracle
 from tests.fuzz.thief import CapturingSealer, digest_of, draft
@@ -167,6 +168,22 @@ async def test_who_only_folds_takes_the_word_of_a_root(world: World) -> None:
             with pytest.raises(SkippedError, match="delete that file"):
                 await followed.follower.catch_up()
     await oracle.check(world)
+
+
+async def test_bins_that_are_gone_are_not_told_with_keys_that_came_later(world: World) -> None:
+    """Skipped with the publication that signed them last, and with the roots that have other keys and other bins."""
+    stepped, skipped = ToldView(), ToldView()
+    async with world.signing() as signing:
+        before = {name for name, entry in signing.follower.table.entries.items() if entry.length}
+        team = world.team.but(online=(ed25519_signer("online 2"),), layout=Layout(1, "b"))
+        world.hold_ceremony(team, signing.authority)
+        assert await signing.publish(world.make.file_uploaded("e"))
+    async with following(world.logs, observers=[stepped]) as followed:
+        await followed.follower.catch_up()
+    async with following(world.logs, observers=[skipped]) as followed:
+        assert await followed.follower.skip()
+    assert {name: stepped.roles[name] for name in skipped.roles} == skipped.roles
+    assert set(stepped.roles) - set(skipped.roles) == before
 
 
 async def test_who_only_folds_stores_nothing_rendered(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -437,7 +437,7 @@ class Follower:
         self.stopwatch.start()
         synced = await work.place(last.timestamp())
         self.stopwatch.lap("place")
-        self._observers.check(Head(claim.number, last.digest, claim.time, claim.size))
+        self._observers.check(Head(claim.number, last.digest, claim.time, claim.size), self.head.number)
         if work.telling is not None:
             await self._observers.tell(edition, last, seals, self.base.size, work.telling)
             self.stopwatch.lap("tell")

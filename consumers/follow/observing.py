@@ -82,7 +82,9 @@ class Observer(Protocol):
     """Is told what publications did."""
 
     async def kept(self) -> KeptPublication | None:
-        """The last publication that it keeps, or None. Asked once, before it is told anything."""
+        """The last publication that it keeps, or None. Asked at each start of its follower, before it is told anything:
+        also after a failure that is retried.
+        """
 
     async def tell(self, publication: PublicationTold) -> None:
         """Take a publication, and keep its number and digest in the same transaction.
@@ -150,7 +152,7 @@ class Observers:
                     f"the state has applied publication {head.number}, and an observer keeps {number or 'none'}: what "
                     "lies between cannot be told any more. Delete the state: a new one tells everything"
                 )
-        self.check(head)
+        self.check(head, head.number - 1)
 
     def kept_above(self, number: int) -> int | None:
         """The lowest number above this one that an observer keeps: a run of publications must not go beyond it."""
@@ -177,7 +179,7 @@ class Observers:
             telling: what its events did.
 
         Raises:
-            LogConflictError: an observer keeps another publication of this number.
+            Exception: whatever an observer raises.
         """
         claim = valid.claim
         told = PublicationTold(
@@ -200,17 +202,23 @@ class Observers:
                 await observer.tell(told)
                 self._kept[place] = KeptPublication(told.number, told.digest)
 
-    def check(self, head: Head) -> None:
+    def check(self, head: Head, before: int) -> None:
         """Compare what observers keep with a publication.
 
+        Args:
+            head: the publication.
+            before: the number of the publication before it: numbers between them stand for nothing on this log.
+
         Raises:
-            LogConflictError: an observer keeps another publication of this number.
+            LogConflictError: an observer keeps another publication of this number, or one between the two.
         """
         for kept in self._kept:
-            if kept is not None and kept.number == head.number and head.number and kept.digest != head.digest:
+            if kept is None or not before < kept.number <= head.number:
+                continue
+            if (kept.number, kept.digest) != (head.number, head.digest):
                 raise LogConflictError(
-                    f"an observer keeps a publication {kept.number} that is not the one on this log: it was told of "
-                    "another log. Begin anew with an empty one"
+                    f"an observer keeps a publication {kept.number} that is not on this log, or not valid any more: it "
+                    "was told of another log, or a root has voided it since. Begin anew with an empty observer"
                 )
 
 

@@ -151,13 +151,16 @@ async def test_each_observer_is_told_what_it_does_not_keep(world: World) -> None
 
 
 async def test_who_only_folds_takes_the_word_of_a_root(world: World) -> None:
-    """It cannot know a lie. When a root voids it, it stops; one that is made anew passes over it."""
+    """It cannot know a lie. When a root voids it, it stops; one that is made anew passes over it, and finds that its
+    observer was told the lie.
+    """
     world.add(world.make.file_uploaded("d"))
     forged = await draft(world)
     world.publications.values.extend(forged.but_bin(forged.names[0], lambda each: each["targets"].clear()).sealed())
     void = Void(number=forged.claim.number, digest=digest_of(world.publications.values[-1] or b""))
+    told = ToldView()
     with tempfile.TemporaryDirectory() as folder:
-        async with following(world.logs, Path(folder), outlet=NoOutlet(), renders=False) as followed:
+        async with following(world.logs, Path(folder), outlet=NoOutlet(), observers=[told], renders=False) as followed:
             await followed.follower.catch_up()
             assert followed.follower.head.number == void.number
             settings = msgspec.structs.replace(world.team.settings, floor=void.number + 1)
@@ -167,6 +170,12 @@ async def test_who_only_folds_takes_the_word_of_a_root(world: World) -> None:
                 assert await signing.publish(world.make.file_uploaded("e"))
             with pytest.raises(SkippedError, match="delete that file"):
                 await followed.follower.catch_up()
+    for skips in (False, True):
+        async with following(world.logs, outlet=NoOutlet(), observers=[told], renders=False) as followed:
+            with pytest.raises(LogConflictError, match="a root has voided it"):
+                await (followed.follower.skip() if skips else followed.follower.catch_up())
+                await followed.follower.catch_up()
+            assert followed.follower.head.number == void.number - 1
     await oracle.check(world)
 
 

@@ -5,7 +5,7 @@ signer applies its own records when it reads them back, like any other follower:
 """
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,7 +16,7 @@ from consumers.follow.in_work import Proposal, PublicationInWork, Workplace
 from consumers.follow.observing import Observers
 from consumers.limits import LIMITS, Limits
 from consumers.reading.publications import ChainReader, Rejudging, ValidPublication, encode_state
-from consumers.reading.runs import Shown, collect, publication_row
+from consumers.reading.runs import Shown, Window, collect, publication_row
 from consumers.reading.tail import Tail
 from consumers.render.edition import DivergenceError, Edition
 from consumers.render.outlets import Outlet
@@ -50,6 +50,10 @@ log = structlog.get_logger()
 SAVED_TOGETHER = 1000
 """Number of verdicts that are saved at once, if no publication comes before: a commit for each would cost more than
 judging."""
+
+
+Check = Callable[[Sequence[ValidPublication], Edition], Awaitable[int | None]]
+"""Checks every version of the publications of an edition; returns the number of the first that does not reproduce."""
 
 
 def _any(_: Claim) -> bool:
@@ -482,6 +486,27 @@ class Follower:
             Whether anything was applied. If not, `step` finds the publication that a later root voids or that does not
             reproduce.
         """
+        return await self._run(wanted, at_least, None, None)
+
+    async def step_over(
+        self, wanted: Callable[[Claim], bool], window: Window, check: Check, *, at_least: int = 1
+    ) -> bool:
+        """Apply the next publications of an era as one run, after each of them was checked as `step` would.
+
+        Args:
+            wanted: whether a publication belongs to the run; the first unwanted one ends it.
+            window: how far the run goes.
+            check: finds the first publication that does not reproduce. The run then ends before it.
+            at_least: minimum number of publications; with fewer, nothing is applied.
+
+        Returns:
+            Whether anything was applied. If not, the next publication is one for `step`.
+        """
+        return await self._run(wanted, at_least, window, check)
+
+    async def _run(
+        self, wanted: Callable[[Claim], bool], at_least: int, window: Window | None, check: Check | None
+    ) -> bool:
         before = self.reader.state
         await self.tail.read_known()
         kept = self._observers.kept_above(self.head.number)
@@ -490,7 +515,7 @@ class Follower:
             return wanted(claim) and (kept is None or claim.number <= kept)
 
         halted_at = await self._store.run(load_note, notes.DIVERGED)
-        run = await collect(self.reader, self.tail, is_wanted, halted_at=halted_at)
+        run = await collect(self.reader, self.tail, is_wanted, halted_at=halted_at, window=window)
         self.reader.state = before
         await self._check_voids()
         if len(run.rows) < at_least or run.last is None:
@@ -498,6 +523,12 @@ class Follower:
         if run.judged_from is not None:
             await self._judge_again(run.judged_from)
         edition = Edition(run.shown, self.head, self.base, run.last.prefix, run.stamps)
+        if check is not None:
+            await self.abandon()
+            await self.tail.read_again(edition.first, edition.content_size)
+            diverging = await check(run.publications, edition)
+            if diverging is not None:
+                return await self._run(lambda claim: wanted(claim) and claim.number < diverging, 1, window, check)
         digest, _, packed = run.last.publication.snapshot
         seals = {**run.seals, SNAPSHOT: (digest, packed)}
         try:

@@ -41,6 +41,13 @@ class Change(NamedTuple):
     put: tuple[Chunk, ...] = ()
     drop: tuple[str, ...] = ()
 
+    def of(self, before: Aggregate) -> Aggregate:
+        """The aggregate after the change."""
+        chunks = {chunk.lower: chunk for chunk in before.chunks if chunk.lower not in self.drop}
+        chunks.update((chunk.lower, chunk) for chunk in self.put)
+        header = before.header if self.header is None else self.header
+        return Aggregate(self.key, header, tuple(chunk for _, chunk in sorted(chunks.items())))
+
 
 Entry = TypeVar("Entry")
 _KEY = itemgetter(0)

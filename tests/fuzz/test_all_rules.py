@@ -23,6 +23,7 @@ from tests import factory
 from tests.factory import digest, ed25519_signer
 from tests.fuzz.oracle import check_chain, check_client, check_folding, check_judged, follow, same_view
 from tests.fuzz.thief import draft
+from tests.fuzz.walking import check_columns
 from tests.fuzz.world import SMALL, Signing, World, following
 from tests.property.histories import FREEABLE, cuts, histories
 
@@ -125,6 +126,7 @@ async def play(values: list[bytes], data: st.DataObject) -> None:
         stepped = await follow(world, skipping=False)
         same_view(stepped, await follow(world, skipping=True))
         same_view(stepped, await follow(world, skipping=True, first=data.draw(st.integers(0, stepped.number))))
+        await check_columns(world, data.draw(st.integers(0, stepped.number)))
         await check_folding(world, stepped)
         check_judged(world, stepped)
         check_chain(world, stepped)

@@ -8,8 +8,10 @@ from typing import NamedTuple
 
 from consumers.context import Context
 from consumers.follow.examining import Examiner
+from consumers.follow.follower import SKIP_FROM
 from consumers.follow.replayed import Replayed, replayed
 from consumers.render.outlets import FileListOutlet, served_version
+from consumers.verify.columns import Columns
 from consumers.verify.comparing import (
     Difference,
     compare,
@@ -94,6 +96,9 @@ class _Verification:
         self, replay: Replayed, outlet: FileListOutlet, wanted: Wanted, *, clock: Clock, delay_seconds: float
     ) -> None:
         self._follower, self._store, self._workers = replay
+        self._columns = Columns(*replay)
+        self._tried_at = -SKIP_FROM
+        """The publication after which fewer than `SKIP_FROM` could be verified together."""
         self._outlet = outlet
         self._wanted = wanted
         self._clock = clock
@@ -115,6 +120,7 @@ class _Verification:
         if wanted.first is not None:
             first = wanted.first
             await follower.skip(lambda claim: claim.number < first)
+            report(follower.head.size, end.size)
         compared = version is None or await self._compare()
         async for _ in self._follow():
             report(follower.head.size, end.size)
@@ -152,20 +158,38 @@ class _Verification:
     async def _follow(self) -> AsyncIterator[None]:
         """Follow to where the log ends now: beside a publisher that is as fast, its end would never come."""
         count = await self._follower.count_records()
-        while self._follower.next_record < count and await self._step():
+        while self._follower.next_record < count and await self._step(count):
             yield
 
-    async def _step(self) -> bool:
-        """Follow one record, and remember its changes of files."""
+    async def _step(self, count: int) -> bool:
+        """Follow one record, or many publications, and remember their changes of files."""
         last = self._wanted.last
-        if not await self._follower.step(lambda claim: last is None or claim.number <= last):
+        if await self._step_over(count):
+            self._outlet.take()  # it has those of the last one
+            rows = self._columns.take()
+        elif await self._follower.step(lambda claim: last is None or claim.number <= last):
+            rows = self._outlet.take()
+        else:
             return False
-        rows = self._outlet.take()
         base = self._base
         if base:  # a timestamp that cannot be read leads nowhere
             await self._allow([(path, digest) for path, digest, number in rows if number > base])
         await self._store.run(save_files, rows)
         return True
+
+    async def _step_over(self, count: int) -> bool:
+        """Verify many publications together, at most up to the one to compare with, if that many are unread."""
+        number, unread = self._follower.head.number, count - self._follower.next_record
+        end = min(
+            (each for each in (self._wanted.last, self._base) if each is not None and each > number), default=None
+        )
+        many = unread // 2 if end is None else min(unread // 2, end - number)  # each has a claim and a publication
+        if number == 0 or many < SKIP_FROM or number < self._tried_at + SKIP_FROM:
+            return False
+        if await self._columns.step(lambda claim: end is None or claim.number <= end):
+            return True
+        self._tried_at = number
+        return False
 
     async def _allow(self, changes: Sequence[tuple[str, str]]) -> None:
         """Remember what plain pages were and have become: a publisher may be anywhere between."""

@@ -4,6 +4,7 @@ leaves is that of stepping.
 
 import asyncio
 import tempfile
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import msgspec
@@ -15,9 +16,11 @@ from consumers.verify import column_tasks
 from consumers.work import processes
 from consumers.work.workers import ThreadWorkers
 from projections.metadata import repository
+from projections.metadata.repository import RoleEntry
 from projections.roles.authority import Void
 from projections.roles.layout import Layout
 from tests.factory import ed25519_signer
+from tests.fuzz.commands import verified
 from tests.fuzz.test_stolen_key import DIVERGENT, add_target, forged
 from tests.fuzz.thief import digest_of, draft
 from tests.fuzz.walking import check_columns, walk
@@ -174,3 +177,25 @@ async def test_windows_in_processes(world: World, signing: Signing, monkeypatch:
         workers.close()
     assert walked == await walk(world, by_columns=False)
     assert walked.halted_at == lie.claim.number
+
+
+async def test_the_command_goes_by_columns(world: World, signing: Signing, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It comes to the same answer, compares the same files, and steps through less."""
+    await publish_many(signing, 30)
+    windows: list[int] = []
+    check = column_tasks.check_snapshots
+
+    def counted(
+        before: Mapping[str, RoleEntry], first: int, versions: Sequence[column_tasks.SnapshotVersion]
+    ) -> int | None:
+        windows.append(len(versions))
+        return check(before, first, versions)
+
+    monkeypatch.setattr("consumers.verify.columns.check_snapshots", counted)
+    answer = await verified(world)
+    assert answer.differences == []
+    assert answer.last == signing.follower.head.number == sum(windows) + 1
+    path = next(path for path in world.storage.files if path.startswith("metadata/9."))
+    world.storage.files[path] += b" "
+    answer = await verified(world)
+    assert [each.path for each in answer.differences] == [path]

@@ -36,6 +36,10 @@ from schemas.publications import Claim
 
 _PROJECTS_AT_ONCE = 64
 
+MOST_CHANGES = 200_000
+"""How many changes of targets a task may make. The removal of a project makes one for each of its files, so a few
+events can make more than fit into memory."""
+
 FileRow = tuple[str, str, int]
 """A file that a version made: its path, its SHA-256 (empty: it is gone), and the version."""
 
@@ -63,18 +67,21 @@ class Folding(NamedTuple):
 
 
 class FoldedColumns(NamedTuple):
-    """Projects and facts through all versions: packed changes of targets by bin, the listings, and the pages."""
+    """Projects and facts through all versions: packed changes of targets by bin, the listings, and the pages. None of
+    it counts if they `are_too_many`.
+    """
 
     changes: dict[int, bytes]
     listings: list[Listing]
     pages: list[FileRow]
+    are_too_many: bool = False
 
 
 def fold_columns(folding: Folding, packed: bytes) -> FoldedColumns:
     """Fold the events of some aggregates, packed by `consumers.render.tasks.pack_events`, version by version."""
     state, times = open_state(folding.state), UploadTimes(folding.times)
     changes: dict[int, list[VersionedChange]] = {}
-    done = FoldedColumns({}, [], [])
+    done, count = FoldedColumns({}, [], []), 0
     for keys, items in few_aggregates(_decode_events(packed), _PROJECTS_AT_ONCE):
         loaded = state.load(keys, needed_files(items, html=folding.html), rows_read_by(items))
         seen = dict(state.seen(items))
@@ -89,6 +96,9 @@ def fold_columns(folding: Folding, packed: bytes) -> FoldedColumns:
             seen.update(((each.key, each.id), each.digest) for each in folded.seen)
             done.listings.extend(folded.listings)
             done.pages.extend(rows_of_pages(version, folded.pages, folded.targets))
+            count += len(folded.targets)
+            if count > MOST_CHANGES and len(folding.sizes) > 1:
+                return FoldedColumns({}, [], [], are_too_many=True)
             for target in folded.targets:
                 changes.setdefault(folding.layout.index_of_target(target.path), []).append((version, target))
     done.changes.update((index, pack_changes(some)) for index, some in changes.items())

@@ -99,22 +99,40 @@ class Columns:
         return None
 
     async def _check_window(self, window: "_Window") -> int | None:
-        """The first version that does not reproduce, or None."""
+        """The first version that does not reproduce, or at which a shorter window must end; None: all reproduce."""
         cores = self._workers.processes.count if self._workers.processes is not None else 1
         parts = cores * _TASKS_PER_CORE if self._takes_processes else 1
-        async with aclosing(self._each(await window.folding(parts))) as folded:
-            async for done in folded:
-                window.take_folded(done)
-        await window.list_projects()
-        diverging: list[int] = []
-        async with aclosing(self._each(window.bins(parts))) as checked:
-            async for each in checked:
-                window.long.update(each.long)
-                diverging += [] if each.diverging is None else [each.diverging]
-        async with aclosing(self._each(window.snapshots(min(diverging, default=len(window.publications))))) as found:
-            async for first in found:
-                diverging += [] if first is None else [first]
-        return min(diverging, default=None)
+        end = len(window.publications)
+        # Nearly always, no bin is so long that the snapshot states its length: then nothing of it must be known first.
+        ahead = self._workers.ahead(self._check_snapshots(window, end))
+        try:
+            async with aclosing(self._each(await window.folding(parts))) as folded:
+                async for done in folded:
+                    if done.are_too_many:
+                        await ahead.stop()
+                        return end // 2
+                    window.take_folded(done)
+            await window.list_projects()
+            diverging: list[int] = []
+            async with aclosing(self._each(window.bins(parts))) as checked:
+                async for each in checked:
+                    window.long.update(each.long)
+                    diverging += [] if each.diverging is None else [each.diverging]
+            found = await ahead.result()
+        except BaseException:
+            await ahead.stop()
+            raise
+        if window.long:
+            found = await self._check_snapshots(window, min(diverging, default=end))
+        return min([*diverging, *([] if found is None else [found])], default=None)
+
+    async def _check_snapshots(self, window: "_Window", end: int) -> int | None:
+        """The first of the versions before `end` whose snapshot diverges, or None."""
+        async with aclosing(self._each(window.snapshots(end))) as checked:
+            async for found in checked:
+                if found is not None:
+                    return found
+        return None
 
     async def _each(self, tasks: Iterable[Callable[[], R]]) -> AsyncGenerator[R, None]:
         """Run tasks, and yield their results in order."""
@@ -231,7 +249,7 @@ class _Window:
             yield partial(check_bins, checking, last.of(some), columns)
 
     def snapshots(self, end: int) -> Iterator[Callable[[], int | None]]:
-        """The tasks that check snapshots up to a version (exclusive), in which all bins are right."""
+        """The tasks that check snapshots up to a version (exclusive)."""
         entries = dict(self._follower.table.entries)
         for start in range(0, end, _SNAPSHOTS_PER_TASK):
             versions = [self._snapshot(version) for version in range(start, min(end, start + _SNAPSHOTS_PER_TASK))]

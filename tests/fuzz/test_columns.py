@@ -164,6 +164,17 @@ async def test_long_bins_state_their_length_in_the_snapshot(
     await check_columns(world)
 
 
+async def test_a_window_that_changes_too_much_is_cut_in_two(
+    world: World, signing: Signing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(column_tasks, "MOST_CHANGES", 20)
+    await publish_many(signing, 12)
+    windows: list[int] = []
+    await walk(world, by_columns=True, windows=windows)
+    assert len(windows) > 2
+    await check_columns(world)
+
+
 async def test_windows_in_processes(world: World, signing: Signing, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(processes, "WORTH_ROUNDS", 0)
     await publish_many(signing, 20)

@@ -285,7 +285,9 @@ class Follower:
             **self.stopwatch.take(),
         )
 
-    async def _reproduce(self, edition: Edition, valid: ValidPublication, seals: Seals) -> PublicationInWork:
+    async def _reproduce(
+        self, edition: Edition, valid: ValidPublication, seals: Seals, *, are_checked: bool = False
+    ) -> PublicationInWork:
         """Render a publication and compare it with its record.
 
         A follower that does not render takes the log's word, but for what a root voids.
@@ -296,7 +298,7 @@ class Follower:
         if not self._renders:
             await self._check_not_void(valid)
             return await self._begin(edition, None)
-        work = await self.prepare(edition, CheckingSealer(edition.authority.online, seals))
+        work = await self.prepare(edition, CheckingSealer(edition.authority.online, seals, are_checked=are_checked))
         layout = edition.authority.layout
         signed = {name for name in seals if name != SNAPSHOT and layout.index(name) is not None}
         problem = ""
@@ -532,7 +534,7 @@ class Follower:
         digest, _, packed = run.last.publication.snapshot
         seals = {**run.seals, SNAPSHOT: (digest, packed)}
         try:
-            work = await self._reproduce(edition, run.last, seals)
+            work = await self._reproduce(edition, run.last, seals, are_checked=check is not None)
         except DivergenceError as error:
             log.warning("publications do not reproduce as one run; trying them one by one", why=str(error))
             return False

@@ -174,7 +174,8 @@ class _Verification:
         base = self._base
         if base:  # a timestamp that cannot be read leads nowhere
             await self._allow([(path, digest) for path, digest, number in rows if number > base])
-        await self._store.run(save_files, rows)
+        if self._wanted.served is not None:
+            await self._store.run(save_files, rows)
         return True
 
     async def _step_over(self, count: int) -> bool:

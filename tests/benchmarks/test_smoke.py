@@ -20,6 +20,7 @@ from tests.client.processes import PATIENCE_SECONDS
 ROOT = Path(__file__).resolve().parent.parent.parent
 INGEST = ("--background", "500", "--rate", "200", "--seconds", "1")
 KAFKA = ("--records", "2000", "--singles", "20", "--repetitions", "1")
+VERIFY = ("--events", "500", "--bins", "64", "--publications", "40")
 GROWTH = ("--touched", "8", "--repetitions", "2")
 
 
@@ -29,6 +30,12 @@ def test_the_set_runs(tmp_path: Path) -> None:
     assert programs == ["scale", "growth", "ingest"]
     assert len(re.findall(r"ratio [0-9.]+", output)) >= 9
     assert re.search(r"^memory of the signer .*3/4 \d+ MiB", output, re.MULTILINE)
+
+
+def test_many_small_publications_are_verified_beside_the_floor(tmp_path: Path) -> None:
+    output, programs = _run(tmp_path, "benchmarks.verify", *VERIFY)
+    assert programs == ["verify"]
+    assert re.search(r"ratio [0-9.]+", output)
 
 
 @pytest.mark.kafka

@@ -89,7 +89,7 @@ async def _verify(context: Context, first: int) -> float:
         if done:
             times.append(perf_counter())
 
-    await verify(context, Wanted(first, None, None, None, None, files=False), report)
+    await verify(context, Wanted(first, None, None, None, files=False), report)
     return times[-1] - times[0]
 
 

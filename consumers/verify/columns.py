@@ -16,7 +16,8 @@ from functools import partial
 from hashlib import sha256
 from typing import TypeVar
 
-from consumers.follow.follower import SKIP_FROM, Follower
+from consumers.follow.follower import Follower
+from consumers.limits import LIMITS
 from consumers.reading.publications import ValidPublication
 from consumers.reading.runs import Window, publication_row
 from consumers.render.edition import Edition
@@ -62,7 +63,7 @@ class Columns:
         self._files: list[FileRow] = []
         self._takes_processes = False
 
-    async def step(self, wanted: Callable[[Claim], bool], *, at_least: int = SKIP_FROM) -> bool:
+    async def step(self, wanted: Callable[[Claim], bool], *, at_least: int = LIMITS.skip_from) -> bool:
         """Verify and apply the next window. False: nothing was applied, and the next publication is one for `step`.
 
         Args:
@@ -197,8 +198,7 @@ class _Window:
     async def list_projects(self) -> None:
         """Follow the list of projects through all versions."""
         names = sorted({each.name for each in self._listings})
-        header = dict(await self._store.load_headers([project_list.KEY])).get(project_list.KEY, b"")
-        waiting = await records.load_waiting(self._store, names)
+        header, waiting = await self._store.run(records.load_project_list, names)
         stored: Aggregate | None = None  # loaded when the list is rendered first
         of_versions: dict[int, list[Listing]] = {}
         for listing in sorted(self._listings, key=lambda each: each.index):
@@ -207,9 +207,9 @@ class _Window:
             projects = ProjectList(header, waiting)
             projects.follow([(shown.claim, shown.authority.settings, shown.content_size)], of_versions.get(version, ()))
             if projects.is_rendered and stored is None:
-                loaded = await records.load_aggregates(self._store, [project_list.KEY])
+                loaded = await self._store.run(records.load_aggregates, [project_list.KEY])
                 stored = loaded.states.get(project_list.KEY, Aggregate(project_list.KEY))
-                unmoved = await records.load_waiting(self._store)
+                unmoved = await self._store.run(records.load_waiting)
                 for name in names:
                     unmoved.pop(name, None)
                 waiting |= unmoved

@@ -8,8 +8,8 @@ from typing import NamedTuple
 
 from consumers.context import Context
 from consumers.follow.examining import Examiner
-from consumers.follow.follower import SKIP_FROM
 from consumers.follow.replayed import Replayed, replayed
+from consumers.limits import LIMITS
 from consumers.render.outlets import FileListOutlet, served_version
 from consumers.verify.columns import Columns
 from consumers.verify.comparing import (
@@ -97,8 +97,8 @@ class _Verification:
     ) -> None:
         self._follower, self._store, self._workers = replay
         self._columns = Columns(*replay)
-        self._tried_at = -SKIP_FROM
-        """The publication after which fewer than `SKIP_FROM` could be verified together."""
+        self._tried_at = -LIMITS.skip_from
+        """The publication after which fewer than `skip_from` could be verified together."""
         self._outlet = outlet
         self._wanted = wanted
         self._clock = clock
@@ -185,7 +185,7 @@ class _Verification:
             (each for each in (self._wanted.last, self._base) if each is not None and each > number), default=None
         )
         many = unread // 2 if end is None else min(unread // 2, end - number)  # each has a claim and a publication
-        if number == 0 or many < SKIP_FROM or number < self._tried_at + SKIP_FROM:
+        if number == 0 or many < LIMITS.skip_from or number < self._tried_at + LIMITS.skip_from:
             return False
         if await self._columns.step(lambda claim: end is None or claim.number <= end):
             return True

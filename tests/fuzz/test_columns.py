@@ -160,7 +160,9 @@ async def test_long_bins_state_their_length_in_the_snapshot(
     for module in (repository, column_tasks):
         monkeypatch.setattr(module, "LENGTH_ABOVE_BYTES", 2_000)
     await publish_many(signing, 12)
-    assert any(b'"length"' in data for path, data in world.storage.files.items() if path.endswith(".snapshot.json"))
+    assert any(
+        b'"length"' in data for path, data in world.storage.tree.files.items() if path.endswith(".snapshot.json")
+    )
     await check_columns(world)
 
 
@@ -206,7 +208,7 @@ async def test_the_command_goes_by_columns(world: World, signing: Signing, monke
     answer = await verified(world)
     assert answer.differences == []
     assert answer.last == signing.follower.head.number == sum(windows) + 1
-    path = next(path for path in world.storage.files if path.startswith("metadata/9."))
-    world.storage.files[path] += b" "
+    path = next(path for path in world.storage.tree.files if path.startswith("metadata/9."))
+    world.storage.tree.files[path] += b" "
     answer = await verified(world)
     assert [each.path for each in answer.differences] == [path]

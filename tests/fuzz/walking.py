@@ -9,7 +9,10 @@ from consumers.render.outlets import FileListOutlet
 from consumers.verify.columns import Columns
 from consumers.verify.comparing import reachable
 from consumers.work.workers import Workers
-from ledger.state.store import AppliedPublication, JudgedRow, Store
+from ledger.state.comparisons import files_after, save_files
+from ledger.state.publications import AppliedPublication, load_publication
+from ledger.state.store import Store
+from ledger.state.verdicts import JudgedRow
 from tests.fuzz.world import World, following
 from tests.simulation.ports import InlineWorkers
 
@@ -37,19 +40,19 @@ class Walk:
 
     async def by_steps(self, last: int | None = None) -> None:
         while await self._follower.step(lambda claim: last is None or claim.number <= last):
-            await self._store.save_files(self._outlet.take())
+            await self._store.run(save_files, self._outlet.take())
 
     async def by_columns(self) -> None:
         """Windows as long as they go; between them, one publication at a time."""
         while True:
             if await self._columns.step(lambda _: True, at_least=1):
                 self._outlet.take()
-                await self._store.save_files(self._columns.take())
+                await self._store.run(save_files, self._columns.take())
                 self.windows.append(self._follower.head.number)
             elif not await self._follower.step():
                 break
             else:
-                await self._store.save_files(self._outlet.take())
+                await self._store.run(save_files, self._outlet.take())
 
 
 async def walk(
@@ -82,10 +85,10 @@ async def walk(
         return Walked(
             follower.head.number,
             follower.head.digest,
-            await store.files_after("", 10**6),
+            await store.run(files_after, "", 10**6),
             expected,
             await followed.judged(),
-            [row for number in numbers if (row := await store.publication(number)) is not None],
+            [row for number in numbers if (row := await store.run(load_publication, number)) is not None],
             int(halted[1]) if halted else 0,
             error,
         )

@@ -10,6 +10,7 @@ from consumers.render.outlets import FileListOutlet
 from consumers.service.opening import open_follower
 from consumers.verify.columns import Columns
 from consumers.work import processes
+from ledger.state.comparisons import files_after, save_files
 from tests.client.index import silence
 from tests.golden.positions import State, read_state
 from tests.golden.records import load
@@ -37,11 +38,11 @@ def verify(context: Context, name: str, first: int | None) -> tuple[State, Files
                 if first is not None and number >= first and await columns.step(lambda _: True, at_least=1):
                     windows += 1
                     outlet.take()
-                    await opened.store.save_files(columns.take())
+                    await opened.store.run(save_files, columns.take())
                 else:
                     is_more = await opened.follower.step()
-                    await opened.store.save_files(outlet.take())
-            return await opened.store.files_after("", 10**6), windows
+                    await opened.store.run(save_files, outlet.take())
+            return await opened.store.run(files_after, "", 10**6), windows
 
     files, windows = asyncio.run(run())
     return read_state(context.state / f"{name}.sqlite"), files, windows

@@ -173,7 +173,7 @@ async def test_who_only_folds_takes_the_word_of_a_root(world: World) -> None:
     for skips in (False, True):
         async with following(world.logs, outlet=NoOutlet(), observers=[told], renders=False) as followed:
             if skips:
-                await followed.follower.skip()
+                assert await followed.follower.skip()
             with pytest.raises(LogConflictError, match="a root has voided it"):
                 await followed.follower.catch_up()
             assert followed.follower.head.number == void.number - 1

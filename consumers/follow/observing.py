@@ -135,11 +135,12 @@ class Observers:
         self._reproduces = reproduces
         self._kept: list[KeptPublication | None] = []
 
-    async def start(self, head: Head) -> None:
+    async def start(self, head: Head, state: Path) -> None:
         """Ask each observer what it keeps.
 
         Args:
             head: the last publication in the follower's state.
+            state: the file of that state, for a message.
 
         Raises:
             ObserverBehindError: an observer was not told all that the state has applied.
@@ -150,7 +151,7 @@ class Observers:
             if number < head.number:
                 raise ObserverBehindError(
                     f"the state has applied publication {head.number}, and an observer keeps {number or 'none'}: what "
-                    "lies between cannot be told any more. Delete the state: a new one tells everything"
+                    f"lies between cannot be told any more. Delete {state}: a new state tells everything"
                 )
         self.check(head, head.number - 1)
 

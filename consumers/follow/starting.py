@@ -83,7 +83,7 @@ async def start_follower(
     state = _reader_state(position, reading, base, chain.first_head(genesis.ledger))
     reader = ChainReader(logs.publications, tail, workers, genesis.ledger, state)
     listeners = Observers(observers, logs.events, reproduces=renders)
-    await listeners.start(state.head)
+    await listeners.start(state.head, store.path)
     parts = Parts(logs, store, workers, outlet, spill, listeners, report, renders, limits)
     return Follower(parts, genesis.ledger, tail, reader, SnapshotTable(await store.run(records.load_roles)))
 

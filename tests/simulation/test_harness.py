@@ -6,6 +6,7 @@ And what it says of itself is true: all ports can fail on both sides of their ef
 from collections.abc import Iterable, Iterator
 from hashlib import sha256
 from itertools import product
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
@@ -157,9 +158,9 @@ def _create_unsynced(kept: Any, *, durable: bool) -> KeptFiles:
     return _create(kept, durable=not durable)
 
 
-async def _start_and_forget(observers: Any, head: Any) -> None:
+async def _start_and_forget(observers: Any, head: Any, state: Path) -> None:
     """A follower does not remember what its observer keeps."""
-    await _start(observers, head)
+    await _start(observers, head, state)
     observers._kept = [None for _ in observers._kept]
 
 

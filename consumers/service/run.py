@@ -6,6 +6,7 @@ a message.
 """
 
 import asyncio
+import re
 import signal
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
@@ -21,6 +22,7 @@ from consumers.service.publishing import make_signer, warn_of_own_folder
 from consumers.service.rechecking import Recheck
 from consumers.sign.schedule import Schedule
 from consumers.verify.verifier import Patience, Verifier
+from ledger.config import ConfigError
 from ledger.disk.files import may_pass
 from projections.metadata.paths import TIMESTAMP
 from schemas.errors import LedgerError
@@ -32,6 +34,8 @@ FIRST_PAUSE_SECONDS = 0.5
 LONGEST_PAUSE_SECONDS = 30.0
 IDLE_SECONDS = 0.25
 STOP_SECONDS = 30.0
+
+_NAME = re.compile("[A-Za-z0-9][A-Za-z0-9._-]*")
 
 Loop = Callable[[asyncio.Event], Awaitable[None]]
 
@@ -128,12 +132,19 @@ async def observe(context: Context, name: str, observer: Observer, *, skips: boo
         context: the ledger.
         name: the name of the state file, which no other consumer has.
         observer: who is told.
-        skips: whether many publications may be told as one where the observer is far behind.
+        skips: whether many publications may be told as one where the observer is far behind at a start.
 
     Raises:
+        ConfigError: the name is that of another consumer, or cannot be that of a file.
         ObserverBehindError: the state was told to another observer: delete it.
         LedgerError: a failure that a person must resolve.
+        Exception: what the observer raised.
     """
+    if name in CONSUMERS or not _NAME.fullmatch(name):
+        raise ConfigError(
+            f"an observer cannot have the name {name!r}: its state would be that of another consumer, or no file. Take "
+            "a name of letters, digits, '.', '_' and '-'"
+        )
     await run_loops(context, {name: partial(run_observer, context, name, observer, skips=skips)})
 
 
@@ -141,8 +152,8 @@ async def run_observer(context: Context, name: str, observer: Observer, stop: as
     """Fold, and tell an observer, until stopped."""
     async with open_follower(context, name, NoOutlet(), observers=[observer], renders=False) as opened:
         follower = opened.follower
-        if skips:
-            await follower.skip(at_least=context.limits.skip_from)
+        while skips and await follower.skip(at_least=context.limits.skip_from):
+            pass  # a run ends at what the observer keeps, if its state was deleted
         log.info("observer started", publication=follower.head.number, size=follower.head.size)
         while not stop.is_set():
             if not await follower.step():

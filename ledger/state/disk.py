@@ -107,11 +107,14 @@ class SystemDisk:
         file = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            os.truncate(file, 0)
         except BlockingIOError as error:
             holder = os.pread(file, 32, 0).decode(errors="replace").strip()
             os.close(file)
             raise InUseError(holder or "unknown") from error
-        os.truncate(file, 0)
+        except BaseException:
+            os.close(file)
+            raise
         with suppress(OSError):  # the process number only improves a message, and a full disk has no room for it
             os.pwrite(file, str(os.getpid()).encode(), 0)
         return Lock(lambda: os.close(file))

@@ -1,6 +1,8 @@
 """The state that is written anew: into a new file, which takes the place of the old one, or does not."""
 
 import asyncio
+import errno
+import os
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -179,4 +181,20 @@ async def test_what_is_done_soon_is_done_before_the_next(tmp_path: Path) -> None
     await store.close()
     await store.open()
     assert await store.run(load_note, "note") == "second"
+    await store.close()
+
+
+async def test_a_lock_that_could_not_be_taken_is_not_held(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A consumer that tries again would find itself in its way."""
+
+    def fail(*_: object) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    path = tmp_path / "state.sqlite"
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "truncate", fail)
+        with pytest.raises(StoreError):
+            await Store(path).open()
+    store = Store(path)
+    await store.open()
     await store.close()

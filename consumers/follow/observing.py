@@ -95,7 +95,9 @@ class Observer(Protocol):
 
 
 class Events:
-    """What the events of a publication did. May be read several times by several observers."""
+    """What the events of a publication did. May be read several times by several observers, each until its `tell`
+    returns.
+    """
 
     def __init__(self, telling: Telling, log: Log) -> None:
         self._telling = telling
@@ -111,7 +113,7 @@ class Events:
         The log is read again for it, so that nobody pays for envelopes who does not ask.
 
         Raises:
-            LogError: the log cannot be read.
+            LogError: the log cannot be read, or has lost records.
         """
         envelopes: list[Envelope | None] = []
         start = 0
@@ -121,6 +123,11 @@ class Events:
                 for told in batch:
                     if not start <= told.index < start + len(envelopes):
                         start, values = told.index, await self._log.read(told.index)
+                        if not values:
+                            raise LogConflictError(
+                                f"{self._log.name} is shorter than it was: record {start} is gone. Was a backup "
+                                "restored? See docs/operators.md, 'A log was rolled back'"
+                            )
                         envelopes = await self._telling.compute(read_envelopes, values)
                     together.append((told, envelopes[told.index - start]))
                 yield together

@@ -67,6 +67,7 @@ class Telling:
         self._told = Partitions(folder / "here", Told, size, limits)
         self.files = ToldFiles(folder / token_hex(8), first, size, self._told.count)
         self._names: list[str] = []
+        self._is_closed = False
 
     async def add(self, told: Sequence[Told]) -> None:
         """Add events, in any order."""
@@ -82,8 +83,14 @@ class Telling:
         await self.add(list(_of_prefix(extension)))
 
     async def read(self) -> AsyncGenerator[list[Told], None]:
-        """All events, some at a time, in the order of the log."""
+        """All events, some at a time, in the order of the log.
+
+        Raises:
+            ValueError: they are deleted.
+        """
         for partition in range(self.files.partitions):
+            if self._is_closed:
+                raise ValueError("what events did can be read until `tell` returns, and not later")
             told = await self._workers.run(self._read, partition)
             if told:
                 yield told
@@ -93,10 +100,10 @@ class Telling:
         return await self._workers.run(function, *args, **kwargs)
 
     def close(self) -> None:
-        """Delete spilled files."""
+        """Delete spilled files, also those of tasks that were never heard of again."""
+        self._is_closed = True
         self._told.close()
-        if self._names:
-            shutil.rmtree(self.files.folder, ignore_errors=True)
+        shutil.rmtree(self.files.folder, ignore_errors=True)
 
     def _read(self, partition: int) -> list[Told]:
         return sorted([*self._told.read(partition), *self.files.read(self._names, partition)], key=_INDEX)

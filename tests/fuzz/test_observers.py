@@ -1,5 +1,6 @@
 """Observers: told once, whatever crashes when; in processes as in this one; refused where something would be lost."""
 
+import asyncio
 import tempfile
 from collections.abc import AsyncIterator
 from contextlib import suppress
@@ -15,12 +16,16 @@ from consumers.follow.observing import KeptPublication, ObserverBehindError, Pub
 from consumers.limits import LIMITS
 from consumers.reading.runs import Shown
 from consumers.render.outlets import NoOutlet
+from consumers.render.telling import Telling
 from consumers.work import processes
 from consumers.work.workers import ThreadWorkers
 from ledger.logs import LogConflictError
 from ledger.state import StoreError
 from ledger.state.aggregates import load_chunks
 from ledger.state.file import StateFile
+from ledger.state.store import Store
+from projections.index.effects import Told
+from projections.outcomes import ACCEPTED
 from projections.roles.authority import Void
 from projections.roles.layout import Layout
 from tests.factory import ed25519_signer
@@ -28,6 +33,7 @@ from tests.fuzz import oracle
 from tests.fuzz.thief import CapturingSealer, digest_of, draft
 from tests.fuzz.told import ToldView
 from tests.fuzz.world import World, following
+from tests.simulation.ports import InlineWorkers
 
 
 class CrashedError(Exception):
@@ -252,3 +258,56 @@ async def test_processes_tell_the_same(world: World, monkeypatch: pytest.MonkeyP
         workers.close()
     assert told.told == plain.told
     told.check(*await serve(world), set())
+
+
+async def test_what_was_told_cannot_be_read_later(world: World) -> None:
+    """It says so, instead of being less than it was."""
+    last: list[PublicationTold] = []
+
+    class Keeping(ToldView):
+        async def tell(self, publication: PublicationTold) -> None:
+            last.append(publication)
+
+    async with following(world.logs, observers=[Keeping()]) as followed:
+        await followed.follower.skip()
+        with pytest.raises(ValueError, match="until `tell` returns"):
+            await anext(aiter(last[0].events))
+
+
+async def test_envelopes_of_a_log_that_is_cut_meanwhile(world: World) -> None:
+    class Cutting(ToldView):
+        async def tell(self, publication: PublicationTold) -> None:
+            world.events.values.clear()
+            await super().tell(publication)
+
+    async with following(world.logs, observers=[Cutting()]) as followed:
+        with pytest.raises(LogConflictError, match="is shorter than it was"):
+            await followed.follower.skip()
+
+
+async def test_work_that_is_cancelled_while_it_begins_is_undone(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The thread has begun the transaction, and nobody has heard of it."""
+    run = Store.run
+
+    async def run_and_be_cancelled(store: Store, function: Any, *args: Any, **kwargs: Any) -> Any:
+        answer = await run(store, function, *args, **kwargs)
+        if function is StateFile.begin:
+            raise asyncio.CancelledError
+        return answer
+
+    async with following(world.logs) as followed:
+        with monkeypatch.context() as patched:
+            patched.setattr(Store, "run", run_and_be_cancelled)
+            with pytest.raises(asyncio.CancelledError):
+                await followed.follower.catch_up()
+        await followed.follower.catch_up()
+        assert followed.follower.head.number == 5
+
+
+async def test_files_of_tasks_that_nobody_heard_of_are_deleted(tmp_path: Path) -> None:
+    """Where folding fails, tasks have written files whose names were not added."""
+    telling = Telling(InlineWorkers(), tmp_path / "told", 0, 1, LIMITS)
+    telling.files.write([Told(0, "", "", "", ACCEPTED)])
+    assert any(path.is_file() for path in tmp_path.rglob("*"))
+    telling.close()
+    assert not any(path.is_file() for path in tmp_path.rglob("*"))

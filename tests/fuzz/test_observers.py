@@ -296,6 +296,8 @@ async def test_work_that_is_cancelled_while_it_begins_is_undone(world: World, mo
         return answer
 
     async with following(world.logs) as followed:
+        while followed.follower.head.number < 3:
+            await followed.follower.step()
         with monkeypatch.context() as patched:
             patched.setattr(Store, "run", run_and_be_cancelled)
             with pytest.raises(asyncio.CancelledError):

@@ -286,22 +286,30 @@ async def test_envelopes_of_a_log_that_is_cut_meanwhile(world: World) -> None:
 
 
 async def test_work_that_is_cancelled_while_it_begins_is_undone(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The thread has begun the transaction, and nobody has heard of it."""
-    run = Store.run
+    """The thread has begun the transaction with what came first, and nobody has heard of it."""
+    run, begun = Store.run, list[Any]()
 
     async def run_and_be_cancelled(store: Store, function: Any, *args: Any, **kwargs: Any) -> Any:
         answer = await run(store, function, *args, **kwargs)
-        if function is StateFile.begin:
+        if begun:
             raise asyncio.CancelledError
         return answer
+
+    def begin(store: Store, function: Any, *args: Any, **kwargs: Any) -> None:
+        begun.append(function)
+        soon(store, function, *args, **kwargs)
+
+    soon = Store.soon
 
     async with following(world.logs) as followed:
         while followed.follower.head.number < 3:
             await followed.follower.step()
         with monkeypatch.context() as patched:
             patched.setattr(Store, "run", run_and_be_cancelled)
+            patched.setattr(Store, "soon", begin)
             with pytest.raises(asyncio.CancelledError):
                 await followed.follower.catch_up()
+        assert StateFile.begin in begun
         await followed.follower.catch_up()
         assert followed.follower.head.number == 5
 

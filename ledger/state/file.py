@@ -79,14 +79,8 @@ class StateFile(State):
             InUseError: another process uses the file.
             StoreError: the file cannot be written.
         """
-        try:
+        with self._closed_on_failure():
             self._open()
-        except OSError as error:
-            self.close()
-            raise self._refused(error) from error
-        except BaseException:
-            self.close()
-            raise
 
     def _open(self) -> None:
         self._disk.create_folder(self.path.parent)

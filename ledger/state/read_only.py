@@ -19,14 +19,8 @@ class StateReader(State):
             StateMissingError: there is none.
             StoreError: it cannot be read, or has another format.
         """
-        try:
+        with self._closed_on_failure():
             self._open()
-        except OSError as error:
-            self.close()
-            raise self._refused(error) from error
-        except BaseException:
-            self.close()
-            raise
 
     def _open(self) -> None:
         path = self.path
@@ -46,7 +40,3 @@ class StateReader(State):
             raise failed from error
         if not current:
             raise StoreError(f"{path} has another format: start its consumer to rebuild the state")
-
-    def close(self) -> None:
-        """Close the file."""
-        self._close_connection()

@@ -1,7 +1,8 @@
 """An open state: its statements, its checksums, and the errors that say what to do. The queries stand on this."""
 
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from zlib import crc32
@@ -20,6 +21,22 @@ class State:
         self.path = path
         self.kept = KeptFiles(path.with_suffix(".kept"), path, disk=disk)
         self._connection: Connection | None = None
+
+    def close(self) -> None:
+        """Close the file."""
+        self._close_connection()
+
+    @contextmanager
+    def _closed_on_failure(self) -> Iterator[None]:
+        """Whatever fails while the file is opened, it is closed; the system's errors become ours."""
+        try:
+            yield
+        except OSError as error:
+            self.close()
+            raise self._refused(error) from error
+        except BaseException:
+            self.close()
+            raise
 
     # --- statements ----------------------------------------------------------------------------------------------
 

@@ -297,7 +297,7 @@ class Follower:
         """
         if not self._renders:
             await self._check_not_void(valid)
-            return await self._begin(edition, None)
+            return await self.prepare(edition, None)
         work = await self.prepare(edition, CheckingSealer(edition.authority.online, seals, are_checked=are_checked))
         layout = edition.authority.layout
         signed = {name for name in seals if name != SNAPSHOT and layout.index(name) is not None}
@@ -398,16 +398,13 @@ class Follower:
         """The record of the publication in work, if it is ready to be appended or was appended and not read back."""
         return None if self._work is None else self._work.proposal
 
-    async def prepare(self, edition: Edition, sealer: Sealer) -> PublicationInWork:
-        """Render the next publication. The work ends when it is applied or abandoned.
+    async def prepare(self, edition: Edition, sealer: Sealer | None) -> PublicationInWork:
+        """Render the next publication; without a sealer, only fold. The work ends when it is applied or abandoned.
 
         Raises:
             DivergenceError: a bin changed but was not signed on the log, or a seal does not fit.
             SignerError: a key does not sign.
         """
-        return await self._begin(edition, sealer)
-
-    async def _begin(self, edition: Edition, sealer: Sealer | None) -> PublicationInWork:
         await self.abandon()
         await self._workers.run(self._outlet.begin)
         await self.tail.read_again(edition.first, edition.content_size)

@@ -1,6 +1,7 @@
 """A ledger's folder, opened: logs, state files, storage and keys, as its configuration names them."""
 
 import asyncio
+import os
 import ssl
 import weakref
 from pathlib import Path
@@ -18,6 +19,7 @@ from ledger.storage.directory import DirectoryStorage
 
 # Clients of Kafka, HTTP and key services are imported where they are opened: only some commands need them.
 if TYPE_CHECKING:
+    from ledger.catalog.database import Database
     from ledger.http.fetching import HttpStorage
     from ledger.keys.keyring import Keyring
     from ledger.logs.kafka.log import KafkaLog
@@ -153,6 +155,11 @@ class Context:
         """The folder of state files."""
         return self.path(self.config.ledger.state)
 
+    def may_write_states(self) -> bool:
+        """Whether this user may create and change files in the folder of states."""
+        folder = self.state if self.state.exists() else self.state.parent
+        return os.access(folder, os.W_OK | os.X_OK)
+
     def store(self, name: str) -> Store:
         """The state of a consumer, not opened."""
         return Store(self._state_file(name))
@@ -163,6 +170,27 @@ class Context:
 
     def _state_file(self, name: str) -> Path:
         return self.state / f"{name}.sqlite"
+
+    def catalog(self, *, writes: bool) -> "Database":
+        """The catalog of the ledger's folder, not opened.
+
+        Raises:
+            CatalogError: the configured URL or schema cannot be used.
+        """
+        from ledger.catalog.database import postgresql_catalog, sqlite_catalog  # noqa: PLC0415
+
+        section = self.config.catalog
+        if section.url:
+            return postgresql_catalog(section.url, section.schema, writes=writes)
+        return sqlite_catalog(self._state_file("catalog"), writes=writes)
+
+    def private_catalog(self, ledger: str) -> "Database":
+        """The catalog that this user keeps of a ledger, given by its identity, for lack of another: not opened."""
+        from ledger.catalog.database import sqlite_catalog  # noqa: PLC0415
+
+        folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "tuf-ledger"
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return sqlite_catalog(folder / f"{ledger}.sqlite", writes=True)
 
     def storage(self, name: str) -> Storage:
         """What is served: the public folder; beside it are a staging folder for one consumer, and one for evidence."""

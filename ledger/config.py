@@ -68,6 +68,19 @@ class VerifierSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     lag_seconds: PositiveSeconds = 300.0
 
 
+class CatalogSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Where the catalog is: a PostgreSQL database (`postgresql://USER@HOST:PORT/DATABASE`) and the schema in it, or by
+    default a file among the states. A password is best left to `~/.pgpass`, or given by the environment.
+    """
+
+    url: str = ""
+    schema: str = "tuf_ledger"
+
+    def __repr__(self) -> str:
+        """Leave out the URL, which may hold a password."""
+        return f"CatalogSection(url=<{len(self.url)} characters>, schema={self.schema!r})"
+
+
 class KafkaSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How to connect to the brokers."""
 
@@ -98,6 +111,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ledger: LedgerSection = LedgerSection()
     signer: SignerSection = SignerSection()
     verifier: VerifierSection = VerifierSection()
+    catalog: CatalogSection = CatalogSection()
     kafka: KafkaSection = KafkaSection()
     logging: LoggingSection = LoggingSection()
 

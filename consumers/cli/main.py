@@ -27,6 +27,7 @@ GROUPS = {
         "unhold": "hold:unhold",
     },
     "Run": {"run": "run:run", "publish": "publish:publish", "ceremony": "ceremony:ceremony", "sweep": "sweep:sweep"},
+    "Audit": {"log": "log:log"},
     "Check": {"info": "info:info", "rejected": "rejected:rejected", "verify": "verify:verify"},
     "Repair": {"backup": "backup:backup", "rebuild": "rebuild:rebuild", "resume": "resume:resume"},
 }

@@ -2,6 +2,7 @@
 
 import functools
 from collections.abc import Callable, Coroutine
+from contextlib import AsyncExitStack
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, ParamSpec
@@ -9,7 +10,7 @@ from typing import Any, ParamSpec
 import click
 
 from consumers.cli.logs import configure_logging
-from consumers.cli.shared import Usage, open_context, runs_async
+from consumers.cli.shared import Usage, open_context, progress, runs_async
 from projections.roles.authority import MAX_BITS_PREFIXES, MAX_BITS_SUCCINCT
 from projections.roles.layout import Layout
 
@@ -67,6 +68,23 @@ def on_ledger(function: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..
         await function(context=context, **values)
 
     return ledger_options(json_option(runs_async(opened)))
+
+
+def on_catalog(function: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., None]:
+    """Make a command on a catalog of a coroutine function, which is called with the open catalog as `asked`, brought up
+    to date, and with the ledger as `context`. The command has the options of `on_ledger`.
+    """
+
+    @functools.wraps(function)
+    async def opened(*, context: Any, **values: Any) -> None:
+        from consumers.catalog.asking import open_catalog  # noqa: PLC0415  # SQLAlchemy: imported on demand
+
+        async with AsyncExitStack() as closing:
+            with progress("Reading the logs") as advance:
+                asked = await closing.enter_async_context(open_catalog(context, advance))
+            await function(context=context, asked=asked, **values)
+
+    return on_ledger(opened)
 
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON for machines.")

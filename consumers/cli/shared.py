@@ -47,7 +47,7 @@ def open_context(folder: Path, log: str | None) -> "Context":
     config = load_config(folder)
     if log is not None:
         section = LedgerSection(log=absolute_log(log), public=config.ledger.public, state=config.ledger.state)
-        config = Config(section, config.signer, config.verifier, config.kafka, config.logging)
+        config = Config(section, config.signer, config.verifier, config.catalog, config.kafka, config.logging)
     elif not (folder / "ledger.toml").exists() and "TUF_LEDGER_LEDGER_LOG" not in os.environ:
         raise ConfigError(
             f"there is no ledger in {folder.resolve()}: ledger.toml is missing. Create a ledger with "

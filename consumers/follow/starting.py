@@ -7,6 +7,7 @@ from typing import NamedTuple
 from consumers.follow.follower import Follower, Parts
 from consumers.follow.observing import Observer, Observers
 from consumers.limits import LIMITS, Limits
+from consumers.reading.comparing import compare_record
 from consumers.reading.publications import ChainReader, ReaderState, decode_state
 from consumers.reading.tail import Tail
 from consumers.render.outlets import Outlet
@@ -139,17 +140,4 @@ async def _compare(logs: Logs, store: Store, state: _Known, first: list[bytes | 
     for source, index, _, token in known:
         source.resume(index, token)
     for source, index, digest, _ in known:
-        try:
-            found = await source.read(index)
-        except LogConflictError:
-            found = []
-        if not found:
-            raise LogConflictError(
-                f"{source.name} is shorter than it was: record {index} is gone. Was a backup restored? See "
-                "docs/operators.md, 'A log was rolled back'"
-            )
-        if record_digest(found[0]) != digest:
-            raise LogConflictError(
-                f"record {index} of {source.name} is not the one it was. Was a backup restored and appended to? "
-                "See docs/operators.md, 'A log was rolled back'"
-            )
+        await compare_record(source, index, digest)

@@ -13,6 +13,7 @@ from functools import partial
 
 import structlog
 
+from consumers.catalog.asking import open_filling
 from consumers.context import Context
 from consumers.follow.observing import Observer
 from consumers.follow.served import TimestampWatch
@@ -29,7 +30,7 @@ from schemas.errors import LedgerError
 
 log = structlog.get_logger()
 
-CONSUMERS = ("signer", "publisher", "verifier")
+CONSUMERS = ("signer", "publisher", "verifier", "catalog")
 FIRST_PAUSE_SECONDS = 0.5
 LONGEST_PAUSE_SECONDS = 30.0
 IDLE_SECONDS = 0.25
@@ -108,6 +109,15 @@ async def run_verifier(context: Context, stop: asyncio.Event) -> None:
         await verifier.finish()
 
 
+async def run_catalog(context: Context, stop: asyncio.Event) -> None:
+    """Fill the catalog until stopped."""
+    async with open_filling(context, context.catalog(writes=True)) as filling:
+        log.info("catalog started", size=filling.size, publication=filling.number)
+        while not stop.is_set():
+            if not await filling.step():
+                await filling.rest(IDLE_SECONDS)
+
+
 async def run(context: Context, names: Sequence[str], schedule: Schedule) -> None:
     """Run consumers in this process until SIGTERM or SIGINT, or until one of them fails for good.
 
@@ -122,6 +132,8 @@ async def run(context: Context, names: Sequence[str], schedule: Schedule) -> Non
         loops["publisher"] = partial(run_publisher, context)
     if "verifier" in names:
         loops["verifier"] = partial(run_verifier, context)
+    if "catalog" in names:
+        loops["catalog"] = partial(run_catalog, context)
     await run_loops(context, loops)
 
 

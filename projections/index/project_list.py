@@ -43,7 +43,7 @@ class _NameCodec:
 
     def parse(self, chunk: Chunk) -> dict[str, bytes]:
         entries = orjson.loads(b"[" + chunk.body + b"]")
-        return {entry["name"]: _entry(entry["name"]) for entry in entries}
+        return {entry["name"]: entry_of_project(entry["name"]) for entry in entries}
 
     def render(self, lower: str, entries: Sequence[tuple[str, bytes]]) -> Chunk:
         return Chunk(lower, body=b",".join(entry for _, entry in entries))
@@ -133,7 +133,7 @@ class ProjectList:
         moved = {name: exists for name, exists in waited.items() if name not in self._touched} | self._moved
         for name, exists in sorted(moved.items()):
             if exists:
-                names.put(name, _entry(name))
+                names.put(name, entry_of_project(name))
             else:
                 names.delete(name)
         put, drop = names.finish()
@@ -154,5 +154,6 @@ def _render(chunks: Iterable[Chunk], header: _Header) -> list[tuple[Page, Target
     return pages
 
 
-def _entry(name: str) -> bytes:
+def entry_of_project(name: str) -> bytes:
+    """The member of the list for one project."""
     return b'{"name":%s}' % orjson.dumps(name)

@@ -115,6 +115,10 @@ class UploadTimes:
         self._low, self._high = self._not_before[:_SECONDS], self._not_after[:_SECONDS]
 
 
+OWN_TIMES = UploadTimes(pack_brackets([Bracket(2**63 - 1, "", "9999-12-31T23:59:59Z")]))
+"""The times that events say: for whoever folds beyond the last publication, and shows no page."""
+
+
 def is_later(time: str, second: str) -> bool:
     """Whether a time is after an instant of whole seconds. As texts, `…00.5Z` would come before `…00Z`."""
     whole, bound = time[:_SECONDS], second[:_SECONDS]

@@ -1,7 +1,6 @@
 """The envelope of an event: who says what, when, about what. No rule reads it but the type and the subject."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import msgspec
 
@@ -26,20 +25,16 @@ class Envelope(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
 def read_envelopes(values: Sequence[bytes | None]) -> list[Envelope | None]:
     """The envelopes of records, in order; None for a record that is no event."""
-    return [_envelope(value) for value in values]
+    return [envelope_of(decode_plain_upload(value) or decode_event(value)) for value in values]
 
 
-def _envelope(value: bytes | None) -> Envelope | None:
-    upload = decode_plain_upload(value)
-    if upload is not None:
-        return _of(upload, upload.type, None)
-    event: Any = decode_event(value)
+def envelope_of(event: PlainUpload | BaseEvent | Rejection) -> Envelope | None:
+    """The envelope of a decoded record; None if it is no event."""
     if isinstance(event, Rejection):
         return None
-    return _of(event, str(event.__struct_config__.tag), event.incident)
-
-
-def _of(event: PlainUpload | BaseEvent, kind: str, incident: str | None) -> Envelope:
+    kind, incident = (
+        (event.type, None) if isinstance(event, PlainUpload) else (str(event.__struct_config__.tag), event.incident)
+    )
     return Envelope(
         event.id,
         kind,

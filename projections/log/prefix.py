@@ -318,7 +318,7 @@ def restore(saved: bytes, ceremonies: Iterable[tuple[int, Mapping[str, bytes]]])
         ValueError: the bytes and the files do not fit each other.
     """
     state = msgspec.msgpack.decode(saved, type=_Saved)
-    authority = _restore_authority(state.ledger, (each for each in ceremonies if each[0] < state.size))
+    authority = restore_authority(state.ledger, (each for each in ceremonies if each[0] < state.size))
     if _versions(authority) != state.versions:
         raise ValueError("the stored ceremonies do not lead to the offline roles that were in force")
     if authority is not None:
@@ -334,9 +334,7 @@ def restore(saved: bytes, ceremonies: Iterable[tuple[int, Mapping[str, bytes]]])
     )
 
 
-def _restore_authority(
-    ledger: Ledger | None, ceremonies: Iterable[tuple[int, Mapping[str, bytes]]]
-) -> Authority | None:
+def restore_authority(ledger: Ledger | None, ceremonies: Iterable[tuple[int, Mapping[str, bytes]]]) -> Authority | None:
     """The offline roles in force after accepted ceremonies, given by index and files by role, in order.
 
     Raises:

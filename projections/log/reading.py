@@ -6,6 +6,7 @@ from typing import TypeVar
 
 import msgspec
 
+from projections.log.envelopes import Envelope, envelope_of
 from projections.log.merkle import LEAF_BYTES, leaf_hash, record_digest
 from projections.log.operations import Operation, operation_of, project_key, upload_of
 from schemas import events
@@ -74,8 +75,14 @@ def _between(items: list[_Indexed], first: int, last: int) -> list[_Indexed]:
     return items[bisect_left(items, first, key=_index_of) : bisect_left(items, last, key=_index_of)]
 
 
-def read_records(start: int, values: Sequence[bytes | None]) -> Reading:
-    """Decode records. The first has the index `start`."""
+def read_records(start: int, values: Sequence[bytes | None], envelopes: list[Envelope | None] | None = None) -> Reading:
+    """Decode records.
+
+    Args:
+        start: the index of the first.
+        values: the records.
+        envelopes: gets the envelope of each record, None where it is no event. Without a list nobody pays for them.
+    """
     leaves = b"".join(map(leaf_hash, values))
     routed: list[Routed] = []
     others: list[Other] = []
@@ -84,8 +91,12 @@ def read_records(start: int, values: Sequence[bytes | None]) -> Reading:
         upload = decode_plain_upload(value) if index else None
         if upload is not None:
             routed.append(Routed(project_key(upload.subject), index, digest, upload_of(upload)))
+            if envelopes is not None:
+                envelopes.append(envelope_of(upload))
             continue
         event = decode_event(value)
+        if envelopes is not None:
+            envelopes.append(envelope_of(event))
         found = operation_of(event) if isinstance(event, events.BaseEvent) and index else None
         if found is None:
             others.append(Other(index, digest, event))

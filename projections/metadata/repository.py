@@ -8,6 +8,7 @@ from base64 import b64decode, b64encode
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from hashlib import sha256
+from typing import NamedTuple
 
 import msgspec
 
@@ -140,17 +141,30 @@ def timestamp_payload(claim: Claim, publication: Publication, authority: Authori
     Its signatures are the seal of the publication.
     """
     digest, length, _ = publication.snapshot
+    signed_sha256 = sha256(encode_signed(publication)).hexdigest()
+    return render_timestamp(claim, SnapshotFile(b64decode(digest).hex(), length), signed_sha256, authority)
+
+
+class SnapshotFile(NamedTuple):
+    """What a timestamp says of the snapshot's file: its SHA-256, hexadecimal, and its length."""
+
+    sha256: str
+    length: int
+
+
+def render_timestamp(claim: Claim, snapshot: SnapshotFile, signed_sha256: str, authority: Authority) -> bytes:
+    """`timestamp_payload`, given the SHA-256 of the signed part of the publication's record instead of the record."""
     return (
         b'{"_type":"timestamp","expires":"%s","meta":{"snapshot.json":{"hashes":{"sha256":"%s"},"length":%d,'
         b'"version":%d}},"spec_version":"%s","version":%d,"x-publication":"%s"}'
     ) % (
         expires_at(claim.time, authority.settings.timestamp_expiry_seconds).encode(),
-        b64decode(digest).hex().encode(),
-        length,
+        snapshot.sha256.encode(),
+        snapshot.length,
         claim.number,
         SPEC_VERSION.encode(),
         claim.number,
-        sha256(encode_signed(publication)).hexdigest().encode(),
+        signed_sha256.encode(),
     )
 
 

@@ -16,6 +16,7 @@ from ledger.state.store import Store
 from ledger.state.verdicts import JudgedRow, load_judged_after
 from ledger.storage.memory import MemoryStorage
 from schemas.codec import EVENT_TYPES
+from tests.fuzz.catalogs import check_catalog
 from tests.fuzz.facts import Facts
 from tests.fuzz.plain_chain import PlainChain
 from tests.fuzz.told import ToldView
@@ -54,6 +55,7 @@ async def check(world: World, *, rng: Random | None = None) -> View:
     assert {path: live.get(path) for path in mutable} == {path: stepped.files[path] for path in mutable}
     assert {path for path in live if is_mutable(path)} == set(mutable)
     await check_folding(world, stepped)
+    await check_catalog(world, stepped, stops=0 if rng is None else rng.randrange(4))
     check_judged(world, stepped)
     check_chain(world, stepped)
     if stepped.number:

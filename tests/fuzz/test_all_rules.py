@@ -21,6 +21,7 @@ from projections.metadata.paths import companion_path, hashed_path, package_targ
 from projections.roles.layout import Layout
 from tests import factory
 from tests.factory import digest, ed25519_signer
+from tests.fuzz.catalogs import check_catalog
 from tests.fuzz.oracle import check_chain, check_client, check_folding, check_judged, follow, same_view
 from tests.fuzz.thief import draft
 from tests.fuzz.walking import check_columns
@@ -128,6 +129,7 @@ async def play(values: list[bytes], data: st.DataObject) -> None:
         same_view(stepped, await follow(world, skipping=True, first=data.draw(st.integers(0, stepped.number))))
         await check_columns(world, data.draw(st.integers(0, stepped.number)))
         await check_folding(world, stepped)
+        await check_catalog(world, stepped, stops=data.draw(st.integers(0, 5)))
         check_judged(world, stepped)
         check_chain(world, stepped)
         if await check_served(world):

@@ -27,6 +27,7 @@ async def run(*, consumers: tuple[str, ...], folder: Path, log: str | None, cloc
     signer      claims, signs and appends publications
     publisher   places published files into the public folder
     verifier    recomputes every publication without keys, and watches the served files
+    catalog     fills the database that auditors ask: log, show, diff, blame, find, access
 
     Each consumer can run alone, on its own machine. A signer and a publisher in one process share their work.
 

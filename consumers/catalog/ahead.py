@@ -1,0 +1,128 @@
+"""The events behind what the catalog has folded, and the prefixes that publications are judged by.
+
+Events are folded to the end of the log, whatever is published: an event is accepted or not by itself. Publications are
+judged with the prefixes at their sizes, which may lie far behind. So a mark is kept for each batch, and what lies
+between two marks is read again if somebody asks for it.
+"""
+
+from bisect import bisect_right
+from collections import deque
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from consumers.reading.slices import read_slice
+from consumers.work.workers import Workers
+from ledger.logs import Log, LogConflictError
+from projections.log.envelopes import Envelope
+from projections.log.prefix import Extension, Prefix
+from projections.log.reading import Reading, read_records
+from projections.roles.authority import UpgradeNeededError
+
+
+class EventBatch(NamedTuple):
+    """Records that were read and judged by the prefix, and are not yet folded."""
+
+    before: Prefix
+    after: Prefix
+    values: Sequence[bytes | None]
+    envelopes: Sequence[Envelope | None]
+    extension: Extension
+
+
+class EventsAhead:
+    """The events log from the prefix `base` on, of which everything up to `folded` was folded before. Contract:
+    `consumers.reading.publications.Prefixes`.
+    """
+
+    def __init__(self, log: Log, workers: Workers, base: Prefix, folded: Prefix) -> None:
+        self._log = log
+        self._workers = workers
+        self._marks = [base] if base.size == folded.size else [base, folded]
+        self._unfolded: deque[EventBatch] = deque()
+        self._recent: Reading | None = None
+        self._end = folded
+        self._upgrade: UpgradeNeededError | None = None
+
+    @property
+    def end(self) -> Prefix:
+        """The prefix at the end of the log, as of the last reading; before a root that this program does not know."""
+        return self._end
+
+    @property
+    def upgrade(self) -> UpgradeNeededError | None:
+        """Why `end` is before a root, and not at the end of the log."""
+        return self._upgrade
+
+    async def next(self) -> EventBatch | None:
+        """The next batch to fold, or None at the end of the log."""
+        if not self._unfolded and not await self._read():
+            return None
+        return self._unfolded.popleft()
+
+    async def read_known(self) -> Prefix:
+        """Read to the end of the log, or up to a root that this program does not know, and return `end`."""
+        while await self._read():
+            pass
+        return self._end
+
+    async def prefix_at(self, size: int) -> Prefix:
+        """The prefix at a size from the base on.
+
+        Raises:
+            LogConflictError: the log is shorter than it was, or than it must be.
+        """
+        place = bisect_right(self._marks, size, key=lambda mark: mark.size) - 1
+        at = self._marks[place]
+        while at.size < size:
+            reading = self._recent
+            if reading is None or not reading.start <= at.size < reading.end:
+                values = await read_slice(self._log, at.size)
+                if not values:
+                    raise LogConflictError(
+                        f"{self._log.name} is shorter than it was: record {at.size} is gone. Was a backup restored? "
+                        "See docs/operators.md, 'A log was rolled back'"
+                    )
+                reading = self._recent = await self._workers.run(read_records, at.size, values)
+            at, _ = _advance(at, reading.between(at.size, min(size, reading.end)))
+        if at is not self._marks[place]:
+            self._marks.insert(place + 1, at)
+        return at
+
+    def forget(self, base: Prefix) -> None:
+        """Forget what is needed for publications below a prefix alone."""
+        self._marks = [base, *(mark for mark in self._marks if mark.size > base.size)]
+
+    async def _read(self) -> bool:
+        before = self._end
+        values = [] if self._upgrade else await read_slice(self._log, before.size)
+        if not values:
+            return False
+        batch = await self._workers.run(_judge, before, values)
+        if isinstance(batch, UpgradeNeededError):
+            self._upgrade = batch
+            values = values[: batch.size - before.size]
+            if not values:
+                return False
+            batch = await self._workers.run(_judge, before, values)
+            if isinstance(batch, UpgradeNeededError):
+                raise batch
+        self._end = batch.after
+        self._marks.append(batch.after)
+        self._unfolded.append(batch)
+        return True
+
+
+def _judge(before: Prefix, values: Sequence[bytes | None]) -> EventBatch | UpgradeNeededError:
+    envelopes: list[Envelope | None] = []
+    reading = read_records(before.size, values, envelopes)
+    try:
+        after, extension = _advance(before, reading)
+    except UpgradeNeededError as error:
+        return error
+    return EventBatch(before, after, values, envelopes, extension)
+
+
+def _advance(prefix: Prefix, reading: Reading) -> tuple[Prefix, Extension]:
+    """Advance a prefix that remembers all events about signing."""
+    after, extension = prefix.advance(reading)
+    return after.settle(None), extension

@@ -1,0 +1,87 @@
+"""Events as answers: what each says, who said it, where it stands, and what became of it."""
+
+import json
+from collections.abc import AsyncIterator, Callable, Sequence
+from typing import Any, NamedTuple
+
+from consumers.catalog.asking import Asked
+from consumers.catalog.placing import Place, Places
+from consumers.catalog.words import describe, describe_upload
+from ledger.catalog import FOREVER
+from ledger.catalog.database import Connection
+from ledger.catalog.history import EventRow, Wanted, events_before, events_from, load_bodies, load_event
+from ledger.catalog.tables import OUTCOMES
+from schemas.codec import decode_event
+
+FIRST_PAGE, PAGE = 50, 500
+"""Number of events that are read at a time: few at first, so that they are seen at once."""
+
+
+class EventAnswer(NamedTuple):
+    """One record of the events log. `what` says it in words. `data` is that of the event, if the catalog keeps the
+    record: of accepted uploads it keeps the file instead.
+    """
+
+    row: EventRow
+    place: Place
+    what: str
+    data: dict[str, Any] | None
+
+    @property
+    def verdict(self) -> str:
+        """What became of it: `accepted`, `no effect`, `rejected`."""
+        return OUTCOMES[self.row.outcome]
+
+    @property
+    def is_outside(self) -> bool:
+        """Whether the event's own time is not in the bracket of its publication."""
+        return self.row.time is not None and not self.place.contains(self.row.time)
+
+
+async def find_events(asked: Asked, wanted: Wanted, *, oldest_first: bool = False) -> AsyncIterator[EventAnswer]:
+    """All events that are wanted, the newest first or the oldest."""
+    at, count = (wanted.first, FIRST_PAGE) if oldest_first else (FOREVER, FIRST_PAGE)
+    read = events_from if oldest_first else events_before
+    while page := await asked.database.run(_page, asked, read, wanted, (at, count)):
+        for each in page:
+            yield each
+        if len(page) < count:
+            return
+        last = page[-1].row.idx
+        at, count = (last + 1 if oldest_first else last), PAGE
+
+
+async def find_event(asked: Asked, index: int) -> EventAnswer | None:
+    """One record of the events log."""
+    return await asked.database.run(_one, asked, index)
+
+
+def _page(
+    connection: Connection, asked: Asked, read: Callable[..., list[EventRow]], wanted: Wanted, some: tuple[int, int]
+) -> list[EventAnswer]:
+    return answers(connection, asked, read(connection, wanted, *some))
+
+
+def _one(connection: Connection, asked: Asked, index: int) -> EventAnswer | None:
+    row = load_event(connection, index)
+    return None if row is None else answers(connection, asked, [row])[0]
+
+
+def answers(connection: Connection, asked: Asked, rows: Sequence[EventRow]) -> list[EventAnswer]:
+    """Events as answers."""
+    places, bodies = Places(connection, asked), load_bodies(connection, [row.idx for row in rows])
+    found = []
+    for row in rows:
+        body = bodies.get(row.idx)
+        what, data = _read(row, body)
+        found.append(EventAnswer(row, places.of(row.idx, row.type), what, data))
+    return found
+
+
+def _read(row: EventRow, body: bytes | None) -> tuple[str, dict[str, Any] | None]:
+    if row.type is None:
+        return f"unreadable record ({row.detail or row.code})", None
+    if body is None:
+        return describe_upload(row.filename or "", row.project or "", row.version or ""), None
+    event: Any = decode_event(body)  # it has a type, so it can be read
+    return describe(event), json.loads(body)["data"]

@@ -1,0 +1,706 @@
+"""Filling a catalog: events are folded to the end of the log, publications are judged, and both become rows.
+
+The events and their position are written in one transaction, and so are publications. So a catalog that was killed
+anywhere goes on from where its tables are.
+"""
+
+from base64 import b64decode
+from bisect import bisect_left
+from collections import OrderedDict
+from collections.abc import Iterable, Mapping, Sequence
+from hashlib import sha256
+from typing import Any, NamedTuple
+
+import msgspec
+import structlog
+
+from consumers.catalog.ahead import EventBatch, EventsAhead
+from consumers.catalog.rows import (
+    BatchRows,
+    Judgement,
+    Known,
+    Needs,
+    Rows,
+    is_about_project,
+    judgements,
+    needs,
+    project_row,
+)
+from consumers.reading.comparing import compare_record
+from consumers.reading.publications import (
+    ChainReader,
+    ReaderState,
+    Rejudging,
+    ValidPublication,
+    decode_state,
+    encode_state,
+)
+from consumers.work.workers import Workers
+from ledger.catalog import FOREVER, FORMAT, CatalogError, tables, writing
+from ledger.catalog.database import Connection, Database, Transaction, create_indexes, create_tables, has_tables
+from ledger.logs import LogConflictError, Logs, LogSettingsError
+from projections import publications as chain
+from projections.index.chunks import Aggregate, Change, Chunk
+from projections.index.distributions import rows_read_by
+from projections.index.fold import Folded, fold_events
+from projections.index.upload_times import OWN_TIMES
+from projections.log import prefix as prefixes
+from projections.log.holds import Signing, SigningEvent
+from projections.log.merkle import record_digest
+from projections.log.operations import project_key
+from projections.log.prefix import AcceptedCeremony, Ledger, Prefix
+from projections.log.reading import Routed
+from projections.metadata.repository import expires_at, pack_signatures
+from projections.outcomes import ACCEPTED, Judged, Outcome, rejected
+from projections.publications import Head, LogTooShortError
+from projections.roles.authority import Authority, UpgradeNeededError
+from schemas.codec import encode_signed
+from schemas.errors import TemporaryError
+
+log = structlog.get_logger()
+
+CACHED_BYTES = 2**27
+"""Length of the aggregates that are kept in memory between batches."""
+
+PUBLICATIONS_AT_ONCE = 1_000
+ROLES_AT_ONCE = 50_000
+"""Number of publications, and of versions of roles, that are written in one transaction."""
+
+
+class CatalogFormatError(CatalogError):
+    """A catalog was made by another version of this program."""
+
+
+class CatalogMovedError(CatalogError, TemporaryError):
+    """Another process fills the same catalog."""
+
+
+class _Position(msgspec.Struct, array_like=True):
+    """How far a log was read: the number of records, the digest of the last one, and the log's token of it."""
+
+    size: int
+    digest: str
+    token: int
+
+
+_encode = msgspec.msgpack.encode
+
+
+class Filling:
+    """Fills one catalog. `start`, then `step` until it returns False."""
+
+    def __init__(self, logs: Logs, database: Database, workers: Workers) -> None:
+        self._logs = logs
+        self._database = database
+        self._workers = workers
+        self._cache = _Cache()
+        self._next: dict[str, int] = {}
+        self._has_freed = False
+        self._stored_size = 0
+        self._stored_reader = b""
+        self._ceremonies: list[int] = []
+        self._checked_voids = 0
+        self._last: _LastPublication | None = None
+
+    @property
+    def size(self) -> int:
+        """The number of events in the catalog."""
+        return self._stored_size
+
+    @property
+    def number(self) -> int:
+        """The number of the last publication in the catalog."""
+        return self._reader.state.head.number
+
+    @property
+    def held_from(self) -> int | None:
+        """The index from which on nothing is shown until a hold ends, or None."""
+        held = chain.held(self._reader.state.head.content_size, self._events.end)
+        return None if held is None else held.size
+
+    async def start(self) -> None:
+        """Create the tables if there are none, and compare the catalog with the logs.
+
+        Raises:
+            CatalogFormatError: the catalog has another format.
+            LogConflictError: the catalog was made from other logs, or the logs have lost records.
+            LogSettingsError: the events log is empty.
+        """
+        first = await self._logs.events.read(0)
+        if not first:
+            raise LogSettingsError(
+                f"{self._logs.events.name} is empty, so there is no ledger yet: create one with `tuf-ledger init`"
+            )
+        await self._database.run(_create, self._database.schema)
+        stored = await self._database.run(writing.load_position)
+        format_ = stored.get("format")
+        if format_ != f"{FORMAT}".encode():
+            raise CatalogFormatError(
+                f"{self._database.name} has format {(format_ or b'none').decode()}, and this program writes {FORMAT}: "
+                "make it anew with `tuf-ledger catalog rebuild`"
+            )
+        await self._compare(stored, record_digest(first[0]))
+        folded, base = await self._database.run(_load_prefixes, stored)
+        self._next = await self._database.run(
+            writing.next_ids,
+            [
+                tables.types,
+                tables.actors,
+                tables.credentials,
+                tables.subjects,
+                tables.projects,
+                tables.files,
+                tables.roles,
+            ],
+        )
+        self._has_freed = await self._database.run(writing.has_freed)
+        self._last = await self._database.run(_load_before, FOREVER)
+        self._ceremonies = sorted({index for index, _, _ in await self._database.run(writing.load_documents)})
+        self._stored_size = folded.size
+        self._events = EventsAhead(self._logs.events, self._workers, base, folded)
+        state = stored.get("reader")
+        self._stored_reader = state or b""
+        genesis = folded if folded.ledger is not None else await self._events.prefix_at(1)
+        if genesis.ledger is None:
+            raise AssertionError("a log with a first record is a ledger's")
+        reader_state = ReaderState(chain.first_head(genesis.ledger), 0, 0) if state is None else decode_state(state)
+        self._reader = ChainReader(self._logs.publications, self._events, self._workers, genesis.ledger, reader_state)
+        self._checked_voids = len(base.authority.voids) if base.authority else 0
+
+    async def step(self) -> bool:
+        """Write the next events; or at the end of the log, the next publications. False if there is nothing new.
+
+        Raises:
+            UpgradeNeededError: a root names a ruleset that this program does not know.
+            LogError, CatalogError: see there.
+        """
+        batch = await self._events.next()
+        if batch is not None:
+            await self._write_events(batch)
+            return True
+        if await self._check_voids():
+            return True
+        if await self._write_publications():
+            return True
+        if self._events.upgrade is not None:
+            raise self._events.upgrade
+        return False
+
+    async def _compare(self, stored: Mapping[str, bytes], genesis: str) -> None:
+        if "ledger" in stored and read_ledger(stored).digest != genesis:
+            raise LogConflictError(
+                f"{self._logs.events.name} belongs to another ledger than {self._database.name}. Name the right log, "
+                "or make the catalog anew with `tuf-ledger catalog rebuild`"
+            )
+        for source, name in ((self._logs.events, "events"), (self._logs.publications, "publications")):
+            if name in stored:
+                known = msgspec.msgpack.decode(stored[name], type=_Position)
+                source.resume(known.size - 1, known.token)
+                await compare_record(source, known.size - 1, known.digest)
+
+    async def count_events(self) -> int:
+        """The number of events on the log now."""
+        return await self._logs.events.size()
+
+    async def rest(self, seconds: float) -> None:
+        """Wait for new records, at most so long."""
+        await self._workers.rest()
+        await self._logs.events.wait(self._stored_size, seconds)
+
+    def _check_place(self, connection: Connection) -> None:
+        """Make sure that nobody else has filled the catalog meanwhile.
+
+        Raises:
+            CatalogMovedError: somebody has.
+        """
+        data = writing.load_position(connection)
+        events = msgspec.msgpack.decode(data["events"], type=_Position).size if "events" in data else 0
+        if events != self._stored_size or data.get("reader", b"") != self._stored_reader:
+            raise CatalogMovedError(f"{self._database.name}: another process has filled it meanwhile")
+
+    # --- events --------------------------------------------------------------------------------------------------
+
+    async def _write_events(self, batch: EventBatch) -> None:
+        async with self._database.transaction() as transaction:
+            await transaction.run(self._check_place)
+            folded = await self._fold(transaction, batch)
+            judged = await self._workers.run(judgements, batch, folded.told)
+            wanted = await self._workers.run(needs, batch, judged, has_freed=self._has_freed)
+            known, new = await transaction.run(_find, wanted, self._next)
+            rows = await self._workers.run(_make_rows, batch, judged, known)
+            self._next["files"] = rows.next_file
+            for name, some in new.items():
+                await transaction.insert(tables.metadata.tables[name], some)
+            await transaction.run(_end_rows, rows)
+            for name, some in rows.rows.items():
+                await transaction.insert(tables.metadata.tables[name], some)
+            await self._write_ceremonies(transaction, batch.extension.ceremonies)
+            await transaction.run(writing.save_aggregates, *_changed(folded.changes))
+            after = batch.after
+            changed = list(after.signing.since(self._stored_size))
+            await transaction.run(writing.save_holds, [_hold_row(name, event) for name, event in changed])
+            token = self._logs.events.token(after.size - 1)
+            place = {
+                "events": _encode(_Position(after.size, after.last_digest, token)),
+                "prefix": prefixes.save(after),
+            }
+            if batch.before.size == 0:
+                place["ledger"] = _encode(after.ledger)
+            await transaction.run(writing.save_position, place)
+        self._stored_size = after.size
+        self._has_freed = self._has_freed or any(row[3] == tables.FREED for row in rows.rows["file_states"])
+        self._cache.apply(folded.changes)
+
+    async def _fold(self, transaction: Transaction, batch: EventBatch) -> Folded:
+        routed = batch.extension.routed
+        authority = batch.after.authority
+        if not routed or authority is None:
+            return Folded()
+        keys = sorted({item.key for item in routed} | set(rows_read_by(routed)))
+        missing = self._cache.missing(keys)
+        if missing:
+            self._cache.add(missing, await transaction.run(writing.load_aggregates, missing))
+        ids = sorted({item.operation.id for item in routed if item.operation.id})
+        seen = {}
+        for each in await transaction.run(writing.remembered, ids) if ids else ():
+            about = (
+                project_key(each.about)
+                if is_about_project(each.type)
+                else f"{each.type.partition('.')[0]}:{each.about}"
+            )
+            seen[about, each.event_id] = each.digest.hex()
+        return await self._workers.run(_fold, self._cache.states(keys), seen, routed, authority)
+
+    async def _write_ceremonies(self, transaction: Transaction, ceremonies: Sequence[AcceptedCeremony]) -> None:
+        documents: list[tuple[Any, ...]] = []
+        role_keys: list[tuple[Any, ...]] = []
+        keys: dict[str, dict[str, str]] = {}
+        for each in ceremonies:
+            self._ceremonies.append(each.index)
+            for document in each.documents:
+                digest = sha256(document.file).digest()
+                documents.append((each.index, document.role, document.version, digest, document.expires, document.file))
+                for keyid, key in _keys_of(document.signed).items():
+                    keys[keyid] = {"keyid": keyid, "scheme": key["scheme"], "public": key["keyval"]["public"]}
+                for role, keyids, threshold in _roles_of(document.role, document.signed):
+                    role_keys.extend((each.index, role, keyid, threshold) for keyid in keyids)
+        await transaction.insert(tables.documents, documents)
+        await transaction.insert(tables.role_keys, role_keys)
+        await transaction.run(writing.upsert, tables.keys, list(keys.values()))
+
+    # --- publications --------------------------------------------------------------------------------------------
+
+    async def _check_voids(self) -> bool:
+        """Forget publications that a root voids which was read since; whether there are any."""
+        authority = self._events.end.authority
+        voids = authority.voids if authority else ()
+        new, self._checked_voids = voids[self._checked_voids :], len(voids)
+        for _, void in new:
+            found = await self._database.run(_load_before, void.number + 1)
+            if found is not None and (found.head.number, found.head.digest) == (void.number, void.digest):
+                await self._forget(void.number)
+                return True
+        return False
+
+    async def _forget(self, number: int) -> None:
+        """Forget the publications from a number on: they are judged again."""
+        log.warning("a root voids a publication that was in the catalog", publication=number)
+        last = await self._database.run(_load_before, number)
+        genesis = self._events.end.ledger
+        if genesis is None:
+            raise AssertionError("a log with publications is a ledger's")
+        head = chain.first_head(genesis) if last is None else last.head
+        first = 0 if last is None else last.record + 1
+        version = self._reader.state.root_version
+        state = ReaderState(head, first, first, root_version=version)
+        base = Prefix() if last is None else await self._prefix_again(last.head.size)
+        reader = encode_state(state)
+        async with self._database.transaction() as transaction:
+            await transaction.run(self._check_place)
+            await transaction.run(writing.forget_publications, number, first)
+            await transaction.run(writing.save_position, {"reader": reader, "base": prefixes.save(base)})
+        self._stored_reader = reader
+        self._last = last
+        self._events = EventsAhead(self._logs.events, self._workers, base, self._events.end)
+        self._reader = ChainReader(self._logs.publications, self._events, self._workers, genesis, state)
+
+    async def _prefix_again(self, size: int) -> Prefix:
+        return await EventsAhead(self._logs.events, self._workers, Prefix(), Prefix()).prefix_at(size)
+
+    async def _write_publications(self) -> bool:
+        """Judge the next records of `publications`, and write what they are; whether there were any."""
+        found = _Found()
+        while len(found.publications) < PUBLICATIONS_AT_ONCE and found.signed < ROLES_AT_ONCE:
+            try:
+                judged = await self._reader.next()
+            except (LogTooShortError, UpgradeNeededError):
+                if found.is_empty:
+                    raise
+                break
+            if judged is None:
+                break
+            if isinstance(judged, Rejudging):
+                if not found.is_empty:
+                    await self._save(found)
+                    found = _Found()
+                await self._database.run(writing.forget_verdicts, judged.first_record)
+                found.is_empty = False
+            elif not isinstance(judged, ValidPublication):
+                found.add_judged(judged)
+            elif judged.claim.size <= self._stored_size:
+                await self._take(judged, found)
+            else:
+                break  # events came meanwhile: they are folded first
+        if found.is_empty:
+            return self._events.end.size > self._stored_size
+        await self._save(found)
+        return True
+
+    async def _take(self, valid: ValidPublication, found: "_Found") -> None:
+        end = self._events.end.authority
+        claim = valid.claim
+        size = end.void_for(claim.number, valid.digest) if end is not None else None
+        if size is not None:
+            self._reader.void(size)
+            found.add_void(valid, size)
+            return
+        claim_record = found.claims.get(valid.publication.claim)
+        if claim_record is None:
+            claim_record = await self._database.run(writing.find_claim, bytes.fromhex(valid.publication.claim))
+        last, settings = self._last, valid.authority.settings
+        list_size, list_time = valid.content_size, claim.time
+        if last is not None and last.html == settings.html_pages:
+            due_at = expires_at(last.list_time, settings.project_list_seconds)
+            is_due = not last.list_time <= claim.time < due_at
+            if not is_due or not await self._database.run(writing.projects_differ, last.list_size, valid.content_size):
+                list_size, list_time = last.list_size, last.list_time
+        roles_idx = self._ceremonies[bisect_left(self._ceremonies, claim.size) - 1]
+        found.add(valid, claim_record, roles_idx, list_size, list_time)
+        self._reader.accept(valid)
+        self._last = _LastPublication(
+            self._reader.state.head, valid.record_index, list_size, list_time, settings.html_pages
+        )
+
+    async def _save(self, found: "_Found") -> None:
+        state = self._reader.state
+        async with self._database.transaction() as transaction:
+            await transaction.run(self._check_place)
+            names = {name for name, *_ in found.role_versions}
+            known = await transaction.run(writing.find_names, tables.roles, sorted(names))
+            new = sorted(names - known.keys())
+            for name in new:
+                known[name] = self._next["roles"]
+                self._next["roles"] += 1
+            await transaction.insert(tables.roles, [(known[name], name) for name in new])
+            await transaction.insert(
+                tables.role_versions, [(known[name], *rest) for name, *rest in found.role_versions]
+            )
+            await transaction.insert(tables.publications, found.publications)
+            await transaction.insert(tables.chain_records, found.records)
+            for number, time in found.lowered:
+                await transaction.run(writing.lower_effective_times, number, time)
+            place = {"reader": encode_state(state)}
+            if found.last_digest:
+                token = self._logs.publications.token(state.next_record - 1)
+                place["publications"] = _encode(_Position(state.next_record, found.last_digest, token))
+            if found.last_prefix is not None:
+                place["base"] = prefixes.save(found.last_prefix)
+            await transaction.run(writing.save_position, place)
+        self._stored_reader = place["reader"]
+        if found.last_prefix is not None:
+            self._events.forget(found.last_prefix)
+
+
+class _LastPublication(NamedTuple):
+    """What the next publication depends on: the head, and the list of projects that it shows."""
+
+    head: Head
+    record: int
+    list_size: int
+    list_time: str
+    html: bool
+
+
+class _Found:
+    """Records of the publications log that were judged, as rows."""
+
+    def __init__(self) -> None:
+        self.publications: list[tuple[Any, ...]] = []
+        self.role_versions: list[tuple[Any, ...]] = []
+        self.records: list[tuple[Any, ...]] = []
+        self.lowered: list[tuple[int, str]] = []
+        self.claims: dict[str, int] = {}
+        self.signed = 0
+        self.last_digest = ""
+        self.last_prefix: Prefix | None = None
+        self.is_empty = True
+        self._time = ""
+
+    def add_judged(self, judged: Iterable[Judged]) -> None:
+        """Add verdicts on records that are no valid publications."""
+        for each in judged:
+            outcome = each.outcome
+            if each.kind == "claim" and outcome.verdict == "accepted":
+                self.claims[each.digest] = each.index
+            self._record(each.index, each.digest, each.kind, outcome)
+
+    def add_void(self, valid: ValidPublication, size: int) -> None:
+        """Add a publication that a root voids."""
+        outcome = rejected("void", f"the root in force at size {size} voids it")
+        self._record(valid.record_index, valid.digest, "publication", outcome, valid.claim.number)
+
+    def add(self, valid: ValidPublication, claim_record: int, roles_idx: int, list_size: int, list_time: str) -> None:
+        """Add a valid publication."""
+        claim, publication, online = valid.claim, valid.publication, valid.authority.online
+        number = claim.number
+        self._record(valid.record_index, valid.digest, "publication", ACCEPTED, number)
+        digest64, length, packed = publication.snapshot
+        self.publications.append(
+            (
+                number,
+                valid.record_index,
+                bytes.fromhex(valid.digest),
+                claim_record,
+                claim.time,
+                claim.time,
+                valid.authority.time_from,
+                claim.size,
+                claim.root_hash,
+                valid.content_size,
+                roles_idx,
+                list_size,
+                list_time,
+                len(publication.roles),
+                sha256(encode_signed(publication)).digest(),
+                length,
+            )
+        )
+        self.role_versions.extend(
+            (name, number, b64decode(digest), _pack(signatures)) for name, digest, signatures in publication.roles
+        )
+        self.role_versions.append(("snapshot", number, b64decode(digest64), _pack(packed)))
+        seal = pack_signatures(online, chain.seal_signatures(valid.record))
+        self.role_versions.append(("timestamp", number, sha256(valid.timestamp()).digest(), _pack(seal)))
+        self.signed += len(publication.roles)
+        self.last_prefix = valid.prefix
+        self.lowered.append((number, claim.time))
+
+    def _record(self, index: int, digest: str, kind: str, outcome: Outcome, number: int | None = None) -> None:
+        self.is_empty = False
+        self.last_digest = digest
+        verdict = tables.OUTCOMES.index(outcome.verdict)
+        what = verdict, outcome.code or None, outcome.detail or None
+        self.records.append((index, bytes.fromhex(digest), kind, number, *what))
+
+
+def _pack(signatures: Sequence[str]) -> bytes:
+    return _encode([b64decode(each) for each in signatures])
+
+
+class _Cache:
+    """Stored aggregates that were used lately."""
+
+    def __init__(self) -> None:
+        self._known: OrderedDict[str, Aggregate] = OrderedDict()
+        self._bytes = 0
+
+    def missing(self, keys: Iterable[str]) -> list[str]:
+        """Those of some keys that are not known."""
+        found = []
+        for key in keys:
+            if key in self._known:
+                self._known.move_to_end(key)
+            else:
+                found.append(key)
+        return found
+
+    def add(self, keys: Iterable[str], stored: Mapping[str, writing.StoredAggregate]) -> None:
+        """Add what was loaded for some keys."""
+        for key in keys:
+            found = stored.get(key)
+            chunks = () if found is None else tuple(Chunk(lower, facts) for lower, facts in found.chunks)
+            self._put(Aggregate(key, b"" if found is None else found.header, chunks))
+
+    def states(self, keys: Iterable[str]) -> dict[str, Aggregate]:
+        """The aggregates of some keys that were ever stored."""
+        return {key: self._known[key] for key in keys if self._known[key].header or self._known[key].chunks}
+
+    def apply(self, changes: Iterable[Change]) -> None:
+        """Apply changes that were stored, and forget what was not used for long."""
+        for change in changes:
+            self._put(change.of(self._known.get(change.key, Aggregate(change.key))))
+        while self._bytes > CACHED_BYTES:
+            _, oldest = self._known.popitem(last=False)
+            self._bytes -= _length(oldest)
+
+    def _put(self, aggregate: Aggregate) -> None:
+        before = self._known.get(aggregate.key)
+        self._bytes += _length(aggregate) - (0 if before is None else _length(before))
+        self._known[aggregate.key] = aggregate
+        self._known.move_to_end(aggregate.key)
+
+
+def _length(aggregate: Aggregate) -> int:
+    return 500 + len(aggregate.header) + sum(200 + len(chunk.facts or b"") for chunk in aggregate.chunks)
+
+
+# --- functions over a connection, or for a worker --------------------------------------------------------------------
+
+
+def _create(connection: Connection, schema: str) -> None:
+    if not has_tables(connection):
+        create_tables(connection, schema)
+        create_indexes(connection)
+        writing.save_position(connection, {"format": f"{FORMAT}".encode()})
+
+
+def _load_prefixes(connection: Connection, stored: Mapping[str, bytes]) -> tuple[Prefix, Prefix]:
+    """The prefix that was folded, and the one at the last publication."""
+    if "prefix" not in stored:
+        return Prefix(), Prefix()
+    ceremonies: dict[int, dict[str, bytes]] = {}
+    for index, role, file in writing.load_documents(connection):
+        ceremonies.setdefault(index, {})[role] = file
+    held = writing.load_holds(connection)
+    ordered = sorted(ceremonies.items())
+    folded = _with_signing(prefixes.restore(stored["prefix"], ordered), held)
+    base = _with_signing(prefixes.restore(stored["base"], ordered), held) if "base" in stored else Prefix()
+    return folded, base
+
+
+def _with_signing(prefix: Prefix, held: Sequence[writing.HoldRow]) -> Prefix:
+    events = {
+        name: SigningEvent(
+            digest.hex(), index, size, lock, released if released is None or released < prefix.size else None
+        )
+        for name, digest, index, size, lock, released in held
+        if index < prefix.size
+    }
+    ordered = dict(sorted(events.items(), key=lambda item: item[1].changed_at))
+    return msgspec.structs.replace(prefix, signing=Signing().put(ordered))
+
+
+def _load_before(connection: Connection, number: int) -> _LastPublication | None:
+    """The last publication below a number."""
+    row = writing.publication_before(connection, number)
+    if row is None:
+        return None
+    authority = load_authority(connection, row.roles_idx)
+    head = Head(row.number, row.digest.hex(), row.time, row.size, row.time_from, row.content_size)
+    return _LastPublication(head, row.record, row.list_size, row.list_time, authority.settings.html_pages)
+
+
+def read_ledger(stored: Mapping[str, bytes]) -> Ledger:
+    """The identity of the ledger that a catalog is of, from its named values."""
+    return msgspec.msgpack.decode(stored["ledger"], type=Ledger)
+
+
+def load_authority(connection: Connection, roles_idx: int) -> Authority:
+    """The offline roles that the ceremony at an index brought into force."""
+    ceremonies: dict[int, dict[str, bytes]] = {}
+    for index, role, file in writing.load_documents(connection):
+        if index <= roles_idx:
+            ceremonies.setdefault(index, {})[role] = file
+    ledger = read_ledger(writing.load_position(connection))
+    authority = prefixes.restore_authority(ledger, sorted(ceremonies.items()))
+    if authority is None:
+        raise AssertionError("a publication has a root")
+    return authority
+
+
+def _find(connection: Connection, wanted: Needs, free: Mapping[str, int]) -> tuple[Known, dict[str, list[Any]]]:
+    """What a batch needs to know, with new numbers for new names; and the rows of these, by table."""
+    new: dict[str, list[Any]] = {}
+
+    def numbered(table: str, found: dict[Any, int], names: Iterable[Any]) -> dict[Any, int]:
+        number = free[table]
+        for name in sorted(name for name in names if name not in found):
+            found[name], number = number, number + 1
+            row = (found[name], name) if table != "actors" else (found[name], *name)
+            new.setdefault(table, []).append(project_row(*row) if table == "projects" else row)
+        return found
+
+    find = writing.find_names
+    projects = numbered("projects", find(connection, tables.projects, wanted.projects), wanted.projects)
+    whole = [projects[name] for name in wanted.whole_projects]
+    opened = writing.open_rows
+    known = Known(
+        numbered("types", find(connection, tables.types, wanted.types), wanted.types),
+        numbered("actors", writing.find_actors(connection, wanted.actors), wanted.actors),
+        numbered("credentials", find(connection, tables.credentials, wanted.credentials), wanted.credentials),
+        numbered("subjects", find(connection, tables.subjects, wanted.subjects), wanted.subjects),
+        projects,
+        [*writing.open_files_named(connection, wanted.filenames), *writing.open_files_of(connection, whole)],
+        opened(connection, tables.project_states, "project", [projects[name] for name in wanted.states_of]),
+        opened(connection, tables.release_states, "project", [projects[name] for name in wanted.releases_of]),
+        opened(connection, tables.artifact_states, "path", wanted.paths),
+        opened(connection, tables.incidents, "name", wanted.incidents),
+        free["files"],
+    )
+    return known, new
+
+
+def _make_rows(batch: EventBatch, judged: Mapping[int, Judgement], known: Known) -> BatchRows:
+    rows = Rows(known)
+    for index, (value, envelope) in enumerate(zip(batch.values, batch.envelopes, strict=True), batch.before.size):
+        rows.add(index, value, envelope, judged[index])
+    return rows.finish()
+
+
+def _end_rows(connection: Connection, rows: BatchRows) -> None:
+    for name, ended in rows.ended.items():
+        writing.end_rows(connection, tables.metadata.tables[name], ended)
+
+
+def _fold(
+    states: Mapping[str, Aggregate],
+    seen: Mapping[tuple[str, str], str],
+    routed: Sequence[Routed],
+    authority: Authority,
+) -> Folded:
+    return fold_events(
+        states, seen, routed, html=False, terms=authority.terms, times=OWN_TIMES, renders=False, tells=True
+    )
+
+
+def _changed(
+    changes: Iterable[Change],
+) -> tuple[list[tuple[str, bytes]], list[tuple[str, str, bytes]], list[tuple[str, str]]]:
+    """Headers, chunks to put, and chunks to drop."""
+    headers: list[tuple[str, bytes]] = []
+    put: list[tuple[str, str, bytes]] = []
+    drop: list[tuple[str, str]] = []
+    for change in changes:
+        if change.header is not None:
+            headers.append((change.key, change.header))
+        put.extend((change.key, chunk.lower, chunk.facts or b"") for chunk in change.put)
+        drop.extend((change.key, lower) for lower in change.drop)
+    return headers, put, drop
+
+
+def _hold_row(name: str, event: SigningEvent) -> dict[str, Any]:
+    return {
+        "event_id": name,
+        "digest": bytes.fromhex(event.digest),
+        "idx": event.index,
+        "size": event.size,
+        "lock": event.lock,
+        "released_idx": event.released_at,
+    }
+
+
+def _keys_of(signed: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The keys that an offline role lists."""
+    keys: Mapping[str, Any] = (signed if "keys" in signed else signed["delegations"])["keys"]
+    return keys
+
+
+def _roles_of(role: str, signed: Mapping[str, Any]) -> Iterable[tuple[str, Sequence[str], int]]:
+    """The roles that an offline role delegates: name, key ids, threshold. All bins have the name `bin`."""
+    if role == "root":
+        for name, each in signed["roles"].items():
+            yield name, each["keyids"], each["threshold"]
+        return
+    delegations = signed["delegations"]
+    each = delegations.get("succinct_roles") or delegations["roles"][0]
+    yield "bins" if role == "targets" else "bin", each["keyids"], each["threshold"]

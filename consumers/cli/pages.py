@@ -1,0 +1,39 @@
+"""Output of any length for people: through a pager on a terminal, and with nothing in it that a terminal obeys."""
+
+import asyncio
+import os
+import sys
+from collections.abc import AsyncIterator, Iterator
+
+import click
+
+
+def shown(text: str) -> str:
+    """A text of a log, in one line, without characters that a terminal would obey."""
+    return "".join(each if each.isprintable() else "\ufffd" for each in text)
+
+
+async def print_lines(lines: AsyncIterator[str]) -> None:
+    """Print lines as they come; on a terminal through the user's pager, which shows the first page at once.
+
+    `less` ends by itself if everything fits on the screen. When the user leaves the pager, nothing more is asked for.
+    """
+    if not sys.stdout.isatty():
+        async for line in lines:
+            click.echo(line)
+        return
+    os.environ.setdefault("LESS", "FRX")
+    loop = asyncio.get_running_loop()
+
+    def pulled() -> Iterator[str]:
+        while True:
+            line = asyncio.run_coroutine_threadsafe(_next(lines), loop).result()
+            if line is None:
+                return
+            yield f"{line}\n"
+
+    await asyncio.to_thread(click.echo_via_pager, pulled())
+
+
+async def _next(lines: AsyncIterator[str]) -> str | None:
+    return await anext(lines, None)

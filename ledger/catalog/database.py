@@ -1,0 +1,236 @@
+"""The database of a catalog: SQLite in a file, or PostgreSQL by URL. Both give the same answers in the same order."""
+
+import re
+import sqlite3
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, Concatenate, ParamSpec, TypeVar
+
+from sqlalchemy import URL, Connection, Table, event, make_url, text
+from sqlalchemy.exc import ArgumentError, DBAPIError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlalchemy.schema import CreateIndex, CreateTable
+
+from ledger.catalog import CatalogError
+from ledger.catalog.tables import INDEXES, VIEWS, metadata, position
+from ledger.databases import BUSY_TIMEOUT_SECONDS
+from schemas.errors import TemporaryError
+
+__all__ = ["Connection", "Database", "Transaction"]
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+_NAME = re.compile("[a-z_][a-z0-9_]{0,40}")
+_CACHE_KIB = 131_072
+_DIALECTS = {"postgresql": "postgresql+asyncpg", "postgres": "postgresql+asyncpg"}
+_PASSING = ("08", "40", "53", "55", "57")
+"""Classes of SQLSTATE that a retry may cure: connection, rollback, resources, locks, intervention of an operator."""
+
+
+class CatalogUnavailableError(CatalogError, TemporaryError):
+    """The database of a catalog does not answer, or is locked or full."""
+
+
+class Database:
+    """One catalog. Make it with `sqlite_catalog` or `postgresql_catalog`; then `open` it.
+
+    Attributes:
+        name: for messages.
+        path: the file; None: it is in PostgreSQL.
+        schema: the schema in PostgreSQL.
+    """
+
+    def __init__(self, url: URL, name: str, *, path: Path | None, schema: str, writes: bool) -> None:
+        self.name = name
+        self.path = path
+        self.schema = schema
+        self._url = url
+        self._writes = writes
+        self._engine: AsyncEngine | None = None
+
+    @property
+    def is_sqlite(self) -> bool:
+        """Whether the catalog is a file."""
+        return self.path is not None
+
+    async def open(self) -> None:
+        """Make the engine; nothing is read yet.
+
+        Raises:
+            CatalogError: the driver is not installed.
+        """
+        try:
+            if self.is_sqlite:
+                self._engine = create_async_engine(self._url, pool_size=1)
+                event.listen(self._engine.sync_engine, "connect", self._connected)
+                event.listen(self._engine.sync_engine, "begin", _begun_to_write if self._writes else _begun)
+            else:
+                settings = {"search_path": self.schema, "TimeZone": "UTC"}
+                self._engine = create_async_engine(
+                    self._url,
+                    pool_size=1,
+                    isolation_level="REPEATABLE READ",
+                    connect_args={"server_settings": settings, "timeout": BUSY_TIMEOUT_SECONDS},
+                )
+        except ModuleNotFoundError as error:
+            raise CatalogError(
+                f"{self.name}: the driver of PostgreSQL is not installed: pip install 'tuf-ledger[postgresql]'"
+            ) from error
+
+    async def close(self) -> None:
+        """Close all connections."""
+        if self._engine is not None:
+            await self._engine.dispose()
+            self._engine = None
+
+    async def run(self, function: Callable[Concatenate[Connection, P], R], *args: P.args, **kwargs: P.kwargs) -> R:
+        """Run a function over one connection, in a transaction that sees one state of the catalog.
+
+        Raises:
+            CatalogError: errors of the database.
+        """
+        async with self.transaction() as transaction:
+            return await transaction.run(function, *args, **kwargs)
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator["Transaction"]:
+        """One transaction: committed at the end, or undone by an exception.
+
+        Raises:
+            CatalogError: errors of the database.
+        """
+        if self._engine is None:
+            raise RuntimeError("the catalog is not open")
+        with self._translated():
+            async with self._engine.connect() as connection, connection.begin():
+                yield Transaction(self, connection)
+
+    def _connected(self, connection: Any, _: object) -> None:
+        connection.isolation_level = None  # transactions begin where SQLAlchemy says so, also those that only read
+        cursor = connection.cursor()
+        pragmas = [f"busy_timeout = {BUSY_TIMEOUT_SECONDS * 1000}", f"cache_size = -{_CACHE_KIB}", "temp_store = FILE"]
+        if self._writes:
+            pragmas += ["journal_mode = WAL", "synchronous = NORMAL"]
+        for pragma in pragmas:
+            cursor.execute(f"PRAGMA {pragma}")
+        cursor.close()
+
+    def _translated(self) -> "_Translated":
+        return _Translated(self.name)
+
+
+class Transaction:
+    """What can be done in one transaction."""
+
+    def __init__(self, database: Database, connection: AsyncConnection) -> None:
+        self._database = database
+        self._connection = connection
+
+    async def run(self, function: Callable[Concatenate[Connection, P], R], *args: P.args, **kwargs: P.kwargs) -> R:
+        """Run a function over the connection."""
+        return await self._connection.run_sync(function, *args, **kwargs)
+
+    async def insert(self, table: Table, rows: Sequence[Sequence[Any]]) -> None:
+        """Insert rows, each with the values of all columns in the order of the table: as fast as the database can."""
+        if not rows:
+            return
+        driver = (await self._connection.get_raw_connection()).driver_connection
+        if driver is None:
+            raise RuntimeError("the connection is closed")
+        if self._database.is_sqlite:
+            marks = ", ".join("?" * len(table.columns))
+            statement = f"INSERT INTO {table.name} VALUES ({marks})"  # noqa: S608  # names of our tables
+            async with driver.executemany(statement, rows):
+                pass
+        else:
+            await driver.copy_records_to_table(
+                table.name,
+                schema_name=self._database.schema,
+                records=rows,
+                columns=[each.name for each in table.columns],
+            )
+
+
+class _Translated:
+    """Turns errors of databases into errors for people."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> None:
+        if isinstance(error, CatalogError) or error is None:
+            return
+        found = error.orig if isinstance(error, DBAPIError) and error.orig is not None else error
+        if isinstance(found, sqlite3.Error):
+            passing = found.__class__ is sqlite3.OperationalError and "no such" not in str(found)
+        elif type(found).__module__.partition(".")[0] in {"asyncpg", "sqlalchemy"} or isinstance(found, OSError):
+            passing = isinstance(found, OSError) or f"{getattr(found, 'sqlstate', '')}".startswith(_PASSING)
+        else:
+            return
+        # The driver's message may repeat the statement with its values, never the URL with its password.
+        why = f"{self._name}: {str(found).splitlines()[0]}"
+        raise (CatalogUnavailableError if passing else CatalogError)(why) from error
+
+
+def _begun(connection: Connection) -> None:
+    connection.exec_driver_sql("BEGIN")
+
+
+def _begun_to_write(connection: Connection) -> None:
+    connection.exec_driver_sql("BEGIN IMMEDIATE")  # who reads first and writes later would be refused if another wrote
+
+
+def sqlite_catalog(path: Path, *, writes: bool) -> Database:
+    """The catalog in a file, not opened."""
+    uri = f"{path.absolute().as_uri()}?mode={'rwc' if writes else 'ro'}"
+    # Not as text: parsing would decode it, and a path with % or # in it would change.
+    url = URL.create("sqlite+aiosqlite", database=uri, query={"uri": "true"})
+    return Database(url, str(path), path=path, schema="", writes=writes)
+
+
+def postgresql_catalog(text_url: str, schema: str, *, writes: bool) -> Database:
+    """The catalog in a schema of a PostgreSQL database, not opened.
+
+    Raises:
+        CatalogError: the URL or the name of the schema cannot be used.
+    """
+    try:
+        url = make_url(text_url)
+        url = url.set(drivername=_DIALECTS[url.drivername])
+    except (ArgumentError, KeyError, ValueError) as error:
+        raise CatalogError(
+            "[catalog] url must be `postgresql://USER@HOST:PORT/DATABASE`, or empty for a file"
+        ) from error
+    if not _NAME.fullmatch(schema):
+        raise CatalogError(f"[catalog] schema: {schema!r} must be of a-z, 0-9 and _, at most 41 of them")
+    name = f"{url.set(password=None).render_as_string(hide_password=True)} (schema {schema})"
+    return Database(url, name.replace("+asyncpg", ""), path=None, schema=schema, writes=writes)
+
+
+# --- the schema ------------------------------------------------------------------------------------------------------
+
+
+def create_tables(connection: Connection, schema: str) -> None:
+    """Create all tables and views, without their indexes; in PostgreSQL also their schema, if there is none."""
+    if schema:
+        connection.execute(text(f'CREATE SCHEMA IF NOT EXISTS "{schema}"'))
+    for table in metadata.sorted_tables:
+        connection.execute(CreateTable(table))
+    for name, query in VIEWS.items():
+        connection.execute(text(f"CREATE VIEW {name} AS {query}"))
+
+
+def create_indexes(connection: Connection) -> None:
+    """Create all indexes."""
+    for index in INDEXES:
+        connection.execute(CreateIndex(index))
+
+
+def has_tables(connection: Connection) -> bool:
+    """Whether the catalog was created."""
+    return connection.dialect.has_table(connection, position.name)

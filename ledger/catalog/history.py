@@ -1,0 +1,173 @@
+"""Reading events: who did what, when, and what became of it."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
+
+from sqlalchemy import Connection, Select, or_, select
+
+from ledger.catalog.selecting import first_of, rows_among, rows_of
+from ledger.catalog.tables import (
+    actors,
+    credentials,
+    event_bodies,
+    events,
+    files,
+    projects,
+    subjects,
+    types,
+    unknown_files,
+)
+
+
+class EventRow(NamedTuple):
+    """A record of the events log. `type` and what follows are None where it is no event; `outcome` is an index of
+    `ledger.catalog.tables.OUTCOMES`. `filename` and `version` are those of the file that it is about.
+    """
+
+    idx: int
+    digest: bytes
+    type: str | None
+    project: str | None
+    subject: str | None
+    time: str | None
+    actor_kind: str | None
+    actor: str | None
+    credential: str | None
+    event_id: str | None
+    incident: str | None
+    outcome: int
+    code: str | None
+    detail: str | None
+    file: int | None
+    filename: str | None
+    version: str | None
+
+
+class Wanted(NamedTuple):
+    """Which events: those that fit everything that is given. `first` (inclusive) and `end` (exclusive) are indices.
+
+    `types` are whole types, or their beginnings (`file`, `access`). An actor is `NAME` or `KIND:NAME`.
+    """
+
+    first: int = 0
+    end: int | None = None
+    project: str | None = None
+    filename: str | None = None
+    types: Sequence[str] = ()
+    actors: Sequence[str] = ()
+    credentials: Sequence[str] = ()
+    incident: str | None = None
+    rejected: bool = False
+
+
+def events_before(connection: Connection, wanted: Wanted, end: int, limit: int) -> list[EventRow]:
+    """The last events below an index that are wanted, the newest first."""
+    query = _narrowed(connection, wanted).where(events.c.idx < end).order_by(events.c.idx.desc())
+    return rows_of(connection, EventRow, query.limit(limit))
+
+
+def events_from(connection: Connection, wanted: Wanted, first: int, limit: int) -> list[EventRow]:
+    """The first events from an index on that are wanted, the oldest first."""
+    query = _narrowed(connection, wanted).where(events.c.idx >= first).order_by(events.c.idx)
+    return rows_of(connection, EventRow, query.limit(limit))
+
+
+def load_event(connection: Connection, index: int) -> EventRow | None:
+    """One event by its index."""
+    return first_of(connection, EventRow, _all().where(events.c.idx == index))
+
+
+def load_bodies(connection: Connection, indices: Iterable[int]) -> dict[int, bytes]:
+    """The records at some indices, where the catalog keeps them."""
+    query = select(event_bodies.c.idx, event_bodies.c.value)
+    return dict(rows_among(connection, _pair, lambda some: query.where(event_bodies.c.idx.in_(some)), indices))
+
+
+def is_project(connection: Connection, name: str) -> bool:
+    """Whether any event is about a project, given by its normalised name."""
+    return connection.execute(select(projects.c.id).where(projects.c.name == name).limit(1)).first() is not None
+
+
+def is_filename(connection: Connection, name: str) -> bool:
+    """Whether any event is about a file of this name."""
+    queries = (
+        select(files.c.id).where(files.c.filename == name),
+        select(unknown_files.c.idx).where(unknown_files.c.filename == name),
+    )
+    return any(connection.execute(query.limit(1)).first() is not None for query in queries)
+
+
+def _pair(index: int, value: bytes) -> tuple[int, bytes]:
+    return index, value
+
+
+def _all() -> Select[Any]:
+    columns = [events.c[name] for name in ("time", "event_id", "incident", "outcome", "code", "detail", "file")]
+    time, event_id, incident, *rest = columns
+    return (
+        select(
+            events.c.idx,
+            events.c.digest,
+            types.c.name.label("type_name"),
+            projects.c.name.label("project_name"),
+            subjects.c.name.label("subject_name"),
+            time,
+            actors.c.kind,
+            actors.c.name.label("actor_name"),
+            credentials.c.name.label("credential_name"),
+            event_id,
+            incident,
+            *rest,
+            files.c.filename,
+            files.c.version,
+        )
+        .select_from(events)
+        .outerjoin(types, types.c.id == events.c.type)
+        .outerjoin(projects, projects.c.id == events.c.project)
+        .outerjoin(subjects, subjects.c.id == events.c.subject)
+        .outerjoin(actors, actors.c.id == events.c.actor)
+        .outerjoin(credentials, credentials.c.id == events.c.credential)
+        .outerjoin(files, files.c.id == events.c.file)
+    )
+
+
+def _narrowed(connection: Connection, wanted: Wanted) -> Select[Any]:
+    """The query for wanted events. Names become numbers first: then one index of the events serves the order, too."""
+    query = _all().where(events.c.idx >= wanted.first)
+    if wanted.end is not None:
+        query = query.where(events.c.idx < wanted.end)
+    if wanted.project is not None:
+        query = query.where(events.c.project.in_(_ids(connection, projects, wanted.project)))
+    if wanted.filename is not None:
+        known = connection.execute(select(files.c.id).where(files.c.filename == wanted.filename)).scalars().all()
+        other = select(unknown_files.c.idx).where(unknown_files.c.filename == wanted.filename)
+        query = query.where(or_(events.c.file.in_(known), events.c.idx.in_(connection.execute(other).scalars().all())))
+    if wanted.types:
+        names = [row.name for row in connection.execute(select(types.c.name))]
+        fitting = [name for name in names if any(_fits(name, each) for each in wanted.types)]
+        query = query.where(events.c.type.in_([each for name in fitting for each in _ids(connection, types, name)]))
+    if wanted.actors:
+        query = query.where(
+            events.c.actor.in_([each for name in wanted.actors for each in actor_ids(connection, name)])
+        )
+    if wanted.credentials:
+        found = [each for name in wanted.credentials for each in _ids(connection, credentials, name)]
+        query = query.where(events.c.credential.in_(found))
+    if wanted.incident is not None:
+        query = query.where(events.c.incident == wanted.incident)
+    return query.where(events.c.outcome == 2) if wanted.rejected else query
+
+
+def _fits(name: str, wanted: str) -> bool:
+    return name == wanted or name.startswith(f"{wanted.rstrip('.')}.")
+
+
+def _ids(connection: Connection, table: Any, name: str) -> Sequence[int]:
+    return connection.execute(select(table.c.id).where(table.c.name == name)).scalars().all()
+
+
+def actor_ids(connection: Connection, text: str) -> Sequence[int]:
+    """The numbers of the actors with a name, given as `NAME` or `KIND:NAME`."""
+    kind, colon, name = text.partition(":")
+    query = select(actors.c.id).where(or_(actors.c.name == text, (actors.c.kind == kind) & (actors.c.name == name)))
+    return connection.execute(query if colon else select(actors.c.id).where(actors.c.name == text)).scalars().all()

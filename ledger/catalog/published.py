@@ -1,0 +1,82 @@
+"""Reading publications, and the versions of roles that they signed."""
+
+from typing import NamedTuple
+
+from sqlalchemy import Connection, func, select
+
+from ledger.catalog.selecting import first_of
+from ledger.catalog.tables import publications, role_versions, roles
+from ledger.catalog.writing import PublicationRow
+
+
+class RoleVersionRow(NamedTuple):
+    """A version of a role: the number of the publication that signed it, SHA-256 and packed signatures."""
+
+    role: str
+    number: int
+    sha256: bytes
+    signatures: bytes
+
+
+def load_publication(connection: Connection, number: int) -> PublicationRow | None:
+    """A publication by its number."""
+    return first_of(connection, PublicationRow, select(publications).where(publications.c.number == number))
+
+
+def last_publication(connection: Connection) -> PublicationRow | None:
+    """The last publication."""
+    return first_of(connection, PublicationRow, select(publications).order_by(publications.c.number.desc()))
+
+
+def first_showing(connection: Connection, index: int) -> PublicationRow | None:
+    """The first publication that shows the event at an index."""
+    table = publications
+    query = select(table).where(table.c.content_size > index).order_by(table.c.content_size, table.c.number)
+    return first_of(connection, PublicationRow, query)
+
+
+def first_covering(connection: Connection, index: int) -> PublicationRow | None:
+    """The first publication that covers the record at an index: what counts for events about the ledger itself."""
+    table = publications
+    query = select(table).where(table.c.size > index).order_by(table.c.size, table.c.number)
+    return first_of(connection, PublicationRow, query)
+
+
+def role_version(connection: Connection, role: str, number: int) -> RoleVersionRow | None:
+    """The version of a role that a publication signed."""
+    query = (
+        select(roles.c.name, role_versions.c.number, role_versions.c.sha256, role_versions.c.signatures)
+        .join(roles, roles.c.id == role_versions.c.role)
+        .where(roles.c.name == role, role_versions.c.number == number)
+    )
+    return first_of(connection, RoleVersionRow, query)
+
+
+def versions_at(connection: Connection, number: int) -> dict[str, int]:
+    """The last version of each role up to a publication."""
+    last = (
+        select(func.max(role_versions.c.number))
+        .where(role_versions.c.role == roles.c.id, role_versions.c.number <= number)
+        .scalar_subquery()
+    )
+    return {name: version for name, version in connection.execute(select(roles.c.name, last)) if version is not None}
+
+
+def signed_by(connection: Connection, number: int) -> list[str]:
+    """The roles of which a publication signed a version, sorted."""
+    query = select(roles.c.name).join(role_versions, role_versions.c.role == roles.c.id)
+    return list(connection.execute(query.where(role_versions.c.number == number).order_by(roles.c.name)).scalars())
+
+
+def new_times(connection: Connection, number: int) -> list[tuple[int, str]]:
+    """The publications up to one that started a new time: number and time, in order."""
+    table = publications
+    firsts = select(func.min(table.c.number)).where(table.c.number <= number).group_by(table.c.roles_idx)
+    query = select(table.c.number, table.c.time, table.c.time_from).where(table.c.number.in_(firsts))
+    found: list[tuple[int, str]] = []
+    before: str | None = None
+    for each, time, time_from in connection.execute(query.order_by(table.c.number)):
+        if before is not None and time_from != before:
+            found.append((each, time))
+        before = time_from
+    return found

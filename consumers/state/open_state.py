@@ -64,7 +64,7 @@ class OpenState:
         """Stored marks of the kept files of bins, by role name."""
         if self._opened is None:
             return {}
-        return dict(load_marks(self._opened.reader, names))
+        return load_marks(self._opened.reader, names)
 
     def seen(self, items: Sequence[Routed]) -> Mapping[tuple[str, str], str]:
         """Digests of remembered events that have the ids of these events."""

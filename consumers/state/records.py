@@ -15,6 +15,7 @@ from ledger.state.aggregates import ChunkRow, PageRow
 from ledger.state.file import StateFile
 from ledger.state.position import Position, ReadingRow
 from ledger.state.publications import AppliedPublication
+from ledger.state.roles import DocumentRow, RoleRow
 from ledger.state.signing import SigningRow
 from ledger.state.statements import State
 from ledger.state.verdicts import JudgedRow
@@ -65,7 +66,7 @@ def load_aggregates(
     rows = aggregates.load_chunks(state, [key for key in keys if key not in some])
     if some:
         pairs = {(key, _lower_of(indexes[key], name)) for key, names in some.items() for name in names}
-        rows += aggregates.load_some_chunks(state, sorted(pairs))
+        rows += aggregates.load_chunks(state, sorted(pairs))
     files = state.read_kept([(page.file, page.mark) for page in pages.values()]) if pages else []
     data = dict(zip(pages, files, strict=True))
     chunks = {key: {row.lower: row for row in group} for key, group in groupby(rows, key=attrgetter("key"))}
@@ -195,8 +196,6 @@ def save_folded(state: StateFile, rows: Rows, seen: Iterable[Seen], judged: Iter
 def load_seen(state: State, routed: Iterable[Routed]) -> dict[tuple[str, str], str]:
     """Digests of remembered events that have the ids of these events, by aggregate key and id."""
     pairs = sorted({(item.key, item.operation.id) for item in routed if item.operation.id})
-    if not pairs:
-        return {}
     return {(key, name): digest for key, name, digest in aggregates.load_seen(state, pairs)}
 
 
@@ -233,7 +232,7 @@ def save_withholdings(state: State, withholdings: Iterable[Withholding]) -> None
 
 def load_bins(state: State, keys: Sequence[str], names: Sequence[str]) -> tuple[dict[str, bytes], dict[str, bytes]]:
     """The headers of bins by key, and the marks of their kept files by role name."""
-    return dict(aggregates.load_headers(state, keys)), dict(roles.load_marks(state, names) if names else ())
+    return dict(aggregates.load_headers(state, keys)), roles.load_marks(state, names)
 
 
 def save_bins(state: State, headers: Sequence[tuple[str, bytes]], withholdings: Sequence[Withholding]) -> None:
@@ -265,7 +264,7 @@ def save_ceremonies(state: State, ceremonies: Iterable[AcceptedCeremony]) -> Non
     roles.save_ceremonies(
         state,
         [
-            (ceremony.index, document.role, document.version, document.file)
+            DocumentRow(ceremony.index, document.role, document.version, document.file)
             for ceremony in ceremonies
             for document in ceremony.documents
         ],
@@ -324,7 +323,7 @@ def load_prefix(state: State, saved: bytes) -> Prefix:
 def load_roles(state: State) -> dict[str, RoleEntry]:
     """The last version of every bin by role name, including retired bins."""
     rows = roles.load_roles(state)
-    return {name: RoleEntry(version, expires, length, sha256) for name, version, expires, length, sha256 in rows}
+    return {row.name: RoleEntry(row.version, row.expires, row.length, row.sha256) for row in rows}
 
 
 def save_roles(state: State, bins: Mapping[str, KeptBin]) -> None:
@@ -332,7 +331,7 @@ def save_roles(state: State, bins: Mapping[str, KeptBin]) -> None:
     roles.save_roles(
         state,
         [
-            (name, entry.version, entry.expires, entry.length, entry.sha256, mark)
+            RoleRow(name, entry.version, entry.expires, entry.length, entry.sha256, mark)
             for name, (entry, mark) in bins.items()
         ],
     )

@@ -89,7 +89,7 @@ async def reachable(follower: Follower, store: Store, *, files: bool) -> AsyncIt
     for start in range(0, layout.count, BATCH):
         bins = range(start, min(start + BATCH, layout.count))
         marks = await store.run(load_marks, last.names(bins))
-        yield _targets(last, bins, dict(marks), files=files)
+        yield _targets(last, bins, marks, files=files)
 
 
 def _targets(last: LastBins, bins: Iterable[int], marks: Mapping[str, bytes], *, files: bool) -> list[Expected]:

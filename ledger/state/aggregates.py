@@ -4,7 +4,7 @@ import json
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from ledger.state.statements import State, with_checksums
+from ledger.state.statements import State, Table, with_checksums
 
 # Updated in place: REPLACE would delete the row and add another at the end of the table, which writes the index twice
 # and scatters rows that are read together.
@@ -12,6 +12,13 @@ _PUT_CHUNK = """
 INSERT INTO chunks VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (key, lower)
 DO UPDATE SET facts = excluded.facts, body = excluded.body, html = excluded.html, crc32 = excluded.crc32
 """
+
+
+class HeaderRow(NamedTuple):
+    """The header of an aggregate."""
+
+    key: str
+    header: bytes
 
 
 class ChunkRow(NamedTuple):
@@ -33,32 +40,36 @@ class PageRow(NamedTuple):
     chunks: bytes
 
 
-def load_headers(state: State, keys: Sequence[str]) -> list[tuple[str, bytes]]:
-    """Headers `(key, header)` of aggregates, without their chunks."""
-    return state.checked_rows(
-        "SELECT a.key, a.header, a.crc32 FROM json_each(?) AS j CROSS JOIN aggregates AS a ON a.key = j.value",
-        json.dumps(list(keys)),
-    )
+class SeenRow(NamedTuple):
+    """A remembered id of an event: its aggregate, and the digest of its record."""
+
+    key: str
+    id: str
+    digest: str
 
 
-def load_chunks(state: State, keys: Sequence[str]) -> list[ChunkRow]:
-    """All chunks of aggregates, grouped by aggregate."""
-    rows = state.checked_rows(
-        "SELECT c.key, c.lower, c.facts, c.body, c.html, c.crc32"
-        " FROM json_each(?) AS j CROSS JOIN chunks AS c ON c.key = j.value",
-        json.dumps(list(keys)),
-    )
-    return [ChunkRow(*row) for row in rows]
+class WaitingRow(NamedTuple):
+    """A name that waits for the list of projects; `came` is 1 if the project was added, and 0 if it was removed."""
+
+    name: str
+    came: int
 
 
-def load_some_chunks(state: State, pairs: Sequence[tuple[str, str]]) -> list[ChunkRow]:
-    """Chunks, given by key and lower bound."""
-    rows = state.checked_rows(
-        "SELECT c.key, c.lower, c.facts, c.body, c.html, c.crc32 FROM json_each(?) AS j CROSS JOIN chunks AS c"
-        " ON c.key = json_extract(j.value, '$[0]') AND c.lower = json_extract(j.value, '$[1]')",
-        json.dumps(list(pairs)),
-    )
-    return [ChunkRow(*row) for row in rows]
+_HEADERS = Table("aggregates", HeaderRow._fields, HeaderRow)
+_CHUNKS = Table("chunks", ChunkRow._fields, ChunkRow)
+_PAGES = Table("pages", PageRow._fields, PageRow)
+_SEEN = Table("seen", SeenRow._fields, SeenRow, is_checked=False)
+_WAITING = Table("waiting", WaitingRow._fields, WaitingRow)
+
+
+def load_headers(state: State, keys: Sequence[str]) -> list[HeaderRow]:
+    """Headers of aggregates, without their chunks."""
+    return state.among(_HEADERS, keys)
+
+
+def load_chunks(state: State, keys: Sequence[str] | Sequence[tuple[str, str]]) -> list[ChunkRow]:
+    """Chunks of aggregates, grouped by aggregate: all of those with a key, or single ones by key and lower bound."""
+    return state.among(_CHUNKS, keys)
 
 
 def save(
@@ -68,8 +79,8 @@ def save(
     dropped: Sequence[tuple[str, str]] = (),
 ) -> None:
     """Put headers and chunks, and drop chunks by key and lower bound."""
-    state.many("DELETE FROM chunks WHERE key = ? AND lower = ?", dropped)
-    state.many("INSERT OR REPLACE INTO aggregates VALUES (?, ?, ?)", with_checksums(headers))
+    state.drop(_CHUNKS, dropped)
+    state.put(_HEADERS, headers)
     state.many(_PUT_CHUNK, with_checksums(chunks))
 
 
@@ -86,17 +97,12 @@ def delete_range(state: State, first: str, last: str) -> None:
 
 def load_pages(state: State, keys: Sequence[str]) -> list[PageRow]:
     """The kept files that are pages of aggregates."""
-    rows = state.checked_rows(
-        "SELECT p.key, p.file, p.mark, p.chunks, p.crc32 FROM json_each(?) AS j CROSS JOIN pages AS p"
-        " ON p.key = j.value",
-        json.dumps(list(keys)),
-    )
-    return [PageRow(*row) for row in rows]
+    return state.among(_PAGES, keys)
 
 
 def load_page_files(state: State) -> set[str]:
     """The names of all kept files that are pages."""
-    return {file for _, file, *_ in state.checked_rows("SELECT key, file, mark, chunks, crc32 FROM pages")}
+    return {page.file for page in state.select(_PAGES)}
 
 
 def load_page_sizes(state: State, keys: Sequence[str]) -> list[tuple[str, int]]:
@@ -109,38 +115,29 @@ def load_page_sizes(state: State, keys: Sequence[str]) -> list[tuple[str, int]]:
 
 def save_pages(state: State, pages: Sequence[PageRow], dropped: Sequence[str]) -> None:
     """Put pages, and drop those with these keys."""
-    state.many("DELETE FROM pages WHERE key = ?", [(key,) for key in dropped])
-    state.many("INSERT OR REPLACE INTO pages VALUES (?, ?, ?, ?, ?)", with_checksums(pages))
+    state.drop(_PAGES, [(key,) for key in dropped])
+    state.put(_PAGES, pages)
 
 
-def load_seen(state: State, pairs: Sequence[tuple[str, str]]) -> list[tuple[str, str, str]]:
-    """Remembered ids `(key, id, digest)` among these pairs of key and id."""
-    return state.rows(
-        "SELECT s.key, s.id, s.digest FROM json_each(?) AS j CROSS JOIN seen AS s"
-        " ON s.key = json_extract(j.value, '$[0]') AND s.id = json_extract(j.value, '$[1]')",
-        json.dumps(list(pairs)),
-    )
+def load_seen(state: State, pairs: Sequence[tuple[str, str]]) -> list[SeenRow]:
+    """Remembered ids among these pairs of key and id."""
+    return state.among(_SEEN, pairs)
 
 
 def save_seen(state: State, rows: Sequence[tuple[str, str, str]]) -> None:
-    """Remember ids."""
-    state.many("INSERT OR REPLACE INTO seen VALUES (?, ?, ?)", rows)
+    """Remember ids, as rows of `SeenRow`."""
+    state.put(_SEEN, rows)
 
 
-def load_waiting(state: State, names: Sequence[str] | None) -> list[tuple[str, int]]:
-    """Names among these (None: all) that wait for the list of projects: `(name, whether added)`."""
-    if names is None:
-        return state.checked_rows("SELECT name, came, crc32 FROM waiting")
-    if not names:
-        return []
-    statement = "SELECT w.name, w.came, w.crc32 FROM json_each(?) AS j CROSS JOIN waiting AS w ON w.name = j.value"
-    return state.checked_rows(statement, json.dumps(list(names)))
+def load_waiting(state: State, names: Sequence[str] | None) -> list[WaitingRow]:
+    """Names among these (None: all) that wait for the list of projects."""
+    return state.select(_WAITING) if names is None else state.among(_WAITING, names)
 
 
 def save_waiting(state: State, rows: Sequence[tuple[str, int]], dropped: Sequence[str]) -> None:
-    """Put names that wait, and drop others."""
-    state.many("DELETE FROM waiting WHERE name = ?", [(name,) for name in dropped])
-    state.many("INSERT OR REPLACE INTO waiting VALUES (?, ?, ?)", with_checksums(rows))
+    """Put names that wait, as rows of `WaitingRow`, and drop others."""
+    state.drop(_WAITING, [(name,) for name in dropped])
+    state.put(_WAITING, rows)
 
 
 def clear_waiting(state: State) -> None:

@@ -1,10 +1,9 @@
 """What a verifier compares: published files, and those that differ from the log."""
 
-import json
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from ledger.state.statements import State
+from ledger.state.statements import State, Table
 
 
 class DifferenceRow(NamedTuple):
@@ -20,26 +19,27 @@ class DifferenceRow(NamedTuple):
     is_now: int
 
 
+def _file(path: str, sha256: str, number: int) -> tuple[str, str, int]:
+    return path, sha256, number
+
+
+_FILES = Table("files", ("path", "sha256", "number"), _file, is_checked=False)
+_DIFFERENCES = Table("differences", DifferenceRow._fields, DifferenceRow, is_checked=False)
+
+
 def save_files(state: State, rows: Iterable[tuple[str, str, int]]) -> None:
-    """Remember published files: `(path, sha256, number of the publication)`."""
-    state.many("INSERT OR REPLACE INTO files (path, sha256, number) VALUES (?, ?, ?)", list(rows))
+    """Remember published files, each as `(path, SHA-256, number of the publication)`."""
+    state.put(_FILES, list(rows))
 
 
 def load_files(state: State, paths: Sequence[str]) -> list[tuple[str, str, int]]:
-    """Published files among these paths."""
-    return state.rows(
-        "SELECT f.path, f.sha256, f.number FROM json_each(?) AS j CROSS JOIN files AS f ON f.path = j.value",
-        json.dumps(list(paths)),
-    )
+    """Published files among these paths, as `save_files` has them."""
+    return state.among(_FILES, paths)
 
 
 def unchecked_files(state: State, number: int, limit: int) -> list[tuple[str, str, int]]:
-    """Files of publications up to a number that were never compared, as rows of `load_files`."""
-    return state.rows(
-        "SELECT path, sha256, number FROM files WHERE checked = 0 AND number <= ? ORDER BY number LIMIT ?",
-        number,
-        limit,
-    )
+    """Files of publications up to a number that were never compared, at most `limit`."""
+    return state.select(_FILES, "WHERE checked = 0 AND number <= ? ORDER BY number LIMIT ?", number, limit)
 
 
 def count_files(state: State) -> tuple[int, int]:
@@ -50,8 +50,8 @@ def count_files(state: State) -> tuple[int, int]:
 
 
 def files_after(state: State, path: str, limit: int) -> list[tuple[str, str, int]]:
-    """Published files `(path, sha256, number of the publication)` after a path, in order, at most `limit`."""
-    return state.rows("SELECT path, sha256, number FROM files WHERE path > ? ORDER BY path LIMIT ?", path, limit)
+    """Published files after a path, in order, at most `limit`."""
+    return state.select(_FILES, "WHERE path > ? ORDER BY path LIMIT ?", path, limit)
 
 
 def set_checked(state: State, paths: Sequence[str]) -> None:
@@ -61,21 +61,17 @@ def set_checked(state: State, paths: Sequence[str]) -> None:
 
 def save_differences(state: State, rows: Sequence[DifferenceRow]) -> None:
     """Remember files that differ, or differed."""
-    state.many("INSERT OR REPLACE INTO differences VALUES (?, ?, ?, ?, ?, ?)", rows)
+    state.put(_DIFFERENCES, rows)
 
 
 def load_differences(state: State, paths: Sequence[str]) -> list[DifferenceRow]:
     """Files among these paths that ever differed."""
-    rows = state.rows(
-        "SELECT d.* FROM json_each(?) AS j CROSS JOIN differences AS d ON d.path = j.value", json.dumps(list(paths))
-    )
-    return [DifferenceRow(*row) for row in rows]
+    return state.among(_DIFFERENCES, paths)
 
 
 def differences_after(state: State, path: str, limit: int) -> list[DifferenceRow]:
     """Files that differ now, after a path, in order, at most `limit`."""
-    rows = state.rows("SELECT * FROM differences WHERE is_now = 1 AND path > ? ORDER BY path LIMIT ?", path, limit)
-    return [DifferenceRow(*row) for row in rows]
+    return state.select(_DIFFERENCES, "WHERE is_now = 1 AND path > ? ORDER BY path LIMIT ?", path, limit)
 
 
 def count_differences(state: State) -> tuple[int, int]:

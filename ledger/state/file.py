@@ -231,14 +231,6 @@ class StateFile(State):
         self._unsettled_rows += len(rows)
         super().many(statement, rows)
 
-    @contextmanager
-    def _explained(self) -> Iterator[None]:
-        """Turn SQLite's errors into those of a state."""
-        try:
-            yield
-        except ERRORS as error:
-            raise self._failed(error) from error
-
     # --- rewriting -----------------------------------------------------------------------------------------------
 
     def _begin_anew(self) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from ledger.state.file import StateFile
-from ledger.state.statements import State, with_checksums
+from ledger.state.statements import State, Table, with_checksums
 from ledger.state.verdicts import JudgedRow, save_judged
 
 
@@ -43,13 +43,13 @@ class ReadingRow(NamedTuple):
     state: bytes
 
 
+_POSITION = Table("position", Position._fields, Position)
+_READING = Table("reading", ReadingRow._fields, ReadingRow)
+
+
 def load_position(state: State) -> Position | None:
     """The position, or None if the follower has not applied a publication yet."""
-    rows = state.checked_rows(
-        "SELECT number, digest, time, size, content_size, content_token, last_event, events_token, next_record,"
-        " publications_token, prefix, crc32 FROM position"
-    )
-    return Position(*rows[0]) if rows else None
+    return state.first(_POSITION)
 
 
 def save_position(state: State, position: Position) -> None:
@@ -60,8 +60,7 @@ def save_position(state: State, position: Position) -> None:
 
 def load_reading(state: State) -> ReadingRow | None:
     """How far `publications` was read when this was last saved. A position may be further."""
-    rows = state.checked_rows("SELECT next_record, digest, publications_token, state, crc32 FROM reading")
-    return ReadingRow(*rows[0]) if rows else None
+    return state.first(_READING)
 
 
 def save_reading(state: StateFile, judged: Sequence[JudgedRow], reading: ReadingRow) -> None:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from ledger.state.statements import State
+from ledger.state.statements import State, Table
 
 
 class AppliedPublication(NamedTuple):
@@ -23,37 +23,35 @@ class AppliedPublication(NamedTuple):
     stepped: int
 
 
+_COLUMNS = tuple("idx" if name == "record" else name for name in AppliedPublication._fields)
+_PUBLICATIONS = Table("publications", _COLUMNS, AppliedPublication, is_checked=False)
+
+
 def save_publications(state: State, publications: Sequence[AppliedPublication]) -> None:
     """Add applied publications."""
-    state.many("INSERT OR REPLACE INTO publications VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", publications)
+    state.put(_PUBLICATIONS, publications)
 
 
 def load_publication(state: State, number: int) -> AppliedPublication | None:
     """A publication by its number."""
-    return _first(state, "SELECT * FROM publications WHERE number = ?", number)
+    return state.first(_PUBLICATIONS, "WHERE number = ?", number)
 
 
 def publication_covering(state: State, index: int) -> AppliedPublication | None:
     """The first publication that covers an event."""
-    return _first(state, "SELECT * FROM publications WHERE size > ? ORDER BY size, number LIMIT 1", index)
+    return state.first(_PUBLICATIONS, "WHERE size > ? ORDER BY size, number LIMIT 1", index)
 
 
 def publication_showing(state: State, index: int) -> AppliedPublication | None:
     """The first publication that shows an event."""
-    statement = "SELECT * FROM publications WHERE content_size > ? ORDER BY content_size, number LIMIT 1"
-    return _first(state, statement, index)
+    return state.first(_PUBLICATIONS, "WHERE content_size > ? ORDER BY content_size, number LIMIT 1", index)
 
 
 def publication_above(state: State, number: int) -> AppliedPublication | None:
     """The first publication above a number."""
-    return _first(state, "SELECT * FROM publications WHERE number > ? ORDER BY number LIMIT 1", number)
+    return state.first(_PUBLICATIONS, "WHERE number > ? ORDER BY number LIMIT 1", number)
 
 
 def count_publications(state: State, above: int = 0) -> int:
     """How many publications above a number were applied."""
     return int(state.rows("SELECT count(*) FROM publications WHERE number > ?", above)[0][0])
-
-
-def _first(state: State, statement: str, *parameters: int | str) -> AppliedPublication | None:
-    rows = state.rows(statement, *parameters)
-    return AppliedPublication(*rows[0]) if rows else None

@@ -1,9 +1,33 @@
 """Roles: the last version of each bin with the mark of its kept file, and all offline documents."""
 
-import json
 from collections.abc import Sequence
+from typing import NamedTuple
 
-from ledger.state.statements import State, with_checksums
+from ledger.state.statements import State, Table
+
+
+class RoleRow(NamedTuple):
+    """The last version of a bin, and the mark of its kept file (empty: there is none)."""
+
+    name: str
+    version: int
+    expires: str
+    length: int
+    sha256: str
+    mark: bytes
+
+
+class DocumentRow(NamedTuple):
+    """An offline document, and the index of the event that has it."""
+
+    record: int
+    role: str
+    version: int
+    file: bytes
+
+
+_ROLES = Table("roles", RoleRow._fields, RoleRow)
+_CEREMONIES = Table("ceremonies", ("idx", *DocumentRow._fields[1:]), DocumentRow, is_checked=False)
 
 
 def kept_name(role: str, version: int) -> str:
@@ -11,32 +35,26 @@ def kept_name(role: str, version: int) -> str:
     return f"{version}.{role}.json"
 
 
-def load_roles(state: State) -> list[tuple[str, int, str, int, str]]:
-    """All bins ever signed: `(name, version, expires, length, sha256)`."""
-    rows = state.checked_rows("SELECT name, version, expires, length, sha256, mark, crc32 FROM roles ORDER BY name")
-    return [row[:-1] for row in rows]
+def load_roles(state: State) -> list[RoleRow]:
+    """All bins ever signed."""
+    return state.select(_ROLES, "ORDER BY name")
 
 
-def load_marks(state: State, names: Sequence[str]) -> list[tuple[str, bytes]]:
-    """The marks `(name, mark)` of the kept files of bins."""
-    rows = state.checked_rows(
-        "SELECT r.name, r.version, r.expires, r.length, r.sha256, r.mark, r.crc32"
-        " FROM json_each(?) AS j CROSS JOIN roles AS r ON r.name = j.value",
-        json.dumps(list(names)),
-    )
-    return [(row[0], row[-1]) for row in rows]
+def load_marks(state: State, names: Sequence[str]) -> dict[str, bytes]:
+    """The marks of the kept files of bins, by role name."""
+    return {row.name: row.mark for row in state.among(_ROLES, names)}
 
 
-def save_roles(state: State, rows: Sequence[tuple[str, int, str, int, str, bytes]]) -> None:
-    """Put versions of bins: as `load_roles` gives them, and the mark of the kept file (empty: there is none)."""
-    state.many("INSERT OR REPLACE INTO roles VALUES (?, ?, ?, ?, ?, ?, ?)", with_checksums(rows))
+def save_roles(state: State, rows: Sequence[RoleRow]) -> None:
+    """Put versions of bins."""
+    state.put(_ROLES, rows)
 
 
-def load_ceremonies(state: State) -> list[tuple[int, str, int, bytes]]:
-    """All offline documents `(index of the event, role, version, file)` in order."""
-    return state.rows("SELECT idx, role, version, file FROM ceremonies ORDER BY idx, role")
+def load_ceremonies(state: State) -> list[DocumentRow]:
+    """All offline documents in the order of the log."""
+    return state.select(_CEREMONIES, "ORDER BY idx, role")
 
 
-def save_ceremonies(state: State, rows: Sequence[tuple[int, str, int, bytes]]) -> None:
+def save_ceremonies(state: State, rows: Sequence[DocumentRow]) -> None:
     """Add offline documents."""
-    state.many("INSERT OR REPLACE INTO ceremonies VALUES (?, ?, ?, ?)", rows)
+    state.put(_CEREMONIES, rows)

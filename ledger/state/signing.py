@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from ledger.state.file import StateFile
 from ledger.state.position import load_note, save_note
-from ledger.state.statements import State, with_checksums
+from ledger.state.statements import State, Table
 
 _AHEAD = "signing"
 """The note of the size up to which events about signing were put, perhaps beyond the position."""
@@ -36,9 +36,12 @@ class SigningRow(NamedTuple):
     released: int | None
 
 
+_SIGNING = Table("signing", ("id", "digest", "idx", *SigningRow._fields[3:]), SigningRow)
+
+
 def save_signing(state: State, rows: Sequence[SigningRow]) -> None:
     """Put remembered events about signing."""
-    state.many("INSERT OR REPLACE INTO signing VALUES (?, ?, ?, ?, ?, ?, ?)", with_checksums(rows))
+    state.put(_SIGNING, rows)
 
 
 def save_signing_ahead(state: StateFile, rows: Sequence[SigningRow], size: int) -> bool:
@@ -62,20 +65,14 @@ def forget_signing_ahead(state: StateFile, size: int) -> None:
         return
     with state.transaction():
         state.execute("DELETE FROM signing WHERE idx >= ?", size)
-    statement = "SELECT id, digest, idx, size, lock, released, crc32 FROM signing WHERE released >= ? LIMIT ?"
-    while rows := state.checked_rows(statement, size, _FORGOTTEN_TOGETHER):
+    while rows := state.select(_SIGNING, "WHERE released >= ? LIMIT ?", size, _FORGOTTEN_TOGETHER):
         with state.transaction():
-            save_signing(state, [SigningRow(*row)._replace(released=None) for row in rows])
+            save_signing(state, [row._replace(released=None) for row in rows])
 
 
 def load_signing(state: State, names: Sequence[str]) -> list[SigningRow]:
     """The remembered events about signing with these ids."""
-    rows = state.checked_rows(
-        "SELECT s.id, s.digest, s.idx, s.size, s.lock, s.released, s.crc32"
-        " FROM json_each(?) AS j CROSS JOIN signing AS s ON s.id = j.value",
-        json.dumps(list(names)),
-    )
-    return [SigningRow(*row) for row in rows]
+    return state.among(_SIGNING, names)
 
 
 def lowest_held(state: State, first: int, end: int, released: Sequence[str]) -> int | None:
@@ -94,12 +91,12 @@ def lowest_held(state: State, first: int, end: int, released: Sequence[str]) -> 
 
 def open_holds(state: State, first: int, end: int, limit: int) -> list[SigningRow]:
     """The holds that are open at the size `end` and whose index is at least `first`, the lowest size first."""
-    rows = state.checked_rows(
-        "SELECT id, digest, idx, size, lock, released, crc32 FROM signing WHERE size IS NOT NULL AND idx >= ?"
-        " AND idx < ? AND (released IS NULL OR released >= ?) ORDER BY size, idx LIMIT ?",
+    return state.select(
+        _SIGNING,
+        "WHERE size IS NOT NULL AND idx >= ? AND idx < ? AND (released IS NULL OR released >= ?)"
+        " ORDER BY size, idx LIMIT ?",
         first,
         end,
         end,
         limit,
     )
-    return [SigningRow(*row) for row in rows]

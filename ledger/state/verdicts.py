@@ -4,7 +4,7 @@ import json
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from ledger.state.statements import State
+from ledger.state.statements import State, Table
 
 
 class JudgedRow(NamedTuple):
@@ -19,27 +19,28 @@ class JudgedRow(NamedTuple):
     detail: str
 
 
+_JUDGED = Table("judged", ("log", "idx", *JudgedRow._fields[2:]), JudgedRow, is_checked=False)
+
+
 def save_judged(state: State, rows: Sequence[JudgedRow]) -> None:
     """Remember the outcome of records that were not simply accepted."""
-    state.many("INSERT OR REPLACE INTO judged VALUES (?, ?, ?, ?, ?, ?, ?)", rows)
+    state.put(_JUDGED, rows)
 
 
 def load_judged(state: State, log: str, index: int) -> JudgedRow | None:
     """The outcome of a record, or None if it was accepted or not judged yet."""
-    rows = state.rows("SELECT * FROM judged WHERE log = ? AND idx = ?", log, index)
-    return JudgedRow(*rows[0]) if rows else None
+    return state.first(_JUDGED, "WHERE log = ? AND idx = ?", log, index)
 
 
 def load_judged_after(state: State, verdicts: Sequence[str], after: tuple[str, int], limit: int) -> list[JudgedRow]:
     """Outcomes with these verdicts, in order of log and index, from after a place on."""
-    rows = state.rows(
-        "SELECT * FROM judged WHERE (log, idx) > (?, ?) AND verdict IN (SELECT value FROM json_each(?))"
-        " ORDER BY log, idx LIMIT ?",
+    return state.select(
+        _JUDGED,
+        "WHERE (log, idx) > (?, ?) AND verdict IN (SELECT value FROM json_each(?)) ORDER BY log, idx LIMIT ?",
         *after,
         json.dumps(list(verdicts)),
         limit,
     )
-    return [JudgedRow(*row) for row in rows]
 
 
 def count_judged(state: State) -> list[tuple[str, str, int]]:

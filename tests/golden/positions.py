@@ -73,11 +73,11 @@ async def _load(path: Path, keys: list[str]) -> State:
     try:
         aggregates = (await store.run(load_aggregates, keys)).states
         roles = await store.run(load_roles)
-        kept = [(name, version) for name, version, _, length, _ in roles if length]  # the others are retired
+        kept = [(row.name, row.version) for row in roles if row.length]  # the others are retired
         files = store.kept.opened()
-        marks = dict(await store.run(load_marks, [name for name, _ in kept]))
+        marks = await store.run(load_marks, [name for name, _ in kept])
         return {
-            "roles": roles,  # without their marks, which no two states share
+            "roles": [row[:-1] for row in roles],  # without their marks, which no two states share
             "chunks": {key: _joined(each) for key, each in aggregates.items()},
             "kept": {name: files.read(kept_name(name, version), marks[name]) for name, version in kept},
         }

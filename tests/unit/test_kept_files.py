@@ -16,7 +16,7 @@ from ledger.state.aggregates import ChunkRow, PageRow, save, save_pages
 from ledger.state.file import StateFile
 from ledger.state.kept_files import KeptFiles
 from ledger.state.read_only import StateReader
-from ledger.state.roles import kept_name, load_roles, save_roles
+from ledger.state.roles import RoleRow, kept_name, load_roles, save_roles
 from ledger.state.statements import State
 from ledger.state.store import ReadingStore, Store
 from ledger.storage.directory import DirectoryStorage
@@ -36,7 +36,7 @@ async def keep(store: Store, version: int, data: bytes = b"a bin") -> None:
     await store.run(
         StateFile.keep, [kept_name("bin-0", version)], [kept_name("bin-0", version - 1)] if version > 1 else []
     )
-    await store.run(save_roles, [("bin-0", version, "", len(data), "", store.kept.mark(data))])
+    await store.run(save_roles, [RoleRow("bin-0", version, "", len(data), "", store.kept.mark(data))])
 
 
 async def publish(store: Store, version: int) -> None:
@@ -245,7 +245,7 @@ async def test_where_a_new_state_cannot_take_its_place_the_old_one_keeps_its_fil
     await store.run(StateFile.begin, anew=True)
     store.kept.put("2.bin-0.json", b"b bin")
     await store.run(StateFile.keep, ["2.bin-0.json"], ["1.bin-0.json"])
-    await store.run(save_roles, [("bin-0", 2, "", 5, "", store.kept.mark(b"b bin"))])
+    await store.run(save_roles, [RoleRow("bin-0", 2, "", 5, "", store.kept.mark(b"b bin"))])
     with monkeypatch.context() as patched:
         patched.setattr(Path, "replace", _refuse)
         with pytest.raises(StorageUnavailableError, match=r"state\.sqlite cannot be written: Input/output error"):

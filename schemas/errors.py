@@ -2,7 +2,8 @@
 
     LedgerError                             2   a person is needed; the message says for what
     ├── NegativeAnswerError                 1   the answer to what was asked is no
-    │   └── UnreadableTreeError             1   what is served cannot be followed from its timestamp
+    │   ├── UnreadableTreeError             1   what is served cannot be followed from its timestamp
+    │   └── WrongProofError                 1   a proof does not hold
     ├── TemporaryError                     75   it may pass: the same command may do it later
     │   ├── HeldError                      75   an event is on the log, and a hold keeps it from being shown
     │   ├── InUseError                     75   another process has it
@@ -34,6 +35,7 @@
     │   ├── StateDamagedError               2   it is no longer what was written
     │   ├── StateMissingError               2   that consumer has not run here
     │   └── StateUnavailableError          75   not now: the disk is full, or fails
+    ├── UnreadableProofError                2   a proof, or the root to check it with, is not what it must be
     └── UpgradeNeededError                  2   a root names a ruleset that is not known here
 
 A class with two parents stands below the first. Exit code 0 is done, or yes; 3 is kept for a command that runs another

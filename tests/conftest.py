@@ -1,4 +1,4 @@
-"""Settings that all tests share, and the broker of those that need one."""
+"""Settings that all tests share, and the broker or the program in Go of those that need one."""
 
 import os
 from collections.abc import Iterator
@@ -9,6 +9,7 @@ from hypothesis import HealthCheck, settings
 # Imported here because a distributed run loads no other conftest where the summary is printed.
 from tests import unsynced
 from tests.broker import Broker, BrokerMissingError, running_broker
+from tests.checkproof import GoChecker, GoMissingError
 from tests.simulation.counting import pytest_terminal_summary
 
 __all__ = ["pytest_terminal_summary"]
@@ -39,3 +40,14 @@ def session_broker() -> Iterator[Broker]:
         if os.environ.get("TUF_LEDGER_REQUIRE_KAFKA") == "1":
             pytest.fail(f"TUF_LEDGER_REQUIRE_KAFKA=1, and {error}")
         pytest.skip(f"NOT TESTED AGAINST KAFKA: {error}. TUF_LEDGER_REQUIRE_KAFKA=1 makes this a failure")
+
+
+@pytest.fixture(scope="session")
+def go_checker(tmp_path_factory: pytest.TempPathFactory) -> GoChecker:
+    """The program in Go that checks proofs."""
+    try:
+        return GoChecker(tmp_path_factory.mktemp("go"))
+    except GoMissingError as error:
+        if os.environ.get("TUF_LEDGER_REQUIRE_GO") == "1":
+            pytest.fail(f"TUF_LEDGER_REQUIRE_GO=1, and {error}")
+        pytest.skip(f"NOT CHECKED IN GO: {error}. TUF_LEDGER_REQUIRE_GO=1 makes this a failure")

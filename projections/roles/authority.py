@@ -9,7 +9,7 @@ from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from hashlib import sha256
 from operator import attrgetter
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, NamedTuple, TypeVar
 
 import msgspec
 from securesystemslib.signer import SSlibKey
@@ -102,6 +102,15 @@ class RootInForce(msgspec.Struct, frozen=True):
     online: RoleKeys
     floor: int
     time_from: str
+
+
+class RootKeys(NamedTuple):
+    """The keys of the roles that a root names."""
+
+    root: RoleKeys
+    targets: RoleKeys
+    snapshot: RoleKeys
+    timestamp: RoleKeys
 
 
 class Authority(msgspec.Struct, frozen=True, kw_only=True):
@@ -278,18 +287,14 @@ def _read(documents: Mapping[str, Document], current: Authority | None, size: in
     """
     root, targets, bins = (documents[role] for role in ("root", "targets", "bins"))
     top = _read_root(root)
-    keys = _read_keys(root, top.keys)
-    root_keys, targets_keys, snapshot_keys, timestamp_keys = (
-        _read_role(root, role, keys)
-        for role in (top.roles.root, top.roles.targets, top.roles.snapshot, top.roles.timestamp)
-    )
+    root_keys, targets_keys, snapshot_keys, timestamp_keys = read_root_keys(root)
     # TUF 1.0.34, 5.3.4: root N+1 is signed by a threshold of the keys of root N and of its own. This is checked before
     # the settings are read: only the owners of these keys can stop followers by naming another ruleset.
-    _check_signatures(root, root_keys, *([current.root_keys] if current else []))
+    check_signatures(root, root_keys, *([current.root_keys] if current else []))
     settings, void = _read_settings(root, top, current, size)
     time_from = _read_time_from(settings, current, timestamp_keys)
-    bins_keys, _ = _read_delegation(targets, to_bins=True)
-    bin_keys, layout = _read_delegation(bins, to_bins=False)
+    bins_keys, _ = read_delegation(targets, to_bins=True)
+    bin_keys, layout = read_delegation(bins, to_bins=False)
     if not snapshot_keys == timestamp_keys == bin_keys:
         raise DocumentError("roles-online", "timestamp, snapshot and bins have different keys or thresholds")
     # Keys are not compared by key id: `targets` could write an online key in another way than root does.
@@ -297,8 +302,8 @@ def _read(documents: Mapping[str, Document], current: Authority | None, size: in
     if shared := [key.keyid for key in bin_keys.keys if material_of(key) in offline]:
         raise DocumentError("roles-online", f"key {shared[0][:16]}… is both an online and an offline key")
     _check_returning(bin_keys, current)
-    _check_signatures(targets, targets_keys)
-    _check_signatures(bins, bins_keys)
+    check_signatures(targets, targets_keys)
+    check_signatures(bins, bins_keys)
     return Authority(
         root=root,
         targets=targets,
@@ -393,8 +398,26 @@ def _read_time_from(settings: Settings, current: Authority | None, online: RoleK
     return time_from
 
 
-def _read_delegation(document: Document, *, to_bins: bool) -> tuple[RoleKeys, Layout]:
-    """Read the keys and the layout of a delegation: that of `targets` to `bins`, or that of `bins` to the bins."""
+def read_root_keys(root: Document) -> RootKeys:
+    """Read the keys of the roles that a root names.
+
+    Raises:
+        DocumentError: the root is malformed, or its keys break a rule.
+    """
+    top = _read_root(root)
+    keys = _read_keys(root, top.keys)
+    roles = top.roles
+    return RootKeys(
+        *(_read_role(root, role, keys) for role in (roles.root, roles.targets, roles.snapshot, roles.timestamp))
+    )
+
+
+def read_delegation(document: Document, *, to_bins: bool) -> tuple[RoleKeys, Layout]:
+    """Read the keys and the layout of a delegation: that of `targets` to `bins`, or that of `bins` to the bins.
+
+    Raises:
+        DocumentError: the document is malformed, or its delegation breaks a rule.
+    """
     body = _convert(document, document.signed, _Targets, "roles-delegation")
     keys = _read_keys(document, body.delegations.keys)
     if body.targets:
@@ -422,7 +445,7 @@ def read_bins_layout(value: dict[str, Any]) -> Layout:
     Raises:
         DocumentError: the file is malformed, or its delegation breaks a rule.
     """
-    return _read_delegation(read_document("bins", value), to_bins=False)[1]
+    return read_delegation(read_document("bins", value), to_bins=False)[1]
 
 
 def hash_prefixes(layout: Layout, index: int) -> tuple[str, ...]:
@@ -473,8 +496,12 @@ def _read_role(document: Document, role: RoleDocument, keys: Mapping[str, SSlibK
         raise DocumentError("roles-keys", f"{document.role}: {error}") from error
 
 
-def _check_signatures(document: Document, *roles: RoleKeys) -> None:
-    """Check that a threshold of each role signed, and nobody else: a document is served as its signers made it."""
+def check_signatures(document: Document, *roles: RoleKeys) -> None:
+    """Check that a threshold of each role signed, and nobody else: a document is served as its signers made it.
+
+    Raises:
+        DocumentError: it is signed otherwise.
+    """
     keys = {key.keyid: key for role in roles for key in role.keys}
     payload = document.payload
     for keyid, signature in document.signatures.items():

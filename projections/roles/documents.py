@@ -44,7 +44,9 @@ class _Common(msgspec.Struct, frozen=True, rename={"type_": "_type"}):
     expires: Instant
 
 
-class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class SignedFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A metadata file of any role: what is signed, and the signatures (TUF 1.0.34, section 4.2.1)."""
+
     signatures: tuple[_Signature, ...]
     signed: dict[str, Any]
 
@@ -73,7 +75,7 @@ def read_document(role: str, value: dict[str, Any]) -> Document:
     """
     _check_values(value)
     try:
-        file = msgspec.convert(value, _File)
+        file = msgspec.convert(value, SignedFile)
         common = msgspec.convert(file.signed, _Common)
         signatures = signatures_by_keyid((each.keyid, each.sig) for each in file.signatures)
     except (msgspec.ValidationError, KeysError) as error:

@@ -15,7 +15,7 @@ from tests.client.index import Index, invoke
 from tests.client.processes import execute
 
 ROOT = Path(__file__).resolve().parents[2]
-WITHOUT_LEDGER = {"init", "demo"}
+WITHOUT_LEDGER = {"init", "demo", "check-proof"}
 WITHOUT_JSON = {"run", "demo"}
 """Commands that print no data."""
 
@@ -117,7 +117,13 @@ def test_every_setting_is_documented_with_its_default() -> None:
 
 def test_no_setting_is_documented_that_does_not_exist() -> None:
     names = set(re.findall(r"TUF_LEDGER_[A-Z_]+", manual()))
-    assert names <= {*config.settings(), "TUF_LEDGER_DEBUG", "TUF_LEDGER_REQUIRE_KAFKA", "TUF_LEDGER_COMPLETE"}
+    assert names <= {
+        *config.settings(),
+        "TUF_LEDGER_DEBUG",
+        "TUF_LEDGER_REQUIRE_KAFKA",
+        "TUF_LEDGER_REQUIRE_GO",
+        "TUF_LEDGER_COMPLETE",
+    }
 
 
 # --- settings ----------------------------------------------------------------------------------------------------

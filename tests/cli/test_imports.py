@@ -32,6 +32,7 @@ READ = {
     "publish": (),
     "rebuild": ("--to", "{folder}/rebuilt"),
     "verify": (),
+    "prove": ("simple/one/index.json", "--to", "{folder}/proof"),
     "sweep": (),
     "resume": ("--above", "4"),
 }
@@ -48,7 +49,13 @@ WRITE = {
 }
 """Commands that write to a log."""
 
-ALONE = {"init": ("{folder}/new",), "demo": ("--help",), "run": ("--help",), "free": ("--help",)}
+ALONE = {
+    "init": ("{folder}/new",),
+    "demo": ("--help",),
+    "run": ("--help",),
+    "free": ("--help",),
+    "check-proof": ("--help",),
+}
 
 
 def imported(command: str, *arguments: str) -> set[str]:

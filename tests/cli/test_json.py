@@ -41,6 +41,8 @@ GOOD: dict[str, tuple[object, ...]] = {
     "info": (),
     "rejected": ("--all",),
     "verify": (),
+    "prove": ("simple/one/index.json", "--to", "{folder}/proof"),
+    "check-proof": ("{folder}/proof", "--root", "{folder}/index/public/metadata/1.root.json"),
     "rebuild": ("--to", "{folder}/rebuilt"),
     "resume": ("--above", "9"),
     "backup": ("{folder}/backup",),
@@ -64,6 +66,8 @@ BAD: dict[str, tuple[int, tuple[object, ...]]] = {
     "info": (2, ("extra",)),
     "rejected": (2, ("extra",)),
     "verify": (1, ("--to", "99")),
+    "prove": (1, ("--to", "{folder}/proof", "99")),
+    "check-proof": (1, ("{folder}/proof", "--root", "{folder}/other/public/metadata/1.root.json")),
     "rebuild": (1, ("--to", "{folder}/rebuilt", "--at", "99")),
     "resume": (1, ("--above", "1")),
     "backup": (2, ("{folder}",)),
@@ -92,7 +96,7 @@ def keys_of(value: Any, *, is_map: bool = False) -> Iterator[str]:
 
 def ask(index: Index, command: str, *arguments: object, answer: int = 0, stdin: bytes | None = None) -> list[Any]:
     """Run a command with `--json`."""
-    where = () if command == "init" else ("--ledger", index.folder)
+    where = () if command in {"init", "check-proof"} else ("--ledger", index.folder)
     return [
         json.loads(line)
         for line in invoke(command, "--json", *where, *arguments, answer=answer, stdin=stdin).stdout.splitlines()
@@ -115,6 +119,9 @@ def prepare(index: Index, folder: Path, command: str, arguments: tuple[object, .
         files = json.loads(index.run("status", "two", "--json"))["files"]
         (folder / "list").write_text("\n".join(json.dumps({**each, "project": "two"}) for each in files))
         index.run("ceremony", "--freeable", folder / "list")
+    if command == "check-proof":
+        index.run("prove", "--consistency", 1, 2, "--to", folder / "proof")
+        Index.create(folder / "other")
     first = (folder / "new",) if command == "init" else ()
     return (*first, *(str(each).format(folder=folder) for each in arguments))
 

@@ -1,0 +1,1 @@
+"""Making proofs about the log, which others check offline."""

@@ -175,7 +175,7 @@ func checkPublished(roots map[int64]object, part object) publication {
 	timestamp, signatures := read(part["timestamp"], "timestamp", "timestamp")
 	role := member(roles, "timestamp", "timestamp")
 	require(signedAlone(timestamp, signatures, role, keys), "timestamp", "not signed by the online keys")
-	stated := member(member(timestamp, "meta", "timestamp"), "snapshot.json", "timestamp")
+	stated := member(member(timestamp, "meta", "timestamp"), "snapshot.json", "snapshot")
 	file := text(part, "snapshot", "snapshot")
 	digest := sha256.Sum256([]byte(file))
 	require(number(stated, "length", "timestamp") == int64(len(file)), "snapshot", "length")

@@ -1,11 +1,14 @@
 """Ledgers signed in memory, and proofs about them, made by the definitions of RFC 9162 alone."""
 
+import json
 from base64 import b64encode
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
+from typing import Any
 
 import msgspec
+from securesystemslib.signer import CryptoSigner
 
 from projections.log.checking import offer_of
 from projections.log.merkle import leaf_hash
@@ -15,7 +18,7 @@ from projections.metadata.repository import RoleEntry, SnapshotTable, bin_payloa
 from projections.metadata.targets import target_entry
 from projections.publications import Head, first_head, seal_signatures
 from projections.roles.layout import Layout
-from schemas import events
+from schemas import canonical, events
 from schemas.codec import decode_event
 from schemas.proofs import ConsistencyProof, EventPart, EventProof, Proof, PublishedProof, TargetPart, TargetProof
 from tests import factory
@@ -103,8 +106,12 @@ class Signed:
     def _keep_root(self) -> None:
         self.roots.append(authority_of(self.prefix).root.file.decode())
 
-    def publish(self) -> None:
-        """Sign what stands on the log: bins list everything that was ever offered, and a page for each project."""
+    def publish(self, **claimed: str) -> None:
+        """Sign what stands on the log: bins list everything that was ever offered, and a page for each project.
+
+        Args:
+            claimed: what the claim says instead of what is right.
+        """
         authority, number = authority_of(self.prefix), len(self.published) + 1
         assert self.prefix.ledger is not None
         head = self._head or first_head(self.prefix.ledger)
@@ -117,7 +124,7 @@ class Signed:
             if isinstance(event, events.ProjectEvent):
                 page = f"simple/{event.subject}/index.json"
                 entries[page] = target_entry(page, 3, sha256(event.subject.encode()).hexdigest())
-        claim = factory.claim(self.prefix, head, number)
+        claim = factory.claim(self.prefix, head, number, **claimed)
         opened = factory.opened(factory.seal_claim(claim, self.team.online))
         files: dict[str, bytes] = {}
         payloads = self._payloads(entries, number)
@@ -183,6 +190,12 @@ class Signed:
             later=later,
             path=tuple(consistency(self.sizes[first - 1], self.leaves(second))),
         )
+
+
+def sign_again(file: str, signers: Iterable[CryptoSigner], **changes: Any) -> str:
+    """A metadata file with other members in what is signed, signed by these keys."""
+    signed = {**json.loads(file)["signed"], **changes}
+    return canonical.encode(factory.sign(signed, signers)).decode()
 
 
 def encode(proof: Proof) -> bytes:

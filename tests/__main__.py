@@ -23,7 +23,7 @@ CHECKS = (
 )
 ALL = ("-m", "", "--sync")
 """Nothing is left out: pyproject.toml leaves out what is marked."""
-REST = ("-m", "slow or kafka or go", "--sync")
+REST = ("-m", "slow or kafka or postgresql or go", "--sync")
 
 
 def main(arguments: list[str]) -> int:

@@ -95,7 +95,7 @@ class Broker:
         self._java_options = java_options
         self._java = find_java()
         self._jars = fetch_jars()
-        self._ports = _free_ports(1 + len(LISTENERS))
+        self._ports = free_ports(1 + len(LISTENERS))
         self.authority = Authority(folder, "authority")
         self._supervisor: subprocess.Popen[bytes] | None = None
         self._pid = 0
@@ -291,7 +291,7 @@ def fetch_jars() -> Path:
     return JARS
 
 
-def _free_ports(count: int) -> list[int]:
+def free_ports(count: int) -> list[int]:
     """Ports that nobody listens on, from below those that systems give to clients.
 
     A client that connects again and again to a port of its own kind, while the broker is down, can be given that very

@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, settings
 from tests import unsynced
 from tests.broker import Broker, BrokerMissingError, running_broker
 from tests.checkproof import GoChecker, GoMissingError
+from tests.postgresql import Postgres, PostgresMissingError, running_postgres
 from tests.simulation.counting import pytest_terminal_summary
 
 __all__ = ["pytest_terminal_summary"]
@@ -40,6 +41,18 @@ def session_broker() -> Iterator[Broker]:
         if os.environ.get("TUF_LEDGER_REQUIRE_KAFKA") == "1":
             pytest.fail(f"TUF_LEDGER_REQUIRE_KAFKA=1, and {error}")
         pytest.skip(f"NOT TESTED AGAINST KAFKA: {error}. TUF_LEDGER_REQUIRE_KAFKA=1 makes this a failure")
+
+
+@pytest.fixture(scope="session")
+def session_postgres() -> Iterator[Postgres]:
+    """One server for all tests of a process: each takes a schema of its own."""
+    try:
+        with running_postgres() as server:
+            yield server
+    except PostgresMissingError as error:
+        if os.environ.get("TUF_LEDGER_REQUIRE_POSTGRESQL") == "1":
+            pytest.fail(f"TUF_LEDGER_REQUIRE_POSTGRESQL=1, and {error}")
+        pytest.skip(f"NOT TESTED AGAINST POSTGRESQL: {error}. TUF_LEDGER_REQUIRE_POSTGRESQL=1 makes this a failure")
 
 
 @pytest.fixture(scope="session")

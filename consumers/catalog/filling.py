@@ -385,9 +385,9 @@ class Filling:
         state = self._reader.state
         async with self._database.transaction() as transaction:
             await transaction.run(self._check_place)
-            names = {name for name, *_ in found.role_versions}
-            known = await transaction.run(writing.find_names, tables.roles, sorted(names))
-            new = sorted(names - known.keys())
+            names = dict.fromkeys(name for name, *_ in found.role_versions)
+            known = await transaction.run(writing.find_names, tables.roles, names)
+            new = [name for name in names if name not in known]
             for name in new:
                 known[name] = self._next["roles"]
                 self._next["roles"] += 1
@@ -614,7 +614,9 @@ def _find(connection: Connection, wanted: Needs, free: Mapping[str, int]) -> tup
 
     def numbered(table: str, found: dict[Any, int], names: Iterable[Any]) -> dict[Any, int]:
         number = free[table]
-        for name in sorted(name for name in names if name not in found):
+        for name in names:
+            if name in found:
+                continue
             found[name], number = number, number + 1
             row = (found[name], name) if table != "actors" else (found[name], *name)
             new.setdefault(table, []).append(project_row(*row) if table == "projects" else row)

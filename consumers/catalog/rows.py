@@ -46,19 +46,21 @@ class Judgement(NamedTuple):
 
 
 class Needs(NamedTuple):
-    """What must be known of the catalog before a batch becomes rows."""
+    """What must be known of the catalog before a batch becomes rows. The keys of dictionaries are in the order in which
+    they first occur: so their numbers do not depend on where batches end.
+    """
 
-    types: set[str]
-    actors: set[tuple[str, str]]
-    credentials: set[str]
-    subjects: set[str]
-    projects: set[str]
-    filenames: set[str]
-    whole_projects: set[str]
-    states_of: set[str]
-    releases_of: set[str]
-    paths: set[str]
-    incidents: set[str]
+    types: dict[str, None]
+    actors: dict[tuple[str, str], None]
+    credentials: dict[str, None]
+    subjects: dict[str, None]
+    projects: dict[str, None]
+    filenames: dict[str, None]
+    whole_projects: dict[str, None]
+    states_of: dict[str, None]
+    releases_of: dict[str, None]
+    paths: dict[str, None]
+    incidents: dict[str, None]
 
 
 class Known(NamedTuple):
@@ -111,19 +113,19 @@ def needs(batch: EventBatch, judged: Mapping[int, Judgement], *, has_freed: bool
         judged: what became of its records.
         has_freed: whether a file was freed anywhere: then an accepted upload may replace one.
     """
-    found = Needs(*(set() for _ in Needs._fields))
+    found = Needs(*({} for _ in Needs._fields))
     for index, envelope in enumerate(batch.envelopes, batch.before.size):
         each = judged[index]
         if envelope is not None:
-            found.types.add(envelope.type)
-            found.actors.add((envelope.actorkind, envelope.actorid))
+            found.types[envelope.type] = None
+            found.actors[envelope.actorkind, envelope.actorid] = None
             if envelope.actorcredential is not None:
-                found.credentials.add(envelope.actorcredential)
-            (found.projects if is_about_project(envelope.type) else found.subjects).add(envelope.subject)
+                found.credentials[envelope.actorcredential] = None
+            (found.projects if is_about_project(envelope.type) else found.subjects)[envelope.subject] = None
             has_freed |= envelope.type == type_of(events.FileFreed)
             is_new = envelope.type == UPLOADED and each.outcome.verdict == "accepted"
             if each.filename and (has_freed or not is_new):
-                found.filenames.add(each.filename)
+                found.filenames[each.filename] = None
         for effect in each.effects:
             _need(found, effect, removes=envelope is not None and envelope.type == PROJECT_REMOVED)
     return found
@@ -131,17 +133,17 @@ def needs(batch: EventBatch, judged: Mapping[int, Judgement], *, has_freed: bool
 
 def _need(found: Needs, effect: Any, *, removes: bool) -> None:
     if isinstance(effect, ProjectEffect):
-        found.states_of.add(effect.project)
+        found.states_of[effect.project] = None
         if removes:
-            found.whole_projects.add(effect.project)
+            found.whole_projects[effect.project] = None
     elif isinstance(effect, ReleaseEffect):
-        found.releases_of.add(effect.project)
+        found.releases_of[effect.project] = None
         if effect.removed or effect.withheld:
-            found.whole_projects.add(effect.project)
+            found.whole_projects[effect.project] = None
     elif isinstance(effect, TargetEffect):
-        found.paths.add(effect.path)
+        found.paths[effect.path] = None
     elif isinstance(effect, IncidentEffect):
-        found.incidents.add(effect.incident)
+        found.incidents[effect.incident] = None
 
 
 class Rows:

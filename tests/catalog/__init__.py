@@ -1,0 +1,1 @@
+"""The catalog, over SQLite and over a real PostgreSQL server."""

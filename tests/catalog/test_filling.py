@@ -1,0 +1,196 @@
+"""A catalog of the golden ledger, which has a record for nearly every rule, in each database."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import select
+
+from consumers.catalog.filling import CatalogFormatError, CatalogMovedError, Filling
+from consumers.catalog.remaking import Remaking
+from ledger.catalog import CatalogError, tables, writing
+from ledger.catalog.database import Connection, Database, Transaction, sqlite_catalog
+from ledger.catalog.published import signed_by
+from ledger.catalog.selecting import rows_of
+from ledger.logs import LogConflictError, Logs, LogSettingsError
+from ledger.logs.memory import MemoryLog, MemoryRecords
+from projections.publications import LogTooShortError
+from tests.catalog.conftest import MakeDatabase
+from tests.golden.records import load
+from tests.simulation.ports import InlineWorkers
+
+
+def golden_logs(events: int | None = None, publications: int | None = None) -> Logs:
+    """The logs of the golden ledger, or their beginnings."""
+    golden = load()
+    made = []
+    for name, values in (("events", golden.events[:events]), ("publications", golden.publications[:publications])):
+        records = MemoryRecords(name)
+        records.append(*values)
+        made.append(MemoryLog(records))
+    return Logs(*made)
+
+
+async def fill(database: Database, logs: Logs) -> Filling:
+    """Fill a catalog to the end of the logs."""
+    for log in logs:
+        await log.open()
+    filling = Filling(logs, database, InlineWorkers())
+    await filling.start()
+    with suppress(LogTooShortError):  # the logs that we give end anywhere
+        while await filling.step():
+            pass
+    return filling
+
+
+def dump(connection: Connection) -> dict[str, list[tuple[object, ...]]]:
+    """All rows that say something about the logs, in order."""
+    return {
+        table.name: rows_of(connection, lambda *row: row, select(table).order_by(*table.primary_key))
+        for table in tables.metadata.sorted_tables
+        if table not in {tables.position, tables.fold_aggregates, tables.fold_chunks}
+    }
+
+
+def remake(connection: Connection) -> tuple[int, list[tuple[str, int]]]:
+    """How many versions were re-made, and which are not those of the log."""
+    remaking, count, wrong = Remaking(connection), 0, []
+    for number in connection.execute(select(tables.publications.c.number)).scalars().all():
+        for role in signed_by(connection, number):
+            file = remaking.role_file(role, number)
+            count += 1
+            if file is None or not file.is_same:
+                wrong.append((role, number))
+    return count, wrong
+
+
+async def test_every_version_is_remade(database: Database) -> None:
+    filling = await fill(database, golden_logs())
+    assert filling.size == len(load().events)
+    count, wrong = await database.run(remake)
+    assert count > 700
+    assert wrong == []
+
+
+async def whole_rows(folder: Path) -> dict[str, list[tuple[object, ...]]]:
+    """The rows of a catalog that was filled at once, in SQLite."""
+    whole = sqlite_catalog(folder / "whole.sqlite", writes=True)
+    await whole.open()
+    await fill(whole, golden_logs())
+    rows = await whole.run(dump)
+    await whole.close()
+    return rows
+
+
+async def test_the_rows_do_not_depend_on_database_and_batches(database: Database, tmp_path: Path) -> None:
+    """However often a consumer starts anew, and wherever the logs ended then, the rows are the same."""
+    for events, publications in ((2, 0), (3, 4), (100, 10), (101, 40), (250, 90), (None, None)):
+        await fill(database, golden_logs(events, publications))
+    one, other = await database.run(dump), await whole_rows(tmp_path)
+    assert one.keys() == other.keys()
+    for name in one:
+        assert one[name] == other[name], name
+
+
+async def test_another_ledger_is_refused(database: Database) -> None:
+    await fill(database, golden_logs())
+    golden = load()
+    records = MemoryRecords("events")
+    records.append((golden.events[0] or b"").replace(b'"epoch":"', b'"epoch":"x'), *golden.events[1:])
+    other = Logs(MemoryLog(records), golden_logs().publications)
+    with pytest.raises(LogConflictError, match="another ledger"):
+        await fill(database, other)
+
+
+async def test_a_log_that_lost_records_is_refused(database: Database) -> None:
+    await fill(database, golden_logs())
+    with pytest.raises(LogConflictError, match="shorter than it was"):
+        await fill(database, golden_logs(100))
+
+
+async def test_an_empty_log_is_no_ledger(database: Database) -> None:
+    with pytest.raises(LogSettingsError, match="tuf-ledger init"):
+        await fill(database, golden_logs(0, 0))
+
+
+async def test_another_format_is_refused(database: Database) -> None:
+    await fill(database, golden_logs())
+    async with database.transaction() as transaction:
+        await transaction.run(writing.save_position, {"format": b"0"})
+    with pytest.raises(CatalogFormatError, match="catalog rebuild"):
+        await fill(database, golden_logs())
+
+
+async def test_two_who_fill_do_not_write_twice(make_database: MakeDatabase, tmp_path: Path) -> None:
+    """Whoever finds that another was faster starts anew, and nothing is there twice."""
+    databases = [make_database(), make_database()]
+    fillings = []
+    for database in databases:
+        await database.open()
+        logs = golden_logs()
+        for log in logs:
+            await log.open()
+        filling = Filling(logs, database, InlineWorkers())
+        await filling.start()
+        fillings.append(filling)
+    assert await fillings[0].step()
+    with pytest.raises(CatalogMovedError):
+        await fillings[1].step()
+    await fill(databases[1], golden_logs())
+    assert await databases[0].run(dump) == await whole_rows(tmp_path)
+    for database in databases:
+        await database.close()
+
+
+async def test_a_step_that_fails_leaves_nothing(make_database: MakeDatabase, tmp_path: Path) -> None:
+    """Everything of a step is in one transaction: after a failure anywhere, the next start goes on."""
+    for place in range(1, 40, 3):
+        database = make_database()
+        await database.open()
+        failing = FailingDatabase(database, place)
+        with suppress(CatalogError, LogTooShortError):
+            await fill(failing, golden_logs())  # type: ignore[arg-type]
+        await database.close()
+    last = make_database()
+    await last.open()
+    await fill(last, golden_logs())
+    assert await last.run(dump) == await whole_rows(tmp_path)
+    await last.close()
+
+
+class FailingDatabase:
+    """A database whose connection fails at one of its operations."""
+
+    def __init__(self, database: Database, place: int) -> None:
+        self._database = database
+        self._left = place
+        self.name, self.schema, self.path = database.name, database.schema, database.path
+
+    async def run(self, function: Any, *args: Any, **kwargs: Any) -> Any:
+        return await self._database.run(function, *args, **kwargs)
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[Any]:
+        async with self._database.transaction() as transaction:
+            yield _FailingTransaction(transaction, self)
+
+    def count(self) -> None:
+        self._left -= 1
+        if self._left == 0:
+            raise CatalogError("the connection is gone")
+
+
+class _FailingTransaction:
+    def __init__(self, transaction: Transaction, database: FailingDatabase) -> None:
+        self._transaction = transaction
+        self._database = database
+
+    async def run(self, function: Any, *args: Any, **kwargs: Any) -> Any:
+        self._database.count()
+        return await self._transaction.run(function, *args, **kwargs)
+
+    async def insert(self, table: Any, rows: Any) -> None:
+        self._database.count()
+        await self._transaction.insert(table, rows)

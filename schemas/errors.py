@@ -18,6 +18,10 @@
     │   │   └── ForgedError                 2   keys of this ledger signed what is served, and the log does not have it
     │   ├── ObserverBehindError             2   a state is ahead of an observer, who cannot be told any more
     │   └── SkippedError                    2   a root voids a publication that this state skipped over
+    ├── CatalogError                        2   a catalog cannot be used
+    │   ├── CatalogFormatError              2   another version of this program made it
+    │   ├── CatalogMovedError              75   another process has filled it meanwhile
+    │   └── CatalogUnavailableError        75   not now: its database does not answer, or is locked or full
     ├── ClockError                          2   the clock and the log do not fit
     ├── ConfigError                         2   the configuration cannot be used
     ├── DistributionError                   2   a distribution file cannot be added

@@ -20,7 +20,7 @@ from consumers.catalog.rows import (
     Judgement,
     Known,
     Needs,
-    Rows,
+    RowMaker,
     is_about_project,
     judgements,
     needs,
@@ -643,7 +643,7 @@ def _find(connection: Connection, wanted: Needs, free: Mapping[str, int]) -> tup
 
 
 def _make_rows(batch: EventBatch, judged: Mapping[int, Judgement], known: Known) -> BatchRows:
-    rows = Rows(known)
+    rows = RowMaker(known)
     for index, (value, envelope) in enumerate(zip(batch.values, batch.envelopes, strict=True), batch.before.size):
         rows.add(index, value, envelope, judged[index])
     return rows.finish()

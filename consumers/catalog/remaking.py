@@ -66,7 +66,7 @@ class RoleFile(NamedTuple):
         return sha256(self.data).hexdigest() == self.sha256
 
 
-class Target(NamedTuple):
+class ListedTarget(NamedTuple):
     """A target of a publication."""
 
     path: str
@@ -175,14 +175,15 @@ class Remaking:
 
     # --- targets -------------------------------------------------------------------------------------------------
 
-    def bin_targets(self, index: int, row: PublicationRow) -> list[Target]:
+    def bin_targets(self, index: int, row: PublicationRow) -> list[ListedTarget]:
         """The targets in a bin of a publication, in order."""
         connection, size, authority = self._connection, row.content_size, self.authority(row)
         layout = authority.layout
         width = 1 << (32 - layout.bits)
         hashes = Range(index * width, (index + 1) * width)
         targets = [
-            Target(each.path, each.length, each.sha256.hex()) for each in content.artifacts_in(connection, hashes, size)
+            ListedTarget(each.path, each.length, each.sha256.hex())
+            for each in content.artifacts_in(connection, hashes, size)
         ]
         targets += self._files_in(hashes, size)
         for name, is_html in ((JSON_PAGE, False), (HTML_PAGE, True)):
@@ -191,14 +192,14 @@ class Remaking:
             for project in content.projects_in(connection, hashes, size, html=is_html):
                 if not project.removed:
                     page = self._page(project, row, html=is_html)
-                    targets.append(Target(page_target(project.name, name), len(page), sha256(page).hexdigest()))
+                    targets.append(ListedTarget(page_target(project.name, name), len(page), sha256(page).hexdigest()))
         for path, is_html in ((JSON_LIST, False), (HTML_LIST, True)):
             if layout.index_of_target(path) == index and (authority.settings.html_pages or not is_html):
                 data = self.project_list(row, html=is_html)
-                targets.append(Target(path, len(data), sha256(data).hexdigest()))
+                targets.append(ListedTarget(path, len(data), sha256(data).hexdigest()))
         return sorted(targets)
 
-    def _files_in(self, hashes: Range, size: int) -> list[Target]:
+    def _files_in(self, hashes: Range, size: int) -> list[ListedTarget]:
         """The listed files with these hashes. Of several with one path, that of the lowest rank counts."""
         rows = content.files_in(self._connection, hashes, size)
         numbers = sorted({each.project for each in rows})
@@ -213,7 +214,7 @@ class Remaking:
             path = _facts(each, "").path
             entry = (each.rank, each.sha256.hex(), each.length)
             best[path] = min(entry, best.get(path, entry))
-        return [Target(path, length, digest) for path, (_, digest, length) in best.items()]
+        return [ListedTarget(path, length, digest) for path, (_, digest, length) in best.items()]
 
     def page(self, name: str, row: PublicationRow, *, html: bool = False) -> bytes | None:
         """The page of a project in a publication; None if it shows none."""

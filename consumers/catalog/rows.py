@@ -146,7 +146,7 @@ def _need(found: Needs, effect: Any, *, removes: bool) -> None:
         found.incidents[effect.incident] = None
 
 
-class Rows:
+class RowMaker:
     """Makes the rows of one batch."""
 
     def __init__(self, known: Known) -> None:

@@ -54,7 +54,7 @@ def event_json(answer: EventAnswer) -> dict[str, Any]:
         "digest": row.digest.hex(),
         "type": row.type,
         "verdict": answer.verdict,
-        "status": place.status,
+        "standing": place.status,
         "publication": place.publication,
         "not_before": place.not_before or None,
         "not_after": place.not_after or None,

@@ -13,7 +13,6 @@ from functools import partial
 
 import structlog
 
-from consumers.catalog.asking import open_filling
 from consumers.context import Context
 from consumers.follow.observing import Observer
 from consumers.follow.served import TimestampWatch
@@ -111,6 +110,8 @@ async def run_verifier(context: Context, stop: asyncio.Event) -> None:
 
 async def run_catalog(context: Context, stop: asyncio.Event) -> None:
     """Fill the catalog until stopped."""
+    from consumers.catalog.asking import open_filling  # noqa: PLC0415  # SQLAlchemy: only this consumer needs it
+
     async with open_filling(context, context.catalog(writes=True)) as filling:
         log.info("catalog started", size=filling.size, publication=filling.number)
         while not stop.is_set():

@@ -258,7 +258,7 @@ def save_holds(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> Non
     upsert(connection, holds, rows)
 
 
-class DocumentRow(NamedTuple):
+class CeremonyDocument(NamedTuple):
     """A version of an offline role, by the index of its ceremony."""
 
     idx: int
@@ -266,10 +266,10 @@ class DocumentRow(NamedTuple):
     file: bytes
 
 
-def load_documents(connection: Connection) -> list[DocumentRow]:
+def load_documents(connection: Connection) -> list[CeremonyDocument]:
     """The offline roles of all accepted ceremonies, in order."""
     query = select(documents.c.idx, documents.c.role, documents.c.file).order_by(documents.c.idx, documents.c.role)
-    return rows_of(connection, DocumentRow, query)
+    return rows_of(connection, CeremonyDocument, query)
 
 
 # --- publications ----------------------------------------------------------------------------------------------------

@@ -49,6 +49,9 @@ WRITE = {
 }
 """Commands that write to a log."""
 
+ASK = {"log": ()}
+"""Commands that ask a catalog."""
+
 ALONE = {
     "init": ("{folder}/new",),
     "demo": ("--help",),
@@ -69,14 +72,14 @@ def imported(command: str, *arguments: str) -> set[str]:
 
 
 def test_every_command_is_listed() -> None:
-    assert {*READ, *WRITE, *ALONE, "backup"} >= set(COMMANDS)
+    assert {*READ, *WRITE, *ASK, *ALONE, "backup"} >= set(COMMANDS)
 
 
-@pytest.mark.parametrize("command", [*READ, *WRITE, *ALONE])
+@pytest.mark.parametrize("command", [*READ, *WRITE, *ASK, *ALONE])
 def test_imports(command: str, index: Index, tmp_path: Path) -> None:
     (tmp_path / "dist").mkdir()
     build_wheel(tmp_path / "dist", "three", "1.0")
-    arguments = {**READ, **WRITE, **ALONE}[command]
+    arguments = {**READ, **WRITE, **ASK, **ALONE}[command]
     where = () if command in ALONE else ("--ledger", str(index.folder))
     found = imported(command, *(each.format(folder=tmp_path) for each in arguments), *where)
-    assert found == ({"sqlalchemy"} if command in {*WRITE, "init"} else {"tuf"} if command == "demo" else set())
+    assert found == ({"sqlalchemy"} if command in {*WRITE, *ASK, "init"} else {"tuf"} if command == "demo" else set())

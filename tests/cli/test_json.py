@@ -21,7 +21,7 @@ WITHOUT_JSON = {"run", "demo"}
 MAPS = {"consumers", "expires", "sizes"}
 """Their keys are names: of consumers, roles, logs."""
 
-LISTS = {"add", "yank", "unyank", "remove", "restore", "free", "append", "rejected", "ceremony"}
+LISTS = {"add", "yank", "unyank", "remove", "restore", "free", "append", "rejected", "ceremony", "log"}
 
 GOOD: dict[str, tuple[object, ...]] = {
     "init": (),
@@ -40,6 +40,7 @@ GOOD: dict[str, tuple[object, ...]] = {
     "sweep": (),
     "info": (),
     "rejected": ("--all",),
+    "log": ("one", "--limit", "3"),
     "verify": (),
     "prove": ("simple/one/index.json", "--to", "{folder}/proof"),
     "check-proof": ("{folder}/proof", "--root", "{folder}/index/public/metadata/1.root.json"),
@@ -65,6 +66,7 @@ BAD: dict[str, tuple[int, tuple[object, ...]]] = {
     "sweep": (2, ("--grace", "long")),
     "info": (2, ("extra",)),
     "rejected": (2, ("extra",)),
+    "log": (1, ("nothing",)),
     "verify": (1, ("--to", "99")),
     "prove": (1, ("--to", "{folder}/proof", "99")),
     "check-proof": (1, ("{folder}/proof", "--root", "{folder}/other/public/metadata/1.root.json")),

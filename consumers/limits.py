@@ -2,6 +2,9 @@
 
 from typing import NamedTuple
 
+from projections.index.pages import FILES_PER_CHUNK
+from projections.index.project_list import NAMES_PER_CHUNK
+
 
 class Limits(NamedTuple):
     """The limits of a follower, or of a replay. They are given where one is made.
@@ -18,6 +21,8 @@ class Limits(NamedTuple):
 
     `page_bytes`: the length from which a page is kept as a file. A shorter one is also stored in the state file:
     reading it there is faster than opening a file.
+
+    `files_per_chunk`, `names_per_chunk`: how many entries the chunks of pages and of the list of projects have at most.
     """
 
     skip_from: int = 16
@@ -28,6 +33,8 @@ class Limits(NamedTuple):
     tail_bytes: int = 16 * 2**20
     tail_signing: int = 20_000
     page_bytes: int = 32 * 2**10
+    files_per_chunk: int = FILES_PER_CHUNK
+    names_per_chunk: int = NAMES_PER_CHUNK
 
 
 LIMITS = Limits()

@@ -177,7 +177,7 @@ class Renderer:
         self._store.soon(StateFile.all_written, now_written())
 
     async def _list_projects(self, edition: Edition, listings: list[Listing], rounds: Rounds) -> None:
-        pages, changes = await self._store.run(_list_projects, edition, listings)
+        pages, changes = await self._store.run(_list_projects, edition, listings, self._limits.names_per_chunk)
         if pages or changes:
             await rounds.add(pages, changes)
 
@@ -196,10 +196,11 @@ class Renderer:
 
 
 def _list_projects(
-    state: StateFile, edition: Edition, listings: Sequence[Listing]
+    state: StateFile, edition: Edition, listings: Sequence[Listing], names_per_chunk: int
 ) -> tuple[Sequence[Page], Sequence[TargetChange]]:
     """Bring the list of projects up to date; return its pages and targets if it is rendered."""
-    projects = ProjectList(*records.load_project_list(state, sorted({each.name for each in listings})))
+    header, waiting = records.load_project_list(state, sorted({each.name for each in listings}))
+    projects = ProjectList(header, waiting, names_per_chunk=names_per_chunk)
     projects.follow(
         [(each.claim, each.authority.settings, each.content_size) for each in edition.publications], listings
     )

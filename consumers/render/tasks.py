@@ -35,7 +35,7 @@ from ledger.state.aggregates import PageRow
 from projections.index.distributions import rows_read_by
 from projections.index.effects import Told
 from projections.index.fold import Folded, Seen, fold_events
-from projections.index.pages import read_facts
+from projections.index.pages import FILES_PER_CHUNK, read_facts
 from projections.index.project_list import Listing
 from projections.index.upload_times import UploadTimes
 from projections.log.operations import PROJECT_KEYS, filenames_of
@@ -84,8 +84,8 @@ class Batch(NamedTuple):
     `pages` says how pages are kept; None: no state keeps anything.
 
     `bin_partitions` is the number of partitions of bins, for targets in files. `slices` are files of events, of which
-    those from `first` to `end` (exclusive) count; no files, if events are sent. `renders` is that of
-    `fold_events`, and what events did is written into the files `told`.
+    those from `first` to `end` (exclusive) count; no files, if events are sent. `renders` and `files_per_chunk` are
+    those of `fold_events`, and what events did is written into the files `told`.
     """
 
     folder: Path
@@ -105,6 +105,7 @@ class Batch(NamedTuple):
     source: Path | None = None
     renders: bool = True
     told: ToldFiles | None = None
+    files_per_chunk: int = FILES_PER_CHUNK
 
     @property
     def keeps(self) -> bool:
@@ -202,6 +203,7 @@ def _fold(batch: Batch, task: int, items: Sequence[Routed]) -> tuple[FoldResult,
             times=times,
             renders=batch.renders,
             tells=batch.told is not None,
+            files_per_chunk=batch.files_per_chunk,
         )
         rows = {} if batch.pages is None else batch.pages.choose(folded.pages, loaded.filed)
         done.pages.extend(put_page(batch.sink, page, batch.pages, rows.get(page.path)) for page in folded.pages)

@@ -8,7 +8,7 @@ of chunks never shape the result.
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from operator import itemgetter
-from typing import ClassVar, Generic, NamedTuple, Protocol, TypeVar
+from typing import Generic, NamedTuple, Protocol, TypeVar
 
 
 class Chunk(NamedTuple):
@@ -54,13 +54,7 @@ _KEY = itemgetter(0)
 
 
 class EntryCodec(Protocol[Entry]):
-    """Reads the entries of one kind of aggregate from a chunk, and renders them into a chunk.
-
-    A chunk has at most `max_entries`. The limit never shapes the result. With a low limit, the change of an entry
-    renders and stores little. With a high limit, there are few chunks to load when all are needed.
-    """
-
-    max_entries: ClassVar[int]
+    """Reads the entries of one kind of aggregate from a chunk, and renders them into a chunk."""
 
     def parse(self, chunk: Chunk) -> dict[str, Entry]:
         """The entries of a chunk by key."""
@@ -70,10 +64,18 @@ class EntryCodec(Protocol[Entry]):
 
 
 class ChunkedMap(Generic[Entry]):
-    """A sorted map from strings to entries in chunks. Only chunks that are used are parsed."""
+    """A sorted map from strings to entries in chunks. Only chunks that are used are parsed.
 
-    def __init__(self, chunks: Sequence[Chunk], codec: EntryCodec[Entry]) -> None:
+    Args:
+        chunks: the stored chunks.
+        codec: reads and renders the entries.
+        max_entries: how many a chunk has at most. The limit never shapes the result. With a low limit, the change of an
+            entry renders and stores little. With a high limit, there are few chunks to load when all are needed.
+    """
+
+    def __init__(self, chunks: Sequence[Chunk], codec: EntryCodec[Entry], max_entries: int) -> None:
         self._codec = codec
+        self._max_entries = max_entries
         self._stored = {chunk.lower: chunk for chunk in chunks}
         self._begin(chunks)
 
@@ -134,7 +136,7 @@ class ChunkedMap(Generic[Entry]):
         ordered = sorted(entries.items(), key=_KEY)
         if not ordered and lower:
             return
-        count = max(1, -(-len(ordered) // self._codec.max_entries))
+        count = max(1, -(-len(ordered) // self._max_entries))
         # Halves rather than a full chunk and a remainder, so that the next insertion does not split again.
         step = -(-len(ordered) // count) or 1
         for start in range(0, max(len(ordered), 1), step):

@@ -15,6 +15,7 @@ from projections.index.chunks import Aggregate, Change
 from projections.index.distributions import TakenRows
 from projections.index.effects import Told
 from projections.index.other_aggregates import OtherAggregate
+from projections.index.pages import FILES_PER_CHUNK
 from projections.index.project import Project
 from projections.index.project_list import Listing
 from projections.index.upload_times import UploadTimes
@@ -59,6 +60,7 @@ def fold_events(
     render_anew: bool = False,
     renders: bool = True,
     tells: bool = False,
+    files_per_chunk: int = FILES_PER_CHUNK,
 ) -> Folded:
     """Fold events into the aggregates that they are about.
 
@@ -72,6 +74,7 @@ def fold_events(
         render_anew: render every project in `states`, even one without events, because `html` has changed.
         renders: whether to render pages and entries of bins. Outcomes do not depend on it.
         tells: whether to tell what each event did.
+        files_per_chunk: how many files a chunk of a project has at most.
     """
     of_keys: dict[str, list[Routed]] = {}
     if render_anew or times.new_time:
@@ -85,7 +88,16 @@ def fold_events(
         if key.startswith(PROJECT_KEYS):
             name = key.removeprefix(PROJECT_KEYS)
             taken = TakenRows(name, states)
-            project = Project(state, name, taken, html=html, terms=terms, times=times, renders=renders)
+            project = Project(
+                state,
+                name,
+                taken,
+                html=html,
+                terms=terms,
+                times=times,
+                renders=renders,
+                files_per_chunk=files_per_chunk,
+            )
             _fold_project(project, taken, of_keys[key], memory, folded, render_anew=render_anew, tells=tells)
         else:
             _fold_facts(state, of_keys[key], memory, folded, tells=tells)

@@ -7,7 +7,7 @@ point. `_last-serial` is the index of the last accepted event of the project.
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from html import escape
-from typing import Any, ClassVar
+from typing import Any
 from urllib.parse import quote
 
 import msgspec
@@ -133,10 +133,12 @@ def read_facts(chunk: Chunk) -> list[FileFacts]:
     return _facts_decoder.decode(chunk.facts) if chunk.facts else []
 
 
+FILES_PER_CHUNK = 16
+"""Number of files in a chunk of a project: one upload renders and stores as many."""
+
+
 class FileCodec:
     """Files of a project in chunks: facts as MessagePack, entries of the pages as JSON and HTML."""
-
-    max_entries: ClassVar[int] = 16
 
     def __init__(self, header: ProjectHeader, *, html: bool, renders: bool = True) -> None:
         self._header = header

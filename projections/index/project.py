@@ -13,7 +13,7 @@ from projections.index.chunks import Aggregate, Change, ChunkedMap
 from projections.index.distributions import TakenRows, distribution_key
 from projections.index.effects import Effect, FileEffect, ProjectEffect, ReleaseEffect
 from projections.index.names import check_filename, release_key
-from projections.index.pages import FileCodec, FileFacts, ProjectHeader, Release, html_page, json_page
+from projections.index.pages import FILES_PER_CHUNK, FileCodec, FileFacts, ProjectHeader, Release, html_page, json_page
 from projections.index.project_list import Listing
 from projections.index.upload_times import UploadTimes, is_later
 from projections.log.operations import FileAct, ProjectAct, ProjectOperation, ReleaseAct, Upload, type_of
@@ -70,6 +70,7 @@ class Project:
         terms: Sequence[Terms],
         times: UploadTimes,
         renders: bool = True,
+        files_per_chunk: int = FILES_PER_CHUNK,
     ) -> None:
         self._key = state.key
         self._name = name
@@ -82,7 +83,7 @@ class Project:
         self._had_html = html
         self.listings: list[Listing] = []
         self._renders = renders
-        self._files = ChunkedMap(state.chunks, FileCodec(self._header, html=html, renders=renders))
+        self._files = ChunkedMap(state.chunks, FileCodec(self._header, html=html, renders=renders), files_per_chunk)
         self._before: dict[str, Standing] = {}
         self._freed: list[TargetChange] = []
         self._touched: set[str | None] = set()

@@ -7,7 +7,6 @@ the list is rendered.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import ClassVar
 
 import msgspec
 import orjson
@@ -38,9 +37,11 @@ class _Header(msgspec.Struct, array_like=True):
     waiting: int = 0
 
 
-class _NameCodec:
-    max_entries: ClassVar[int] = 64
+NAMES_PER_CHUNK = 64
+"""Number of names in a chunk of the list."""
 
+
+class _NameCodec:
     def parse(self, chunk: Chunk) -> dict[str, bytes]:
         entries = orjson.loads(b"[" + chunk.body + b"]")
         return {entry["name"]: entry_of_project(entry["name"]) for entry in entries}
@@ -58,9 +59,11 @@ class ProjectList:
     Args:
         header: the stored header.
         waiting: waiting names, at least those in the listings to come: True if added, False if removed.
+        names_per_chunk: how many names a chunk has at most.
     """
 
-    def __init__(self, header: bytes, waiting: Mapping[str, bool]) -> None:
+    def __init__(self, header: bytes, waiting: Mapping[str, bool], *, names_per_chunk: int = NAMES_PER_CHUNK) -> None:
+        self._names_per_chunk = names_per_chunk
         self._stored = header
         self._header = msgspec.msgpack.decode(header, type=_Header) if header else _Header()
         self._waited = dict(waiting)
@@ -129,7 +132,7 @@ class ProjectList:
         header = msgspec.msgpack.encode(self._header)
         if not self.is_rendered:
             return Change(KEY, None if header == self._stored else header), [], []
-        names = ChunkedMap(chunks, _NameCodec())
+        names = ChunkedMap(chunks, _NameCodec(), self._names_per_chunk)
         moved = {name: exists for name, exists in waited.items() if name not in self._touched} | self._moved
         for name, exists in sorted(moved.items()):
             if exists:

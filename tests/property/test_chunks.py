@@ -1,25 +1,21 @@
 """Chunks: a sorted map whose borders never show."""
 
 from collections.abc import Sequence
-from typing import ClassVar
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from projections.index.chunks import Change, Chunk, ChunkedMap
+from projections.index.chunks import Aggregate, Change, Chunk, ChunkedMap
 from projections.index.pages import ProjectHeader, Release, json_page, page_bodies
 from projections.index.project_list import _NameCodec
-from tests.property.store import apply_change
 
 MAX_ENTRIES = 64
 
 
 class PlainCodec:
     """Entries as `key=value` lines, counting what is parsed and rendered."""
-
-    max_entries: ClassVar[int] = MAX_ENTRIES
 
     def __init__(self) -> None:
         self.parsed = 0
@@ -46,7 +42,7 @@ class ChunkedMapIsADict(RuleBasedStateMachine):
         self.plain: dict[str, str] = {}
         self.stored: tuple[Chunk, ...] = ()
         self.step = step
-        self.map = ChunkedMap(self.stored, PlainCodec())
+        self.map = ChunkedMap(self.stored, PlainCodec(), MAX_ENTRIES)
 
     @rule(start=st.integers(0, 500), count=st.integers(1, 150), value=st.sampled_from("xy"))
     def put_many(self, start: int, count: int, value: str) -> None:
@@ -85,7 +81,10 @@ class ChunkedMapIsADict(RuleBasedStateMachine):
         put, drop = self.map.finish()
         before = dict(zip((chunk.lower for chunk in self.stored), self.stored, strict=True))
         assert all(before.get(chunk.lower) != chunk for chunk in put), "what did not change is not stored again"
-        self.stored = apply_change(self.stored, Change("key", None, put, drop))
+        lowers = [chunk.lower for chunk in put]
+        assert len(lowers) == len({*lowers, *drop}) - len(drop), "a chunk is put once, and not dropped, too"
+        assert before.keys() >= set(drop)
+        self.stored = Change("key", None, put, drop).of(Aggregate("key", chunks=self.stored)).chunks
         assert self.stored == self.map.chunks or (self.stored == () and self.map.chunks == (Chunk(""),))
         assert joined(self.stored) == "".join(f"{key}={value}\n" for key, value in sorted(self.plain.items()))
         for number, chunk in enumerate(self.stored):
@@ -95,7 +94,7 @@ class ChunkedMapIsADict(RuleBasedStateMachine):
             following = self.stored[number + 1 : number + 2]
             assert all(chunk.lower <= key and all(key < each.lower for each in following) for key in entries)
         if again:
-            self.map = ChunkedMap(self.stored, PlainCodec())
+            self.map = ChunkedMap(self.stored, PlainCodec(), MAX_ENTRIES)
 
     @invariant()
     def has_the_same_items(self) -> None:
@@ -110,7 +109,7 @@ TestChunkedMapIsADict.settings = settings(max_examples=60, stateful_step_count=1
 @given(st.lists(st.integers(0, 2_000), unique=True, max_size=300), st.integers(1, 400))
 def test_any_order_of_insertion_gives_the_same_bytes(numbers: list[int], every: int) -> None:
     """Chunk borders never shape bytes, whatever is inserted in which order and stored how often."""
-    entries: ChunkedMap[str] = ChunkedMap((), PlainCodec())
+    entries: ChunkedMap[str] = ChunkedMap((), PlainCodec(), MAX_ENTRIES)
     for count, number in enumerate(numbers):
         entries.put(f"{number:05}", "x")
         if count % every == 0:
@@ -121,19 +120,19 @@ def test_any_order_of_insertion_gives_the_same_bytes(numbers: list[int], every: 
 
 def test_one_entry_changes_one_chunk() -> None:
     """To change one entry is to parse and render one chunk."""
-    entries: ChunkedMap[str] = ChunkedMap((), PlainCodec())
+    entries: ChunkedMap[str] = ChunkedMap((), PlainCodec(), MAX_ENTRIES)
     for number in range(1_000):
         entries.put(f"{number:05}", "x")
     entries.finish()
     codec = PlainCodec()
-    again = ChunkedMap(entries.chunks, codec)
+    again = ChunkedMap(entries.chunks, codec, MAX_ENTRIES)
     again.put("00500", "y")
     put, drop = again.finish()
     assert (codec.parsed, codec.rendered, len(put), drop) == (1, 1, 1, ())
 
 
 def test_chunks_that_grow_at_the_end_are_not_split_at_every_insertion() -> None:
-    entries: ChunkedMap[str] = ChunkedMap((), PlainCodec())
+    entries: ChunkedMap[str] = ChunkedMap((), PlainCodec(), MAX_ENTRIES)
     stored = 0
     for number in range(1_000):
         entries.put(f"{number:05}", "x")
@@ -144,7 +143,7 @@ def test_chunks_that_grow_at_the_end_are_not_split_at_every_insertion() -> None:
 
 
 def test_what_is_deleted_leaves_no_empty_chunks() -> None:
-    entries: ChunkedMap[str] = ChunkedMap((), PlainCodec())
+    entries: ChunkedMap[str] = ChunkedMap((), PlainCodec(), MAX_ENTRIES)
     for number in range(1_000):
         entries.put(f"{number:05}", "x")
     entries.finish()

@@ -73,7 +73,6 @@ class Sizes:
 
     limits: Limits = LIMITS
     read_records: int = 1000
-    max_entries: int = 64
     many_rows: int = 4096
     length_above: int = 2_000_000
     """Except this one, which is part of the ruleset: smaller, it brings lengths into snapshots."""
@@ -88,9 +87,10 @@ SMALL = Sizes(
         bins_at_once=2,
         tail_bytes=3000,
         page_bytes=800,
+        files_per_chunk=2,
+        names_per_chunk=2,
     ),
     read_records=3,
-    max_entries=2,
     many_rows=20,
 )
 

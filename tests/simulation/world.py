@@ -394,16 +394,13 @@ class World:
         )
 
     def _replacements(self) -> dict[str, Any]:
-        """The modules under test with this world's clock, threads and sizes."""
-        sizes = self.scenario.sizes
+        """The modules under test with this world's clock and threads."""
         return {
             "consumers.service.opening.ThreadWorkers": InlineWorkers,
             "consumers.service.opening.start_follower": self._start_follower,
             "consumers.service.publishing.SystemClock": self._clock,
             "consumers.sign.signer.monotonic": self._monotonic,
             "consumers.sign.signer.SigningSealer": self._sealer,
-            "projections.index.pages.FileCodec.max_entries": sizes.max_entries,
-            "projections.index.project_list._NameCodec.max_entries": sizes.max_entries,
             "consumers.render.rounds.serial.token_hex": lambda _: "",
             "consumers.render.rounds.serial.hash": lambda key: crc32(key.encode()),
         }

@@ -106,6 +106,7 @@ class BulkRounds:
             sent_bytes=tasks.SENT_BYTES,
             renders=self._renders,
             told=None if self._telling is None else self._telling.files,
+            files_per_chunk=self._limits.files_per_chunk,
         )
         in_memory = self._tail.has_in_memory(*shown)
         routed: list[Routed] = []

@@ -144,6 +144,7 @@ class OneProcess:
             render_anew=self._renders_anew,
             renders=self._renders,
             tells=self._telling is not None,
+            files_per_chunk=self._limits.files_per_chunk,
         )
         rows = self._pages.choose(folded.pages, loaded.filed)
         changed = records.rows_of(folded.changes, loaded, rows.values())

@@ -409,7 +409,7 @@ class Follower:
         await self._workers.run(self._outlet.begin)
         await self.tail.read_again(edition.first, edition.content_size)
         self.stopwatch.start()
-        telling = self._observers.telling(edition, self._workers, self._spill / "told", self._limits)
+        telling = await self._observers.telling(edition, self._workers, self._spill / "told", self._limits)
         work = self._work = PublicationInWork(edition, self._place, telling)
         try:
             await work.render(self._renderer, self.tail, sealer)
@@ -443,6 +443,7 @@ class Follower:
         self._observers.check(Head(claim.number, last.digest, claim.time, claim.size), self.head.number)
         if work.telling is not None:
             await self._observers.tell(edition, last, seals, self.base.size, work.telling)
+            await work.telling.close()
             self.stopwatch.lap("tell")
         position = Position(
             claim.number,

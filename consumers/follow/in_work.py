@@ -97,24 +97,20 @@ class PublicationInWork:
     async def commit(self, applied: records.Applied, *, after: Synced | None) -> None:
         """Make it the state."""
         await self._store.run(records.commit, applied, after)
-        self._end()
+        self._is_over = True
 
     async def abandon(self) -> None:
         """Undo it."""
         if self._is_over:
             return
-        self._end()
-        if not self._has_begun:
-            return
-        if self._rendered is not None:
-            await self._rendered.saving.stop()
-        self._table.reset(await self._store.run(records.roll_back))
-        await self._workers.run(self._outlet.begin)
-
-    def _end(self) -> None:
         self._is_over = True
+        if self._has_begun:
+            if self._rendered is not None:
+                await self._rendered.saving.stop()
+            self._table.reset(await self._store.run(records.roll_back))
+            await self._workers.run(self._outlet.begin)
         if self.telling is not None:
-            self.telling.close()
+            await self.telling.close()
 
     async def __aenter__(self) -> Self:
         return self

@@ -166,13 +166,13 @@ class Observers:
         """The lowest number above this one that an observer keeps: a run of publications must not go beyond it."""
         return min((kept.number for kept in self._kept if kept is not None and kept.number > number), default=None)
 
-    def telling(self, edition: Edition, workers: Workers, folder: Path, limits: Limits) -> Telling | None:
+    async def telling(self, edition: Edition, workers: Workers, folder: Path, limits: Limits) -> Telling | None:
         """Collects what the events of an edition do, for the observers that do not keep its publication."""
         number = edition.claim.number
         if all(kept is not None and kept.number >= number for kept in self._kept):
             return None
         first, end = min(edition.first, edition.before.size), max(edition.content_size, edition.after.size)
-        return Telling(workers, folder, first, end, limits)
+        return await Telling.begin(workers, folder, first, end, limits)
 
     async def tell(
         self, edition: Edition, valid: ValidPublication, seals: Seals, covered_before: int, telling: Telling

@@ -6,7 +6,7 @@ from hashlib import sha256
 from operator import attrgetter
 from pathlib import Path
 from secrets import token_hex
-from typing import NamedTuple, ParamSpec, TypeVar
+from typing import NamedTuple, ParamSpec, Self, TypeVar
 
 from consumers.limits import Limits
 from consumers.work.partition_files import PartitionFiles, write_partitions
@@ -50,24 +50,30 @@ class ToldFiles(NamedTuple):
 
 
 class Telling:
-    """What events did. Folding goes by aggregate, so events are sorted: in memory if they are few, else on disk.
-
-    Args:
-        workers: for work in this process.
-        folder: a folder for what does not fit into memory.
-        first: the lowest index of an event that may be told.
-        end: the index after the highest.
-        limits: how many are few.
-    """
+    """What events did. Folding goes by aggregate, so events are sorted: in memory if they are few, else on disk."""
 
     def __init__(self, workers: Workers, folder: Path, first: int, end: int, limits: Limits) -> None:
-        shutil.rmtree(folder, ignore_errors=True)  # what a process that was killed has left
         self._workers = workers
+        self._folder = folder
         size = max(1, end - first)
         self._told = Partitions(folder / "here", Told, size, limits)
         self.files = ToldFiles(folder / token_hex(8), first, size, self._told.count)
         self._names: list[str] = []
         self._is_closed = False
+
+    @classmethod
+    async def begin(cls, workers: Workers, folder: Path, first: int, end: int, limits: Limits) -> Self:
+        """Begin to collect. What a process that was killed has left is deleted.
+
+        Args:
+            workers: for work in this process.
+            folder: a folder for what does not fit into memory.
+            first: the lowest index of an event that may be told.
+            end: the index after the highest.
+            limits: how many are few.
+        """
+        await _delete(workers, folder)
+        return cls(workers, folder, first, end, limits)
 
     async def add(self, told: Sequence[Told]) -> None:
         """Add events, in any order."""
@@ -99,14 +105,19 @@ class Telling:
         """Run a function that computes where the events are sorted."""
         return await self._workers.run(function, *args, **kwargs)
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """Delete spilled files, also those of tasks that were never heard of again."""
         self._is_closed = True
-        self._told.close()
-        shutil.rmtree(self.files.folder, ignore_errors=True)
+        await _delete(self._workers, self._folder)
 
     def _read(self, partition: int) -> list[Told]:
         return sorted([*self._told.read(partition), *self.files.read(self._names, partition)], key=_INDEX)
+
+
+async def _delete(workers: Workers, folder: Path) -> None:
+    """Delete a folder if it exists, in a thread: it may hold a file for each task, of gigabytes together."""
+    if folder.exists():
+        await workers.run(shutil.rmtree, folder, ignore_errors=True)
 
 
 def _of_prefix(extension: Extension) -> Iterable[Told]:

@@ -319,5 +319,5 @@ async def test_files_of_tasks_that_nobody_heard_of_are_deleted(tmp_path: Path) -
     telling = Telling(InlineWorkers(), tmp_path / "told", 0, 1, LIMITS)
     telling.files.write([Told(0, "", "", "", ACCEPTED)])
     assert any(path.is_file() for path in tmp_path.rglob("*"))
-    telling.close()
+    await telling.close()
     assert not any(path.is_file() for path in tmp_path.rglob("*"))

@@ -65,7 +65,7 @@ class OneProcess:
     async def close(self) -> None:
         """Delete spilled files."""
         if self._targets is not None:
-            self._targets.close()
+            await self._on(self._targets, self._targets.close)
 
     async def save(self) -> None:
         """Do nothing: everything is saved at once."""
@@ -90,7 +90,7 @@ class OneProcess:
                     async for keys in self._all_projects(done):
                         await self._fold(keys, [], pages)
         finally:
-            routed.close()
+            await self._on(routed, routed.close)
         return listings
 
     async def add(self, pages: Sequence[Page], changes: Sequence[TargetChange]) -> None:

@@ -136,6 +136,7 @@ class Follower:
         self._noted = _Noted()
         self._last_judged: Judged | None = None
         self._work: PublicationInWork | None = None
+        self._has_outlet_begun = False
         self.stopwatch = Stopwatch()
         self.ledger = ledger
         self.tail = tail
@@ -298,18 +299,34 @@ class Follower:
         if not self._renders:
             await self._check_not_void(valid)
             return await self.prepare(edition, None)
-        work = await self.prepare(edition, CheckingSealer(edition.authority.online, seals, are_checked=are_checked))
+        sealer = CheckingSealer(edition.authority.online, seals, are_checked=are_checked)
+        work = await self.prepare(edition, sealer)
+        try:
+            snapshot = await self._workers.run(work.seal, sealer)
+            self.stopwatch.lap("snapshot")
+            self._compare(work.rendered.names, snapshot, edition, valid, seals)
+        except BaseException:
+            await self.abandon()
+            raise
+        return work
+
+    @staticmethod
+    def _compare(
+        rendered: Sequence[str], snapshot: bytes, edition: Edition, valid: ValidPublication, seals: Seals
+    ) -> None:
+        """Compare what a publication says with what was rendered, beyond what the sealer has compared.
+
+        Raises:
+            DivergenceError: they differ.
+        """
         layout = edition.authority.layout
         signed = {name for name in seals if name != SNAPSHOT and layout.index(name) is not None}
-        problem = ""
-        if extra := sorted(signed.difference(work.rendered.names)):
-            problem = f"the publication signed {extra[0]}, but nothing in it had changed or was to be renewed"
-        elif len(work.rendered.snapshot) != valid.publication.snapshot[1]:
-            problem = "the snapshot has another length than the publication says"
-        if problem:
-            await self.abandon()
-            raise DivergenceError(problem)
-        return work
+        if extra := sorted(signed.difference(rendered)):
+            raise DivergenceError(
+                f"the publication signed {extra[0]}, but nothing in it had changed or was to be renewed"
+            )
+        if len(snapshot) != valid.publication.snapshot[1]:
+            raise DivergenceError("the snapshot has another length than the publication says")
 
     async def _check_not_void(self, valid: ValidPublication) -> None:
         authority = (await self.tail.read_known()).authority
@@ -399,14 +416,18 @@ class Follower:
         return None if self._work is None else self._work.proposal
 
     async def prepare(self, edition: Edition, sealer: Sealer | None) -> PublicationInWork:
-        """Render the next publication; without a sealer, only fold. The work ends when it is applied or abandoned.
+        """Render the next publication, but not its snapshot (`PublicationInWork.seal`); without a sealer, only fold.
+
+        The work ends when it is applied or abandoned.
 
         Raises:
             DivergenceError: a bin changed but was not signed on the log, or a seal does not fit.
             SignerError: a key does not sign.
         """
         await self.abandon()
-        await self._workers.run(self._outlet.begin)
+        if not self._has_outlet_begun:
+            await self._workers.run(self._outlet.begin)
+        self._has_outlet_begun = False
         await self.tail.read_again(edition.first, edition.content_size)
         self.stopwatch.start()
         telling = await self._observers.telling(edition, self._workers, self._spill / "told", self._limits)
@@ -439,6 +460,7 @@ class Follower:
         edition, claim = work.edition, last.claim
         self.stopwatch.start()
         synced = await work.place(last.timestamp())
+        self._has_outlet_begun = True
         self.stopwatch.lap("place")
         self._observers.check(Head(claim.number, last.digest, claim.time, claim.size), self.head.number)
         if work.telling is not None:

@@ -7,13 +7,14 @@ from consumers.reading.tail import Tail
 from consumers.render.edition import Edition
 from consumers.render.outlets import Outlet
 from consumers.render.renderer import RenderedPublication, Renderer
-from consumers.render.sealing import Sealer
+from consumers.render.sealing import SNAPSHOT, Sealer
 from consumers.render.telling import Telling
 from consumers.state import records
 from consumers.work.workers import Workers
 from ledger.disk.syncing import Synced
 from ledger.state.file import StateFile
 from ledger.state.store import Store
+from projections.metadata.paths import metadata_path
 from projections.metadata.repository import SnapshotTable
 
 ANEW_FROM = 8
@@ -83,6 +84,19 @@ class PublicationInWork:
             self._rendered = await renderer.fold(edition, tail, self.telling)
         else:
             self._rendered = await renderer.render(edition, tail, sealer, self._outlet, self.telling)
+
+    def seal(self, sealer: Sealer) -> bytes:
+        """Seal the snapshot of what was rendered, and put it. Blocks.
+
+        Raises:
+            DivergenceError: the seal on the log does not fit.
+            SignerError: a key does not sign.
+        """
+        edition = self.edition
+        payload = self._table.payload(edition.claim, edition.authority, edition.content_size)
+        snapshot = sealer.seal(SNAPSHOT, payload)
+        self._outlet.put(metadata_path(SNAPSHOT, edition.claim.number), snapshot)
+        return snapshot
 
     async def place(self, timestamp: bytes) -> Synced | None:
         """Place its files, and wait until its changes of the state are saved. The timestamp makes it visible.

@@ -37,7 +37,10 @@ class Outlet(Sink, Protocol):
         """Begin a new edition, and forget the files of an unfinished one."""
 
     def finish(self, number: int, timestamp: bytes) -> Synced | None:
-        """Finish an edition whose record was read from the log; return what was synced besides the edition's files."""
+        """Finish an edition whose record was read from the log; return what was synced besides the edition's files.
+
+        The next edition has begun then.
+        """
 
 
 class Nowhere:
@@ -166,7 +169,8 @@ class PublicOutlet:
                 log.debug("a newer publication is served", publication=number)
             else:
                 self._make_visible(timestamp)
-            return synced
+        self.begin()
+        return synced
 
     def _place(self, number: int, timestamp: bytes) -> Synced | None:
         """Place the immutable files."""

@@ -7,7 +7,7 @@ The two rounds run in this process (`consumers.render.rounds.serial`), or for ma
 log) and a `Sink` for the files.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -31,25 +31,19 @@ from ledger.disk.syncing import now_written
 from ledger.state.file import StateFile
 from ledger.state.roles import kept_name
 from ledger.state.store import Store
-from projections.index import project_list
-from projections.index.chunks import Aggregate
-from projections.index.project_list import Listing, ProjectList
-from projections.metadata.paths import metadata_path
 from projections.metadata.repository import RoleEntry, SnapshotTable
-from projections.metadata.targets import Page, TargetChange
 
 _FEW_ROWS = 64
 """Maximum number of rows that the commit saves: more are saved while files are placed."""
 
 
 class RenderedPublication(NamedTuple):
-    """A rendered publication: the names of the sealed bins, in order, their entries, and the snapshot's file. `saving`
-    still saves its changes to the state.
+    """A rendered publication: the names of the sealed bins, in order, and their entries, which the snapshot will list.
+    `saving` still saves its changes to the state.
     """
 
     names: list[str]
     entries: dict[str, RoleEntry]
-    snapshot: bytes
     saving: Begun[None]
 
 
@@ -85,12 +79,12 @@ class Renderer:
             self._stopwatch.lap("fold")
         finally:
             await rounds.close()
-        return RenderedPublication([], {}, b"", self._workers.ahead(rounds.save()))
+        return RenderedPublication([], {}, self._workers.ahead(rounds.save()))
 
     async def render(
         self, edition: Edition, tail: Tail, sealer: Sealer, sink: Sink, telling: Telling | None
     ) -> RenderedPublication:
-        """Fold an edition's events and render what they change.
+        """Fold an edition's events and render what they change, but the snapshot.
 
         Args:
             edition: the edition.
@@ -104,8 +98,7 @@ class Renderer:
         """
         rounds = self._rounds(edition, tail, sealer, sink, telling, renders=True)
         try:
-            listings = await rounds.fold()
-            await self._list_projects(edition, listings, rounds)
+            await rounds.fold()
             self._stopwatch.lap("fold")
             bins = await rounds.seal()
             self._stopwatch.lap("bins")
@@ -115,16 +108,7 @@ class Renderer:
         retired = await self._retire(edition)
         self._keep(entries, retired)
         self._table.update(entries | retired)
-        saving = self._workers.ahead(self._save(rounds, bins, retired))
-        try:
-            payload = self._table.payload(edition.claim, edition.authority, edition.content_size)
-            snapshot = await self._workers.run(sealer.seal, "snapshot", payload)
-            sink.put(metadata_path("snapshot", edition.claim.number), snapshot)
-        except BaseException:
-            await saving.stop()
-            raise
-        self._stopwatch.lap("snapshot")
-        return RenderedPublication(list(entries), entries, snapshot, saving)
+        return RenderedPublication(list(entries), entries, self._workers.ahead(self._save(rounds, bins, retired)))
 
     async def _save(self, rounds: Rounds, bins: Mapping[str, KeptBin], retired: Mapping[str, RoleEntry]) -> None:
         await rounds.save()
@@ -176,11 +160,6 @@ class Renderer:
         self._store.soon(StateFile.keep, new, old - new)
         self._store.soon(StateFile.all_written, now_written())
 
-    async def _list_projects(self, edition: Edition, listings: list[Listing], rounds: Rounds) -> None:
-        pages, changes = await self._store.run(_list_projects, edition, listings, self._limits.names_per_chunk)
-        if pages or changes:
-            await rounds.add(pages, changes)
-
     async def _retire(self, edition: Edition) -> dict[str, RoleEntry]:
         """The bins that are no longer in force, without their lengths."""
         layout = edition.authority.layout
@@ -193,21 +172,3 @@ class Renderer:
         for name, stamp in (edition.stamps or {}).items():
             retired[name] = RoleEntry(stamp.number, stamp.expires, 0, stamp.sha256)
         return {name: entry for name, entry in retired.items() if layout.index(name) is None}
-
-
-def _list_projects(
-    state: StateFile, edition: Edition, listings: Sequence[Listing], names_per_chunk: int
-) -> tuple[Sequence[Page], Sequence[TargetChange]]:
-    """Bring the list of projects up to date; return its pages and targets if it is rendered."""
-    header, waiting = records.load_project_list(state, sorted({each.name for each in listings}))
-    projects = ProjectList(header, waiting, names_per_chunk=names_per_chunk)
-    projects.follow(
-        [(each.claim, each.authority.settings, each.content_size) for each in edition.publications], listings
-    )
-    stored, waited = Aggregate(project_list.KEY), dict[str, bool]()
-    if projects.is_rendered:
-        stored = records.load_aggregates(state, [project_list.KEY]).states.get(project_list.KEY, stored)
-        waited = records.load_waiting(state)
-    change, pages, changes = projects.finish(stored.chunks, waited)
-    records.save_project_list(state, change, projects.left, is_rendered=projects.is_rendered)
-    return pages, changes

@@ -56,18 +56,21 @@ class SigningSealer:
         online: the online keys in force.
         signers: the keys that sign.
         keyring: where other processes find the keys.
+
+    Attributes:
+        are_in_memory: whether all keys are, so that no signature takes long.
     """
 
     def __init__(self, online: RoleKeys, signers: Sequence[Signer], keyring: Keyring | None = None) -> None:
         self._online = online
         self._signers = signers
         self._keyring = keyring
-        self._checks_all = not all(map(is_in_memory, signers))
+        self.are_in_memory = all(map(is_in_memory, signers))
         self.packed: dict[str, tuple[str, ...]] = {}
 
     def seal(self, name: str, payload: bytes) -> bytes:
         """Sign a payload and return the file."""
-        checks = self._checks_all or name == SNAPSHOT
+        checks = not self.are_in_memory or name == SNAPSHOT
         signatures = self.signatures(name, payload) if checks else self._sign(payload)
         self.packed[name] = pack_signatures(self._online, signatures)
         return signed_file(payload, signatures)

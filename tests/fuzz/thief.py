@@ -97,7 +97,8 @@ async def draft(world: World, team: Team | None = None, *, shown: int | None = N
         authority = factory.authority_of(prefix)
         size = content_size(follower.head.content_size, prefix) if shown is None else shown
         edition = follower.edition(Shown(claim, authority, size), prefix)
-        await follower.prepare(edition, sealer)
+        work = await follower.prepare(edition, sealer)
+        work.seal(sealer)
         snapshot = sealer.payloads.pop("snapshot")
         return Draft(team or world.team, authority, follower.head, claim, sealer.payloads, snapshot)
 

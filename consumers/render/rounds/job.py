@@ -22,9 +22,12 @@ from consumers.state.kept_pages import KeptPages
 from consumers.work.progress import Report
 from consumers.work.workers import Behind, Workers
 from ledger.state.aggregates import PageRow
+from ledger.state.file import StateFile
 from ledger.state.store import Store
+from projections.index import project_list
+from projections.index.chunks import Aggregate
 from projections.index.names import split_filename
-from projections.index.project_list import Listing
+from projections.index.project_list import Listing, ProjectList
 from projections.log.prefix import Extension
 from projections.metadata.paths import plain_path
 from projections.metadata.repository import LENGTH_ABOVE_BYTES
@@ -60,13 +63,10 @@ class Job(NamedTuple):
 
 
 class Rounds(Protocol):
-    """The two rounds of one publication: `fold`, then `add` for the list of projects, then `seal`."""
+    """The two rounds of one publication: `fold`, then `seal`."""
 
-    async def fold(self) -> list[Listing]:
-        """Fold the events; return their effects on the list of all projects."""
-
-    async def add(self, pages: Sequence[Page], changes: Sequence[TargetChange]) -> None:
-        """Add pages, and changes of targets."""
+    async def fold(self) -> None:
+        """Fold the events, and where anything renders, bring the list of all projects up to date."""
 
     async def seal(self) -> dict[str, KeptBin]:
         """Render and seal bins; return them by role name, in the order of bins."""
@@ -87,6 +87,26 @@ async def keep_extension(store: Store, extension: Extension, sink: Sink, telling
     for ceremony in extension.ceremonies:
         for document in ceremony.documents:
             sink.put_document(document)
+
+
+def list_projects(
+    state: StateFile, edition: Edition, listings: Sequence[Listing], names_per_chunk: int
+) -> tuple[Sequence[Page], Sequence[TargetChange]]:
+    """Bring the list of projects up to date with what an edition's events did to it; return its pages and targets if it
+    is rendered.
+    """
+    header, waiting = records.load_project_list(state, sorted({each.name for each in listings}))
+    projects = ProjectList(header, waiting, names_per_chunk=names_per_chunk)
+    projects.follow(
+        [(each.claim, each.authority.settings, each.content_size) for each in edition.publications], listings
+    )
+    stored, waited = Aggregate(project_list.KEY), dict[str, bool]()
+    if projects.is_rendered:
+        stored = records.load_aggregates(state, [project_list.KEY]).states.get(project_list.KEY, stored)
+        waited = records.load_waiting(state)
+    change, pages, changes = projects.finish(stored.chunks, waited)
+    records.save_project_list(state, change, projects.left, is_rendered=projects.is_rendered)
+    return pages, changes
 
 
 def page_writer(workers: Workers, sink: Sink, pages: KeptPages) -> Behind[PageToWrite, None]:

@@ -20,6 +20,7 @@ from consumers.render.rounds.job import (
     Job,
     hide_pages,
     keep_extension,
+    list_projects,
     page_writer,
     warn_of_stuffed,
 )
@@ -67,8 +68,8 @@ class BulkRounds:
         if self._folder.exists():
             await self._workers.run(shutil.rmtree, self._folder, ignore_errors=True)
 
-    async def fold(self) -> list[Listing]:
-        """Fold the events."""
+    async def fold(self) -> None:
+        """Fold the events, and bring the list of projects up to date."""
         listings: list[Listing] = []
         batch, carrier = self._rendering = await self._begin()
         async with aclosing(self._processes.in_order(carrier.folding(batch))) as folded:
@@ -85,7 +86,11 @@ class BulkRounds:
                 listings.extend(done.listings)
                 carrier.take(done)
                 self._advance(READING, FOLDING, done.task + 1, carrier.fold_tasks)
-        return listings
+        if self._renders:
+            names_per_chunk = self._limits.names_per_chunk
+            pages, changes = await self._store.run(list_projects, self._edition, listings, names_per_chunk)
+            if pages or changes:
+                await self._add(batch, carrier, pages, changes)
 
     async def _begin(self) -> tuple[Batch, Carrier]:
         """The batch that the tasks share, and the carrier of their events and targets."""
@@ -121,9 +126,10 @@ class BulkRounds:
         files = Files(choice.layout, batch.bin_partitions, edition.size, self._limits)
         return batch._replace(slices=slices, first=edition.first, end=edition.content_size), files
 
-    async def add(self, pages: Sequence[Page], changes: Sequence[TargetChange]) -> None:
+    async def _add(
+        self, batch: Batch, carrier: Carrier, pages: Sequence[Page], changes: Sequence[TargetChange]
+    ) -> None:
         """Add pages and changes of targets."""
-        batch, carrier = self._folded()
         async with page_writer(self._workers, self._sink, self._pages) as writer:
             await writer.add([(page, None) for page in pages])
             hide_pages(changes, self._sink)

@@ -15,6 +15,7 @@ from consumers.render.rounds.job import (
     bin_sealer,
     hide_pages,
     keep_extension,
+    list_projects,
     page_writer,
 )
 from consumers.render.tasks import few_aggregates, needed_files
@@ -31,7 +32,7 @@ from projections.index.project_list import Listing
 from projections.index.upload_times import UploadTimes
 from projections.log.reading import Routed
 from projections.metadata.bins import StoredBin, take_targets
-from projections.metadata.targets import Page, TargetChange
+from projections.metadata.targets import TargetChange
 from projections.roles.layout import Layout
 
 P = ParamSpec("P")
@@ -39,6 +40,14 @@ R = TypeVar("R")
 
 TARGET_BYTES = 128
 """Minimum length of nearly every entry in a bin."""
+
+
+class _Few(NamedTuple):
+    """A few aggregates, and their events."""
+
+    keys: Sequence[str]
+    items: Sequence[Routed]
+    are_last: bool = False
 
 
 class _Bins(NamedTuple):
@@ -60,6 +69,7 @@ class OneProcess:
         self._telling, self._renders = job.telling, job.renders
         self._renders_anew = job.renders and job.edition.renders_all_pages
         self._visits_all = self._renders_anew or bool(self._times.new_time)
+        self._listings: list[Listing] = []
         self._targets: Partitions[TargetChange] | None = None
 
     async def close(self) -> None:
@@ -72,33 +82,24 @@ class OneProcess:
 
     # --- events to projects --------------------------------------------------------------------------------------
 
-    async def fold(self) -> list[Listing]:
-        """Fold the events."""
+    async def fold(self) -> None:
+        """Fold the events, and bring the list of projects up to date."""
         if self._renders:
             await self._move_bins()
-        listings: list[Listing] = []
         done: set[str] = set()
         routed = Partitions(self._spill / "events", Routed, self._edition.size, self._limits)
         try:
             async with page_writer(self._workers, self._sink, self._pages) as pages:
                 await self._route(routed)
-                async for keys, items in self._few(routed):
-                    listings.extend(await self._fold(keys, items, pages))
+                async for few in self._few(routed):
+                    await self._fold(few, pages)
                     if self._visits_all:
-                        done.update(keys)
+                        done.update(few.keys)
                 if self._visits_all:
                     async for keys in self._all_projects(done):
-                        await self._fold(keys, [], pages)
+                        await self._fold(_Few(keys, []), pages)
         finally:
             await self._on(routed, routed.close)
-        return listings
-
-    async def add(self, pages: Sequence[Page], changes: Sequence[TargetChange]) -> None:
-        """Add pages and changes of targets."""
-        async with page_writer(self._workers, self._sink, self._pages) as writer:
-            await writer.add([(page, None) for page in pages])
-            hide_pages(changes, self._sink)
-        await self._distribute(changes)
 
     async def _route(self, routed: Partitions[Routed]) -> None:
         """Save the records that the prefix judged, and distribute events by their aggregate."""
@@ -109,28 +110,32 @@ class OneProcess:
             await keep_extension(self._store, extension, self._sink, self._telling)
             await self._on(routed, routed.add, extension.routed, lambda item: hash(salt + item.key) % routed.count)
 
-    async def _few(self, routed: Partitions[Routed]) -> AsyncIterator[tuple[Sequence[str], Sequence[Routed]]]:
+    async def _few(self, routed: Partitions[Routed]) -> AsyncIterator[_Few]:
+        """All events by their aggregates, a few at a time; the last ones even if there are none."""
+        few = _Few([], [])
         for index in range(routed.count):
             for some in few_aggregates(await self._on(routed, routed.take, index), self._limits.projects_at_once):
-                yield some
+                if few.keys:
+                    yield few
+                few = _Few(*some)
+        yield few._replace(are_last=True)
 
-    async def _fold(
-        self, keys: Sequence[str], items: Sequence[Routed], pages: Behind[PageToWrite, None]
-    ) -> list[Listing]:
+    async def _fold(self, few: _Few, pages: Behind[PageToWrite, None]) -> None:
         """Fold the events of a few aggregates, and pass on what they change."""
-        folded, rows = await self._store.run(self._fold_few, keys, items)
+        folded, rows = await self._store.run(self._fold_few, few)
         if self._telling is not None:
             await self._telling.add(folded.told)
         await pages.add([(page, rows.get(page.path)) for page in folded.pages])
         hide_pages(folded.targets, self._sink)
         if folded.targets:
             await self._distribute(folded.targets)
-        return folded.listings
 
-    def _fold_few(
-        self, state: StateFile, keys: Sequence[str], items: Sequence[Routed]
-    ) -> tuple[Folded, dict[str, PageRow]]:
-        """Load a few aggregates, fold their events, and save the changes; return these, and the pages to keep."""
+    def _fold_few(self, state: StateFile, few: _Few) -> tuple[Folded, dict[str, PageRow]]:
+        """Load a few aggregates, fold their events, and save the changes; return these, and the pages to keep.
+
+        The list of projects comes after the last ones, in the same visit.
+        """
+        keys, items = few.keys, few.items
         html = self._edition.authority.settings.html_pages
         needed = needed_files(items, html=html or self._visits_all)
         loaded = records.load_aggregates(state, keys, needed, rows_read_by(items))
@@ -149,6 +154,11 @@ class OneProcess:
         rows = self._pages.choose(folded.pages, loaded.filed)
         changed = records.rows_of(folded.changes, loaded, rows.values())
         records.save_folded(state, changed, folded.seen, folded.judged)
+        self._listings += folded.listings
+        if few.are_last and self._renders:
+            listed, changes = list_projects(state, self._edition, self._listings, self._limits.names_per_chunk)
+            folded.pages.extend(listed)
+            folded.targets.extend(changes)
         return folded, rows
 
     async def _all_projects(self, done: set[str]) -> AsyncIterator[list[str]]:

@@ -15,12 +15,12 @@ from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callab
 from concurrent.futures import Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from multiprocessing import active_children, forkserver, get_context, parent_process, resource_tracker
-from multiprocessing.context import ForkServerContext
+from multiprocessing import forkserver, parent_process, resource_tracker
+from multiprocessing.context import ForkServerContext, ForkServerProcess
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from time import monotonic
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import structlog
 
@@ -76,7 +76,7 @@ class Processes:
         self._used_at = 0.0
         self._are_missed = False
         self._starting: threading.Thread | None = None
-        self._children: list[BaseProcess] = []
+        self._started: list[BaseProcess] = []
         self._has_worked = False
 
     def are_worth(self, count: int) -> bool:
@@ -167,10 +167,10 @@ class Processes:
         """Begin a task, perhaps in a new process. Ctrl-C is blocked meanwhile, and a new process inherits that."""
         with _without_ctrl_c():
             if self._pool is None:
-                self._pool = ProcessPoolExecutor(self.count, _context(), start, (self._held,))
-                self._has_worked = False
+                context = _context()
+                self._pool = ProcessPoolExecutor(self.count, context, start, (self._held,))
+                self._started, self._has_worked = context.started, False
             future = self._pool.submit(task)
-            self._children = active_children()
             future.add_done_callback(self._note_work)
             return future
 
@@ -180,7 +180,7 @@ class Processes:
 
     def _ended_by_themselves(self) -> bool:
         """Whether processes exited before their first task without being killed (a signal makes the code negative)."""
-        return not self._has_worked and any((child.exitcode or 0) > 0 for child in self._children)
+        return not self._has_worked and any((process.exitcode or 0) > 0 for process in self._started)
 
 
 def start_server() -> None:
@@ -190,9 +190,21 @@ def start_server() -> None:
         forkserver.ensure_running()
 
 
-def _context() -> ForkServerContext:
+class _Context(ForkServerContext):
+    """Has all processes that were started with it: `active_children` leaves out those that have ended by now."""
+
+    def __init__(self) -> None:
+        self.started: list[BaseProcess] = []
+
+    def Process(self, *args: Any, **kwargs: Any) -> ForkServerProcess:  # type: ignore[override]  # noqa: N802  # a class
+        process = ForkServerProcess(*args, **kwargs)
+        self.started.append(process)
+        return process
+
+
+def _context() -> _Context:
     _start_tracker()
-    context = get_context("forkserver")
+    context = _Context()
     context.set_forkserver_preload(["consumers.render.tasks"])
     return context
 

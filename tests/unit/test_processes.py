@@ -176,12 +176,33 @@ async def main():
 """
 
 
-@pytest.mark.parametrize("guarded", [True, False])
-def test_a_program_without_a_main_guard_is_told_so(guarded: bool, tmp_path: Path) -> None:
+SLOW_MACHINE = """
+from concurrent.futures import ProcessPoolExecutor, wait
+submit = ProcessPoolExecutor.submit
+
+def submit_and_wait(pool, task):
+    future = submit(pool, task)
+    wait([future])
+    return future
+
+ProcessPoolExecutor.submit = submit_and_wait
+asyncio.run(main())
+"""
+"""The process has ended before anything goes on in the one that started it."""
+
+
+@pytest.mark.parametrize(
+    ("run", "guarded"),
+    [
+        ('if __name__ == "__main__":\n    asyncio.run(main())', True),
+        ("asyncio.run(main())", False),
+        (SLOW_MACHINE, False),
+    ],
+    ids=["guarded", "not guarded", "not guarded, slow"],
+)
+def test_a_program_without_a_main_guard_is_told_so(run: str, guarded: bool, tmp_path: Path) -> None:
     """It is not said to lack memory."""
-    (tmp_path / "program.py").write_text(
-        PROGRAM.format('if __name__ == "__main__":\n    asyncio.run(main())' if guarded else "asyncio.run(main())")
-    )
+    (tmp_path / "program.py").write_text(PROGRAM.format(run))
     done = subprocess.run(
         [sys.executable, tmp_path / "program.py"], capture_output=True, text=True, check=False, env=with_product()
     )

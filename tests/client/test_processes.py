@@ -16,6 +16,7 @@ import pytest
 from consumers.context import Context
 from consumers.service import run
 from consumers.sign.schedule import Schedule
+from ledger.state import StoreError
 from tests.client.attacker import Attacker, append, sign_root
 from tests.client.index import Index, tree
 from tests.client.load import Load, loading
@@ -82,6 +83,21 @@ def test_a_consumer_that_does_not_stop_when_it_is_told_is_cancelled(
     monkeypatch.setattr(run, "run_verifier", wait_for_ever)
     asyncio.run(run.run(index.context, ["verifier"], Schedule()))
     assert ended == ["verifier"]
+
+
+def test_what_ends_one_consumer_for_good_ends_all_and_is_told(index: Index) -> None:
+    ended: list[str] = []
+
+    async def fail(_: asyncio.Event) -> None:
+        raise StoreError("it is damaged")
+
+    async def follow(stop: asyncio.Event) -> None:
+        await stop.wait()
+        ended.append("follower")
+
+    with pytest.raises(StoreError, match="it is damaged"):
+        asyncio.run(run.run_loops(index.context, {"follower": follow, "signer": fail}))
+    assert ended == ["follower"]
 
 
 def test_stopping_under_load(index: Index, tmp_path: Path) -> None:

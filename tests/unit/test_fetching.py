@@ -1,5 +1,6 @@
 """`ledger.http.fetching`: whatever a server answers, a call ends, and takes little memory."""
 
+import asyncio
 import gzip
 import hashlib
 import threading
@@ -9,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from consumers.context import Context
+from ledger.config import Config
 from ledger.disk.files import StorageError, StorageUnavailableError
 from ledger.http import fetching
 from ledger.http.fetching import HttpStorage
@@ -217,6 +220,26 @@ def test_another_thread_can_end_a_call(call: Callable[[HttpStorage], object], re
         thread.join()
         with pytest.raises(StorageUnavailableError, match="given up"):
             call(storage)
+
+
+async def test_a_command_that_is_ended_ends_its_call(tmp_path: Path) -> None:
+    """The thread that waits for the server would else keep the process from ending."""
+    asked = threading.Event()
+
+    def tell(request: Asked) -> None:
+        asked.set()
+        say_nothing(request)
+
+    with answering(tell) as url:
+        context = Context(tmp_path, Config())
+        served = context.served(url)
+        reading = asyncio.create_task(context.read(served, "metadata/timestamp.json"))
+        await asyncio.to_thread(asked.wait)
+        reading.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await reading
+        with pytest.raises(StorageUnavailableError, match="given up"):
+            served.read("metadata/timestamp.json")
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """Threads that compute: what they promise to whoever asks them."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from threading import Event
 from time import sleep
 
@@ -53,6 +54,36 @@ async def test_nothing_runs_any_more_when_it_was_cancelled() -> None:
     await asyncio.sleep(0.2)
     assert done == seen
     workers.close()
+
+
+async def _run(workers: ThreadWorkers, function: Callable[[int], None]) -> None:
+    await workers.run(function, 1)
+
+
+async def _run_each(workers: ThreadWorkers, function: Callable[[int], None]) -> None:
+    await run_each(workers, function, [1, 2, 3])
+
+
+@pytest.mark.parametrize("call", [_run, _run_each])
+async def test_what_threads_wait_for_is_given_up_when_nobody_waits_for_them(
+    call: Callable[[ThreadWorkers, Callable[[int], None]], Awaitable[None]],
+) -> None:
+    """Else a server that does not answer would keep a command from ending."""
+    began, given_up, ended = Event(), Event(), Event()
+    workers = ThreadWorkers(given_up.set)
+
+    def wait_for_a_server(_: int) -> None:
+        began.set()
+        if given_up.wait(10):
+            ended.set()
+
+    task = asyncio.ensure_future(call(workers, wait_for_a_server))
+    await asyncio.to_thread(began.wait)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    workers.close()
+    assert ended.is_set()
 
 
 async def test_groups_run_while_the_next_is_prepared() -> None:

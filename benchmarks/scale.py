@@ -104,7 +104,7 @@ def _measure(folder: Path, options: argparse.Namespace) -> None:
         report.add("append everything", [appended], per=events, unit="events")
     ledger = context.folder
     if "publish" in options.steps:
-        seconds, memory = _run("publish", "--ledger", ledger)
+        seconds, memory = run_command("publish", "--ledger", ledger)
         signed = len(signed_files(context, _newest(context))) - 1
         report.add(
             "publish everything at once", [seconds], per=events, unit="events", memory=memory, bins_signed=signed
@@ -113,7 +113,7 @@ def _measure(folder: Path, options: argparse.Namespace) -> None:
         records = generate_more(options.seed, events, size, FOLLOWING)
         asyncio.run(_follow(context, records, report))
     if "rotate" in options.steps:
-        seconds, memory = _run("ceremony", "--ledger", ledger, "--replace-online")
+        seconds, memory = run_command("ceremony", "--ledger", ledger, "--replace-online")
         files = signed_files(context, _newest(context))
         report.add(
             "replace the online key",
@@ -126,11 +126,11 @@ def _measure(folder: Path, options: argparse.Namespace) -> None:
         asyncio.run(_catch_up(context, folder / "elsewhere", options.seed, events, report))
     if "rebuild" in options.steps:
         rebuilt = folder / "rebuilt"
-        seconds, memory = _run("rebuild", "--ledger", ledger, "--to", rebuilt)
+        seconds, memory = run_command("rebuild", "--ledger", ledger, "--to", rebuilt)
         floor = floors.rebuild(ledger / "log/events.sqlite", rebuilt)
         report.add("rebuild the last publication", [seconds], floor=floor, per=events, unit="events", memory=memory)
     if "verify" in options.steps:
-        seconds, memory = _run("verify", "--ledger", ledger)
+        seconds, memory = run_command("verify", "--ledger", ledger)
         report.add("verify every publication", [seconds], per=events, unit="events", memory=memory)
     report.close()
 
@@ -196,7 +196,7 @@ async def _catch_up(context: Context, public: Path, seed: int, generated: int, r
     await follow("a publisher that has missed a tenth", missed)
 
 
-def _run(*arguments: Any) -> tuple[float, str]:
+def run_command(*arguments: Any) -> tuple[float, str]:
     """Run a command; seconds, and the most memory that it and its processes had at one time."""
     started = perf_counter()
     process = subprocess.Popen(

@@ -2,7 +2,8 @@
 
     deploy/with-env python -m benchmarks.verify [--events 10000] [--bins 16384] [--publications 1000] [--ledger DIR]
 
-Everything generated is published at once first, and left out; then publications of two uploads each.
+Everything generated is published at once first, and left out; then publications of two uploads each. Memory is the peak
+of all processes together: of a command that verifies these publications, and of one that skips all but the last.
 """
 
 import argparse
@@ -21,9 +22,12 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from benchmarks.generator import generate, generate_more
 from benchmarks.ledgers import create, fill, publish, running_signer, signed_files, size_of
 from benchmarks.report import Report
+from benchmarks.scale import run_command
 from consumers.context import Context
 from consumers.render.outlets import served_version
+from consumers.verify.amount import RECORD
 from consumers.verify.verifying import Wanted, verify
+from consumers.work.progress import READING, WHOLE
 from projections.metadata.paths import TIMESTAMP
 from schemas import canonical
 
@@ -60,7 +64,7 @@ async def _measure(folder: Path, options: argparse.Namespace) -> None:
     seconds, floors = [], []
     for _ in range(REPETITIONS):
         floors.append(_floor(context, range(first, last + 1)))
-        seconds.append(await _verify(context, first))
+        seconds.append(await _verify(context, first, options.publications))
     report.add(
         f"verify publications of {UPLOADS} uploads",
         seconds,
@@ -68,6 +72,10 @@ async def _measure(folder: Path, options: argparse.Namespace) -> None:
         per=options.publications,
         unit="publications",
     )
+    words = ["verify", "--ledger", folder, "--from"]
+    _, memory = await asyncio.to_thread(run_command, *words, first)
+    _, skipping = await asyncio.to_thread(run_command, *words, last)
+    report.note("memory of the command", memory=memory, skipping=skipping)
     report.close()
 
 
@@ -81,12 +89,13 @@ async def _fill(context: Context, options: argparse.Namespace) -> None:
             await publish(opened, signer, list(islice(records, UPLOADS)))
 
 
-async def _verify(context: Context, first: int) -> float:
+async def _verify(context: Context, first: int, publications: int) -> float:
     """The seconds from when all publications before the first one were passed over to the last one."""
     times: list[float] = []
+    left = publications * (2 * RECORD + UPLOADS * (WHOLE - READING))
 
-    def report(done: int, _total: int) -> None:
-        if done:
+    def report(done: int, total: int) -> None:
+        if done >= total - left:
             times.append(perf_counter())
 
     await verify(context, Wanted(first, None, None, None, files=False), report)

@@ -27,6 +27,7 @@ from consumers.work.progress import Report, nobody
 from consumers.work.stopwatch import Stopwatch
 from consumers.work.workers import Workers
 from ledger.logs import Logs
+from ledger.state.comparisons import FileRow
 from ledger.state.position import Position, ReadingRow, forget_reading, load_note, save_note
 from ledger.state.publications import AppliedPublication as PublicationRow
 from ledger.state.publications import count_publications, load_publication, publication_covering
@@ -52,8 +53,17 @@ SAVED_TOGETHER = 1000
 judging."""
 
 
-Check = Callable[[Sequence[ValidPublication], Edition], Awaitable[int | None]]
-"""Checks every version of the publications of an edition; returns the number of the first that does not reproduce."""
+class Checked(NamedTuple):
+    """What was found in a window: the number of the first publication that does not reproduce, or all files that the
+    publications made.
+    """
+
+    diverging: int | None
+    files: Sequence[FileRow] = ()
+
+
+Check = Callable[[Sequence[ValidPublication], Edition], Awaitable[Checked]]
+"""Checks every version of the publications of an edition."""
 
 
 def _any(_: Claim) -> bool:
@@ -453,9 +463,11 @@ class Follower:
         last: ValidPublication,
         seals: Seals,
         judged: Sequence[Judged] = (),
+        *,
+        window: Sequence[FileRow] | None = None,
     ) -> None:
         """Make a publication in work the state: place the files first, tell observers, then save verdicts (noted and
-        these) and the position.
+        these), the files of a window, and the position.
         """
         edition, claim = work.edition, last.claim
         self.stopwatch.start()
@@ -481,7 +493,8 @@ class Follower:
             prefixes.save(edition.after),
         )
         verdicts = [*self._unsaved, *judged]
-        await work.commit(records.Applied(verdicts, rows, edition.after, self.tail.stored_size, position), after=synced)
+        applied = records.Applied(verdicts, rows, edition.after, self.tail.stored_size, position)
+        await work.commit(applied, after=synced, window=window)
         self.stopwatch.lap("commit")
         self._work = None
         self._unsaved = []
@@ -545,10 +558,11 @@ class Follower:
         if run.judged_from is not None:
             await self._judge_again(run.judged_from)
         edition = Edition(run.shown, self.head, self.base, run.last.prefix, run.stamps)
+        files: Sequence[FileRow] | None = None
         if check is not None:
             await self.abandon()
             await self.tail.read_again(edition.first, edition.content_size)
-            diverging = await check(run.publications, edition)
+            diverging, files = await check(run.publications, edition)
             if diverging is not None:
                 return await self._run(lambda claim: wanted(claim) and claim.number < diverging, 1, window, check)
         digest, _, packed = run.last.publication.snapshot
@@ -559,7 +573,7 @@ class Follower:
             log.warning("publications do not reproduce as one run; trying them one by one", why=str(error))
             return False
         judged = [each for each in run.judged if each.index < run.last.record_index]
-        await self._apply(work, run.rows, run.last, seals, judged)
+        await self._apply(work, run.rows, run.last, seals, judged, window=files)
         log.info(
             "publications applied",
             count=len(run.rows),

@@ -1,5 +1,6 @@
 """A publication in work: one object, from the beginning of its transaction to its end."""
 
+from collections.abc import Sequence
 from types import TracebackType
 from typing import NamedTuple, Self
 
@@ -12,6 +13,7 @@ from consumers.render.telling import Telling
 from consumers.state import records
 from consumers.work.workers import Workers
 from ledger.disk.syncing import Synced
+from ledger.state.comparisons import FileRow
 from ledger.state.file import StateFile
 from ledger.state.store import Store
 from projections.metadata.paths import metadata_path
@@ -108,9 +110,11 @@ class PublicationInWork:
         await self.rendered.saving.result()
         return synced
 
-    async def commit(self, applied: records.Applied, *, after: Synced | None) -> None:
-        """Make it the state."""
-        await self._store.run(records.commit, applied, after)
+    async def commit(
+        self, applied: records.Applied, *, after: Synced | None, window: Sequence[FileRow] | None = None
+    ) -> None:
+        """Make it the state. `window`: the files of all publications of a window, if it is the end of one."""
+        await self._store.run(records.commit, applied, after, lambda state: self._outlet.save(state, window))
         self._is_over = True
 
     async def abandon(self) -> None:

@@ -1,4 +1,4 @@
-"""The logs replayed into a temporary state, for commands that have no state or trust none."""
+"""The logs replayed into a state of one command: for commands that have no state or trust none."""
 
 import asyncio
 import shutil
@@ -18,7 +18,7 @@ from ledger.state.store import Store
 
 
 class Replayed(NamedTuple):
-    """A follower over a temporary state, started at the beginning of the logs."""
+    """A follower over a state of its own, started at the beginning of the logs, or where the state is."""
 
     follower: Follower
     store: Store
@@ -27,17 +27,19 @@ class Replayed(NamedTuple):
 
 @asynccontextmanager
 async def replayed(
-    context: Context, outlet: Outlet | None = None, *, report: Report = nobody
+    context: Context, outlet: Outlet | None = None, *, path: Path | None = None, report: Report = nobody
 ) -> AsyncIterator[Replayed]:
     """Open the logs and a follower with an empty state, which is deleted at the end.
 
     Args:
         context: the ledger; only its logs are used.
         outlet: where rendered files go; None: nowhere.
+        path: a file to have the state in. It stays, and the next replay goes on from it.
         report: called with the progress of a long batch.
     """
     work = Path(await asyncio.to_thread(tempfile.mkdtemp, prefix="tuf-ledger-replay-"))
-    logs, store, workers = context.logs(), Store(work / "state.sqlite", durable=False), ThreadWorkers(context.give_up)
+    store = Store(work / "state.sqlite", durable=False) if path is None else Store(path)
+    logs, workers = context.logs(), ThreadWorkers(context.give_up)
     async with AsyncExitStack() as closing:  # each is closed, even if another cannot be
         closing.push_async_callback(asyncio.to_thread, shutil.rmtree, work, ignore_errors=True)
         closing.callback(workers.close)

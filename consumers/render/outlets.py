@@ -6,7 +6,7 @@ FileListOutlet   lists digests of everything ever published, to compare them wit
 """
 
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from hashlib import sha256
 from typing import NamedTuple, Protocol
 
@@ -16,6 +16,8 @@ from consumers.render.sinks import RemoteSink, Sink
 from consumers.render.withholding import bring_back, withhold
 from ledger.disk.syncing import Synced
 from ledger.logs import LogConflictError
+from ledger.state.comparisons import FileRow, save_files
+from ledger.state.statements import State
 from ledger.storage import RemoteStorage, Storage
 from projections.metadata.holders import Withholding
 from projections.metadata.paths import TIMESTAMP, MetadataPlace, TargetPlace, metadata_path, read_path
@@ -40,6 +42,14 @@ class Outlet(Sink, Protocol):
         """Finish an edition whose record was read from the log; return what was synced besides the edition's files.
 
         The next edition has begun then.
+        """
+
+    def save(self, state: State, window: Sequence[FileRow] | None) -> None:
+        """Save what a state shall know of a finished edition's files, in the transaction that commits it.
+
+        Args:
+            state: the state.
+            window: the files of all publications of a window, if the edition is the end of one.
         """
 
 
@@ -80,6 +90,9 @@ class NoOutlet:
         """Nothing."""
 
     def finish(self, number: int, timestamp: bytes) -> None:
+        """Nothing."""
+
+    def save(self, _state: State, _window: Sequence[FileRow] | None) -> None:
         """Nothing."""
 
 
@@ -172,6 +185,9 @@ class PublicOutlet:
         self.begin()
         return synced
 
+    def save(self, _state: State, _window: Sequence[FileRow] | None) -> None:
+        """Nothing."""
+
     def _place(self, number: int, timestamp: bytes) -> Synced | None:
         """Place the immutable files."""
         self.put(metadata_path("timestamp", number), timestamp)
@@ -262,18 +278,20 @@ def served_version(timestamp: bytes | None) -> int:
 
 
 class FileListOutlet:
-    """Lists digests of all files, instead of writing them: `(path, SHA-256, number of the publication)`.
+    """Lists digests of all files in the state, instead of writing them.
 
-    A plain page that is gone is listed with an empty digest.
+    Args:
+        save: saves the list, in the transaction that commits the publication that made the files.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, save: Callable[[State, Sequence[FileRow]], None] = save_files) -> None:
+        self._save = save
         self._edition: dict[str, str] = {}
-        self._finished: list[tuple[str, str, int]] = []
+        self._finished: list[FileRow] = []
 
     def begin(self) -> None:
-        """Forget the files of an edition that was not finished."""
-        self._edition = {}
+        """Forget the files of an edition that was not committed."""
+        self._edition, self._finished = {}, []
 
     def put(self, path: str, data: bytes, copy_of: str | None = None) -> None:
         """List a file."""
@@ -302,10 +320,8 @@ class FileListOutlet:
     def finish(self, number: int, timestamp: bytes) -> None:
         """Note that the edition's files are published."""
         self.put(metadata_path("timestamp", number), timestamp)
-        self._finished.extend((path, digest, number) for path, digest in self._edition.items())
-        self._edition = {}
+        self._finished = [(path, digest, number) for path, digest in self._edition.items()]
 
-    def take(self) -> list[tuple[str, str, int]]:
-        """The files published since the last call."""
-        finished, self._finished = self._finished, []
-        return finished
+    def save(self, state: State, window: Sequence[FileRow] | None) -> None:
+        """Save the list of files: those of the edition, or of the window that it ends."""
+        self._save(state, self._finished if window is None else window)

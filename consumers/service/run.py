@@ -87,8 +87,7 @@ async def run_publisher(context: Context, stop: asyncio.Event) -> None:
 async def run_verifier(context: Context, stop: asyncio.Event) -> None:
     """Recompute every publication and compare it with the served files, until stopped."""
     config = context.config.verifier
-    outlet = FileListOutlet()
-    async with open_follower(context, "verifier", outlet) as opened:
+    async with open_follower(context, "verifier", FileListOutlet()) as opened:
         follower, logs, store, workers = opened
         served = context.served(config.served)
         verifier = Verifier(
@@ -97,7 +96,6 @@ async def run_verifier(context: Context, stop: asyncio.Event) -> None:
             follower=follower,
             store=store,
             workers=workers,
-            outlet=outlet,
             files=served.paths() is not None,  # over HTTP, the server would have to send all of them
         )
         log.info("verifier started", publication=follower.head.number, size=follower.head.size)

@@ -6,8 +6,14 @@ RUNNING = "running"
 ROUND = "round"
 """The verifier's progress in its present round, as JSON: number of compared files, and number of all files."""
 
+COMPARISON = "comparison"
+"""Of a verification, as JSON: the publication that served files are compared with, and whether they were."""
+
 DIVERGED = "diverged"
 """The digest of the publication that a follower halted at."""
+
+VERIFICATION = "verification"
+"""The options of a verification that can go on after an interruption, as JSON."""
 
 FOLDS_ONLY = "folds only"
 """Set if the state was made by a follower that does not render: it has no pages and no bins."""

@@ -1,7 +1,7 @@
 """A follower's state as types of `projections`; `ledger.state` stores the same as bytes under keys."""
 
 from bisect import bisect_right
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from itertools import groupby
 from operator import attrgetter, itemgetter
 from typing import NamedTuple
@@ -349,8 +349,9 @@ class Applied(NamedTuple):
     position: Position
 
 
-def commit(state: StateFile, applied: Applied, after: Synced | None) -> None:
-    """Commit the transaction of publications (`StateFile.commit`), with what is known of them."""
+def commit(state: StateFile, applied: Applied, after: Synced | None, save: Callable[[State], None]) -> None:
+    """Commit the transaction of publications (`StateFile.commit`), with what is known of them. `save` saves more."""
+    save(state)
     save_judged(state, "publications", applied.judged)
     publications.save_publications(state, applied.publications)
     save_signing(state, applied.prefix, applied.size)

@@ -40,7 +40,7 @@ MOST_CHANGES = 200_000
 """How many changes of targets a task may make. The removal of a project makes one for each of its files, so a few
 events can make more than fit into memory."""
 
-FileRow = tuple[str, str, int]
+VersionedFile = tuple[str, str, int]
 """A file that a version made: its path, its SHA-256 (empty: it is gone), and the version."""
 
 VersionedChange = tuple[int, TargetChange]
@@ -73,7 +73,7 @@ class FoldedColumns(NamedTuple):
 
     changes: dict[int, bytes]
     listings: list[Listing]
-    pages: list[FileRow]
+    pages: list[VersionedFile]
     are_too_many: bool = False
 
 
@@ -110,7 +110,7 @@ def pack_changes(changes: Sequence[VersionedChange]) -> bytes:
     return _encode(changes)
 
 
-def rows_of_pages(version: int, pages: Sequence[Page], changes: Sequence[TargetChange]) -> list[FileRow]:
+def rows_of_pages(version: int, pages: Sequence[Page], changes: Sequence[TargetChange]) -> list[VersionedFile]:
     """The files of pages that a version wrote, and of those that it hid."""
     written = [(path, page.sha256, version) for page in pages for path in (page.hashed_path, plain_path(page.path))]
     return [*written, *((plain_path(path), "", version) for path in hidden_pages(changes))]

@@ -16,8 +16,8 @@ from functools import partial
 from hashlib import sha256
 from typing import TypeVar
 
-from consumers.follow.follower import Follower
-from consumers.limits import LIMITS
+from consumers.follow.follower import Checked, Follower
+from consumers.limits import LIMITS, Limits
 from consumers.reading.publications import ValidPublication
 from consumers.reading.runs import Window, publication_row
 from consumers.render.edition import Edition
@@ -29,10 +29,10 @@ from consumers.verify.column_tasks import (
     BinColumn,
     CheckedBins,
     Checking,
-    FileRow,
     FoldedColumns,
     Folding,
     SnapshotVersion,
+    VersionedFile,
     check_bins,
     check_snapshots,
     fold_columns,
@@ -40,6 +40,7 @@ from consumers.verify.column_tasks import (
     rows_of_pages,
 )
 from consumers.work.workers import Workers
+from ledger.state.comparisons import FileRow
 from ledger.state.store import Store
 from projections.index import project_list
 from projections.index.chunks import Aggregate
@@ -54,37 +55,60 @@ R = TypeVar("R")
 _TASKS_PER_CORE = 4
 _SNAPSHOTS_PER_TASK = 125
 
+Within = Callable[[ValidPublication, float], None]
+"""Called with the last publication of a window, and with the share of the work on the window that is done."""
+
+_CHECKING = 0.8
+"""The share of checking in that work, by experience. The rest is the move of the state to the window's end."""
+
+
+def _nobody(_last: ValidPublication, _share: float) -> None:
+    """Ignore progress."""
+
 
 class Columns:
     """Verifies windows of publications for a follower. Used by one task."""
 
-    def __init__(self, follower: Follower, store: Store, workers: Workers) -> None:
+    def __init__(
+        self, follower: Follower, store: Store, workers: Workers, *, limits: Limits = LIMITS, report: Within = _nobody
+    ) -> None:
         self._follower, self._store, self._workers = follower, store, workers
-        self._files: list[FileRow] = []
+        self._report = report
+        self._skip_from = limits.skip_from
         self._takes_processes = False
+        self._tried_at = -limits.skip_from
+        """The publication after which fewer than `skip_from` could be verified together."""
 
-    async def step(self, wanted: Callable[[Claim], bool], *, at_least: int = LIMITS.skip_from) -> bool:
+    async def step_if_far(self, count: int, last: int | None = None) -> bool:
+        """Verify and apply the next window, if many publications are unread. False: the next one is one for `step`.
+
+        Args:
+            count: how many records `publications` has.
+            last: the last publication to apply, if it is not the last one.
+        """
+        number, unread = self._follower.head.number, count - self._follower.next_record
+        many = unread // 2 if last is None else min(unread // 2, last - number)  # each has a claim and a publication
+        if number == 0 or many < self._skip_from or number < self._tried_at + self._skip_from:
+            return False
+        if await self.step(lambda claim: last is None or claim.number <= last, at_least=self._skip_from):
+            return True
+        self._tried_at = number
+        return False
+
+    async def step(self, wanted: Callable[[Claim], bool], *, at_least: int) -> bool:
         """Verify and apply the next window. False: nothing was applied, and the next publication is one for `step`.
 
         Args:
             wanted: whether to apply this publication; the first unwanted one ends the window.
             at_least: minimum number of publications; with fewer, `step` is as fast.
         """
-        self._files = []
         before, head = self._follower.base.authority, self._follower.head
         if before is None or head.number == 0:
             return False
         return await self._follower.step_over(wanted, Window(before, head.content_size), self._check, at_least=at_least)
 
-    def take(self) -> list[FileRow]:
-        """The files of the last window, with the numbers of their publications, in the order of these. A plain page
-        that is gone has an empty digest.
-        """
-        files, self._files = self._files, []
-        return files
-
-    async def _check(self, publications: Sequence[ValidPublication], edition: Edition) -> int | None:
-        """The number of the first publication that does not reproduce, or None."""
+    async def _check(self, publications: Sequence[ValidPublication], edition: Edition) -> Checked:
+        """Check every version of every file of a window."""
         window = _Window(publications, edition, self._follower, self._store)
         processes = self._workers.processes
         signed = sum(len(each.publication.roles) for each in publications)
@@ -95,19 +119,19 @@ class Columns:
             if not self._takes_processes:
                 await self._workers.run(open_state, None)
         if diverging is not None:
-            return publications[diverging].claim.number
-        self._files = window.files()
-        return None
+            return Checked(publications[diverging].claim.number)
+        return Checked(None, window.files())
 
     async def _check_window(self, window: "_Window") -> int | None:
         """The first version that does not reproduce, or at which a shorter window must end; None: all reproduce."""
         cores = self._workers.processes.count if self._workers.processes is not None else 1
         parts = cores * _TASKS_PER_CORE if self._takes_processes else 1
         end = len(window.publications)
+        window.tasks = 2 * parts + -(-end // _SNAPSHOTS_PER_TASK)
         # Nearly always, no bin is so long that the snapshot states its length: then nothing of it must be known first.
         ahead = self._workers.ahead(self._check_snapshots(window, end))
         try:
-            async with aclosing(self._each(await window.folding(parts))) as folded:
+            async with aclosing(self._each(window, await window.folding(parts))) as folded:
                 async for done in folded:
                     if done.are_too_many:
                         await ahead.stop()
@@ -115,7 +139,7 @@ class Columns:
                     window.take_folded(done)
             await window.list_projects()
             diverging: list[int] = []
-            async with aclosing(self._each(window.bins(parts))) as checked:
+            async with aclosing(self._each(window, window.bins(parts))) as checked:
                 async for each in checked:
                     window.long.update(each.long)
                     diverging += [] if each.diverging is None else [each.diverging]
@@ -129,22 +153,25 @@ class Columns:
 
     async def _check_snapshots(self, window: "_Window", end: int) -> int | None:
         """The first of the versions before `end` whose snapshot diverges, or None."""
-        async with aclosing(self._each(window.snapshots(end))) as checked:
+        async with aclosing(self._each(window, window.snapshots(end))) as checked:
             async for found in checked:
                 if found is not None:
                     return found
         return None
 
-    async def _each(self, tasks: Iterable[Callable[[], R]]) -> AsyncGenerator[R, None]:
-        """Run tasks, and yield their results in order."""
+    async def _each(self, window: "_Window", tasks: Iterable[Callable[[], R]]) -> AsyncGenerator[R, None]:
+        """Run tasks of a window, and yield their results in order."""
         processes = self._workers.processes
         if processes is not None and self._takes_processes:
             async with aclosing(processes.in_order(tasks)) as done:
                 async for each in done:
+                    self._report(window.publications[-1], window.count_task())
                     yield each
             return
         for task in tasks:
-            yield await self._workers.run(task)
+            found = await self._workers.run(task)
+            self._report(window.publications[-1], window.count_task())
+            yield found
 
 
 class _Window:
@@ -155,6 +182,8 @@ class _Window:
     ) -> None:
         self.publications = publications
         self.long: dict[tuple[int, str], int] = {}
+        self.tasks = 1
+        self._tasks_done = 0
         self._edition = edition
         self._follower = follower
         self._store = store
@@ -170,7 +199,12 @@ class _Window:
         )
         self._changes: dict[int, list[bytes]] = {}
         self._listings: list[Listing] = []
-        self._pages: list[FileRow] = []
+        self._pages: list[VersionedFile] = []
+
+    def count_task(self) -> float:
+        """A task was done; return the share of the work on the window that is done."""
+        self._tasks_done += 1
+        return _CHECKING * min(1, self._tasks_done / self.tasks)
 
     async def folding(self, parts: int) -> list[Callable[[], FoldedColumns]]:
         """The tasks that fold events."""
@@ -267,7 +301,7 @@ class _Window:
         return SnapshotVersion(each.claim, each.authority, each.content_size, signed, (digest, signatures), length)
 
     def files(self) -> list[FileRow]:
-        """All files that the window made, with the numbers of their publications, in the order of these."""
+        """All files that the window made, in the order of their publications."""
         rows = [(path, digest, self.publications[version].claim.number) for path, digest, version in self._pages]
         for each in self.publications:
             number, row = each.claim.number, publication_row(each, stepped=True)

@@ -12,13 +12,13 @@ import structlog
 
 from consumers.follow.examining import Examiner
 from consumers.follow.follower import Follower
-from consumers.render.outlets import FileListOutlet, served_version
+from consumers.render.outlets import served_version
 from consumers.state import notes
 from consumers.verify.comparing import FEW, Difference
 from consumers.verify.still_served import WithheldRounds
 from consumers.verify.watching import Watch
 from consumers.work.workers import Workers
-from ledger.state.comparisons import count_differences, count_files, save_files
+from ledger.state.comparisons import count_differences, count_files
 from ledger.state.position import save_note
 from ledger.state.publications import load_publication
 from ledger.state.store import Store
@@ -56,7 +56,6 @@ class Verifier:
         follower: Follower,
         store: Store,
         workers: Workers,
-        outlet: FileListOutlet,
         files: bool = False,
     ) -> None:
         self._served = served
@@ -64,7 +63,6 @@ class Verifier:
         self._follower = follower
         self._store = store
         self._workers = workers
-        self._outlet = outlet
         self._examiner = Examiner(follower)
         self._watch = Watch(served, examiner=self._examiner, store=store, workers=workers, files=files)
         self._withheld = WithheldRounds(served, store, workers, patience.delay_seconds)
@@ -85,7 +83,6 @@ class Verifier:
         records = 0
         while records < RECORDS_A_STEP and await self._follower.step():
             records += 1
-            await self._store.run(save_files, self._outlet.take())
         at_end = records < RECORDS_A_STEP
         if at_end:
             await self._watch_lag(now)

@@ -1,7 +1,7 @@
 """Verification from the beginning: replay everything, trust nothing, compare with the served files."""
 
 from asyncio import sleep
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator
 from hashlib import sha256
 from time import monotonic
 from typing import NamedTuple
@@ -9,8 +9,9 @@ from typing import NamedTuple
 from consumers.context import Context
 from consumers.follow.examining import Examiner
 from consumers.follow.replayed import Replayed, replayed
-from consumers.limits import LIMITS
-from consumers.render.outlets import FileListOutlet, served_version
+from consumers.reading.publications import ValidPublication
+from consumers.render.outlets import FileListOutlet, NoOutlet, Outlet, served_version
+from consumers.verify.amount import Amount
 from consumers.verify.columns import Columns
 from consumers.verify.comparing import (
     Difference,
@@ -21,11 +22,15 @@ from consumers.verify.comparing import (
     unknown_files,
     waiting_files,
 )
+from consumers.verify.remembering import Comparison
+from consumers.verify.resuming import Resume
 from consumers.verify.since import Earlier, check_events, check_publication
 from consumers.verify.still_served import still_served
+from consumers.work.progress import Report
 from consumers.work.workers import run_each
-from ledger.clock import Clock, SystemClock, from_instant
-from ledger.state.comparisons import load_files, save_files
+from ledger.clock import SystemClock, from_instant
+from ledger.state.comparisons import load_shown
+from ledger.state.file import StateFile
 from ledger.state.publications import count_publications, publication_above
 from ledger.state.roles import load_ceremonies
 from ledger.state.verdicts import count_judged
@@ -72,66 +77,80 @@ class Wanted(NamedTuple):
     since: Earlier | None = None
 
 
-async def verify(context: Context, wanted: Wanted, report: Callable[[int, int], None]) -> Verified:
+class _PassedError(Exception):
+    """What is served is older than the state: it cannot be compared with it any more."""
+
+
+async def verify(context: Context, wanted: Wanted, report: Report, resume: Resume | None = None) -> Verified:
     """Replay the logs and recompute every publication's payloads, digests and signatures.
 
     Args:
         context: the ledger; only its logs are used.
         wanted: what to verify.
-        report: called with the numbers of replayed events and of all events.
+        report: called with the amount done and the total (`consumers.verify.amount`).
+        resume: where to keep everything, so that an interrupted verification can go on. It is deleted when there is an
+            answer.
 
     Raises:
         NegativeAnswerError: the root is not on the log, the publication does not exist, or what was known earlier was
             rewritten.
         DivergenceError, LogError …: see `Follower.step`; the log does not verify.
     """
-    outlet, delay_seconds = FileListOutlet(), context.config.verifier.delay_seconds
-    async with replayed(context, outlet) as replay:
-        verification = _Verification(replay, outlet, wanted, clock=SystemClock(), delay_seconds=delay_seconds)
-        return await verification.run(report)
+    while True:
+        comparison, amount = Comparison(), Amount(report)
+        outlet: Outlet = NoOutlet() if wanted.served is None else FileListOutlet(comparison.save)
+        path = None if resume is None else resume.path
+        async with replayed(context, outlet, path=path, report=amount.in_batch) as replay:
+            if resume is not None:
+                await resume.begin(replay.store)
+            try:
+                verified = await _Verification(context, replay, wanted, comparison, amount).run()
+            except _PassedError:
+                await replay.store.run(StateFile.delete)
+                continue
+            except NegativeAnswerError:
+                await replay.store.run(StateFile.delete)
+                raise
+            await replay.store.run(StateFile.delete)
+            return verified
 
 
 class _Verification:
     def __init__(
-        self, replay: Replayed, outlet: FileListOutlet, wanted: Wanted, *, clock: Clock, delay_seconds: float
+        self, context: Context, replay: Replayed, wanted: Wanted, comparison: Comparison, amount: Amount
     ) -> None:
         self._follower, self._store, self._workers = replay
-        self._columns = Columns(*replay)
-        self._tried_at = -LIMITS.skip_from
-        """The publication after which fewer than `skip_from` could be verified together."""
-        self._outlet = outlet
+        self._columns = Columns(*replay, limits=context.limits, report=self._in_window)
         self._wanted = wanted
-        self._clock = clock
-        self._delay_seconds = delay_seconds
+        self._comparison = comparison
+        self._amount = amount
+        self._clock = SystemClock()
+        self._delay_seconds = context.config.verifier.delay_seconds
         self._examiner = Examiner(self._follower)
         self._differences: list[Difference] = []
-        self._base: int | None = None
-        """The publication that the served files are compared with: the served one, or the last one."""
-        self._allowed: dict[str, set[str | None]] = {}
-        """Of plain pages that changed since then, all digests from then on; None: the file is not there."""
 
-    async def run(self, report: Callable[[int, int], None]) -> Verified:
+    async def run(self) -> Verified:
         follower, wanted = self._follower, self._wanted
         end = await follower.tail.read_known()
-        report(0, end.size)
-        if wanted.since is not None:
+        self._amount.in_log(end.size, await follower.count_records())
+        if wanted.since is not None and follower.head.number == 0:  # otherwise it was done
             await check_events(wanted.since, follower)
-        version = self._base = await self._served_version()
+        version = await self._choose_base()
         if wanted.first is not None:
             first = wanted.first
             await follower.skip(lambda claim: claim.number < first)
-            report(follower.head.size, end.size)
-        compared = version is None or await self._compare()
+        self._applied()
+        await self._compare()
         async for _ in self._follow():
-            report(follower.head.size, end.size)
-            compared = compared or await self._compare()
+            self._applied()
+            await self._compare()
         if wanted.last is None:
             follower.tail.check_known()
         self._check_range()
         await self._check_root()
         since = None if wanted.since is None else await check_publication(wanted.since, follower)
         if wanted.served is not None:
-            await self._finish_comparison(wanted.served, compared=compared)
+            await self._finish_comparison(wanted.served)
         counts = {(log, verdict): count for log, verdict, count in await self._store.run(count_judged)}
         return Verified(
             ledger=follower.ledger.digest,
@@ -149,6 +168,13 @@ class _Verification:
             advice=await self._advice(),
         )
 
+    def _applied(self) -> None:
+        """Report progress: a record, or a window, was applied."""
+        self._amount.applied(self._follower.head.size, self._follower.next_record)
+
+    def _in_window(self, last: ValidPublication, share: float) -> None:
+        self._amount.in_window(last.claim.size, last.record_index + 1, share)
+
     async def _advice(self) -> list[str]:
         """What to do about what keys of the ledger signed and the log does not have."""
         findings = [Finding(each.finding, each.detail, each.keyids) for each in self._differences if each.finding]
@@ -162,71 +188,48 @@ class _Verification:
             yield
 
     async def _step(self, count: int) -> bool:
-        """Follow one record, or many publications, and remember their changes of files."""
-        last = self._wanted.last
-        if await self._step_over(count):
-            self._outlet.take()  # it has those of the last one
-            rows = self._columns.take()
-        elif await self._follower.step(lambda claim: last is None or claim.number <= last):
-            rows = self._outlet.take()
-        else:
+        """Follow one record, or many publications: at most up to the one to compare with."""
+        last, number = self._wanted.last, self._follower.head.number
+        if last is not None and number >= last:
             return False
-        base = self._base
-        if base:  # a timestamp that cannot be read leads nowhere
-            await self._allow([(path, digest) for path, digest, number in rows if number > base])
-        if self._wanted.served is not None:
-            await self._store.run(save_files, rows)
-        return True
-
-    async def _step_over(self, count: int) -> bool:
-        """Verify many publications together, at most up to the one to compare with, if that many are unread."""
-        number, unread = self._follower.head.number, count - self._follower.next_record
-        end = min(
-            (each for each in (self._wanted.last, self._base) if each is not None and each > number), default=None
-        )
-        many = unread // 2 if end is None else min(unread // 2, end - number)  # each has a claim and a publication
-        if number == 0 or many < LIMITS.skip_from or number < self._tried_at + LIMITS.skip_from:
-            return False
-        if await self._columns.step(lambda claim: end is None or claim.number <= end):
+        ends = [each for each in (last, self._comparison.base) if each is not None and each > number]
+        if await self._columns.step_if_far(count, min(ends, default=None)):
             return True
-        self._tried_at = number
-        return False
+        return await self._follower.step(lambda claim: last is None or claim.number <= last)
 
-    async def _allow(self, changes: Sequence[tuple[str, str]]) -> None:
-        """Remember what plain pages were and have become: a publisher may be anywhere between."""
-        pages = [(path, digest) for path, digest in changes if is_plain_page(path)]
-        new = [path for path, _ in pages if path not in self._allowed]
-        before = {path: digest for path, digest, _ in await self._store.run(load_files, new)} if new else {}
-        self._allowed.update({path: {before.get(path) or None} for path in new})
-        for path, digest in pages:
-            self._allowed[path].add(digest or None)
-
-    async def _served_version(self) -> int | None:
+    async def _choose_base(self) -> int | None:
+        """Choose the publication to compare with: the one that is served."""
         served = self._wanted.served
-        return None if served is None else served_version(await self._workers.run(served.read, TIMESTAMP))
+        if served is None:
+            return None
+        version = served_version(await self._workers.run(served.read, TIMESTAMP))
+        if not await self._comparison.start(self._store, version, self._follower.head.number):
+            raise _PassedError
+        return self._comparison.base
 
-    async def _compare(self) -> bool:
+    async def _compare(self) -> None:
         """Compare all reachable files, if the replay is at the publication to compare with."""
-        served = self._wanted.served
-        if served is None or not self._base or self._base != self._follower.head.number:
-            return False
+        served, comparison = self._wanted.served, self._comparison
+        is_there = 0 < comparison.base == self._follower.head.number
+        if served is None or comparison.is_done or not is_there:
+            return
+        found: list[Difference] = []
         async for expected in reachable(self._follower, self._store, files=self._wanted.files):
-            self._differences.extend(await compare(served, expected, self._workers))
-        for each in await still_served(served, self._store, self._workers):
-            self._differences.append(each)
-            self._allowed.setdefault(each.path, set()).add(None)  # a publisher may just be about to take it out
-        return True
+            found += await compare(served, expected, self._workers)
+        found += await still_served(served, self._store, self._workers)
+        await comparison.end(self._store, found)
 
-    async def _finish_comparison(self, served: ServedFiles, *, compared: bool) -> None:
-        if not compared:
+    async def _finish_comparison(self, served: ServedFiles) -> None:
+        comparison = self._comparison
+        if not comparison.is_done:
             # The served timestamp leads nowhere. What is there is compared with the newest publication.
-            self._base = self._follower.head.number
-            self._allowed.clear()
+            await comparison.begin(self._store, self._follower.head.number)
             await self._compare()
+        self._differences = list(comparison.differences)
         listed = served.paths()
         if listed is not None:
             await self._look_for_unknown(served, await self._workers.run(list, listed))
-        elif self._base != self._follower.head.number:
+        elif comparison.base != self._follower.head.number:
             await self._look_for_later(served)
         await self._settle(served)
         if any(each.path == TIMESTAMP for each in self._differences):
@@ -241,9 +244,12 @@ class _Verification:
         await waiting_files(self._follower, self._store)
         await known_files(self._store)
         files = self._wanted.files
-        async for difference in unknown_files(served, paths, self._store, self._workers, files=files):
-            if self._wanted.first is None or difference.problem != "unknown" or difference.path in self._allowed:
-                self._differences.append(difference)
+        async for each in unknown_files(served, paths, self._store, self._workers, files=files):
+            is_excused = False
+            if self._wanted.first is not None and each.problem == "unknown":  # fewer files are known
+                is_excused = not await self._store.run(load_shown, [each.path])
+            if not is_excused:
+                self._differences.append(each)
 
     async def _look_for_later(self, served: ServedFiles) -> None:
         """Compare what later publications made, where it cannot be listed. It need not be there yet."""
@@ -263,12 +269,13 @@ class _Verification:
         self._differences = [each for each in self._differences if each.path != TIMESTAMP]
         timestamp = await self._examine_timestamp(served)
         withheld = await self._store.run(load_withheld, [each.path for each in self._differences])
+        shown = await self._store.run(load_shown, paths)
         self._differences = [
             each
             for each in self._differences
             if (each.problem != "withheld" or each.path in withheld)
             if (each.problem != "missing" or each.path not in withheld)
-            if each.path not in found or found[each.path] not in self._allowed.get(each.path, ())
+            if each.path not in found or (found[each.path] or "") not in shown.get(each.path, ())
         ]
         self._differences.extend(timestamp)
 

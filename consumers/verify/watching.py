@@ -17,6 +17,7 @@ from consumers.verify.comparing import FEW, Difference, Expected, compare, every
 from consumers.work.workers import Workers
 from ledger.state.comparisons import (
     DifferenceRow,
+    FileRow,
     count_files,
     differences_after,
     load_differences,
@@ -32,9 +33,6 @@ from projections.metadata.forgeries import OLDER
 from projections.metadata.paths import TIMESTAMP, TargetPlace, is_plain_page, plain_path, read_path
 
 log = structlog.get_logger()
-
-FileRow = tuple[str, str, int]
-"""A published file: path, SHA-256, and the number of its publication; 0 for a distribution file."""
 
 _MOST_WAITING = 100_000
 """Maximum number of waiting alarms; further missing files are found by the next round."""

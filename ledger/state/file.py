@@ -130,6 +130,22 @@ class StateFile(State):
         with writing(self.path):
             self._replace()
 
+    def delete(self) -> None:
+        """Delete the file for good, with everything beside it. Only `close` may follow.
+
+        Until all is deleted, the file is there and empty: whoever dies in between leaves a state that can be begun.
+        """
+        with writing(self.path):
+            self._disconnect()
+            self._disk.connect(self._new_path, "rwc", "user_version").close()  # an empty file
+            self._disk.replace(self._new_path, self.path)
+            for suffix in ("-wal", "-shm"):  # they are there if another process still reads
+                self._disk.delete(f"{self.path}{suffix}")
+            self._new_files, self._replaced_files, self._unneeded_files = [], [], []
+            self._disk.delete_folder(self.kept.folder)
+            for path in (self.path, lock_path(self.path)):
+                self._disk.delete(str(path))
+
     def _replace(self) -> None:
         self._disconnect()
         for suffix in ("", "-wal", "-shm", "-journal"):

@@ -2,11 +2,15 @@
 
 import os
 import sqlite3
+from contextlib import closing
+from pathlib import Path
 
 from ledger.databases import plain
 from ledger.state import StateDamagedError, StateMissingError, StoreError
 from ledger.state.statements import State
 from ledger.state.tables import is_current
+
+_MAGIC = b"SQLite format 3\0"
 
 
 class StateReader(State):
@@ -40,3 +44,18 @@ class StateReader(State):
             raise failed from error
         if not current:
             raise StoreError(f"{path} has another format: start its consumer to rebuild the state")
+
+
+def is_blank(path: Path) -> bool:
+    """Whether an existing file has nothing in it: it is empty, or an SQLite file without tables."""
+    if not path.is_file():
+        return False
+    try:
+        with path.open("rb") as file:
+            begin = file.read(len(_MAGIC))
+        if begin != _MAGIC:  # SQLite takes any file that is short enough for an empty one
+            return not begin
+        with closing(plain.open_to_read(path).connection) as connection:
+            return plain.fetch_all(connection, "SELECT count(*) FROM sqlite_master") == [(0,)]
+    except (OSError, sqlite3.DatabaseError):
+        return False

@@ -40,7 +40,7 @@ class State:
 
     def __init__(self, path: Path, disk: Disk = SYSTEM_DISK) -> None:
         self.path = path
-        self.kept = KeptFiles(path.with_suffix(".kept"), path, disk=disk)
+        self.kept = KeptFiles(path.with_name(f"{path.name.removesuffix('.sqlite')}.kept"), path, disk=disk)
         self._connection: Connection | None = None
 
     def close(self) -> None:

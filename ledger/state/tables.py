@@ -2,7 +2,7 @@
 
 from ledger.state.disk import Connection
 
-FORMAT = 8
+FORMAT = 9
 """Version of the file's layout and sizes. A state file with another version is deleted and rebuilt."""
 
 SCHEMA = """
@@ -49,6 +49,7 @@ CREATE INDEX files_unchecked ON files (number) WHERE checked = 0;
 CREATE TABLE differences (path TEXT PRIMARY KEY, sha256 TEXT NOT NULL, number INTEGER NOT NULL, problem TEXT NOT NULL,
     detail TEXT NOT NULL, is_now INTEGER NOT NULL) WITHOUT ROWID;
 CREATE INDEX differences_now ON differences (path) WHERE is_now = 1;
+CREATE TABLE shown (path TEXT NOT NULL, sha256 TEXT NOT NULL, PRIMARY KEY (path, sha256)) WITHOUT ROWID;
 CREATE TABLE notes (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 """
 """Statements that make the tables, each followed by a semicolon at the end of its line."""

@@ -35,11 +35,15 @@ def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
 
 
 def execute(
-    *arguments: object, answer: int | None = 0, env: Mapping[str, str] | None = None, **options: Any
+    *arguments: object,
+    answer: int | None = 0,
+    env: Mapping[str, str] | None = None,
+    module: str = "consumers.cli.main",
+    **options: Any,
 ) -> "subprocess.CompletedProcess[str]":
     """Run a command to its end."""
     done = subprocess.run(
-        command(*arguments),
+        command(*arguments, module=module),
         capture_output=True,
         text=True,
         check=False,

@@ -154,18 +154,16 @@ class Steps:
 @asynccontextmanager
 async def stepping(index: Index) -> AsyncIterator[Steps]:
     """A verifier, started."""
-    outlet = FileListOutlet()
     logged = Logged()
     with pytest.MonkeyPatch.context() as patched:  # commands that run meanwhile configure logging for themselves
         patched.setattr("consumers.verify.watching.log", logged)
-        async with open_follower(index.context, "verifier", outlet) as (follower, _, store, workers):
+        async with open_follower(index.context, "verifier", FileListOutlet()) as (follower, _, store, workers):
             verifier = Verifier(
                 index.context.served(""),
                 patience=Patience(30, 1000),
                 follower=follower,
                 store=store,
                 workers=workers,
-                outlet=outlet,
                 files=True,
             )
             yield Steps(verifier, store, logged)

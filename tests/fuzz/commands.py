@@ -2,12 +2,16 @@
 
 import tempfile
 from pathlib import Path
+from typing import Any
 
 from consumers.context import Context
+from consumers.limits import LIMITS, Limits
 from consumers.rebuild.choosing import read_at
 from consumers.rebuild.rebuilding import Rebuilt, rebuild
+from consumers.verify.resuming import Resume
 from consumers.verify.verifying import Verified, Wanted, verify
-from ledger.config import Config
+from consumers.work.progress import Report, nobody
+from ledger.config import Config, VerifierSection
 from ledger.logs import Logs
 from tests.fuzz.world import World
 
@@ -16,7 +20,7 @@ class MemoryContext(Context):
     """A ledger whose logs are in memory; nothing else of it is used."""
 
     def __init__(self, world: World) -> None:
-        super().__init__(Path("/nowhere"), Config())
+        super().__init__(Path("/nowhere"), Config(verifier=VerifierSection(delay_seconds=0.001)))
         self._world = world
 
     def logs(self) -> Logs:
@@ -30,17 +34,17 @@ async def rebuilt(
     with tempfile.TemporaryDirectory() as folder:
         target = Path(folder) / "tree"
         result = await rebuild(
-            MemoryContext(world), target, read_at(at), all_versions=all_versions, files=None, report=_ignore
+            MemoryContext(world), target, read_at(at), all_versions=all_versions, files=None, report=nobody
         )
         files = {path.relative_to(target).as_posix(): path.read_bytes() for path in target.rglob("*") if path.is_file()}
         return result, files
 
 
-async def verified(world: World) -> Verified:
-    """What `tuf-ledger verify` says of the logs and of what is served."""
-    wanted = Wanted(None, None, None, world.storage, files=False)
-    return await verify(MemoryContext(world), wanted, _ignore)
-
-
-def _ignore(done: int, total: int) -> None:
-    """Nobody watches."""
+async def verified(
+    world: World, *, limits: Limits = LIMITS, report: Report = nobody, resume: Resume | None = None, **options: Any
+) -> Verified:
+    """What `tuf-ledger verify` says of the logs and of what is served. `options` are those of `Wanted`."""
+    context = MemoryContext(world)
+    context.limits = limits
+    wanted = Wanted(None, None, None, world.storage, files=False)._replace(**options)
+    return await verify(context, wanted, report, resume)

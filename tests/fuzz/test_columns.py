@@ -27,6 +27,25 @@ from tests.fuzz.walking import check_columns, walk
 from tests.fuzz.world import SMALL, Signing, World
 from tests.property.histories import cuts, histories
 
+MORE = st.integers(0, 3)
+
+
+async def lie_and_go_on(world: World, name: str, projects: Sequence[str]) -> None:
+    """A thief publishes a lie, and then what an honest signer would have published after it: uploads to projects."""
+    make = world.make
+    honest = World(world.folder, events=world.events, make=make, storage=world.storage)
+    honest.publications.values.extend(world.publications.values)
+    world.add(make.file_uploaded("z", "2.0"))
+    honest.publications.values.extend((await draft(honest)).sealed())
+    await forged(world, name)
+    for project in projects:
+        world.add(make.file_uploaded(project, f"{len(world.events.values)}.0"))
+        after = await draft(honest)
+        last = world.publications.values[-1] or b""
+        claim = msgspec.structs.replace(after.claim, previous=digest_of(last))
+        world.publications.values.extend(after.but(claim=claim).sealed())
+        honest.publications.values.extend(after.sealed())
+
 
 async def lie(name: str, values: list[bytes], data: st.DataObject) -> None:
     """A random ledger, a lie in it, and what the thief goes on to publish."""
@@ -41,18 +60,7 @@ async def lie(name: str, values: list[bytes], data: st.DataObject) -> None:
                 world.append(*piece)
                 await signing.publish()
             number = signing.follower.head.number
-        honest = World(world.folder, events=world.events, make=make, storage=world.storage)
-        honest.publications.values.extend(world.publications.values)
-        world.add(make.file_uploaded("z", "2.0"))
-        honest.publications.values.extend((await draft(honest)).sealed())
-        await forged(world, name)
-        for _ in range(data.draw(st.integers(0, 3))):
-            world.add(make.file_uploaded(data.draw(st.sampled_from(["z", "d"])), f"{len(world.events.values)}.0"))
-            after = await draft(honest)
-            last = world.publications.values[-1] or b""
-            claim = msgspec.structs.replace(after.claim, previous=digest_of(last))
-            world.publications.values.extend(after.but(claim=claim).sealed())
-            honest.publications.values.extend(after.sealed())
+        await lie_and_go_on(world, name, [data.draw(st.sampled_from(["z", "d"])) for _ in range(data.draw(MORE))])
         walked = await check_columns(world, data.draw(st.integers(0, number)))
         assert walked.halted_at == number + 1
 
@@ -166,6 +174,24 @@ async def test_long_bins_state_their_length_in_the_snapshot(
     await check_columns(world)
 
 
+@pytest.mark.slow
+async def test_bins_that_are_really_long(world: World, signing: Signing) -> None:
+    """Beyond the border of two million bytes, and back."""
+    layout, names = Layout(2), [f"{'x' * 400}-{number}" for number in range(16_000)]
+    stuffing = [name for name in names if layout.index_of_target(name) == 1]
+    for part in (stuffing[:3_500], stuffing[3_500:]):
+        await signing.publish(*map(world.make.target_added, part))
+        await publish_many(signing, 4)
+    for name in stuffing[:3]:
+        await signing.publish(world.make.target_removed(name))
+    await signing.publish(*map(world.make.target_removed, stuffing[3:500]))
+    await publish_many(signing, 4)
+    snapshots = [path for path in world.storage.tree.files if path.endswith(".snapshot.json")]
+    long = [path for path in snapshots if b'"length"' in world.storage.tree.files[path]]
+    assert len(snapshots) // 4 < len(long) < len(snapshots) // 4 * 3
+    await check_columns(world)
+
+
 async def test_a_window_that_changes_too_much_is_cut_in_two(
     world: World, signing: Signing, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -192,9 +218,8 @@ async def test_windows_in_processes(world: World, signing: Signing, monkeypatch:
     assert walked.halted_at == lie.claim.number
 
 
-async def test_the_command_goes_by_columns(world: World, signing: Signing, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It comes to the same answer, compares the same files, and steps through less."""
-    await publish_many(signing, 30)
+def counted_windows(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many publications each window has, from now on."""
     windows: list[int] = []
     check = column_tasks.check_snapshots
 
@@ -205,6 +230,13 @@ async def test_the_command_goes_by_columns(world: World, signing: Signing, monke
         return check(before, first, versions)
 
     monkeypatch.setattr("consumers.verify.columns.check_snapshots", counted)
+    return windows
+
+
+async def test_the_command_goes_by_columns(world: World, signing: Signing, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It comes to the same answer, compares the same files, and steps through less."""
+    await publish_many(signing, 30)
+    windows = counted_windows(monkeypatch)
     answer = await verified(world)
     assert answer.differences == []
     assert answer.last == signing.follower.head.number == sum(windows) + 1

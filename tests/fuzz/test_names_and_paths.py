@@ -213,15 +213,13 @@ async def test_nothing_that_is_served_stops_the_verifier(world: World, name: str
     async with world.signing() as signing:
         await signing.publish(world.make.file_uploaded("a"))
     world.storage.tree.files["metadata/timestamp.json"] = SERVED[name]
-    outlet = FileListOutlet()
-    async with following(world.logs, outlet=outlet) as followed:
+    async with following(world.logs, outlet=FileListOutlet()) as followed:
         verifier = Verifier(
             world.storage,
             patience=Patience(0, 1000),
             follower=followed.follower,
             store=followed.store,
             workers=InlineWorkers(),
-            outlet=outlet,
         )
         while await verifier.step(0):
             pass

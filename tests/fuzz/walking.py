@@ -9,7 +9,7 @@ from consumers.render.outlets import FileListOutlet
 from consumers.verify.columns import Columns
 from consumers.verify.comparing import reachable
 from consumers.work.workers import Workers
-from ledger.state.comparisons import files_after, save_files
+from ledger.state.comparisons import files_after
 from ledger.state.publications import AppliedPublication, load_publication
 from ledger.state.store import Store
 from ledger.state.verdicts import JudgedRow
@@ -33,26 +33,22 @@ class Walked(NamedTuple):
 class Walk:
     """A verifier at work. `windows` are the numbers of the publications at which windows ended."""
 
-    def __init__(self, follower: Follower, store: Store, outlet: FileListOutlet, workers: Workers) -> None:
+    def __init__(self, follower: Follower, store: Store, workers: Workers) -> None:
         self.windows: list[int] = []
-        self._follower, self._store, self._outlet = follower, store, outlet
+        self._follower = follower
         self._columns = Columns(follower, store, workers)
 
     async def by_steps(self, last: int | None = None) -> None:
         while await self._follower.step(lambda claim: last is None or claim.number <= last):
-            await self._store.run(save_files, self._outlet.take())
+            pass
 
     async def by_columns(self) -> None:
         """Windows as long as they go; between them, one publication at a time."""
         while True:
             if await self._columns.step(lambda _: True, at_least=1):
-                self._outlet.take()
-                await self._store.run(save_files, self._columns.take())
                 self.windows.append(self._follower.head.number)
             elif not await self._follower.step():
                 break
-            else:
-                await self._store.run(save_files, self._outlet.take())
 
 
 async def walk(
@@ -64,10 +60,10 @@ async def walk(
     windows: list[int] | None = None,
 ) -> Walked:
     """Verify a ledger anew; by columns from the publication after `first` on. `windows` gets where windows ended."""
-    outlet, workers, error = FileListOutlet(), workers or InlineWorkers(), ""
-    async with following(world.logs, outlet=outlet, workers=workers) as followed:
+    workers, error = workers or InlineWorkers(), ""
+    async with following(world.logs, outlet=FileListOutlet(), workers=workers) as followed:
         follower, store = followed.follower, followed.store
-        walking = Walk(follower, store, outlet, workers)
+        walking = Walk(follower, store, workers)
         try:
             if by_columns:
                 await walking.by_steps(first)

@@ -10,16 +10,14 @@ from consumers.render.outlets import FileListOutlet
 from consumers.service.opening import open_follower
 from consumers.verify.columns import Columns
 from consumers.work import processes
-from ledger.state.comparisons import files_after, save_files
+from ledger.state.comparisons import FileRow, files_after
 from tests.client.index import silence
 from tests.golden.positions import State, read_state
 from tests.golden.records import load
 from tests.golden.replay import context_of
 
-Files = list[tuple[str, str, int]]
 
-
-def verify(context: Context, name: str, first: int | None) -> tuple[State, Files, int]:
+def verify(context: Context, name: str, first: int | None) -> tuple[State, list[FileRow], int]:
     """The state at the end of the log, all files ever published, and how many windows there were.
 
     Args:
@@ -28,20 +26,17 @@ def verify(context: Context, name: str, first: int | None) -> tuple[State, Files
         first: the publication from which on columns are used; None: never.
     """
 
-    async def run() -> tuple[Files, int]:
-        outlet, windows = FileListOutlet(), 0
-        async with open_follower(context, name, outlet) as opened:
+    async def run() -> tuple[list[FileRow], int]:
+        windows = 0
+        async with open_follower(context, name, FileListOutlet()) as opened:
             columns = Columns(opened.follower, opened.store, opened.workers)
             is_more = True
             while is_more:
                 number = opened.follower.head.number
                 if first is not None and number >= first and await columns.step(lambda _: True, at_least=1):
                     windows += 1
-                    outlet.take()
-                    await opened.store.run(save_files, columns.take())
                 else:
                     is_more = await opened.follower.step()
-                    await opened.store.run(save_files, outlet.take())
             return await opened.store.run(files_after, "", 10**6), windows
 
     files, windows = asyncio.run(run())

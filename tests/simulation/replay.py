@@ -13,6 +13,8 @@ from typing import NamedTuple
 
 from consumers.follow.starting import start_follower
 from ledger.logs import Logs
+from ledger.state.comparisons import FileRow
+from ledger.state.statements import State
 from ledger.state.store import Store
 from ledger.state.threads import AtOnce
 from projections.log.prefix import Prefix
@@ -99,6 +101,9 @@ class Recorder:
         self.files[TIMESTAMP] = timestamp
         self.numbers.append(number)
         self.begin()
+
+    def save(self, state: State, window: Sequence[FileRow] | None) -> None:
+        """The state need not know."""
 
 
 _replayed: dict[tuple[bytes, bool, int], Replayed] = {}

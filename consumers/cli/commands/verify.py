@@ -1,13 +1,15 @@
 """`tuf-ledger verify`: replay and compare."""
 
+from hashlib import sha256
 from pathlib import Path
 
 import click
 
 from consumers.cli.logs import configure_logging
 from consumers.cli.options import json_option, ledger_options
-from consumers.cli.shared import Usage, open_context, plural, print_json, progress, runs_async
+from consumers.cli.shared import Usage, open_context, plural, print_json, progress, runs_async, say
 from consumers.context import Context
+from consumers.verify.resuming import Resume
 from consumers.verify.since import read_earlier
 from consumers.verify.verifying import Verified, Wanted
 from consumers.verify.verifying import verify as verify_log
@@ -33,6 +35,12 @@ SHOWN = 50
 @click.option("--files/--no-files", default=None, help="Compare distribution files too.  [default: yes for a folder]")
 @click.option("--from", "first", type=click.IntRange(min=1), metavar="N", help="Verify from this publication on.")
 @click.option("--to", "last", type=click.IntRange(min=1), metavar="N", help="Verify up to this publication.")
+@click.option(
+    "--resume",
+    metavar="FILE",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Keep everything in this new file. After an interruption, the same command goes on from it.",
+)
 @ledger_options
 @json_option
 @runs_async
@@ -44,6 +52,7 @@ async def verify(
     files: bool | None,
     first: int | None,
     last: int | None,
+    resume: Path | None,
     folder: Path,
     log: str | None,
     as_json: bool,
@@ -60,6 +69,7 @@ async def verify(
       tuf-ledger verify --root trusted-root.json --served public
       tuf-ledger verify --log kafka://broker:9092/index --served https://packages.example.org
       tuf-ledger verify --json >2031-01.json; later: tuf-ledger verify --since 2031-01.json
+      tuf-ledger verify --resume verification.sqlite  (and the same again if it was interrupted)
     """
     context = open_context(folder, log)
     configure_logging(context.config.logging, default_level="error")
@@ -70,9 +80,12 @@ async def verify(
     wanted = _wanted(context, root, served, files=files, first=first, last=last)
     if since is not None:
         wanted = wanted._replace(since=read_earlier(since.read_bytes()))
+    kept = None if resume is None else Resume(resume.resolve(), _options(wanted, served, since))
+    if kept is not None and (number := await kept.prepare()):
+        say("going on:", f"everything up to publication {number} was verified before")
     with progress("Verifying") as advance:
         try:
-            verified = await verify_log(context, wanted, advance)
+            verified = await verify_log(context, wanted, advance, kept)
         except DisagreementError as error:  # other commands need a person; this one was asked to find it
             raise NegativeAnswerError(str(error)) from error
     facts = {**verified._asdict(), "differences": [each._asdict() for each in verified.differences]}
@@ -90,7 +103,7 @@ def _wanted(
 ) -> Wanted:
     storage, is_listed = None, False
     if served is not None:
-        is_url = served.startswith(("http://", "https://"))
+        is_url = _is_url(served)
         if not is_url and not Path(served).is_dir():
             raise Usage(f"--served: no folder {served} exists")
         storage = context.served(served if is_url else str(Path(served).resolve()))
@@ -102,6 +115,24 @@ def _wanted(
         served=storage,
         files=is_listed if files is None else files,
     )
+
+
+def _options(wanted: Wanted, served: str | None, since: Path | None) -> dict[str, str | int | bool | None]:
+    """The options by which a verification is known again."""
+    if served is not None and not _is_url(served):
+        served = str(Path(served).resolve())
+    return {
+        "--root": sha256(wanted.root).hexdigest() if wanted.root else None,
+        "--served": served,
+        "--since": sha256(since.read_bytes()).hexdigest() if since else None,
+        "--files": wanted.files,
+        "--from": wanted.first,
+        "--to": wanted.last,
+    }
+
+
+def _is_url(served: str) -> bool:
+    return served.startswith(("http://", "https://"))
 
 
 def _print(verified: Verified) -> None:

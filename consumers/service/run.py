@@ -97,6 +97,7 @@ async def run_verifier(context: Context, stop: asyncio.Event) -> None:
             store=store,
             workers=workers,
             files=served.paths() is not None,  # over HTTP, the server would have to send all of them
+            limits=context.limits,
         )
         log.info("verifier started", publication=follower.head.number, size=follower.head.size)
         while not stop.is_set():

@@ -1,8 +1,9 @@
 """The verifier: a follower without keys that checks all others.
 
-It renders every publication from the events and compares it with its record (`Follower` does that). It also compares
-the served files with the rendered ones: each file as soon as it is published, and then all files in rounds, a few at a
-time, because a correct file may be changed later. Rendering and comparing take turns: neither waits for the other.
+It renders every publication from the events and compares it with its record: one by one (`Follower` does that) or,
+where it is far behind, by columns. It also compares the served files with the rendered ones: each file as soon as it is
+published, and then all files in rounds, a few at a time, because a correct file may be changed later. Rendering and
+comparing take turns: neither waits for the other for long.
 """
 
 import json
@@ -12,8 +13,10 @@ import structlog
 
 from consumers.follow.examining import Examiner
 from consumers.follow.follower import Follower
+from consumers.limits import LIMITS, Limits
 from consumers.render.outlets import served_version
 from consumers.state import notes
+from consumers.verify.columns import Columns
 from consumers.verify.comparing import FEW, Difference
 from consumers.verify.still_served import WithheldRounds
 from consumers.verify.watching import Watch
@@ -57,12 +60,14 @@ class Verifier:
         store: Store,
         workers: Workers,
         files: bool = False,
+        limits: Limits = LIMITS,
     ) -> None:
         self._served = served
         self._patience = patience
         self._follower = follower
         self._store = store
         self._workers = workers
+        self._columns = Columns(follower, store, workers, limits=limits)
         self._examiner = Examiner(follower)
         self._watch = Watch(served, examiner=self._examiner, store=store, workers=workers, files=files)
         self._withheld = WithheldRounds(served, store, workers, patience.delay_seconds)
@@ -70,9 +75,10 @@ class Verifier:
         self._waiting: tuple[int, float] | None = None
         self._noted: float | None = None
         self._logged: float | None = None
+        self._is_at_end = False
 
     async def step(self, now: float) -> bool:
-        """Apply a few records, and then compare a few files.
+        """Apply a few records, or a window if many are unread, and then compare a few files.
 
         Args:
             now: a monotonic time in seconds.
@@ -80,10 +86,7 @@ class Verifier:
         Returns:
             Whether more records, or files that were never compared, may be left.
         """
-        records = 0
-        while records < RECORDS_A_STEP and await self._follower.step():
-            records += 1
-        at_end = records < RECORDS_A_STEP
+        at_end = self._is_at_end = await self._follow()
         if at_end:
             await self._watch_lag(now)
         version = await self._look_at_timestamp(now, at_end=at_end)
@@ -92,6 +95,15 @@ class Verifier:
             await self._look_for_withheld(version, now)
         await self._note_progress(now)
         return is_more or not at_end
+
+    async def _follow(self) -> bool:
+        """Apply a few records, or a window if many are unread; return whether the end of the log is reached."""
+        if not self._is_at_end and await self._columns.step_if_far(await self._follower.count_records()):
+            return False
+        records = 0
+        while records < RECORDS_A_STEP and await self._follower.step():
+            records += 1
+        return records < RECORDS_A_STEP
 
     async def finish(self) -> None:
         """Note the progress of the comparison, for `tuf-ledger info`."""

@@ -12,9 +12,13 @@ import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
+from consumers.limits import LIMITS
+from consumers.render.outlets import FileListOutlet
 from consumers.verify import column_tasks
+from consumers.verify.verifier import Patience, Verifier
 from consumers.work import processes
 from consumers.work.workers import ThreadWorkers
+from ledger.state.comparisons import FileRow, differences_after, files_after
 from projections.metadata import repository
 from projections.metadata.repository import RoleEntry
 from projections.roles.authority import Void
@@ -24,8 +28,9 @@ from tests.fuzz.commands import verified
 from tests.fuzz.test_stolen_key import DIVERGENT, add_target, forged
 from tests.fuzz.thief import digest_of, draft
 from tests.fuzz.walking import check_columns, walk
-from tests.fuzz.world import SMALL, Signing, World
+from tests.fuzz.world import SMALL, Signing, World, following
 from tests.property.histories import cuts, histories
+from tests.simulation.ports import InlineWorkers
 
 MORE = st.integers(0, 3)
 
@@ -244,3 +249,36 @@ async def test_the_command_goes_by_columns(world: World, signing: Signing, monke
     world.storage.tree.files[path] += b" "
     answer = await verified(world)
     assert [each.path for each in answer.differences] == [path]
+
+
+async def watched(world: World, skip_from: int) -> tuple[list[FileRow], list[str]]:
+    """All files that a verifier knows when it has caught up, and those that differ."""
+    async with following(world.logs, outlet=FileListOutlet()) as followed:
+        verifier = Verifier(
+            world.storage,
+            patience=Patience(0, 1000),
+            follower=followed.follower,
+            store=followed.store,
+            workers=InlineWorkers(),
+            limits=LIMITS._replace(skip_from=skip_from),
+        )
+        while await verifier.step(0):
+            pass
+        files = await followed.store.run(files_after, "", 10**6)
+        return files, [row.path for row in await followed.store.run(differences_after, "", 10)]
+
+
+async def test_a_verifier_far_behind_goes_by_columns(
+    world: World, signing: Signing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It comes to the same list of files, and raises the same alarms."""
+    await publish_many(signing, 24)
+    path = next(path for path in world.storage.tree.files if path.startswith("metadata/9."))
+    world.storage.tree.files[path] += b" "
+    windows = counted_windows(monkeypatch)
+    stepped = await watched(world, 10**6)
+    assert windows == []
+    assert stepped[1] == [path]
+    assert await watched(world, 16) == stepped
+    assert len(windows) == 1
+    assert windows[0] > signing.follower.head.number // 2

@@ -71,7 +71,7 @@ def teams(kind: str) -> list[Team]:
     return [team, *following]
 
 
-@dataclass
+@dataclass(repr=False)
 class Signed:
     """A ledger: its records, and what was signed of them."""
 
@@ -82,6 +82,10 @@ class Signed:
     published: list[PublishedProof] = field(default_factory=list)
     sizes: list[int] = field(default_factory=list)
     bins: list[dict[str, str]] = field(default_factory=list)
+
+    def __repr__(self) -> str:
+        """Short: hypothesis prints it."""
+        return f"<{len(self.records)} records, publications of {self.sizes}>"
 
     def __post_init__(self) -> None:
         self.team = self.teams[0]

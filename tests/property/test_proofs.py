@@ -153,7 +153,10 @@ def lowest_root(proof: Proof) -> int:
 
 
 def changes(data: st.DataObject, file: bytes, signed: Signed) -> list[bytes]:
-    """The file of a proof with something made."""
+    """The file of a proof with something changed, so that it says what is not so.
+
+    (Equal records can have one path. Then the proof of one is a proof of the other.)
+    """
     made = []
     for _ in range(5):
         # How long a file is differs: not all signatures repeat.
@@ -163,7 +166,7 @@ def changes(data: st.DataObject, file: bytes, signed: Signed) -> list[bytes]:
     event = value.get("event")
     paths = [part["path"] for part in (event, value) if part is not None and "path" in part]
     for path in paths:
-        if len(path) > 1:
+        if len(path) > 1 and path[0] != path[1]:
             path[0], path[1] = path[1], path[0]
             made.append(msgspec.json.encode(value))
             path[0], path[1] = path[1], path[0]
@@ -175,10 +178,12 @@ def changes(data: st.DataObject, file: bytes, signed: Signed) -> list[bytes]:
             made.append(msgspec.json.encode(value))
             path.append(last)
     if event is not None:
-        index = event["index"]
-        event["index"] = data.draw(st.integers(0, len(signed.records) + 1).filter(lambda other: other != index))
-        made.append(msgspec.json.encode(value))
-        event["index"] = index
+        index, records = event["index"], signed.records
+        other = data.draw(st.integers(0, len(records) + 1))
+        if records[index] != (records[other] if other < len(records) else None):
+            event["index"] = other
+            made.append(msgspec.json.encode(value))
+            event["index"] = index
     value["roots"] = value["roots"][:-1] or [""]
     made.append(msgspec.json.encode(value))
     return made

@@ -7,12 +7,13 @@ from typing import NamedTuple
 
 from msgspec import UNSET, UnsetType
 
+from consumers.catalog.asking import Asked
 from consumers.context import Context
-from consumers.prove.published import Listed, PublishedFiles, Question, published_files
-from consumers.prove.searching import Found, search
+from consumers.prove.published import Listed, PublishedFiles, PublishedReader
 from consumers.prove.subtrees import subtree_roots
-from consumers.work.progress import Report
 from consumers.work.workers import ThreadWorkers, Workers
+from ledger.catalog.database import Connection
+from ledger.catalog.history import events_with_id
 from ledger.logs import LogConflictError, Logs
 from projections.log.checking import Checked, WrongProofError, check_proof
 from projections.log.merkle import leaf_hash
@@ -28,53 +29,71 @@ class Proven(NamedTuple):
     checked: Checked
 
 
-async def prove(context: Context, what: str, *, number: int | None, with_record: bool, report: Report) -> Proven:
+class _Found(NamedTuple):
+    """What a text names: a target that the publication offers, or events with this id."""
+
+    files: PublishedFiles
+    listed: Listed | None = None
+    events: Sequence[int] = ()
+
+
+async def prove(context: Context, asked: Asked, what: str, *, number: int | None, with_record: bool) -> Proven:
     """Prove that a publication covers an event, or offers a target.
 
     Args:
         context: the ledger.
+        asked: its catalog.
         what: the index or id of an event, or the path of a target.
         number: the publication; None: the last one.
         with_record: whether the event's record is in the proof, or the hash of its leaf.
-        report: called with the progress of reading.
 
     Raises:
         NegativeAnswerError: there is no such publication, or it has no such event or target.
         LogConflictError: the log is not the one that was signed.
-        StoreError: no state on this machine can be used.
-        The errors of `Follower.step`.
+        LogError, CatalogError: see there.
     """
+    found = await asked.database.run(_find, what, number)
     async with _opened(context) as (logs, workers):
-        if what.isascii() and what.isdigit():
-            files = await published_files(context, logs, Question(number, int(what) + 1), report)
-            return await _prove_event(logs, workers, files, int(what), with_record=with_record)
-        found = await search(logs.events, what, workers, report)
-        size = max(found.with_id, default=-1) + 1
-        files = await published_files(context, logs, Question(number, size, what, tuple(found.offers)), report)
-        if files.listed is not None:
-            return await _prove_target(logs, workers, files, files.listed, found)
-        index = _one_of(found.with_id, what, files)
-        return await _prove_event(logs, workers, files, index, with_record=with_record)
+        if found.listed is not None:
+            return await _prove_target(logs, workers, found.files, found.listed)
+        index = _one_of(found.events, what, found.files)
+        if index >= found.files.size:
+            raise NegativeAnswerError(
+                f"publication {found.files.number} covers {found.files.size} events, numbered from 0: event {index} is "
+                "not among them"
+            )
+        event = await _event_part(logs, workers, found.files, index, with_record=with_record)
+    return _checked(EventProof(roots=found.files.roots, published=found.files.part, event=event))
 
 
-async def prove_consistency(context: Context, first: int, second: int, report: Report) -> Proven:
+async def prove_consistency(context: Context, asked: Asked, first: int, second: int) -> Proven:
     """Prove that a later publication begins with the events of an earlier one.
 
     Args:
         context: the ledger.
+        asked: its catalog.
         first: the number of the earlier one.
         second: the number of the later one.
-        report: called with the progress of reading.
 
     Raises:
         The errors of `prove`.
     """
+    earlier, later = await asked.database.run(_both, first, second)
     async with _opened(context) as (logs, workers):
-        earlier = await published_files(context, logs, Question(first), report)
-        later = await published_files(context, logs, Question(second), report)
         path = await subtree_roots(logs.events, consistency_path(earlier.size, later.size), workers)
-    proof = ConsistencyProof(roots=later.roots, earlier=earlier.part, later=later.part, path=path)
-    return _checked(proof)
+    return _checked(ConsistencyProof(roots=later.roots, earlier=earlier.part, later=later.part, path=path))
+
+
+def _find(connection: Connection, what: str, number: int | None) -> _Found:
+    reader = PublishedReader(connection, number)
+    if what.isascii() and what.isdigit():
+        return _Found(reader.files(), events=[int(what)])
+    listed = reader.listed(what)
+    return _Found(reader.files(), listed, [] if listed else events_with_id(connection, what))
+
+
+def _both(connection: Connection, first: int, second: int) -> tuple[PublishedFiles, PublishedFiles]:
+    return PublishedReader(connection, first).files(), PublishedReader(connection, second).files()
 
 
 @asynccontextmanager
@@ -88,24 +107,10 @@ async def _opened(context: Context) -> AsyncIterator[tuple[Logs, Workers]]:
         workers.close()
 
 
-async def _prove_event(logs: Logs, workers: Workers, files: PublishedFiles, index: int, *, with_record: bool) -> Proven:
-    if index >= files.size:
-        raise NegativeAnswerError(
-            f"publication {files.number} covers {files.size} events, numbered from 0: event {index} is not among them"
-        )
-    event = await _event_part(logs, workers, files, index, with_record=with_record)
-    return _checked(EventProof(roots=files.roots, published=files.part, event=event))
-
-
-async def _prove_target(logs: Logs, workers: Workers, files: PublishedFiles, listed: Listed, found: Found) -> Proven:
-    index = listed.last_serial
-    if found.offers:
-        index = min(
-            each for each in listed.accepted if each < files.content_size and found.offers[each].sha256 == listed.sha256
-        )
+async def _prove_target(logs: Logs, workers: Workers, files: PublishedFiles, listed: Listed) -> Proven:
     event: EventPart | UnsetType = UNSET
-    if index is not None:
-        event = await _event_part(logs, workers, files, index, with_record=True)
+    if listed.event is not None:
+        event = await _event_part(logs, workers, files, listed.event, with_record=True)
     return _checked(TargetProof(roots=files.roots, published=files.part, target=listed.part, event=event))
 
 

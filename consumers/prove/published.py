@@ -1,219 +1,92 @@
-"""The files of a publication that proofs need: from the furthest state on this machine, or from the replayed logs."""
+"""The files of a publication that proofs need, re-made from a catalog, and the events that they are about."""
 
-from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
-import msgspec
 import orjson
 
-from consumers.context import Context
-from consumers.follow.replayed import replayed
-from consumers.render.sealing import SNAPSHOT, CheckingSealer, seals_of
-from consumers.state import records
-from consumers.state.furthest import open_furthest
-from consumers.work.progress import Report
-from ledger.disk.files import StorageError
-from ledger.logs import Log, LogConflictError, Logs
-from ledger.state import StoreError
-from ledger.state.aggregates import load_headers
-from ledger.state.position import Position, load_position
-from ledger.state.publications import AppliedPublication, load_publication
-from ledger.state.roles import kept_name, load_ceremonies, load_marks
-from ledger.state.statements import State
-from ledger.state.store import ReadingStore
-from ledger.state.verdicts import load_judged
-from projections import publications as chain
-from projections.index.pages import ProjectHeader
-from projections.log.operations import project_key
-from projections.metadata.paths import is_page, project_of_page
-from projections.metadata.repository import RoleEntry, SnapshotTable, signed_file, timestamp_payload
-from projections.roles.authority import Authority
-from schemas.codec import decode_publication_record
+from consumers.catalog.remaking import SNAPSHOT, TIMESTAMP, Remaking
+from consumers.catalog.rows import path_hash
+from ledger.catalog import CatalogError, content, published, writing
+from ledger.catalog.database import Connection
+from projections.metadata.paths import PACKAGES, is_page, package_target, project_of_page
 from schemas.errors import NegativeAnswerError
 from schemas.proofs import PublishedProof, TargetPart
-from schemas.publications import Claim, Publication, Record
-
-_TRIES = 10
-"""How often a state is read anew whose consumer goes on meanwhile."""
-
-
-class Question(NamedTuple):
-    """What is asked of a publication: its number (None: the last one), and a size that it must cover if it is the last.
-
-    Args:
-        target: the path of a target.
-        candidates: the indices of events that may have offered the target.
-    """
-
-    number: int | None = None
-    size: int = 0
-    target: str = ""
-    candidates: Iterable[int] = ()
 
 
 class Listed(NamedTuple):
-    """A target that a publication offers: the files that lead to it, and its SHA-256.
-
-    `accepted` are those of the candidates that were accepted. `last_serial` is the last event that a project's page
-    shows; None for other targets.
-    """
+    """A target that a publication offers: the files that lead to it, and the event that it comes from (None: none)."""
 
     part: TargetPart
-    sha256: str
-    accepted: list[int]
-    last_serial: int | None
+    event: int | None
 
 
 class PublishedFiles(NamedTuple):
-    """The files of a publication, with all roots up to the one in force. `listed` is None if the target is not."""
+    """The files of a publication, with all roots up to the one in force."""
 
     number: int
     size: int
-    content_size: int
     roots: tuple[str, ...]
     part: PublishedProof
-    listed: Listed | None
 
 
-class _Stored(NamedTuple):
-    """What a state has of its last publication."""
-
-    row: AppliedPublication
-    position: Position
-    authority: Authority
-    claim: Claim
-    bins: SnapshotTable
-    roots: tuple[str, ...]
-    listed: Listed | None
-
-
-async def published_files(context: Context, logs: Logs, question: Question, report: Report) -> PublishedFiles:
-    """The files of a publication.
-
-    Args:
-        context: the ledger.
-        logs: its logs, open.
-        question: which publication and target.
-        report: called with the progress of a replay.
+class PublishedReader:
+    """Reads a publication from a catalog, in one transaction.
 
     Raises:
         NegativeAnswerError: there is no such publication.
-        StoreError: no state on this machine can be used.
-        LogConflictError: the log has another publication than the state.
-        The errors of `Follower.step`.
     """
-    async with open_furthest(context) as furthest:
-        stored = None if furthest is None else await _load(furthest.store, question)
-        if stored is not None:
-            return await _files(stored, logs.publications)
-    async with replayed(context, report=report) as replay:
 
-        def is_wanted(claim: Claim) -> bool:
-            return question.number is None or claim.number <= question.number
+    def __init__(self, connection: Connection, number: int | None) -> None:
+        self._connection = connection
+        self._remaking = Remaking(connection)
+        last = published.last_publication(connection)
+        row = last if number is None else self._remaking.publication(number)
+        if last is None:
+            raise NegativeAnswerError("nothing was published yet: the log holds no valid publication")
+        if row is None:
+            raise NegativeAnswerError(f"there is no publication {number}; the last one is number {last.number}")
+        self._row = row
 
-        await replay.follower.skip(is_wanted)
-        while await replay.follower.step(is_wanted):
-            pass
-        last = replay.follower.head
-        stored = await _load(replay.store, question._replace(size=0))
-    if stored is None:
-        raise NegativeAnswerError(
-            "nothing was published yet: the log holds no valid publication"
-            if last.number == 0
-            else f"there is no publication {question.number}; the last one before is number {last.number}"
+    def files(self) -> PublishedFiles:
+        """Its timestamp and snapshot, with the roots up to it."""
+        row = self._row
+        documents = writing.load_documents(self._connection)
+        roots = tuple(each.file.decode() for each in documents if each.role == "root" and each.idx <= row.roles_idx)
+        part = PublishedProof(
+            root=len(roots), timestamp=self._file(TIMESTAMP, row.number), snapshot=self._file(SNAPSHOT, row.number)
         )
-    return await _files(stored, logs.publications)
+        return PublishedFiles(row.number, row.size, roots, part)
 
-
-async def _load(store: ReadingStore, question: Question) -> _Stored | None:
-    """What a state has of its last publication; None if that is not the one."""
-    for _ in range(_TRIES):
-        position = await store.run(load_position)
-        if position is None or question.number not in {None, position.number} or position.size < question.size:
+    def listed(self, path: str) -> Listed | None:
+        """A target; None if the publication does not offer it."""
+        authority, row = self._remaking.authority(self._row), self._row
+        name = authority.layout.name(authority.layout.index_of_target(path))
+        file = self._file(name, published.last_version(self._connection, name, row.number) or 0)
+        entry = orjson.loads(file)["signed"]["targets"].get(path)
+        if entry is None:
             return None
-        try:
-            stored = await store.run(_stored, position, question)
-        except StorageError:
-            return None  # a state's kept files are those of its user alone: everybody else replays
-        except (StoreError, ValueError):
-            # Its consumer may have replaced what belongs to this position.
-            if await store.run(load_position) == position:
-                raise
-            continue
-        if await store.run(load_position) == position:
-            return stored
-    return None
-
-
-def _stored(state: State, position: Position, question: Question) -> _Stored:
-    prefix = records.load_prefix(state, position.prefix)
-    row = load_publication(state, position.number)
-    if row is None or prefix.authority is None or prefix.ledger is None:
-        raise ValueError(f"{state.path} does not have its last publication")
-    # Predecessor and renewals are in none of the files.
-    claim = Claim(
-        format=1,
-        origin=prefix.ledger.origin,
-        number=position.number,
-        previous=position.digest,
-        time=position.time,
-        size=position.size,
-        root_hash=prefix.tree.root_hash(),
-        renew=(),
-    )
-    entries = records.load_roles(state)
-    roots = {
-        version: file.decode()
-        for index, role, version, file in load_ceremonies(state)
-        if role == "root" and index < position.size
-    }
-    return _Stored(
-        row,
-        position,
-        prefix.authority,
-        claim,
-        SnapshotTable(entries),
-        tuple(file for _, file in sorted(roots.items())),
-        _listed(state, prefix.authority, entries, question) if question.target else None,
-    )
-
-
-def _listed(state: State, authority: Authority, entries: Mapping[str, RoleEntry], question: Question) -> Listed | None:
-    path, layout = question.target, authority.layout
-    name = layout.name(layout.index_of_target(path))
-    marks = dict(load_marks(state, [name]))
-    (file,) = state.read_kept([(kept_name(name, entries[name].version), marks[name])])
-    entry = orjson.loads(file)["signed"]["targets"].get(path)
-    if entry is None:
-        return None
-    part = TargetPart(
-        path=path, targets=authority.targets.file.decode(), bins=authority.bins.file.decode(), bin=file.decode()
-    )
-    accepted = [index for index in question.candidates if load_judged(state, "events", index) is None]
-    return Listed(part, entry["hashes"]["sha256"], accepted, _last_serial(state, path))
-
-
-def _last_serial(state: State, path: str) -> int | None:
-    project = project_of_page(path) if is_page(path) else ""
-    if not project:
-        return None
-    headers = dict(load_headers(state, [project_key(project)]))
-    return msgspec.msgpack.decode(headers[project_key(project)], type=ProjectHeader).last_serial
-
-
-async def _files(stored: _Stored, publications: Log) -> PublishedFiles:
-    """Seal the files with the signatures on the log."""
-    publications.resume(stored.position.next_record - 1, stored.position.publications_token)
-    values = await publications.read(stored.row.record)
-    record = decode_publication_record(values[0]) if values else None
-    if not isinstance(record, Record) or not isinstance(record.signed, Publication):
-        raise LogConflictError(
-            f"record {stored.row.record} of {publications.name} is not the publication that it was. See "
-            "docs/operators.md, 'A log was rolled back'"
+        part = TargetPart(
+            path=path, targets=authority.targets.file.decode(), bins=authority.bins.file.decode(), bin=file
         )
-    claim, authority = stored.claim, stored.authority
-    sealer = CheckingSealer(authority.online, seals_of(record.signed))
-    snapshot = sealer.seal(SNAPSHOT, stored.bins.payload(claim, authority, stored.position.content_size))
-    timestamp = signed_file(timestamp_payload(claim, record.signed, authority), chain.seal_signatures(record))
-    part = PublishedProof(root=authority.root.version, timestamp=timestamp.decode(), snapshot=snapshot.decode())
-    return PublishedFiles(claim.number, claim.size, stored.position.content_size, stored.roots, part, stored.listed)
+        return Listed(part, self._event_of(path, bytes.fromhex(entry["hashes"]["sha256"])))
+
+    def _event_of(self, path: str, sha256: bytes) -> int | None:
+        """The event that a target comes from: of a page, the last one that it shows."""
+        connection, size = self._connection, self._row.content_size
+        if is_page(path):
+            project = content.project_named(connection, project_of_page(path), size)
+            return None if project is None else content.last_serials(connection, [project.id], size)[project.id]
+        if not path.startswith(PACKAGES):
+            return content.artifact_since(connection, path, sha256, size)
+        name = path.rpartition("/")[2]
+        uploads = content.uploads_of(connection, path_hash(path), name, sha256, size)
+        return next(each.upload_idx for each in uploads if package_target(each.blake2b_256.hex(), name) == path)
+
+    def _file(self, role: str, version: int) -> str:
+        file = self._remaking.role_file(role, version)
+        if file is None or not file.is_same:
+            raise CatalogError(
+                f"version {version} of {role} cannot be re-made from the catalog. Make it anew with "
+                "`tuf-ledger catalog rebuild`"
+            )
+        return file.data.decode()

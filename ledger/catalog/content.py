@@ -51,6 +51,13 @@ class FileRow(NamedTuple):
     since: int
 
 
+class UploadRow(NamedTuple):
+    """An accepted upload."""
+
+    upload_idx: int
+    blake2b_256: bytes
+
+
 class ReleaseFlags(NamedTuple):
     """The flags of a release that has some."""
 
@@ -144,6 +151,14 @@ def files_in(connection: Connection, hashes: Range, size: int) -> list[FileRow]:
     return rows_of(connection, FileRow, query)
 
 
+def uploads_of(connection: Connection, path_hash: int, filename: str, sha256: bytes, size: int) -> list[UploadRow]:
+    """The uploads of a file of this name and SHA-256 whose path has this hash, in order."""
+    query = select(files.c.upload_idx, files.c.blake2b_256).where(
+        files.c.path_hash == path_hash, files.c.filename == filename, files.c.sha256 == sha256
+    )
+    return rows_of(connection, UploadRow, query.where(files.c.upload_idx < size).order_by(files.c.upload_idx))
+
+
 def release_flags(connection: Connection, numbers: Iterable[int], size: int) -> dict[tuple[int, str], ReleaseFlags]:
     """The flags of the releases of some projects, by project and key."""
     table = release_states
@@ -186,6 +201,15 @@ def offered_since(connection: Connection, project: int, release: str, size: int)
         .order_by(file_states.c.from_idx)
     )
     return [(row[0], row[1], row[2]) for row in connection.execute(query)]
+
+
+def artifact_since(connection: Connection, path: str, sha256: bytes, size: int) -> int | None:
+    """The event since which a target that is neither a page nor a distribution file is there with this SHA-256."""
+    table = artifact_states
+    query = select(table.c.from_idx).where(
+        at(table, size), table.c.path == path, table.c.sha256 == sha256, table.c.state == THERE
+    )
+    return connection.execute(query).scalar()
 
 
 def count_targets(connection: Connection) -> int:

@@ -72,6 +72,12 @@ def events_from(connection: Connection, wanted: Wanted, first: int, limit: int) 
     return rows_of(connection, EventRow, query.limit(limit))
 
 
+def events_with_id(connection: Connection, name: str) -> list[int]:
+    """The indices of the events with an id."""
+    query = select(events.c.idx).where(events.c.event_id == name)
+    return list(connection.execute(query.order_by(events.c.idx)).scalars())
+
+
 def load_event(connection: Connection, index: int) -> EventRow | None:
     """One event by its index."""
     return first_of(connection, EventRow, _all().where(events.c.idx == index))

@@ -62,6 +62,12 @@ def versions_at(connection: Connection, number: int) -> dict[str, int]:
     return {name: version for name, version in connection.execute(select(roles.c.name, last)) if version is not None}
 
 
+def last_version(connection: Connection, role: str, number: int) -> int | None:
+    """The last version of a role up to a publication."""
+    query = select(func.max(role_versions.c.number)).join(roles, roles.c.id == role_versions.c.role)
+    return connection.execute(query.where(roles.c.name == role, role_versions.c.number <= number)).scalar()
+
+
 def signed_by(connection: Connection, number: int) -> list[str]:
     """The roles of which a publication signed a version, sorted."""
     query = select(roles.c.name).join(role_versions, role_versions.c.role == roles.c.id)

@@ -32,7 +32,6 @@ READ = {
     "publish": (),
     "rebuild": ("--to", "{folder}/rebuilt"),
     "verify": (),
-    "prove": ("simple/one/index.json", "--to", "{folder}/proof"),
     "sweep": (),
     "resume": ("--above", "4"),
 }
@@ -49,7 +48,7 @@ WRITE = {
 }
 """Commands that write to a log."""
 
-ASK = {"log": ()}
+ASK = {"log": (), "prove": ("simple/one/index.json", "--to", "{folder}/proof")}
 """Commands that ask a catalog."""
 
 ALONE = {

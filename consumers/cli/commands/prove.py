@@ -6,9 +6,10 @@ from pathlib import Path
 import click
 import msgspec
 
-from consumers.cli.options import on_ledger
+from consumers.catalog.asking import Asked
+from consumers.cli.options import on_catalog
 from consumers.cli.proofs import facts_of, sentences_of
-from consumers.cli.shared import Usage, print_json, progress
+from consumers.cli.shared import Usage, print_json
 from consumers.context import Context
 from consumers.prove.proving import Proven, prove_consistency
 from consumers.prove.proving import prove as prove_fact
@@ -43,7 +44,7 @@ from ledger.disk.files import write_file, writing
     metavar="A B",
     help="Prove that publication B begins with the events of publication A.",
 )
-@on_ledger
+@on_catalog
 async def prove(
     *,
     what: str | None,
@@ -52,6 +53,7 @@ async def prove(
     without_record: bool,
     consistency: tuple[int, int] | None,
     context: Context,
+    asked: Asked,
     as_json: bool,
 ) -> None:
     """Prove that an event is on the log, or that a target is offered, to people who have only a root.
@@ -70,15 +72,14 @@ async def prove(
         raise Usage("name an event or a target path, or two publications with --consistency")
     if consistency is not None and (number is not None or without_record):
         raise Usage("--consistency names both publications, and has no record")
-    with progress("Proving") as advance:
-        if consistency is not None:
-            first, second = consistency
-            if first > second:
-                raise Usage(f"--consistency {first} {second}: name the earlier publication first")
-            proven = await prove_consistency(context, first, second, advance)
-        else:
-            fact, number = _split(what or "", number)
-            proven = await prove_fact(context, fact, number=number, with_record=not without_record, report=advance)
+    if consistency is not None:
+        first, second = consistency
+        if first > second:
+            raise Usage(f"--consistency {first} {second}: name the earlier publication first")
+        proven = await prove_consistency(context, asked, first, second)
+    else:
+        fact, number = _split(what or "", number)
+        proven = await prove_fact(context, asked, fact, number=number, with_record=not without_record)
     _write(proven, target)
     now = SystemClock().now()
     if as_json:

@@ -230,6 +230,7 @@ class Filling:
             rows = await self._workers.run(_make_rows, batch, judged, known)
             self._next["files"] = rows.next_file
             for name, some in new.items():
+                self._next[name] += len(some)
                 await transaction.insert(tables.metadata.tables[name], some)
             await transaction.run(_end_rows, rows)
             for name, some in rows.rows.items():

@@ -94,6 +94,22 @@ async def test_the_rows_do_not_depend_on_database_and_batches(database: Database
         assert one[name] == other[name], name
 
 
+async def test_one_process_goes_on_while_the_logs_grow(database: Database, tmp_path: Path) -> None:
+    """New names get new numbers in every batch."""
+    golden = load()
+    events, publications = MemoryRecords("events"), MemoryRecords("publications")
+    events.append(*golden.events[:100])
+    filling = await fill(database, Logs(MemoryLog(events), MemoryLog(publications)))
+    for end in (101, 250, len(golden.events)):
+        events.append(*golden.events[len(events.values) : end])
+        while await filling.step():
+            pass
+    publications.append(*golden.publications)
+    while await filling.step():
+        pass
+    assert await database.run(dump) == await whole_rows(tmp_path)
+
+
 async def test_another_ledger_is_refused(database: Database) -> None:
     await fill(database, golden_logs())
     golden = load()

@@ -14,19 +14,23 @@ from consumers.reading.slices import read_slice
 from consumers.work.workers import Workers
 from ledger.logs import Log, LogConflictError
 from projections.log.envelopes import Envelope
+from projections.log.merkle import Node, completed_nodes, split_leaves
 from projections.log.prefix import Extension, Prefix
 from projections.log.reading import Reading, read_records
 from projections.roles.authority import UpgradeNeededError
 
 
 class EventBatch(NamedTuple):
-    """Records that were read and judged by the prefix, and are not yet folded."""
+    """Records that were read and judged by the prefix, and are not yet folded. `nodes` are those of the Merkle tree
+    that they complete.
+    """
 
     before: Prefix
     after: Prefix
     values: Sequence[bytes | None]
     envelopes: Sequence[Envelope | None]
     extension: Extension
+    nodes: Sequence[Node]
 
 
 class EventsAhead:
@@ -119,7 +123,8 @@ def _judge(before: Prefix, values: Sequence[bytes | None]) -> EventBatch | Upgra
         after, extension = _advance(before, reading)
     except UpgradeNeededError as error:
         return error
-    return EventBatch(before, after, values, envelopes, extension)
+    nodes = completed_nodes(before.tree, split_leaves(reading.leaves))
+    return EventBatch(before, after, values, envelopes, extension, nodes)
 
 
 def _advance(prefix: Prefix, reading: Reading) -> tuple[Prefix, Extension]:

@@ -235,6 +235,7 @@ class Filling:
             await transaction.run(_end_rows, rows)
             for name, some in rows.rows.items():
                 await transaction.insert(tables.metadata.tables[name], some)
+            await transaction.insert(tables.tree_nodes, batch.nodes)
             await self._write_ceremonies(transaction, batch.extension.ceremonies)
             await transaction.run(writing.save_aggregates, *_changed(folded.changes))
             after = batch.after

@@ -11,10 +11,9 @@ from consumers.catalog.asking import Asked
 from consumers.context import Context
 from consumers.prove.published import Listed, PublishedFiles, PublishedReader
 from consumers.prove.subtrees import subtree_roots
-from consumers.work.workers import ThreadWorkers, Workers
 from ledger.catalog.database import Connection
 from ledger.catalog.history import events_with_id
-from ledger.logs import LogConflictError, Logs
+from ledger.logs import Log, LogConflictError
 from projections.log.checking import Checked, WrongProofError, check_proof
 from projections.log.merkle import leaf_hash
 from projections.log.proofs import consistency_path, inclusion_path
@@ -53,16 +52,16 @@ async def prove(context: Context, asked: Asked, what: str, *, number: int | None
         LogError, CatalogError: see there.
     """
     found = await asked.database.run(_find, what, number)
-    async with _opened(context) as (logs, workers):
+    async with _opened(context) as events:
         if found.listed is not None:
-            return await _prove_target(logs, workers, found.files, found.listed)
+            return await _prove_target(asked, events, found.files, found.listed)
         index = _one_of(found.events, what, found.files)
         if index >= found.files.size:
             raise NegativeAnswerError(
                 f"publication {found.files.number} covers {found.files.size} events, numbered from 0: event {index} is "
                 "not among them"
             )
-        event = await _event_part(logs, workers, found.files, index, with_record=with_record)
+        event = await _event_part(asked, events, found.files.size, index, with_record=with_record)
     return _checked(EventProof(roots=found.files.roots, published=found.files.part, event=event))
 
 
@@ -79,8 +78,8 @@ async def prove_consistency(context: Context, asked: Asked, first: int, second: 
         The errors of `prove`.
     """
     earlier, later = await asked.database.run(_both, first, second)
-    async with _opened(context) as (logs, workers):
-        path = await subtree_roots(logs.events, consistency_path(earlier.size, later.size), workers)
+    async with _opened(context) as events:
+        path = await subtree_roots(asked, events, consistency_path(earlier.size, later.size))
     return _checked(ConsistencyProof(roots=later.roots, earlier=earlier.part, later=later.part, path=path))
 
 
@@ -97,28 +96,26 @@ def _both(connection: Connection, first: int, second: int) -> tuple[PublishedFil
 
 
 @asynccontextmanager
-async def _opened(context: Context) -> AsyncIterator[tuple[Logs, Workers]]:
-    logs, workers = context.logs(), ThreadWorkers()
+async def _opened(context: Context) -> AsyncIterator[Log]:
+    """The log of events, open."""
+    events = context.logs().events
+    await events.open()
     try:
-        await logs.open()
-        yield logs, workers
+        yield events
     finally:
-        await logs.close()
-        workers.close()
+        await events.close()
 
 
-async def _prove_target(logs: Logs, workers: Workers, files: PublishedFiles, listed: Listed) -> Proven:
+async def _prove_target(asked: Asked, log: Log, files: PublishedFiles, listed: Listed) -> Proven:
     event: EventPart | UnsetType = UNSET
     if listed.event is not None:
-        event = await _event_part(logs, workers, files, listed.event, with_record=True)
+        event = await _event_part(asked, log, files.size, listed.event, with_record=True)
     return _checked(TargetProof(roots=files.roots, published=files.part, target=listed.part, event=event))
 
 
-async def _event_part(
-    logs: Logs, workers: Workers, files: PublishedFiles, index: int, *, with_record: bool
-) -> EventPart:
-    path = await subtree_roots(logs.events, inclusion_path(index, files.size), workers)
-    values = await logs.events.read(index)
+async def _event_part(asked: Asked, log: Log, size: int, index: int, *, with_record: bool) -> EventPart:
+    path = await subtree_roots(asked, log, inclusion_path(index, size))
+    values = await log.read(index)
     value = (values[0] if values else None) or b""
     if with_record:
         return EventPart(index=index, path=path, record=b64encode(value).decode())

@@ -1,39 +1,63 @@
-"""Where the hashes of Merkle trees come from: the log is read and hashed."""
+"""Where the hashes of Merkle trees come from: the catalog has every 256th node, the log the leaves below."""
 
 from collections.abc import Sequence
 
-from consumers.work.workers import Workers
+from consumers.catalog.asking import Asked
+from ledger.catalog import CatalogError
+from ledger.catalog.database import Connection
+from ledger.catalog.history import tree_nodes_from
 from ledger.logs import Log, LogConflictError
-from projections.log.merkle import Tree
+from projections.log.merkle import Nodes, leaf_hash, nodes_of, root_of
 from projections.log.proofs import Subtree
 
 
-async def subtree_roots(log: Log, subtrees: Sequence[Subtree], workers: Workers) -> tuple[str, ...]:
-    """The roots of subtrees of a log's Merkle tree, in hexadecimal.
+async def subtree_roots(asked: Asked, log: Log, subtrees: Sequence[Subtree]) -> tuple[str, ...]:
+    """The roots of subtrees of the Merkle tree of the events, in hexadecimal.
 
     Args:
-        log: the log, open.
-        subtrees: the subtrees, none of which has leaves of another.
-        workers: for hashing.
+        asked: the catalog, which has all their leaves.
+        log: the log of events, open.
+        subtrees: subtrees as RFC 9162 defines them.
 
     Raises:
-        LogConflictError: the log is shorter.
+        LogConflictError: the log is shorter than the catalog.
+        CatalogError: the catalog lacks nodes.
     """
-    roots: dict[Subtree, str] = {}
-    first: int = 0
-    values: list[bytes | None] = []
-    for each in sorted(subtrees):
-        tree, at = Tree(), each.start
-        while at < each.end:
-            if not first <= at < first + len(values):
-                first, values = at, await log.read(at)
-            some = values[at - first : each.end - first]
+    wanted = {nodes for each in subtrees for nodes in nodes_of(*each)}
+    known = await asked.database.run(_load, sorted(nodes for nodes in wanted if nodes.level))
+    leaves = _Leaves(log)
+    for nodes in sorted(wanted - known.keys()):
+        known[nodes] = await leaves.read(nodes.first, nodes.size)
+    return tuple(root_of([known[nodes] for nodes in nodes_of(*each)]) for each in subtrees)
+
+
+def _load(connection: Connection, wanted: Sequence[Nodes]) -> dict[Nodes, list[bytes]]:
+    found = {nodes: tree_nodes_from(connection, *nodes) for nodes in wanted}
+    if any(len(hashes) != nodes.size for nodes, hashes in found.items()):
+        raise CatalogError("the catalog lacks nodes of the Merkle tree. Make it anew with `tuf-ledger catalog rebuild`")
+    return found
+
+
+class _Leaves:
+    """The leaves of a log, read in order. What was read last is kept: many subtrees are neighbours."""
+
+    def __init__(self, log: Log) -> None:
+        self._log = log
+        self._first = 0
+        self._values: list[bytes | None] = []
+
+    async def read(self, first: int, count: int) -> list[bytes]:
+        """The hashes of consecutive leaves."""
+        leaves: list[bytes] = []
+        while len(leaves) < count:
+            at = first + len(leaves)
+            if not self._first <= at < self._first + len(self._values):
+                self._first, self._values = at, await self._log.read(at)
+            some = self._values[at - self._first : first + count - self._first]
             if not some:
                 raise LogConflictError(
-                    f"{log.name} is shorter than it was: record {at} is gone. Was a backup restored? See "
+                    f"{self._log.name} is shorter than it was: record {at} is gone. Was a backup restored? See "
                     "docs/operators.md, 'A log was rolled back'"
                 )
-            tree = await workers.run(tree.extend, some)
-            at += len(some)
-        roots[each] = tree.root_hash()
-    return tuple(roots[each] for each in subtrees)
+            leaves += map(leaf_hash, some)
+        return leaves

@@ -14,6 +14,7 @@ from ledger.catalog.tables import (
     files,
     projects,
     subjects,
+    tree_nodes,
     types,
     unknown_files,
 )
@@ -76,6 +77,13 @@ def events_with_id(connection: Connection, name: str) -> list[int]:
     """The indices of the events with an id."""
     query = select(events.c.idx).where(events.c.event_id == name)
     return list(connection.execute(query.order_by(events.c.idx)).scalars())
+
+
+def tree_nodes_from(connection: Connection, level: int, first: int, count: int) -> list[bytes]:
+    """Consecutive nodes of the Merkle tree of the events."""
+    table = tree_nodes
+    query = select(table.c.hash).where(table.c.level == level, table.c.n >= first, table.c.n < first + count)
+    return list(connection.execute(query.order_by(table.c.n)).scalars())
 
 
 def load_event(connection: Connection, index: int) -> EventRow | None:

@@ -107,6 +107,16 @@ event_bodies = _table("event_bodies", _numbered("idx"), _needed("value", _BYTES)
 unknown_files = _table("unknown_files", _numbered("idx"), _needed("filename", _TEXT))
 """Names of files that rejected events are about, and that no project ever had."""
 
+tree_nodes = _table(
+    "tree_nodes",
+    _needed("level", _SMALL),
+    _needed("n", _BIG),
+    _needed("hash", _BYTES),
+    PrimaryKeyConstraint("level", "n"),
+    clustered=True,
+)
+"""Nodes of the Merkle tree of the events log: number `n` of those with 256^`level` leaves each, from level 1 on."""
+
 # --- projects, releases, files ---------------------------------------------------------------------------------------
 
 projects = _table(

@@ -3,7 +3,7 @@
 Appending a leaf costs two hashes on average, and the state of a log of any size is at most 53 digests.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from hashlib import sha256
 from typing import NamedTuple
 
@@ -12,6 +12,10 @@ MAX_LEAF_BYTES = 65_535
 
 LEAF_BYTES = 32
 """Length of a leaf's hash."""
+
+NODE_BITS = 8
+NODE_WIDTH = 1 << NODE_BITS
+"""Number of nodes below a `Node`."""
 
 EMPTY_ROOT = sha256(b"").hexdigest()
 
@@ -40,12 +44,77 @@ class Tree(NamedTuple):
 
     def root_hash(self) -> str:
         """The Merkle root in hexadecimal."""
-        if not self.roots:
-            return EMPTY_ROOT
-        node = self.roots[-1]
-        for left in reversed(self.roots[:-1]):
-            node = sha256(b"\x01" + left + node).digest()
-        return node.hex()
+        return _joined(self.roots)
+
+
+def _joined(roots: Sequence[bytes]) -> str:
+    """The root above those of perfect subtrees, from the largest to the smallest, in hexadecimal."""
+    if not roots:
+        return EMPTY_ROOT
+    node = roots[-1]
+    for left in reversed(roots[:-1]):
+        node = sha256(b"\x01" + left + node).digest()
+    return node.hex()
+
+
+class Node(NamedTuple):
+    """A node of the tree of a log: the root of the subtree of 256^`level` leaves that is number `n` of its kind. So
+    these are the hashes of the C2SP tiles of that level.
+    """
+
+    level: int
+    n: int
+    hash: bytes
+
+
+class Nodes(NamedTuple):
+    """Consecutive nodes of a level. Those of level 0 are leaves."""
+
+    level: int
+    first: int
+    size: int
+
+
+def completed_nodes(tree: Tree, leaves: Sequence[bytes]) -> list[Node]:
+    """The nodes above the leaves that are complete when leaves are appended to a tree, as `leaf_hash` gives them."""
+    found: list[Node] = []
+    level, first, below = 0, tree.size, leaves
+    while below:
+        part, above = _part(tree, level), []
+        at = 0
+        while at < len(below):
+            some = below[at : at + NODE_WIDTH - part.size]
+            part, at = part.append(some), at + len(some)
+            if part.size == NODE_WIDTH:
+                above.append(part.roots[0])
+                part = Tree()
+        level, first, below = level + 1, first // NODE_WIDTH, above
+        found += [Node(level, n, node) for n, node in enumerate(above, first)]
+    return found
+
+
+def _part(tree: Tree, level: int) -> Tree:
+    """The last node of the level above that is not complete, as a tree of nodes of this level."""
+    size = tree.size >> NODE_BITS * level
+    size, above = size % NODE_WIDTH, (size // NODE_WIDTH).bit_count()
+    return Tree(size, tree.roots[above : above + size.bit_count()])
+
+
+def nodes_of(start: int, end: int) -> list[Nodes]:
+    """The nodes that a subtree consists of, given its leaves from one index (inclusive) to another (exclusive)."""
+    found: list[Nodes] = []
+    level = max(0, (end - start).bit_length() - 1) // NODE_BITS
+    for each in range(level, -1, -1):
+        size = (end - start) >> NODE_BITS * each
+        if size:
+            found.append(Nodes(each, start >> NODE_BITS * each, size))
+            start += size << NODE_BITS * each
+    return found
+
+
+def root_of(runs: Sequence[Sequence[bytes]]) -> str:
+    """The root of a subtree, in hexadecimal, given its nodes as `nodes_of` lists them."""
+    return _joined([root for nodes in runs for root in Tree().append(nodes).roots])
 
 
 def split_leaves(leaves: bytes) -> list[bytes]:

@@ -183,6 +183,15 @@ def test_what_is_held_is_covered_and_not_shown(filled: Index) -> None:
     assert prove(filled, "simple/two/index.json")["event"] < shown
 
 
+def test_a_log_with_nodes_above_its_leaves(filled: Index) -> None:
+    make, size = Make(Counter(1000)), served(filled, "snapshot")["x-ledger"]["size"]
+    filled.append(*(make.project_created(f"project-{number}") for number in range(700)))
+    number = filled.publish()
+    for event in (0, 2, 255, 256, 511, 512, size, size + 699):
+        assert prove(filled, event)["size"] == size + 700
+    assert prove(filled, "--consistency", 2, number)["size"] == size + 700
+
+
 def test_garbage_on_the_log_is_proven_as_such(filled: Index) -> None:
     filled.append(*[Make().project_created("one")] * 3)
     filled.publish("--renew")

@@ -4,10 +4,11 @@ from functools import cache
 from hashlib import sha256
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from projections.log.merkle import EMPTY_ROOT, MAX_LEAF_BYTES, Tree, leaf_hash
+from projections.log.merkle import EMPTY_ROOT, MAX_LEAF_BYTES, Tree, completed_nodes, leaf_hash, nodes_of, root_of
+from projections.log.proofs import consistency_path, inclusion_path
 
 
 def naive_root(leaves: list[bytes]) -> bytes:
@@ -104,3 +105,32 @@ def test_leaves_and_nodes_do_not_collide() -> None:
     inner = sha256(b"\x00a").digest() + sha256(b"\x00b").digest()
     assert Tree().extend([b"a", b"b"]).root_hash() != Tree().extend([inner]).root_hash()
     assert Tree().extend([b"a", b"b", b"c"]).root_hash() != Tree().extend([inner, b"c"]).root_hash()
+
+
+@cache
+def many_leaves() -> list[bytes]:
+    """More than a node of level 2 has."""
+    return [leaf_hash(b"%d" % number) for number in range(66_000)]
+
+
+@settings(max_examples=10)
+@given(st.lists(st.integers(0, 40_000), max_size=4), st.data())
+def test_nodes_give_the_roots_of_all_subtrees(pieces: list[int], data: st.DataObject) -> None:
+    """However the leaves came, and whatever is to be proven."""
+    leaves, tree = many_leaves(), Tree()
+    nodes: dict[tuple[int, int], bytes] = {}
+    for end in [*sorted(pieces), len(leaves)]:
+        some = leaves[tree.size : end]
+        for node in completed_nodes(tree, some):
+            assert nodes.setdefault((node.level, node.n), node.hash) is node.hash
+        tree = tree.append(some)
+    assert len(nodes) == len(leaves) // 256 + len(leaves) // 65_536
+    second = data.draw(st.integers(1, len(leaves)))
+    first = data.draw(st.integers(1, second))
+    for start, end in [*inclusion_path(first - 1, second), *consistency_path(first, second), (0, second)]:
+        runs = [
+            [nodes[each.level, n] if each.level else leaves[n] for n in range(each.first, each.first + each.size)]
+            for each in nodes_of(start, end)
+        ]
+        assert all(len(run) < 256 for run in runs)
+        assert root_of(runs) == Tree().append(leaves[start:end]).root_hash()

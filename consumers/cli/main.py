@@ -29,7 +29,12 @@ GROUPS = {
     "Run": {"run": "run:run", "publish": "publish:publish", "ceremony": "ceremony:ceremony", "sweep": "sweep:sweep"},
     "Audit": {"log": "log:log", "prove": "prove:prove", "check-proof": "check_proof:check"},
     "Check": {"info": "info:info", "rejected": "rejected:rejected", "verify": "verify:verify"},
-    "Repair": {"backup": "backup:backup", "rebuild": "rebuild:rebuild", "resume": "resume:resume"},
+    "Repair": {
+        "backup": "backup:backup",
+        "catalog": "catalog:catalog",
+        "rebuild": "rebuild:rebuild",
+        "resume": "resume:resume",
+    },
 }
 """Commands by purpose, in the order of `--help`, each with its module below `consumers.cli.commands` and its function.
 """

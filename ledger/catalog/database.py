@@ -1,19 +1,20 @@
 """The database of a catalog: SQLite in a file, or PostgreSQL by URL. Both give the same answers in the same order."""
 
+import asyncio
 import re
 import sqlite3
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from contextlib import asynccontextmanager, closing
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
-from sqlalchemy import URL, Connection, Table, event, make_url, text
+from sqlalchemy import URL, Connection, Index, Table, event, make_url, text
 from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.schema import CreateIndex, CreateTable
 
 from ledger.catalog import CatalogError
-from ledger.catalog.tables import INDEXES, VIEWS, metadata, position
+from ledger.catalog.tables import VIEWS, metadata, position
 from ledger.databases import BUSY_TIMEOUT_SECONDS
 from schemas.errors import TemporaryError
 
@@ -25,8 +26,9 @@ R = TypeVar("R")
 _NAME = re.compile("[a-z_][a-z0-9_]{0,40}")
 _CACHE_KIB = 131_072
 _DIALECTS = {"postgresql": "postgresql+asyncpg", "postgres": "postgresql+asyncpg"}
-_PASSING = ("08", "40", "53", "55", "57")
-"""Classes of SQLSTATE that a retry may cure: connection, rollback, resources, locks, intervention of an operator."""
+_PASSING = ("08", "0A", "40", "42P01", "53", "55", "57")
+"""Classes of SQLSTATE that a retry may cure: connection, a catalog that was replaced meanwhile (0A, 42P01), rollback,
+resources, locks, intervention of an operator."""
 
 
 class CatalogUnavailableError(CatalogError, TemporaryError):
@@ -54,6 +56,13 @@ class Database:
     def is_sqlite(self) -> bool:
         """Whether the catalog is a file."""
         return self.path is not None
+
+    def beside(self) -> "Database":
+        """The place for a catalog that will replace this one: not opened."""
+        path = None if self.path is None else self.path.with_name(f"{self.path.name}.new")
+        if path is not None:
+            return sqlite_catalog(path, writes=True)
+        return Database(self._url, f"{self.name}, new", path=None, schema=f"{self.schema}_new", writes=True)
 
     async def open(self) -> None:
         """Make the engine; nothing is read yet.
@@ -136,21 +145,39 @@ class Transaction:
         """Insert rows, each with the values of all columns in the order of the table: as fast as the database can."""
         if not rows:
             return
-        driver = (await self._connection.get_raw_connection()).driver_connection
-        if driver is None:
-            raise RuntimeError("the connection is closed")
         if self._database.is_sqlite:
-            marks = ", ".join("?" * len(table.columns))
-            statement = f"INSERT INTO {table.name} VALUES ({marks})"  # noqa: S608  # names of our tables
-            async with driver.executemany(statement, rows):
-                pass
+            await self._execute_many("INSERT", table, rows)
         else:
-            await driver.copy_records_to_table(
+            await (await self._driver()).copy_records_to_table(
                 table.name,
                 schema_name=self._database.schema,
                 records=rows,
                 columns=[each.name for each in table.columns],
             )
+
+    async def upsert(self, table: Table, rows: Sequence[Sequence[Any]]) -> None:
+        """Insert rows as `insert` does, but replace those with the same primary key."""
+        if not rows:
+            return
+        if self._database.is_sqlite:
+            await self._execute_many("INSERT OR REPLACE", table, rows)
+            return
+        keys = [column.name for column in table.primary_key]
+        marks = ", ".join(f"${place}" for place in range(1, len(table.columns) + 1))
+        changed = ", ".join(f"{each.name} = EXCLUDED.{each.name}" for each in table.columns if each.name not in keys)
+        statement = f"INSERT INTO {table.name} VALUES ({marks}) ON CONFLICT ({', '.join(keys)}) DO UPDATE SET {changed}"  # noqa: S608
+        await (await self._driver()).executemany(statement, rows)
+
+    async def _execute_many(self, verb: str, table: Table, rows: Sequence[Sequence[Any]]) -> None:
+        statement = f"{verb} INTO {table.name} VALUES ({', '.join('?' * len(table.columns))})"
+        async with (await self._driver()).executemany(statement, rows):
+            pass
+
+    async def _driver(self) -> Any:
+        driver = (await self._connection.get_raw_connection()).driver_connection
+        if driver is None:
+            raise RuntimeError("the connection is closed")
+        return driver
 
 
 class _Translated:
@@ -212,6 +239,65 @@ def postgresql_catalog(text_url: str, schema: str, *, writes: bool) -> Database:
     return Database(url, name.replace("+asyncpg", ""), path=None, schema=schema, writes=writes)
 
 
+async def replace(old: Database, new: Database) -> None:
+    """Put one catalog in the place of another one, which others may have open; the first is gone afterwards. Neither
+    is open here.
+
+    Whoever fills the old one finds out with his next transaction. Whoever asks sees one of the two.
+
+    Raises:
+        CatalogError: errors of the database.
+    """
+    if old.path is not None and new.path is not None:
+        await asyncio.to_thread(_copy_over, new.path, old)
+        await discard(new)
+        return
+    await new.open()
+    try:
+        async with new.transaction() as transaction:
+            await transaction.run(_rename_schema, new.schema, old.schema)
+    finally:
+        await new.close()
+
+
+def _copy_over(source: Path, target: Database) -> None:
+    """Write one file over another with SQLite's own locks. To rename the file would leave others with one that nobody
+    sees, and the old write-ahead log beside the new file.
+    """
+    if target.path is None:
+        raise AssertionError("a file is copied over a file")
+    with (
+        _Translated(target.name),
+        closing(sqlite3.connect(source)) as one,
+        closing(sqlite3.connect(target.path)) as other,
+    ):
+        other.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_SECONDS * 1000}")
+        one.backup(other, pages=4096)
+
+
+def _rename_schema(connection: Connection, new: str, old: str) -> None:
+    connection.execute(text(f'DROP SCHEMA IF EXISTS "{old}" CASCADE'))
+    connection.execute(text(f'ALTER SCHEMA "{new}" RENAME TO "{old}"'))
+
+
+async def discard(database: Database) -> None:
+    """Delete a catalog that is not open and that nobody else uses."""
+    if database.path is not None:
+        for name in ("", "-wal", "-shm", "-journal"):
+            database.path.with_name(f"{database.path.name}{name}").unlink(missing_ok=True)
+        return
+    await database.open()
+    try:
+        async with database.transaction() as transaction:
+            await transaction.run(_drop_schema, database.schema)
+    finally:
+        await database.close()
+
+
+def _drop_schema(connection: Connection, schema: str) -> None:
+    connection.execute(text(f'DROP SCHEMA IF EXISTS "{schema}" CASCADE'))
+
+
 # --- the schema ------------------------------------------------------------------------------------------------------
 
 
@@ -225,9 +311,9 @@ def create_tables(connection: Connection, schema: str) -> None:
         connection.execute(text(f"CREATE VIEW {name} AS {query}"))
 
 
-def create_indexes(connection: Connection) -> None:
-    """Create all indexes."""
-    for index in INDEXES:
+def create_indexes(connection: Connection, indexes: Iterable[Index]) -> None:
+    """Create indexes."""
+    for index in indexes:
         connection.execute(CreateIndex(index))
 
 

@@ -309,7 +309,7 @@ role_versions = _table(
 
 # --- indexes ---------------------------------------------------------------------------------------------------------
 
-INDEXES = [
+INDEXES_TO_FILL = [
     Index("types_name", types.c.name, unique=True),
     Index("actors_name", actors.c.name, actors.c.kind, unique=True),
     Index("credentials_name", credentials.c.name, unique=True),
@@ -317,6 +317,17 @@ INDEXES = [
     Index("roles_name", roles.c.name, unique=True),
     Index("projects_name", projects.c.name, unique=True),
     Index("project_states_from", project_states.c.from_idx),
+    Index("events_id", events.c.event_id),
+    Index("files_project", files.c.project, files.c.filename),
+    Index("files_name", files.c.filename),
+    Index("publications_shown", publications.c.content_size, publications.c.number),
+    Index("publications_roles", publications.c.roles_idx, publications.c.number),
+    Index("publications_size", publications.c.size, publications.c.number),
+    Index("chain_records_digest", chain_records.c.digest),
+]
+"""Those that filling itself needs."""
+
+INDEXES = [
     Index("projects_json_hash", projects.c.json_hash),
     Index("projects_html_hash", projects.c.html_hash),
     Index("events_project", events.c.project, events.c.idx),
@@ -325,7 +336,6 @@ INDEXES = [
     Index("events_actor", events.c.actor, events.c.idx),
     Index("events_credential", events.c.credential, events.c.idx),
     Index("events_file", events.c.file, events.c.idx),
-    Index("events_id", events.c.event_id),
     Index(
         "events_odd",
         events.c.outcome,
@@ -342,8 +352,6 @@ INDEXES = [
     ),
     Index("events_digest", events.c.digest),
     Index("unknown_files_name", unknown_files.c.filename),
-    Index("files_project", files.c.project, files.c.filename),
-    Index("files_name", files.c.filename),
     Index("files_sha256", files.c.sha256),
     Index("files_upload", files.c.upload_idx),
     Index("files_path_hash", files.c.path_hash),
@@ -355,14 +363,10 @@ INDEXES = [
     Index("access_project", access.c.project),
     Index("holds_size", holds.c.size),
     Index("documents_role", documents.c.role, documents.c.version),
-    Index("publications_shown", publications.c.content_size, publications.c.number),
-    Index("publications_roles", publications.c.roles_idx, publications.c.number),
-    Index("publications_size", publications.c.size, publications.c.number),
     Index("publications_effective", publications.c.effective_time, publications.c.number),
-    Index("chain_records_digest", chain_records.c.digest),
     Index("role_versions_sha256", role_versions.c.sha256),
 ]
-"""They are made after the rows when a catalog is made from nothing."""
+"""The others: they are made when a catalog that is made from nothing has reached the end of the log."""
 
 VIEWS: dict[str, str] = {}
 """Stable queries for people (docs/catalog.md)."""

@@ -87,19 +87,12 @@ def load_aggregates(connection: Connection, keys: Iterable[str]) -> dict[str, St
     return found
 
 
-def save_aggregates(
-    connection: Connection,
-    headers: Sequence[tuple[str, bytes]],
-    put: Sequence[tuple[str, str, bytes]],
-    drop: Sequence[tuple[str, str]],
-) -> None:
-    """Put headers and chunks, and drop chunks."""
-    upsert(connection, fold_aggregates, [{"key": key, "header": header} for key, header in headers])
-    if drop:
-        table = fold_chunks
-        statement = delete(table).where(table.c.key == bindparam("k"), table.c.lower == bindparam("l"))
-        connection.execute(statement, [{"k": key, "l": lower} for key, lower in drop])
-    upsert(connection, fold_chunks, [{"key": key, "lower": lower, "facts": facts} for key, lower, facts in put])
+def drop_chunks(connection: Connection, dropped: Sequence[tuple[str, str]]) -> None:
+    """Drop chunks, given by key and lower bound."""
+    table = fold_chunks
+    statement = delete(table).where(table.c.key == bindparam("k"), table.c.lower == bindparam("l"))
+    if dropped:
+        connection.execute(statement, [{"k": key, "l": lower} for key, lower in dropped])
 
 
 class Remembered(NamedTuple):

@@ -210,3 +210,7 @@ class _FailingTransaction:
     async def insert(self, table: Any, rows: Any) -> None:
         self._database.count()
         await self._transaction.insert(table, rows)
+
+    async def upsert(self, table: Any, rows: Any) -> None:
+        self._database.count()
+        await self._transaction.upsert(table, rows)

@@ -1,0 +1,112 @@
+"""A catalog is made anew beside the old one, and a check finds whatever somebody has changed in it."""
+
+from pathlib import Path
+
+import pytest
+from sqlalchemy import delete, update
+
+from consumers.catalog.filling import CatalogMovedError, Filling
+from consumers.catalog.renewing import Checked, check_catalog, rebuild_catalog
+from consumers.context import Context
+from consumers.work.progress import nobody
+from ledger.catalog import CatalogError, tables
+from ledger.catalog.database import Connection, Database
+from tests.catalog.conftest import MakeDatabase
+from tests.catalog.test_filling import dump, fill, golden_logs
+from tests.golden.records import load, write_logs
+from tests.simulation.ports import InlineWorkers
+
+
+class OtherDatabase(Context):
+    """A ledger's folder whose catalog is in the database of a test."""
+
+    def __init__(self, folder: Path, make_database: MakeDatabase) -> None:
+        super().__init__(folder)
+        self._make_database = make_database
+
+    def catalog(self, *, writes: bool) -> Database:
+        assert writes
+        return self._make_database()
+
+
+@pytest.fixture
+def context(tmp_path: Path, make_database: MakeDatabase) -> Context:
+    """The golden ledger."""
+    golden = load()
+    (tmp_path / "log").mkdir()
+    write_logs(tmp_path / "log", golden.events, golden.publications)
+    return OtherDatabase(tmp_path, make_database)
+
+
+async def test_it_is_replaced_while_others_have_it_open(context: Context, database: Database) -> None:
+    """Who asks sees it before and after; who fills it finds out, and begins again."""
+    await fill(database, golden_logs(100, 10))
+    logs = golden_logs()
+    for log in logs:
+        await log.open()
+    filling = Filling(logs, database, InlineWorkers())
+    await filling.start()
+    made = await rebuild_catalog(context, nobody)
+    assert made.size == len(load().events)
+    with pytest.raises(CatalogError):
+        await filling.step()
+    rows = await database.run(dump)
+    assert len(rows["events"]) == made.size
+    await fill(database, golden_logs())
+    assert (await check(context, database, full=True)).problems == []
+
+
+async def test_the_same_rows_in_another_catalog_are_another_catalog(context: Context, database: Database) -> None:
+    filling = await fill(database, golden_logs())
+    await rebuild_catalog(context, nobody)
+    with pytest.raises((CatalogMovedError, CatalogError)):
+        await database.run(filling._check_place)
+
+
+async def test_what_was_left_of_a_killed_run_is_no_harm(context: Context, database: Database) -> None:
+    beside = context.catalog(writes=True).beside()
+    await beside.open()
+    await fill(beside, golden_logs(100, 10))
+    await beside.close()
+    await rebuild_catalog(context, nobody)
+    assert (await check(context, database, full=True)).problems == []
+
+
+def _length(connection: Connection) -> None:
+    connection.execute(update(tables.files).values(length=tables.files.c.length + 1))
+
+
+def _yank(connection: Connection) -> None:
+    connection.execute(update(tables.file_states).where(tables.file_states.c.state == 0).values(yanked="a lie"))
+
+
+def _forget(connection: Connection) -> None:
+    connection.execute(delete(tables.project_states))
+
+
+def _digest(connection: Connection) -> None:
+    connection.execute(update(tables.events).values(digest=b"\0" * 32))
+
+
+def _versions(connection: Connection) -> None:
+    connection.execute(delete(tables.role_versions))
+
+
+@pytest.mark.parametrize("lie", [_length, _yank, _forget, _digest, _versions])
+async def test_lies_in_the_rows_are_found_by_a_sample(context: Context, database: Database, lie: object) -> None:
+    await fill(database, golden_logs())
+    assert (await check(context, database)).problems == []
+    await database.run(lie)  # type: ignore[arg-type]
+    assert (await check(context, database)).problems != []
+
+
+async def test_one_row_that_is_wrong_is_found_by_a_full_check(context: Context, database: Database) -> None:
+    await fill(database, golden_logs())
+    row = update(tables.events).where(tables.events.c.idx == 7)
+    await database.run(lambda connection: connection.execute(row.values(actor=1, credential=1)) and None)
+    (problem,) = (await check(context, database, full=True)).problems
+    assert problem.startswith("table events: (7, ")
+
+
+async def check(context: Context, database: Database, *, full: bool = False) -> Checked:
+    return await check_catalog(database, context, full=full, report=nobody)

@@ -1,9 +1,11 @@
 """Settings that all tests share, and the broker or the program in Go of those that need one."""
 
+import logging
 import os
 from collections.abc import Iterator
 
 import pytest
+import structlog
 from hypothesis import HealthCheck, settings
 
 # Imported here because a distributed run loads no other conftest where the summary is printed.
@@ -29,6 +31,15 @@ def pytest_configure(config: pytest.Config) -> None:
     """In every process of tests."""
     if not config.getoption("--sync"):
         unsynced.begin()
+
+
+@pytest.fixture
+def quiet() -> Iterator[None]:
+    """Thousands of publications log too much to keep."""
+    before = structlog.get_config()
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
+    yield
+    structlog.configure(**before)
 
 
 @pytest.fixture(scope="session")

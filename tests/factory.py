@@ -291,10 +291,16 @@ def _release(version: str, reason: str | None) -> events.ReleaseData:
 # --- keys --------------------------------------------------------------------------------------------------------
 
 
+MADE: dict[str, CryptoSigner] = {}
+"""The Ed25519 keys that were made, by key id."""
+
+
 @cache
 def ed25519_signer(name: str) -> CryptoSigner:
     """The Ed25519 key of a name."""
-    return CryptoSigner(ed25519.Ed25519PrivateKey.from_private_bytes(sha256(name.encode()).digest()))
+    signer = CryptoSigner(ed25519.Ed25519PrivateKey.from_private_bytes(sha256(name.encode()).digest()))
+    MADE[signer.public_key.keyid] = signer
+    return signer
 
 
 @cache

@@ -1,13 +1,11 @@
 """What all tests here share."""
 
-import logging
 import uuid
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
-import structlog
 
 from tests.broker import Broker
 from tests.factory import Team
@@ -17,11 +15,8 @@ from tests.fuzz.world import SMALL, Signing, World
 
 
 @pytest.fixture(autouse=True)
-def _quiet() -> Iterator[None]:
+def _quiet(quiet: None) -> None:
     """Consumers report each of the thousands of records that they reject."""
-    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
-    yield
-    structlog.reset_defaults()
 
 
 @pytest.fixture

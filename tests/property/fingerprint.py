@@ -1,17 +1,18 @@
 """`python -m tests.property.fingerprint`: the digest of everything that a long, fixed history makes."""
 
+import logging
 from hashlib import sha256
 from random import Random
 
+import structlog
+
 from projections.log.prefix import save
-from projections.metadata.repository import RoleEntry, SnapshotTable
-from projections.publications import Head
 from projections.roles.authority import Settings
 from projections.roles.layout import Layout
 from schemas import events
 from tests import factory
 from tests.factory import Make, Team
-from tests.property.store import Store
+from tests.property.ledger import begin
 
 
 def fixed_history(make: Make, seed: int, count: int) -> list[bytes | None]:
@@ -40,45 +41,41 @@ def fixed_history(make: Make, seed: int, count: int) -> list[bytes | None]:
             make.project_created(project),
             make.target_added(f"t/{version}", reason),
             make.incident_opened(project, reason),
-            make.signing_held(reason=reason),
+            make.access("noted", subject=project),
         ]
         values += factory.encode([made[int(random.random() * len(made))]])
         if random.random() < 0.05:
             values.append([None, b"{", b'{"a":1,"a":2}', b"[" * 40, b"\xed\xa0\x80"][int(random.random() * 5)])
-    return values
+    held = make.signing_held(reason="while this is looked at")
+    return [*values, *factory.encode([held, make.signing_released(held.id)])]
 
 
 def fingerprint() -> str:
-    """SHA-256 over every outcome, page, bin and snapshot of a fixed history with ceremonies between."""
-    make, store, table, digest = Make(), Store(), SnapshotTable({}), sha256()
+    """SHA-256 over every outcome and page, the state and all metadata of a fixed history with ceremonies between."""
+    make, digest = Make(), sha256()
     team = Team(settings=Settings(ruleset=0, importing=True, project_list_seconds=0))
-    store.publish(factory.beginning(make, team))
+    ledger = begin(factory.beginning(make, team))
     for step in range(4):
         team = team.but(
             layout=Layout(3 + step % 2),
             settings=Settings(ruleset=0, importing=True, project_list_seconds=0, html_pages=step % 2 == 1),
         )
-        ceremony = make.roles_signed(factory.ceremony(team, store.prefix.authority, team))
-        names = store.publish([*factory.encode([ceremony]), *fixed_history(make, step, 150)])
-        table.update({name: RoleEntry(store.number, factory.EXPIRES) for name in names})
-        authority = factory.authority_of(store.prefix)
-        claim = factory.claim(store.prefix, Head(0, "0" * 64, "", 0), store.number)
-        digest.update(table.payload(claim, authority, claim.size))
-        for index in range(authority.layout.count):
-            digest.update(store.bin_targets(index))
-        for path, page in sorted(store.pages.items()):
-            digest.update(path.encode() + page)
-        for number, outcome in sorted(store.outcomes.items()):
+        ceremony = make.roles_signed(factory.ceremony(team, ledger.prefix.authority, team))
+        ledger.publish([*factory.encode([ceremony]), *fixed_history(make, step, 150)])
+        for path, data in sorted(ledger.storage.tree.files.items()):
+            digest.update(path.encode() + data)
+        for number, outcome in sorted(ledger.outcomes.items()):
             digest.update(f"{number} {outcome.verdict} {outcome.code}".encode())
-        for key, state in sorted(store.aggregates.items()):
+        for key, state in sorted(ledger.aggregates.items()):
             digest.update(
                 key.encode() + state.header + b"".join(part or b"" for chunk in state.chunks for part in chunk[1:])
             )
-        for key, stored in sorted(store.bins.items()):
-            digest.update(key.encode() + stored.header)
-        digest.update(save(store.prefix))
+        digest.update(save(ledger.prefix))
+    for value in ledger.durable.publications.values:
+        digest.update(value or b"")
     return digest.hexdigest()
 
 
 if __name__ == "__main__":
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
     print(fingerprint())

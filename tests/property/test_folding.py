@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from functools import partial
 from html.parser import HTMLParser
 from itertools import permutations
 from typing import Any
@@ -11,10 +12,16 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from consumers.render.bin_steps import by_bin
+from projections.index.chunks import Aggregate
+from projections.index.fold import Folded, fold_events
+from projections.index.upload_times import Bracket, UploadTimes, pack_brackets
+from projections.metadata.bins import Entries, StoredBin, fold_bin
 from projections.roles.authority import Settings
 from projections.roles.layout import Layout
 from tests import factory
 from tests.factory import Make, Team, digest
+from tests.fuzz.world import SMALL
 from tests.property.histories import (
     FREEABLE,
     PROOFS,
@@ -24,19 +31,17 @@ from tests.property.histories import (
     histories,
     narrow_histories,
 )
+from tests.property.ledger import LIST_PATHS, Ledger, View, begin, check, targets_of
 from tests.property.model import Model, target_of
-from tests.property.store import LIST_PATHS, Store, check, in_one_group, targets_of
 
 FREEABLE_ROOT = factory.freeable_root(FREEABLE)
-TEAM = Team(settings=Settings(ruleset=0, importing=True, project_list_seconds=0, freeable=(FREEABLE_ROOT,)))
+TEAM = SMALL.but(settings=Settings(ruleset=0, importing=True, project_list_seconds=0, freeable=(FREEABLE_ROOT,)))
 HTML = TEAM.but(settings=msgspec.structs.replace(TEAM.settings, html_pages=True))
 
 
-def begun(team: Team = TEAM) -> Store:
-    """A store after the first publication, which covers the first ceremony."""
-    store = Store()
-    store.publish(factory.beginning(Make(), team))
-    return store
+def begun(team: Team = TEAM) -> Ledger:
+    """A ledger after the first publication, which covers the first ceremony."""
+    return begin(factory.beginning(Make(), team))
 
 
 def model_of(values: Sequence[bytes], first: int = 2) -> tuple[Model, dict[int, tuple[str, str]]]:
@@ -44,10 +49,10 @@ def model_of(values: Sequence[bytes], first: int = 2) -> tuple[Model, dict[int, 
     return model, {first + number: model.add(first + number, value) for number, value in enumerate(values)}
 
 
-def state_of(store: Store) -> dict[str, Any]:
-    """All that a store remembers, without the borders of chunks and the list's own times."""
+def state_of(view: View) -> dict[str, Any]:
+    """All that a state remembers, without the borders of chunks and the list's own times."""
     state: dict[str, Any] = {}
-    for key, aggregate in store.aggregates.items():
+    for key, aggregate in view.aggregates.items():
         if key.startswith("list:"):
             continue
         facts = [entry for chunk in aggregate.chunks if chunk.facts for entry in msgspec.msgpack.decode(chunk.facts)]
@@ -55,21 +60,20 @@ def state_of(store: Store) -> dict[str, Any]:
         html = b"".join(chunk.html for chunk in aggregate.chunks)
         if aggregate.header or facts or body or html:
             state[key] = aggregate.header, facts, body, html
-    state.update({key: stored for key, stored in store.bins.items() if stored.header or stored.targets.copy()})
     return state
 
 
-def same_state(first: Store, second: Store) -> None:
+def same_state(first: View, second: View) -> None:
     assert first.outcomes == second.outcomes
     assert first.seen == second.seen
-    assert {path: page for path, page in first.pages.items() if path not in LIST_PATHS} == {
-        path: page for path, page in second.pages.items() if path not in LIST_PATHS
+    pages, others = first.pages, second.pages
+    assert {path: page for path, page in pages.items() if path not in LIST_PATHS} == {
+        path: page for path, page in others.items() if path not in LIST_PATHS
     }
     # Which claim rendered the list is in the list; which projects it names is not a matter of borders.
     assert names_in_list(first) == names_in_list(second)
-    assert {key: each for key, each in state_of(first).items() if not _holds_list(key, each)} == {
-        key: each for key, each in state_of(second).items() if not _holds_list(key, each)
-    }
+    assert state_of(first) == state_of(second)
+    assert first.withheld == second.withheld
     first_targets, second_targets = targets_of(first), targets_of(second)
     assert {path: each for path, each in first_targets.items() if path not in LIST_PATHS} == {
         path: each for path, each in second_targets.items() if path not in LIST_PATHS
@@ -77,12 +81,8 @@ def same_state(first: Store, second: Store) -> None:
     assert set(first_targets) == set(second_targets)
 
 
-def _holds_list(key: str, state: Any) -> bool:
-    return key.startswith("bin:") and any(f'"{path}"'.encode() in state.targets.copy() for path in LIST_PATHS)
-
-
-def names_in_list(store: Store) -> Any:
-    return json.loads(store.pages["simple/index.json"])["projects"]
+def names_in_list(view: View) -> Any:
+    return json.loads(view.pages["simple/index.json"])["projects"]
 
 
 @given(histories(), st.data())
@@ -137,15 +137,46 @@ def test_borders_of_batches_shape_nothing(values: list[bytes], data: st.DataObje
     same_state(once, pieces)
 
 
+AT_ANY_TIME = UploadTimes(pack_brackets([Bracket(2**53, "", "9999-12-31T23:59:59Z")]))
+
+
+def contents(some: Sequence[Folded]) -> dict[str, list[str]]:
+    """All that folding gave, in no order."""
+    names = Folded.__struct_fields__
+    return {name: sorted(repr(each) for folded in some for each in getattr(folded, name)) for name in names}
+
+
+def check_any_order(pieces: Sequence[Sequence[bytes]], data: st.DataObject) -> None:
+    """Fold batches in groups, and bins with their changes in any order: all is as in one group and in order."""
+    prefix = factory.ready_prefix(Make(), TEAM)
+    states: dict[str, Aggregate] = {}
+    seen: dict[tuple[str, str], str] = {}
+    bins: dict[int, StoredBin] = {}
+    for piece in pieces:
+        prefix, extension = prefix.extend(piece)
+        authority = factory.authority_of(prefix)
+        fold = partial(fold_events, states, seen, html=True, terms=authority.terms, times=AT_ANY_TIME, tells=True)
+        whole = fold(extension.routed)
+        assert contents([fold(group) for group in grouping(data)(extension.routed)]) == contents([whole])
+        for change in whole.changes:
+            states[change.key] = change.of(states.get(change.key, Aggregate(change.key)))
+        seen.update({(each.key, each.id): each.digest for each in whole.seen})
+        for index, changes in by_bin(authority.layout, whole.targets).items():
+            stored = bins.get(index, StoredBin())
+            folded, shuffled = (fold_bin(stored, some) for some in (changes, data.draw(st.permutations(changes))))
+            assert b",".join(shuffled.targets) == b",".join(folded.targets)
+            assert (shuffled.differs, shuffled.header) == (folded.differs, folded.header)
+            assert sorted(shuffled.withholdings) == sorted(folded.withholdings)
+            assert folded.header != stored.header, "a header that is stored anew is another one"
+            targets = b",".join(folded.targets)
+            header = stored.header if folded.header is None else folded.header
+            bins[index] = StoredBin(header, Entries(b"{%s}" % targets, 1, 1 + len(targets)))
+
+
 @given(histories(), st.data())
 def test_projects_fold_in_any_order_and_side_by_side(values: list[bytes], data: st.DataObject) -> None:
     """A batch may be cut into groups at will, as long as one aggregate's events stay together and in order."""
-    in_order, distributed = begun(), begun()
-    for piece in data.draw(cuts(values)):
-        in_order.publish(piece)
-        distributed.publish(piece, grouping=grouping(data), shuffle=lambda changes: data.draw(st.permutations(changes)))
-        same_state(in_order, distributed)
-        assert in_order.pages == distributed.pages
+    check_any_order(data.draw(cuts(values)), data)
 
 
 @given(histories(20), st.data())
@@ -170,8 +201,8 @@ def test_records_that_are_no_events_change_nothing(values: list[bytes], data: st
 @given(histories(30), st.data())
 def test_settings_of_root_render_all_pages_anew(values: list[bytes], data: st.DataObject) -> None:
     """The PEP 503 page is a target too where root says so: where the roles at the publication's size say so."""
-    make, store = Make(), Store()
-    store.publish(factory.beginning(make, TEAM))
+    make = Make()
+    store = begin(factory.beginning(make, TEAM))
     shown: list[bytes | None] = list(values)
     team = TEAM
     for piece in data.draw(cuts(shown)):
@@ -191,9 +222,9 @@ def test_settings_of_root_render_all_pages_anew(values: list[bytes], data: st.Da
         check(store, model)
 
 
-def _by_index(store: Store, values: list[bytes]) -> dict[int, bytes]:
+def _by_index(store: Ledger, values: list[bytes]) -> dict[int, bytes]:
     """The values by index; the ceremonies between them are left out."""
-    ceremonies = {0, *(index for index, kind in store.kinds.items() if kind == "roles.signed.v1")}
+    ceremonies = {0, *store.ceremonies}
     indices = [index for index in range(store.prefix.size) if index not in ceremonies]
     return dict(zip(indices, values, strict=False))
 
@@ -285,9 +316,10 @@ def test_each_event_is_judged_by_the_root_at_its_index(values: list[bytes], data
     once, pieces = begun(), begun()
     once.publish(mixed, seconds=1000)
     for piece in data.draw(cuts(mixed)):
-        pieces.publish(piece, grouping=grouping(data), seconds=1000)
+        pieces.publish(piece, seconds=1000)
     same_state(once, pieces)
     check(once, model)
+    check_any_order(data.draw(cuts(mixed)), data)
 
 
 @given(histories(30), st.lists(st.integers(1, 6), min_size=1, max_size=3), st.data())
@@ -295,8 +327,8 @@ def test_another_number_of_bins_holds_the_same_targets(
     values: list[bytes], bits: list[int], data: st.DataObject
 ) -> None:
     """Re-binning moves targets, also those with several holders, and changes none."""
-    make, store, model = Make(), Store(), Model(freeable=PROOFS)
-    store.publish(factory.beginning(make, TEAM))
+    make, model = Make(), Model(freeable=PROOFS)
+    store = begin(factory.beginning(make, TEAM))
     for piece, number in zip(data.draw(cuts(values)), bits * 10, strict=False):
         team = TEAM.but(layout=Layout(number))
         ceremony = factory.ceremony(team, store.prefix.authority, TEAM)
@@ -305,7 +337,7 @@ def test_another_number_of_bins_holds_the_same_targets(
         assert store.outcomes[start].verdict == "accepted"
         for index, value in enumerate(piece, start + 1):
             assert store.outcomes[index][:2] == model.add(index, value)
-        layout = factory.authority_of(store.prefix).layout
+        layout = store.authority.layout
         assert layout.bits == number
         assert signed <= {layout.name(index) for index in range(layout.count)}
         check(store, model)
@@ -357,22 +389,21 @@ def shared_histories(draw: st.DrawFn) -> list[bytes]:
 @settings(max_examples=200)
 def test_a_path_of_several_projects(values: list[bytes], data: st.DataObject) -> None:
     """Several projects can hold one path, even with different claims; the target goes when the last lets go."""
-    once, pieces = begun(), begun()
+    once, pieces, cut = begun(), begun(), data.draw(cuts(values))
     once.publish(values)
-    for piece in data.draw(cuts(values)):
-        pieces.publish(piece, grouping=grouping(data), shuffle=lambda changes: data.draw(st.permutations(changes)))
+    for piece in cut:
+        pieces.publish(piece)
     same_state(once, pieces)
     model, _ = model_of(values)
     check(pieces, model)
-    assert (SHARED_PATH in targets_of(pieces)) == (SHARED_PATH in model.file_targets())
-    assert once.withheld == pieces.withheld
+    check_any_order(cut, data)
 
 
 @given(shared_histories(), st.data())
 def test_holders_move_with_their_target(values: list[bytes], data: st.DataObject) -> None:
     """Re-binning moves targets with all their holders: what one of them does afterwards is as it would have been."""
     make, store, model = Make(), begun(), Model(freeable=PROOFS)
-    for bits, piece in enumerate(data.draw(cuts(values)), 5):
+    for bits, piece in enumerate(data.draw(cuts(values)), 3):
         ceremony = factory.ceremony(TEAM.but(layout=Layout(bits)), store.prefix.authority, TEAM)
         start = store.prefix.size
         store.publish(factory.encode([make.roles_signed(ceremony)]) + piece)
@@ -468,9 +499,9 @@ def test_the_list_is_rendered_at_most_so_often(
     """It lists every project that exists; it is rendered again when it changed, and at least `project_list_seconds`
     (root's setting) passed between the claims.
     """
-    team = Team(settings=Settings(ruleset=0, project_list_seconds=every))
-    make, store = Make(), Store()
-    store.publish(factory.beginning(make, team), seconds=0)
+    team = SMALL.but(settings=Settings(ruleset=0, project_list_seconds=every))
+    make = Make()
+    store = begin(factory.beginning(make, team), seconds=0)
     existing: set[str] = set()
     shown: list[str] = []
     rendered_at, now, serial = 0, 0, 1
@@ -480,7 +511,7 @@ def test_the_list_is_rendered_at_most_so_often(
         for name, exists in acts:
             (existing.add if exists else existing.discard)(name)
         before = store.pages["simple/index.json"]
-        store.publish(factory.encode(made), seconds=now)
+        store.publish(factory.encode(made) or [b"nothing"], seconds=now)
         if sorted(existing) != shown and now - rendered_at >= every:
             shown, rendered_at, serial = sorted(existing), now, store.prefix.size - 1
         else:
@@ -518,10 +549,10 @@ def test_a_publication_signs_the_bins_that_differ() -> None:
     make, store = Make(), begun()
     upload, yank = make.file_uploaded("a"), make.file_yanked("a", "a-1.0.tar.gz")
     assert len(store.publish(factory.encode([upload]))) <= 3
-    layout = factory.authority_of(store.prefix).layout
+    layout = store.authority.layout
     page_bin = layout.name(layout.index_of_target("simple/a/index.json"))
     assert store.publish(factory.encode([yank])) == {page_bin}
     assert store.publish(factory.encode([yank])) == set()
     target = make.target_added("t")
     removed = make.target_removed("t")
-    assert store.publish(factory.encode([target, removed]), grouping=in_one_group) == set()
+    assert store.publish(factory.encode([target, removed])) == set()

@@ -1,7 +1,6 @@
 """Upload times: whatever the events say, pages show times within brackets, and all ways of following show the same."""
 
 import json
-from collections.abc import Sequence
 from datetime import datetime
 from typing import NamedTuple
 
@@ -13,14 +12,15 @@ from hypothesis import strategies as st
 from projections.index.upload_times import Bracket, Dated, UploadTimes, brackets_of, is_later, pack_brackets
 from projections.roles.authority import Settings, Terms
 from tests import factory
-from tests.factory import Make, Team, ed25519_signer
+from tests.factory import Make, ed25519_signer
+from tests.fuzz.world import SMALL
+from tests.property.ledger import Ledger, begin, check
 from tests.property.model import Model
-from tests.property.store import Store, check
 from tests.property.test_folding import same_state
 
 FRACTIONS = ["", ".0", ".000000", ".000001", ".5", ".999999", ".50"]
 SECONDS = st.integers(0, 30)
-TIMED = Team(settings=Settings(ruleset=0, project_list_seconds=0))
+TIMED = SMALL.but(settings=Settings(ruleset=0, project_list_seconds=0))
 
 
 @st.composite
@@ -80,19 +80,8 @@ def pieces(draw: st.DrawFn) -> tuple[list[Piece], dict[int, bool]]:
     return made, importing
 
 
-def begun() -> Store:
-    store = Store()
-    store.publish(factory.beginning(Make(), TIMED), seconds=0)
-    return store
-
-
-def skip(store: Store, some: Sequence[Piece]) -> None:
-    """All at once."""
-    covered, skipped = 0, []
-    for piece in some:
-        covered += len(piece.values)
-        skipped.append((covered, piece.seconds))
-    store.publish([value for piece in some for value in piece.values], seconds=some[-1].seconds, skipped=skipped[:-1])
+def begun() -> Ledger:
+    return begin(factory.beginning(Make(), TIMED), seconds=0)
 
 
 @given(pieces(), st.data())
@@ -100,38 +89,39 @@ def skip(store: Store, some: Sequence[Piece]) -> None:
 def test_times_on_pages(drawn: tuple[list[Piece], dict[int, bool]], data: st.DataObject) -> None:
     """Step by step, skipped from anywhere to anywhere: what docs/rules.md says."""
     made, importing = drawn
-    stepped, skipped, model = begun(), begun(), Model(importing=False)
+    stepped, model = begun(), Model(importing=False)
     for piece in made:
         start = stepped.prefix.size
         stepped.publish(piece.values, seconds=piece.seconds)
+        outcomes = stepped.outcomes
         for index, value in enumerate(piece.values, start):
             if index in importing:
-                assert stepped.outcomes[index].verdict == "accepted"
+                assert outcomes[index].verdict == "accepted"
                 model.importing = importing[index]
             else:
-                assert stepped.outcomes[index][:2] == model.add(index, value)
+                assert outcomes[index][:2] == model.add(index, value)
         check(stepped, model)
-    first, last = sorted(data.draw(st.tuples(st.integers(0, len(made)), st.integers(0, len(made)))))
-    for piece in made[:first]:
-        skipped.publish(piece.values, seconds=piece.seconds)
+    first, last = sorted(data.draw(st.tuples(st.integers(1, stepped.number), st.integers(1, stepped.number))))
+    skipped = stepped.view()
+    skipped.follow(first)
     if first < last:
-        skip(skipped, made[first:last])
-    for piece in made[last:]:
-        skipped.publish(piece.values, seconds=piece.seconds)
+        skipped.follow(last, skips=True)
+    skipped.follow(stepped.number)
     same_state(stepped, skipped)
 
 
 @given(pieces())
 def test_no_time_is_later_than_its_publication(drawn: tuple[list[Piece], dict[int, bool]]) -> None:
     """And what was shown once stays as it is, until a new time starts."""
-    store = begun()
+    ledger = begun()
     was: dict[tuple[str, str], str] = {}
     for piece in drawn[0]:
-        store.publish(piece.values, seconds=piece.seconds)
-        (*_, before, own) = store.dated
+        before = ledger.dated[-1]
+        ledger.publish(piece.values, seconds=piece.seconds)
+        own = ledger.dated[-1]
         now = {
             (path, file["filename"]): file["upload-time"]
-            for path, page in store.pages.items()
+            for path, page in ledger.pages.items()
             for file in json.loads(page).get("files", [])
         }
         assert all(datetime.fromisoformat(time) <= datetime.fromisoformat(own.time) for time in now.values())
@@ -213,15 +203,15 @@ def test_new_times_lower_what_earlier_publications_show() -> None:
 
 
 def test_a_new_time_lowers_what_is_later_by_a_fraction() -> None:
-    store, make = begun(), Make()
+    ledger, make = begun(), Make()
     times = ["2030-01-01T00:00:01.5Z", "2030-01-01T00:00:01.000000Z", "2030-01-01T00:00:00.5Z"]
     uploads = [make.having(time=time).file_uploaded("a", f"{number}") for number, time in enumerate(times)]
-    store.publish(factory.encode(uploads), seconds=9)
+    ledger.publish(factory.encode(uploads), seconds=9)
     team = TIMED.but(
         online=(ed25519_signer("another"),), settings=Settings(ruleset=0, project_list_seconds=0, time_from=ONE)
     )
-    store.publish(factory.encode([make.roles_signed(factory.ceremony(team, store.published, TIMED))]), seconds=1)
-    files = json.loads(store.pages["simple/a/index.json"])["files"]
+    ledger.publish(factory.encode([make.roles_signed(factory.ceremony(team, ledger.authority, TIMED))]), seconds=1)
+    files = json.loads(ledger.pages["simple/a/index.json"])["files"]
     assert [file["upload-time"] for file in files] == [ONE, *times[1:]]
 
 

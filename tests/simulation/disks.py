@@ -82,6 +82,16 @@ class DiskContents:
         self.unfinished: set[str] = set()
         self._unsynced: set[str] = set()
 
+    def copy(self) -> "DiskContents":
+        """The same on another disk."""
+        copied = DiskContents(keeps_images=self.keeps_images)
+        for name, database in self.databases.items():
+            copied.databases[name] = Database(keeps_images=self.keeps_images)
+            database.connection.backup(copied.databases[name].connection)
+        copied.files.update(self.files)
+        copied.unfinished.update(self.unfinished)
+        return copied
+
     def erase(self) -> None:
         """Everything is gone."""
         self.writes += 1

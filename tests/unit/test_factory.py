@@ -5,7 +5,7 @@ from projections.roles.authority import Settings
 from schemas.codec import EVENT_TYPES, encode_event
 from tests import factory
 from tests.factory import Make, Team
-from tests.property.store import Store
+from tests.property.ledger import begin
 
 
 def test_events_and_ceremonies_repeat() -> None:
@@ -23,12 +23,11 @@ def test_one_of_each_is_accepted() -> None:
     )
     values = factory.encode(Make().one_of_each(factory.file_digest(files["root"]), files))
     for count in (1, len(values)):  # all at once, and each by itself
-        store = Store()
-        store.publish(values[:2])
+        ledger = begin(values[:2])
         for start in range(2, len(values), count):
-            store.publish(values[start : start + count])
-        assert {outcome.verdict for outcome in store.outcomes.values()} == {"accepted"}
-        assert len(store.outcomes) == len(values)
+            ledger.publish(values[start : start + count])
+        assert {outcome.verdict for outcome in ledger.outcomes.values()} == {"accepted"}
+        assert len(ledger.outcomes) == len(values)
 
 
 def test_a_ready_prefix_has_a_root() -> None:

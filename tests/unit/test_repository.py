@@ -2,7 +2,6 @@
 
 import json
 from contextlib import suppress
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
@@ -16,6 +15,7 @@ from tuf.api.serialization.json import CanonicalJSONSerializer
 from tuf.ngclient._internal.trusted_metadata_set import TrustedMetadataSet
 from tuf.ngclient.config import EnvelopeType
 
+from projections.metadata.paths import TIMESTAMP, metadata_path
 from projections.metadata.repository import (
     LENGTH_ABOVE_BYTES,
     RoleEntry,
@@ -33,11 +33,12 @@ from projections.metadata.targets import target_entry
 from projections.publications import Head, OpenClaim
 from projections.roles.authority import Authority, Settings
 from projections.roles.layout import Layout
-from schemas.publications import Publication
 from tests import factory
 from tests.factory import Make, Team, authority_of, digest
+from tests.property.ledger import begin
 from tests.property.model import target_of
-from tests.property.store import Store
+
+pytestmark = pytest.mark.usefixtures("quiet")
 
 ONLINE = tuple(factory.ed25519_signer(f"online {number}") for number in range(1, 5))
 
@@ -178,89 +179,78 @@ def test_every_bin_is_signed_again_when_keys_or_names_change() -> None:
 # --- a client ----------------------------------------------------------------------------------------------------
 
 
-@dataclass
 class Served:
-    """What a repository serves after some publications, and a client that follows it."""
+    """A ledger, and a client that follows what it serves."""
 
-    make: Make = field(default_factory=Make)
-    team: Team = field(default_factory=Team)
-    store: Store = field(default_factory=Store)
-    files: dict[str, bytes] = field(default_factory=dict)
-    table: SnapshotTable = field(default_factory=lambda: SnapshotTable({}))
-    roots: list[bytes] = field(default_factory=list)
-    cache: dict[str, bytes] = field(default_factory=dict)
+    def __init__(self, *, above: int = 0) -> None:
+        self.make, self.team = Make(), Team()
+        self.ledger = begin(factory.beginning(self.make, self.team), above=above)
+        self.cache: dict[str, bytes] = {}
+        self.found: dict[str, tuple[int, str]] = {}
 
     def publish(self, values: list[bytes], team: Team | None = None) -> None:
         """Publish events under a ceremony that was signed by a team before, if there is one."""
         self.team = team or self.team
-        names = self.store.publish(values)
-        number, authority = self.store.number, authority_of(self.store.prefix)
-        if not self.roots or self.roots[-1] != authority.root.file:
-            self.roots.append(authority.root.file)
-        for document in authority.documents[1:]:
-            self.files[document.role] = document.file
-        claim = factory.claim(self.store.prefix, Head(0, digest("x"), "", 0), number)
-        expires = expires_at(claim.time, authority.settings.bin_expiry_seconds)
-        for name in sorted(names):
-            payload = bin_payload([self.store.bin_targets(authority.layout.index(name) or 0)], number, expires)
-            self.files[name] = self._sign(payload)
-        self.table.update({name: RoleEntry(number, expires) for name in names})
-        self.files["snapshot"] = self._sign(self.table.payload(claim, authority, claim.size))
-        file = self.files["snapshot"]
-        published = Publication(
-            format=1, number=number, claim=digest("claim"), roles=(), snapshot=(pack_digest(file), len(file), ("",))
-        )
-        self.files["timestamp"] = self._sign(timestamp_payload(claim, published, authority))
+        self.ledger.publish(values)
 
-    def _sign(self, payload: bytes) -> bytes:
-        return signed_file(payload, factory.sign_payload(payload, self.team))
+    def file(self, role: str) -> bytes:
+        """The file of a role that is served."""
+        ledger = self.ledger
+        if role == "timestamp":
+            return ledger.served(TIMESTAMP)
+        offline = {document.role: document.version for document in ledger.authority.documents}
+        versions = {name: entry.version for name, entry in ledger.follower.table.entries.items()}
+        return ledger.served(metadata_path(role, {"snapshot": ledger.number, **offline, **versions}[role]))
 
     def ceremony(self, team: Team, *, before: Team | None = None) -> bytes:
-        files = factory.ceremony(team, self.store.prefix.authority, before or self.team, everything=True)
+        files = factory.ceremony(team, self.ledger.authority, before or self.team, everything=True)
         return factory.encode([self.make.roles_signed(files)])[0]
+
+    @property
+    def roots(self) -> int:
+        """The version of the last root."""
+        return self.ledger.authority.root.version
 
     def refresh(self) -> TrustedMetadataSet:
         """The client workflow (TUF 1.0.34, section 5), from the first root on, with what is in the cache."""
-        trusted = TrustedMetadataSet(self.roots[0], EnvelopeType.METADATA)
+        first, *roots = (self.ledger.served(metadata_path("root", version)) for version in range(1, self.roots + 1))
+        trusted = TrustedMetadataSet(first, EnvelopeType.METADATA)
         trusted.reference_time = datetime(2030, 1, 1, tzinfo=UTC)
-        for root in self.roots[1:]:
+        for root in roots:
             trusted.update_root(root)
         if "timestamp" in self.cache:
             with suppress(RepositoryError):  # signed by keys that are gone
                 trusted.update_timestamp(self.cache["timestamp"])
         with suppress(EqualVersionNumberError):  # the client has it
-            trusted.update_timestamp(self.files["timestamp"])
+            trusted.update_timestamp(self.file("timestamp"))
         if "snapshot" in self.cache:
             with suppress(RepositoryError):  # signed by keys that are gone, or to be replaced
                 trusted.update_snapshot(self.cache["snapshot"], trusted=True)
-        trusted.update_snapshot(self.files["snapshot"])
-        trusted.update_targets(self.files["targets"])
-        trusted.update_delegated_targets(self.files["bins"], "bins", "targets")
-        self.cache = {role: self.files[role] for role in ("timestamp", "snapshot")}
+        trusted.update_snapshot(self.file("snapshot"))
+        trusted.update_targets(self.file("targets"))
+        trusted.update_delegated_targets(self.file("bins"), "bins", "targets")
+        self.cache = {role: self.file(role) for role in ("timestamp", "snapshot")}
         return trusted
 
     def check(self) -> None:
         """A client finds every page and file, each as it is, and nothing else."""
         trusted = self.refresh()
-        layout = authority_of(self.store.prefix).layout
+        layout = self.ledger.authority.layout
         found: dict[str, tuple[int, str]] = {}
         for index in range(layout.count):
             name = layout.name(index)
-            targets = trusted.update_delegated_targets(self.files[name], name, "bins")
+            targets = trusted.update_delegated_targets(self.file(name), name, "bins")
             for path, target in targets.targets.items():
                 assert trusted.targets.delegations is not None
                 found[path] = target.length, target.hashes["sha256"]
-        for path, page in self.store.pages.items():
+        for path, page in self.ledger.pages.items():
             assert found.pop(path) == target_of(page)
         assert all(path.startswith("packages/") or path == "t" for path in found)
         self.found = found
 
-    found: dict[str, tuple[int, str]] = field(default_factory=dict)
-
 
 def begun() -> Served:
     served = Served()
-    served.publish(factory.beginning(served.make, served.team))
     served.check()
     return served
 
@@ -286,7 +276,7 @@ def test_a_client_follows_a_planned_rotation() -> None:
     new = Team(online=ONLINE[1:2])
     served.publish([served.ceremony(new)], new)
     served.check()
-    assert len(served.roots) == 3
+    assert served.roots == 3
 
 
 def test_a_client_follows_an_emergency_rotation() -> None:
@@ -313,23 +303,17 @@ def test_a_client_follows_another_number_of_bins(bits: list[int], succinct: bool
         served.publish([served.ceremony(team)], team)
         served.check()
         assert len(served.found) == 30
-    snapshot: Metadata[Snapshot] = Metadata.from_bytes(served.files["snapshot"])
+    snapshot: Metadata[Snapshot] = Metadata.from_bytes(served.file("snapshot"))
     assert len(snapshot.signed.meta) > 2 + (1 << bits[-1])
 
 
 def test_a_fast_forward_by_a_stolen_key_is_repaired_by_a_rotation() -> None:
     """TUF 1.0.34, 5.3.11: rotating timestamp and snapshot keys makes clients discard fast-forwarded versions."""
-    served = begun()
-    honest = dict(served.files)
-    served.store.number = 1_000_000
-    served.publish([])
-    served.refresh()
-    served.files = honest
+    served, thief = begun(), Served(above=1_000_000 - 1)
+    served.cache = {role: thief.file(role) for role in ("timestamp", "snapshot")}
     with pytest.raises(BadVersionNumberError):
         served.refresh()
-    served.store.number = 1
     new = Team(online=ONLINE[1:2])
-    served.table = SnapshotTable({})
     served.publish([served.ceremony(new)], new)
     served.check()
 

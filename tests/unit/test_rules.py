@@ -22,8 +22,11 @@ from schemas import events
 from schemas.codec import encode_event
 from tests import factory
 from tests.factory import Make, Team, change, digest
+from tests.fuzz.world import SMALL
+from tests.property.ledger import begin, check
 from tests.property.model import Model
-from tests.property.store import Store, check
+
+pytestmark = pytest.mark.usefixtures("quiet")
 
 RULES = (Path(__file__).parents[2] / "docs" / "rules.md").read_text(encoding="utf-8")
 
@@ -114,7 +117,7 @@ LISTED = [
     for name in ("demo-0.1.tar.gz", "demo-1.0.tar.gz", "demo-1.0.exe", "demo-1.0-py2.py3-none-any.whl")
 ]
 """Files that may be freed."""
-TEAM = Team(
+TEAM = SMALL.but(
     settings=Settings(
         ruleset=0, importing=True, project_list_seconds=0, freeable=(digest("others"), factory.freeable_root(LISTED))
     )
@@ -137,16 +140,16 @@ def play(history: History, event: events.BaseEvent, *, apart: bool) -> Outcome:
 
     What is published then is what a naive reading of the page gives.
     """
-    store, model = Store(), model_of_team()
-    store.publish(factory.beginning(Make(), TEAM))
+    ledger, model = begin(factory.beginning(Make(), TEAM)), model_of_team()
     values = factory.encode([*history, event])
     for piece in [[value] for value in values] if apart else [values]:
-        store.publish(piece)
+        ledger.publish(piece)
+    outcomes = ledger.outcomes
     for index, (each, value) in enumerate(zip([*history, event], values, strict=True), 2):
         if isinstance(each, events.ProjectEvent | events.TargetEvent):
-            assert store.outcomes[index][:2] == model.add(index, value)
-    check(store, model)
-    return store.outcomes[store.prefix.size - 1]
+            assert outcomes[index][:2] == model.add(index, value)
+    check(ledger, model)
+    return outcomes[ledger.prefix.size - 1]
 
 
 def file(version: str) -> str:
@@ -799,23 +802,23 @@ class Ending:
     """A ledger that imports, until a root says that the import is over."""
 
     def __init__(self) -> None:
-        self.make, self.store, self.model = Make(), Store(), model_of_team()
-        self.store.publish(factory.beginning(self.make, TEAM))
+        self.make, self.model = Make(), model_of_team()
+        self.ledger = begin(factory.beginning(self.make, TEAM))
 
     def end(self) -> None:
         """The root that ends the import."""
         settings = msgspec.structs.replace(TEAM.settings, importing=False)
-        ceremony = factory.ceremony(TEAM.but(settings=settings), self.store.prefix.authority, TEAM)
-        self.store.publish(factory.encode([self.make.roles_signed(ceremony)]))
+        ceremony = factory.ceremony(TEAM.but(settings=settings), self.ledger.prefix.authority, TEAM)
+        self.ledger.publish(factory.encode([self.make.roles_signed(ceremony)]))
         self.model.importing = False
 
     def outcome(self, event: events.BaseEvent) -> tuple[str, str]:
         """The outcome of the next event."""
-        index, (value,) = self.store.prefix.size, factory.encode([event])
-        self.store.publish([value])
-        assert self.store.outcomes[index][:2] == self.model.add(index, value)
-        check(self.store, self.model)
-        return self.store.outcomes[index][:2]
+        index, (value,) = self.ledger.prefix.size, factory.encode([event])
+        self.ledger.publish([value])
+        assert self.ledger.outcomes[index][:2] == self.model.add(index, value)
+        check(self.ledger, self.model)
+        return self.ledger.outcomes[index][:2]
 
 
 EQUIVALENT = [
@@ -937,13 +940,13 @@ def test_the_filename_is_compared_before_the_tables_and_after_the_version() -> N
 
 
 def test_the_spelling_that_came_first_is_shown() -> None:
-    make, store = Make(), Store()
-    store.publish(factory.beginning(make, TEAM))
+    make = Make()
+    ledger = begin(factory.beginning(make, TEAM))
     names = {"1.0": "demo-1.0.tar.gz", "1": "demo-1-py3-none-any.whl", "1.0.0": "demo-1.0.0-py2-none-any.whl"}
 
     def shown(*made: events.BaseEvent) -> list[str]:
-        store.publish(factory.encode(made))
-        versions: list[str] = json.loads(store.pages["simple/demo/index.json"])["versions"]
+        ledger.publish(factory.encode(made))
+        versions: list[str] = json.loads(ledger.pages["simple/demo/index.json"])["versions"]
         return versions
 
     assert shown(*(make.file_uploaded(PROJECT, version, filename=name) for version, name in names.items())) == ["1.0"]
@@ -1002,12 +1005,12 @@ def test_a_modern_name_may_say_that_it_is_legacy() -> None:
 
 def test_a_root_judges_what_comes_after_it_in_the_same_publication() -> None:
     ending = Ending()
-    make, store = ending.make, ending.store
+    make, ledger = ending.make, ending.ledger
     settings = msgspec.structs.replace(TEAM.settings, importing=False)
-    ceremony = factory.ceremony(TEAM.but(settings=settings), store.prefix.authority, TEAM)
+    ceremony = factory.ceremony(TEAM.but(settings=settings), ledger.prefix.authority, TEAM)
     first, second = (make.file_uploaded(PROJECT, filename=f"demo-{name}.exe", legacy=True) for name in "ab")
-    store.publish(factory.encode([first, make.roles_signed(ceremony), second]))
-    assert [store.outcomes[index].code for index in (2, 3, 4)] == ["", "", "foreign-filename"]
+    ledger.publish(factory.encode([first, make.roles_signed(ceremony), second]))
+    assert [ledger.outcomes[index].code for index in (2, 3, 4)] == ["", "", "foreign-filename"]
 
 
 @pytest.mark.parametrize("path", ["simple/x", "packages/x", "simple/demo/index.json", "packages/ab/cd/ef/demo.whl"])
@@ -1166,10 +1169,9 @@ def test_ids_are_remembered_for_ever() -> None:
 def test_bytes_are_compared_not_meaning() -> None:
     make = Make()
     event = make.project_created(PROJECT)
-    store = Store()
-    store.publish(factory.beginning(make, Team()))
-    store.publish([encode_event(event), encode_event(event).replace(b'":', b'": ')])
-    assert store.outcomes[3][:2] == ("rejected", "id-conflict")
+    ledger = begin(factory.beginning(make, SMALL))
+    ledger.publish([encode_event(event), encode_event(event).replace(b'":', b'": ')])
+    assert ledger.outcomes[3][:2] == ("rejected", "id-conflict")
 
 
 # --- freed names -------------------------------------------------------------------------------------------------
@@ -1220,8 +1222,7 @@ def test_freed_bytes_never_come_back(filename: str, data: dict[str, object]) -> 
     assert outcome_of(*gone(make), second, upload) == ("rejected", "file-freed")
     listed = [(digest("second"), PROJECT, file("1.0")), *LISTED]
     team = TEAM.but(settings=msgspec.structs.replace(TEAM.settings, freeable=(factory.freeable_root(listed),)))
-    store = Store()
-    store.publish(factory.beginning(Make(), team))
+    ledger = begin(factory.beginning(Make(), team))
     proofs = [factory.proof_of(listed, each) for each in ((BAD, PROJECT, file("1.0")), listed[0])]
     history: History = [
         make.file_uploaded(PROJECT),
@@ -1235,8 +1236,8 @@ def test_freed_bytes_never_come_back(filename: str, data: dict[str, object]) -> 
         with_bytes(upload, digest("third")),
     ]
     for value in factory.encode(history):
-        store.publish([value])
-    assert [store.outcomes[index].code for index in range(2, 2 + len(history))] == [*[""] * 6, *["file-freed"] * 2, ""]
+        ledger.publish([value])
+    assert [ledger.outcomes[index].code for index in range(2, 2 + len(history))] == [*[""] * 6, *["file-freed"] * 2, ""]
 
 
 def test_freed_bytes_may_be_those_of_another_distribution() -> None:
@@ -1329,17 +1330,17 @@ def test_the_root_at_the_events_index_decides_what_is_freeable() -> None:
     for event in (make.file_uploaded(PROJECT), make.file_removed(PROJECT, file("1.0"))):
         assert ending.outcome(event) == ("accepted", "")
     settings = msgspec.structs.replace(TEAM.settings, freeable=())
-    ceremony = factory.ceremony(TEAM.but(settings=settings), ending.store.prefix.authority, TEAM)
+    ceremony = factory.ceremony(TEAM.but(settings=settings), ending.ledger.prefix.authority, TEAM)
     after, before = freed(make), freed(make)
-    ending.store.publish(factory.encode([make.roles_signed(ceremony), after]))
-    assert ending.store.outcomes[ending.store.prefix.size - 1].code == "not-freeable"
+    ending.ledger.publish(factory.encode([make.roles_signed(ceremony), after]))
+    assert ending.ledger.outcomes[ending.ledger.prefix.size - 1].code == "not-freeable"
     first = Ending()
-    first.store.publish(
+    first.ledger.publish(
         factory.encode(
             [make.file_uploaded(PROJECT), make.file_removed(PROJECT, file("1.0")), before, make.roles_signed(ceremony)]
         )
     )
-    assert [first.store.outcomes[index].code for index in (2, 3, 4, 5)] == [""] * 4
+    assert [first.ledger.outcomes[index].code for index in (2, 3, 4, 5)] == [""] * 4
 
 
 # --- preconditions -----------------------------------------------------------------------------------------------

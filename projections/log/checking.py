@@ -111,6 +111,11 @@ class CheckedPublication(NamedTuple):
     meta: Mapping[str, int]
 
 
+class _TrustedRoot(NamedTuple):
+    keys: RootKeys
+    expires: str
+
+
 class CheckedEvent(NamedTuple):
     """An event that is on the log: its index, the hash of its leaf, and its record (None: left out)."""
 
@@ -186,7 +191,7 @@ def check_proof(proof: Proof, trusted_root: bytes) -> Checked:
     event = None if proof.event is msgspec.UNSET else _check_event(published, proof.event)
     if not isinstance(proof, TargetProof):
         return Checked(published, event)
-    target = _check_target(published, roots[published.root], proof.target)
+    target = _check_target(published, roots[published.root].keys, proof.target)
     if event is not None:
         _check_about(target, event)
     return Checked(published, event, target)
@@ -205,8 +210,8 @@ def offer_of(event: events.BaseEvent | PlainUpload | Rejection) -> Offer | None:
 # --- the steps -------------------------------------------------------------------------------------------------------
 
 
-def _check_roots(files: tuple[str, ...], trusted_root: bytes) -> dict[int, RootKeys]:
-    """The keys that the trusted root and the later ones name, by version (TUF 1.0.34, section 5.3)."""
+def _check_roots(files: tuple[str, ...], trusted_root: bytes) -> dict[int, _TrustedRoot]:
+    """The trusted root and the later ones, by version (TUF 1.0.34, section 5.3)."""
     try:
         trusted = read_document("root", orjson.loads(trusted_root))
         read_root_keys(trusted)
@@ -231,17 +236,21 @@ def _check_roots(files: tuple[str, ...], trusted_root: bytes) -> dict[int, RootK
     )
     same = found[trusted.version][0].payload == trusted.payload
     _require("roots", same, f"root version {trusted.version} is not the one that you trust")
-    return {version: keys for version, (_, keys) in found.items() if version >= trusted.version}
+    return {
+        version: _TrustedRoot(keys, root.expires)
+        for version, (root, keys) in found.items()
+        if version >= trusted.version
+    }
 
 
-def _check_published(roots: Mapping[int, RootKeys], part: PublishedProof) -> CheckedPublication:
+def _check_published(roots: Mapping[int, _TrustedRoot], part: PublishedProof) -> CheckedPublication:
     """The publication that a timestamp and a snapshot are of (TUF 1.0.34, sections 5.4 and 5.5)."""
     _require(
         "timestamp",
         part.root in roots,
         f"it is under root version {part.root}, and the roots from the one that you trust on are {sorted(roots)}",
     )
-    keys = roots[part.root]
+    keys, root_expires = roots[part.root]
     timestamp = _read_online("timestamp", part.timestamp, keys.timestamp, _Timestamp)
     stated = timestamp.meta.get("snapshot.json")
     file = part.snapshot.encode()
@@ -264,7 +273,7 @@ def _check_published(roots: Mapping[int, RootKeys], part: PublishedProof) -> Che
         covered.size,
         covered.content_size,
         covered.root_hash,
-        {"timestamp": timestamp.expires, "snapshot": snapshot.expires},
+        {"root": root_expires, "timestamp": timestamp.expires, "snapshot": snapshot.expires},
         {name: each.version for name, each in snapshot.meta.items()},
     )
 

@@ -183,6 +183,23 @@ def test_what_is_held_is_covered_and_not_shown(filled: Index) -> None:
     assert prove(filled, "simple/two/index.json")["event"] < shown
 
 
+def test_a_target_that_went_and_came_back(filled: Index) -> None:
+    """It comes from what made it be there: an upload that is restored, or the last time that it was added."""
+    (wheel,) = (path for path in targets(filled) if "/one-" in path)
+    upload, make = prove(filled, wheel)["event"], Make(Counter(200))
+    first = prove(filled, "tools/demo.txt")["event"]
+    filled.run("remove", "one-1.0-py3-none-any.whl")
+    filled.append(make.target_removed("tools/demo.txt", withhold=True))
+    filled.publish()
+    for path in (wheel, "tools/demo.txt"):
+        assert "does not offer" in prove(filled, path, answer=1)["message"]
+    filled.run("restore", "one-1.0-py3-none-any.whl")
+    filled.append(make.target_added("tools/demo.txt"), make.target_added("tools/demo.txt"))
+    filled.publish()
+    assert prove(filled, wheel)["event"] == upload
+    assert prove(filled, "tools/demo.txt")["event"] > first
+
+
 def test_a_log_with_nodes_above_its_leaves(filled: Index) -> None:
     make, size = Make(Counter(1000)), served(filled, "snapshot")["x-ledger"]["size"]
     filled.append(*(make.project_created(f"project-{number}") for number in range(700)))
@@ -204,7 +221,7 @@ def test_what_has_expired_is_reported(filled: Index, clock: FakeClock) -> None:
     clock.advance(days=2)
     assert check(proof, root)["expired"] == ["snapshot", "timestamp"]
     clock.advance(days=3_000)
-    assert len(check(proof, root)["expired"]) == 5
+    assert len(check(proof, root)["expired"]) == 6
     assert "Expired since: " in invoke("check-proof", proof, "--root", root).output
 
 

@@ -48,7 +48,7 @@ from projections.index.fold import Folded, fold_events
 from projections.index.upload_times import OWN_TIMES
 from projections.log import prefix as prefixes
 from projections.log.holds import Signing, SigningEvent
-from projections.log.merkle import record_digest
+from projections.log.merkle import NODE_WIDTH, record_digest
 from projections.log.operations import project_key
 from projections.log.prefix import AcceptedCeremony, Ledger, Prefix
 from projections.log.reading import Routed
@@ -250,6 +250,9 @@ class Filling:
             for name, some in rows.rows.items():
                 await transaction.insert(tables.metadata.tables[name], some)
             await transaction.insert(tables.tree_nodes, batch.nodes)
+            ends = [(node.n + 1) * NODE_WIDTH - 1 for node in batch.nodes if node.level == 1]
+            positions = [(index, self._logs.events.token(index)) for index in ends]
+            await transaction.insert(tables.log_positions, positions)
             await self._write_ceremonies(transaction, batch.extension.ceremonies)
             headers, put, drop = await self._workers.run(_changed, folded.changes)
             await transaction.upsert(tables.fold_aggregates, headers)

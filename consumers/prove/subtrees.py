@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from consumers.catalog.asking import Asked
 from ledger.catalog import CatalogError
 from ledger.catalog.database import Connection
-from ledger.catalog.history import tree_nodes_from
+from ledger.catalog.history import position_before, tree_nodes_from
 from ledger.logs import Log, LogConflictError
 from projections.log.merkle import Nodes, leaf_hash, nodes_of, root_of
 from projections.log.proofs import Subtree
@@ -24,18 +24,22 @@ async def subtree_roots(asked: Asked, log: Log, subtrees: Sequence[Subtree]) -> 
         CatalogError: the catalog lacks nodes.
     """
     wanted = {nodes for each in subtrees for nodes in nodes_of(*each)}
-    known = await asked.database.run(_load, sorted(nodes for nodes in wanted if nodes.level))
+    known, positions = await asked.database.run(_load, sorted(wanted))
+    for index, token in sorted(positions):
+        log.resume(index, token)
     leaves = _Leaves(log)
     for nodes in sorted(wanted - known.keys()):
         known[nodes] = await leaves.read(nodes.first, nodes.size)
     return tuple(root_of([known[nodes] for nodes in nodes_of(*each)]) for each in subtrees)
 
 
-def _load(connection: Connection, wanted: Sequence[Nodes]) -> dict[Nodes, list[bytes]]:
-    found = {nodes: tree_nodes_from(connection, *nodes) for nodes in wanted}
+def _load(connection: Connection, wanted: Sequence[Nodes]) -> tuple[dict[Nodes, list[bytes]], set[tuple[int, int]]]:
+    """The nodes above leaves, and tokens of records near the leaves: a log need not be read from its beginning."""
+    found = {nodes: tree_nodes_from(connection, *nodes) for nodes in wanted if nodes.level}
+    nearest = (position_before(connection, nodes.first) for nodes in wanted if not nodes.level)
     if any(len(hashes) != nodes.size for nodes, hashes in found.items()):
         raise CatalogError("the catalog lacks nodes of the Merkle tree. Make it anew with `tuf-ledger catalog rebuild`")
-    return found
+    return found, {each for each in nearest if each is not None}
 
 
 class _Leaves:

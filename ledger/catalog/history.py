@@ -12,6 +12,7 @@ from ledger.catalog.tables import (
     event_bodies,
     events,
     files,
+    log_positions,
     projects,
     subjects,
     tree_nodes,
@@ -86,6 +87,13 @@ def tree_nodes_from(connection: Connection, level: int, first: int, count: int) 
     return list(connection.execute(query.order_by(table.c.n)).scalars())
 
 
+def position_before(connection: Connection, index: int) -> tuple[int, int] | None:
+    """The nearest record before an index of which a token of the log is known: its index, and the token."""
+    table = log_positions
+    query = select(table.c.idx, table.c.token).where(table.c.idx < index).order_by(table.c.idx.desc())
+    return first_of(connection, _pair_of_numbers, query)
+
+
 def load_event(connection: Connection, index: int) -> EventRow | None:
     """One event by its index."""
     return first_of(connection, EventRow, _all().where(events.c.idx == index))
@@ -109,6 +117,10 @@ def is_filename(connection: Connection, name: str) -> bool:
         select(unknown_files.c.idx).where(unknown_files.c.filename == name),
     )
     return any(connection.execute(query.limit(1)).first() is not None for query in queries)
+
+
+def _pair_of_numbers(index: int, token: int) -> tuple[int, int]:
+    return index, token
 
 
 def _pair(index: int, value: bytes) -> tuple[int, bytes]:

@@ -117,6 +117,9 @@ tree_nodes = _table(
 )
 """Nodes of the Merkle tree of the events log: number `n` of those with 256^`level` leaves each, from level 1 on."""
 
+log_positions = _table("log_positions", _numbered("idx"), _needed("token", _BIG))
+"""Where the last record of each node of level 1 is in the events log: a token of the log, for nobody else."""
+
 # --- projects, releases, files ---------------------------------------------------------------------------------------
 
 projects = _table(

@@ -163,6 +163,15 @@ def test_a_refusal_ends_a_service_and_an_outage_is_waited_for(
         assert "did not answer" in running.wait_for("temporary failure, retrying")["why"]
 
 
+def test_a_proof_begins_to_read_near_its_event(index: Index, tmp_path: Path) -> None:
+    make = Make()
+    index.append(*(make.project_created(f"project-{number}") for number in range(600)))
+    number = index.publish()
+    for event in (0, 3, 255, 256, 300, 602):
+        index.run("prove", event, "--to", tmp_path / "proof.json")
+    index.run("prove", "--consistency", 2, number, "--to", tmp_path / "proof.json")
+
+
 # --- what is not checked -----------------------------------------------------------------------------------------
 
 
@@ -283,6 +292,7 @@ def follow(machine: Machine) -> None:
     for command in (("info",), ("status", "one"), ("rejected",), ("verify", "--served", machine.first.public)):
         machine.run(*command)
     machine.run("rebuild", "--to", machine.folder / "rebuilt")
+    machine.run("prove", "simple/one/index.json", "--to", machine.folder / "proof")
     machine.run("resume", "--above", 2)
     backup = machine.folder / "backup"
     copied = json.loads(machine.run("backup", backup, "--json"))
@@ -314,7 +324,8 @@ WORK: dict[str, Callable[[Machine], None]] = {
     "these with `--wait`, and `restore`, `status PROJECT STATE`": append_and_wait,
     "`run signer`, `publish`": sign,
     (
-        "`run publisher`, `run verifier`, `info`, `status PROJECT`, `rejected`, `verify`, `rebuild`, `resume`, `backup`"
+        "`run publisher`, `run verifier`, `info`, `status PROJECT`, `rejected`, `verify`, `prove`, `rebuild`, "
+        "`resume`, `backup`"
     ): follow,
     "`ceremony`": hold_a_ceremony,
     "`init`": init,

@@ -1,5 +1,6 @@
 """Where events stand: shown by which publication, pending, or held; and between which times they were published."""
 
+from bisect import bisect_right
 from typing import NamedTuple
 
 from consumers.catalog.asking import Asked
@@ -32,32 +33,72 @@ class Place(NamedTuple):
         )
 
 
+class Offering(NamedTuple):
+    """The publications that offer something: from the first to the last (None: the newest still does)."""
+
+    first: int
+    last: int | None
+
+
+class _Shown(NamedTuple):
+    """The events that a publication shows first, from one index to another, and the number of the one before it."""
+
+    start: int
+    end: int
+    place: Place
+    before: int
+
+
 class Places:
     """Finds where events stand, in one transaction."""
 
     def __init__(self, connection: Connection, asked: Asked) -> None:
         self._connection = connection
         self._asked = asked
-        self._known: dict[bool, list[tuple[int, int, Place]]] = {False: [], True: []}
+        self._known: dict[bool, list[_Shown]] = {False: [], True: []}
 
     def of(self, index: int, kind: str | None) -> Place:
         """Where the event at an index stands, given its type (None: the record is no event)."""
         is_covered = kind is None or kind in AUTHORITY_TYPES
-        for start, end, place in self._known[is_covered]:
-            if start <= index < end:
-                return place
-        row = (
-            published.first_covering(self._connection, index)
-            if is_covered
-            else published.first_showing(self._connection, index)
-        )
+        found = self._find(index, is_covered=is_covered)
+        if found is not None:
+            return found.place
+        held_from = self._asked.held_from
+        return Place("held" if not is_covered and held_from is not None and index >= held_from else "pending")
+
+    def offer(self, from_idx: int, to_idx: int) -> Offering | None:
+        """The publications that show what holds from the event at one index until the one at another; None: none."""
+        return self._between(from_idx, to_idx, is_covered=False)
+
+    def cover(self, from_idx: int, to_idx: int) -> Offering | None:
+        """The same for offline roles, and all that counts as soon as it is covered."""
+        return self._between(from_idx, to_idx, is_covered=True)
+
+    def _between(self, from_idx: int, to_idx: int, *, is_covered: bool) -> Offering | None:
+        first = self._find(from_idx, is_covered=is_covered)
+        if first is None or first.place.publication is None:
+            return None
+        end = self._find(to_idx, is_covered=is_covered)
+        if end is None:
+            return Offering(first.place.publication, None)
+        return None if end.before < first.place.publication else Offering(first.place.publication, end.before)
+
+    def _find(self, index: int, *, is_covered: bool) -> _Shown | None:
+        known = self._known[is_covered]
+        at = bisect_right(known, index, key=lambda each: each.start)
+        if at and index < known[at - 1].end:
+            return known[at - 1]
+        if index >= self._asked.size:
+            return None
+        find = published.first_covering if is_covered else published.first_showing
+        row = find(self._connection, index)
         if row is None:
-            held_from = self._asked.held_from
-            return Place("held" if not is_covered and held_from is not None and index >= held_from else "pending")
+            return None
         before = writing.publication_before(self._connection, row.number)
-        place = Place(
-            "shown", row.number, "" if before is None else before.time, row.time, row.number <= self._asked.reproduced
-        )
+        not_before, reproduced = "" if before is None else before.time, row.number <= self._asked.reproduced
+        place = Place("shown", row.number, not_before, row.time, reproduced)
         start = 0 if before is None else before.size if is_covered else before.content_size
-        self._known[is_covered].append((start, row.size if is_covered else row.content_size, place))
-        return place
+        end = row.size if is_covered else row.content_size
+        found = _Shown(start, end, place, 0 if before is None else before.number)
+        known.insert(at, found)
+        return found

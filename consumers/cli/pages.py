@@ -3,7 +3,7 @@
 import asyncio
 import os
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator
 
 import click
 
@@ -33,6 +33,12 @@ async def print_lines(lines: AsyncIterator[str]) -> None:
             yield f"{line}\n"
 
     await asyncio.to_thread(click.echo_via_pager, pulled())
+
+
+async def listed(lines: Iterable[str]) -> AsyncIterator[str]:
+    """Lines that are there already, as lines that come."""
+    for each in lines:
+        yield each
 
 
 async def _next(lines: AsyncIterator[str]) -> str | None:

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Select, or_, select
+from sqlalchemy import Connection, Select, func, or_, select
 
 from ledger.catalog.selecting import first_of, rows_among, rows_of
 from ledger.catalog.tables import (
@@ -103,6 +103,18 @@ def load_bodies(connection: Connection, indices: Iterable[int]) -> dict[int, byt
     """The records at some indices, where the catalog keeps them."""
     query = select(event_bodies.c.idx, event_bodies.c.value)
     return dict(rows_among(connection, _pair, lambda some: query.where(event_bodies.c.idx.in_(some)), indices))
+
+
+def events_with_id(connection: Connection, event_id: str) -> list[EventRow]:
+    """All events with an id, in order."""
+    return rows_of(connection, EventRow, _all().where(events.c.event_id == event_id).order_by(events.c.idx))
+
+
+def odd_outcomes(connection: Connection, first: int, end: int) -> list[tuple[int, int]]:
+    """How many records from one index to another had each outcome but the first."""
+    query = select(events.c.outcome, func.count()).where(events.c.outcome > 0)
+    query = query.where(events.c.idx >= first, events.c.idx < end).group_by(events.c.outcome)
+    return [(row[0], row[1]) for row in connection.execute(query.order_by(events.c.outcome))]
 
 
 def is_project(connection: Connection, name: str) -> bool:

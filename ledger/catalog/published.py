@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 from sqlalchemy import Connection, func, select
 
-from ledger.catalog.selecting import first_of
+from ledger.catalog.selecting import first_of, rows_of
 from ledger.catalog.tables import publications, role_versions, roles
 from ledger.catalog.writing import PublicationRow
 
@@ -18,9 +18,19 @@ class RoleVersionRow(NamedTuple):
     signatures: bytes
 
 
+_VERSIONS = select(roles.c.name, role_versions.c.number, role_versions.c.sha256, role_versions.c.signatures).join(
+    roles, roles.c.id == role_versions.c.role
+)
+
+
 def load_publication(connection: Connection, number: int) -> PublicationRow | None:
     """A publication by its number."""
     return first_of(connection, PublicationRow, select(publications).where(publications.c.number == number))
+
+
+def first_publication(connection: Connection) -> PublicationRow | None:
+    """The first publication."""
+    return first_of(connection, PublicationRow, select(publications).order_by(publications.c.number))
 
 
 def last_publication(connection: Connection) -> PublicationRow | None:
@@ -44,11 +54,7 @@ def first_covering(connection: Connection, index: int) -> PublicationRow | None:
 
 def role_version(connection: Connection, role: str, number: int) -> RoleVersionRow | None:
     """The version of a role that a publication signed."""
-    query = (
-        select(roles.c.name, role_versions.c.number, role_versions.c.sha256, role_versions.c.signatures)
-        .join(roles, roles.c.id == role_versions.c.role)
-        .where(roles.c.name == role, role_versions.c.number == number)
-    )
+    query = _VERSIONS.where(roles.c.name == role, role_versions.c.number == number)
     return first_of(connection, RoleVersionRow, query)
 
 
@@ -72,6 +78,30 @@ def signed_by(connection: Connection, number: int) -> list[str]:
     """The roles of which a publication signed a version, sorted."""
     query = select(roles.c.name).join(role_versions, role_versions.c.role == roles.c.id)
     return list(connection.execute(query.where(role_versions.c.number == number).order_by(roles.c.name)).scalars())
+
+
+def signed_versions(connection: Connection, number: int) -> list[RoleVersionRow]:
+    """The versions of roles that a publication signed, by role."""
+    query = _VERSIONS.where(role_versions.c.number == number).order_by(roles.c.name)
+    return rows_of(connection, RoleVersionRow, query)
+
+
+def versions_with_digest(connection: Connection, sha256: bytes) -> list[RoleVersionRow]:
+    """The versions of roles whose file has a digest, in order."""
+    query = _VERSIONS.where(role_versions.c.sha256 == sha256).order_by(role_versions.c.number, roles.c.name)
+    return rows_of(connection, RoleVersionRow, query)
+
+
+def version_after(connection: Connection, role: str, number: int) -> int | None:
+    """The version of a role that follows one."""
+    query = select(func.min(role_versions.c.number)).join(roles, roles.c.id == role_versions.c.role)
+    return connection.execute(query.where(roles.c.name == role, role_versions.c.number > number)).scalar()
+
+
+def version_before(connection: Connection, role: str, number: int) -> int | None:
+    """The last version of a role below a number."""
+    query = select(func.max(role_versions.c.number)).join(roles, roles.c.id == role_versions.c.role)
+    return connection.execute(query.where(roles.c.name == role, role_versions.c.number < number)).scalar()
 
 
 def new_times(connection: Connection, number: int) -> list[tuple[int, str]]:

@@ -18,8 +18,10 @@ from tests.factory import Make, encode
 
 MANUAL = Path(__file__).resolve().parents[2] / "docs" / "operators.md"
 WITHOUT_JSON = {"run", "demo"}
-MAPS = {"consumers", "expires", "sizes"}
-"""Their keys are names: of consumers, roles, logs."""
+MAPS = {"consumers", "expires", "sizes", "versions", "verdicts"}
+"""Their keys are names: of consumers, roles, logs, verdicts."""
+AS_LOGGED = {"data"}
+"""What is in it is as it stands on the log."""
 
 LISTS = {"add", "yank", "unyank", "remove", "restore", "free", "append", "rejected", "ceremony", "log"}
 
@@ -42,6 +44,7 @@ GOOD: dict[str, tuple[object, ...]] = {
     "rejected": ("--all",),
     "log": ("one", "--limit", "3"),
     "verify": (),
+    "show": ("0",),
     "prove": ("simple/one/index.json", "--to", "{folder}/proof"),
     "check-proof": ("{folder}/proof", "--root", "{folder}/index/public/metadata/1.root.json"),
     "rebuild": ("--to", "{folder}/rebuilt"),
@@ -68,6 +71,7 @@ BAD: dict[str, tuple[int, tuple[object, ...]]] = {
     "rejected": (2, ("extra",)),
     "log": (1, ("nothing",)),
     "verify": (1, ("--to", "99")),
+    "show": (1, ("99",)),
     "prove": (1, ("--to", "{folder}/proof", "99")),
     "check-proof": (1, ("{folder}/proof", "--root", "{folder}/other/public/metadata/1.root.json")),
     "rebuild": (1, ("--to", "{folder}/rebuilt", "--at", "99")),
@@ -90,7 +94,8 @@ def keys_of(value: Any, *, is_map: bool = False) -> Iterator[str]:
         for key, each in value.items():
             if not is_map:
                 yield key
-            yield from keys_of(each, is_map=not is_map and key in MAPS)
+            if is_map or key not in AS_LOGGED:
+                yield from keys_of(each, is_map=not is_map and key in MAPS)
     elif isinstance(value, list):
         for each in value:
             yield from keys_of(each)

@@ -1,0 +1,161 @@
+"""Reading the history of states: of projects, of their releases and files, and of other targets, through all times."""
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from sqlalchemy import Connection, Select, select
+
+from ledger.catalog.content import FileRow
+from ledger.catalog.selecting import first_of, rows_among, rows_of
+from ledger.catalog.tables import artifact_states, file_states, files, project_states, projects, release_states
+
+_FACTS = [files.c[name] for name in FileRow._fields[:15]]
+
+
+class UploadRow(NamedTuple):
+    """An accepted upload: the facts of a file."""
+
+    id: int
+    project: int
+    filename: str
+    version: str
+    release: str
+    length: int
+    sha256: bytes
+    blake2b_256: bytes
+    time: str
+    requires_python: str | None
+    core_metadata_sha256: bytes | None
+    provenance_sha256: bytes | None
+    legacy: int
+    rank: int
+    upload_idx: int
+
+
+class ProjectState(NamedTuple):
+    """The state of a project from one index to another."""
+
+    from_idx: int
+    to_idx: int
+    status: str
+    reason: str
+    removed: int
+
+
+class ReleaseState(NamedTuple):
+    """The flags of a release from one index to another."""
+
+    release: str
+    from_idx: int
+    to_idx: int
+    yanked: str | None
+    quarantined: str | None
+
+
+class FileState(NamedTuple):
+    """The state of a file from one index to another."""
+
+    file: int
+    from_idx: int
+    to_idx: int
+    state: int
+    yanked: str | None
+
+
+class ArtifactState(NamedTuple):
+    """The state of a target that is neither a page nor a distribution file, from one index to another."""
+
+    path: str
+    from_idx: int
+    to_idx: int
+    sha256: bytes
+    length: int
+    state: int
+
+
+def project_number(connection: Connection, name: str) -> int | None:
+    """The number of a project that any event is about."""
+    return connection.execute(select(projects.c.id).where(projects.c.name == name)).scalar()
+
+
+def project_names(connection: Connection, numbers: Iterable[int]) -> dict[int, str]:
+    """The names of projects."""
+    query = select(projects.c.id, projects.c.name)
+    return dict(rows_among(connection, _pair, lambda some: query.where(projects.c.id.in_(some)), numbers))
+
+
+def _pair(number: int, name: str) -> tuple[int, str]:
+    return number, name
+
+
+def uploads_of(connection: Connection, project: int) -> list[UploadRow]:
+    """All uploads to a project, by filename and then in order."""
+    query = select(*_FACTS).where(files.c.project == project)
+    return rows_of(connection, UploadRow, query.order_by(files.c.filename, files.c.upload_idx))
+
+
+def upload_at(connection: Connection, index: int) -> UploadRow | None:
+    """The accepted upload at an index."""
+    return first_of(connection, UploadRow, select(*_FACTS).where(files.c.upload_idx == index))
+
+
+def uploads_named(connection: Connection, filename: str) -> list[UploadRow]:
+    """All uploads of files of a name, in any project, in order."""
+    return rows_of(connection, UploadRow, _in_order(select(*_FACTS).where(files.c.filename == filename)))
+
+
+def uploads_hashed(connection: Connection, path_hash: int) -> list[UploadRow]:
+    """All uploads of files whose path has a hash, in order."""
+    return rows_of(connection, UploadRow, _in_order(select(*_FACTS).where(files.c.path_hash == path_hash)))
+
+
+def uploads_of_bytes(connection: Connection, sha256: bytes) -> list[UploadRow]:
+    """All uploads of files with a SHA-256, in order."""
+    return rows_of(connection, UploadRow, _in_order(select(*_FACTS).where(files.c.sha256 == sha256)))
+
+
+def _in_order(query: Select[tuple[object, ...]]) -> Select[tuple[object, ...]]:
+    return query.order_by(files.c.upload_idx)
+
+
+def states_of_project(connection: Connection, project: int) -> list[ProjectState]:
+    """The states of a project, in order."""
+    table = project_states
+    columns = [table.c[name] for name in ProjectState._fields]
+    return rows_of(
+        connection, ProjectState, select(*columns).where(table.c.project == project).order_by(table.c.from_idx)
+    )
+
+
+def states_of_releases(connection: Connection, project: int) -> list[ReleaseState]:
+    """The flags of all releases of a project, by release and in order."""
+    table = release_states
+    columns = table.c.key, table.c.from_idx, table.c.to_idx, table.c.yanked, table.c.quarantined
+    query = select(*columns).where(table.c.project == project)
+    return rows_of(connection, ReleaseState, query.order_by(table.c.key, table.c.from_idx))
+
+
+def states_of_files(connection: Connection, numbers: Iterable[int]) -> dict[int, list[FileState]]:
+    """The states of files, given by their numbers, in order."""
+    table = file_states
+    columns = [table.c[name] for name in FileState._fields]
+    query = select(*columns).order_by(table.c.file, table.c.from_idx)
+    found: dict[int, list[FileState]] = {}
+    for each in rows_among(connection, FileState, lambda some: query.where(table.c.file.in_(some)), numbers):
+        found.setdefault(each.file, []).append(each)
+    return found
+
+
+def states_of_artifact(connection: Connection, path: str) -> list[ArtifactState]:
+    """The states of a target that is neither a page nor a distribution file, in order."""
+    table = artifact_states
+    columns = [table.c[name] for name in ArtifactState._fields]
+    return rows_of(connection, ArtifactState, select(*columns).where(table.c.path == path).order_by(table.c.from_idx))
+
+
+def artifacts_of_bytes(connection: Connection, sha256: bytes) -> list[ArtifactState]:
+    """The states in which any such target has a SHA-256, by path and in order."""
+    table = artifact_states
+    columns = [table.c[name] for name in ArtifactState._fields]
+    query = select(*columns).where(table.c.sha256 == sha256)
+    return rows_of(connection, ArtifactState, query.order_by(table.c.path, table.c.from_idx))

@@ -1,6 +1,7 @@
 """Where events stand: shown by which publication, pending, or held; and between which times they were published."""
 
 from bisect import bisect_right
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from consumers.catalog.asking import Asked
@@ -65,6 +66,10 @@ class Places:
             return found.place
         held_from = self._asked.held_from
         return Place("held" if not is_covered and held_from is not None and index >= held_from else "pending")
+
+    def offerings(self, intervals: Iterable[tuple[int, int]]) -> list[Offering]:
+        """The publications that show what holds in some intervals of events, in order."""
+        return [found for each in intervals if (found := self.offer(*each)) is not None]
 
     def offer(self, from_idx: int, to_idx: int) -> Offering | None:
         """The publications that show what holds from the event at one index until the one at another; None: none."""

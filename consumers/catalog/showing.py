@@ -209,7 +209,7 @@ def _files(connection: Connection, asked: Asked, path: str) -> Iterator[TargetAn
     for upload in uploads:
         (found,) = standings(connection, upload.project, [upload])
         if found.path == path:
-            offers = [offer for each in found.listed if (offer := places.offer(*each)) is not None]
+            offers = places.offerings(found.listed)
             yield TargetAnswer(
                 path,
                 "file",
@@ -253,7 +253,7 @@ def _pages(connection: Connection, asked: Asked, path: str) -> Iterator[TargetAn
     if not there:
         return
     places = Places(connection, asked)
-    offers = [offer for each in there if (offer := places.offer(*each)) is not None]
+    offers = places.offerings(there)
     offers = _with_page(connection, asked, path, offers)
     state = "removed" if rows[-1].removed else "listed"
     where = _bin_of(connection, path, offers)

@@ -26,6 +26,14 @@ def event_lines(answer: EventAnswer) -> list[str]:
     return [f"{head}  {shown(answer.what)}{outcome}", f"    {', '.join(details)}"]
 
 
+def event_line(answer: EventAnswer) -> str:
+    """An event in one line: index, what it says, where it stands, and by whom."""
+    place = answer.place
+    where = place.status if place.publication is None else f"publication {place.publication}"
+    who = "" if answer.row.actor is None else f", by {_who(answer)}"
+    return f"event {answer.row.idx}  {shown(answer.what)} ({where}{who})"
+
+
 def _outcome(answer: EventAnswer) -> str:
     why = f": {answer.row.detail}" if answer.row.detail else ""
     return f"{answer.verdict}, {answer.row.code}{why}"

@@ -27,7 +27,13 @@ GROUPS = {
         "unhold": "hold:unhold",
     },
     "Run": {"run": "run:run", "publish": "publish:publish", "ceremony": "ceremony:ceremony", "sweep": "sweep:sweep"},
-    "Audit": {"log": "log:log", "show": "show:show", "prove": "prove:prove", "check-proof": "check_proof:check"},
+    "Audit": {
+        "log": "log:log",
+        "show": "show:show",
+        "blame": "blame:blame",
+        "prove": "prove:prove",
+        "check-proof": "check_proof:check",
+    },
     "Check": {"info": "info:info", "rejected": "rejected:rejected", "verify": "verify:verify"},
     "Repair": {
         "backup": "backup:backup",

@@ -87,6 +87,8 @@ def on_catalog(function: Callable[..., Coroutine[Any, Any, None]]) -> Callable[.
     return on_ledger(opened)
 
 
+limit_option = click.option("--limit", type=click.IntRange(min=1), metavar="N", help="At most so many.")
+
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON for machines.")
 
 

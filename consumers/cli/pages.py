@@ -4,8 +4,11 @@ import asyncio
 import os
 import sys
 from collections.abc import AsyncIterator, Iterable, Iterator
+from typing import TypeVar
 
 import click
+
+T = TypeVar("T")
 
 
 def shown(text: str) -> str:
@@ -35,10 +38,20 @@ async def print_lines(lines: AsyncIterator[str]) -> None:
     await asyncio.to_thread(click.echo_via_pager, pulled())
 
 
-async def listed(lines: Iterable[str]) -> AsyncIterator[str]:
-    """Lines that are there already, as lines that come."""
-    for each in lines:
+async def listed(items: Iterable[T]) -> AsyncIterator[T]:
+    """What is there already, as what comes."""
+    for each in items:
         yield each
+
+
+async def limited(items: AsyncIterator[T], limit: int | None) -> AsyncIterator[T]:
+    """At most so many of what comes."""
+    count = 0
+    async for each in items:
+        yield each
+        count += 1
+        if count == limit:
+            return
 
 
 async def _next(lines: AsyncIterator[str]) -> str | None:

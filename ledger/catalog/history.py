@@ -99,6 +99,11 @@ def load_event(connection: Connection, index: int) -> EventRow | None:
     return first_of(connection, EventRow, _all().where(events.c.idx == index))
 
 
+def load_events(connection: Connection, indices: Iterable[int]) -> list[EventRow]:
+    """Events by their indices, in order."""
+    return rows_among(connection, EventRow, lambda some: _all().where(events.c.idx.in_(some)), sorted(indices))
+
+
 def load_bodies(connection: Connection, indices: Iterable[int]) -> dict[int, bytes]:
     """The records at some indices, where the catalog keeps them."""
     query = select(event_bodies.c.idx, event_bodies.c.value)

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from sqlalchemy import Connection, Select, select
+from sqlalchemy import Connection, Select, or_, select
 
 from ledger.catalog.content import FileRow
 from ledger.catalog.selecting import first_of, rows_among, rows_of
@@ -88,10 +88,15 @@ def _pair(number: int, name: str) -> tuple[int, str]:
     return number, name
 
 
-def uploads_of(connection: Connection, project: int) -> list[UploadRow]:
-    """All uploads to a project, by filename and then in order."""
-    query = select(*_FACTS).where(files.c.project == project)
-    return rows_of(connection, UploadRow, query.order_by(files.c.filename, files.c.upload_idx))
+def uploads_of(
+    connection: Connection, project: int, *, after: tuple[str, int] = ("", -1), limit: int = -1
+) -> list[UploadRow]:
+    """Uploads to a project, by filename and then in order: those after a filename and index, at most so many."""
+    name, index = after
+    query = select(*_FACTS).where(files.c.project == project, files.c.filename >= name)
+    query = query.where(or_(files.c.filename > name, files.c.upload_idx > index))
+    query = query.order_by(files.c.filename, files.c.upload_idx)
+    return rows_of(connection, UploadRow, query if limit < 0 else query.limit(limit))
 
 
 def upload_at(connection: Connection, index: int) -> UploadRow | None:

@@ -23,7 +23,7 @@ MAPS = {"consumers", "expires", "sizes", "versions", "verdicts"}
 AS_LOGGED = {"data"}
 """What is in it is as it stands on the log."""
 
-LISTS = {"add", "yank", "unyank", "remove", "restore", "free", "append", "rejected", "ceremony", "log"}
+LISTS = {"add", "yank", "unyank", "remove", "restore", "free", "append", "rejected", "ceremony", "log", "blame"}
 
 GOOD: dict[str, tuple[object, ...]] = {
     "init": (),
@@ -45,6 +45,7 @@ GOOD: dict[str, tuple[object, ...]] = {
     "log": ("one", "--limit", "3"),
     "verify": (),
     "show": ("0",),
+    "blame": ("one",),
     "prove": ("simple/one/index.json", "--to", "{folder}/proof"),
     "check-proof": ("{folder}/proof", "--root", "{folder}/index/public/metadata/1.root.json"),
     "rebuild": ("--to", "{folder}/rebuilt"),
@@ -72,6 +73,7 @@ BAD: dict[str, tuple[int, tuple[object, ...]]] = {
     "log": (1, ("nothing",)),
     "verify": (1, ("--to", "99")),
     "show": (1, ("99",)),
+    "blame": (1, ("none",)),
     "prove": (1, ("--to", "{folder}/proof", "99")),
     "check-proof": (1, ("{folder}/proof", "--root", "{folder}/other/public/metadata/1.root.json")),
     "rebuild": (1, ("--to", "{folder}/rebuilt", "--at", "99")),

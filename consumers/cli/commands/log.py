@@ -9,8 +9,8 @@ from packaging.utils import canonicalize_name
 from consumers.catalog.asking import Asked
 from consumers.catalog.events import EventAnswer, find_events
 from consumers.cli.events import event_json, event_lines
-from consumers.cli.options import on_catalog
-from consumers.cli.pages import print_lines
+from consumers.cli.options import limit_option, on_catalog
+from consumers.cli.pages import limited, print_lines
 from consumers.cli.shared import print_json
 from consumers.context import Context
 from ledger.catalog.history import Wanted, is_filename, is_project
@@ -25,7 +25,7 @@ from schemas.errors import NegativeAnswerError
 @click.option("--incident", metavar="ID", help="Only events that belong to an incident.")
 @click.option("--rejected", is_flag=True, help="Only rejected records.")
 @click.option("--oldest-first", is_flag=True, help="Begin with the oldest event instead of the newest.")
-@click.option("--limit", type=click.IntRange(min=1), metavar="N", help="At most so many events.")
+@limit_option
 @on_catalog
 async def log(
     *,
@@ -52,7 +52,7 @@ async def log(
     wanted = Wanted(**only)
     if about is not None:
         wanted = await _about(asked, wanted, about)
-    found = _limited(find_events(asked, wanted, oldest_first=oldest_first), limit)
+    found = limited(find_events(asked, wanted, oldest_first=oldest_first), limit)
     if not as_json:
         await print_lines(_lines(found))
         return
@@ -75,15 +75,6 @@ async def _about(asked: Asked, wanted: Wanted, text: str) -> Wanted:
     if await asked.database.run(is_filename, text):
         return wanted._replace(filename=text)
     raise NegativeAnswerError(f"no event is about a project or a file {text}")
-
-
-async def _limited(found: AsyncIterator[EventAnswer], limit: int | None) -> AsyncIterator[EventAnswer]:
-    count = 0
-    async for each in found:
-        yield each
-        count += 1
-        if count == limit:
-            return
 
 
 async def _lines(found: AsyncIterator[EventAnswer]) -> AsyncIterator[str]:

@@ -1,0 +1,88 @@
+"""`tuf-ledger blame`: which events made files what they are."""
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import click
+from packaging.utils import canonicalize_name
+
+from consumers.catalog.asking import Asked
+from consumers.catalog.blaming import Blame, blame_file, blame_project
+from consumers.cli.events import event_json, event_line
+from consumers.cli.options import limit_option, on_catalog
+from consumers.cli.pages import limited, listed, print_lines, shown
+from consumers.cli.shared import print_json
+from consumers.cli.things import offer_text, offers_json
+from consumers.context import Context
+from ledger.catalog.history import is_project
+from schemas.errors import NegativeAnswerError
+
+
+@click.command()
+@click.argument("about", metavar="PROJECT|FILE")
+@limit_option
+@on_catalog
+async def blame(*, context: Context, asked: Asked, about: str, limit: int | None, as_json: bool) -> None:
+    """Show the events that made each file of a project what it is, and who said so.
+
+    For each file these are its upload, and the last event that changed whether it is there, its own yank, the yank or
+    the quarantine of its release, or the quarantine of its project. With each file stand the publications that offered
+    it. `tuf-ledger log FILE` shows all events about a file.
+
+    \b
+    Example:
+      tuf-ledger blame six
+      tuf-ledger blame six-1.17.0.tar.gz --json
+    """
+    if await asked.database.run(is_project, canonicalize_name(about)):
+        found = blame_project(asked, canonicalize_name(about))
+    else:
+        found = listed(await blame_file(asked, about))
+    found = limited(found, limit)
+    count = 0
+    if as_json:
+        async for each in found:
+            print_json(_json(each))
+            count += 1
+    else:
+        first = await anext(found, None)
+        if first is not None:
+            count = 1
+            await print_lines(_lines(first, found))
+    if not count:
+        raise NegativeAnswerError(f"no file {about}, and no file of a project {about}, was ever uploaded")
+    if as_json:
+        print_json({"ok": True, "files": count, "size": asked.size, "publication": asked.number})
+
+
+async def _lines(first: Blame, rest: AsyncIterator[Blame]) -> AsyncIterator[str]:
+    for line in _lines_of(first):
+        yield line
+    async for each in rest:
+        for line in _lines_of(each):
+            yield line
+
+
+def _lines_of(answer: Blame) -> list[str]:
+    standing = answer.standing
+    yanked = "" if standing.yanked is None else f", yanked{': ' if standing.yanked else ''}{shown(standing.yanked)}"
+    name = click.style(shown(standing.upload.filename), bold=True)
+    head = f"{name}  {standing.state}{yanked}, {offer_text(answer.offered)}"
+    return [head, *(f"    {event_line(each)}" for each in answer.events)]
+
+
+def _json(answer: Blame) -> dict[str, Any]:
+    standing = answer.standing
+    upload = standing.upload
+    return {
+        "project": answer.project,
+        "file": upload.filename,
+        "version": upload.version,
+        "sha256": upload.sha256.hex(),
+        "length": upload.length,
+        "target": standing.path,
+        "state": standing.state,
+        "yanked": standing.yanked,
+        "offered": offers_json(answer.offered),
+        "events": [event_json(each) for each in answer.events],
+    }

@@ -1,0 +1,141 @@
+"""What a catalog is asked, answered from the records alone, one after the other; shares no code with `consumers`."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from tests.fuzz.facts import cleaned, read, release_of
+
+Document = dict[str, Any]
+
+
+class Accepted(NamedTuple):
+    """An accepted event: its index, and what it says."""
+
+    at: int
+    document: Document
+
+
+def accepted_events(values: Sequence[bytes | None], indices: Iterable[int]) -> list[Accepted]:
+    """The events that were accepted, given the indices of these."""
+    return [Accepted(index, read(values[index] or b"")) for index in indices]
+
+
+@dataclass
+class Aspect:
+    """A value and the index of the event that last changed it."""
+
+    value: str | None = None
+    since: int | None = None
+
+    def set(self, index: int, value: str | None) -> None:
+        if value != self.value:
+            self.value, self.since = value, index
+
+
+@dataclass
+class PlainFile:
+    """A file, as events made it."""
+
+    project: str
+    filename: str
+    version: str
+    upload: int
+    state: Aspect
+    yanked: Aspect = field(default_factory=Aspect)
+
+
+class PlainIndex:
+    """All files that events made, the oldest first, with flags of releases and projects."""
+
+    def __init__(self, accepted: Iterable[Accepted]) -> None:
+        self.files: list[PlainFile] = []
+        self.yanked: dict[tuple[str, Any], Aspect] = {}
+        self.quarantined: dict[tuple[str, Any], Aspect] = {}
+        self.frozen: dict[str, Aspect] = {}
+        for event in accepted:
+            kind = event.document["type"].removesuffix(".v1")
+            if kind.startswith(("project.", "file.", "release.")):
+                self._apply(event.at, kind, event.document["subject"], event.document.get("data", {}))
+
+    def _apply(self, index: int, kind: str, project: str, data: Document) -> None:
+        release = (project, release_of(data["version"])) if "version" in data else (project, None)
+        reason = cleaned(data.get("reason"))
+        if kind == "project.status_changed":
+            frozen = self.frozen.setdefault(project, Aspect())
+            frozen.set(index, reason if data["status"] == "quarantined" else None)
+        elif kind == "project.created":
+            pass
+        elif kind == "project.removed":
+            self._remove(index, [each for each in self.files if each.project == project], data)
+        elif kind == "release.removed":
+            self._remove(index, [each for each in self.files if self._release(each) == release], data)
+        elif kind in {"release.yanked", "release.unyanked"}:
+            self.yanked.setdefault(release, Aspect()).set(index, reason if kind == "release.yanked" else None)
+        elif kind in {"release.quarantined", "release.quarantine_cleared"}:
+            flag = self.quarantined.setdefault(release, Aspect())
+            flag.set(index, reason if kind == "release.quarantined" else None)
+        elif kind == "file.uploaded":
+            file = PlainFile(project, data["filename"], data["version"], index, Aspect("listed", index))
+            self.files.append(file)
+        else:
+            *_, file = [each for each in self.files if (each.project, each.filename) == (project, data["filename"])]
+            if kind == "file.removed":
+                self._remove(index, [file], data)
+            elif kind in {"file.restored", "file.freed"}:
+                file.state.set(index, "listed" if kind == "file.restored" else "freed")
+            else:
+                file.yanked.set(index, reason if kind == "file.yanked" else None)
+
+    def _remove(self, index: int, files: Iterable[PlainFile], data: Document) -> None:
+        withhold = data.get("withhold", False)
+        for file in files:
+            if file.state.value == "listed" or (withhold and file.state.value == "removed"):
+                file.state.set(index, "withheld" if withhold else "removed")
+
+    def _release(self, file: PlainFile) -> tuple[str, Any]:
+        return file.project, release_of(file.version)
+
+    def causes(self, file: PlainFile) -> list[int]:
+        """The events that made a file what it is."""
+        flags = [
+            self.yanked.get(self._release(file), Aspect()),
+            self.quarantined.get(self._release(file), Aspect()),
+            self.frozen.get(file.project, Aspect()),
+        ]
+        found = {file.upload}
+        for aspect in (file.state, file.yanked, *flags):
+            if aspect.since is not None and (aspect.since > file.upload or aspect.value is not None):
+                found.add(aspect.since)
+        return sorted(found)
+
+    def is_hidden(self, file: PlainFile) -> bool:
+        """Whether a quarantine hides a file."""
+        flags = self.quarantined.get(self._release(file)), self.frozen.get(file.project)
+        return any(each is not None and each.value is not None for each in flags)
+
+    def state(self, file: PlainFile) -> str:
+        """How a file stands."""
+        return "hidden" if file.state.value == "listed" and self.is_hidden(file) else f"{file.state.value}"
+
+    def shown_yank(self, file: PlainFile) -> str | None:
+        """The reason of a yank that is shown: the file's own, or that of its release."""
+        release = self.yanked.get(self._release(file), Aspect())
+        return file.yanked.value if file.yanked.value is not None else release.value
+
+    def listed(self) -> set[int]:
+        """The uploads of all files that are listed."""
+        return {each.upload for each in self.files if self.state(each) == "listed"}
+
+
+def runs(flags: Sequence[tuple[int, bool]]) -> list[tuple[int, int | None]]:
+    """Where numbers with a flag begin and end; None: the last number has it."""
+    found: list[tuple[int, int | None]] = []
+    is_on, before = False, 0
+    for number, flag in flags:
+        if flag and not is_on:
+            found.append((number, None))
+        elif not flag and is_on:
+            found[-1] = (found[-1][0], before)
+        is_on, before = flag, number
+    return found

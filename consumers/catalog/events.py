@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import AsyncIterator, Callable, Sequence
+from datetime import timedelta
 from typing import Any, NamedTuple
 
 from consumers.catalog.asking import Asked
@@ -9,8 +10,9 @@ from consumers.catalog.placing import Place, Places
 from consumers.catalog.words import describe, describe_upload
 from ledger.catalog import FOREVER
 from ledger.catalog.database import Connection
-from ledger.catalog.history import EventRow, Wanted, events_before, events_from, load_bodies, load_event
+from ledger.catalog.history import EventRow, Wanted, events_before, events_from, first_uploads, load_bodies, load_event
 from ledger.catalog.tables import OUTCOMES
+from ledger.clock import from_instant
 from schemas.codec import decode_event
 
 FIRST_PAGE, PAGE = 50, 500
@@ -38,13 +40,27 @@ class EventAnswer(NamedTuple):
         return self.row.time is not None and not self.place.contains(self.row.time)
 
 
-async def find_events(asked: Asked, wanted: Wanted, *, oldest_first: bool = False) -> AsyncIterator[EventAnswer]:
-    """All events that are wanted, the newest first or the oldest."""
+async def find_events(
+    asked: Asked, wanted: Wanted, *, oldest_first: bool = False, late_days: float | None = None
+) -> AsyncIterator[EventAnswer]:
+    """All events that are wanted, the newest first or the oldest.
+
+    Args:
+        asked: the catalog.
+        wanted: which events.
+        oldest_first: their order.
+        late_days: only uploads to a release that came so long after its first one. An upload counts from the effective
+            time of the first publication that covers it; if none does, from that of the last one.
+    """
+    if late_days is not None:
+        wanted = wanted._replace(added=True)
     at, count = (wanted.first, FIRST_PAGE) if oldest_first else (FOREVER, FIRST_PAGE)
     read = events_from if oldest_first else events_before
     while page := await asked.database.run(_page, asked, read, wanted, (at, count)):
+        late = None if late_days is None else await asked.database.run(_late, asked, page, late_days)
         for each in page:
-            yield each
+            if late is None or each.row.idx in late:
+                yield each
         if len(page) < count:
             return
         last = page[-1].row.idx
@@ -60,6 +76,16 @@ def _page(
     connection: Connection, asked: Asked, read: Callable[..., list[EventRow]], wanted: Wanted, some: tuple[int, int]
 ) -> list[EventAnswer]:
     return answers(connection, asked, read(connection, wanted, *some))
+
+
+def _late(connection: Connection, asked: Asked, page: Sequence[EventAnswer], days: float) -> set[int]:
+    """Those of some uploads that came so long after the first one to their release."""
+    places, found = Places(connection, asked), set()
+    for index, first in first_uploads(connection, [each.row.idx for each in page]).items():
+        before, after = places.latest_time(first), places.latest_time(index)
+        if before and after and from_instant(after) - from_instant(before) >= timedelta(days=days):
+            found.add(index)
+    return found
 
 
 def _one(connection: Connection, asked: Asked, index: int) -> EventAnswer | None:

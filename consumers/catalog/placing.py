@@ -48,6 +48,7 @@ class _Shown(NamedTuple):
     end: int
     place: Place
     before: int
+    effective_time: str
 
 
 class Places:
@@ -66,6 +67,14 @@ class Places:
             return found.place
         held_from = self._asked.held_from
         return Place("held" if not is_covered and held_from is not None and index >= held_from else "pending")
+
+    def latest_time(self, index: int) -> str:
+        """The effective time of the first publication that covers an event; of the last publication, if none does."""
+        found = self._find(index, is_covered=True)
+        if found is not None:
+            return found.effective_time
+        last = published.last_publication(self._connection)
+        return "" if last is None else last.effective_time
 
     def offerings(self, intervals: Iterable[tuple[int, int]]) -> list[Offering]:
         """The publications that show what holds in some intervals of events, in order."""
@@ -104,6 +113,6 @@ class Places:
         place = Place("shown", row.number, not_before, row.time, reproduced)
         start = 0 if before is None else before.size if is_covered else before.content_size
         end = row.size if is_covered else row.content_size
-        found = _Shown(start, end, place, 0 if before is None else before.number)
+        found = _Shown(start, end, place, 0 if before is None else before.number, row.effective_time)
         known.insert(at, found)
         return found

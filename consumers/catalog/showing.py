@@ -1,6 +1,6 @@
 """One thing, whole: a publication, a version of a role, a target."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import orjson
@@ -19,6 +19,9 @@ from ledger.catalog.states import UploadRow
 from ledger.catalog.tables import OUTCOMES, THERE
 from ledger.catalog.writing import PublicationRow
 from projections.metadata.paths import HTML_LIST, HTML_PAGE, JSON_LIST, TargetPlace, project_of_page
+
+SUMMARIES = 200
+"""Number of publications that are read at a time."""
 
 OFFLINE = ("root", "targets", "bins")
 
@@ -86,12 +89,60 @@ def load_publication(connection: Connection, asked: Asked, number: int) -> Publi
         return None
     digests = {each.role: each.sha256.hex() for each in published.signed_versions(connection, number)}
     snapshot, timestamp = digests.pop(SNAPSHOT), digests.pop(TIMESTAMP)
+    before = writing.publication_before(connection, number)
+    reproduced = number <= asked.reproduced
+    return PublicationAnswer(
+        row, before, _root_version(connection, row), list(digests), snapshot, timestamp, reproduced
+    )
+
+
+class PublicationSummary(NamedTuple):
+    """A publication in few words: how many events it is the first to cover and to show, and the version of its root."""
+
+    row: PublicationRow
+    covers: int
+    shows: int
+    root: int
+    reproduced: bool
+
+
+async def find_publications(
+    asked: Asked, first: int, end: int | None, *, oldest_first: bool = False
+) -> AsyncIterator[PublicationSummary]:
+    """The publications from one number to below another, the newest first or the oldest."""
+    start, stop = first, FOREVER if end is None else end
+    while page := await asked.database.run(_summaries, asked, start, stop, oldest_first=oldest_first):
+        for each in page:
+            yield each
+        if len(page) < SUMMARIES:
+            return
+        last = page[-1].row.number
+        start, stop = (last + 1, stop) if oldest_first else (start, last)
+
+
+def _summaries(
+    connection: Connection, asked: Asked, first: int, end: int, *, oldest_first: bool
+) -> list[PublicationSummary]:
+    rows = published.publications_between(connection, first, end, SUMMARIES, oldest_first=oldest_first)
+    ordered = rows if oldest_first else rows[::-1]
+    before = writing.publication_before(connection, ordered[0].number) if ordered else None
+    found: list[PublicationSummary] = []
+    roots: dict[int, int] = {}
+    for row in ordered:
+        covers = row.size - (0 if before is None else before.size)
+        shows = row.content_size - (0 if before is None else before.content_size)
+        if row.roles_idx not in roots:
+            roots[row.roles_idx] = _root_version(connection, row)
+        found.append(PublicationSummary(row, covers, shows, roots[row.roles_idx], row.number <= asked.reproduced))
+        before = row
+    return found if oldest_first else found[::-1]
+
+
+def _root_version(connection: Connection, row: PublicationRow) -> int:
     root = ceremonies.document_in_force(connection, "root", row.roles_idx)
     if root is None:
         raise AssertionError("a publication has a root")
-    before = writing.publication_before(connection, number)
-    reproduced = number <= asked.reproduced
-    return PublicationAnswer(row, before, root.version, list(digests), snapshot, timestamp, reproduced)
+    return root.version
 
 
 def count_verdicts(connection: Connection, first: int, end: int) -> dict[str, int]:

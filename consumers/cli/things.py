@@ -7,9 +7,10 @@ import click
 
 from consumers.catalog.keys import ALL_BINS, KeyAnswer, KeySpan
 from consumers.catalog.placing import Offering
-from consumers.catalog.showing import PublicationAnswer, RoleAnswer, TargetAnswer
+from consumers.catalog.showing import PublicationAnswer, PublicationSummary, RoleAnswer, TargetAnswer
 from consumers.cli.pages import shown
 from consumers.cli.shared import plural
+from ledger.catalog.writing import PublicationRow
 
 MOST_NAMES = 8
 
@@ -17,12 +18,10 @@ MOST_NAMES = 8
 # --- publications ----------------------------------------------------------------------------------------------------
 
 
-def publication_head(answer: PublicationAnswer) -> str:
-    """The first line of a publication: number, times, and whether it was reproduced here."""
-    row = answer.row
+def _head(row: PublicationRow, *, reproduced: bool) -> str:
     effective = "" if row.effective_time == row.time else f", effective {row.effective_time}"
     head = click.style(f"publication {row.number}", bold=True)
-    return f"{head}  {row.time}{effective}, {reproduced_text(reproduced=answer.reproduced)}"
+    return f"{head}  {row.time}{effective}, {reproduced_text(reproduced=reproduced)}"
 
 
 def reproduced_text(*, reproduced: bool) -> str:
@@ -34,7 +33,7 @@ def publication_lines(answer: PublicationAnswer) -> list[str]:
     """A publication for people, without its events."""
     row = answer.row
     return [
-        publication_head(answer),
+        _head(row, reproduced=answer.reproduced),
         f"    record {row.record} {row.digest.hex()}, claimed in record {row.claim_record}",
         f"    size {row.size}, content size {row.content_size}, Merkle root {row.root_hash}",
         f"    root {answer.root}, in force by event {row.roles_idx}; list of projects of {row.list_time}",
@@ -64,6 +63,32 @@ def publication_json(answer: PublicationAnswer) -> dict[str, Any]:
         "timestamp_sha256": answer.timestamp,
         "covers": list(answer.covered),
         "shows": list(answer.first_shown),
+        "reproduced": answer.reproduced,
+    }
+
+
+def summary_lines(answer: PublicationSummary) -> list[str]:
+    """A publication in two lines for people."""
+    row = answer.row
+    covers = "" if (row.size, answer.covers) == (row.content_size, answer.shows) else f", covers {answer.covers:,} more"
+    shows = f"size {row.size}, shows {plural(answer.shows, 'event')} more{covers}"
+    signed = plural(row.signed, "bin")
+    return [_head(row, reproduced=answer.reproduced), f"    {shows}, root {answer.root}, signed {signed}"]
+
+
+def summary_json(answer: PublicationSummary) -> dict[str, Any]:
+    """The same for machines."""
+    row = answer.row
+    return {
+        "publication": row.number,
+        "record": row.record,
+        "digest": row.digest.hex(),
+        "time": row.time,
+        "effective_time": row.effective_time,
+        "size": row.size,
+        "content_size": row.content_size,
+        "root": answer.root,
+        "bins": row.signed,
         "reproduced": answer.reproduced,
     }
 

@@ -1,12 +1,14 @@
 """Reading events: who did what, when, and what became of it."""
 
-from collections.abc import Iterable, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, NamedTuple, TypeVar
 
-from sqlalchemy import Connection, Select, func, or_, select
+from sqlalchemy import ColumnElement, Connection, Select, and_, exists, func, not_, or_, select
 
 from ledger.catalog.selecting import first_of, rows_among, rows_of
 from ledger.catalog.tables import (
+    OUTCOMES,
+    access,
     actors,
     credentials,
     event_bodies,
@@ -19,6 +21,8 @@ from ledger.catalog.tables import (
     types,
     unknown_files,
 )
+
+T = TypeVar("T")
 
 
 class EventRow(NamedTuple):
@@ -45,14 +49,34 @@ class EventRow(NamedTuple):
     version: str | None
 
 
+class Between(NamedTuple):
+    """The events that some publications were the first to show: those of `covered_types`, and records that are no
+    events, between two sizes, and all others between two content sizes.
+    """
+
+    covered_types: Sequence[str]
+    covered: tuple[int, int]
+    shown: tuple[int, int]
+
+
 class Wanted(NamedTuple):
     """Which events: those that fit everything that is given. `first` (inclusive) and `end` (exclusive) are indices.
 
     `types` are whole types, or their beginnings (`file`, `access`). An actor is `NAME` or `KIND:NAME`.
+
+    Attributes:
+        between: what some publications were the first to show.
+        named: events about access that name this account or credential.
+        event_id: the events with this id.
+        digest: the record with this SHA-256.
+        added: uploads to a release that had a file before.
+        unattested: uploads without the digest of a provenance, where an earlier release of the project had one.
+        first_use: the first events of credentials, where no grant of the credential is before.
     """
 
     first: int = 0
     end: int | None = None
+    between: Between | None = None
     project: str | None = None
     filename: str | None = None
     types: Sequence[str] = ()
@@ -60,6 +84,12 @@ class Wanted(NamedTuple):
     credentials: Sequence[str] = ()
     incident: str | None = None
     rejected: bool = False
+    named: str | None = None
+    event_id: str | None = None
+    digest: bytes | None = None
+    added: bool = False
+    unattested: bool = False
+    first_use: bool = False
 
 
 def events_before(connection: Connection, wanted: Wanted, end: int, limit: int) -> list[EventRow]:
@@ -91,7 +121,7 @@ def position_before(connection: Connection, index: int) -> tuple[int, int] | Non
     """The nearest record before an index of which a token of the log is known: its index, and the token."""
     table = log_positions
     query = select(table.c.idx, table.c.token).where(table.c.idx < index).order_by(table.c.idx.desc())
-    return first_of(connection, _pair_of_numbers, query)
+    return first_of(connection, _pair, query)
 
 
 def load_event(connection: Connection, index: int) -> EventRow | None:
@@ -136,11 +166,7 @@ def is_filename(connection: Connection, name: str) -> bool:
     return any(connection.execute(query.limit(1)).first() is not None for query in queries)
 
 
-def _pair_of_numbers(index: int, token: int) -> tuple[int, int]:
-    return index, token
-
-
-def _pair(index: int, value: bytes) -> tuple[int, bytes]:
+def _pair(index: int, value: T) -> tuple[int, T]:
     return index, value
 
 
@@ -196,9 +222,73 @@ def _narrowed(connection: Connection, wanted: Wanted) -> Select[Any]:
     if wanted.credentials:
         found = [each for name in wanted.credentials for each in _ids(connection, credentials, name)]
         query = query.where(events.c.credential.in_(found))
+    for condition in (*_stated(wanted), *_selected(wanted)):
+        query = query.where(condition)
+    return query
+
+
+def _stated(wanted: Wanted) -> Iterator[ColumnElement[bool]]:
+    """The conditions about what events say of themselves."""
     if wanted.incident is not None:
-        query = query.where(events.c.incident == wanted.incident)
-    return query.where(events.c.outcome == 2) if wanted.rejected else query
+        yield events.c.incident == wanted.incident
+    if wanted.event_id is not None:
+        yield events.c.event_id == wanted.event_id
+    if wanted.digest is not None:
+        yield events.c.digest == wanted.digest
+    if wanted.named is not None:
+        is_named = or_(access.c.account == wanted.named, access.c.credential == wanted.named)
+        yield events.c.idx.in_(select(access.c.idx).where(is_named))
+    if wanted.rejected:
+        yield events.c.outcome == OUTCOMES.index("rejected")
+
+
+def _selected(wanted: Wanted) -> Iterator[ColumnElement[bool]]:
+    """The conditions of selectors, each of which an index answers for one event."""
+    before = files.alias("before")
+    if wanted.between is not None:
+        names, (covered, covered_end), (shown, shown_end) = wanted.between
+        is_covered = or_(events.c.type.is_(None), types.c.name.in_(names))
+        yield or_(
+            and_(is_covered, events.c.idx >= covered, events.c.idx < covered_end),
+            and_(not_(is_covered), events.c.idx >= shown, events.c.idx < shown_end),
+        )
+    if wanted.added or wanted.unattested:
+        yield files.c.upload_idx == events.c.idx
+    if wanted.added:
+        yield exists().where(
+            before.c.project == files.c.project,
+            before.c.release == files.c.release,
+            before.c.upload_idx < files.c.upload_idx,
+        )
+    if wanted.unattested:
+        yield files.c.provenance_sha256.is_(None)
+        yield exists().where(
+            before.c.project == files.c.project,
+            before.c.provenance_sha256.is_not(None),
+            before.c.upload_idx < files.c.upload_idx,
+            before.c.release != files.c.release,
+        )
+    if wanted.first_use:
+        earlier = events.alias("earlier")
+        yield events.c.credential.is_not(None)
+        yield not_(exists().where(earlier.c.credential == events.c.credential, earlier.c.idx < events.c.idx))
+        yield not_(
+            exists().where(
+                access.c.credential == credentials.c.name, access.c.act == "granted", access.c.idx < events.c.idx
+            )
+        )
+
+
+def first_uploads(connection: Connection, indices: Iterable[int]) -> dict[int, int]:
+    """The first upload to the release of each of some uploads, by index."""
+    before = files.alias("before")
+    first = (
+        select(func.min(before.c.upload_idx))
+        .where(before.c.project == files.c.project, before.c.release == files.c.release)
+        .scalar_subquery()
+    )
+    query = select(files.c.upload_idx, first)
+    return dict(rows_among(connection, _pair, lambda some: query.where(files.c.upload_idx.in_(some)), indices))
 
 
 def _fits(name: str, wanted: str) -> bool:

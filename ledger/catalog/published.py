@@ -38,6 +38,17 @@ def last_publication(connection: Connection) -> PublicationRow | None:
     return first_of(connection, PublicationRow, select(publications).order_by(publications.c.number.desc()))
 
 
+def publications_between(
+    connection: Connection, first: int, end: int, limit: int, *, oldest_first: bool
+) -> list[PublicationRow]:
+    """Publications from one number to below another, the newest first or the oldest, at most so many."""
+    table = publications
+    query = select(table).where(table.c.number >= first, table.c.number < end).limit(limit)
+    return rows_of(
+        connection, PublicationRow, query.order_by(table.c.number if oldest_first else table.c.number.desc())
+    )
+
+
 def first_showing(connection: Connection, index: int) -> PublicationRow | None:
     """The first publication that shows the event at an index."""
     table = publications
@@ -50,6 +61,20 @@ def first_covering(connection: Connection, index: int) -> PublicationRow | None:
     table = publications
     query = select(table).where(table.c.size > index).order_by(table.c.size, table.c.number)
     return first_of(connection, PublicationRow, query)
+
+
+def last_before(connection: Connection, time: str) -> PublicationRow | None:
+    """The last publication whose effective time is before a time."""
+    table = publications
+    query = select(table).where(table.c.effective_time < time)
+    return first_of(connection, PublicationRow, query.order_by(table.c.effective_time.desc(), table.c.number.desc()))
+
+
+def first_after(connection: Connection, time: str) -> PublicationRow | None:
+    """The first publication whose effective time is after a time."""
+    table = publications
+    query = select(table).where(table.c.effective_time > time)
+    return first_of(connection, PublicationRow, query.order_by(table.c.effective_time, table.c.number))
 
 
 def role_version(connection: Connection, role: str, number: int) -> RoleVersionRow | None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
 from tests.fuzz.facts import cleaned, read, release_of
@@ -126,6 +127,83 @@ class PlainIndex:
     def listed(self) -> set[int]:
         """The uploads of all files that are listed."""
         return {each.upload for each in self.files if self.state(each) == "listed"}
+
+
+class PlainTimes:
+    """Brackets of events by effective times, given number, size and time of each publication in order."""
+
+    def __init__(self, publications: Sequence[tuple[int, int, str]]) -> None:
+        self.sizes = [size for _, size, _ in publications]
+        times = [time for _, _, time in publications]
+        self.effective = [min(times[place:]) for place in range(len(times))]
+
+    def bracket(self, index: int) -> tuple[str, str]:
+        """Between which times an event came; empty: that is not known."""
+        before = [time for size, time in zip(self.sizes, self.effective, strict=True) if size <= index]
+        after = [time for size, time in zip(self.sizes, self.effective, strict=True) if size > index]
+        return (before[-1] if before else ""), (after[0] if after else "")
+
+    def came(self, index: int) -> str:
+        """The time from which an event counts."""
+        before, after = self.bracket(index)
+        return after or before
+
+
+def first_uses(events: Iterable[Accepted], accepted: Iterable[Accepted]) -> list[int]:
+    """The first events of credentials that no grant precedes."""
+    granted = [
+        (each.at, each.document["data"].get("credential"))
+        for each in accepted
+        if each.document["type"] == "access.granted.v1"
+    ]
+    seen: set[str] = set()
+    found = []
+    for each in events:
+        credential = each.document.get("actorcredential")
+        if credential is None or credential in seen:
+            continue
+        seen.add(credential)
+        if not any(index < each.at and name == credential for index, name in granted):
+            found.append(each.at)
+    return found
+
+
+def uploads(accepted: Iterable[Accepted]) -> list[tuple[int, tuple[str, Any], bool]]:
+    """Accepted uploads: the index, the release, and whether there is the digest of a provenance."""
+    return [
+        (
+            each.at,
+            (each.document["subject"], release_of(each.document["data"]["version"])),
+            each.document["data"].get("provenance_sha256") is not None,
+        )
+        for each in accepted
+        if each.document["type"] == "file.uploaded.v1"
+    ]
+
+
+def unattested(accepted: Iterable[Accepted]) -> list[int]:
+    """Uploads without a provenance, where an earlier release of the project had one."""
+    found = uploads(accepted)
+    return [
+        index
+        for place, (index, release, attested) in enumerate(found)
+        if not attested
+        and any(proven and other[0] == release[0] and other != release for _, other, proven in found[:place])
+    ]
+
+
+def late_files(accepted: Iterable[Accepted], times: PlainTimes, days: float) -> list[int]:
+    """Uploads to a release so long after its first one."""
+    firsts: dict[tuple[str, Any], int] = {}
+    found = []
+    for index, release, _ in uploads(accepted):
+        first = firsts.setdefault(release, index)
+        before, after = times.came(first), times.came(index)
+        if first != index and before and after:
+            waited = datetime.fromisoformat(after) - datetime.fromisoformat(before)
+            if waited >= timedelta(days=days):
+                found.append(index)
+    return found
 
 
 def runs(flags: Sequence[tuple[int, bool]]) -> list[tuple[int, int | None]]:

@@ -1,10 +1,12 @@
 """What a catalog answers over random histories, with holds and publications anywhere, is what the records say."""
 
 import asyncio
+import json
 import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any, Literal
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -12,13 +14,26 @@ from sqlalchemy import Connection, select
 
 from consumers.catalog.asking import Asked
 from consumers.catalog.blaming import blame_file, blame_project
+from consumers.catalog.events import find_events
+from consumers.catalog.times import between, since, until
 from ledger.catalog import tables
 from ledger.catalog.database import sqlite_catalog
+from ledger.catalog.history import Wanted
+from tests import factory
+from tests.factory import Make, digest
 from tests.fuzz.catalogs import fill
-from tests.fuzz.plain_answers import PlainIndex, accepted_events, runs
+from tests.fuzz.plain_answers import (
+    PlainIndex,
+    PlainTimes,
+    accepted_events,
+    first_uses,
+    late_files,
+    runs,
+    unattested,
+)
 from tests.fuzz.test_all_rules import TEAM
 from tests.fuzz.world import World
-from tests.property.histories import PROJECTS, cuts, freeing_histories, histories, narrow_histories
+from tests.property.histories import PROJECTS, cuts, freeing_histories, histories, narrow_histories, projects
 
 
 async def publish(world: World, values: list[bytes], data: st.DataObject) -> None:
@@ -62,10 +77,18 @@ def accepted_indices(connection: Connection) -> list[int]:
     return list(connection.execute(select(table.c.idx).where(table.c.outcome == 0).order_by(table.c.idx)).scalars())
 
 
-def publications_of(connection: Connection) -> list[tuple[int, int]]:
+def read_indices(connection: Connection) -> list[int]:
+    table = tables.events
+    return list(
+        connection.execute(select(table.c.idx).where(table.c.type.is_not(None)).order_by(table.c.idx)).scalars()
+    )
+
+
+def publications_of(connection: Connection) -> list[tuple[int, int, int, str]]:
+    """Number, size, content size and time of each publication."""
     table = tables.publications
-    query = select(table.c.number, table.c.content_size).order_by(table.c.number)
-    return [(row[0], row[1]) for row in connection.execute(query)]
+    query = select(table.c.number, table.c.size, table.c.content_size, table.c.time).order_by(table.c.number)
+    return [(row[0], row[1], row[2], row[3]) for row in connection.execute(query)]
 
 
 async def check_blame(world: World, asked: Asked) -> None:
@@ -75,7 +98,7 @@ async def check_blame(world: World, asked: Asked) -> None:
     publications = await asked.database.run(publications_of)
     at = {
         number: PlainIndex(each for each in accepted if each.at < content_size).listed()
-        for number, content_size in publications
+        for number, _, content_size, _ in publications
     }
     found = [each for project in [*PROJECTS, "none"] async for each in blame_project(asked, project)]
     assert len(found) == len(plain.files)
@@ -86,7 +109,7 @@ async def check_blame(world: World, asked: Asked) -> None:
         assert (answer.project, standing.upload.filename) == (file.project, file.filename)
         assert [each.row.idx for each in answer.events] == plain.causes(file), (file.filename, file.upload)
         assert (standing.state, standing.yanked) == (plain.state(file), plain.shown_yank(file))
-        expected = runs([(number, file.upload in at[number]) for number, _ in publications])
+        expected = runs([(number, file.upload in at[number]) for number, *_ in publications])
         assert [tuple(each) for each in answer.offered] == expected
         assert answer in await blame_file(asked, file.filename)
 
@@ -97,6 +120,93 @@ async def play(values: list[bytes], data: st.DataObject) -> None:
         await publish(world, values, data)
         async with asking(world) as asked:
             await check_blame(world, asked)
+
+
+# --- who acted, and when ---------------------------------------------------------------------------------------------
+
+NAMES = ["alice", "bob", "t-1", "t-2", "t-3", None]
+
+
+def signed_by_many(values: list[bytes], data: st.DataObject) -> list[bytes]:
+    """A history with events about access between, and other actors, credentials and provenances."""
+    make, draw, found = Make(), data.draw, list[bytes]()
+    for value in values:
+        if draw(st.integers(0, 2)) == 0:
+            facts: dict[str, Any] = {name: draw(st.sampled_from(NAMES)) for name in ("account", "role", "credential")}
+            facts |= {"kind": draw(st.sampled_from(["credential", "owner"])), "project": draw(projects | st.none())}
+            acts: list[Literal["granted", "revoked", "noted"]] = ["granted", "granted", "revoked", "noted"]
+            found += factory.encode([make.access(draw(st.sampled_from(acts)), **facts)])
+        document = json.loads(value)
+        document["actorid"] = draw(st.sampled_from(["alice", "bob"]))
+        document["id"] = f"e-{len(found)}"
+        if (credential := draw(st.sampled_from(NAMES))) is not None:
+            document["actorcredential"] = credential
+        if document["type"] == "file.uploaded.v1" and draw(st.booleans()):
+            document["data"]["provenance_sha256"] = digest("provenance")
+        found.append(json.dumps(document).encode())
+    return found
+
+
+async def selected(asked: Asked, wanted: Wanted, late_days: float | None = None) -> list[int]:
+    """The indices of wanted events, the same in both orders."""
+    newest = [each.row.idx async for each in find_events(asked, wanted, late_days=late_days)]
+    oldest = [each.row.idx async for each in find_events(asked, wanted, oldest_first=True, late_days=late_days)]
+    assert newest[::-1] == oldest
+    return oldest
+
+
+async def check_selectors(world: World, asked: Asked, data: st.DataObject) -> None:
+    """What selectors find is what a look at every record finds."""
+    values, run = world.events.values, asked.database.run
+    accepted = accepted_events(values, await run(accepted_indices))
+    publications = await run(publications_of)
+    times = PlainTimes([(number, size, time) for number, size, _, time in publications])
+    assert await selected(asked, Wanted(unattested=True)) == unattested(accepted)
+    assert await selected(asked, Wanted(first_use=True)) == first_uses(
+        accepted_events(values, await run(read_indices)), accepted
+    )
+    for days in (0, 1, 1.5):
+        assert await selected(asked, Wanted(), days) == late_files(accepted, times, days)
+    for time in {"2030-01-01T00:00:00Z", "2999-01-01T00:00:00Z", *(time for *_, time in publications)}:
+        first, _ = await run(since, time)
+        end, _ = await run(until, time)
+        brackets = [times.bracket(index) for index in range(len(values))]
+        not_before = [index for index, (_, after) in enumerate(brackets) if not after or after >= time]
+        assert await selected(asked, Wanted(first=first)) == not_before
+        not_after = [index for index, (before, _) in enumerate(brackets) if not before or before <= time]
+        assert await selected(asked, Wanted(end=end)) == not_after
+    await check_between(asked, data, publications)
+
+
+async def check_between(asked: Asked, data: st.DataObject, publications: list[tuple[int, int, int, str]]) -> None:
+    """What is between two publications is what those after the one, up to the other, were the first to show."""
+    numbers = [0, *(number for number, *_ in publications)]
+    first, last = sorted((data.draw(st.sampled_from(numbers)), data.draw(st.sampled_from(numbers))))
+    wanted = await asked.database.run(between, asked, Wanted(), (first, last))
+    everything = [each async for each in find_events(asked, Wanted(), oldest_first=True)]
+    inside = [
+        each.row.idx
+        for each in everything
+        if each.place.publication is not None and first < each.place.publication <= last
+    ]
+    assert await selected(asked, wanted) == inside
+
+
+async def play_many(values: list[bytes], data: st.DataObject) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        world = World(Path(folder), team=TEAM)
+        await publish(world, signed_by_many(values, data), data)
+        async with asking(world) as asked:
+            await check_selectors(world, asked, data)
+
+
+@given(st.one_of(histories(20), narrow_histories(20)), st.data())
+@settings(max_examples=30)
+def test_selectors_find_what_a_look_at_every_record_finds(values: list[bytes], data: st.DataObject) -> None:
+    asyncio.run(play_many(values, data))
+
+
+# --- blame -----------------------------------------------------------------------------------------------------------
 
 
 @given(st.one_of(histories(30), narrow_histories(), freeing_histories()), st.data())

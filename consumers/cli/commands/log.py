@@ -1,17 +1,19 @@
 """`tuf-ledger log`: what happened, event by event."""
 
 from collections.abc import AsyncIterator
-from typing import Any
 
 import click
 from packaging.utils import canonicalize_name
 
 from consumers.catalog.asking import Asked
 from consumers.catalog.events import EventAnswer, find_events
+from consumers.catalog.showing import PublicationSummary, find_publications
 from consumers.cli.events import event_json, event_lines
 from consumers.cli.options import limit_option, on_catalog
 from consumers.cli.pages import limited, print_lines
-from consumers.cli.shared import print_json
+from consumers.cli.selectors import Selection, selectors
+from consumers.cli.shared import Usage, print_json
+from consumers.cli.things import summary_json, summary_lines
 from consumers.context import Context
 from ledger.catalog.history import Wanted, is_filename, is_project
 from schemas.errors import NegativeAnswerError
@@ -19,23 +21,21 @@ from schemas.errors import NegativeAnswerError
 
 @click.command()
 @click.argument("about", required=False, metavar="[PROJECT|FILENAME]")
-@click.option("--type", "types", multiple=True, metavar="TYPE", help="Only events of a type: file, file.yanked, …")
-@click.option("--actor", "actors", multiple=True, metavar="ACTOR", help="Only events by an actor: NAME or KIND:NAME.")
-@click.option("--credential", "credentials", multiple=True, metavar="ID", help="Only events made with a credential.")
-@click.option("--incident", metavar="ID", help="Only events that belong to an incident.")
-@click.option("--rejected", is_flag=True, help="Only rejected records.")
-@click.option("--oldest-first", is_flag=True, help="Begin with the oldest event instead of the newest.")
+@click.option("--publications", is_flag=True, help="Show publications instead of events.")
+@click.option("--oldest-first", is_flag=True, help="Begin with the oldest instead of the newest.")
 @limit_option
 @on_catalog
+@selectors
 async def log(
     *,
     context: Context,
     asked: Asked,
+    selection: Selection,
     about: str | None,
+    publications: bool,
     oldest_first: bool,
     limit: int | None,
     as_json: bool,
-    **only: Any,
 ) -> None:
     """Show what happened, event by event, the newest first.
 
@@ -43,16 +43,26 @@ async def log(
     that happened, the time that the event itself says (marked if it lies outside), and who said it with which
     credential. An event that nothing shows yet is pending, or held.
 
+    TIMEs are compared with the times of the publications before and at which an event was first covered, not with the
+    time that it says itself. --publications shows publications instead: number, times, sizes, and what each signed.
+
     \b
     Example:
       tuf-ledger log alpha
       tuf-ledger log --actor alice --type file --limit 20
-      tuf-ledger log --rejected --json
+      tuf-ledger log --since 2026-11-01 --type access
+      tuf-ledger log --between 4000 4711 --late-files 30 --json
+      tuf-ledger log --publications --limit 10
     """
-    wanted = Wanted(**only)
+    if publications:
+        if about is not None or selection.is_of_events:
+            raise Usage("--publications takes --since, --until and --between, and no other choice of events")
+        await _publications(asked, selection, oldest_first=oldest_first, limit=limit, as_json=as_json)
+        return
+    wanted = selection.wanted
     if about is not None:
         wanted = await _about(asked, wanted, about)
-    found = limited(find_events(asked, wanted, oldest_first=oldest_first), limit)
+    found = limited(find_events(asked, wanted, oldest_first=oldest_first, late_days=selection.late_days), limit)
     if not as_json:
         await print_lines(_lines(found))
         return
@@ -61,6 +71,26 @@ async def log(
         print_json(event_json(each))
         count += 1
     print_json({"ok": True, "events": count, "size": asked.size, "publication": asked.number})
+
+
+async def _publications(
+    asked: Asked, selection: Selection, *, oldest_first: bool, limit: int | None, as_json: bool
+) -> None:
+    found = limited(find_publications(asked, *selection.publications, oldest_first=oldest_first), limit)
+    if not as_json:
+        await print_lines(_publication_lines(found))
+        return
+    count = 0
+    async for each in found:
+        print_json(summary_json(each))
+        count += 1
+    print_json({"ok": True, "publications": count, "size": asked.size, "publication": asked.number})
+
+
+async def _publication_lines(found: AsyncIterator[PublicationSummary]) -> AsyncIterator[str]:
+    async for each in found:
+        for line in summary_lines(each):
+            yield line
 
 
 async def _about(asked: Asked, wanted: Wanted, text: str) -> Wanted:

@@ -1,0 +1,54 @@
+"""Which events belong to a time, or to publications.
+
+An event's own time is a claim. What is known is its bracket: it came after the last publication that does not cover it
+was made, and before the first one that does. These times are effective ones, so that a publication that a thief dated
+2999 hides nothing.
+"""
+
+from consumers.catalog.asking import Asked
+from ledger.catalog import published
+from ledger.catalog.database import Connection
+from ledger.catalog.history import Between, Wanted
+from ledger.catalog.writing import PublicationRow
+from projections.log.operations import AUTHORITY_TYPES
+from schemas.errors import NegativeAnswerError
+
+
+def since(connection: Connection, time: str) -> tuple[int, int]:
+    """The index of the first event that may have come at a time or later, and the number of a publication below which
+    all are earlier.
+    """
+    row = published.last_before(connection, time)
+    return (0, 0) if row is None else (row.size, row.number + 1)
+
+
+def until(connection: Connection, time: str) -> tuple[int | None, int | None]:
+    """The index of the first event that surely came after a time, and the number of the first publication that did;
+    None: there is none.
+    """
+    row = published.first_after(connection, time)
+    return (None, None) if row is None else (row.size, row.number)
+
+
+def between(connection: Connection, asked: Asked, wanted: Wanted, numbers: tuple[int, int]) -> Wanted:
+    """Narrow to what the publications after one number, up to another, were the first to show; 0: from the beginning.
+
+    Raises:
+        NegativeAnswerError: there is no such publication.
+    """
+    first, last = (_publication(connection, asked, number) for number in numbers)
+    covered = (0 if first is None else first.size), (0 if last is None else last.size)
+    shown = (0 if first is None else first.content_size), (0 if last is None else last.content_size)
+    start, end = min(covered[0], shown[0]), max(covered[1], shown[1])
+    return wanted._replace(
+        first=max(wanted.first, start),
+        end=end if wanted.end is None else min(wanted.end, end),
+        between=None if covered == shown else Between(sorted(AUTHORITY_TYPES), covered, shown),
+    )
+
+
+def _publication(connection: Connection, asked: Asked, number: int) -> PublicationRow | None:
+    row = published.load_publication(connection, number)
+    if row is None and number:
+        raise NegativeAnswerError(f"there is no publication {number}: the last one is {asked.number}")
+    return row

@@ -1,0 +1,144 @@
+"""Options that select events: `log` and `find` share them."""
+
+import functools
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import click
+
+from consumers.catalog.asking import Asked
+from consumers.catalog.times import between, since, until
+from consumers.cli.shared import Usage
+from ledger.catalog.history import Wanted
+from schemas.fields import is_instant
+
+
+class Selection(NamedTuple):
+    """What was selected.
+
+    Attributes:
+        wanted: which events.
+        late_days: how late an upload to a release must be; None: that does not matter.
+        publications: the first publication (inclusive) and the last (exclusive; None: there is no last).
+    """
+
+    wanted: Wanted
+    late_days: float | None
+    publications: tuple[int, int | None]
+
+    @property
+    def is_of_events(self) -> bool:
+        """Whether anything was chosen that publications do not have."""
+        same = ("first", "end", "between")
+        return self.late_days is not None or self.wanted != Wanted(
+            **{name: getattr(self.wanted, name) for name in same}
+        )
+
+
+class Instant(click.ParamType[str]):
+    """A UTC time as `2026-11-21T10:00:00Z`, or a day as `2026-11-21`."""
+
+    name = "time"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Read a time; a day is its first second."""
+        text = f"{value}T00:00:00Z" if len(value) == len("2026-11-21") else str(value)
+        if not is_instant(text):
+            self.fail(f"{value!r} is no UTC time such as 2026-11-21T10:00:00Z or 2026-11-21", param, ctx)
+        return text
+
+
+_OPTIONS = (
+    click.option("--type", "types", multiple=True, metavar="TYPE", help="Only events of a type: file, file.yanked, …"),
+    click.option("--actor", "actors", multiple=True, metavar="ACTOR", help="Only events by an actor: NAME, KIND:NAME."),
+    click.option(
+        "--credential", "credentials", multiple=True, metavar="ID", help="Only events made with a credential."
+    ),
+    click.option(
+        "--since",
+        "since_time",
+        type=Instant(),
+        metavar="TIME",
+        help="Only what may have come at a time or later.",
+    ),
+    click.option(
+        "--until",
+        "until_time",
+        type=Instant(),
+        metavar="TIME",
+        help="Only what may have come at a time or before.",
+    ),
+    click.option(
+        "--between",
+        "numbers",
+        nargs=2,
+        type=click.IntRange(min=0),
+        metavar="P Q",
+        help="Only events that publications after P, up to Q, were the first to show.",
+    ),
+    click.option("--incident", metavar="ID", help="Only events that belong to an incident."),
+    click.option("--rejected", is_flag=True, help="Only rejected records."),
+    click.option(
+        "--late-files",
+        "late_days",
+        type=click.FloatRange(min=0),
+        metavar="DAYS",
+        help="Only uploads to a release that came so long after its first file.",
+    ),
+    click.option(
+        "--unattested",
+        is_flag=True,
+        help="Only uploads without a provenance, where an earlier release of the project had one. Nothing verifies it.",
+    ),
+    click.option(
+        "--first-use", is_flag=True, help="Only the first event of a credential, where no grant of it is before."
+    ),
+)
+
+
+def selectors(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options; the function gets their values as `only`, for `select`."""
+
+    @functools.wraps(function)
+    async def selecting(
+        *,
+        types: tuple[str, ...],
+        actors: tuple[str, ...],
+        credentials: tuple[str, ...],
+        since_time: str | None,
+        until_time: str | None,
+        numbers: tuple[int, int] | None,
+        incident: str | None,
+        rejected: bool,
+        late_days: float | None,
+        unattested: bool,
+        first_use: bool,
+        asked: Asked,
+        **values: Any,
+    ) -> None:
+        wanted = Wanted(
+            types=types,
+            actors=actors,
+            credentials=credentials,
+            incident=incident,
+            rejected=rejected,
+            unattested=unattested,
+            first_use=first_use,
+        )
+        start, stop = 0, None
+        if since_time is not None:
+            first, start = await asked.database.run(since, since_time)
+            wanted = wanted._replace(first=first)
+        if until_time is not None:
+            end, stop = await asked.database.run(until, until_time)
+            wanted = wanted._replace(end=end)
+        if numbers is not None:
+            if numbers[0] > numbers[1]:
+                raise Usage(f"--between {numbers[0]} {numbers[1]}: name the earlier publication first")
+            wanted = await asked.database.run(between, asked, wanted, numbers)
+            start, stop = max(start, numbers[0] + 1), min(numbers[1] + 1, stop or numbers[1] + 1)
+        await function(asked=asked, selection=Selection(wanted, late_days, (start, stop)), **values)
+
+    for option in reversed(_OPTIONS):
+        selecting = option(selecting)
+    return selecting

@@ -47,7 +47,7 @@ async def rebuild_catalog(context: Context, report: Report) -> Renewed:
     return made
 
 
-class Checked(NamedTuple):
+class CatalogCheck(NamedTuple):
     """How much was compared, and what differs."""
 
     events: int
@@ -56,7 +56,7 @@ class Checked(NamedTuple):
     problems: list[str]
 
 
-async def check_catalog(database: Database, context: Context, *, full: bool, report: Report) -> Checked:
+async def check_catalog(database: Database, context: Context, *, full: bool, report: Report) -> CatalogCheck:
     """Compare an open catalog that is up to date with the logs.
 
     Without `full`, random records are compared with what the catalog says of them, and random versions of roles are
@@ -89,7 +89,7 @@ async def _fill(filling: Filling, report: Report) -> None:
         report(filling.size, max(total, filling.size))
 
 
-async def _sample(database: Database, logs: Logs) -> Checked:
+async def _sample(database: Database, logs: Logs) -> CatalogCheck:
     chance = random.SystemRandom()
     size, numbers = await database.run(checking.extent)
     indices = sorted(chance.sample(range(size), min(size, SAMPLED_EVENTS)))
@@ -100,7 +100,7 @@ async def _sample(database: Database, logs: Logs) -> Checked:
         compared, found = await _compare_publication(database, logs.publications, number, chance)
         versions += compared
         problems += found
-    return Checked(len(indices), len(chosen), versions, problems)
+    return CatalogCheck(len(indices), len(chosen), versions, problems)
 
 
 async def _compare_events(database: Database, events: Log, indices: Sequence[int]) -> list[str]:

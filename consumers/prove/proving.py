@@ -88,7 +88,7 @@ def _find(connection: Connection, what: str, number: int | None) -> _Found:
     if what.isascii() and what.isdigit():
         return _Found(reader.files(), events=[int(what)])
     listed = reader.listed(what)
-    return _Found(reader.files(), listed, [] if listed else events_with_id(connection, what))
+    return _Found(reader.files(), listed, [] if listed else [row.idx for row in events_with_id(connection, what)])
 
 
 def _both(connection: Connection, first: int, second: int) -> tuple[PublishedFiles, PublishedFiles]:

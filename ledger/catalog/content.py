@@ -51,7 +51,7 @@ class FileRow(NamedTuple):
     since: int
 
 
-class UploadRow(NamedTuple):
+class UploadPath(NamedTuple):
     """An accepted upload."""
 
     upload_idx: int
@@ -151,12 +151,12 @@ def files_in(connection: Connection, hashes: Range, size: int) -> list[FileRow]:
     return rows_of(connection, FileRow, query)
 
 
-def uploads_of(connection: Connection, path_hash: int, filename: str, sha256: bytes, size: int) -> list[UploadRow]:
+def uploads_of(connection: Connection, path_hash: int, filename: str, sha256: bytes, size: int) -> list[UploadPath]:
     """The uploads of a file of this name and SHA-256 whose path has this hash, in order."""
     query = select(files.c.upload_idx, files.c.blake2b_256).where(
         files.c.path_hash == path_hash, files.c.filename == filename, files.c.sha256 == sha256
     )
-    return rows_of(connection, UploadRow, query.where(files.c.upload_idx < size).order_by(files.c.upload_idx))
+    return rows_of(connection, UploadPath, query.where(files.c.upload_idx < size).order_by(files.c.upload_idx))
 
 
 def release_flags(connection: Connection, numbers: Iterable[int], size: int) -> dict[tuple[int, str], ReleaseFlags]:

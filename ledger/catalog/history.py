@@ -104,12 +104,6 @@ def events_from(connection: Connection, wanted: Wanted, first: int, limit: int) 
     return rows_of(connection, EventRow, query.limit(limit))
 
 
-def events_with_id(connection: Connection, name: str) -> list[int]:
-    """The indices of the events with an id."""
-    query = select(events.c.idx).where(events.c.event_id == name)
-    return list(connection.execute(query.order_by(events.c.idx)).scalars())
-
-
 def tree_nodes_from(connection: Connection, level: int, first: int, count: int) -> list[bytes]:
     """Consecutive nodes of the Merkle tree of the events."""
     table = tree_nodes

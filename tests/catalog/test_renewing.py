@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import delete, update
 
 from consumers.catalog.filling import CatalogMovedError, Filling
-from consumers.catalog.renewing import Checked, check_catalog, rebuild_catalog
+from consumers.catalog.renewing import CatalogCheck, check_catalog, rebuild_catalog
 from consumers.context import Context
 from consumers.work.progress import nobody
 from ledger.catalog import CatalogError, tables
@@ -103,10 +103,10 @@ async def test_lies_in_the_rows_are_found_by_a_sample(context: Context, database
 async def test_one_row_that_is_wrong_is_found_by_a_full_check(context: Context, database: Database) -> None:
     await fill(database, golden_logs())
     row = update(tables.events).where(tables.events.c.idx == 7)
-    await database.run(lambda connection: connection.execute(row.values(actor=1, credential=1)) and None)
+    await database.run(lambda connection: connection.execute(row.values(actor=1, credential=1)).rowcount)
     (problem,) = (await check(context, database, full=True)).problems
     assert problem.startswith("table events: (7, ")
 
 
-async def check(context: Context, database: Database, *, full: bool = False) -> Checked:
+async def check(context: Context, database: Database, *, full: bool = False) -> CatalogCheck:
     return await check_catalog(database, context, full=full, report=nobody)

@@ -5,12 +5,12 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import NamedTuple
 
-from consumers.catalog.filling import CatalogMovedError, Filling
+from consumers.catalog.filling import CatalogMovedError, Filling, is_of_other_format
 from consumers.context import Context
 from consumers.state.furthest import open_furthest
 from consumers.work.progress import Report, nobody
 from consumers.work.workers import ThreadWorkers
-from ledger.catalog.database import Database
+from ledger.catalog.database import Database, discard
 from ledger.logs import Logs, LogSettingsError
 from ledger.state import StoreError
 from projections.log.merkle import record_digest
@@ -71,7 +71,9 @@ async def open_catalog(context: Context, report: Report = nobody) -> AsyncIterat
     Raises:
         LogError, CatalogError: see `Filling.start`.
     """
-    database = await _choose(context)
+    database, is_private = await _choose(context)
+    if is_private:
+        await _forget_other_format(database)
     async with open_filling(context, database) as filling:
         total = await filling.count_events()
         try:
@@ -82,10 +84,22 @@ async def open_catalog(context: Context, report: Report = nobody) -> AsyncIterat
         yield Asked(database, filling.size, filling.number, await _reproduced(context), filling.held_from)
 
 
-async def _choose(context: Context) -> Database:
+async def _choose(context: Context) -> tuple[Database, bool]:
+    """The catalog to ask, and whether it is this user's own."""
     if not context.is_elsewhere and (context.config.catalog.url or await asyncio.to_thread(context.may_write_states)):
-        return context.catalog(writes=True)
-    return await asyncio.to_thread(context.private_catalog, await _identity(context.logs()))
+        return context.catalog(writes=True), False
+    return await asyncio.to_thread(context.private_catalog, await _identity(context.logs())), True
+
+
+async def _forget_other_format(database: Database) -> None:
+    """Delete a catalog of another format: it is made anew, and nobody else uses it."""
+    await database.open()
+    try:
+        is_other = await database.run(is_of_other_format)
+    finally:
+        await database.close()
+    if is_other:
+        await discard(database)
 
 
 async def _identity(logs: Logs) -> str:

@@ -138,7 +138,9 @@ class Filling:
             raise LogSettingsError(
                 f"{self._logs.events.name} is empty, so there is no ledger yet: create one with `tuf-ledger init`"
             )
-        await self._database.run(_create, self._database.schema)
+        if not await self._database.run(has_tables):
+            async with self._database.transaction() as transaction:
+                await transaction.run(_create, self._database.schema)
         stored = await self._database.run(writing.load_position)
         format_ = stored.get("format")
         if format_ != f"{FORMAT}".encode():
@@ -189,7 +191,8 @@ class Filling:
             await self._write_events(batch)
             return True
         if not self._is_indexed:
-            await self._database.run(_index)
+            async with self._database.transaction() as transaction:
+                await transaction.run(_index)
             self._is_indexed = True
         if await self._check_voids():
             return True
@@ -367,7 +370,8 @@ class Filling:
                 if not found.is_empty:
                     await self._save(found)
                     found = _Found()
-                await self._database.run(writing.forget_verdicts, judged.first_record)
+                async with self._database.transaction() as transaction:
+                    await transaction.run(writing.forget_verdicts, judged.first_record)
                 found.is_empty = False
             elif not isinstance(judged, ValidPublication):
                 found.add_judged(judged)
@@ -594,6 +598,11 @@ class _Names:
 # --- functions over a connection, or for a worker --------------------------------------------------------------------
 
 
+def is_of_other_format(connection: Connection) -> bool:
+    """Whether another version of this program made a catalog."""
+    return has_tables(connection) and writing.load_position(connection).get("format") != f"{FORMAT}".encode()
+
+
 def _create(connection: Connection, schema: str) -> None:
     if not has_tables(connection):
         create_tables(connection, schema)
@@ -604,6 +613,8 @@ def _create(connection: Connection, schema: str) -> None:
 
 def _index(connection: Connection) -> None:
     """Create the indexes that only questions need: made at the end of the log, they take a third of the time."""
+    if "indexed" in writing.load_position(connection):
+        return  # another process was faster
     create_indexes(connection, INDEXES)
     writing.save_position(connection, {"indexed": b"yes"})
 

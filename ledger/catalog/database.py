@@ -4,7 +4,7 @@ import asyncio
 import re
 import sqlite3
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
-from contextlib import asynccontextmanager, closing
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, closing
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
@@ -25,6 +25,8 @@ R = TypeVar("R")
 
 _NAME = re.compile("[a-z_][a-z0-9_]{0,40}")
 _CACHE_KIB = 131_072
+_READS, _WRITES = "BEGIN", "BEGIN IMMEDIATE"
+"""How transactions begin in SQLite: who reads first and writes later would be refused if another wrote meanwhile."""
 _DIALECTS = {"postgresql": "postgresql+asyncpg", "postgres": "postgresql+asyncpg"}
 _PASSING = ("08", "0A", "40", "42P01", "53", "55", "57")
 """Classes of SQLSTATE that a retry may cure: connection, a catalog that was replaced meanwhile (0A, 42P01), rollback,
@@ -74,7 +76,7 @@ class Database:
             if self.is_sqlite:
                 self._engine = create_async_engine(self._url, pool_size=1)
                 event.listen(self._engine.sync_engine, "connect", self._connected)
-                event.listen(self._engine.sync_engine, "begin", _begun_to_write if self._writes else _begun)
+                event.listen(self._engine.sync_engine, "begin", _begun)
             else:
                 settings = {"search_path": self.schema, "TimeZone": "UTC"}
                 self._engine = create_async_engine(
@@ -95,26 +97,31 @@ class Database:
             self._engine = None
 
     async def run(self, function: Callable[Concatenate[Connection, P], R], *args: P.args, **kwargs: P.kwargs) -> R:
-        """Run a function over one connection, in a transaction that sees one state of the catalog.
+        """Run a function that reads, in a transaction that sees one state of the catalog. It waits for nobody.
 
         Raises:
             CatalogError: errors of the database.
         """
-        async with self.transaction() as transaction:
+        async with self._transaction(_READS) as transaction:
             return await transaction.run(function, *args, **kwargs)
 
-    @asynccontextmanager
-    async def transaction(self) -> AsyncIterator["Transaction"]:
-        """One transaction: committed at the end, or undone by an exception.
+    def transaction(self) -> AbstractAsyncContextManager["Transaction"]:
+        """One transaction that writes: committed at the end, or undone by an exception. It waits for others that write.
 
         Raises:
             CatalogError: errors of the database.
         """
+        return self._transaction(_WRITES)
+
+    @asynccontextmanager
+    async def _transaction(self, begin: str) -> AsyncIterator["Transaction"]:
         if self._engine is None:
             raise RuntimeError("the catalog is not open")
         with self._translated():
-            async with self._engine.connect() as connection, connection.begin():
-                yield Transaction(self, connection)
+            async with self._engine.connect() as connection:
+                await connection.execution_options(begin=begin)
+                async with connection.begin():
+                    yield Transaction(self, connection)
 
     def _connected(self, connection: Any, _: object) -> None:
         connection.isolation_level = None  # transactions begin where SQLAlchemy says so, also those that only read
@@ -205,11 +212,7 @@ class _Translated:
 
 
 def _begun(connection: Connection) -> None:
-    connection.exec_driver_sql("BEGIN")
-
-
-def _begun_to_write(connection: Connection) -> None:
-    connection.exec_driver_sql("BEGIN IMMEDIATE")  # who reads first and writes later would be refused if another wrote
+    connection.exec_driver_sql(connection.get_execution_options()["begin"])
 
 
 def sqlite_catalog(path: Path, *, writes: bool) -> Database:

@@ -14,7 +14,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 from sqlalchemy.schema import CreateIndex, CreateTable
 
 from ledger.catalog import CatalogError
-from ledger.catalog.tables import VIEWS, metadata, position
+from ledger.catalog.tables import metadata, position
+from ledger.catalog.views import view_queries
 from ledger.databases import BUSY_TIMEOUT_SECONDS
 from schemas.errors import TemporaryError
 
@@ -310,8 +311,8 @@ def create_tables(connection: Connection, schema: str) -> None:
         connection.execute(text(f'CREATE SCHEMA IF NOT EXISTS "{schema}"'))
     for table in metadata.sorted_tables:
         connection.execute(CreateTable(table))
-    for name, query in VIEWS.items():
-        connection.execute(text(f"CREATE VIEW {name} AS {query}"))
+    for name, query in view_queries(connection.dialect.name).items():
+        connection.exec_driver_sql(f"CREATE VIEW {name} AS {query}")
 
 
 def create_indexes(connection: Connection, indexes: Iterable[Index]) -> None:

@@ -378,6 +378,3 @@ INDEXES = [
     Index("role_versions_sha256", role_versions.c.sha256),
 ]
 """The others: they are made when a catalog that is made from nothing has reached the end of the log."""
-
-VIEWS: dict[str, str] = {}
-"""Stable queries for people (docs/catalog.md)."""

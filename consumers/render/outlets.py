@@ -321,6 +321,7 @@ class FileListOutlet:
         """Note that the edition's files are published."""
         self.put(metadata_path("timestamp", number), timestamp)
         self._finished = [(path, digest, number) for path, digest in self._edition.items()]
+        self._edition = {}
 
     def save(self, state: State, window: Sequence[FileRow] | None) -> None:
         """Save the list of files: those of the edition, or of the window that it ends."""

@@ -53,7 +53,7 @@ SAVED_TOGETHER = 1000
 judging."""
 
 
-class Checked(NamedTuple):
+class CheckedWindow(NamedTuple):
     """What was found in a window: the number of the first publication that does not reproduce, or all files that the
     publications made.
     """
@@ -62,7 +62,7 @@ class Checked(NamedTuple):
     files: Sequence[FileRow] = ()
 
 
-Check = Callable[[Sequence[ValidPublication], Edition], Awaitable[Checked]]
+Check = Callable[[Sequence[ValidPublication], Edition], Awaitable[CheckedWindow]]
 """Checks every version of the publications of an edition."""
 
 

@@ -16,7 +16,7 @@ from functools import partial
 from hashlib import sha256
 from typing import TypeVar
 
-from consumers.follow.follower import Checked, Follower
+from consumers.follow.follower import CheckedWindow, Follower
 from consumers.limits import LIMITS, Limits
 from consumers.reading.publications import ValidPublication
 from consumers.reading.runs import Window, publication_row
@@ -107,7 +107,7 @@ class Columns:
             return False
         return await self._follower.step_over(wanted, Window(before, head.content_size), self._check, at_least=at_least)
 
-    async def _check(self, publications: Sequence[ValidPublication], edition: Edition) -> Checked:
+    async def _check(self, publications: Sequence[ValidPublication], edition: Edition) -> CheckedWindow:
         """Check every version of every file of a window."""
         window = _Window(publications, edition, self._follower, self._store)
         processes = self._workers.processes
@@ -119,8 +119,8 @@ class Columns:
             if not self._takes_processes:
                 await self._workers.run(open_state, None)
         if diverging is not None:
-            return Checked(publications[diverging].claim.number)
-        return Checked(None, window.files())
+            return CheckedWindow(publications[diverging].claim.number)
+        return CheckedWindow(None, window.files())
 
     async def _check_window(self, window: "_Window") -> int | None:
         """The first version that does not reproduce, or at which a shorter window must end; None: all reproduce."""

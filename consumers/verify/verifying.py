@@ -22,8 +22,8 @@ from consumers.verify.comparing import (
     unknown_files,
     waiting_files,
 )
+from consumers.verify.interrupted import Resume
 from consumers.verify.remembering import Comparison
-from consumers.verify.resuming import Resume
 from consumers.verify.since import Earlier, check_events, check_publication
 from consumers.verify.still_served import still_served
 from consumers.work.progress import Report

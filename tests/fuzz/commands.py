@@ -8,7 +8,7 @@ from consumers.context import Context
 from consumers.limits import LIMITS, Limits
 from consumers.rebuild.choosing import read_at
 from consumers.rebuild.rebuilding import Rebuilt, rebuild
-from consumers.verify.resuming import Resume
+from consumers.verify.interrupted import Resume
 from consumers.verify.verifying import Verified, Wanted, verify
 from consumers.work.progress import Report, nobody
 from ledger.config import Config, VerifierSection

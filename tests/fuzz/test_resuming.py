@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from consumers.limits import LIMITS
-from consumers.verify.resuming import Resume
+from consumers.verify.interrupted import Resume
 from consumers.verify.verifying import Verified
 from ledger.storage.memory import MemoryStorage
 from schemas.errors import DisagreementError

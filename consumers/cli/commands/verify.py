@@ -9,7 +9,7 @@ from consumers.cli.logs import configure_logging
 from consumers.cli.options import json_option, ledger_options
 from consumers.cli.shared import Usage, open_context, plural, print_json, progress, runs_async, say
 from consumers.context import Context
-from consumers.verify.resuming import Resume
+from consumers.verify.interrupted import Resume
 from consumers.verify.since import read_earlier
 from consumers.verify.verifying import Verified, Wanted
 from consumers.verify.verifying import verify as verify_log

@@ -26,7 +26,7 @@ from benchmarks.scale import run_command
 from consumers.context import Context
 from consumers.render.outlets import served_version
 from consumers.verify.amount import RECORD
-from consumers.verify.verifying import Wanted, verify
+from consumers.verify.verifying import VerifyOptions, verify
 from consumers.work.progress import READING, WHOLE
 from projections.metadata.paths import TIMESTAMP
 from schemas import canonical
@@ -98,7 +98,7 @@ async def _verify(context: Context, first: int, publications: int) -> float:
         if done >= total - left:
             times.append(perf_counter())
 
-    await verify(context, Wanted(first, None, None, None, files=False), report)
+    await verify(context, VerifyOptions(first, None, None, None, files=False), report)
     return times[-1] - times[0]
 
 

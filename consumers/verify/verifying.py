@@ -66,7 +66,7 @@ class Verified(NamedTuple):
     advice: list[str]
 
 
-class Wanted(NamedTuple):
+class VerifyOptions(NamedTuple):
     """The options of a verification: the publications, the trusted root, an earlier time, and the served files."""
 
     first: int | None
@@ -81,7 +81,7 @@ class _PassedError(Exception):
     """What is served is older than the state: it cannot be compared with it any more."""
 
 
-async def verify(context: Context, wanted: Wanted, report: Report, resume: Resume | None = None) -> Verified:
+async def verify(context: Context, wanted: VerifyOptions, report: Report, resume: Resume | None = None) -> Verified:
     """Replay the logs and recompute every publication's payloads, digests and signatures.
 
     Args:
@@ -117,7 +117,7 @@ async def verify(context: Context, wanted: Wanted, report: Report, resume: Resum
 
 class _Verification:
     def __init__(
-        self, context: Context, replay: Replayed, wanted: Wanted, comparison: Comparison, amount: Amount
+        self, context: Context, replay: Replayed, wanted: VerifyOptions, comparison: Comparison, amount: Amount
     ) -> None:
         self._follower, self._store, self._workers = replay
         self._columns = Columns(*replay, limits=context.limits, report=self._in_window)

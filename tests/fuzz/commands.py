@@ -9,7 +9,7 @@ from consumers.limits import LIMITS, Limits
 from consumers.rebuild.choosing import read_at
 from consumers.rebuild.rebuilding import Rebuilt, rebuild
 from consumers.verify.interrupted import Resume
-from consumers.verify.verifying import Verified, Wanted, verify
+from consumers.verify.verifying import Verified, VerifyOptions, verify
 from consumers.work.progress import Report, nobody
 from ledger.config import Config, VerifierSection
 from ledger.logs import Logs
@@ -43,8 +43,8 @@ async def rebuilt(
 async def verified(
     world: World, *, limits: Limits = LIMITS, report: Report = nobody, resume: Resume | None = None, **options: Any
 ) -> Verified:
-    """What `tuf-ledger verify` says of the logs and of what is served. `options` are those of `Wanted`."""
+    """What `tuf-ledger verify` says of the logs and of what is served. `options` are those of `VerifyOptions`."""
     context = MemoryContext(world)
     context.limits = limits
-    wanted = Wanted(None, None, None, world.storage, files=False)._replace(**options)
+    wanted = VerifyOptions(None, None, None, world.storage, files=False)._replace(**options)
     return await verify(context, wanted, report, resume)

@@ -11,7 +11,7 @@ from consumers.cli.shared import Usage, open_context, plural, print_json, progre
 from consumers.context import Context
 from consumers.verify.interrupted import Resume
 from consumers.verify.since import read_earlier
-from consumers.verify.verifying import Verified, Wanted
+from consumers.verify.verifying import Verified, VerifyOptions
 from consumers.verify.verifying import verify as verify_log
 from schemas.errors import DisagreementError, NegativeAnswerError
 
@@ -100,7 +100,7 @@ async def verify(
 
 def _wanted(
     context: Context, root: Path | None, served: str | None, *, files: bool | None, first: int | None, last: int | None
-) -> Wanted:
+) -> VerifyOptions:
     storage, is_listed = None, False
     if served is not None:
         is_url = _is_url(served)
@@ -108,7 +108,7 @@ def _wanted(
             raise Usage(f"--served: no folder {served} exists")
         storage = context.served(served if is_url else str(Path(served).resolve()))
         is_listed = storage.paths() is not None
-    return Wanted(
+    return VerifyOptions(
         first=first,
         last=last,
         root=root.read_bytes() if root else None,
@@ -117,7 +117,7 @@ def _wanted(
     )
 
 
-def _options(wanted: Wanted, served: str | None, since: Path | None) -> dict[str, str | int | bool | None]:
+def _options(wanted: VerifyOptions, served: str | None, since: Path | None) -> dict[str, str | int | bool | None]:
     """The options by which a verification is known again."""
     if served is not None and not _is_url(served):
         served = str(Path(served).resolve())

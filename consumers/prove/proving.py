@@ -1,14 +1,12 @@
 """Making proofs. Every proof is checked before it is handed out, as whoever gets it will check it."""
 
 from base64 import b64encode
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from msgspec import UNSET, UnsetType
 
 from consumers.catalog.asking import Asked
-from consumers.context import Context
 from consumers.prove.published import Listed, PublishedFiles, PublishedReader
 from consumers.prove.subtrees import subtree_roots
 from ledger.catalog.database import Connection
@@ -36,12 +34,12 @@ class _Found(NamedTuple):
     events: Sequence[int] = ()
 
 
-async def prove(context: Context, asked: Asked, what: str, *, number: int | None, with_record: bool) -> Proven:
+async def prove(asked: Asked, log: Log, what: str, *, number: int | None, with_record: bool) -> Proven:
     """Prove that a publication covers an event, or offers a target.
 
     Args:
-        context: the ledger.
-        asked: its catalog.
+        asked: the catalog of the ledger.
+        log: its log of events, open.
         what: the index or id of an event, or the path of a target.
         number: the publication; None: the last one.
         with_record: whether the event's record is in the proof, or the hash of its leaf.
@@ -52,25 +50,24 @@ async def prove(context: Context, asked: Asked, what: str, *, number: int | None
         LogError, CatalogError: see there.
     """
     found = await asked.database.run(_find, what, number)
-    async with _opened(context) as events:
-        if found.listed is not None:
-            return await _prove_target(asked, events, found.files, found.listed)
-        index = _one_of(found.events, what, found.files)
-        if index >= found.files.size:
-            raise NegativeAnswerError(
-                f"publication {found.files.number} covers {found.files.size} events, numbered from 0: event {index} is "
-                "not among them"
-            )
-        event = await _event_part(asked, events, found.files.size, index, with_record=with_record)
+    if found.listed is not None:
+        return await _prove_target(asked, log, found.files, found.listed)
+    index = _one_of(found.events, what, found.files)
+    if index >= found.files.size:
+        raise NegativeAnswerError(
+            f"publication {found.files.number} covers {found.files.size} events, numbered from 0: event {index} is not "
+            "among them"
+        )
+    event = await _event_part(asked, log, found.files.size, index, with_record=with_record)
     return _checked(EventProof(roots=found.files.roots, published=found.files.part, event=event))
 
 
-async def prove_consistency(context: Context, asked: Asked, first: int, second: int) -> Proven:
+async def prove_consistency(asked: Asked, log: Log, first: int, second: int) -> Proven:
     """Prove that a later publication begins with the events of an earlier one.
 
     Args:
-        context: the ledger.
-        asked: its catalog.
+        asked: the catalog of the ledger.
+        log: its log of events, open.
         first: the number of the earlier one.
         second: the number of the later one.
 
@@ -78,8 +75,7 @@ async def prove_consistency(context: Context, asked: Asked, first: int, second: 
         The errors of `prove`.
     """
     earlier, later = await asked.database.run(_both, first, second)
-    async with _opened(context) as events:
-        path = await subtree_roots(asked, events, consistency_path(earlier.size, later.size))
+    path = await subtree_roots(asked, log, consistency_path(earlier.size, later.size))
     return _checked(ConsistencyProof(roots=later.roots, earlier=earlier.part, later=later.part, path=path))
 
 
@@ -93,17 +89,6 @@ def _find(connection: Connection, what: str, number: int | None) -> _Found:
 
 def _both(connection: Connection, first: int, second: int) -> tuple[PublishedFiles, PublishedFiles]:
     return PublishedReader(connection, first).files(), PublishedReader(connection, second).files()
-
-
-@asynccontextmanager
-async def _opened(context: Context) -> AsyncIterator[Log]:
-    """The log of events, open."""
-    events = context.logs().events
-    await events.open()
-    try:
-        yield events
-    finally:
-        await events.close()
 
 
 async def _prove_target(asked: Asked, log: Log, files: PublishedFiles, listed: Listed) -> Proven:

@@ -7,6 +7,7 @@ import orjson
 from consumers.catalog.remaking import SNAPSHOT, TIMESTAMP, Remaking
 from consumers.catalog.rows import path_hash
 from ledger.catalog import CatalogError, content, published, writing
+from ledger.catalog.content import UploadedFile
 from ledger.catalog.database import Connection
 from projections.metadata.paths import PACKAGES, is_page, package_target, project_of_page
 from schemas.errors import NegativeAnswerError
@@ -68,9 +69,9 @@ class PublishedReader:
         part = TargetPart(
             path=path, targets=authority.targets.file.decode(), bins=authority.bins.file.decode(), bin=file
         )
-        return Listed(part, self._event_of(path, bytes.fromhex(entry["hashes"]["sha256"])))
+        return Listed(part, self._event_of(path, bytes.fromhex(entry["hashes"]["sha256"]), entry["length"]))
 
-    def _event_of(self, path: str, sha256: bytes) -> int | None:
+    def _event_of(self, path: str, sha256: bytes, length: int) -> int | None:
         """The event that a target comes from: of a page, the last one that it shows."""
         connection, size = self._connection, self._row.content_size
         if is_page(path):
@@ -79,7 +80,7 @@ class PublishedReader:
         if not path.startswith(PACKAGES):
             return content.artifact_since(connection, path, sha256, size)
         name = path.rpartition("/")[2]
-        uploads = content.uploads_of(connection, path_hash(path), name, sha256, size)
+        uploads = content.uploads_of(connection, path_hash(path), UploadedFile(name, sha256, length), size)
         return next(each.upload_idx for each in uploads if package_target(each.blake2b_256.hex(), name) == path)
 
     def _file(self, role: str, version: int) -> str:

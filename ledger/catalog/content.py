@@ -51,6 +51,14 @@ class FileRow(NamedTuple):
     since: int
 
 
+class UploadedFile(NamedTuple):
+    """What an upload says of a file."""
+
+    filename: str
+    sha256: bytes
+    length: int
+
+
 class UploadPath(NamedTuple):
     """An accepted upload."""
 
@@ -151,12 +159,15 @@ def files_in(connection: Connection, hashes: Range, size: int) -> list[FileRow]:
     return rows_of(connection, FileRow, query)
 
 
-def uploads_of(connection: Connection, path_hash: int, filename: str, sha256: bytes, size: int) -> list[UploadPath]:
-    """The uploads of a file of this name and SHA-256 whose path has this hash, in order."""
-    query = select(files.c.upload_idx, files.c.blake2b_256).where(
-        files.c.path_hash == path_hash, files.c.filename == filename, files.c.sha256 == sha256
+def uploads_of(connection: Connection, path_hash: int, offered: UploadedFile, size: int) -> list[UploadPath]:
+    """The uploads of the files that are there with this name and these bytes, whose path has this hash, in order."""
+    query = (
+        select(files.c.upload_idx, files.c.blake2b_256)
+        .join(file_states, file_states.c.file == files.c.id)
+        .where(at(file_states, size), file_states.c.state == THERE, files.c.path_hash == path_hash)
+        .where(files.c.filename == offered.filename, files.c.sha256 == offered.sha256, files.c.length == offered.length)
     )
-    return rows_of(connection, UploadPath, query.where(files.c.upload_idx < size).order_by(files.c.upload_idx))
+    return rows_of(connection, UploadPath, query.order_by(files.c.upload_idx))
 
 
 def release_flags(connection: Connection, numbers: Iterable[int], size: int) -> dict[tuple[int, str], ReleaseFlags]:

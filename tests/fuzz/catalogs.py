@@ -13,6 +13,7 @@ from consumers.catalog.remaking import Remaking
 from ledger.catalog import tables
 from ledger.catalog.database import Database, sqlite_catalog
 from ledger.catalog.published import last_publication, signed_by
+from tests.fuzz.proving import check_proofs
 from tests.fuzz.world import World
 from tests.simulation.ports import InlineWorkers
 
@@ -46,6 +47,7 @@ async def check_catalog(world: World, view: "View", *, stops: int = 0) -> None:
             await fill(world, database)
             await database.run(check_rows, view)
             await database.run(check_files, view)
+            await check_proofs(world, database, view)
         finally:
             await database.close()
 

@@ -13,6 +13,7 @@ from consumers.cli.shared import Usage, print_json
 from consumers.context import Context
 from consumers.prove.proving import Proven, prove_consistency
 from consumers.prove.proving import prove as prove_fact
+from consumers.state.furthest import open_events
 from ledger.clock import SystemClock
 from ledger.disk.files import write_file, writing
 
@@ -72,14 +73,14 @@ async def prove(
         raise Usage("name an event or a target path, or two publications with --consistency")
     if consistency is not None and (number is not None or without_record):
         raise Usage("--consistency names both publications, and has no record")
-    if consistency is not None:
-        first, second = consistency
-        if first > second:
-            raise Usage(f"--consistency {first} {second}: name the earlier publication first")
-        proven = await prove_consistency(context, asked, first, second)
-    else:
-        fact, number = _split(what or "", number)
-        proven = await prove_fact(context, asked, fact, number=number, with_record=not without_record)
+    if consistency is not None and consistency[0] > consistency[1]:
+        raise Usage("--consistency: name the earlier publication first")
+    async with open_events(context) as events:
+        if consistency is not None:
+            proven = await prove_consistency(asked, events, *consistency)
+        else:
+            fact, number = _split(what or "", number)
+            proven = await prove_fact(asked, events, fact, number=number, with_record=not without_record)
     _write(proven, target)
     now = SystemClock().now()
     if as_json:

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from schemas.codec import EVENT_TYPES
-from schemas.proofs import Proof
+from schemas.proof_files import Proof
 from schemas.publications import Record
 
 

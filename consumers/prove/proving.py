@@ -7,23 +7,23 @@ from typing import NamedTuple
 from msgspec import UNSET, UnsetType
 
 from consumers.catalog.asking import Asked
-from consumers.prove.published import Listed, PublishedFiles, PublishedReader
+from consumers.prove.publication_files import Listed, PublishedFiles, PublishedReader
 from consumers.prove.subtrees import subtree_roots
 from ledger.catalog.database import Connection
 from ledger.catalog.history import events_with_id
 from ledger.logs import Log, LogConflictError
-from projections.log.checking import Checked, WrongProofError, check_proof
 from projections.log.merkle import leaf_hash
+from projections.log.proof_checking import CheckedProof, WrongProofError, check_proof
 from projections.log.proofs import consistency_path, inclusion_path
 from schemas.errors import NegativeAnswerError
-from schemas.proofs import ConsistencyProof, EventPart, EventProof, Proof, TargetProof
+from schemas.proof_files import ConsistencyProof, EventPart, EventProof, Proof, TargetProof
 
 
 class Proven(NamedTuple):
     """A proof, and what it proves."""
 
     proof: Proof
-    checked: Checked
+    checked: CheckedProof
 
 
 class _Found(NamedTuple):

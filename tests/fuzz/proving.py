@@ -11,7 +11,7 @@ from consumers.catalog.asking import Asked
 from consumers.prove.proving import prove, prove_consistency
 from ledger.catalog import tables
 from ledger.catalog.database import Database
-from projections.log.checking import Checked, check_proof, read_proof
+from projections.log.proof_checking import CheckedProof, check_proof, read_proof
 from projections.metadata.paths import MetadataPlace, is_json_page, is_page, read_path
 from tests.fuzz.world import World
 from tests.property.proven import encode
@@ -53,7 +53,7 @@ async def check_proofs(world: World, database: Database, view: "View") -> None:
     assert (checked.earlier.number, checked.published.number) == (first, view.number)
 
 
-def again(proven: "Proven", root: bytes) -> Checked:
+def again(proven: "Proven", root: bytes) -> CheckedProof:
     """What a proof says after it was a file."""
     checked = check_proof(read_proof(encode(proven.proof)), root)
     assert checked == proven.checked

@@ -7,9 +7,9 @@ import msgspec
 from msgspec.structs import replace
 from securesystemslib.signer import CryptoSigner
 
-from projections.log.checking import offer_of
+from projections.log.proof_checking import offer_of
 from schemas.codec import decode_event
-from schemas.proofs import EventProof, Proof
+from schemas.proof_files import EventProof, Proof
 from tests import factory
 from tests.factory import Counter, Make, change, digest, ed25519_signer
 from tests.property.proven import Signed, sign_again, teams

@@ -10,9 +10,9 @@ from typing import Any
 import msgspec
 from securesystemslib.signer import CryptoSigner
 
-from projections.log.checking import offer_of
 from projections.log.merkle import leaf_hash
 from projections.log.prefix import Prefix
+from projections.log.proof_checking import offer_of
 from projections.log.proofs import tree_root
 from projections.metadata.repository import RoleEntry, SnapshotTable, bin_payload, signed_file, timestamp_payload
 from projections.metadata.targets import target_entry
@@ -20,7 +20,7 @@ from projections.publications import Head, first_head, seal_signatures
 from projections.roles.layout import Layout
 from schemas import canonical, events
 from schemas.codec import decode_event
-from schemas.proofs import ConsistencyProof, EventPart, EventProof, Proof, PublishedProof, TargetPart, TargetProof
+from schemas.proof_files import ConsistencyProof, EventPart, EventProof, Proof, PublishedProof, TargetPart, TargetProof
 from tests import factory
 from tests.factory import Make, Team, authority_of, ecdsa_signer, ed25519_signer, instant
 

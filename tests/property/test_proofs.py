@@ -12,12 +12,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from projections.log.checking import UnreadableProofError, WrongProofError, check_proof, offer_of, read_proof
 from projections.log.merkle import MAX_LEAF_BYTES, leaf_hash
+from projections.log.proof_checking import UnreadableProofError, WrongProofError, check_proof, offer_of, read_proof
 from projections.log.proofs import are_consistent, consistency_path, inclusion_path, tree_root
 from schemas import events
 from schemas.codec import decode_event
-from schemas.proofs import Proof
+from schemas.proof_files import Proof
 from tests import factory
 from tests.checkproof import GoChecker
 from tests.factory import Make, digest

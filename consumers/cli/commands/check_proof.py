@@ -6,11 +6,11 @@ from pathlib import Path
 import click
 
 from consumers.cli.options import json_option
-from consumers.cli.proofs import facts_of, sentences_of
+from consumers.cli.proven import facts_of, sentences_of
 from consumers.cli.shared import print_json, translated
 from ledger.clock import SystemClock
-from projections.log.checking import Checked, check_proof, read_proof
 from projections.log.merkle import leaf_hash
+from projections.log.proof_checking import CheckedProof, check_proof, read_proof
 from schemas.errors import NegativeAnswerError
 
 
@@ -56,7 +56,7 @@ def check(*, file: Path, root: Path, subject: Path | None, as_json: bool) -> Non
             click.echo(sentence)
 
 
-def _compare(checked: Checked, subject: Path) -> None:
+def _compare(checked: CheckedProof, subject: Path) -> None:
     """Check that a file is what the proof is about.
 
     Raises:

@@ -8,7 +8,7 @@ import msgspec
 
 from consumers.catalog.asking import Asked
 from consumers.cli.options import on_catalog
-from consumers.cli.proofs import facts_of, sentences_of
+from consumers.cli.proven import facts_of, sentences_of
 from consumers.cli.shared import Usage, print_json
 from consumers.context import Context
 from consumers.prove.proving import Proven, prove_consistency

@@ -11,7 +11,7 @@ from ledger.catalog.content import UploadedFile
 from ledger.catalog.database import Connection
 from projections.metadata.paths import PACKAGES, is_page, package_target, project_of_page
 from schemas.errors import NegativeAnswerError
-from schemas.proofs import PublishedProof, TargetPart
+from schemas.proof_files import PublishedProof, TargetPart
 
 
 class Listed(NamedTuple):

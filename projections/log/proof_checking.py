@@ -32,7 +32,7 @@ from schemas.codec import Rejection, decode_event
 from schemas.errors import LedgerError, NegativeAnswerError
 from schemas.fields import Instant, Length, Number, Origin, Sha256, Size
 from schemas.plain_uploads import PlainUpload
-from schemas.proofs import ConsistencyProof, EventPart, Proof, PublishedProof, TargetPart, TargetProof
+from schemas.proof_files import ConsistencyProof, EventPart, Proof, PublishedProof, TargetPart, TargetProof
 
 Step = Literal["roots", "timestamp", "snapshot", "event", "targets", "bins", "bin", "about", "consistency"]
 
@@ -141,7 +141,7 @@ class Offer(NamedTuple):
     sha256: str
 
 
-class Checked(NamedTuple):
+class CheckedProof(NamedTuple):
     """What was proven. `earlier` is the publication whose events the other one begins with."""
 
     published: CheckedPublication
@@ -166,7 +166,7 @@ def read_proof(data: bytes) -> Proof:
 _decoder = msgspec.json.Decoder(Proof)
 
 
-def check_proof(proof: Proof, trusted_root: bytes) -> Checked:
+def check_proof(proof: Proof, trusted_root: bytes) -> CheckedProof:
     """Check a proof.
 
     Args:
@@ -186,15 +186,15 @@ def check_proof(proof: Proof, trusted_root: bytes) -> Checked:
             are_consistent(earlier.size, earlier.root_hash, later.size, later.root_hash, proof.path),
             f"the path does not lead from the Merkle root of publication {earlier.number} to that of {later.number}",
         )
-        return Checked(later, earlier=earlier)
+        return CheckedProof(later, earlier=earlier)
     published = _check_published(roots, proof.published)
     event = None if proof.event is msgspec.UNSET else _check_event(published, proof.event)
     if not isinstance(proof, TargetProof):
-        return Checked(published, event)
+        return CheckedProof(published, event)
     target = _check_target(published, roots[published.root].keys, proof.target)
     if event is not None:
         _check_about(target, event)
-    return Checked(published, event, target)
+    return CheckedProof(published, event, target)
 
 
 def offer_of(event: events.BaseEvent | PlainUpload | Rejection) -> Offer | None:

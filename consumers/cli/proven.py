@@ -9,13 +9,13 @@ from typing import Any
 
 from consumers.cli.shared import plural
 from ledger.clock import from_instant
-from projections.log.checking import Checked, CheckedEvent, CheckedPublication
 from projections.log.merkle import record_digest
 from projections.log.operations import type_of
+from projections.log.proof_checking import CheckedEvent, CheckedProof, CheckedPublication
 from schemas.codec import Rejection, decode_event
 
 
-def facts_of(checked: Checked, now: datetime) -> dict[str, Any]:
+def facts_of(checked: CheckedProof, now: datetime) -> dict[str, Any]:
     """What was proven, for machines; what has expired now is listed."""
     published, event, target, earlier = checked
     expires = {**published.expires, **(target.expires if target else {})}
@@ -41,7 +41,7 @@ def expired(expires: dict[str, str], now: datetime) -> list[str]:
     return sorted(role for role, instant in expires.items() if from_instant(instant) <= now)
 
 
-def sentences_of(checked: Checked, now: datetime) -> Iterator[str]:
+def sentences_of(checked: CheckedProof, now: datetime) -> Iterator[str]:
     """What was proven, for people."""
     published, event, target, earlier = checked
     if earlier is not None:

@@ -29,7 +29,9 @@
     │   ├── LogUnavailableError            75   it cannot be reached now
     │   ├── LogConflictError                2   it is not the one that it was (a DisagreementError, too)
     │   └── LogSettingsError                2   it is not set up as a ledger of record needs it, or refuses us
+    ├── FactsError                          2   metadata has not the form that TUF gives it
     ├── NotALedgerError                     2   record 0 is not `ledger.created`
+    ├── SideError                           2   a text names nothing that can be compared
     ├── SignerError                         2   a key cannot be had, or does not sign
     │   ├── KeyServiceError                75   a key service does not answer, or did not sign
     │   └── MissingKeyError                 2   too few of the online keys in force are here

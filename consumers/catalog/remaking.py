@@ -29,7 +29,7 @@ from projections.index.pages import (
 from projections.index.project_list import entry_of_project
 from projections.index.upload_times import Bracket, UploadTimes, is_later, pack_brackets
 from projections.log.prefix import Ledger
-from projections.metadata.paths import HTML_LIST, HTML_PAGE, JSON_LIST, JSON_PAGE, page_target
+from projections.metadata.paths import HTML_LIST, HTML_PAGE, JSON_LIST, JSON_PAGE, package_target, page_target
 from projections.metadata.repository import (
     LENGTH_ABOVE_BYTES,
     RoleEntry,
@@ -200,21 +200,8 @@ class Remaking:
         return sorted(targets)
 
     def _files_in(self, hashes: Range, size: int) -> list[ListedTarget]:
-        """The listed files with these hashes. Of several with one path, that of the lowest rank counts."""
-        rows = content.files_in(self._connection, hashes, size)
-        numbers = sorted({each.project for each in rows})
-        known = content.projects_numbered(self._connection, numbers, size)
-        flags = content.release_flags(self._connection, numbers, size)
-        best: dict[str, tuple[int, str, int]] = {}
-        for each in rows:
-            project = known[each.project]
-            release = flags.get((each.project, each.release))
-            if project.removed or project.status == "quarantined" or (release and release.quarantined is not None):
-                continue
-            path = _facts(each, "").path
-            entry = (each.rank, each.sha256.hex(), each.length)
-            best[path] = min(entry, best.get(path, entry))
-        return [ListedTarget(path, length, digest) for path, (_, digest, length) in best.items()]
+        """The listed files with these hashes."""
+        return list(listed_files(self._connection, content.files_in(self._connection, hashes, size), size).values())
 
     def page(self, name: str, row: PublicationRow, *, html: bool = False) -> bytes | None:
         """The page of a project in a publication; None if it shows none."""
@@ -296,6 +283,30 @@ class Remaking:
             self._new_times = published.new_times(self._connection, number)
             self._new_times_up_to = number
         return [each for each in self._new_times if each[0] <= number]
+
+
+def listed_files(connection: Connection, rows: Sequence[FileRow], size: int) -> dict[str, ListedTarget]:
+    """What bins list at a size of these files, which are all that are there of their paths: targets by path.
+
+    Of several with one path, that of the lowest rank counts.
+    """
+    numbers = sorted({each.project for each in rows})
+    known = content.projects_numbered(connection, numbers, size)
+    flags = content.release_flags(connection, numbers, size)
+    best: dict[str, tuple[int, str, int]] = {}
+    for each in rows:
+        release = flags.get((each.project, each.release))
+        if is_hidden(known[each.project]) or (release and release.quarantined is not None):
+            continue
+        path = package_target(each.blake2b_256.hex(), each.filename)
+        entry = (each.rank, each.sha256.hex(), each.length)
+        best[path] = min(entry, best.get(path, entry))
+    return {path: ListedTarget(path, length, digest) for path, (_, digest, length) in best.items()}
+
+
+def is_hidden(project: ProjectRow) -> bool:
+    """Whether none of a project's files is listed."""
+    return bool(project.removed) or project.status == "quarantined"
 
 
 def _facts(row: FileRow, time: str) -> FileFacts:

@@ -29,6 +29,7 @@ GROUPS = {
     "Run": {"run": "run:run", "publish": "publish:publish", "ceremony": "ceremony:ceremony", "sweep": "sweep:sweep"},
     "Audit": {
         "log": "log:log",
+        "diff": "diff:diff",
         "show": "show:show",
         "blame": "blame:blame",
         "prove": "prove:prove",

@@ -53,6 +53,12 @@ def document_version(connection: Connection, role: str, version: int) -> Documen
     return first_of(connection, DocumentVersion, query)
 
 
+def documents_up_to(connection: Connection, size: int) -> list[DocumentVersion]:
+    """The versions of offline roles of all accepted ceremonies up to a size, in order."""
+    query = select(documents).where(documents.c.idx < size)
+    return rows_of(connection, DocumentVersion, query.order_by(documents.c.idx, documents.c.role))
+
+
 def document_in_force(connection: Connection, role: str, index: int) -> DocumentVersion | None:
     """The version of an offline role that is in force after the ceremony at an index."""
     query = select(documents).where(documents.c.role == role, documents.c.idx <= index)

@@ -51,6 +51,10 @@ class FileRow(NamedTuple):
     since: int
 
 
+FILE_COLUMNS = FileRow._fields[:15]
+"""The columns of `files` that a row has, before the state."""
+
+
 class UploadedFile(NamedTuple):
     """What an upload says of a file."""
 
@@ -122,6 +126,12 @@ def projects_in(connection: Connection, hashes: Range, size: int, *, html: bool)
     return rows_of(connection, ProjectRow, _projects(size).where(column >= hashes.first, column < hashes.end))
 
 
+def project_numbers(connection: Connection, names: Iterable[str]) -> list[int]:
+    """The numbers of the projects with these names, in the order of the names."""
+    query = select(projects.c.name, projects.c.id).where(projects.c.name.in_(sorted(names)))
+    return [row.id for row in connection.execute(query.order_by(projects.c.name))]
+
+
 def project_names(connection: Connection, size: int) -> list[str]:
     """The names of all projects that exist, sorted."""
     query = (
@@ -134,7 +144,7 @@ def project_names(connection: Connection, size: int) -> list[str]:
 
 
 def _files(size: int) -> Select[Any]:
-    columns = [files.c[name] for name in FileRow._fields[:15]]
+    columns = [files.c[name] for name in FILE_COLUMNS]
     states = file_states
     return (
         select(*columns, states.c.state, states.c.yanked, states.c.from_idx)
@@ -170,12 +180,29 @@ def uploads_of(connection: Connection, path_hash: int, offered: UploadedFile, si
     return rows_of(connection, UploadPath, query.order_by(files.c.upload_idx))
 
 
+def files_hashed(connection: Connection, hashes: Iterable[int], size: int) -> list[FileRow]:
+    """The files that are there and whose path has one of these hashes."""
+    query = _files(size).where(file_states.c.state == THERE)
+    return rows_among(connection, FileRow, lambda some: query.where(files.c.path_hash.in_(some)), hashes)
+
+
 def release_flags(connection: Connection, numbers: Iterable[int], size: int) -> dict[tuple[int, str], ReleaseFlags]:
     """The flags of the releases of some projects, by project and key."""
     table = release_states
     query = select(table.c.project, table.c.key, table.c.yanked, table.c.quarantined).where(at(table, size))
     found = rows_among(connection, ReleaseFlags, lambda some: query.where(table.c.project.in_(some)), numbers)
     return {(each.project, each.key): each for each in found}
+
+
+def spellings(connection: Connection, releases: Iterable[tuple[int, str]]) -> dict[tuple[int, str], str]:
+    """The version of the first file of each of some releases, given by project and key."""
+    found: dict[tuple[int, str], str] = {}
+    for project, key in sorted(releases):
+        query = select(files.c.version).where(files.c.project == project, files.c.release == key)
+        version = connection.execute(query.order_by(files.c.id).limit(1)).scalar()
+        if version is not None:
+            found[project, key] = version
+    return found
 
 
 def artifacts_in(connection: Connection, hashes: Range, size: int) -> list[ArtifactRow]:

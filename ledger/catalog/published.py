@@ -49,6 +49,13 @@ def publications_between(
     )
 
 
+def publication_at(connection: Connection, time: str) -> PublicationRow | None:
+    """The publication in force at a time: the last one whose effective time is not later."""
+    table = publications
+    query = select(table).where(table.c.effective_time <= time)
+    return first_of(connection, PublicationRow, query.order_by(table.c.effective_time.desc(), table.c.number.desc()))
+
+
 def first_showing(connection: Connection, index: int) -> PublicationRow | None:
     """The first publication that shows the event at an index."""
     table = publications

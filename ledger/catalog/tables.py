@@ -367,6 +367,7 @@ INDEXES = [
     Index("files_upload", files.c.upload_idx),
     Index("files_path_hash", files.c.path_hash),
     Index("artifact_states_hash", artifact_states.c.path_hash),
+    Index("artifact_states_from", artifact_states.c.from_idx),
     Index("artifact_states_sha256", artifact_states.c.sha256),
     Index("file_states_from", file_states.c.from_idx),
     Index("access_account", access.c.account),

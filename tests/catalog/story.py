@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from ledger.catalog.database import Database
+from schemas.events import BaseEvent
 from tests.fuzz.catalogs import fill
 from tests.fuzz.world import World
 
@@ -18,7 +19,7 @@ async def tell_story(folder: Path) -> World:
     world.begin()
     async with world.signing() as signing:
 
-        async def publish(*events: object) -> None:
+        async def publish(*events: BaseEvent) -> None:
             world.clock.advance(3600)
             await signing.publish(*events)
 

@@ -48,7 +48,13 @@ WRITE = {
 }
 """Commands that write to a log."""
 
-ASK = {"log": (), "show": ("0",), "blame": ("one",), "prove": ("simple/one/index.json", "--to", "{folder}/proof")}
+ASK = {
+    "diff": ("1", "2"),
+    "log": (),
+    "show": ("0",),
+    "blame": ("one",),
+    "prove": ("simple/one/index.json", "--to", "{folder}/proof"),
+}
 """Commands that ask a catalog."""
 
 ALONE = {

@@ -23,7 +23,7 @@ MAPS = {"consumers", "expires", "sizes", "versions", "verdicts"}
 AS_LOGGED = {"data"}
 """What is in it is as it stands on the log."""
 
-LISTS = {"add", "yank", "unyank", "remove", "restore", "free", "append", "rejected", "ceremony", "log", "blame"}
+LISTS = {"add", "yank", "unyank", "remove", "restore", "free", "append", "rejected", "ceremony", "log", "blame", "diff"}
 
 GOOD: dict[str, tuple[object, ...]] = {
     "init": (),
@@ -37,6 +37,7 @@ GOOD: dict[str, tuple[object, ...]] = {
     "append": (),
     "hold": (),
     "unhold": (),
+    "diff": ("1", "4"),
     "publish": (),
     "ceremony": ("--rotate-online",),
     "sweep": (),
@@ -65,6 +66,7 @@ BAD: dict[str, tuple[int, tuple[object, ...]]] = {
     "append": (1, ()),
     "hold": (1, ("--at", "9999")),
     "unhold": (1, ()),
+    "diff": (1, ("1", "99")),
     "publish": (2, ("--nonsense",)),
     "ceremony": (2, ()),
     "sweep": (2, ("--grace", "long")),

@@ -1,0 +1,115 @@
+"""`diff`: what differs between publications, versions, times and events, and who did it."""
+
+import json
+from typing import Any
+
+import pytest
+
+from tests.client.index import Index
+from tests.factory import Make
+
+WHEEL, SDIST = "one-1.0-py3-none-any.whl", "one-1.0.tar.gz"
+
+
+def changes(index: Index, *arguments: object, section: str = "project") -> list[dict[str, Any]]:
+    """The differences that are about projects, or about targets."""
+    return [each for each in index.ask_list("diff", *arguments) if section in each]
+
+
+def test_projects_come_before_targets_and_name_their_events(index: Index) -> None:
+    found = changes(index, "1", "4")
+    assert [(each["change"], each["project"], each.get("version"), each["events"]) for each in found] == [
+        ("added", "one", None, [2]),
+        ("added", "one", "1.0", [2, 3]),
+        ("yanked", "one", "1.0", [5]),
+        ("added", "two", None, [4]),
+        ("added", "two", "1.0", [4]),
+    ]
+    assert found[1]["files"] == [WHEEL, SDIST]
+    assert found[2]["reason"] == "broken"
+    targets = changes(index, "1", "4", section="target")
+    assert {each["change"] for each in targets if "packages/" in each["target"]} == {"added"}
+    assert next(each["events"] for each in targets if each["target"].endswith(WHEEL)) == [2]
+    output = index.run("diff", "1", "4")
+    assert "+ one 1.0 (2 files): " in output
+    assert "yanked one 1.0: broken" in output
+    assert output.index("Projects") < output.index("Targets")
+
+
+def test_backwards_is_the_same_with_what_came_as_what_went(index: Index) -> None:
+    forwards, backwards = changes(index, "1", "4", section="target"), changes(index, "4", "1", section="target")
+    turned = {"added": "removed", "removed": "added", "changed": "changed"}
+    assert [(turned[each["change"]], each["target"]) for each in forwards] == [
+        (each["change"], each["target"]) for each in backwards
+    ]
+    *_, last = index.ask("diff", "4", "1")
+    assert last["backwards"] is True
+    assert "unyanked one 1.0" in index.run("diff", "4", "3")
+
+
+def test_sides_are_publications_times_events_and_versions(index: Index) -> None:
+    *_, last = index.ask("diff", "0", "#4")
+    time = last["to"]["time"]
+    assert last["to"]["publication"] == 4
+    assert index.ask("diff", "#1", "publication:4") == index.ask("diff", "1", "4")
+    *_, by_time = index.ask("diff", "1", time)
+    assert by_time["to"]["publication"] == 4
+    assert changes(index, "event:1", "event:5") == changes(index, "1", "4")
+    *_, last = index.ask("diff", "event:4", "event:5")
+    assert (last["changes"], last["settings"]) == (1, 0)
+    index.run("remove", "two")
+    assert "event 6, pending" in index.run("diff", "4", "event:6")
+    assert changes(index, "4", "event:6")[0]["change"] == "removed"
+
+
+@pytest.mark.parametrize(
+    ("side", "answer"),
+    [("99", 1), ("event:99", 1), ("2001-01-01", 1), ("root@9", 1), ("bin-0@1", 1), ("nonsense", 2), ("2031-13-01", 2)],
+)
+def test_what_is_no_side(index: Index, side: str, answer: int) -> None:
+    *_, last = index.ask("diff", "1", side, answer=answer)
+    assert last["ok"] is False
+
+
+def test_versions_of_roles(index: Index) -> None:
+    index.run("ceremony", "--rotate-online")
+    index.publish()
+    found = index.ask_list("diff", "root@1", "root@2")
+    assert {each["change"] for each in found} >= {"version", "key"}
+    (key,) = [each for each in found if each["change"] == "key"]
+    assert key["roles"] == ["snapshot", "timestamp"]
+    assert key["before"] is None
+    assert len(key["events"]) == 1
+    signed = json.loads((index.public / "metadata/4.snapshot.json").read_bytes())["signed"]["meta"]
+    role, version = next((name, each["version"]) for name, each in signed.items() if each["version"] == 4)
+    role = role.removesuffix(".json")
+    found = index.ask_list("diff", f"{role}@1", f"{role}@{version}")
+    files = [
+        json.loads((index.public / f"metadata/{each}.{role}.json").read_bytes())["signed"] for each in (1, version)
+    ]
+    before, after = ({path: each["hashes"]["sha256"] for path, each in file["targets"].items()} for file in files)
+    assert {each["target"] for each in found} == {
+        path for path in before.keys() | after.keys() if before.get(path) != after.get(path)
+    }
+    assert all(each["events"] for each in found)
+    assert {each["target"]: each["after"]["sha256"] for each in found if "after" in each}.items() <= after.items()
+
+
+def test_one_project_alone_counts_and_exit_codes(index: Index) -> None:
+    assert {each["project"] for each in changes(index, "1", "4", "--project", "Two")} == {"two"}
+    assert index.ask("diff", "1", "4", "--project", "none", answer=1)[-1]["error"] == "negative-answer"
+    output = index.run("diff", "1", "4", "--stat")
+    assert "5 changes of 2 projects, 0 of keys and settings" in output
+    assert len(index.ask_list("diff", "1", "4", "--limit", "2")) == 2
+    index.run("diff", "1", "1", "--exit-code")
+    *_, last = index.ask("diff", "1", "4", "--exit-code", answer=1)
+    assert (last["differs"], last["ok"]) == (True, False)
+
+
+def test_text_of_the_log_is_escaped(index: Index) -> None:
+    index.append(Make(also={"id": "evil-1"}).release_yanked("two", "1.0", reason="\x1b[31m\u202eevil"))
+    index.publish()
+    output = index.run("diff", "4", "5")
+    assert "\x1b" not in output
+    assert "\u202e" not in output
+    assert "evil" in output

@@ -19,6 +19,7 @@
     │   ├── ObserverBehindError             2   a state is ahead of an observer, who cannot be told any more
     │   └── SkippedError                    2   a root voids a publication that this state skipped over
     ├── CatalogError                        2   a catalog cannot be used
+    │   ├── CatalogDamagedError             2   its rows are not what the logs say
     │   ├── CatalogFormatError              2   another version of this program made it
     │   ├── CatalogMovedError              75   another process has filled it meanwhile
     │   └── CatalogUnavailableError        75   not now: its database does not answer, or is locked or full

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import NamedTuple
 
-from consumers.catalog.filling import CatalogMovedError, Filling, is_of_other_format
+from consumers.catalog.filling import Filling, is_of_other_format
 from consumers.context import Context
 from consumers.state.furthest import open_furthest
 from consumers.work.progress import Report, nobody
@@ -61,8 +61,7 @@ class Asked(NamedTuple):
 
 @asynccontextmanager
 async def open_catalog(context: Context, report: Report = nobody) -> AsyncIterator[Asked]:
-    """Open the catalog of a ledger's folder; for logs elsewhere, or where the folder may not be written, the one that
-    this user keeps. It is brought up to date first.
+    """Open the catalog that `choose_catalog` names, and bring it up to date.
 
     Args:
         context: the ledger.
@@ -71,24 +70,28 @@ async def open_catalog(context: Context, report: Report = nobody) -> AsyncIterat
     Raises:
         LogError, CatalogError: see `Filling.start`.
     """
-    database, is_private = await _choose(context)
-    if is_private:
-        await _forget_other_format(database)
+    database = await choose_catalog(context)
     async with open_filling(context, database) as filling:
         total = await filling.count_events()
-        try:
-            while await filling.step():
-                report(filling.size, max(total, filling.size))
-        except CatalogMovedError:
-            pass  # a consumer fills it: it is as new as that
-        yield Asked(database, filling.size, filling.number, await _reproduced(context), filling.held_from)
+        while await filling.step():
+            report(filling.size, max(total, filling.size))
+        yield await asked_of(context, database, filling)
 
 
-async def _choose(context: Context) -> tuple[Database, bool]:
-    """The catalog to ask, and whether it is this user's own."""
+async def asked_of(context: Context, database: Database, filling: Filling) -> Asked:
+    """What there is to ask, as a catalog is filled now."""
+    return Asked(database, filling.size, filling.number, await _reproduced(context), filling.held_from)
+
+
+async def choose_catalog(context: Context) -> Database:
+    """The catalog of a ledger's folder; for logs elsewhere, or where it may not be written, the one that this user keeps.
+    It is not opened.
+    """
     if not context.is_elsewhere and (context.config.catalog.url or await asyncio.to_thread(context.may_write_states)):
-        return context.catalog(writes=True), False
-    return await asyncio.to_thread(context.private_catalog, await _identity(context.logs())), True
+        return context.catalog(writes=True)
+    private = await asyncio.to_thread(context.private_catalog, await _identity(context.logs()))
+    await _forget_other_format(private)
+    return private
 
 
 async def _forget_other_format(database: Database) -> None:

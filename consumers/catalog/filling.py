@@ -182,10 +182,19 @@ class Filling:
     async def step(self) -> bool:
         """Write the next events; or at the end of the log, the next publications. False if there is nothing new.
 
+        Where another process has filled the catalog meanwhile, this one goes on from there.
+
         Raises:
             UpgradeNeededError: a root names a ruleset that this program does not know.
             LogError, CatalogError: see there.
         """
+        try:
+            return await self._step()
+        except CatalogMovedError:
+            await self.start()
+            return True
+
+    async def _step(self) -> bool:
         batch = await self._events.next()
         if batch is not None:
             await self._write_events(batch)

@@ -121,3 +121,10 @@ def publications_under(connection: Connection, roles_idx: int) -> tuple[int, int
     query = select(func.min(table.c.number), func.max(table.c.number)).where(table.c.roles_idx == roles_idx)
     first, last = connection.execute(query).one()
     return first, last
+
+
+def keys_touched(connection: Connection, index: int) -> set[str]:
+    """The keys that the ceremony at an index lists, and those that the one before listed: whom it may concern."""
+    before = select(func.max(role_keys.c.idx)).where(role_keys.c.idx < index).scalar_subquery()
+    query = select(role_keys.c.keyid).where((role_keys.c.idx == index) | (role_keys.c.idx == before))
+    return set(connection.execute(query).scalars())

@@ -10,7 +10,7 @@ from consumers.catalog.renewing import CatalogCheck, check_catalog, rebuild_cata
 from consumers.context import Context
 from consumers.work.progress import nobody
 from ledger.catalog import CatalogError, tables
-from ledger.catalog.database import Connection, Database
+from ledger.catalog.database import CatalogUnavailableError, Connection, Database
 from tests.catalog.conftest import MakeDatabase
 from tests.catalog.test_filling import dump, fill, golden_logs
 from tests.golden.records import load, write_logs
@@ -39,7 +39,7 @@ def context(tmp_path: Path, make_database: MakeDatabase) -> Context:
 
 
 async def test_it_is_replaced_while_others_have_it_open(context: Context, database: Database) -> None:
-    """Who asks sees it before and after; who fills it finds out, and begins again."""
+    """Who asks sees it before and after; who fills it goes on with the new one, or is told to begin again."""
     await fill(database, golden_logs(100, 10))
     logs = golden_logs()
     for log in logs:
@@ -48,8 +48,11 @@ async def test_it_is_replaced_while_others_have_it_open(context: Context, databa
     await filling.start()
     made = await rebuild_catalog(context, nobody)
     assert made.size == len(load().events)
-    with pytest.raises(CatalogError):
-        await filling.step()
+    try:
+        while await filling.step():
+            pass
+    except CatalogUnavailableError:
+        assert not database.is_sqlite  # a statement that PostgreSQL has prepared is about tables that are gone
     rows = await database.run(dump)
     assert len(rows["events"]) == made.size
     await fill(database, golden_logs())

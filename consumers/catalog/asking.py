@@ -84,8 +84,8 @@ async def asked_of(context: Context, database: Database, filling: Filling) -> As
 
 
 async def choose_catalog(context: Context) -> Database:
-    """The catalog of a ledger's folder; for logs elsewhere, or where it may not be written, the one that this user keeps.
-    It is not opened.
+    """The catalog of a ledger's folder, not opened. For logs elsewhere, or where it may not be written, it is the one
+    that this user keeps.
     """
     if not context.is_elsewhere and (context.config.catalog.url or await asyncio.to_thread(context.may_write_states)):
         return context.catalog(writes=True)

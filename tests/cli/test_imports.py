@@ -53,6 +53,8 @@ ASK = {
     "log": (),
     "show": ("0",),
     "blame": ("one",),
+    "catalog": ("check",),
+    "watch": ("--help",),
     "prove": ("simple/one/index.json", "--to", "{folder}/proof"),
 }
 """Commands that ask a catalog."""

@@ -23,7 +23,7 @@ def test_newest_first_or_oldest(index: Index) -> None:
 def test_rejected_records_have_a_reason(index: Index) -> None:
     index.append(Make().file_removed("one", "one-9.zip"))
     (event,) = index.ask_list("log", "--rejected")
-    assert (event["verdict"], event["code"], event["status"]) == ("rejected", "no-file", "pending")
+    assert (event["verdict"], event["code"], event["standing"]) == ("rejected", "no-file", "pending")
     assert index.ask_list("log", "one-9.zip") == [event]
     assert "[rejected, no-file" in index.run("log", "--rejected")
 

@@ -35,8 +35,8 @@ async def watch(
     """Follow the log, and print the events that concern you, as they come.
 
     That is what happens to the PROJECTs: uploads, yanks, removals, changes of owners, rejected records. Ceremonies and
-    holds concern everybody. Without a PROJECT, a key and an actor, everything is printed. An event is printed when it is
-    on the log; most often it is pending then.
+    holds concern everybody. Without a PROJECT, a key and an actor, everything is printed. An event is printed as soon
+    as it is on the log; most often it is pending then.
 
     What is odd is marked: an upload without provenance where earlier releases had one, and the first act of a
     credential that nobody granted.

@@ -27,7 +27,7 @@ from projections.metadata.paths import is_plain_page
 _ALL = 10**9
 
 
-class Comparison:
+class ServedComparison:
     """With which publication served files are compared, and what came of it.
 
     What plain pages have shown since that publication is remembered, too: a publisher may be anywhere between.

@@ -23,7 +23,7 @@ from consumers.verify.comparing import (
     waiting_files,
 )
 from consumers.verify.interrupted import Resume
-from consumers.verify.remembering import Comparison
+from consumers.verify.remembering import ServedComparison
 from consumers.verify.since import Earlier, check_events, check_publication
 from consumers.verify.still_served import still_served
 from consumers.work.progress import Report
@@ -97,7 +97,7 @@ async def verify(context: Context, wanted: VerifyOptions, report: Report, resume
         DivergenceError, LogError …: see `Follower.step`; the log does not verify.
     """
     while True:
-        comparison, amount = Comparison(), Amount(report)
+        comparison, amount = ServedComparison(), Amount(report)
         outlet: Outlet = NoOutlet() if wanted.served is None else FileListOutlet(comparison.save)
         path = None if resume is None else resume.path
         async with replayed(context, outlet, path=path, report=amount.in_batch) as replay:
@@ -117,7 +117,7 @@ async def verify(context: Context, wanted: VerifyOptions, report: Report, resume
 
 class _Verification:
     def __init__(
-        self, context: Context, replay: Replayed, wanted: VerifyOptions, comparison: Comparison, amount: Amount
+        self, context: Context, replay: Replayed, wanted: VerifyOptions, comparison: ServedComparison, amount: Amount
     ) -> None:
         self._follower, self._store, self._workers = replay
         self._columns = Columns(*replay, limits=context.limits, report=self._in_window)

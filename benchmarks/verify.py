@@ -1,9 +1,10 @@
 """Verifying many small publications, beside the floor: check the same signatures and digests, on one core.
 
-    deploy/with-env python -m benchmarks.verify [--events 10000] [--bins 16384] [--publications 1000] [--ledger DIR]
+    deploy/with-env python -m benchmarks.verify [--events 10000] [--bins 16384] [--publications 1000] [--uploads 2]
+                                                [--ledger DIR]
 
-Everything generated is published at once first, and left out; then publications of two uploads each. Memory is the peak
-of all processes together: of a command that verifies these publications, and of one that skips all but the last.
+Everything generated is published at once first, and left out; then publications of a few uploads each. Memory is the
+peak of all processes together: of a command that verifies these publications, and of one that skips all but the last.
 """
 
 import argparse
@@ -31,7 +32,6 @@ from consumers.work.progress import READING, WHOLE
 from projections.metadata.paths import TIMESTAMP
 from schemas import canonical
 
-UPLOADS = 2
 REPETITIONS = 3
 
 
@@ -41,6 +41,7 @@ def main() -> None:
     parser.add_argument("--events", type=int, default=10_000)
     parser.add_argument("--bins", type=int, default=16_384)
     parser.add_argument("--publications", type=int, default=1_000)
+    parser.add_argument("--uploads", type=int, default=2, help="of each publication")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--ledger", type=Path, metavar="DIR", help="make the ledger here; measure it if it is there")
     options = parser.parse_args()
@@ -61,12 +62,13 @@ async def _measure(folder: Path, options: argparse.Namespace) -> None:
     last = served_version((context.public / TIMESTAMP).read_bytes())
     first = last - options.publications + 1
     report = Report("verify", events=options.events, bins=options.bins, publications=options.publications)
+    left = options.publications * (2 * RECORD + options.uploads * (WHOLE - READING))
     seconds, floors = [], []
     for _ in range(REPETITIONS):
         floors.append(_floor(context, range(first, last + 1)))
-        seconds.append(await _verify(context, first, options.publications))
+        seconds.append(await _verify(context, first, left))
     report.add(
-        f"verify publications of {UPLOADS} uploads",
+        f"verify publications of {options.uploads} uploads",
         seconds,
         floor=floors,
         per=options.publications,
@@ -84,15 +86,16 @@ async def _fill(context: Context, options: argparse.Namespace) -> None:
     size = await size_of(context)
     async with running_signer(context) as (opened, signer):
         await signer.step()
-        records = generate_more(options.seed, options.events, size, UPLOADS * options.publications)
+        records = generate_more(options.seed, options.events, size, options.uploads * options.publications)
         for _ in range(options.publications):
-            await publish(opened, signer, list(islice(records, UPLOADS)))
+            await publish(opened, signer, list(islice(records, options.uploads)))
 
 
-async def _verify(context: Context, first: int, publications: int) -> float:
-    """The seconds from when all publications before the first one were passed over to the last one."""
+async def _verify(context: Context, first: int, left: int) -> float:
+    """The seconds from when all publications before the first one were passed over to the last one: from when no more
+    than an amount is left.
+    """
     times: list[float] = []
-    left = publications * (2 * RECORD + UPLOADS * (WHOLE - READING))
 
     def report(done: int, total: int) -> None:
         if done >= total - left:

@@ -36,6 +36,7 @@ def test_many_small_publications_are_verified_beside_the_floor(tmp_path: Path) -
     output, programs = _run(tmp_path, "benchmarks.verify", *VERIFY)
     assert programs == ["verify"]
     assert re.search(r"ratio [0-9.]+", output)
+    assert re.search(r"^memory of the command .*memory \d+ MiB, skipping \d+ MiB", output, re.MULTILINE)
 
 
 @pytest.mark.kafka

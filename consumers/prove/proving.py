@@ -54,9 +54,9 @@ async def prove(asked: Asked, log: Log, what: str, *, number: int | None, with_r
         return await _prove_target(asked, log, found.files, found.listed)
     index = _one_of(found.events, what, found.files)
     if index >= found.files.size:
+        where = "is on the log behind them" if index < asked.size else f"is none of the {asked.size} on the log"
         raise NegativeAnswerError(
-            f"publication {found.files.number} covers {found.files.size} events, numbered from 0: event {index} is not "
-            "among them"
+            f"publication {found.files.number} covers {found.files.size} events, numbered from 0: event {index} {where}"
         )
     event = await _event_part(asked, log, found.files.size, index, with_record=with_record)
     return _checked(EventProof(roots=found.files.roots, published=found.files.part, event=event))

@@ -19,7 +19,7 @@ from ledger.disk.files import write_file, writing
 
 
 @click.command()
-@click.argument("what", metavar="[EVENT|PATH]", required=False)
+@click.argument("what", metavar="EVENT|PATH[@N]", required=False)
 @click.option(
     "--to",
     "target",

@@ -31,7 +31,6 @@ from schemas import canonical, events
 from schemas.codec import Rejection, decode_event
 from schemas.errors import LedgerError, NegativeAnswerError
 from schemas.fields import Instant, Length, Number, Origin, Sha256, Size
-from schemas.plain_uploads import PlainUpload
 from schemas.proof_files import ConsistencyProof, EventPart, Proof, PublishedProof, TargetPart, TargetProof
 
 Step = Literal["roots", "timestamp", "snapshot", "event", "targets", "bins", "bin", "about", "consistency"]
@@ -197,9 +196,9 @@ def check_proof(proof: Proof, trusted_root: bytes) -> CheckedProof:
     return CheckedProof(published, event, target)
 
 
-def offer_of(event: events.BaseEvent | PlainUpload | Rejection) -> Offer | None:
+def offer_of(event: events.BaseEvent | Rejection) -> Offer | None:
     """What an event offers; None if it is not one that adds a target."""
-    if isinstance(event, events.FileUploaded | PlainUpload):
+    if isinstance(event, events.FileUploaded):
         data = event.data
         return Offer(package_target(data.hashes.blake2b_256, data.filename), data.length, data.hashes.sha256)
     if isinstance(event, events.TargetAdded):

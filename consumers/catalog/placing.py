@@ -77,8 +77,17 @@ class Places:
         return "" if last is None else last.effective_time
 
     def offerings(self, intervals: Iterable[tuple[int, int]]) -> list[Offering]:
-        """The publications that show what holds in some intervals of events, in order."""
-        return [found for each in intervals if (found := self.offer(*each)) is not None]
+        """The publications that show what holds in some intervals of events, in order.
+
+        What ended and began again between two publications was offered all the time.
+        """
+        found: list[Offering] = []
+        for from_idx, to_idx in intervals:
+            offer, first = self.offer(from_idx, to_idx), self._find(from_idx, is_covered=False)
+            if offer is not None and first is not None:
+                start = found.pop().first if found and found[-1].last == first.before else offer.first
+                found.append(Offering(start, offer.last))
+        return found
 
     def offer(self, from_idx: int, to_idx: int) -> Offering | None:
         """The publications that show what holds from the event at one index until the one at another; None: none."""

@@ -39,7 +39,12 @@ class FileStanding(NamedTuple):
     @property
     def path(self) -> str:
         """The target path."""
-        return package_target(self.upload.blake2b_256.hex(), self.upload.filename)
+        return path_of(self.upload)
+
+
+def path_of(upload: UploadRow) -> str:
+    """The target path of a file."""
+    return package_target(upload.blake2b_256.hex(), upload.filename)
 
 
 def standings(connection: Connection, project: int, uploads: Sequence[UploadRow]) -> list[FileStanding]:

@@ -32,6 +32,7 @@ GROUPS = {
         "diff": "diff:diff",
         "show": "show:show",
         "blame": "blame:blame",
+        "find": "find:find",
         "watch": "watch:watch",
         "prove": "prove:prove",
         "check-proof": "check_proof:check",

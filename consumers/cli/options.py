@@ -13,6 +13,7 @@ from consumers.cli.logs import configure_logging
 from consumers.cli.shared import Usage, open_context, progress, runs_async
 from projections.roles.authority import MAX_BITS_PREFIXES, MAX_BITS_SUCCINCT
 from projections.roles.layout import Layout
+from schemas.fields import is_instant
 
 P = ParamSpec("P")
 
@@ -31,6 +32,22 @@ class Duration(click.ParamType[timedelta]):
             return timedelta(seconds=float(value[:-1]) * units[value[-1]])
         except (KeyError, ValueError, IndexError, OverflowError):
             self.fail(f"{value!r} is not a duration; write it like 7d, 24h, 30m or 10s", param, ctx)
+
+
+class Instant(click.ParamType[str]):
+    """A UTC time as `2026-11-21T10:00:00Z`, or a day as `2026-11-21`."""
+
+    name = "time"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Read a time; a day is its first second."""
+        text = f"{value}T00:00:00Z" if len(value) == len("2026-11-21") else str(value)
+        if not is_instant(text):
+            self.fail(f"{value!r} is no UTC time such as 2026-11-21T10:00:00Z or 2026-11-21", param, ctx)
+        return text
+
+
+INSTANT = Instant()
 
 
 def ledger_options(function: Callable[P, Any]) -> Callable[P, Any]:

@@ -8,9 +8,9 @@ import click
 
 from consumers.catalog.asking import Asked
 from consumers.catalog.times import between, since, until
+from consumers.cli.options import INSTANT
 from consumers.cli.shared import Usage
 from ledger.catalog.history import Wanted
-from schemas.fields import is_instant
 
 
 class Selection(NamedTuple):
@@ -27,25 +27,17 @@ class Selection(NamedTuple):
     publications: tuple[int, int | None]
 
     @property
+    def is_narrow(self) -> bool:
+        """Whether anything was chosen."""
+        return self.late_days is not None or self.wanted != Wanted()
+
+    @property
     def is_of_events(self) -> bool:
         """Whether anything was chosen that publications do not have."""
         same = ("first", "end", "between")
         return self.late_days is not None or self.wanted != Wanted(
             **{name: getattr(self.wanted, name) for name in same}
         )
-
-
-class Instant(click.ParamType[str]):
-    """A UTC time as `2026-11-21T10:00:00Z`, or a day as `2026-11-21`."""
-
-    name = "time"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """Read a time; a day is its first second."""
-        text = f"{value}T00:00:00Z" if len(value) == len("2026-11-21") else str(value)
-        if not is_instant(text):
-            self.fail(f"{value!r} is no UTC time such as 2026-11-21T10:00:00Z or 2026-11-21", param, ctx)
-        return text
 
 
 _OPTIONS = (
@@ -57,14 +49,14 @@ _OPTIONS = (
     click.option(
         "--since",
         "since_time",
-        type=Instant(),
+        type=INSTANT,
         metavar="TIME",
         help="Only what may have come at a time or later.",
     ),
     click.option(
         "--until",
         "until_time",
-        type=Instant(),
+        type=INSTANT,
         metavar="TIME",
         help="Only what may have come at a time or before.",
     ),

@@ -66,6 +66,7 @@ class Wanted(NamedTuple):
 
     Attributes:
         between: what some publications were the first to show.
+        files: events about these files, by their numbers.
         named: events about access that name this account or credential.
         event_id: the events with this id.
         digest: the record with this SHA-256.
@@ -84,6 +85,7 @@ class Wanted(NamedTuple):
     credentials: Sequence[str] = ()
     incident: str | None = None
     rejected: bool = False
+    files: Sequence[int] | None = None
     named: str | None = None
     event_id: str | None = None
     digest: bytes | None = None
@@ -137,6 +139,12 @@ def load_bodies(connection: Connection, indices: Iterable[int]) -> dict[int, byt
 def events_with_id(connection: Connection, event_id: str) -> list[EventRow]:
     """All events with an id, in order."""
     return rows_of(connection, EventRow, _all().where(events.c.event_id == event_id).order_by(events.c.idx))
+
+
+def next_accepted(connection: Connection, project: int, index: int) -> int | None:
+    """The next accepted event about a project behind an index."""
+    query = select(func.min(events.c.idx)).where(events.c.project == project, events.c.outcome == 0)
+    return connection.execute(query.where(events.c.idx > index)).scalar()
 
 
 def odd_outcomes(connection: Connection, first: int, end: int) -> list[tuple[int, int]]:
@@ -225,6 +233,8 @@ def _stated(wanted: Wanted) -> Iterator[ColumnElement[bool]]:
     """The conditions about what events say of themselves."""
     if wanted.incident is not None:
         yield events.c.incident == wanted.incident
+    if wanted.files is not None:
+        yield events.c.file.in_(wanted.files)
     if wanted.event_id is not None:
         yield events.c.event_id == wanted.event_id
     if wanted.digest is not None:

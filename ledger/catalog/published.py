@@ -5,7 +5,7 @@ from typing import NamedTuple
 from sqlalchemy import Connection, func, select
 
 from ledger.catalog.selecting import first_of, rows_of
-from ledger.catalog.tables import publications, role_versions, roles
+from ledger.catalog.tables import chain_records, publications, role_versions, roles
 from ledger.catalog.writing import PublicationRow
 
 
@@ -26,6 +26,32 @@ _VERSIONS = select(roles.c.name, role_versions.c.number, role_versions.c.sha256,
 def load_publication(connection: Connection, number: int) -> PublicationRow | None:
     """A publication by its number."""
     return first_of(connection, PublicationRow, select(publications).where(publications.c.number == number))
+
+
+class ChainRow(NamedTuple):
+    """A record of `publications` that was judged; `outcome` is an index of `ledger.catalog.tables.OUTCOMES`."""
+
+    record: int
+    digest: bytes
+    kind: str
+    number: int | None
+    outcome: int
+    code: str | None
+    detail: str | None
+
+
+def chain_records_with_digest(connection: Connection, digest: bytes) -> list[ChainRow]:
+    """The records of `publications` with a digest, in order."""
+    query = select(chain_records).where(chain_records.c.digest == digest).order_by(chain_records.c.record)
+    return rows_of(connection, ChainRow, query)
+
+
+def publications_with_list(connection: Connection, list_size: int) -> list[PublicationRow]:
+    """The first and the last publication that show the list of projects of a content size."""
+    table = publications
+    numbers = select(func.min(table.c.number), func.max(table.c.number)).where(table.c.list_size == list_size)
+    found = (load_publication(connection, number) for number in connection.execute(numbers).one() if number)
+    return [each for each in found if each is not None]
 
 
 def first_publication(connection: Connection) -> PublicationRow | None:

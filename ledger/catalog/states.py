@@ -119,6 +119,15 @@ def uploads_of_bytes(connection: Connection, sha256: bytes) -> list[UploadRow]:
     return rows_of(connection, UploadRow, _in_order(select(*_FACTS).where(files.c.sha256 == sha256)))
 
 
+def uploads_beside(connection: Connection, sha256: bytes) -> list[tuple[str, UploadRow]]:
+    """The uploads whose core metadata or provenance has a SHA-256, with which of both, in order; no index helps."""
+    found = []
+    for what, column in (("metadata", files.c.core_metadata_sha256), ("provenance", files.c.provenance_sha256)):
+        query = _in_order(select(*_FACTS).where(column == sha256))
+        found += [(what, each) for each in rows_of(connection, UploadRow, query)]
+    return found
+
+
 def _in_order(query: Select[tuple[object, ...]]) -> Select[tuple[object, ...]]:
     return query.order_by(files.c.upload_idx)
 

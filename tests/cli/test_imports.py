@@ -55,6 +55,7 @@ ASK = {
     "blame": ("one",),
     "catalog": ("check",),
     "watch": ("--help",),
+    "find": ("one-1.0.tar.gz",),
     "prove": ("simple/one/index.json", "--to", "{folder}/proof"),
 }
 """Commands that ask a catalog."""

@@ -24,7 +24,8 @@ MAPS = {"consumers", "expires", "sizes", "versions", "verdicts"}
 AS_LOGGED = {"data"}
 """What is in it is as it stands on the log."""
 
-LISTS = {"add", "yank", "unyank", "remove", "restore", "free", "append", "rejected", "ceremony", "log", "blame", "diff"}
+LISTS = {"add", "yank", "unyank", "remove", "restore", "free", "append", "rejected", "ceremony"}
+LISTS |= {"log", "blame", "diff", "find"}
 
 GOOD: dict[str, tuple[object, ...]] = {
     "catalog": ("check", "--full"),
@@ -49,6 +50,7 @@ GOOD: dict[str, tuple[object, ...]] = {
     "verify": (),
     "show": ("0",),
     "blame": ("one",),
+    "find": ("one-1.0.tar.gz",),
     "prove": ("simple/one/index.json", "--to", "{folder}/proof"),
     "check-proof": ("{folder}/proof", "--root", "{folder}/index/public/metadata/1.root.json"),
     "rebuild": ("--to", "{folder}/rebuilt"),
@@ -79,6 +81,7 @@ BAD: dict[str, tuple[int, tuple[object, ...]]] = {
     "verify": (1, ("--to", "99")),
     "show": (1, ("99",)),
     "blame": (1, ("none",)),
+    "find": (1, ("none",)),
     "prove": (1, ("--to", "{folder}/proof", "99")),
     "check-proof": (1, ("{folder}/proof", "--root", "{folder}/other/public/metadata/1.root.json")),
     "rebuild": (1, ("--to", "{folder}/rebuilt", "--at", "99")),

@@ -15,10 +15,13 @@ from sqlalchemy import Connection, select
 from consumers.catalog.asking import Asked
 from consumers.catalog.blaming import blame_file, blame_project
 from consumers.catalog.events import find_events
+from consumers.catalog.recognizing import PageVersion, recognize
+from consumers.catalog.showing import RoleAnswer
 from consumers.catalog.times import between, since, until
 from ledger.catalog import tables
 from ledger.catalog.database import sqlite_catalog
 from ledger.catalog.history import Wanted
+from projections.metadata.paths import MetadataPlace, TargetPlace, read_path
 from tests import factory
 from tests.factory import Make, digest
 from tests.fuzz.catalogs import fill
@@ -114,12 +117,35 @@ async def check_blame(world: World, asked: Asked) -> None:
         assert answer in await blame_file(asked, file.filename)
 
 
+async def check_pages(world: World, asked: Asked) -> None:
+    """Every page and metadata file that was ever served is known by itself, and an altered one is known as such."""
+    for path, data in world.storage.tree.files.items():
+        place = read_path(path)
+        if isinstance(place, TargetPlace) and not place.is_page:
+            continue
+        found = await asked.database.run(recognize, asked, data)
+        if isinstance(place, TargetPlace):
+            assert found is not None
+            assert found.is_same, path
+            assert isinstance(found.answer, PageVersion)
+            assert found.answer.path == place.target
+            other = await asked.database.run(recognize, asked, data.replace(b"1.", b"2.", 1))
+            assert other is None or not other.is_same
+        elif found is not None and isinstance(place, MetadataPlace):
+            assert isinstance(found.answer, RoleAnswer)
+            assert found.is_same
+            assert found.answer.file.role == place.role
+        else:
+            assert b'"targets":{}' in data
+
+
 async def play(values: list[bytes], data: st.DataObject) -> None:
     with tempfile.TemporaryDirectory() as folder:
         world = World(Path(folder), team=TEAM)
         await publish(world, values, data)
         async with asking(world) as asked:
             await check_blame(world, asked)
+            await check_pages(world, asked)
 
 
 # --- who acted, and when ---------------------------------------------------------------------------------------------
@@ -211,5 +237,5 @@ def test_selectors_find_what_a_look_at_every_record_finds(values: list[bytes], d
 
 @given(st.one_of(histories(30), narrow_histories(), freeing_histories()), st.data())
 @settings(max_examples=30)
-def test_blame_says_what_a_plain_fold_says(values: list[bytes], data: st.DataObject) -> None:
+def test_blame_and_pages_are_what_a_plain_fold_says(values: list[bytes], data: st.DataObject) -> None:
     asyncio.run(play(values, data))

@@ -261,6 +261,7 @@ class Filling:
             await transaction.run(_end_rows, rows)
             for name, some in rows.rows.items():
                 await transaction.insert(tables.metadata.tables[name], some)
+            await transaction.run(writing.end_grants, rows.revoked)
             await transaction.insert(tables.tree_nodes, batch.nodes)
             ends = [(node.n + 1) * NODE_WIDTH - 1 for node in batch.nodes if node.level == 1]
             positions = [(index, self._logs.events.token(index)) for index in ends]

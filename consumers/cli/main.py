@@ -33,6 +33,7 @@ GROUPS = {
         "show": "show:show",
         "blame": "blame:blame",
         "find": "find:find",
+        "access": "access:access",
         "watch": "watch:watch",
         "prove": "prove:prove",
         "check-proof": "check_proof:check",

@@ -56,6 +56,7 @@ ASK = {
     "catalog": ("check",),
     "watch": ("--help",),
     "find": ("one-1.0.tar.gz",),
+    "access": ("one",),
     "prove": ("simple/one/index.json", "--to", "{folder}/proof"),
 }
 """Commands that ask a catalog."""

@@ -21,11 +21,14 @@ WITHOUT_JSON = {"run", "demo", "watch"}
 """`watch` never ends: tests/catalog/test_watching.py."""
 MAPS = {"consumers", "expires", "sizes", "versions", "verdicts"}
 """Their keys are names: of consumers, roles, logs, verdicts."""
+WITHOUT_JSON = {"run", "demo"}
+MAPS = {"consumers", "expires", "sizes", "versions", "verdicts", "types"}
+"""Their keys are names: of consumers, roles, logs, verdicts, types."""
 AS_LOGGED = {"data"}
 """What is in it is as it stands on the log."""
 
 LISTS = {"add", "yank", "unyank", "remove", "restore", "free", "append", "rejected", "ceremony"}
-LISTS |= {"log", "blame", "diff", "find"}
+LISTS |= {"log", "blame", "diff", "find", "access"}
 
 GOOD: dict[str, tuple[object, ...]] = {
     "catalog": ("check", "--full"),
@@ -51,6 +54,7 @@ GOOD: dict[str, tuple[object, ...]] = {
     "show": ("0",),
     "blame": ("one",),
     "find": ("one-1.0.tar.gz",),
+    "access": ("one",),
     "prove": ("simple/one/index.json", "--to", "{folder}/proof"),
     "check-proof": ("{folder}/proof", "--root", "{folder}/index/public/metadata/1.root.json"),
     "rebuild": ("--to", "{folder}/rebuilt"),
@@ -82,6 +86,7 @@ BAD: dict[str, tuple[int, tuple[object, ...]]] = {
     "show": (1, ("99",)),
     "blame": (1, ("none",)),
     "find": (1, ("none",)),
+    "access": (1, ("none",)),
     "prove": (1, ("--to", "{folder}/proof", "99")),
     "check-proof": (1, ("{folder}/proof", "--root", "{folder}/other/public/metadata/1.root.json")),
     "rebuild": (1, ("--to", "{folder}/rebuilt", "--at", "99")),

@@ -168,6 +168,54 @@ def first_uses(events: Iterable[Accepted], accepted: Iterable[Accepted]) -> list
     return found
 
 
+FACTS = ("kind", "account", "role", "credential", "project")
+
+
+@dataclass
+class PlainAccess:
+    """Who was granted what, and what no grant explains: of one name, up to an index (exclusive)."""
+
+    grants: dict[int, int | None] = field(default_factory=dict)
+    """The revocations that ended grants, by the grants."""
+    unexplained: list[int] = field(default_factory=list)
+    acts: dict[tuple[str, str | None], int] = field(default_factory=dict)
+    """Numbers of events by actor and credential."""
+
+
+def access_of(name: str, events: Iterable[Accepted], accepted: Sequence[Accepted], end: int) -> PlainAccess:
+    """The access of an actor or credential, or to a project, of a name."""
+    found, lasting = PlainAccess(), list[tuple[int, tuple[Any, ...]]]()
+    for each in accepted:
+        kind, data = each.document["type"], each.document.get("data", {})
+        if not kind.startswith("access.") or name not in {
+            data.get("project"),
+            data.get("account"),
+            data.get("credential"),
+        }:
+            continue
+        facts = tuple(data.get(fact) for fact in FACTS)
+        if kind == "access.granted.v1" and each.at < end:
+            lasting.append((each.at, facts))
+            found.grants[each.at] = None
+        elif kind == "access.revoked.v1":
+            ended = [at for at, same in lasting if same == facts]
+            lasting = [grant for grant in lasting if grant[1] != facts]
+            found.grants |= dict.fromkeys(ended, each.at)
+            if not ended and each.at < end:
+                found.unexplained.append(each.at)
+    for each in events:
+        document = each.document
+        actor, credential = document["actorid"], document.get("actorcredential")
+        is_about = document["type"].startswith(("project.", "file.", "release.")) and document["subject"] == name
+        if each.at < end and (is_about or name in {actor, credential}):
+            found.acts[actor, credential] = found.acts.get((actor, credential), 0) + 1
+    used = {credential for _, credential in found.acts}
+    for at in first_uses(events, accepted):
+        if at < end and next(each for each in events if each.at == at).document.get("actorcredential") in used:
+            found.unexplained.append(at)
+    return found
+
+
 def uploads(accepted: Iterable[Accepted]) -> list[tuple[int, tuple[str, Any], bool]]:
     """Accepted uploads: the index, the release, and whether there is the digest of a provenance."""
     return [

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Connection, select
 
+from consumers.catalog.accessing import find_access
 from consumers.catalog.asking import Asked
 from consumers.catalog.blaming import blame_file, blame_project
 from consumers.catalog.events import find_events
@@ -29,6 +30,7 @@ from tests.fuzz.plain_answers import (
     PlainIndex,
     PlainTimes,
     accepted_events,
+    access_of,
     first_uses,
     late_files,
     runs,
@@ -218,17 +220,45 @@ async def check_between(asked: Asked, data: st.DataObject, publications: list[tu
     assert await selected(asked, wanted) == inside
 
 
+async def check_access(world: World, asked: Asked) -> None:
+    """Grants, their ends, acts and oddities are what a look at every record finds, now and at any time."""
+    values, run = world.events.values, asked.database.run
+    accepted = accepted_events(values, await run(accepted_indices))
+    events = accepted_events(values, await run(read_indices))
+    publications = await run(publications_of)
+    times = PlainTimes([(number, size, time) for number, size, _, time in publications])
+    for name in [*(name for name in NAMES if name), *PROJECTS, "none"]:
+        for at in [None, *{time for *_, time in publications[-2:]}]:
+            brackets = [times.bracket(index) for index in range(len(values))]
+            end = len([1 for before, _ in brackets if at is None or not before or before <= at])
+            first = len(values) if at is None else len([1 for _, after in brackets if after and after < at])
+            plain = access_of(name, events, accepted, end)
+            found = await find_access(asked, name, at)
+            ends = {each.row.idx: None if each.revoked is None else each.revoked.row.idx for each in found.grants}
+            held = {
+                grant: ended for grant, ended in plain.grants.items() if at is None or ended is None or ended >= first
+            }
+            assert ends == held, (name, at)
+            for each in found.grants:
+                ended = ends[each.row.idx]
+                surely = each.row.idx < first and (ended is None or ended >= end)
+                assert each.is_certain == (at is None or surely)
+            assert [each.event.row.idx for each in found.oddities] == sorted(plain.unexplained)
+            assert {(each.actor, each.credential): each.events for each in found.acts} == plain.acts
+
+
 async def play_many(values: list[bytes], data: st.DataObject) -> None:
     with tempfile.TemporaryDirectory() as folder:
         world = World(Path(folder), team=TEAM)
         await publish(world, signed_by_many(values, data), data)
         async with asking(world) as asked:
             await check_selectors(world, asked, data)
+            await check_access(world, asked)
 
 
 @given(st.one_of(histories(20), narrow_histories(20)), st.data())
 @settings(max_examples=30)
-def test_selectors_find_what_a_look_at_every_record_finds(values: list[bytes], data: st.DataObject) -> None:
+def test_selectors_and_access_find_what_a_look_at_every_record_finds(values: list[bytes], data: st.DataObject) -> None:
     asyncio.run(play_many(values, data))
 
 

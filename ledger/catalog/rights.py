@@ -1,0 +1,84 @@
+"""Reading who was allowed to act, and who acted."""
+
+from typing import NamedTuple
+
+from sqlalchemy import Connection, case, func, or_, select
+
+from ledger.catalog.history import actor_ids
+from ledger.catalog.selecting import rows_of
+from ledger.catalog.tables import OUTCOMES, access, actors, credentials, events, projects, types
+
+
+class AccessRow(NamedTuple):
+    """An accepted event about access; `ended_idx` is the revocation that ended a grant."""
+
+    idx: int
+    act: str
+    kind: str
+    account: str | None
+    role: str | None
+    credential: str | None
+    project: str | None
+    ended_idx: int | None
+
+
+class Subjects(NamedTuple):
+    """What a text names: numbers of a project, of actors, of a credential. There may be rows of access besides."""
+
+    projects: tuple[int, ...]
+    actors: tuple[int, ...]
+    credentials: tuple[int, ...]
+
+
+class ActsRow(NamedTuple):
+    """How many events of a type somebody made with a credential, how many of them were rejected, and the first and the
+    last of them.
+    """
+
+    actor_kind: str
+    actor: str
+    credential: str | None
+    type: str
+    events: int
+    rejected: int
+    first: int
+    last: int
+
+
+def access_rows(connection: Connection, project: str, name: str) -> list[AccessRow]:
+    """The events about access that name a project, an account or a credential, in order."""
+    is_about = or_(access.c.project == project, access.c.account == name, access.c.credential == name)
+    return rows_of(connection, AccessRow, select(access).where(is_about).order_by(access.c.idx))
+
+
+def subjects_of(connection: Connection, project: str, name: str) -> Subjects:
+    """What events are about or by whom they are, given the name of a project, and of an actor or credential."""
+    of_project = select(projects.c.id).where(projects.c.name == project)
+    of_credential = select(credentials.c.id).where(credentials.c.name == name)
+    return Subjects(
+        tuple(connection.execute(of_project).scalars()),
+        tuple(actor_ids(connection, name)),
+        tuple(connection.execute(of_credential).scalars()),
+    )
+
+
+def count_acts(connection: Connection, subjects: Subjects, end: int) -> list[ActsRow]:
+    """What was done to a project, or by actors, or with credentials, before an index: by actor, credential and type."""
+    is_wanted = or_(
+        events.c.project.in_(subjects.projects),
+        events.c.actor.in_(subjects.actors),
+        events.c.credential.in_(subjects.credentials),
+    )
+    rejected = func.sum(case((events.c.outcome == OUTCOMES.index("rejected"), 1), else_=0))
+    columns = actors.c.kind, actors.c.name, credentials.c.name, types.c.name
+    query = (
+        select(*columns, func.count(), rejected, func.min(events.c.idx), func.max(events.c.idx))
+        .select_from(events)
+        .join(types, types.c.id == events.c.type)
+        .join(actors, actors.c.id == events.c.actor)
+        .outerjoin(credentials, credentials.c.id == events.c.credential)
+        .where(is_wanted, events.c.idx < end)
+        .group_by(*columns)
+    )
+    found = rows_of(connection, ActsRow, query)
+    return [each._replace(rejected=int(each.rejected)) for each in found]

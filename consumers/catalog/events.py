@@ -67,6 +67,20 @@ async def find_events(
         at, count = (last + 1 if oldest_first else last), PAGE
 
 
+async def merged(
+    streams: Sequence[AsyncIterator[EventAnswer]], *, oldest_first: bool = False
+) -> AsyncIterator[EventAnswer]:
+    """Events that come from several sides, in one order, each once."""
+    choose = min if oldest_first else max
+    heads = [await anext(stream, None) for stream in streams]
+    while some := [each for each in heads if each is not None]:
+        first = choose(some, key=lambda each: each.row.idx)
+        yield first
+        for place, head in enumerate(heads):
+            if head is not None and head.row.idx == first.row.idx:
+                heads[place] = await anext(streams[place], None)
+
+
 async def find_event(asked: Asked, index: int) -> EventAnswer | None:
     """One record of the events log."""
     return await asked.database.run(_one, asked, index)

@@ -1,11 +1,11 @@
 """Everywhere that something occurs: a digest, a filename, a key, an actor, a credential, an event's id."""
 
 import re
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from typing import NamedTuple
 
 from consumers.catalog.asking import Asked
-from consumers.catalog.events import EventAnswer, find_events
+from consumers.catalog.events import EventAnswer, find_events, merged
 from consumers.catalog.keys import KeyAnswer, answer_key, find_key
 from consumers.catalog.showing import RoleAnswer, TargetAnswer, find_targets, load_role
 from consumers.catalog.standing import path_of
@@ -99,20 +99,9 @@ async def find_mentions(
         for way in ways
         if (wanted.actors in {(), way.actors}) and (wanted.credentials in {(), way.credentials})
     ]
-    async for each in _merged(streams):
+    async for each in merged(streams):
         yield each
 
 
 def _numbers(connection: Connection, digest: bytes) -> tuple[int, ...]:
     return tuple(each.id for each in states.uploads_of_bytes(connection, digest))
-
-
-async def _merged(streams: Sequence[AsyncIterator[EventAnswer]]) -> AsyncIterator[EventAnswer]:
-    """Events that come from several sides, the newest first, each once."""
-    heads = [await anext(stream, None) for stream in streams]
-    while some := [each for each in heads if each is not None]:
-        newest = max(some, key=lambda each: each.row.idx)
-        yield newest
-        for place, head in enumerate(heads):
-            if head is not None and head.row.idx == newest.row.idx:
-                heads[place] = await anext(streams[place], None)

@@ -68,6 +68,7 @@ class Wanted(NamedTuple):
         between: what some publications were the first to show.
         files: events about these files, by their numbers.
         named: events about access that name this account or credential.
+        access_to: events about access to this project.
         event_id: the events with this id.
         digest: the record with this SHA-256.
         added: uploads to a release that had a file before.
@@ -87,6 +88,7 @@ class Wanted(NamedTuple):
     rejected: bool = False
     files: Sequence[int] | None = None
     named: str | None = None
+    access_to: str | None = None
     event_id: str | None = None
     digest: bytes | None = None
     added: bool = False
@@ -242,6 +244,8 @@ def _stated(wanted: Wanted) -> Iterator[ColumnElement[bool]]:
     if wanted.named is not None:
         is_named = or_(access.c.account == wanted.named, access.c.credential == wanted.named)
         yield events.c.idx.in_(select(access.c.idx).where(is_named))
+    if wanted.access_to is not None:
+        yield events.c.idx.in_(select(access.c.idx).where(access.c.project == wanted.access_to))
     if wanted.rejected:
         yield events.c.outcome == OUTCOMES.index("rejected")
 

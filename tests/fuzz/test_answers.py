@@ -5,6 +5,7 @@ import json
 import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,6 +19,7 @@ from consumers.catalog.blaming import blame_file, blame_project
 from consumers.catalog.events import find_events
 from consumers.catalog.recognizing import PageVersion, recognize
 from consumers.catalog.showing import RoleAnswer
+from consumers.catalog.story import how_it_stands, tell
 from consumers.catalog.times import between, since, until
 from ledger.catalog import tables
 from ledger.catalog.database import sqlite_catalog
@@ -119,6 +121,16 @@ async def check_blame(world: World, asked: Asked) -> None:
         assert answer in await blame_file(asked, file.filename)
 
 
+async def check_story(asked: Asked) -> None:
+    """The story of a project tells of all that did something, or was refused, in the order of the log."""
+    for project in PROJECTS:
+        told = [each async for each in tell(asked, project)]
+        assert all(one.last < other.first for one, other in pairwise(told))
+        about = [each async for each in find_events(asked, Wanted(project=project)) if each.verdict != "no effect"]
+        assert all(any(each.first <= event.row.idx <= each.last for each in told) for event in about)
+        assert (await asked.database.run(how_it_stands, project)).endswith(".")
+
+
 async def check_pages(world: World, asked: Asked) -> None:
     """Every page and metadata file that was ever served is known by itself, and an altered one is known as such."""
     for path, data in world.storage.tree.files.items():
@@ -148,6 +160,7 @@ async def play(values: list[bytes], data: st.DataObject) -> None:
         async with asking(world) as asked:
             await check_blame(world, asked)
             await check_pages(world, asked)
+            await check_story(asked)
 
 
 # --- who acted, and when ---------------------------------------------------------------------------------------------

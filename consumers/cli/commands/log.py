@@ -8,9 +8,10 @@ from packaging.utils import canonicalize_name
 from consumers.catalog.asking import Asked
 from consumers.catalog.events import EventAnswer, find_events
 from consumers.catalog.showing import PublicationSummary, find_publications
+from consumers.catalog.story import Sentence, how_it_stands, tell
 from consumers.cli.events import event_json, event_lines
 from consumers.cli.options import limit_option, on_catalog
-from consumers.cli.pages import limited, print_lines
+from consumers.cli.pages import limited, print_lines, shown
 from consumers.cli.selectors import Selection, selectors
 from consumers.cli.shared import Usage, print_json
 from consumers.cli.things import summary_json, summary_lines
@@ -18,10 +19,13 @@ from consumers.context import Context
 from ledger.catalog.history import Wanted, is_filename, is_project
 from schemas.errors import NegativeAnswerError
 
+_UNSEEN = {"pending": "not visible yet     ", "held": "held back for now   "}
+
 
 @click.command()
 @click.argument("about", required=False, metavar="[PROJECT|FILENAME]")
 @click.option("--publications", is_flag=True, help="Show publications instead of events.")
+@click.option("--story", is_flag=True, help="Tell the story of the PROJECT in plain sentences.")
 @click.option("--oldest-first", is_flag=True, help="Begin with the oldest instead of the newest.")
 @limit_option
 @on_catalog
@@ -33,6 +37,7 @@ async def log(
     selection: Selection,
     about: str | None,
     publications: bool,
+    story: bool,
     oldest_first: bool,
     limit: int | None,
     as_json: bool,
@@ -53,11 +58,17 @@ async def log(
       tuf-ledger log --since 2026-11-01 --type access
       tuf-ledger log --between 4000 4711 --late-files 30 --json
       tuf-ledger log --publications --limit 10
+      tuf-ledger log --story alpha
     """
     if publications:
         if about is not None or selection.is_of_events:
             raise Usage("--publications takes --since, --until and --between, and no other choice of events")
         await _publications(asked, selection, oldest_first=oldest_first, limit=limit, as_json=as_json)
+        return
+    if story:
+        if about is None or selection.is_narrow or oldest_first:
+            raise Usage("--story takes a PROJECT, and no choice of events")
+        await _tell(asked, canonicalize_name(about), limit=limit, as_json=as_json)
         return
     wanted = selection.wanted
     if about is not None:
@@ -71,6 +82,35 @@ async def log(
         print_json(event_json(each))
         count += 1
     print_json({"ok": True, "events": count, "size": asked.size, "publication": asked.number})
+
+
+async def _tell(asked: Asked, project: str, *, limit: int | None, as_json: bool) -> None:
+    if not await asked.database.run(is_project, project):
+        raise NegativeAnswerError(f"no event is about a project {project}")
+    sentences, end = limited(tell(asked, project), limit), await asked.database.run(how_it_stands, project)
+    if not as_json:
+        await print_lines(_story_lines(project, sentences, end))
+        return
+    count = 0
+    async for each in sentences:
+        place = each.place
+        facts = {"what": each.text, "standing": place.status, "publication": place.publication}
+        print_json({**facts, "time": place.not_after or None, "first_event": each.first, "last_event": each.last})
+        count += 1
+    print_json({"ok": True, "count": count, "what": end, "size": asked.size, "publication": asked.number})
+
+
+async def _story_lines(project: str, sentences: AsyncIterator[Sentence], end: str) -> AsyncIterator[str]:
+    yield click.style(f"The story of {shown(project)}", bold=True)
+    yield "Each step has the time from which everybody could see it."
+    yield ""
+    async for each in sentences:
+        time = (
+            f"{each.place.not_after[:16].replace('T', ' ')} UTC" if each.place.not_after else _UNSEEN[each.place.status]
+        )
+        yield f"{time}  {shown(each.text)}"
+    yield ""
+    yield shown(end)
 
 
 async def _publications(

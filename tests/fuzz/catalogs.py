@@ -13,7 +13,6 @@ from consumers.catalog.remaking import Remaking
 from ledger.catalog import tables
 from ledger.catalog.database import Database, sqlite_catalog
 from ledger.catalog.published import last_publication, signed_by
-from tests.fuzz.differences import check_differences
 from tests.fuzz.proving import check_proofs
 from tests.fuzz.world import World
 from tests.simulation.ports import InlineWorkers
@@ -49,7 +48,6 @@ async def check_catalog(world: World, view: "View", *, stops: int = 0) -> None:
             await database.run(check_rows, view)
             await database.run(check_files, view)
             await check_proofs(world, database, view)
-            await check_differences(database, len(world.events.values), view.number)
         finally:
             await database.close()
 

@@ -46,6 +46,7 @@ def events_of(difference: ProjectDifference) -> set[int]:
     """The indices of all events that `changes_of` must know."""
     found = {difference.event, *(each.state_event for each in difference.files)}
     found |= {each.yank_event for each in difference.files}
+    found |= {each.file.upload_idx for each in difference.files if each.is_new}
     found |= {event for each in difference.releases for event in (each.yank_event, each.quarantine_event)}
     return {event for event in found if event is not None}
 
@@ -63,15 +64,18 @@ def changes_of(difference: ProjectDifference, events: Mapping[int, EventRow]) ->
     rest: list[Change] = []
     for each in difference.releases:
         rest.extend(_of_release(name, each, events))
-    groups: dict[tuple[str, Kind, str | None, tuple[str | None, ...]], list[tuple[str, int]]] = {}
+    groups: dict[tuple[str, Kind, str | None, tuple[str | None, ...]], list[tuple[FileDifference, int]]] = {}
     for kind, file, reason, event in _of_files(difference.files):
         if event == whole and kind in {"removed", "withheld"}:
             continue
         key = (file.file.version, kind, reason, _who(events.get(event)))
-        groups.setdefault(key, []).append((file.file.filename, event))
+        groups.setdefault(key, []).append((file, event))
     for (version, kind, reason, _), some in groups.items():
-        indices = tuple(sorted({event for _, event in some}))
-        files = tuple(filename for filename, _ in some)
+        causes = {event for _, event in some}
+        if kind == "came and went":
+            causes |= {file.file.upload_idx for file, _ in some}
+        indices = tuple(sorted(causes))
+        files = tuple(file.file.filename for file, _ in some)
         rest.append(Change(kind, name, version, files, reason, indices, events.get(indices[0])))
     return found + sorted(rest, key=lambda each: (each.version or "", each.events))
 

@@ -74,6 +74,11 @@ class Comparison:
         """Whether a follower on this machine has reproduced the publication of a side."""
         return 0 < side.number <= self._asked.reproduced
 
+    def not_reproduced(self) -> list[int]:
+        """The publications of the two sides that no follower on this machine has reproduced."""
+        sides = (self.before, self.after)
+        return sorted({side.number for side in sides if side.number and not self.is_reproduced(side)})
+
     @property
     def is_backwards(self) -> bool:
         """Whether the first side is the later one: the events that are named are undone."""

@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from consumers.catalog.changes import Change, changes_of
-from consumers.catalog.comparing import Comparison
+from consumers.catalog.comparing import Comparison, RolesDifference
 from consumers.catalog.differing import TargetDifference
 from consumers.cli.shared import plural
 from ledger.catalog.history import EventRow
@@ -126,7 +126,7 @@ async def said_of(comparison: Comparison) -> AsyncIterator[Said]:
         for target in page.targets:
             yield said_of_target(target, page.events)
         return
-    for each in await said_of_roles(comparison):
+    for each in said_of_roles(await comparison.roles()):
         yield each
     if comparison.before.role:
         return
@@ -163,9 +163,8 @@ async def said_of_others(comparison: Comparison) -> AsyncIterator[Said]:
 # --- offline roles ---------------------------------------------------------------------------------------------------
 
 
-async def said_of_roles(comparison: Comparison) -> list[Said]:
+def said_of_roles(roles: RolesDifference) -> list[Said]:
     """Facts about offline roles; those that are the same for several roles are said once."""
-    roles = await comparison.roles()
     groups: dict[tuple[Any, ...], list[FactChange]] = {}
     for each in roles.changes:
         own = each.fact.role if each.fact.what in {"version", "expires"} else ""

@@ -1,6 +1,8 @@
 """`diff`: what differs between publications, versions, times and events, and who did it."""
 
 import json
+from html.parser import HTMLParser
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -113,3 +115,52 @@ def test_text_of_the_log_is_escaped(index: Index) -> None:
     assert "\x1b" not in output
     assert "\u202e" not in output
     assert "evil" in output
+
+
+class Page(HTMLParser):
+    """What a page loads, links to and names; and whether all elements are closed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.links: list[str] = []
+        self.ids: list[str] = []
+        self.tags: list[str] = []
+        self.open: list[str] = []
+        self.text = ""
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.open += [tag] * (tag not in {"meta", "link", "img"})
+        for name, value in attrs:
+            assert name not in {"src", "style", "onclick"}
+            self.links += [value or ""] * (name == "href")
+            self.ids += [value or ""] * (name == "id")
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+def test_the_page_loads_nothing_links_to_its_events_and_escapes_everything(index: Index, tmp_path: Path) -> None:
+    evil = "<script>alert(1)</script> \"' & \x1b[31m"
+    index.append(Make(also={"id": "evil-1", "actorid": "<i>mallory</i>"}).release_yanked("two", "1.0", reason=evil))
+    index.run("ceremony", "--rotate-online")
+    index.publish()
+    for sides in (("1", "6"), ("6", "1"), ("5", "5"), ("root@1", "root@2")):
+        index.run("diff", *sides, "--html", tmp_path / "page.html")
+        text = (tmp_path / "page.html").read_text(encoding="utf-8")
+        page = Page()
+        page.feed(text)
+        assert not page.open
+        assert not {"script", "i", "link", "img"} & set(page.tags)
+        assert len(set(page.ids)) == len(page.ids)
+        assert {link.removeprefix("#") for link in page.links} <= set(page.ids)
+        assert "\x1b" not in text
+        assert "url(" not in text
+        if sides[0] == "1":
+            assert "<script>alert(1)</script>" in page.text
+        if sides[0] in {"1", "6"}:
+            assert "<i>mallory</i>" in page.text
+    assert [each.name for each in tmp_path.iterdir() if each.is_file()] == ["page.html"]

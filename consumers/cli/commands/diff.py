@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import click
@@ -10,6 +11,7 @@ from packaging.utils import canonicalize_name
 from consumers.catalog.asking import Asked
 from consumers.catalog.comparing import Comparison, compare_sides
 from consumers.catalog.sides import Side
+from consumers.cli.difference_page import write_page
 from consumers.cli.differences import PROJECTS, Counts, Said, said_of
 from consumers.cli.options import on_catalog
 from consumers.cli.pages import print_lines, shown
@@ -25,6 +27,13 @@ _COLOURS = {"+": "green", "-": "red", "~": "yellow", "±": "magenta"}
 @click.argument("after", metavar="B")
 @click.option("--project", metavar="NAME", help="Only this project.")
 @click.option("--stat", is_flag=True, help="Only counts: a line for each project, and one for everything.")
+@click.option(
+    "--html",
+    "page",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="Write a page for people: one file that loads nothing.",
+)
 @click.option("--exit-code", is_flag=True, help="End with exit code 1 if anything differs.")
 @click.option("--limit", type=click.IntRange(min=1), metavar="N", help="At most so many differences.")
 @on_catalog
@@ -36,6 +45,7 @@ async def diff(
     after: str,
     project: str | None,
     stat: bool,
+    page: Path | None,
     exit_code: bool,
     limit: int | None,
     as_json: bool,
@@ -52,22 +62,32 @@ async def diff(
       tuf-ledger diff 7 9
       tuf-ledger diff 2026-11-01 2026-12-01 --project alpha
       tuf-ledger diff root@1 root@2 --json
+      tuf-ledger diff 7 9 --html diff.html
     """
     comparison = await compare_sides(asked, before, after, None if project is None else canonicalize_name(project))
     counts = Counts()
-    found = _counted(said_of(comparison), counts, limit)
-    if as_json:
-        async for each in found:
-            if not stat:
-                print_json(each.facts)
+    if page is not None:
+        counts = await write_page(comparison, page)
+        if not as_json:
+            click.echo(f"{page}: {counts}.")
     else:
-        await print_lines(_stat(comparison, found, counts) if stat else _lines(comparison, found, counts))
+        await _print(comparison, counts, limit, stat=stat, as_json=as_json)
     sides = {"from": _side(comparison, comparison.before), "to": _side(comparison, comparison.after)}
     facts = {**sides, **counts.facts(), "differs": counts.differs, "backwards": comparison.is_backwards}
     if exit_code and counts.differs:
         raise NegativeAnswerError(f"{before} and {after} differ", **facts)
     if as_json:
         print_json({"ok": True, **facts})
+
+
+async def _print(comparison: Comparison, counts: Counts, limit: int | None, *, stat: bool, as_json: bool) -> None:
+    found = _counted(said_of(comparison), counts, limit)
+    if not as_json:
+        await print_lines(_stat(comparison, found, counts) if stat else _lines(comparison, found, counts))
+        return
+    async for each in found:
+        if not stat:
+            print_json(each.facts)
 
 
 def _side(comparison: Comparison, side: Side) -> dict[str, Any]:
@@ -92,9 +112,9 @@ async def _counted(found: AsyncIterator[Said], counts: Counts, limit: int | None
 def _heading(comparison: Comparison) -> str:
     before, after = comparison.before, comparison.after
     text = f"{before.text} → {after.text}"
-    unseen = [side.number for side in (before, after) if side.number and not comparison.is_reproduced(side)]
+    unseen = comparison.not_reproduced()
     if unseen:
-        text = f"{text} ({', '.join(map(str, sorted(set(unseen))))} not reproduced by a follower here)"
+        text = f"{text} ({', '.join(map(str, unseen))} not reproduced by a follower here)"
     return f"{text}, backwards: the events are undone" if comparison.is_backwards else text
 
 

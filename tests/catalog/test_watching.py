@@ -8,6 +8,7 @@ import subprocess
 import sys
 from contextlib import aclosing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -84,7 +85,7 @@ def test_the_command_prints_events_as_they_come(tmp_path: Path) -> None:
     watching = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     assert watching.stdout is not None
     try:
-        found = []
+        found: list[dict[str, Any]] = []
         for reason in ("first", "second"):
             # The command may begin to follow at any moment: until it does, events are not new to it.
             while not found or reason not in found[-1]["what"]:

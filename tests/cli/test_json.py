@@ -19,9 +19,6 @@ from tests.factory import Make, encode
 MANUAL = Path(__file__).resolve().parents[2] / "docs" / "operators.md"
 WITHOUT_JSON = {"run", "demo", "watch"}
 """`watch` never ends: tests/catalog/test_watching.py."""
-MAPS = {"consumers", "expires", "sizes", "versions", "verdicts"}
-"""Their keys are names: of consumers, roles, logs, verdicts."""
-WITHOUT_JSON = {"run", "demo"}
 MAPS = {"consumers", "expires", "sizes", "versions", "verdicts", "types"}
 """Their keys are names: of consumers, roles, logs, verdicts, types."""
 AS_LOGGED = {"data"}

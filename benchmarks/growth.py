@@ -4,9 +4,9 @@
     deploy/with-env python -m benchmarks.growth --ledger DIR --background 10000000 [--bins 128]
 
 Both get the same publications in turns: uploads to projects chosen evenly, each into two bins (a file and a page) that
-no other touches. The snapshot names every bin and so grows with their number, whatever is published: making and
-sealing it is left out, writing its file is not. With --ledger the large one is there already, made by benchmarks.generate, and the small
-one has so many events that its bins are as full: with 16,384 bins and ten million events, 78,125 in 128.
+no other touches. The snapshot names every bin and so grows with their number, whatever is published: making and sealing
+it is left out, writing its file is not. With --ledger the large one is there already, made by benchmarks.generate, and
+the small one has so many events that its bins are as full: with 16,384 bins and ten million events, 78,125 in 128.
 """
 
 import argparse

@@ -39,6 +39,7 @@ def main() -> int:
         ["scale", "--events", size["events"], "--bins", size["bins"]],
         ["growth", *GROWTH[options.size]],
         ["facts", "--events", min(size["events"], 1_000_000), "--bins", size["bins"]],
+        ["catalog", "--events", min(size["events"], 1_000_000), "--seconds", min(size["seconds"], 30)],
         ["ingest", *ingest, *(["--kafka"] if options.kafka else [])],
     ]
     if options.kafka:

@@ -100,7 +100,7 @@ def signed_under(connection: Connection) -> list[SignedUnder]:
     """How much was signed under each ceremony's roles, in order."""
     table = publications
     query = select(table.c.roles_idx, func.count(), func.sum(table.c.signed)).group_by(table.c.roles_idx)
-    return rows_of(connection, SignedUnder, query.order_by(table.c.roles_idx))
+    return [SignedUnder(*map(int, row)) for row in connection.execute(query.order_by(table.c.roles_idx))]
 
 
 def signed_roles(connection: Connection) -> list[tuple[int, str]]:

@@ -238,6 +238,33 @@ class Context:
         return Keyring(self.path(self.config.signer.keys), self.config.signer.uris)
 
 
+def found_files(setting: str) -> tuple[ServedFiles, str]:
+    """Read access to files of any repository, by URL or in a folder; and the name of the only one that is meant, if the
+    text names a file. Nothing about them is trusted.
+
+    Raises:
+        ConfigError: there is no such folder or file.
+    """
+    path = Path(setting)
+    if _is_url(setting):
+        from ledger.http.fetching import HttpStorage  # noqa: PLC0415
+
+        above, _, name = setting.rpartition("/")
+        return (HttpStorage(above), name) if name.endswith(".json") else (HttpStorage(setting), "")
+    if not path.exists():
+        raise ConfigError(f"{setting} is no URL, and no such folder or file exists")
+    from ledger.storage.folder import FolderFiles  # noqa: PLC0415  # rarely needed
+
+    return (FolderFiles(path), "") if path.is_dir() else (FolderFiles(path.parent), path.name)
+
+
+def give_up(files: ServedFiles) -> None:
+    """End all calls that wait for a server, so that no thread blocks. Nothing is read from it afterwards."""
+    end = getattr(files, "give_up", None)
+    if end is not None:
+        end()
+
+
 def working_storage(folder: Path) -> Storage:
     """Storage in a folder that is thrown away after a failure: the served files are in `folder / "tree"`."""
     return DirectoryStorage(folder / "tree", folder / "staging", durable=False)

@@ -52,6 +52,11 @@ class Side(NamedTuple):
         return 0 if self.publication is None else self.publication.number
 
 
+def is_side(text: str) -> bool:
+    """Whether a text has the form of a side, whether it exists or not."""
+    return is_instant(text) or any(form.fullmatch(text) for form in (_NUMBER, _EVENT, _DAY, _ROLE))
+
+
 def find_side(connection: Connection, asked: Asked, text: str) -> Side:
     """Find what a text names: `7` or `#7`, `role@version`, a UTC time or day, `event:120`. `0` is before everything.
 

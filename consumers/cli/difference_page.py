@@ -4,11 +4,12 @@ Every text comes from the log, so it may come from anybody: all of it is escaped
 """
 
 import html
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
-from contextlib import suppress
+import shutil
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from tempfile import NamedTemporaryFile
-from typing import IO
+from typing import IO, NamedTuple
 
 from consumers.catalog.changes import changes_of
 from consumers.catalog.comparing import Comparison
@@ -69,28 +70,57 @@ tr:target, li:target { background: var(--mod-bg); }
 _CLASSES = {"+": ("add", "added"), "-": ("del", "removed"), "~": ("mod", "changed"), "±": ("mod", "came and went")}
 
 
+class Heading(NamedTuple):
+    """What stands above the differences: a title, the two sides, and notes."""
+
+    title: str
+    before: str
+    after: str
+    notes: Sequence[str] = ()
+
+
 async def write_page(comparison: Comparison, path: Path) -> Counts:
     """Write the page for a comparison; return how many differences it shows.
 
     Raises:
         StorageError: the file cannot be written.
     """
+    notes = ["Read backwards: the events that are named are undone."] if comparison.is_backwards else []
+    unseen = comparison.not_reproduced()
+    if unseen:
+        notes.append(f"Not reproduced by a follower on this machine: publication {', '.join(map(str, unseen))}.")
+    of = f" of {comparison.project}" if comparison.project else ""
+    heading = Heading(f"What differs{of}", comparison.before.text, comparison.after.text, notes)
+    return await _write(heading, path, partial(_write_body, comparison))
+
+
+async def write_sections(heading: Heading, found: AsyncIterator[Said], path: Path) -> Counts:
+    """Write a page of differences without causes, section by section; return how many they are.
+
+    Raises:
+        StorageError: the file cannot be written.
+    """
+    return await _write(heading, path, partial(_write_sections, found))
+
+
+async def _write(heading: Heading, path: Path, write: Callable[[IO[str], Counts], Awaitable[None]]) -> Counts:
+    """The counts stand at the top and are known at the end: so the body is written beside the page."""
     counts = Counts()
     with writing(path):
-        body = NamedTemporaryFile("w+", dir=path.parent, encoding="utf-8", prefix=".", delete=False)  # noqa: SIM115
+        new = partial(NamedTemporaryFile, "w+", dir=path.parent, encoding="utf-8", prefix=".", delete=False)
+        body, whole = new(), new()
         try:
-            with body, NamedTemporaryFile("w+", dir=path.parent, encoding="utf-8", prefix=".", delete=False) as whole:
-                await _write_body(comparison, body, counts)
-                _write_head(comparison, whole, counts)
+            with body, whole:
+                await write(body, counts)
+                _write_head(heading, whole, counts)
                 body.seek(0)
-                for block in iter(lambda: body.read(2**20), ""):
-                    whole.write(block)
+                shutil.copyfileobj(body, whole)
                 whole.write("</main>\n</body>\n</html>\n")
             Path(whole.name).chmod(0o644)
             Path(whole.name).replace(path)
         finally:
-            with suppress(FileNotFoundError):
-                Path(body.name).unlink()
+            for each in (body, whole):
+                Path(each.name).unlink(missing_ok=True)
     return counts
 
 
@@ -99,24 +129,30 @@ def _text(text: object) -> str:
     return html.escape(shown(str(text)))
 
 
-def _write_head(comparison: Comparison, file: IO[str], counts: Counts) -> None:
-    before, after = comparison.before, comparison.after
-    title = f"{before.text} → {after.text}"
+def _write_head(heading: Heading, file: IO[str], counts: Counts) -> None:
+    before, after = _text(heading.before), _text(heading.after)
     file.write(
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">\n"
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{_text(title)}</title>\n<style>{_STYLE}</style>\n</head>\n<body>\n<main>\n"
-        f"<h1>What differs{f' of {_text(comparison.project)}' if comparison.project else ''}</h1>\n"
-        f'<dl class="sides"><dt>from</dt><dd>{_text(before.text)}</dd><dt>to</dt><dd>{_text(after.text)}</dd></dl>\n'
+        f"<title>{before} → {after}</title>\n<style>{_STYLE}</style>\n</head>\n<body>\n<main>\n"
+        f"<h1>{_text(heading.title)}</h1>\n"
+        f'<dl class="sides"><dt>from</dt><dd>{before}</dd><dt>to</dt><dd>{after}</dd></dl>\n'
     )
-    if comparison.is_backwards:
-        file.write('<p class="note">Read backwards: the events that are named are undone.</p>\n')
-    unseen = comparison.not_reproduced()
-    if unseen:
-        numbers = ", ".join(map(str, unseen))
-        file.write(f'<p class="note">Not reproduced by a follower on this machine: publication {numbers}.</p>\n')
+    for note in heading.notes:
+        file.write(f'<p class="note">{_text(note)}</p>\n')
     file.write(f'<p class="counts">{_text(counts)}.</p>\n' if counts.differs else "<p>Nothing differs.</p>\n")
+
+
+async def _write_sections(found: AsyncIterator[Said], file: IO[str], counts: Counts) -> None:
+    section = ""
+    async for each in found:
+        if each.section != section:
+            file.write("</ul>\n</section>\n" if section else "")
+            section = each.section
+            file.write(f"<section>\n<h2>{_text(section)}</h2>\n<ul>\n")
+        _write_list(file, [each], counts)
+    file.write("</ul>\n</section>\n" if section else "")
 
 
 async def _write_body(comparison: Comparison, file: IO[str], counts: Counts) -> None:

@@ -1,12 +1,14 @@
 """Differences between two sides of a ledger, in words and as JSON. The words are not yet escaped for any medium."""
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from consumers.catalog.changes import Change, changes_of
 from consumers.catalog.comparing import Comparison, RolesDifference
 from consumers.catalog.differing import TargetDifference
+from consumers.catalog.trees import role_differences
 from consumers.cli.shared import plural
+from consumers.reading.trees import MetadataTree
 from ledger.catalog.history import EventRow
 from projections.metadata.facts import FactChange
 
@@ -33,6 +35,10 @@ _VERBS = {
     "quarantined": "quarantined",
     "quarantine ended": "quarantine ended:",
 }
+
+
+_LONGEST = 300
+"""Number of characters of a value that are shown to people."""
 
 
 class Said(NamedTuple):
@@ -70,9 +76,9 @@ class Counts:
 
     def add(self, said: Said) -> None:
         """Count a difference."""
-        if said.section == TARGETS:
+        if "target" in said.facts:
             self.targets[said.mark] += 1
-        elif said.section == PROJECTS:
+        elif "project" in said.facts:
             self.changes += 1
             self.projects.add(said.facts["project"])
         else:
@@ -160,6 +166,17 @@ async def said_of_others(comparison: Comparison) -> AsyncIterator[Said]:
             yield said_of_target(target, {})
 
 
+def said_of_trees(before: MetadataTree, after: MetadataTree) -> Iterator[Said]:
+    """All that differs between the metadata of two repositories, in a section for each role."""
+    for role in role_differences(before, after):
+        section = f"Role {role.role}"
+        for said in said_of_roles(RolesDifference(role.facts, {})):
+            yield said._replace(section=section)
+        for target in role.targets:
+            said = said_of_target(target, {})
+            yield said._replace(section=section, facts={**said.facts, "role": role.role})
+
+
 # --- offline roles ---------------------------------------------------------------------------------------------------
 
 
@@ -205,7 +222,8 @@ def _value(value: Any) -> str:
         return "yes" if value else "no"
     if isinstance(value, list | tuple):
         return ", ".join(map(_value, value)) or "nothing"
-    return f"{value:,}" if isinstance(value, int) else f"{value}"
+    text = f"{value:,}" if isinstance(value, int) else f"{value}"
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
 
 
 # --- projects --------------------------------------------------------------------------------------------------------

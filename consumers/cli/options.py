@@ -1,8 +1,8 @@
 """Options that several commands share, and the values of these options."""
 
 import functools
-from collections.abc import Callable, Coroutine
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, ParamSpec
@@ -94,14 +94,21 @@ def on_catalog(function: Callable[..., Coroutine[Any, Any, None]]) -> Callable[.
 
     @functools.wraps(function)
     async def opened(*, context: Any, **values: Any) -> None:
-        from consumers.catalog.asking import open_catalog  # noqa: PLC0415  # SQLAlchemy: imported on demand
-
-        async with AsyncExitStack() as closing:
-            with progress("Reading the logs") as advance:
-                asked = await closing.enter_async_context(open_catalog(context, advance))
+        async with asking(context) as asked:
             await function(context=context, asked=asked, **values)
 
     return on_ledger(opened)
+
+
+@asynccontextmanager
+async def asking(context: Any) -> AsyncIterator[Any]:
+    """The open catalog of a ledger, brought up to date."""
+    from consumers.catalog.asking import open_catalog  # noqa: PLC0415  # SQLAlchemy: imported on demand
+
+    async with AsyncExitStack() as closing:
+        with progress("Reading the logs") as advance:
+            asked = await closing.enter_async_context(open_catalog(context, advance))
+        yield asked
 
 
 limit_option = click.option("--limit", type=click.IntRange(min=1), metavar="N", help="At most so many.")

@@ -1,22 +1,24 @@
 """`tuf-ledger diff`: what differs between two publications, and who did it."""
 
+import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import click
 from packaging.utils import canonicalize_name
 
-from consumers.catalog.asking import Asked
 from consumers.catalog.comparing import Comparison, compare_sides
-from consumers.catalog.sides import Side
-from consumers.cli.difference_page import write_page
-from consumers.cli.differences import PROJECTS, Counts, Said, said_of
-from consumers.cli.options import on_catalog
+from consumers.catalog.sides import Side, is_side
+from consumers.cli.difference_page import Heading, write_page, write_sections
+from consumers.cli.differences import PROJECTS, ROLES, TARGETS, Counts, Said, said_of, said_of_trees
+from consumers.cli.logs import configure_logging
+from consumers.cli.options import asking, json_option, ledger_options
 from consumers.cli.pages import print_lines, shown
-from consumers.cli.shared import print_json
-from consumers.context import Context
+from consumers.cli.shared import Usage, open_context, print_json, runs_async
+from consumers.context import found_files, give_up
+from consumers.reading.trees import MetadataTree
 from schemas.errors import NegativeAnswerError
 
 _COLOURS = {"+": "green", "-": "red", "~": "yellow", "±": "magenta"}
@@ -26,7 +28,7 @@ _COLOURS = {"+": "green", "-": "red", "~": "yellow", "±": "magenta"}
 @click.argument("before", metavar="A")
 @click.argument("after", metavar="B")
 @click.option("--project", metavar="NAME", help="Only this project.")
-@click.option("--stat", is_flag=True, help="Only counts: a line for each project, and one for everything.")
+@click.option("--stat", is_flag=True, help="Only counts: a line for each project or role, and one for all.")
 @click.option(
     "--html",
     "page",
@@ -36,14 +38,16 @@ _COLOURS = {"+": "green", "-": "red", "~": "yellow", "±": "magenta"}
 )
 @click.option("--exit-code", is_flag=True, help="End with exit code 1 if anything differs.")
 @click.option("--limit", type=click.IntRange(min=1), metavar="N", help="At most so many differences.")
-@on_catalog
+@ledger_options
+@json_option
+@runs_async
 async def diff(
     *,
-    context: Context,
-    asked: Asked,
     before: str,
     after: str,
     project: str | None,
+    folder: Path,
+    log: str | None,
     stat: bool,
     page: Path | None,
     exit_code: bool,
@@ -57,37 +61,103 @@ async def diff(
     and settings, then projects as people know them, then targets. If A is the later one, everything is read backwards:
     the events that are named are undone.
 
+    A and B can also be two folders or URLs of TUF repositories, whoever made them. They need no ledger. Their roles are
+    compared one by one, without causes, and signatures are not checked.
+
     \b
     Example:
       tuf-ledger diff 7 9
       tuf-ledger diff 2026-11-01 2026-12-01 --project alpha
       tuf-ledger diff root@1 root@2 --json
       tuf-ledger diff 7 9 --html diff.html
+      tuf-ledger diff public https://mirror.example.org
     """
-    comparison = await compare_sides(asked, before, after, None if project is None else canonicalize_name(project))
-    counts = Counts()
-    if page is not None:
-        counts = await write_page(comparison, page)
-        if not as_json:
-            click.echo(f"{page}: {counts}.")
+    trees = [_is_tree(each) for each in (before, after)]
+    wanted = _Wanted(stat, page, limit, as_json)
+    if all(trees):
+        if project is not None:
+            raise Usage("--project: folders and URLs are compared by their roles")
+        counts, facts = await _tell_trees(before, after, wanted)
+    elif any(trees):
+        raise Usage("compare two folders or URLs; `tuf-ledger compare` holds one of them against the log")
     else:
-        await _print(comparison, counts, limit, stat=stat, as_json=as_json)
-    sides = {"from": _side(comparison, comparison.before), "to": _side(comparison, comparison.after)}
-    facts = {**sides, **counts.facts(), "differs": counts.differs, "backwards": comparison.is_backwards}
+        context = open_context(folder, log)
+        configure_logging(context.config.logging, default_level="warning")
+        async with asking(context) as asked:
+            name = None if project is None else canonicalize_name(project)
+            counts, facts = await _tell(await compare_sides(asked, before, after, name), wanted)
+    facts |= {**counts.facts(), "differs": counts.differs}
     if exit_code and counts.differs:
         raise NegativeAnswerError(f"{before} and {after} differ", **facts)
     if as_json:
         print_json({"ok": True, **facts})
 
 
-async def _print(comparison: Comparison, counts: Counts, limit: int | None, *, stat: bool, as_json: bool) -> None:
-    found = _counted(said_of(comparison), counts, limit)
-    if not as_json:
-        await print_lines(_stat(comparison, found, counts) if stat else _lines(comparison, found, counts))
-        return
+class _Wanted(NamedTuple):
+    """How it is told."""
+
+    stat: bool
+    page: Path | None
+    limit: int | None
+    as_json: bool
+
+
+def _is_tree(text: str) -> bool:
+    return text.startswith(("http://", "https://")) or (not is_side(text) and Path(text).is_dir())
+
+
+async def _tell(comparison: Comparison, wanted: _Wanted) -> tuple[Counts, dict[str, Any]]:
+    """Tell what differs between two sides of a ledger; return the counts, and facts for machines."""
+    if wanted.page is not None:
+        counts = await write_page(comparison, wanted.page)
+        _tell_page(wanted, counts)
+    else:
+        counts = await _print(_heading(comparison), said_of(comparison), wanted)
+    sides = {"from": _side(comparison, comparison.before), "to": _side(comparison, comparison.after)}
+    return counts, {**sides, "backwards": comparison.is_backwards}
+
+
+async def _tell_trees(before: str, after: str, wanted: _Wanted) -> tuple[Counts, dict[str, Any]]:
+    """The same for two repositories."""
+    sources = [found_files(each)[0] for each in (before, after)]
+    try:
+        trees = [
+            await asyncio.to_thread(MetadataTree, files, name)
+            for files, name in zip(sources, (before, after), strict=True)
+        ]
+        found = _in_thread(said_of_trees(*trees))
+        if wanted.page is not None:
+            heading = Heading("What differs", before, after, ["Signatures were not checked."])
+            counts = await write_sections(heading, found, wanted.page)
+            _tell_page(wanted, counts)
+        else:
+            counts = await _print(f"{before} → {after} (signatures are not checked)", found, wanted)
+    finally:
+        for files in sources:
+            give_up(files)
+    return counts, {"from": {"what": before}, "to": {"what": after}}
+
+
+async def _in_thread(found: Iterator[Said]) -> AsyncIterator[Said]:
+    while (each := await asyncio.to_thread(next, found, None)) is not None:
+        yield each
+
+
+def _tell_page(wanted: _Wanted, counts: Counts) -> None:
+    if not wanted.as_json:
+        click.echo(f"{wanted.page}: {counts}.")
+
+
+async def _print(heading: str, differences: AsyncIterator[Said], wanted: _Wanted) -> Counts:
+    counts = Counts()
+    found = _counted(differences, counts, wanted.limit)
+    if not wanted.as_json:
+        await print_lines((_stat if wanted.stat else _lines)(heading, found, counts))
+        return counts
     async for each in found:
-        if not stat:
+        if not wanted.stat:
             print_json(each.facts)
+    return counts
 
 
 def _side(comparison: Comparison, side: Side) -> dict[str, Any]:
@@ -118,37 +188,38 @@ def _heading(comparison: Comparison) -> str:
     return f"{text}, backwards: the events are undone" if comparison.is_backwards else text
 
 
-async def _lines(comparison: Comparison, found: AsyncIterator[Said], counts: Counts) -> AsyncIterator[str]:
-    yield click.style(shown(_heading(comparison)), bold=True)
+async def _lines(heading: str, found: AsyncIterator[Said], counts: Counts) -> AsyncIterator[str]:
+    yield click.style(shown(heading), bold=True)
     section = ""
     async for each in found:
         if each.section != section:
             section = each.section
             yield ""
-            yield click.style(section, bold=True)
+            yield click.style(shown(section), bold=True)
         yield _line(each)
     yield ""
     yield f"{counts}."
 
 
-async def _stat(comparison: Comparison, found: AsyncIterator[Said], counts: Counts) -> AsyncIterator[str]:
-    yield click.style(shown(_heading(comparison)), bold=True)
-    project, marks = "", Counter[str]()
+async def _stat(heading: str, found: AsyncIterator[Said], counts: Counts) -> AsyncIterator[str]:
+    yield click.style(shown(heading), bold=True)
+    name, marks = "", Counter[str]()
     async for each in found:
-        if each.section != PROJECTS:
+        if each.section in {ROLES, TARGETS}:
             continue
-        if each.facts["project"] != project:
-            if project:
-                yield _stat_line(project, marks)
-            project, marks = each.facts["project"], Counter()
+        now = each.facts["project"] if each.section == PROJECTS else each.section
+        if now != name:
+            if name:
+                yield _stat_line(name, marks)
+            name, marks = now, Counter()
         marks[each.mark] += len(each.facts.get("files", ())) or 1
-    if project:
-        yield _stat_line(project, marks)
+    if name:
+        yield _stat_line(name, marks)
     yield f"{counts}."
 
 
-def _stat_line(project: str, marks: Counter[str]) -> str:
-    return f"  {shown(project):<40} " + " ".join(
+def _stat_line(name: str, marks: Counter[str]) -> str:
+    return f"  {shown(name):<40} " + " ".join(
         click.style(f"{mark}{marks[mark]}", fg=colour) for mark, colour in _COLOURS.items() if marks[mark]
     )
 

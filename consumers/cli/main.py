@@ -30,6 +30,7 @@ GROUPS = {
     "Audit": {
         "log": "log:log",
         "diff": "diff:diff",
+        "compare": "compare:compare",
         "show": "show:show",
         "blame": "blame:blame",
         "find": "find:find",

@@ -7,7 +7,7 @@ from hashlib import sha256
 from consumers.follow.follower import Follower
 from consumers.reading.publications import ValidPublication
 from consumers.render.outlets import served_version
-from projections.metadata.forgeries import Finding, Logged, classify, expiry_of, numbers_of, older
+from projections.metadata.forgeries import Finding, Logged, advice, classify, expiry_of, numbers_of, older
 from projections.metadata.paths import TIMESTAMP
 from projections.roles.history import History, PastCeremony
 
@@ -85,19 +85,7 @@ class Examiner:
 
     async def advice(self, finding: Finding) -> str:
         """What to do about a file, as a sentence that names the place in the manual."""
-        if finding.kind == "forged":
-            history = await self.history()
-            if any(history.is_online(keyid) for keyid in finding.keyids):
-                advice = "treat the key as stolen, and replace it with `tuf-ledger ceremony --replace-online`"
-            else:
-                advice = "the key was replaced, and whoever has it still writes what is served"
-        elif finding.kind == "offline":
-            advice = "somebody signs with offline keys outside of the log"
-        elif finding.kind == "unsigned":
-            advice = "somebody else wrote it"
-        else:
-            return "See docs/operators.md, 'What is served is damaged'"
-        return f"{advice} (docs/operators.md, 'Something is forged')"
+        return advice(finding, await self.history())
 
     async def _publication(self, number: int) -> Logged | None:
         if number not in self._logged:

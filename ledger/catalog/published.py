@@ -156,6 +156,13 @@ def version_after(connection: Connection, role: str, number: int) -> int | None:
     return connection.execute(query.where(roles.c.name == role, role_versions.c.number > number)).scalar()
 
 
+def count_from(connection: Connection, number: int) -> int:
+    """How many publications there are from a number on."""
+    table = publications
+    query = select(func.count()).select_from(table).where(table.c.number >= number)
+    return int(connection.execute(query).scalar_one())
+
+
 def version_before(connection: Connection, role: str, number: int) -> int | None:
     """The last version of a role below a number."""
     query = select(func.max(role_versions.c.number)).join(roles, roles.c.id == role_versions.c.role)

@@ -116,6 +116,22 @@ def expiry_of(file: bytes) -> str:
     return expires if isinstance(expires, str) else ""
 
 
+def advice(finding: Finding, history: History) -> str:
+    """What to do about a file, as a sentence that names the place in the manual."""
+    if finding.kind == "forged":
+        if any(history.is_online(keyid) for keyid in finding.keyids):
+            what = "treat the key as stolen, and replace it with `tuf-ledger ceremony --replace-online`"
+        else:
+            what = "the key was replaced, and whoever has it still writes what is served"
+    elif finding.kind == "offline":
+        what = "somebody signs with offline keys outside of the log"
+    elif finding.kind == "unsigned":
+        what = "somebody else wrote it"
+    else:
+        return "See docs/operators.md, 'What is served is damaged'"
+    return f"{what} (docs/operators.md, 'Something is forged')"
+
+
 def classify(path: str, file: bytes, history: History, logged: Mapping[int, Logged]) -> Finding:
     """Find out what a served metadata file is whose bytes are not those that the log has for its path.
 

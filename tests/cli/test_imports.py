@@ -50,6 +50,7 @@ WRITE = {
 
 ASK = {
     "diff": ("1", "2"),
+    "compare": ("{folder}/dist/../index/public",),
     "log": (),
     "show": ("0",),
     "blame": ("one",),

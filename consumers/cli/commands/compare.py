@@ -1,0 +1,168 @@
+"""`tuf-ledger compare`: metadata found somewhere, held against the log."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from itertools import chain
+from typing import Any, NamedTuple
+
+import click
+
+from consumers.catalog.asking import Asked
+from consumers.catalog.matching import Match, Matcher
+from consumers.cli.options import on_catalog
+from consumers.cli.pages import shown
+from consumers.cli.shared import plural, print_json, progress
+from consumers.context import Context, found_files, give_up
+from consumers.reading.trees import TOP_LEVEL, MetadataFile, MetadataTree, read_name, signed_of
+from ledger.storage import ServedFiles
+from projections.metadata.forgeries import advice
+from projections.metadata.paths import METADATA
+from schemas.errors import NegativeAnswerError
+
+SHOWN = 50
+
+
+class _Compared(NamedTuple):
+    path: str
+    match: Match
+
+
+class _Counts:
+    """How many files were found, and of which kind."""
+
+    def __init__(self) -> None:
+        self.files = self.same = self.older = self.skipped = 0
+        self.wrong: list[Match] = []
+
+    def add(self, match: Match) -> None:
+        """Count a file."""
+        self.files += 1
+        if match.finding is None:
+            self.same += 1
+        elif match.finding.kind == "older":
+            self.older += 1
+        else:
+            self.wrong.append(match)
+
+    def facts(self) -> dict[str, int]:
+        """The counts for machines."""
+        wrong = len(self.wrong)
+        return {"files": self.files, "same": self.same, "older": self.older, "wrong": wrong, "skipped": self.skipped}
+
+
+@click.command()
+@click.argument("where", metavar="DIR|URL|FILE")
+@on_catalog
+async def compare(*, context: Context, asked: Asked, where: str, as_json: bool) -> None:
+    """Say what metadata is that was found somewhere: a mirror, the cache of a TUF client, one suspicious file.
+
+    Each file is looked up by its role and version among all versions that the log has. Whatever is not the log's is
+    named: altered, forged with a key of this ledger, or not signed by any. Nothing else on the machine and no state is
+    needed. Exit code 1 means that something is forged, altered or unknown.
+
+    \b
+    Example:
+      tuf-ledger compare ~/.local/share/my-client/metadata
+      tuf-ledger compare suspicious/12.snapshot.json
+      tuf-ledger compare https://mirror.example.org/ --log kafka://broker:9092/index
+    """
+    files, name = found_files(where)
+    matcher, counts = Matcher(asked), _Counts()
+    printed = 0
+    with progress("Comparing") as advance:
+        async for path, match in _matches((files, where, name), matcher, counts):
+            counts.add(match)
+            advance(counts.files, None)
+            if match.finding is None and not name:
+                continue
+            if as_json:
+                print_json(await _facts(path, match, matcher))
+            elif printed < SHOWN:
+                what = f"{match.role} {match.version}, as on the log" if match.finding is None else match.finding.detail
+                click.echo(f"{shown(path)}: {shown(what)}")
+                printed += 1
+    if not as_json:
+        _print(counts, printed)
+    if counts.wrong:
+        advices = {advice(each.finding, await matcher.history()) for each in counts.wrong if each.finding}
+        raise NegativeAnswerError(
+            "; ".join(["what was found is not what the log has", *sorted(advices)]), **counts.facts()
+        )
+    if as_json:
+        print_json({"ok": True, **counts.facts(), "publication": asked.number})
+
+
+def _print(counts: _Counts, printed: int) -> None:
+    listed = len(counts.wrong) + counts.older
+    if listed > printed:
+        click.echo(f"… and {listed - printed} more (--json lists all)")
+    click.echo(
+        f"{plural(counts.files, 'metadata file')}: {counts.same:,} as on the log, {counts.older:,} older than the "
+        f"newest, {len(counts.wrong):,} not as on the log."
+    )
+    if counts.skipped:
+        click.echo(f"No metadata: {plural(counts.skipped, 'other file')}.")
+
+
+async def _facts(path: str, match: Match, matcher: Matcher) -> dict[str, Any]:
+    """A file for machines."""
+    facts: dict[str, Any] = {"path": path}
+    if match.role:
+        facts |= {"role": match.role, "version": match.version}
+    finding = match.finding
+    if finding is None:
+        return facts | {"finding": "same"}
+    facts |= {"finding": finding.kind, "detail": finding.detail, "keyids": list(finding.keyids)}
+    if finding.kind != "older":
+        facts["advice"] = advice(finding, await matcher.history())
+    return facts
+
+
+async def _matches(place: tuple[ServedFiles, str, str], matcher: Matcher, counts: _Counts) -> AsyncIterator[_Compared]:
+    """All metadata files of a place: its files, what it is called, and the name of the only file that is meant."""
+    files, where, name = place
+    try:
+        found = await asyncio.to_thread(_metadata, files, where, name)
+        while (file := await asyncio.to_thread(next, found, None)) is not None:
+            role = file.role if file.role in TOP_LEVEL or await matcher.knows(file.role) else ""
+            if not role and not name and signed_of(file.data) is None:
+                counts.skipped += 1
+                continue
+            yield _Compared(file.path, await matcher.match(role, file.version, file.data))
+    finally:
+        give_up(files)
+    if not counts.files:
+        raise NegativeAnswerError(f"there is no TUF metadata in {where}")
+
+
+def _metadata(files: ServedFiles, where: str, name: str) -> Iterator[MetadataFile]:
+    """All metadata files of a place: those of a folder, or those that the metadata on a server lists."""
+    if name:
+        data = files.read(name)
+        return iter([] if data is None else [MetadataFile(name, *(read_name(name) or ("", None)), data)])
+    paths = files.paths()
+    if paths is None:
+        return _followed(MetadataTree(files, where))
+    below = files.paths(METADATA)
+    first = None if below is None else next(below, None)
+    return _listed(files, paths if first is None or below is None else chain([first], below))
+
+
+def _listed(files: ServedFiles, paths: Iterator[str]) -> Iterator[MetadataFile]:
+    for path in paths:
+        named = read_name(path)
+        data = None if named is None else files.read(path)
+        if named is not None and data is not None:
+            yield MetadataFile(path, *named, data)
+
+
+def _followed(tree: MetadataTree) -> Iterator[MetadataFile]:
+    yield from tree.roots()
+    for role in ("timestamp", "snapshot"):
+        file = tree.current(role)
+        if file is not None:
+            yield file
+    for role, version in tree.versions().items():
+        file = tree.find(role, version)
+        if file is not None:
+            yield file

@@ -52,7 +52,7 @@ class Oddity(NamedTuple):
     event: EventAnswer
 
 
-class Access(NamedTuple):
+class AccessAnswer(NamedTuple):
     """All about the access of somebody, or to something. `notes` are events about access that change nothing."""
 
     grants: Sequence[Grant]
@@ -73,7 +73,7 @@ class _Moment(NamedTuple):
     end: int
 
 
-async def find_access(asked: Asked, name: str, at: str | None) -> Access:
+async def find_access(asked: Asked, name: str, at: str | None) -> AccessAnswer:
     """The access of an actor, with a credential, or to a project, whichever has that name; now, or at a time.
 
     At a time, what may have held is there; what came after it for sure is not.
@@ -87,7 +87,7 @@ async def find_access(asked: Asked, name: str, at: str | None) -> Access:
     return access._replace(oddities=sorted(oddities, key=lambda each: each.event.row.idx))
 
 
-def _read(connection: Connection, asked: Asked, name: str, at: str | None) -> tuple[Access, list[str]]:
+def _read(connection: Connection, asked: Asked, name: str, at: str | None) -> tuple[AccessAnswer, list[str]]:
     """What is found but for first uses, and the credentials that were used."""
     project, moment = str(canonicalize_name(name)), _moment(connection, asked, at)
     rows = [each for each in rights.access_rows(connection, project, name) if each.idx < moment.end]
@@ -110,7 +110,7 @@ def _read(connection: Connection, asked: Asked, name: str, at: str | None) -> tu
     notes = [events[each.idx] for each in rows if each.act == "noted"]
     odd = [Oddity("revoked without a grant", events[index]) for index in sorted(unexplained)]
     used = sorted({each.credential for each in acts if each.credential is not None})
-    return Access(grants, notes, acts, odd), used
+    return AccessAnswer(grants, notes, acts, odd), used
 
 
 def _moment(connection: Connection, asked: Asked, at: str | None) -> _Moment:

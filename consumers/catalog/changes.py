@@ -24,7 +24,7 @@ Kind = Literal[
 ]
 
 
-class Change(NamedTuple):
+class PackageChange(NamedTuple):
     """What changed of a project, a release or some files of a release.
 
     `version` is None if it is about the project, `files` is empty if it is not about single files. `reason` is the one
@@ -51,7 +51,7 @@ def events_of(difference: ProjectDifference) -> set[int]:
     return {event for event in found if event is not None}
 
 
-def changes_of(difference: ProjectDifference, events: Mapping[int, EventRow]) -> list[Change]:
+def changes_of(difference: ProjectDifference, events: Mapping[int, EventRow]) -> list[PackageChange]:
     """What differs of a project, in the order: project, releases and files by version.
 
     Files that the removal of a project removed stand in that change, and not in changes of their own.
@@ -61,7 +61,7 @@ def changes_of(difference: ProjectDifference, events: Mapping[int, EventRow]) ->
     if exists(difference.before) != exists(difference.after):
         whole = difference.event
     found = list(_of_project(difference, events, whole))
-    rest: list[Change] = []
+    rest: list[PackageChange] = []
     for each in difference.releases:
         rest.extend(_of_release(name, each, events))
     groups: dict[tuple[str, Kind, str | None, tuple[str | None, ...]], list[tuple[FileDifference, int]]] = {}
@@ -76,7 +76,7 @@ def changes_of(difference: ProjectDifference, events: Mapping[int, EventRow]) ->
             causes |= {file.file.upload_idx for file, _ in some}
         indices = tuple(sorted(causes))
         files = tuple(file.file.filename for file, _ in some)
-        rest.append(Change(kind, name, version, files, reason, indices, events.get(indices[0])))
+        rest.append(PackageChange(kind, name, version, files, reason, indices, events.get(indices[0])))
     return found + sorted(rest, key=lambda each: (each.version or "", each.events))
 
 
@@ -84,7 +84,9 @@ def _who(event: EventRow | None) -> tuple[str | None, ...]:
     return () if event is None else (event.actor_kind, event.actor, event.credential)
 
 
-def _of_project(difference: ProjectDifference, events: Mapping[int, EventRow], whole: int | None) -> Iterator[Change]:
+def _of_project(
+    difference: ProjectDifference, events: Mapping[int, EventRow], whole: int | None
+) -> Iterator[PackageChange]:
     before, after, event, name = difference.before, difference.after, difference.event, difference.name
     if event is None:
         return
@@ -92,16 +94,16 @@ def _of_project(difference: ProjectDifference, events: Mapping[int, EventRow], w
         gone = [each for each in difference.files if each.state_event == whole]
         is_added = exists(after)
         files = () if is_added else tuple(each.file.filename for each in gone)
-        yield Change("added" if is_added else "removed", name, None, files, None, (event,), events.get(event))
+        yield PackageChange("added" if is_added else "removed", name, None, files, None, (event,), events.get(event))
     elif (before is None) != (after is None) and not exists(after):
-        yield Change("came and went", name, None, (), None, (event,), events.get(event))
+        yield PackageChange("came and went", name, None, (), None, (event,), events.get(event))
     was = ("active", "") if before is None else (before.status, before.reason)
     now = ("active", "") if after is None else (after.status, after.reason)
     if was != now and (exists(after) or whole is None):
-        yield Change("status", name, None, (), now[1] or None, (event,), events.get(event), was[0], now[0])
+        yield PackageChange("status", name, None, (), now[1] or None, (event,), events.get(event), was[0], now[0])
 
 
-def _of_release(name: str, each: ReleaseDifference, events: Mapping[int, EventRow]) -> Iterator[Change]:
+def _of_release(name: str, each: ReleaseDifference, events: Mapping[int, EventRow]) -> Iterator[PackageChange]:
     kinds: tuple[tuple[Callable[[Flags], str | None], int | None, Kind, Kind], ...] = (
         (lambda flags: flags.yanked, each.yank_event, "yanked", "unyanked"),
         (lambda flags: flags.quarantined, each.quarantine_event, "quarantined", "quarantine ended"),
@@ -110,7 +112,7 @@ def _of_release(name: str, each: ReleaseDifference, events: Mapping[int, EventRo
         if event is not None:
             now = flag(each.after)
             kind = is_cleared if now is None else is_set
-            yield Change(kind, name, each.version, (), now or None, (event,), events.get(event))
+            yield PackageChange(kind, name, each.version, (), now or None, (event,), events.get(event))
 
 
 def _of_files(differences: Iterable[FileDifference]) -> Iterator[tuple[Kind, FileDifference, str | None, int]]:

@@ -29,7 +29,7 @@ class Flags(NamedTuple):
     quarantined: str | None = None
 
 
-class FileState(NamedTuple):
+class StandingOfFile(NamedTuple):
     """The state of a file (see `ledger.catalog.tables`), and the reason of its own yank."""
 
     state: int
@@ -42,8 +42,8 @@ class FileDifference(NamedTuple):
     """
 
     file: FileRow
-    before: FileState | None
-    after: FileState | None
+    before: StandingOfFile | None
+    after: StandingOfFile | None
     is_new: bool
     state_event: int
     yank_event: int | None
@@ -203,8 +203,8 @@ def _file(rows: Sequence[FileStateRow], between: Sizes) -> FileDifference | None
     """What differs of a file, given its intervals; None if nothing does."""
     first, last = rows[0], rows[-1]
     was_there = _holds(first.file.since, first.to_idx, between.a)
-    steps: list[tuple[int, FileState | None]] = [] if was_there else [(-1, None)]
-    steps += [(row.file.since, FileState(row.file.state, row.file.yanked)) for row in rows]
+    steps: list[tuple[int, StandingOfFile | None]] = [] if was_there else [(-1, None)]
+    steps += [(row.file.since, StandingOfFile(row.file.state, row.file.yanked)) for row in rows]
     if last.to_idx < between.b:  # its name was freed, and used again
         steps.append((last.to_idx, None))
     if steps[0][1] == steps[-1][1]:

@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from consumers.catalog.changes import Change, changes_of
+from consumers.catalog.changes import PackageChange, changes_of
 from consumers.catalog.comparing import Comparison, RolesDifference
 from consumers.catalog.differing import TargetDifference
 from consumers.catalog.trees import role_differences
@@ -229,7 +229,7 @@ def _value(value: Any) -> str:
 # --- projects --------------------------------------------------------------------------------------------------------
 
 
-def said_of_change(change: Change) -> Said:
+def said_of_change(change: PackageChange) -> Said:
     """A change of a project, a release, or files of a release."""
     name = change.project if change.version is None else f"{change.project} {change.version}"
     mark = _MARKS.get(change.kind, "~")

@@ -4,7 +4,7 @@ from typing import Any
 
 import click
 
-from consumers.catalog.accessing import Access, Acts, Grant, find_access
+from consumers.catalog.accessing import AccessAnswer, Acts, Grant, find_access
 from consumers.catalog.asking import Asked
 from consumers.catalog.words import describe_access
 from consumers.cli.events import event_json, event_line
@@ -48,7 +48,7 @@ async def access(
     print_json({"ok": True, "count": len(_items(found)[:limit]), "size": asked.size, "publication": asked.number})
 
 
-def _items(found: Access) -> list[dict[str, Any]]:
+def _items(found: AccessAnswer) -> list[dict[str, Any]]:
     return [
         *({"kind": "oddity", "oddity": each.what, **event_json(each.event)} for each in found.oddities),
         *(_grant_json(each) for each in found.grants),
@@ -81,7 +81,7 @@ def _acts_json(acts: Acts) -> dict[str, Any]:
     }
 
 
-def _lines(found: Access, limit: int | None) -> list[str]:
+def _lines(found: AccessAnswer, limit: int | None) -> list[str]:
     odd = [line for each in found.oddities for line in (f"    {each.what}:", f"        {event_line(each.event)}")]
     sections = (
         ("odd", odd),

@@ -6,11 +6,11 @@ from typing import Literal, NamedTuple
 from packaging.utils import canonicalize_name
 
 from consumers.catalog.asking import Asked
-from consumers.catalog.events import EventAnswer, answers, find_events
+from consumers.catalog.event_answers import EventAnswer, answers, find_events
 from consumers.catalog.times import since, until
-from ledger.catalog import FOREVER, history, rights
+from ledger.catalog import FOREVER, event_rows, rights
 from ledger.catalog.database import Connection
-from ledger.catalog.history import Wanted
+from ledger.catalog.event_rows import Wanted
 from ledger.catalog.rights import AccessRow, ActsRow, Subjects
 
 
@@ -96,7 +96,7 @@ def _read(connection: Connection, asked: Asked, name: str, at: str | None) -> tu
     explained = {each.ended_idx for each in rows if each.act == "granted"}
     unexplained = {each.idx for each in rows if each.act == "revoked" and each.idx not in explained}
     wanted = {index for each in rows for index in (each.idx, each.ended_idx) if index is not None}
-    events = {each.row.idx: each for each in answers(connection, asked, history.load_events(connection, wanted))}
+    events = {each.row.idx: each for each in answers(connection, asked, event_rows.load_events(connection, wanted))}
     grants = [
         Grant(
             each,

@@ -4,10 +4,10 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import NamedTuple
 
 from consumers.catalog.asking import Asked
-from consumers.catalog.events import EventAnswer, answers
+from consumers.catalog.event_answers import EventAnswer, answers
 from consumers.catalog.placing import Offering, Places
 from consumers.catalog.standing import FileStanding, standings
-from ledger.catalog import history, states
+from ledger.catalog import event_rows, states
 from ledger.catalog.database import Connection
 
 FIRST_PAGE, PAGE = 20, 500
@@ -57,7 +57,7 @@ def _named(connection: Connection, asked: Asked, filename: str) -> list[Blame]:
 
 
 def _blame(connection: Connection, asked: Asked, some: Sequence[FileStanding], names: Mapping[int, str]) -> list[Blame]:
-    rows = history.load_events(connection, {index for each in some for index in each.causes})
+    rows = event_rows.load_events(connection, {index for each in some for index in each.causes})
     events = {each.row.idx: each for each in answers(connection, asked, rows)}
     places = Places(connection, asked)
     return [

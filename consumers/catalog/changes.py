@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Literal, NamedTuple
 
 from consumers.catalog.differing import FileDifference, Flags, ProjectDifference, ReleaseDifference, exists
-from ledger.catalog.history import EventRow
+from ledger.catalog.event_rows import EventRow
 from ledger.catalog.tables import REMOVED, THERE, WITHHELD
 
 Kind = Literal[

@@ -27,7 +27,6 @@ from consumers.catalog.rows import (
     needs,
     project_row,
 )
-from consumers.reading.comparing import compare_record
 from consumers.reading.publications import (
     ChainReader,
     ReaderState,
@@ -36,6 +35,7 @@ from consumers.reading.publications import (
     decode_state,
     encode_state,
 )
+from consumers.reading.rolled_back import compare_record
 from consumers.work.workers import Workers
 from ledger.catalog import FOREVER, FORMAT, CatalogError, tables, writing
 from ledger.catalog.database import Connection, Database, Transaction, create_indexes, create_tables, has_tables

@@ -5,14 +5,14 @@ from collections.abc import AsyncIterator
 from typing import NamedTuple
 
 from consumers.catalog.asking import Asked
-from consumers.catalog.events import EventAnswer, find_events, merged
+from consumers.catalog.event_answers import EventAnswer, find_events, merged
 from consumers.catalog.keys import KeyAnswer, answer_key, find_key
 from consumers.catalog.showing import RoleAnswer, TargetAnswer, find_targets, load_role
 from consumers.catalog.standing import path_of
-from ledger.catalog import ceremonies, published, states
+from ledger.catalog import ceremonies, publication_rows, states
 from ledger.catalog.database import Connection
-from ledger.catalog.history import Wanted
-from ledger.catalog.published import ChainRow
+from ledger.catalog.event_rows import Wanted
+from ledger.catalog.publication_rows import ChainRow
 from ledger.catalog.states import UploadRow
 
 _SHA256 = re.compile("(?:sha256:)?([0-9a-f]{64})")
@@ -49,10 +49,10 @@ def find_things(connection: Connection, asked: Asked, text: str) -> list[Found]:
 
 
 def _with_digest(connection: Connection, asked: Asked, digest: bytes) -> list[Found]:
-    found: list[Found] = [*published.chain_records_with_digest(connection, digest)]
+    found: list[Found] = [*publication_rows.chain_records_with_digest(connection, digest)]
     document = ceremonies.document_with_digest(connection, digest)
     versions = [] if document is None else [(document.role, document.version)]
-    versions += [(each.role, each.number) for each in published.versions_with_digest(connection, digest)]
+    versions += [(each.role, each.number) for each in publication_rows.versions_with_digest(connection, digest)]
     for role, version in versions:
         answer = load_role(connection, asked, role, version)
         if answer is not None:

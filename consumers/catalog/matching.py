@@ -8,7 +8,7 @@ import msgspec
 
 from consumers.catalog.asking import Asked
 from consumers.reading.trees import TOP_LEVEL, signed_of
-from ledger.catalog import published
+from ledger.catalog import publication_rows
 from ledger.catalog.ceremonies import document_in_force, document_version, document_with_digest, documents_up_to
 from ledger.catalog.database import Connection
 from projections.metadata.forgeries import OLDER, Finding, Logged, classify, expiry_of, numbers_of, older
@@ -96,15 +96,15 @@ class Matcher:
             if newest is None or newest.version == version:
                 return None
             return Finding("older", f"{OLDER}, which is {role} {newest.version}; valid until {expiry_of(data)}")
-        following = published.version_after(connection, role, version)
+        following = publication_rows.version_after(connection, role, version)
         if following is None:
             return None
-        return older(published.count_from(connection, following), expiry_of(data))
+        return older(publication_rows.count_from(connection, following), expiry_of(data))
 
 
 def _with_digest(connection: Connection, digest: bytes) -> list[tuple[str, int]]:
     """The roles and versions that the log has with a SHA-256."""
-    found = [(each.role, each.number) for each in published.versions_with_digest(connection, digest)]
+    found = [(each.role, each.number) for each in publication_rows.versions_with_digest(connection, digest)]
     document = document_with_digest(connection, digest)
     return found if document is None else [*found, (document.role, document.version)]
 
@@ -114,11 +114,11 @@ def _has_role(connection: Connection, role: str) -> bool:
 
 
 def _is_online(connection: Connection, role: str) -> bool:
-    return published.version_after(connection, role, 0) is not None
+    return publication_rows.version_after(connection, role, 0) is not None
 
 
 def _logged(connection: Connection, number: int) -> Logged | None:
-    rows = published.signed_versions(connection, number)
+    rows = publication_rows.signed_versions(connection, number)
     if not rows:
         return None
     return Logged(number, {row.role: frozenset(each.hex() for each in _unpack(row.signatures) if each) for row in rows})
@@ -130,6 +130,6 @@ def _past_ceremonies(connection: Connection) -> Sequence[PastCeremony]:
         ceremonies.setdefault(each.idx, {})[each.role] = msgspec.json.decode(each.file)
     found = []
     for index, documents in sorted(ceremonies.items()):
-        first = published.first_covering(connection, index)
+        first = publication_rows.first_covering(connection, index)
         found.append(PastCeremony(index, documents, "" if first is None else first.time))
     return found

@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 
 from consumers.catalog.asking import Asked
-from consumers.catalog.events import EventAnswer, answers
+from consumers.catalog.event_answers import EventAnswer, answers
 from consumers.catalog.keys import KeyAnswer, answer_key, find_key
 from consumers.catalog.showing import (
     PublicationAnswer,
@@ -14,7 +14,7 @@ from consumers.catalog.showing import (
     load_publication,
     load_role,
 )
-from ledger.catalog import history, published
+from ledger.catalog import event_rows, publication_rows
 from ledger.catalog.database import Connection
 from projections.metadata.paths import MetadataPlace, read_path, target_of
 from schemas.errors import NegativeAnswerError
@@ -41,7 +41,7 @@ def find_thing(connection: Connection, asked: Asked, text: str) -> Thing:
         return _event(connection, asked, text.removeprefix(_EVENT))
     if role := _ROLE.fullmatch(text):
         return _role(connection, asked, role[1], int(role[2]))
-    events = history.events_with_id(connection, text)
+    events = event_rows.events_with_id(connection, text)
     if events:
         return answers(connection, asked, events)[0]
     if "/" in text and (found := _path(connection, asked, text)) is not None:
@@ -66,11 +66,11 @@ def _publication(connection: Connection, asked: Asked, number: int) -> Publicati
 
 def _event(connection: Connection, asked: Asked, text: str) -> EventAnswer:
     if _NUMBER.fullmatch(text):
-        row = history.load_event(connection, int(text))
+        row = event_rows.load_event(connection, int(text))
         if row is None:
             raise NegativeAnswerError(f"there is no event {text}: the log has {asked.size}, from 0 on")
         return answers(connection, asked, [row])[0]
-    rows = history.events_with_id(connection, text)
+    rows = event_rows.events_with_id(connection, text)
     if not rows:
         raise NegativeAnswerError(f"there is no event with the id {text}")
     return answers(connection, asked, rows)[0]
@@ -80,7 +80,7 @@ def _role(connection: Connection, asked: Asked, role: str, version: int) -> Role
     found = load_role(connection, asked, role, version)
     if found is not None:
         return found
-    before = published.version_before(connection, role, version)
+    before = publication_rows.version_before(connection, role, version)
     hint = "" if before is None else f"; the version before it is {role}@{before}"
     raise NegativeAnswerError(f"there is no version {version} of a role {role}{hint}")
 

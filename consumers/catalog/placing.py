@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from consumers.catalog.asking import Asked
-from ledger.catalog import published, writing
+from ledger.catalog import publication_rows, writing
 from ledger.catalog.database import Connection
 from projections.index.upload_times import is_later
 from projections.log.operations import AUTHORITY_TYPES
@@ -73,7 +73,7 @@ class Places:
         found = self._find(index, is_covered=True)
         if found is not None:
             return found.effective_time
-        last = published.last_publication(self._connection)
+        last = publication_rows.last_publication(self._connection)
         return "" if last is None else last.effective_time
 
     def offerings(self, intervals: Iterable[tuple[int, int]]) -> list[Offering]:
@@ -113,7 +113,7 @@ class Places:
             return known[at - 1]
         if index >= self._asked.size:
             return None
-        find = published.first_covering if is_covered else published.first_showing
+        find = publication_rows.first_covering if is_covered else publication_rows.first_showing
         row = find(self._connection, index)
         if row is None:
             return None

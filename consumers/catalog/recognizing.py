@@ -9,7 +9,7 @@ from consumers.catalog.asking import Asked
 from consumers.catalog.placing import Offering
 from consumers.catalog.remaking import SNAPSHOT, TIMESTAMP, Remaking
 from consumers.catalog.showing import RoleAnswer, load_role
-from ledger.catalog import history, published, states, writing
+from ledger.catalog import event_rows, publication_rows, states, writing
 from ledger.catalog.database import Connection
 from ledger.catalog.writing import PublicationRow
 from projections.metadata.paths import HTML_LIST, HTML_PAGE, JSON_LIST, JSON_PAGE, page_target
@@ -94,7 +94,7 @@ def _role_of(connection: Connection, signed: dict[str, Any], version: int) -> st
         roles = delegations.get("roles")
         names = {each.get("name") for each in roles if isinstance(each, dict)} if isinstance(roles, list) else set()
         return "targets" if "bins" in names else "bins"
-    row, targets = published.load_publication(connection, version), signed.get("targets")
+    row, targets = publication_rows.load_publication(connection, version), signed.get("targets")
     if row is None or not isinstance(targets, dict) or not targets:
         return None
     layout = Remaking(connection).authority(row).layout
@@ -111,12 +111,12 @@ def _page(connection: Connection, data: bytes, name: str | None, serial: int, *,
         return _list(connection, data, serial, html=html)
     path = page_target(name, HTML_PAGE if html else JSON_PAGE)
     number = states.project_number(connection, name)
-    event = history.load_event(connection, serial)
+    event = event_rows.load_event(connection, serial)
     if number is None or event is None or event.project != name or event.outcome:
         return None
-    first = published.first_showing(connection, serial)
-    after = history.next_accepted(connection, number, serial)
-    end = None if after is None else published.first_showing(connection, after)
+    first = publication_rows.first_showing(connection, serial)
+    after = event_rows.next_accepted(connection, number, serial)
+    end = None if after is None else publication_rows.first_showing(connection, after)
     if first is None or (end is not None and end.number == first.number):
         return Recognized(PageVersion(path, name, serial, None, None), is_same=False)
     offered = _same_page(connection, data, name, first, end, html=html)
@@ -130,11 +130,15 @@ def _same_page(
 
     A page without new events changes only where a new time began.
     """
-    last = published.last_publication(connection) if end is None else writing.publication_before(connection, end.number)
+    last = (
+        publication_rows.last_publication(connection)
+        if end is None
+        else writing.publication_before(connection, end.number)
+    )
     if last is None:
         raise AssertionError("a publication showed the page")
     starts = [first.number] + [
-        number for number, _ in published.new_times(connection, last.number) if number > first.number
+        number for number, _ in publication_rows.new_times(connection, last.number) if number > first.number
     ]
     remaking = Remaking(connection)
     for place, number in enumerate(starts):
@@ -149,11 +153,11 @@ def _same_page(
 
 def _list(connection: Connection, data: bytes, serial: int, *, html: bool) -> Recognized:
     path = HTML_LIST if html else JSON_LIST
-    rows = published.publications_with_list(connection, serial + 1)
+    rows = publication_rows.publications_with_list(connection, serial + 1)
     if not rows:
         return Recognized(PageVersion(path, None, serial, None, None), is_same=False)
     first, last = rows[0], rows[-1]
-    newest = published.last_publication(connection)
+    newest = publication_rows.last_publication(connection)
     is_same = Remaking(connection).project_list(first, html=html) == data
     is_newest = newest is not None and newest.number == last.number
     offered = Offering(first.number, None if is_newest else last.number) if is_same else None

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import msgspec
 
 from consumers.catalog.filling import load_authority, read_ledger
-from ledger.catalog import content, published, writing
+from ledger.catalog import content, publication_rows, writing
 from ledger.catalog.content import FileRow, ProjectRow, Range, ReleaseFlags
 from ledger.catalog.database import Connection
 from ledger.catalog.writing import PublicationRow
@@ -89,7 +89,7 @@ class Remaking:
     def publication(self, number: int) -> PublicationRow | None:
         """A publication by its number."""
         if number not in self._publications:
-            self._publications[number] = published.load_publication(self._connection, number)
+            self._publications[number] = publication_rows.load_publication(self._connection, number)
         return self._publications[number]
 
     def authority(self, row: PublicationRow) -> Authority:
@@ -103,7 +103,7 @@ class Remaking:
 
     def role_file(self, role: str, version: int) -> RoleFile | None:
         """A version of a bin, the snapshot or the timestamp; None if no publication signed it."""
-        found = published.role_version(self._connection, role, version)
+        found = publication_rows.role_version(self._connection, role, version)
         row = self.publication(version)
         if found is None or row is None:
             return None
@@ -130,7 +130,7 @@ class Remaking:
         return bin_payload([target_entry(*each) for each in targets], row.number, expires)
 
     def _snapshot(self, row: PublicationRow, authority: Authority) -> bytes:
-        versions = published.versions_at(self._connection, row.number)
+        versions = publication_rows.versions_at(self._connection, row.number)
         long = self._long_bins(row, authority)
         entries = {
             role: RoleEntry(version, "", self._length(role, version) if role in long else 0)
@@ -152,7 +152,7 @@ class Remaking:
         return 0 if file is None else len(file.data)
 
     def _timestamp(self, row: PublicationRow, authority: Authority) -> bytes:
-        snapshot = published.role_version(self._connection, SNAPSHOT, row.number)
+        snapshot = publication_rows.role_version(self._connection, SNAPSHOT, row.number)
         if snapshot is None:
             raise AssertionError("a publication has a snapshot")
         file = SnapshotFile(snapshot.sha256.hex(), row.snapshot_length)
@@ -270,7 +270,7 @@ class Remaking:
         place = bisect_right(self._brackets, index, key=lambda each: each[0]) - 1
         if place >= 0 and index < self._brackets[place][1]:
             return self._brackets[place][2:]
-        first = published.first_showing(self._connection, index)
+        first = publication_rows.first_showing(self._connection, index)
         if first is None:
             raise LookupError(f"no publication shows event {index}")
         before = writing.publication_before(self._connection, first.number)
@@ -280,7 +280,7 @@ class Remaking:
 
     def _times_up_to(self, number: int) -> list[tuple[int, str]]:
         if self._new_times is None or self._new_times_up_to < number:
-            self._new_times = published.new_times(self._connection, number)
+            self._new_times = publication_rows.new_times(self._connection, number)
             self._new_times_up_to = number
         return [each for each in self._new_times if each[0] <= number]
 

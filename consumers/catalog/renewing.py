@@ -11,7 +11,7 @@ from consumers.context import Context
 from consumers.work.progress import Report
 from ledger.catalog import checking
 from ledger.catalog.database import Connection, Database, discard, replace
-from ledger.catalog.published import load_publication, signed_by
+from ledger.catalog.publication_rows import load_publication, signed_by
 from ledger.logs import Log, Logs
 from projections.log.merkle import record_digest
 from projections.metadata.repository import pack_digest

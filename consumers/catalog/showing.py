@@ -6,14 +6,14 @@ from typing import Any, NamedTuple
 import orjson
 
 from consumers.catalog.asking import Asked
-from consumers.catalog.events import EventAnswer
+from consumers.catalog.event_answers import EventAnswer
 from consumers.catalog.filling import load_authority
 from consumers.catalog.keys import KeySpan, signers_of, spans_of
 from consumers.catalog.placing import Offering, Places
 from consumers.catalog.remaking import SNAPSHOT, TIMESTAMP, Remaking, RoleFile
 from consumers.catalog.rows import path_hash
 from consumers.catalog.standing import merged, standings
-from ledger.catalog import FOREVER, CatalogError, ceremonies, history, published, states, writing
+from ledger.catalog import FOREVER, CatalogError, ceremonies, event_rows, publication_rows, states, writing
 from ledger.catalog.database import Connection
 from ledger.catalog.states import UploadRow
 from ledger.catalog.tables import OUTCOMES, THERE
@@ -84,10 +84,10 @@ class PublicationAnswer(NamedTuple):
 
 def load_publication(connection: Connection, asked: Asked, number: int) -> PublicationAnswer | None:
     """A publication by its number."""
-    row = published.load_publication(connection, number)
+    row = publication_rows.load_publication(connection, number)
     if row is None:
         return None
-    digests = {each.role: each.sha256.hex() for each in published.signed_versions(connection, number)}
+    digests = {each.role: each.sha256.hex() for each in publication_rows.signed_versions(connection, number)}
     snapshot, timestamp = digests.pop(SNAPSHOT), digests.pop(TIMESTAMP)
     before = writing.publication_before(connection, number)
     reproduced = number <= asked.reproduced
@@ -123,7 +123,7 @@ async def find_publications(
 def _summaries(
     connection: Connection, asked: Asked, first: int, end: int, *, oldest_first: bool
 ) -> list[PublicationSummary]:
-    rows = published.publications_between(connection, first, end, SUMMARIES, oldest_first=oldest_first)
+    rows = publication_rows.publications_between(connection, first, end, SUMMARIES, oldest_first=oldest_first)
     ordered = rows if oldest_first else rows[::-1]
     before = writing.publication_before(connection, ordered[0].number) if ordered else None
     found: list[PublicationSummary] = []
@@ -147,7 +147,7 @@ def _root_version(connection: Connection, row: PublicationRow) -> int:
 
 def count_verdicts(connection: Connection, first: int, end: int) -> dict[str, int]:
     """How many of the records from one index to another were accepted, had no effect, or were rejected."""
-    odd = {OUTCOMES[outcome]: count for outcome, count in history.odd_outcomes(connection, first, end)}
+    odd = {OUTCOMES[outcome]: count for outcome, count in event_rows.odd_outcomes(connection, first, end)}
     return {OUTCOMES[0]: end - first - sum(odd.values()), **odd}
 
 
@@ -206,7 +206,7 @@ def _offer_of(connection: Connection, asked: Asked, role: str, version: int, eve
     if event is not None:
         later = [each for each in ceremonies.ceremonies_with(connection, role) if each > event]
         return Places(connection, asked).cover(event, later[0] if later else FOREVER)
-    ends = [published.version_after(connection, role, version)]
+    ends = [publication_rows.version_after(connection, role, version)]
     if role not in {SNAPSHOT, TIMESTAMP}:
         ends.append(_moved(connection, role, version))
     end = min((each for each in ends if each is not None), default=None)
@@ -293,7 +293,7 @@ def _next(rows: Sequence[states.ArtifactState], row: states.ArtifactState) -> st
 
 def _pages(connection: Connection, asked: Asked, path: str) -> Iterator[TargetAnswer]:
     if path in {JSON_LIST, HTML_LIST}:
-        first = published.first_publication(connection)
+        first = publication_rows.first_publication(connection)
         offers = _with_page(connection, asked, path, [] if first is None else [Offering(first.number, None)])
         yield TargetAnswer(path, "page", None, None, None, None, "listed", offers, _bin_of(connection, path, offers))
         return
@@ -337,7 +337,11 @@ def _bin_of(connection: Connection, path: str, offers: Sequence[Offering]) -> st
     if not offers:
         return None
     last = offers[-1].last
-    row = published.last_publication(connection) if last is None else published.load_publication(connection, last)
+    row = (
+        publication_rows.last_publication(connection)
+        if last is None
+        else publication_rows.load_publication(connection, last)
+    )
     if row is None:
         raise AssertionError("a publication that offers something is there")
     layout = Remaking(connection).authority(row).layout

@@ -5,10 +5,10 @@ from typing import NamedTuple
 
 from consumers.catalog.asking import Asked
 from consumers.catalog.placing import Places
-from ledger.catalog import published
+from ledger.catalog import publication_rows
 from ledger.catalog.ceremonies import document_version
 from ledger.catalog.database import Connection
-from ledger.catalog.history import load_event
+from ledger.catalog.event_rows import load_event
 from ledger.catalog.writing import PublicationRow
 from schemas.errors import LedgerError, NegativeAnswerError
 from schemas.fields import is_instant
@@ -91,10 +91,10 @@ def _of(row: PublicationRow, text: str = "") -> Side:
 def _numbered(connection: Connection, number: int) -> Side:
     if number == 0:
         return Side("before the first publication", None, 0, 0, 0)
-    row = published.load_publication(connection, number)
+    row = publication_rows.load_publication(connection, number)
     if row is not None:
         return _of(row)
-    last = published.last_publication(connection)
+    last = publication_rows.last_publication(connection)
     up_to = "nothing was published yet" if last is None else f"the last one is {last.number}"
     raise NegativeAnswerError(f"there is no publication {number}: {up_to}")
 
@@ -103,7 +103,7 @@ def _at(connection: Connection, text: str) -> Side:
     time = text if "T" in text else f"{text}T00:00:00Z"
     if not is_instant(time):
         raise SideError(f"{text} is no date of the calendar")
-    row = published.publication_at(connection, time)
+    row = publication_rows.publication_at(connection, time)
     if row is None:
         raise NegativeAnswerError(f"nothing was published up to {time}")
     return _of(row, f"at {time}")
@@ -115,8 +115,8 @@ def _of_role(connection: Connection, role: str, version: int) -> Side:
     if document is not None:
         size = document.idx + 1
         return Side(text, None, size, size, size, role, version)
-    row = published.load_publication(connection, version)
-    if row is None or published.role_version(connection, role, version) is None:
+    row = publication_rows.load_publication(connection, version)
+    if row is None or publication_rows.role_version(connection, role, version) is None:
         raise NegativeAnswerError(f"no publication signed {role} with version {version}")
     if role in {SNAPSHOT, TIMESTAMP}:  # they speak of everything
         return _of(row, text)

@@ -6,13 +6,13 @@ from typing import Any, NamedTuple
 from packaging.version import InvalidVersion, Version
 
 from consumers.catalog.asking import Asked
-from consumers.catalog.events import EventAnswer, find_events, merged
+from consumers.catalog.event_answers import EventAnswer, find_events, merged
 from consumers.catalog.placing import Place
 from consumers.catalog.remaking import Remaking
 from consumers.catalog.rows import UPLOADED
-from ledger.catalog import content, published
+from ledger.catalog import content, publication_rows
 from ledger.catalog.database import Connection
-from ledger.catalog.history import Wanted
+from ledger.catalog.event_rows import Wanted
 from projections.log.operations import type_of
 from schemas import events
 
@@ -183,7 +183,7 @@ def _newest_last(version: str) -> tuple[bool, Any]:
 
 def how_it_stands(connection: Connection, project: str) -> str:
     """What pip finds of a project by the last publication."""
-    last = published.last_publication(connection)
+    last = publication_rows.last_publication(connection)
     found = None if last is None else content.project_named(connection, project, last.content_size)
     if last is None or found is None:
         return f"Nothing of {project} was published so far."

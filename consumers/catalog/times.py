@@ -6,9 +6,9 @@ was made, and before the first one that does. These times are effective ones, so
 """
 
 from consumers.catalog.asking import Asked
-from ledger.catalog import published
+from ledger.catalog import publication_rows
 from ledger.catalog.database import Connection
-from ledger.catalog.history import Between, Wanted
+from ledger.catalog.event_rows import Between, Wanted
 from ledger.catalog.writing import PublicationRow
 from projections.log.operations import AUTHORITY_TYPES
 from schemas.errors import NegativeAnswerError
@@ -18,7 +18,7 @@ def since(connection: Connection, time: str) -> tuple[int, int]:
     """The index of the first event that may have come at a time or later, and the number of a publication below which
     all are earlier.
     """
-    row = published.last_before(connection, time)
+    row = publication_rows.last_before(connection, time)
     return (0, 0) if row is None else (row.size, row.number + 1)
 
 
@@ -26,7 +26,7 @@ def until(connection: Connection, time: str) -> tuple[int | None, int | None]:
     """The index of the first event that surely came after a time, and the number of the first publication that did;
     None: there is none.
     """
-    row = published.first_after(connection, time)
+    row = publication_rows.first_after(connection, time)
     return (None, None) if row is None else (row.size, row.number)
 
 
@@ -48,7 +48,7 @@ def between(connection: Connection, asked: Asked, wanted: Wanted, numbers: tuple
 
 
 def _publication(connection: Connection, asked: Asked, number: int) -> PublicationRow | None:
-    row = published.load_publication(connection, number)
+    row = publication_rows.load_publication(connection, number)
     if row is None and number:
         raise NegativeAnswerError(f"there is no publication {number}: the last one is {asked.number}")
     return row

@@ -12,7 +12,7 @@ from tempfile import NamedTemporaryFile
 from typing import IO, NamedTuple
 
 from consumers.catalog.changes import changes_of
-from consumers.catalog.comparing import Comparison
+from consumers.catalog.found_files import Comparison
 from consumers.cli.differences import (
     ROLES,
     Counts,
@@ -24,8 +24,8 @@ from consumers.cli.differences import (
     said_of_target,
     who,
 )
-from consumers.cli.pages import shown
-from ledger.catalog.history import EventRow
+from consumers.cli.paging import shown
+from ledger.catalog.event_rows import EventRow
 from ledger.disk.files import writing
 
 _SHOWN_OPEN = 12

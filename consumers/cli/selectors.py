@@ -10,7 +10,7 @@ from consumers.catalog.asking import Asked
 from consumers.catalog.times import between, since, until
 from consumers.cli.options import INSTANT
 from consumers.cli.shared import Usage
-from ledger.catalog.history import Wanted
+from ledger.catalog.event_rows import Wanted
 
 
 class Selection(NamedTuple):

@@ -8,7 +8,7 @@ import click
 from consumers.catalog.keys import ALL_BINS, KeyAnswer, KeySpan
 from consumers.catalog.placing import Offering
 from consumers.catalog.showing import PublicationAnswer, PublicationSummary, RoleAnswer, TargetAnswer
-from consumers.cli.pages import shown
+from consumers.cli.paging import shown
 from consumers.cli.shared import plural
 from ledger.catalog.writing import PublicationRow
 

@@ -7,8 +7,8 @@ from typing import NamedTuple
 from consumers.follow.follower import Follower, Parts
 from consumers.follow.observing import Observer, Observers
 from consumers.limits import LIMITS, Limits
-from consumers.reading.comparing import compare_record
 from consumers.reading.publications import ChainReader, ReaderState, decode_state
+from consumers.reading.rolled_back import compare_record
 from consumers.reading.tail import Tail
 from consumers.render.outlets import Outlet
 from consumers.state import notes, records

@@ -10,7 +10,7 @@ from consumers.catalog.asking import Asked
 from consumers.prove.publication_files import Listed, PublishedFiles, PublishedReader
 from consumers.prove.subtrees import subtree_roots
 from ledger.catalog.database import Connection
-from ledger.catalog.history import events_with_id
+from ledger.catalog.event_rows import events_with_id
 from ledger.logs import Log, LogConflictError
 from projections.log.merkle import leaf_hash
 from projections.log.proof_checking import CheckedProof, WrongProofError, check_proof

@@ -6,7 +6,7 @@ import orjson
 
 from consumers.catalog.remaking import SNAPSHOT, TIMESTAMP, Remaking
 from consumers.catalog.rows import path_hash
-from ledger.catalog import CatalogError, content, published, writing
+from ledger.catalog import CatalogError, content, publication_rows, writing
 from ledger.catalog.content import UploadedFile
 from ledger.catalog.database import Connection
 from projections.metadata.paths import PACKAGES, is_page, package_target, project_of_page
@@ -40,7 +40,7 @@ class PublishedReader:
     def __init__(self, connection: Connection, number: int | None) -> None:
         self._connection = connection
         self._remaking = Remaking(connection)
-        last = published.last_publication(connection)
+        last = publication_rows.last_publication(connection)
         row = last if number is None else self._remaking.publication(number)
         if last is None:
             raise NegativeAnswerError("nothing was published yet: the log holds no valid publication")
@@ -62,7 +62,7 @@ class PublishedReader:
         """A target; None if the publication does not offer it."""
         authority, row = self._remaking.authority(self._row), self._row
         name = authority.layout.name(authority.layout.index_of_target(path))
-        file = self._file(name, published.last_version(self._connection, name, row.number) or 0)
+        file = self._file(name, publication_rows.last_version(self._connection, name, row.number) or 0)
         entry = orjson.loads(file)["signed"]["targets"].get(path)
         if entry is None:
             return None

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from consumers.catalog.asking import Asked
 from ledger.catalog import CatalogError
 from ledger.catalog.database import Connection
-from ledger.catalog.history import position_before, tree_nodes_from
+from ledger.catalog.event_rows import position_before, tree_nodes_from
 from ledger.logs import Log, LogConflictError
 from projections.log.merkle import Nodes, leaf_hash, nodes_of, root_of
 from projections.log.proofs import Subtree

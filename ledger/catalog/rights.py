@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 from sqlalchemy import Connection, case, func, or_, select
 
-from ledger.catalog.history import actor_ids
+from ledger.catalog.event_rows import actor_ids
 from ledger.catalog.selecting import rows_of
 from ledger.catalog.tables import OUTCOMES, access, actors, credentials, events, projects, types
 

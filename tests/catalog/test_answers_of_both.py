@@ -10,7 +10,7 @@ from sqlalchemy import Connection, select
 from consumers.catalog.accessing import find_access
 from consumers.catalog.asking import Asked
 from consumers.catalog.blaming import blame_file, blame_project
-from consumers.catalog.events import find_events
+from consumers.catalog.event_answers import find_events
 from consumers.catalog.filling import Filling
 from consumers.catalog.finding import find_beside, find_mentions, find_things
 from consumers.catalog.naming import find_thing
@@ -20,7 +20,7 @@ from consumers.catalog.story import how_it_stands, tell
 from consumers.catalog.times import between, since, until
 from ledger.catalog import tables
 from ledger.catalog.database import Database, sqlite_catalog
-from ledger.catalog.history import Wanted
+from ledger.catalog.event_rows import Wanted
 from tests.catalog.story import story_catalog
 from tests.catalog.test_filling import fill, golden_logs
 from tests.fuzz.catalogs import fill as fill_world

@@ -12,7 +12,7 @@ from consumers.catalog.filling import CatalogFormatError, Filling
 from consumers.catalog.remaking import Remaking
 from ledger.catalog import CatalogError, tables, writing
 from ledger.catalog.database import Connection, Database, Transaction, sqlite_catalog
-from ledger.catalog.published import signed_by
+from ledger.catalog.publication_rows import signed_by
 from ledger.catalog.selecting import rows_of
 from ledger.logs import LogConflictError, Logs, LogSettingsError
 from ledger.logs.memory import MemoryLog, MemoryRecords

@@ -7,7 +7,7 @@ from consumers.catalog.remaking import Remaking
 from consumers.prove.proving import prove, prove_consistency
 from ledger.catalog import tables
 from ledger.catalog.database import Connection, Database
-from ledger.catalog.published import last_publication
+from ledger.catalog.publication_rows import last_publication
 from ledger.logs.memory import MemoryLog
 from projections.log.merkle import record_digest
 from tests.catalog.test_filling import fill, golden_logs

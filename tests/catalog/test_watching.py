@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from consumers.catalog.watching import Concern, watch_events
+from consumers.catalog.concerns import Concern, watch_events
 from consumers.context import Context
 from ledger.catalog.database import Database
 from tests.catalog.conftest import MakeDatabase

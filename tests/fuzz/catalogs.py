@@ -12,7 +12,7 @@ from consumers.catalog.filling import Filling
 from consumers.catalog.remaking import Remaking
 from ledger.catalog import tables
 from ledger.catalog.database import Database, sqlite_catalog
-from ledger.catalog.published import last_publication, signed_by
+from ledger.catalog.publication_rows import last_publication, signed_by
 from tests.fuzz.proving import check_proofs
 from tests.fuzz.world import World
 from tests.simulation.ports import InlineWorkers

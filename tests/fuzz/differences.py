@@ -8,8 +8,8 @@ from sqlalchemy import Connection, select
 from consumers.catalog import differing
 from consumers.catalog.asking import Asked
 from consumers.catalog.changes import changes_of, events_of
-from consumers.catalog.comparing import Comparison, compare_sides
 from consumers.catalog.filling import load_authority
+from consumers.catalog.found_files import Comparison, compare_sides
 from consumers.catalog.remaking import Remaking
 from consumers.catalog.sides import Side
 from ledger.catalog import content, tables
@@ -83,7 +83,7 @@ def state_at(connection: Connection, side: Side) -> State:
     for number, project in content.projects_numbered(connection, numbers, size).items():
         state["project", number] = project
         for file in content.files_of(connection, number, size, removed=True):
-            state["file", file.id] = differing.FileState(file.state, file.yanked)
+            state["file", file.id] = differing.StandingOfFile(file.state, file.yanked)
     for flags in content.release_flags(connection, numbers, size).values():
         state["release", flags.project, flags.key] = differing.Flags(flags.yanked, flags.quarantined)
     return state

@@ -16,14 +16,14 @@ from sqlalchemy import Connection, select
 from consumers.catalog.accessing import find_access
 from consumers.catalog.asking import Asked
 from consumers.catalog.blaming import blame_file, blame_project
-from consumers.catalog.events import find_events
+from consumers.catalog.event_answers import find_events
 from consumers.catalog.recognizing import PageVersion, recognize
 from consumers.catalog.showing import RoleAnswer
 from consumers.catalog.story import how_it_stands, tell
 from consumers.catalog.times import between, since, until
 from ledger.catalog import tables
 from ledger.catalog.database import sqlite_catalog
-from ledger.catalog.history import Wanted
+from ledger.catalog.event_rows import Wanted
 from projections.metadata.paths import MetadataPlace, TargetPlace, read_path
 from tests import factory
 from tests.factory import Make, digest

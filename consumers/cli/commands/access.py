@@ -7,9 +7,9 @@ import click
 from consumers.catalog.accessing import AccessAnswer, Acts, Grant, find_access
 from consumers.catalog.asking import Asked
 from consumers.catalog.words import describe_access
-from consumers.cli.events import event_json, event_line
+from consumers.cli.event_text import event_json, event_line
 from consumers.cli.options import INSTANT, limit_option, on_catalog
-from consumers.cli.pages import listed, print_lines, shown
+from consumers.cli.paging import listed, print_lines, shown
 from consumers.cli.shared import plural, print_json
 from consumers.context import Context
 from schemas.errors import NegativeAnswerError

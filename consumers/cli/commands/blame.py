@@ -8,13 +8,13 @@ from packaging.utils import canonicalize_name
 
 from consumers.catalog.asking import Asked
 from consumers.catalog.blaming import Blame, blame_file, blame_project
-from consumers.cli.events import event_json, event_line
+from consumers.cli.event_text import event_json, event_line
 from consumers.cli.options import limit_option, on_catalog
-from consumers.cli.pages import limited, listed, print_lines, shown
+from consumers.cli.paging import limited, listed, print_lines, shown
 from consumers.cli.shared import print_json
 from consumers.cli.things import offer_text, offers_json
 from consumers.context import Context
-from ledger.catalog.history import is_project
+from ledger.catalog.event_rows import is_project
 from schemas.errors import NegativeAnswerError
 
 

@@ -5,7 +5,7 @@ import click
 from consumers.catalog.asking import open_catalog
 from consumers.catalog.renewing import check_catalog, rebuild_catalog
 from consumers.cli.options import on_ledger
-from consumers.cli.pages import shown
+from consumers.cli.paging import shown
 from consumers.cli.shared import Usage, plural, print_json, progress
 from consumers.context import Context
 from schemas.errors import NegativeAnswerError

@@ -10,7 +10,7 @@ import click
 from consumers.catalog.asking import Asked
 from consumers.catalog.matching import Match, Matcher
 from consumers.cli.options import on_catalog
-from consumers.cli.pages import shown
+from consumers.cli.paging import shown
 from consumers.cli.shared import plural, print_json, progress
 from consumers.context import Context, found_files, give_up
 from consumers.reading.trees import TOP_LEVEL, MetadataFile, MetadataTree, read_name, signed_of

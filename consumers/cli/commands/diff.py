@@ -9,13 +9,13 @@ from typing import Any, NamedTuple
 import click
 from packaging.utils import canonicalize_name
 
-from consumers.catalog.comparing import Comparison, compare_sides
+from consumers.catalog.found_files import Comparison, compare_sides
 from consumers.catalog.sides import Side, is_side
 from consumers.cli.difference_page import Heading, write_page, write_sections
 from consumers.cli.differences import PROJECTS, ROLES, TARGETS, Counts, Said, said_of, said_of_trees
 from consumers.cli.logs import configure_logging
 from consumers.cli.options import asking, json_option, ledger_options
-from consumers.cli.pages import print_lines, shown
+from consumers.cli.paging import print_lines, shown
 from consumers.cli.shared import Usage, open_context, print_json, runs_async
 from consumers.context import found_files, give_up
 from consumers.reading.trees import MetadataTree

@@ -8,14 +8,14 @@ from typing import Any
 import click
 
 from consumers.catalog.asking import Asked
-from consumers.catalog.events import EventAnswer
+from consumers.catalog.event_answers import EventAnswer
 from consumers.catalog.finding import Beside, Found, find_beside, find_mentions, find_things, read_digest
 from consumers.catalog.keys import KeyAnswer
 from consumers.catalog.recognizing import PageVersion, Recognized, recognize
 from consumers.catalog.showing import RoleAnswer, TargetAnswer
-from consumers.cli.events import event_json, event_lines
+from consumers.cli.event_text import event_json, event_lines
 from consumers.cli.options import limit_option, on_catalog
-from consumers.cli.pages import limited, print_lines, shown
+from consumers.cli.paging import limited, print_lines, shown
 from consumers.cli.selectors import Selection, selectors
 from consumers.cli.shared import print_json
 from consumers.cli.things import (

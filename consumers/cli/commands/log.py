@@ -6,17 +6,17 @@ import click
 from packaging.utils import canonicalize_name
 
 from consumers.catalog.asking import Asked
-from consumers.catalog.events import EventAnswer, find_events
+from consumers.catalog.event_answers import EventAnswer, find_events
 from consumers.catalog.showing import PublicationSummary, find_publications
 from consumers.catalog.story import Sentence, how_it_stands, tell
-from consumers.cli.events import event_json, event_lines
+from consumers.cli.event_text import event_json, event_lines
 from consumers.cli.options import limit_option, on_catalog
-from consumers.cli.pages import limited, print_lines, shown
+from consumers.cli.paging import limited, print_lines, shown
 from consumers.cli.selectors import Selection, selectors
 from consumers.cli.shared import Usage, print_json
 from consumers.cli.things import summary_json, summary_lines
 from consumers.context import Context
-from ledger.catalog.history import Wanted, is_filename, is_project
+from ledger.catalog.event_rows import Wanted, is_filename, is_project
 from schemas.errors import NegativeAnswerError
 
 _UNSEEN = {"pending": "not visible yet     ", "held": "held back for now   "}

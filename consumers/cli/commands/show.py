@@ -7,13 +7,13 @@ from typing import Any
 import click
 
 from consumers.catalog.asking import Asked
-from consumers.catalog.events import EventAnswer, find_events
+from consumers.catalog.event_answers import EventAnswer, find_events
 from consumers.catalog.keys import KeyAnswer
 from consumers.catalog.naming import find_thing
 from consumers.catalog.showing import PublicationAnswer, RoleAnswer, count_verdicts, with_facts
-from consumers.cli.events import event_json, event_lines
+from consumers.cli.event_text import event_json, event_lines
 from consumers.cli.options import on_catalog
-from consumers.cli.pages import listed, print_lines, shown
+from consumers.cli.paging import listed, print_lines, shown
 from consumers.cli.shared import Usage, plural, print_json
 from consumers.cli.things import (
     key_json,
@@ -27,7 +27,7 @@ from consumers.cli.things import (
     target_lines,
 )
 from consumers.context import Context
-from ledger.catalog.history import Wanted
+from ledger.catalog.event_rows import Wanted
 from ledger.disk.files import write_file, writing
 
 FIRST_EVENTS = 5

@@ -5,8 +5,8 @@ from contextlib import aclosing
 import click
 from packaging.utils import canonicalize_name
 
-from consumers.catalog.watching import Concern, Watched, watch_events
-from consumers.cli.events import event_json, event_lines
+from consumers.catalog.concerns import Concern, Watched, watch_events
+from consumers.cli.event_text import event_json, event_lines
 from consumers.cli.options import on_ledger
 from consumers.cli.shared import print_json
 from consumers.context import Context

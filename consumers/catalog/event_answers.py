@@ -10,7 +10,15 @@ from consumers.catalog.placing import Place, Places
 from consumers.catalog.words import describe, describe_upload
 from ledger.catalog import FOREVER
 from ledger.catalog.database import Connection
-from ledger.catalog.history import EventRow, Wanted, events_before, events_from, first_uploads, load_bodies, load_event
+from ledger.catalog.event_rows import (
+    EventRow,
+    Wanted,
+    events_before,
+    events_from,
+    first_uploads,
+    load_bodies,
+    load_event,
+)
 from ledger.catalog.tables import OUTCOMES
 from ledger.clock import from_instant
 from schemas.codec import decode_event

@@ -4,8 +4,8 @@ from typing import Any
 
 import click
 
-from consumers.catalog.events import EventAnswer
-from consumers.cli.pages import shown
+from consumers.catalog.event_answers import EventAnswer
+from consumers.cli.paging import shown
 
 _COLOURS = {"accepted": "green", "no effect": "yellow", "rejected": "red"}
 

@@ -10,10 +10,10 @@ from consumers.catalog.differing import Pages, ProjectDifference, TargetDifferen
 from consumers.catalog.remaking import ListedTarget, Remaking
 from consumers.catalog.rows import path_hash
 from consumers.catalog.sides import Side, find_side
-from ledger.catalog import changed, content, published
+from ledger.catalog import changed, content, publication_rows
 from ledger.catalog.changed import FEW_EVENTS, Sizes
 from ledger.catalog.database import Connection
-from ledger.catalog.history import EventRow, is_project, load_events
+from ledger.catalog.event_rows import EventRow, is_project, load_events
 from projections.metadata.facts import FactChange
 from projections.metadata.paths import (
     HTML_LIST,
@@ -224,8 +224,10 @@ class Comparison:
     def _find_new_time(self, connection: Connection) -> int | None:
         """The ceremony that started the last new time between two publications."""
         first, last = sorted((self.before.number, self.after.number))
-        found = [number for number, _ in published.new_times(connection, last) if number > first] if first else []
-        row = published.load_publication(connection, found[-1]) if found else None
+        found = (
+            [number for number, _ in publication_rows.new_times(connection, last) if number > first] if first else []
+        )
+        row = publication_rows.load_publication(connection, found[-1]) if found else None
         return None if row is None else row.roles_idx
 
     def _read_renewed(

@@ -4,11 +4,11 @@ from collections.abc import AsyncGenerator, Collection
 from typing import NamedTuple
 
 from consumers.catalog.asking import Asked, asked_of, choose_catalog, open_filling
-from consumers.catalog.events import EventAnswer, answers
+from consumers.catalog.event_answers import EventAnswer, answers
 from consumers.context import Context
 from ledger.catalog import ceremonies
 from ledger.catalog.database import Connection
-from ledger.catalog.history import Wanted, events_from
+from ledger.catalog.event_rows import Wanted, events_from
 from projections.log.operations import AUTHORITY_TYPES
 
 REST_SECONDS = 0.5

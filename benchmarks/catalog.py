@@ -32,7 +32,7 @@ from consumers.service.opening import open_follower
 from consumers.service.publishing import make_signer
 from consumers.sign.schedule import Schedule
 from ledger.catalog.database import Database, discard, postgresql_catalog
-from ledger.catalog.published import last_publication
+from ledger.catalog.publication_rows import last_publication
 
 PAGE_EVENTS = "25"
 """A page of a terminal: two lines for each event."""

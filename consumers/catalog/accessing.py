@@ -6,11 +6,10 @@ from typing import Literal, NamedTuple
 from packaging.utils import canonicalize_name
 
 from consumers.catalog.asking import Asked
-from consumers.catalog.event_answers import EventAnswer, answers, find_events
+from consumers.catalog.event_answers import EventAnswer, answers
 from consumers.catalog.times import since, until
-from ledger.catalog import FOREVER, event_rows, rights
+from ledger.catalog import FOREVER, rights
 from ledger.catalog.database import Connection
-from ledger.catalog.event_rows import Wanted
 from ledger.catalog.rights import AccessRow, ActsRow, Subjects
 
 
@@ -78,25 +77,19 @@ async def find_access(asked: Asked, name: str, at: str | None) -> AccessAnswer:
 
     At a time, what may have held is there; what came after it for sure is not.
     """
-    access, used = await asked.database.run(_read, asked, name, at)
-    end = await asked.database.run(_moment, asked, at)
-    oddities = list(access.oddities)
-    for start in range(0, len(used), 500):
-        wanted = Wanted(first_use=True, credentials=used[start : start + 500], end=end.end)
-        oddities += [Oddity("used without a grant", each) async for each in find_events(asked, wanted)]
-    return access._replace(oddities=sorted(oddities, key=lambda each: each.event.row.idx))
+    return await asked.database.run(_read, asked, name, at)
 
 
-def _read(connection: Connection, asked: Asked, name: str, at: str | None) -> tuple[AccessAnswer, list[str]]:
-    """What is found but for first uses, and the credentials that were used."""
+def _read(connection: Connection, asked: Asked, name: str, at: str | None) -> AccessAnswer:
     project, moment = str(canonicalize_name(name)), _moment(connection, asked, at)
     rows = [each for each in rights.access_rows(connection, project, name) if each.idx < moment.end]
-    subjects = rights.subjects_of(connection, project, name)
-    acts = _acts(connection, subjects, moment)
+    acts = _acts(connection, rights.subjects_of(connection, project, name), moment)
+    used = {each.credential for each in acts if each.credential is not None}
+    ungranted = [index for index in rights.ungranted_uses(connection, used) if index < moment.end]
     explained = {each.ended_idx for each in rows if each.act == "granted"}
-    unexplained = {each.idx for each in rows if each.act == "revoked" and each.idx not in explained}
-    wanted = {index for each in rows for index in (each.idx, each.ended_idx) if index is not None}
-    events = {each.row.idx: each for each in answers(connection, asked, event_rows.load_events(connection, wanted))}
+    unexplained = [each.idx for each in rows if each.act == "revoked" and each.idx not in explained]
+    wanted = {index for each in rows for index in (each.idx, each.ended_idx) if index is not None} | set(ungranted)
+    events = {each.row.idx: each for each in answers(connection, asked, history.load_events(connection, wanted))}
     grants = [
         Grant(
             each,
@@ -108,9 +101,11 @@ def _read(connection: Connection, asked: Asked, name: str, at: str | None) -> tu
         if each.act == "granted" and (at is None or each.ended_idx is None or each.ended_idx >= moment.first)
     ]
     notes = [events[each.idx] for each in rows if each.act == "noted"]
-    odd = [Oddity("revoked without a grant", events[index]) for index in sorted(unexplained)]
-    used = sorted({each.credential for each in acts if each.credential is not None})
-    return AccessAnswer(grants, notes, acts, odd), used
+    oddities = [
+        *(Oddity("revoked without a grant", events[index]) for index in unexplained),
+        *(Oddity("used without a grant", events[index]) for index in ungranted),
+    ]
+    return AccessAnswer(grants, notes, acts, sorted(oddities, key=lambda each: each.event.row.idx))
 
 
 def _moment(connection: Connection, asked: Asked, at: str | None) -> _Moment:

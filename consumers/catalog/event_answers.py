@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from consumers.catalog.asking import Asked
 from consumers.catalog.placing import Place, Places
+from consumers.catalog.times import late_uploads
 from consumers.catalog.words import describe, describe_upload
 from ledger.catalog import FOREVER
 from ledger.catalog.database import Connection
@@ -60,15 +61,27 @@ async def find_events(
         late_days: only uploads to a release that came so long after its first one. An upload counts from the effective
             time of the first publication that covers it; if none does, from that of the last one.
     """
-    if late_days is not None:
-        wanted = wanted._replace(added=True)
+    if late_days is None:
+        async for page in _pages(asked, wanted, oldest_first=oldest_first):
+            for each in page:
+                yield each
+        return
+    spans = await asked.database.run(late_uploads, late_days)
+    for span in spans if oldest_first else reversed(spans):
+        end = span.end if wanted.end is None else min(span.end, wanted.end)
+        some = wanted._replace(first=max(span.first, wanted.first), end=end, added=span.below)
+        async for page in _pages(asked, some, oldest_first=oldest_first):
+            late = await asked.database.run(_late, asked, page, late_days)
+            for each in page:
+                if each.row.idx in late:
+                    yield each
+
+
+async def _pages(asked: Asked, wanted: Wanted, *, oldest_first: bool) -> AsyncIterator[list[EventAnswer]]:
     at, count = (wanted.first, FIRST_PAGE) if oldest_first else (FOREVER, FIRST_PAGE)
     read = events_from if oldest_first else events_before
     while page := await asked.database.run(_page, asked, read, wanted, (at, count)):
-        late = None if late_days is None else await asked.database.run(_late, asked, page, late_days)
-        for each in page:
-            if late is None or each.row.idx in late:
-                yield each
+        yield page
         if len(page) < count:
             return
         last = page[-1].row.idx

@@ -5,13 +5,21 @@ was made, and before the first one that does. These times are effective ones, so
 2999 hides nothing.
 """
 
+from bisect import bisect_right
+from datetime import UTC, datetime, timedelta
+from typing import NamedTuple
+
 from consumers.catalog.asking import Asked
-from ledger.catalog import publication_rows
+from ledger.catalog import FOREVER, publication_rows
 from ledger.catalog.database import Connection
 from ledger.catalog.event_rows import Between, Wanted
 from ledger.catalog.writing import PublicationRow
+from ledger.clock import from_instant
 from projections.log.operations import AUTHORITY_TYPES
 from schemas.errors import NegativeAnswerError
+
+NEARNESS = 20
+"""The part of a wait within which publications are taken together."""
 
 
 def since(connection: Connection, time: str) -> tuple[int, int]:
@@ -28,6 +36,35 @@ def until(connection: Connection, time: str) -> tuple[int | None, int | None]:
     """
     row = publication_rows.first_after(connection, time)
     return (None, None) if row is None else (row.size, row.number)
+
+
+class Lateness(NamedTuple):
+    """Uploads from one index to below another can be late if the first one to their release is below a third."""
+
+    first: int
+    end: int
+    below: int
+
+
+def late_uploads(connection: Connection, days: float) -> list[Lateness]:
+    """Where uploads can be found that came so long after the first one to their release, in order.
+
+    It is exact but for a small part of these days: publications that are near each other are taken together.
+    """
+    wait, found = timedelta(days=days), list[Lateness]()
+    sizes, times = [0], [datetime.min.replace(tzinfo=UTC)]
+    for size, time in publication_rows.effective_times(connection):
+        sizes.append(size)
+        times.append(from_instant(time))
+    start = 1
+    while start < len(times):
+        stop = max(start + 1, bisect_right(times, times[start] + wait / NEARNESS))
+        below = sizes[bisect_right(times, times[stop - 1] - wait) - 1]
+        is_last = stop == len(times)  # what is pending counts from the last publication
+        if below:
+            found.append(Lateness(sizes[start - 1], FOREVER if is_last else sizes[stop - 1], below))
+        start = stop
+    return found
 
 
 def between(connection: Connection, asked: Asked, wanted: Wanted, numbers: tuple[int, int]) -> Wanted:

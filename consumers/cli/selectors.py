@@ -73,7 +73,7 @@ _OPTIONS = (
     click.option(
         "--late-files",
         "late_days",
-        type=click.FloatRange(min=0),
+        type=click.FloatRange(0, 36_500),
         metavar="DAYS",
         help="Only uploads to a release that came so long after its first file.",
     ),

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple, TypeVar
 
-from sqlalchemy import ColumnElement, Connection, Select, and_, exists, func, not_, or_, select
+from sqlalchemy import ColumnElement, Connection, Select, and_, exists, func, literal_column, not_, or_, select
 
 from ledger.catalog.selecting import first_of, rows_among, rows_of
 from ledger.catalog.tables import (
@@ -23,6 +23,9 @@ from ledger.catalog.tables import (
 )
 
 T = TypeVar("T")
+
+_IS_ODD = events.c.outcome > literal_column("0")
+"""As the index of such events says it: with a parameter instead of the number, SQLite would not use it."""
 
 
 class EventRow(NamedTuple):
@@ -71,7 +74,7 @@ class Wanted(NamedTuple):
         access_to: events about access to this project.
         event_id: the events with this id.
         digest: the record with this SHA-256.
-        added: uploads to a release that had a file before.
+        added: uploads to a release that had a file before this index.
         unattested: uploads without the digest of a provenance, where an earlier release of the project had one.
         first_use: the first events of credentials, where no grant of the credential is before.
     """
@@ -91,7 +94,7 @@ class Wanted(NamedTuple):
     access_to: str | None = None
     event_id: str | None = None
     digest: bytes | None = None
-    added: bool = False
+    added: int | None = None
     unattested: bool = False
     first_use: bool = False
 
@@ -151,7 +154,7 @@ def next_accepted(connection: Connection, project: int, index: int) -> int | Non
 
 def odd_outcomes(connection: Connection, first: int, end: int) -> list[tuple[int, int]]:
     """How many records from one index to another had each outcome but the first."""
-    query = select(events.c.outcome, func.count()).where(events.c.outcome > 0)
+    query = select(events.c.outcome, func.count()).where(_IS_ODD)
     query = query.where(events.c.idx >= first, events.c.idx < end).group_by(events.c.outcome)
     return [(row[0], row[1]) for row in connection.execute(query.order_by(events.c.outcome))]
 
@@ -247,6 +250,7 @@ def _stated(wanted: Wanted) -> Iterator[ColumnElement[bool]]:
     if wanted.access_to is not None:
         yield events.c.idx.in_(select(access.c.idx).where(access.c.project == wanted.access_to))
     if wanted.rejected:
+        yield _IS_ODD
         yield events.c.outcome == OUTCOMES.index("rejected")
 
 
@@ -260,12 +264,13 @@ def _selected(wanted: Wanted) -> Iterator[ColumnElement[bool]]:
             and_(is_covered, events.c.idx >= covered, events.c.idx < covered_end),
             and_(not_(is_covered), events.c.idx >= shown, events.c.idx < shown_end),
         )
-    if wanted.added or wanted.unattested:
+    if wanted.added is not None or wanted.unattested:
         yield files.c.upload_idx == events.c.idx
-    if wanted.added:
+    if wanted.added is not None:
         yield exists().where(
             before.c.project == files.c.project,
             before.c.release == files.c.release,
+            before.c.upload_idx < wanted.added,
             before.c.upload_idx < files.c.upload_idx,
         )
     if wanted.unattested:
@@ -277,9 +282,9 @@ def _selected(wanted: Wanted) -> Iterator[ColumnElement[bool]]:
             before.c.release != files.c.release,
         )
     if wanted.first_use:
-        earlier = events.alias("earlier")
-        yield events.c.credential.is_not(None)
-        yield not_(exists().where(earlier.c.credential == events.c.credential, earlier.c.idx < events.c.idx))
+        of_credential = events.alias("of_credential")
+        first = select(func.min(of_credential.c.idx)).where(of_credential.c.credential == credentials.c.id)
+        yield events.c.idx.in_(select(first.scalar_subquery()).select_from(credentials))
         yield not_(
             exists().where(
                 access.c.credential == credentials.c.name, access.c.act == "granted", access.c.idx < events.c.idx

@@ -96,6 +96,13 @@ def first_covering(connection: Connection, index: int) -> PublicationRow | None:
     return first_of(connection, PublicationRow, query)
 
 
+def effective_times(connection: Connection) -> list[tuple[int, str]]:
+    """The size and the effective time of each publication, in order."""
+    table = publications
+    query = select(table.c.size, table.c.effective_time).order_by(table.c.number)
+    return [(row[0], row[1]) for row in connection.execute(query)]
+
+
 def last_before(connection: Connection, time: str) -> PublicationRow | None:
     """The last publication whose effective time is before a time."""
     table = publications

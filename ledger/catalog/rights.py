@@ -1,11 +1,12 @@
 """Reading who was allowed to act, and who acted."""
 
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from sqlalchemy import Connection, case, func, or_, select
 
 from ledger.catalog.event_rows import actor_ids
-from ledger.catalog.selecting import rows_of
+from ledger.catalog.selecting import rows_among, rows_of
 from ledger.catalog.tables import OUTCOMES, access, actors, credentials, events, projects, types
 
 
@@ -64,11 +65,15 @@ def subjects_of(connection: Connection, project: str, name: str) -> Subjects:
 
 def count_acts(connection: Connection, subjects: Subjects, end: int) -> list[ActsRow]:
     """What was done to a project, or by actors, or with credentials, before an index: by actor, credential and type."""
-    is_wanted = or_(
-        events.c.project.in_(subjects.projects),
-        events.c.actor.in_(subjects.actors),
-        events.c.credential.in_(subjects.credentials),
+    # What is empty is left out: with it, no index would be used for the others.
+    columns_of = (
+        (events.c.project, subjects.projects),
+        (events.c.actor, subjects.actors),
+        (events.c.credential, subjects.credentials),
     )
+    conditions = [column.in_(numbers) for column, numbers in columns_of if numbers]
+    if not conditions:
+        return []
     rejected = func.sum(case((events.c.outcome == OUTCOMES.index("rejected"), 1), else_=0))
     columns = actors.c.kind, actors.c.name, credentials.c.name, types.c.name
     query = (
@@ -77,8 +82,21 @@ def count_acts(connection: Connection, subjects: Subjects, end: int) -> list[Act
         .join(types, types.c.id == events.c.type)
         .join(actors, actors.c.id == events.c.actor)
         .outerjoin(credentials, credentials.c.id == events.c.credential)
-        .where(is_wanted, events.c.idx < end)
+        .where(or_(*conditions), events.c.idx < end)
         .group_by(*columns)
     )
     found = rows_of(connection, ActsRow, query)
     return [each._replace(rejected=int(each.rejected)) for each in found]
+
+
+def ungranted_uses(connection: Connection, names: Iterable[str]) -> list[int]:
+    """The first uses of those of some credentials that no grant precedes, in order."""
+    first = select(func.min(events.c.idx)).where(events.c.credential == credentials.c.id).scalar_subquery()
+    grant = select(func.min(access.c.idx)).where(access.c.credential == credentials.c.name, access.c.act == "granted")
+    query = select(first, grant.scalar_subquery())
+    found = rows_among(connection, _pair, lambda some: query.where(credentials.c.name.in_(some)), names)
+    return sorted(use for use, granted in found if use is not None and (granted is None or granted > use))
+
+
+def _pair(use: int | None, granted: int | None) -> tuple[int | None, int | None]:
+    return use, granted

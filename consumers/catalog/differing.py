@@ -121,7 +121,8 @@ def project_differences(connection: Connection, numbers: Sequence[int], between:
     states = changed.project_intervals(connection, some, between)
     flags = changed.release_intervals(connection, some, between)
     rows = changed.file_intervals(connection, some, between)
-    spelled = content.spellings(connection, {(each.project, each.key) for each in chain(*flags.values())})
+    changed_ones = [each for each in chain(*flags.values()) if each.from_idx >= between.a or each.to_idx < between.b]
+    spelled = content.spellings(connection, {(each.project, each.key) for each in changed_ones})
     found = []
     for number in some:
         name, files = names[number].name, rows.get(number, [])

@@ -197,7 +197,7 @@ def release_flags(connection: Connection, numbers: Iterable[int], size: int) -> 
 def spellings(connection: Connection, releases: Iterable[tuple[int, str]]) -> dict[tuple[int, str], str]:
     """The version of the first file of each of some releases, given by project and key."""
     found: dict[tuple[int, str], str] = {}
-    for project, key in sorted(releases):
+    for project, key in sorted(releases):  # by pairs, SQLite would scan the table
         query = select(files.c.version).where(files.c.project == project, files.c.release == key)
         version = connection.execute(query.order_by(files.c.id).limit(1)).scalar()
         if version is not None:

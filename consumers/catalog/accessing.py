@@ -89,7 +89,7 @@ def _read(connection: Connection, asked: Asked, name: str, at: str | None) -> Ac
     explained = {each.ended_idx for each in rows if each.act == "granted"}
     unexplained = [each.idx for each in rows if each.act == "revoked" and each.idx not in explained]
     wanted = {index for each in rows for index in (each.idx, each.ended_idx) if index is not None} | set(ungranted)
-    events = {each.row.idx: each for each in answers(connection, asked, history.load_events(connection, wanted))}
+    events = {each.row.idx: each for each in answers(connection, asked, event_rows.load_events(connection, wanted))}
     grants = [
         Grant(
             each,

@@ -8,7 +8,7 @@ from packaging.utils import canonicalize_name
 from consumers.catalog.asking import Asked
 from consumers.catalog.event_answers import EventAnswer, answers
 from consumers.catalog.times import since, until
-from ledger.catalog import FOREVER, rights
+from ledger.catalog import FOREVER, event_rows, rights
 from ledger.catalog.database import Connection
 from ledger.catalog.rights import AccessRow, ActsRow, Subjects
 

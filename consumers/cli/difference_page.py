@@ -12,7 +12,7 @@ from tempfile import NamedTemporaryFile
 from typing import IO, NamedTuple
 
 from consumers.catalog.changes import changes_of
-from consumers.catalog.found_files import Comparison
+from consumers.catalog.comparison import Comparison
 from consumers.cli.differences import (
     ROLES,
     Counts,

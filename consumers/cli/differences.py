@@ -4,9 +4,9 @@ from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from consumers.catalog.changes import PackageChange, changes_of
+from consumers.catalog.comparison import Comparison, RolesDifference
 from consumers.catalog.differing import TargetDifference
-from consumers.catalog.found_files import Comparison, RolesDifference
-from consumers.catalog.repositories import role_differences
+from consumers.catalog.foreign import role_differences
 from consumers.cli.shared import plural
 from consumers.reading.trees import MetadataTree
 from ledger.catalog.event_rows import EventRow

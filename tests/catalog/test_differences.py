@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from consumers.catalog.asking import Asked
-from consumers.catalog.found_files import compare_sides
+from consumers.catalog.comparison import compare_sides
 from consumers.cli.differences import said_of
 from ledger.catalog.database import Database
 from tests.catalog.story import story_catalog

@@ -8,8 +8,8 @@ from sqlalchemy import Connection, select
 from consumers.catalog import differing
 from consumers.catalog.asking import Asked
 from consumers.catalog.changes import changes_of, events_of
+from consumers.catalog.comparison import Comparison, compare_sides
 from consumers.catalog.filling import load_authority
-from consumers.catalog.found_files import Comparison, compare_sides
 from consumers.catalog.remaking import Remaking
 from consumers.catalog.sides import Side
 from ledger.catalog import content, tables

@@ -66,7 +66,7 @@ async def busy_world(folder: Path, seed: int) -> tuple[World, int]:
 async def test_releases_that_change_again_and_again(seed: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every other time all sides are far apart."""
     if seed % 2:
-        monkeypatch.setattr("consumers.catalog.found_files.FEW_EVENTS", 0)
+        monkeypatch.setattr("consumers.catalog.comparison.FEW_EVENTS", 0)
     world, number = await busy_world(tmp_path, seed)
     await check_world(world, tmp_path, number)
 

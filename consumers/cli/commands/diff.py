@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import click
 from packaging.utils import canonicalize_name
 
-from consumers.catalog.found_files import Comparison, compare_sides
+from consumers.catalog.comparison import Comparison, compare_sides
 from consumers.catalog.sides import Side, is_side
 from consumers.cli.difference_page import Heading, write_page, write_sections
 from consumers.cli.differences import PROJECTS, ROLES, TARGETS, Counts, Said, said_of, said_of_trees

@@ -14,11 +14,14 @@ from projections.log.envelopes import Envelope
 from projections.log.operations import FileAct, Upload, type_of
 from projections.metadata.paths import HTML_PAGE, JSON_PAGE, page_target
 from projections.outcomes import Outcome
+from projections.text import clean
 from schemas import events
 from schemas.codec import decode_event
 
 UPLOADED = type_of(events.FileUploaded)
 PROJECT_REMOVED = type_of(events.ProjectRemoved)
+MAX_SUBJECT_CHARACTERS = 512
+"""That is the length of the longest target path."""
 _FAMILIES = ("project", "release", "file")
 """First parts of the types of events whose subject is a project."""
 _ACCESS = {
@@ -105,6 +108,13 @@ def is_about_project(kind: str) -> bool:
     return kind.partition(".")[0] in _FAMILIES
 
 
+def kept_subject(subject: str) -> str:
+    """A subject as `subjects` has it. That of `ledger.created` and `roles.signed` may be any text: one with a NUL, which
+    PostgreSQL refuses, or too long for its indexes. All others stay as they are.
+    """
+    return clean(subject)[:MAX_SUBJECT_CHARACTERS]
+
+
 def needs(batch: EventBatch, judged: Mapping[int, Judgement], *, has_freed: bool) -> Needs:
     """What must be known before a batch becomes rows.
 
@@ -121,7 +131,10 @@ def needs(batch: EventBatch, judged: Mapping[int, Judgement], *, has_freed: bool
             found.actors[envelope.actorkind, envelope.actorid] = None
             if envelope.actorcredential is not None:
                 found.credentials[envelope.actorcredential] = None
-            (found.projects if is_about_project(envelope.type) else found.subjects)[envelope.subject] = None
+            if is_about_project(envelope.type):
+                found.projects[envelope.subject] = None
+            else:
+                found.subjects[kept_subject(envelope.subject)] = None
             has_freed |= envelope.type == type_of(events.FileFreed)
             is_new = envelope.type == UPLOADED and each.outcome.verdict == "accepted"
             if each.filename and (has_freed or not is_new):
@@ -209,7 +222,7 @@ class RowMaker:
             digest,
             known.types[envelope.type],
             project,
-            known.subjects[envelope.subject] if project is None else None,
+            known.subjects[kept_subject(envelope.subject)] if project is None else None,
             envelope.time,
             known.actors[envelope.actorkind, envelope.actorid],
             None if credential is None else known.credentials[credential],

@@ -17,7 +17,9 @@ from ledger.catalog.selecting import rows_of
 from ledger.logs import LogConflictError, Logs, LogSettingsError
 from ledger.logs.memory import MemoryLog, MemoryRecords
 from projections.publications import LogTooShortError
+from schemas.codec import encode_event
 from tests.catalog.conftest import MakeDatabase
+from tests.factory import Make
 from tests.golden.records import load
 from tests.simulation.ports import InlineWorkers
 
@@ -215,3 +217,23 @@ class _FailingTransaction:
     async def upsert(self, table: Any, rows: Any) -> None:
         self._database.count()
         await self._transaction.upsert(table, rows)
+
+
+HOSTILE = ["a\0b", "\x1b]0;title\x07", "𝄞" * 4_000, "".join(map(chr, range(0x4E00, 0x4E00 + 16_000))), "\ufffd", ""]
+
+
+async def test_a_subject_without_a_form_may_be_any_text(database: Database) -> None:
+    """Nothing says what the subject of a ceremony is: one with a NUL, or too long for an index, stops no database."""
+    golden = load()
+    events = MemoryRecords("events")
+    events.append(*golden.events)
+    for subject in HOSTILE:
+        event = Make().having(subject=subject).roles_signed({"root": {}})
+        events.append(encode_event(event).replace("\ufffd".encode(), rb"\ud83d"))
+    logs = Logs(MemoryLog(events), golden_logs().publications)
+    await fill(database, logs)
+    assert set(await database.run(_last_outcomes, len(golden.events))) == {tables.OUTCOMES.index("rejected")}
+
+
+def _last_outcomes(connection: Connection, first: int) -> list[int]:
+    return list(connection.execute(select(tables.events.c.outcome).where(tables.events.c.idx >= first)).scalars())

@@ -108,6 +108,8 @@ def offer_text(offers: Sequence[Offering]) -> str:
     """The publications that offered something: `publications 3 to 7, and since 9`."""
     if not offers:
         return "in no publication"
+    if len(offers) == 1 and offers[0].last is None:
+        return f"since publication {offers[0].first}"
     texts = [
         f"since {each.first}"
         if each.last is None

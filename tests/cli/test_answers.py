@@ -165,6 +165,12 @@ def test_a_mistyped_log_leaves_nothing_behind(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_what_was_compared_is_said(index: Index) -> None:
+    """A verification by URL leaves out distribution files unless it is asked; so may one of a folder."""
+    assert "Distribution files were not compared (--files does)." in index.verify("--no-files")
+    assert "not compared" not in index.verify()
+
+
 def test_a_demonstration_without_files(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     assert "no wheels" in invoke("demo", "--keep", tmp_path / "kept", tmp_path / "empty", answer=1).output

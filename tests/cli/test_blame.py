@@ -13,7 +13,7 @@ def test_the_upload_and_the_yank_of_its_release(index: Index) -> None:
     assert (wheel["state"], wheel["yanked"], wheel["offered"]) == ("listed", "broken", [{"first": 2, "last": None}])
     assert index.ask_list("blame", SOURCE) == [source]
     text = index.run("blame", "one")
-    assert f"{WHEEL}  listed, yanked: broken, publication since 2" in text
+    assert f"{WHEEL}  listed, yanked: broken, since publication 2" in text
     assert "event 5  yanked one 1.0: broken (publication 4, by " in text
 
 

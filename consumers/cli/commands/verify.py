@@ -90,7 +90,7 @@ async def verify(
             raise NegativeAnswerError(str(error)) from error
     facts = {**verified._asdict(), "differences": [each._asdict() for each in verified.differences]}
     if not as_json:
-        _print(verified)
+        _print(verified, files=wanted.files)
     if verified.differences:
         message = "; ".join(["what is served is not what the log says", *verified.advice])
         raise NegativeAnswerError(message, **facts)
@@ -135,7 +135,7 @@ def _is_url(served: str) -> bool:
     return served.startswith(("http://", "https://"))
 
 
-def _print(verified: Verified) -> None:
+def _print(verified: Verified, *, files: bool) -> None:
     for path, problem, detail, *_ in verified.differences[:SHOWN]:
         click.echo(f"{problem}: {path}{f' ({detail})' if detail else ''}")
     if len(verified.differences) > SHOWN:
@@ -151,6 +151,7 @@ def _print(verified: Verified) -> None:
         publication, size = verified.since["publication"], plural(verified.since["size"], "event")
         click.echo(f"Nothing was rewritten up to publication {publication} ({size}), which the file of --since is of.")
     if verified.served is not None and not verified.differences:
-        click.echo(f"The served files are those of publication {verified.served}, complete and unchanged.")
+        left = "" if files else " Distribution files were not compared (--files does)."
+        click.echo(f"The served files are those of publication {verified.served}, complete and unchanged.{left}")
     if not verified.anchored:
         click.echo("The log is consistent with itself but not anchored: give --root with a first root that you trust.")

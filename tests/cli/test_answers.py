@@ -180,7 +180,17 @@ def test_a_demonstration_with_files(index: Index, monkeypatch: pytest.MonkeyPatc
     """They are found from where the user stands."""
     path = build_wheel(index.folder, "shown", "1.0")
     monkeypatch.chdir(index.folder)
-    assert "$ tuf-ledger verify" in invoke("demo", path.name).output
+    monkeypatch.setenv("XDG_CACHE_HOME", str(index.folder / "cache"))
+    said = invoke("demo", path.name).output
+    for command, line in (
+        ("diff", "~ yanked shown 1.0: breaks on leap days"),
+        ("log", "event 5  signed bins, root: rotation of the online key: the new one alone"),
+        ("blame", "shown-1.0-py3-none-any.whl  listed, yanked: breaks on leap days, since publication 2"),
+        ("verify", "differs: targets/packages/"),
+    ):
+        assert said.count(f"$ tuf-ledger {command} ") == 1
+        assert line in said.partition(f"$ tuf-ledger {command} ")[2].partition("$ tuf-ledger")[0]
+    assert not (index.folder / "cache").exists(), "the user's own catalogs"
 
 
 def test_a_state_that_cannot_be_read_is_named(index: Index) -> None:

@@ -53,7 +53,7 @@ def demo(*, files: tuple[Path, ...], keep: Path | None) -> None:
                 raise ConfigError(f"{keep} is not empty; give --keep a new folder")
             keep.mkdir(parents=True, exist_ok=True)
             _Story(keep.resolve()).tell(files)
-            click.echo(f"\nEverything is in {keep}: try `tuf-ledger info --ledger {keep}/index`.")
+            click.echo(f"\nEverything is in {keep}: try `tuf-ledger info --ledger {keep}/index`, and docs/auditing.md.")
         else:
             with tempfile.TemporaryDirectory(prefix="tuf-ledger-demo-") as folder:
                 _Story(Path(folder)).tell(files)
@@ -93,6 +93,7 @@ class _Story:
             self._run("yank", "--ledger", "index", release, "--reason", "breaks on leap days")
             self._run("publish", "--ledger", "index")
             click.echo(client.check())
+            self._run("diff", "--ledger", "index", "2", "3")
 
             self._title("The online key is rotated, in two steps, so that no client ever fails")
             self._run("ceremony", "--ledger", "index", "--rotate-online")
@@ -111,6 +112,10 @@ class _Story:
             "index/public",
         )
         click.echo(_compare(self._public, self._folder / "elsewhere" / "public"))
+
+        self._title("From the same copy, the third party learns what happened, and who did it")
+        self._run("log", "--log", "sqlite:elsewhere/log", "--limit", "3")
+        self._run("blame", "--log", "sqlite:elsewhere/log", chosen.project)
 
         self._title("An attacker changes one byte of a served file: verification names the file")
         changed = next(
@@ -142,8 +147,9 @@ class _Story:
         command = [sys.executable, "-m", "consumers.cli.main", *arguments]
         environment = {
             **os.environ,
-            "TUF_LEDGER_LOGGING_LEVEL": "error",
-        }  # hides the warning of a local `served` folder
+            "TUF_LEDGER_LOGGING_LEVEL": "error",  # hides the warning of a local `served` folder
+            "XDG_CACHE_HOME": str(self._folder / "cache"),  # leaves nothing in the user's own
+        }
         done = subprocess.run(command, cwd=self._folder, env=environment, capture_output=True, text=True, check=False)
         click.echo(_indent(done.stdout + done.stderr))
         if done.returncode != answer:
@@ -277,7 +283,7 @@ def _compare(first: Path, second: Path) -> str:
 
 
 def _indent(text: str) -> str:
-    return "\n".join(f"  {line}" for line in text.rstrip().splitlines())
+    return "\n".join(f"  {line}".rstrip() for line in text.rstrip().splitlines())
 
 
 def _shorten(argument: str) -> str:

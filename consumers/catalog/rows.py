@@ -109,7 +109,7 @@ def is_about_project(kind: str) -> bool:
 
 
 def kept_subject(subject: str) -> str:
-    """A subject as `subjects` has it. That of `ledger.created` and `roles.signed` may be any text: one with a NUL, which
+    """A subject as `subjects` has it. That of `ledger.created` and `roles.signed` may be any text: with a NUL, which
     PostgreSQL refuses, or too long for its indexes. All others stay as they are.
     """
     return clean(subject)[:MAX_SUBJECT_CHARACTERS]

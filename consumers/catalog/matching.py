@@ -39,6 +39,7 @@ class Matcher:
         self._asked = asked
         self._history: History | None = None
         self._logged: dict[int, Logged | None] = {}
+        self._known: dict[str, bool] = {}
 
     async def history(self) -> History:
         """Who could ever sign, by the whole log."""
@@ -48,7 +49,9 @@ class Matcher:
 
     async def knows(self, role: str) -> bool:
         """Whether the log has a role of this name."""
-        return await self._asked.database.run(_has_role, role)
+        if role not in self._known:
+            self._known[role] = await self._asked.database.run(_has_role, role)
+        return self._known[role]
 
     async def match(self, role: str, version: int | None, data: bytes) -> Match:
         """Find out what a file is.

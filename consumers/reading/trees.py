@@ -11,6 +11,7 @@ from urllib.parse import quote, unquote
 
 import msgspec
 
+from ledger.disk.files import StorageError
 from ledger.storage import ServedFiles
 from projections.metadata.facts import FactsError
 from schemas.errors import NegativeAnswerError
@@ -66,7 +67,7 @@ class MetadataTree:
             data = self._files.read(f"{self._folder}{name}") if name != f"None.{plain}" else None
             if data is not None:
                 if len(data) > MOST_BYTES:
-                    raise FactsError(f"{self.name}: {name} is longer than {MOST_BYTES:,} bytes, as no metadata is")
+                    raise StorageError(f"{self.name}: {name} is longer than {MOST_BYTES:,} bytes, as no metadata is")
                 return MetadataFile(f"{self._folder}{name}", role, number, data)
         return None
 

@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
+from consumers.reading.trees import MOST_BYTES
 from tests.client.attacker import Attacker
 from tests.client.index import Index, invoke
-from tests.client.test_diff_trees import foreign_repository
+from tests.client.test_diff_trees import HOSTILE, foreign_repository
 from tests.serving import serving
 
 
@@ -109,6 +110,24 @@ def test_another_repository(index: Index, tmp_path: Path) -> None:
         "timestamp.json": "unsigned",
     }
     assert last["same"] == 0
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+@pytest.mark.parametrize("file", ["timestamp.json", "2.snapshot.json", "1.targets.json"])
+def test_hostile_metadata_is_named(index: Index, tmp_path: Path, name: str, file: str) -> None:
+    index.upload("one")
+    index.publish()
+    public = tmp_path / "public"
+    shutil.copytree(index.public, public)
+    value = HOSTILE[name]
+    path = public / "metadata" / file
+    path.unlink()
+    path.write_bytes(value if isinstance(value, bytes) else json.dumps(value).encode())
+    items, _ = found(index, public, answer=1)
+    assert [each["path"] for each in items] == [f"metadata/{file}"]
+    found(index, path, answer=1)
+    with serving(public) as url:
+        index.ask("compare", url, answer=2 if len(path.read_bytes()) > MOST_BYTES else 1)
 
 
 @pytest.mark.parametrize("name", ["none", "empty"])

@@ -24,6 +24,7 @@ State = dict[Any, Any]
 async def check_differences(database: Database, size: int, number: int) -> None:
     """All pairs of few publications, or some pairs of many; and events, as sides of their own."""
     asked = Asked(database, size, number, 0)
+    await check_bins(asked)
     sides = sorted({0, number // 3, number // 2, number - 1, number} - {-1})
     events = sorted({0, size // 3, size - 1})
     for before in sides:
@@ -32,6 +33,34 @@ async def check_differences(database: Database, size: int, number: int) -> None:
     for event in events:
         for other in (f"event:{events[-1 if event < events[-1] else 0]}", str(number // 2)):
             await check_pair(await compare_sides(asked, f"event:{event}", other, None), database)
+
+
+async def check_bins(asked: Asked) -> None:
+    """Two versions of a bin differ where their targets do, and every difference has a cause."""
+    for role in ("bin-0", "bin-1", "bin-2"):
+        versions = await asked.database.run(versions_of, role)
+        for before, after in {(versions[0], versions[-1]), (versions[-1], versions[0])} if versions else ():
+            comparison = await compare_sides(asked, f"{role}@{before}", f"{role}@{after}", None)
+            page = await comparison.bin_targets()
+            sides = [await asked.database.run(bin_at, side) for side in sides_of(comparison)]
+            for each in page.targets:
+                put(sides[0], each.path, each.before, each.after)
+                assert each.events or each.path in LISTS or each.before is not None, each
+            assert sides[0] == sides[1]
+
+
+def versions_of(connection: Connection, role: str) -> list[int]:
+    table, names = tables.role_versions, tables.roles
+    query = select(table.c.number).join(names, names.c.id == table.c.role).where(names.c.name == role)
+    return list(connection.execute(query.order_by(table.c.number)).scalars())
+
+
+def bin_at(connection: Connection, side: Side) -> dict[Any, Any]:
+    remaking = Remaking(connection)
+    assert side.publication is not None
+    index = remaking.authority(side.publication).layout.index(side.role)
+    assert index is not None
+    return {each.path: each for each in remaking.bin_targets(index, side.publication)}
 
 
 async def check_pair(comparison: Comparison, database: Database) -> None:

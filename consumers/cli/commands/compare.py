@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
+from contextlib import suppress
 from itertools import chain
 from typing import Any, NamedTuple
 
@@ -15,6 +16,7 @@ from consumers.cli.shared import plural, print_json, progress
 from consumers.context import Context, found_files, give_up
 from consumers.reading.trees import TOP_LEVEL, MetadataFile, MetadataTree, read_name, signed_of
 from ledger.storage import ServedFiles
+from projections.metadata.facts import FactsError
 from projections.metadata.forgeries import advice
 from projections.metadata.paths import METADATA
 from schemas.errors import NegativeAnswerError
@@ -157,12 +159,14 @@ def _listed(files: ServedFiles, paths: Iterator[str]) -> Iterator[MetadataFile]:
 
 
 def _followed(tree: MetadataTree) -> Iterator[MetadataFile]:
+    """What the metadata on a server lists. Where a file is no metadata, nobody can follow it; it is yielded itself."""
     yield from tree.roots()
-    for role in ("timestamp", "snapshot"):
-        file = tree.current(role)
-        if file is not None:
-            yield file
-    for role, version in tree.versions().items():
-        file = tree.find(role, version)
-        if file is not None:
-            yield file
+    with suppress(FactsError):
+        for role in ("timestamp", "snapshot"):
+            file = tree.current(role)
+            if file is not None:
+                yield file
+        for role, version in tree.versions().items():
+            file = tree.find(role, version)
+            if file is not None:
+                yield file

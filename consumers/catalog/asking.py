@@ -50,6 +50,7 @@ class Asked(NamedTuple):
         number: the last publication; 0: there is none.
         reproduced: up to which publication a follower on this machine has reproduced everything; 0: none.
         held_from: from which event on nothing is shown until a hold ends; None: nothing is held.
+        halted: why later records of `publications` are not judged (empty: all are).
     """
 
     database: Database
@@ -57,6 +58,7 @@ class Asked(NamedTuple):
     number: int
     reproduced: int
     held_from: int | None = None
+    halted: str = ""
 
 
 @asynccontextmanager
@@ -80,7 +82,8 @@ async def open_catalog(context: Context, report: Report = nobody) -> AsyncIterat
 
 async def asked_of(context: Context, database: Database, filling: Filling) -> Asked:
     """What there is to ask, as a catalog is filled now."""
-    return Asked(database, filling.size, filling.number, await _reproduced(context), filling.held_from)
+    halted = "" if filling.halted is None else f"{filling.halted}"
+    return Asked(database, filling.size, filling.number, await _reproduced(context), filling.held_from, halted)
 
 
 async def choose_catalog(context: Context) -> Database:

@@ -93,7 +93,12 @@ _encode = msgspec.msgpack.encode
 
 
 class Filling:
-    """Fills one catalog. `start`, then `step` until it returns False."""
+    """Fills one catalog. `start`, then `step` until it returns False.
+
+    Attributes:
+        halted: what keeps publications from being judged further, as of the last step: online keys have claimed events
+            that are not on the log, or a root names a ruleset that this program does not know.
+    """
 
     def __init__(self, logs: Logs, database: Database, workers: Workers) -> None:
         self._logs = logs
@@ -108,6 +113,7 @@ class Filling:
         self._ceremonies: list[int] = []
         self._checked_voids = 0
         self._last: _LastPublication | None = None
+        self.halted: LogTooShortError | UpgradeNeededError | None = None
 
     @property
     def size(self) -> int:
@@ -182,10 +188,10 @@ class Filling:
     async def step(self) -> bool:
         """Write the next events; or at the end of the log, the next publications. False if there is nothing new.
 
-        Where another process has filled the catalog meanwhile, this one goes on from there.
+        Where another process has filled the catalog meanwhile, this one goes on from there. What stops followers stops
+        only the publications here: `halted` says what it is.
 
         Raises:
-            UpgradeNeededError: a root names a ruleset that this program does not know.
             LogError, CatalogError: see there.
         """
         try:
@@ -205,11 +211,8 @@ class Filling:
             self._is_indexed = True
         if await self._check_voids():
             return True
-        if await self._write_publications():
-            return True
-        if self._events.upgrade is not None:
-            raise self._events.upgrade
-        return False
+        self.halted = self._events.upgrade
+        return await self._write_publications()
 
     async def _compare(self, stored: Mapping[str, bytes], genesis: str) -> None:
         if "ledger" in stored and read_ledger(stored).digest != genesis:
@@ -370,9 +373,8 @@ class Filling:
         while len(found.publications) < PUBLICATIONS_AT_ONCE and found.signed < ROLES_AT_ONCE:
             try:
                 judged = await self._reader.next()
-            except (LogTooShortError, UpgradeNeededError):
-                if found.is_empty:
-                    raise
+            except (LogTooShortError, UpgradeNeededError) as error:
+                self.halted = error
                 break
             if judged is None:
                 break

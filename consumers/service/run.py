@@ -113,9 +113,14 @@ async def run_catalog(context: Context, stop: asyncio.Event) -> None:
 
     async with open_filling(context, context.catalog(writes=True)) as filling:
         log.info("catalog started", size=filling.size, publication=filling.number)
+        said = ""
         while not stop.is_set():
-            if not await filling.step():
-                await filling.rest(IDLE_SECONDS)
+            if await filling.step():
+                continue
+            if filling.halted is not None and f"{filling.halted}" != said:
+                said = f"{filling.halted}"
+                log.error("publications are not judged further; events are still filled in", why=said)
+            await filling.rest(IDLE_SECONDS)
 
 
 async def run(context: Context, names: Sequence[str], schedule: Schedule) -> None:

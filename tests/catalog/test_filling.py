@@ -41,9 +41,8 @@ async def fill(database: Database, logs: Logs) -> Filling:
         await log.open()
     filling = Filling(logs, database, InlineWorkers())
     await filling.start()
-    with suppress(LogTooShortError):  # the logs that we give end anywhere
-        while await filling.step():
-            pass
+    while await filling.step():
+        pass
     return filling
 
 
@@ -169,7 +168,7 @@ async def test_a_step_that_fails_leaves_nothing(make_database: MakeDatabase, tmp
         database = make_database()
         await database.open()
         failing = FailingDatabase(database, place)
-        with suppress(CatalogError, LogTooShortError):
+        with suppress(CatalogError):
             await fill(failing, golden_logs())  # type: ignore[arg-type]
         await database.close()
     last = make_database()
@@ -237,3 +236,13 @@ async def test_a_subject_without_a_form_may_be_any_text(database: Database) -> N
 
 def _last_outcomes(connection: Connection, first: int) -> list[int]:
     return list(connection.execute(select(tables.events.c.outcome).where(tables.events.c.idx >= first)).scalars())
+
+
+async def test_a_claim_beyond_the_end_stops_publications_alone(database: Database) -> None:
+    """What halts followers is said, and events are filled in; when the log goes on, so do publications."""
+    filling = await fill(database, golden_logs(100))
+    assert isinstance(filling.halted, LogTooShortError)
+    assert filling.size == 100
+    filling = await fill(database, golden_logs())
+    assert filling.halted is None
+    assert filling.number == 2022

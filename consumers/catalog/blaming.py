@@ -42,6 +42,16 @@ async def blame_file(asked: Asked, filename: str) -> list[Blame]:
     return await asked.database.run(_named, asked, filename)
 
 
+def blame_upload(connection: Connection, asked: Asked, index: int) -> Blame | None:
+    """The file of the accepted upload at an index; None: there is no such upload."""
+    upload = states.upload_at(connection, index)
+    if upload is None:
+        return None
+    names = states.project_names(connection, [upload.project])
+    (found,) = _blame(connection, asked, standings(connection, upload.project, [upload]), names)
+    return found
+
+
 def _page(
     connection: Connection, asked: Asked, of: Mapping[int, str], after: tuple[str, int], limit: int
 ) -> list[Blame]:

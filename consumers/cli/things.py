@@ -5,6 +5,7 @@ from typing import Any
 
 import click
 
+from consumers.catalog.blaming import Blame
 from consumers.catalog.keys import ALL_BINS, KeyAnswer, KeySpan
 from consumers.catalog.placing import Offering
 from consumers.catalog.showing import PublicationAnswer, PublicationSummary, RoleAnswer, TargetAnswer
@@ -191,6 +192,22 @@ def key_json(answer: KeyAnswer) -> dict[str, Any]:
         "roles": [span_json(span) for span in answer.spans],
         "versions": answer.signed,
     }
+
+
+# --- files -----------------------------------------------------------------------------------------------------------
+
+
+def standing_text(answer: Blame) -> str:
+    """How a file stands: `listed, yanked: broken, publication since 2`."""
+    standing = answer.standing
+    yanked = "" if standing.yanked is None else f", yanked{': ' if standing.yanked else ''}{shown(standing.yanked)}"
+    return f"{standing.state}{yanked}, {offer_text(answer.offered)}"
+
+
+def standing_json(answer: Blame) -> dict[str, Any]:
+    """The same for machines."""
+    standing = answer.standing
+    return {"state": standing.state, "yanked": standing.yanked, "offered": offers_json(answer.offered)}
 
 
 # --- targets ---------------------------------------------------------------------------------------------------------

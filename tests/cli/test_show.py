@@ -40,7 +40,9 @@ def test_an_event_by_index_and_by_id(index: Index) -> None:
     assert event["data"]["filename"] == event["file"] == WHEEL
     assert event["data"]["requires_python"] == ">=3.9"
     assert index.ask("show", event["id"]) == index.ask("show", f"event:{event['id']}") == [event]
+    assert (event["state"], event["yanked"], event["offered"]) == ("listed", "broken", [{"first": 2, "last": None}])
     text = index.run("show", "2")
+    assert "the file is listed, yanked: broken, publication since 2" in text
     assert "reproduced here" in text
     assert event["digest"] in text
 

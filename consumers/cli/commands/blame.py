@@ -12,7 +12,7 @@ from consumers.cli.event_text import event_json, event_line
 from consumers.cli.options import limit_option, on_catalog
 from consumers.cli.paging import limited, listed, print_lines, shown
 from consumers.cli.shared import print_json
-from consumers.cli.things import offer_text, offers_json
+from consumers.cli.things import standing_json, standing_text
 from consumers.context import Context
 from ledger.catalog.event_rows import is_project
 from schemas.errors import NegativeAnswerError
@@ -64,25 +64,19 @@ async def _lines(first: Blame, rest: AsyncIterator[Blame]) -> AsyncIterator[str]
 
 
 def _lines_of(answer: Blame) -> list[str]:
-    standing = answer.standing
-    yanked = "" if standing.yanked is None else f", yanked{': ' if standing.yanked else ''}{shown(standing.yanked)}"
-    name = click.style(shown(standing.upload.filename), bold=True)
-    head = f"{name}  {standing.state}{yanked}, {offer_text(answer.offered)}"
-    return [head, *(f"    {event_line(each)}" for each in answer.events)]
+    name = click.style(shown(answer.standing.upload.filename), bold=True)
+    return [f"{name}  {standing_text(answer)}", *(f"    {event_line(each)}" for each in answer.events)]
 
 
 def _json(answer: Blame) -> dict[str, Any]:
-    standing = answer.standing
-    upload = standing.upload
+    upload = answer.standing.upload
     return {
         "project": answer.project,
         "file": upload.filename,
         "version": upload.version,
         "sha256": upload.sha256.hex(),
         "length": upload.length,
-        "target": standing.path,
-        "state": standing.state,
-        "yanked": standing.yanked,
-        "offered": offers_json(answer.offered),
+        "target": answer.standing.path,
         "events": [event_json(each) for each in answer.events],
+        **standing_json(answer),
     }

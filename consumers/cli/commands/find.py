@@ -1,7 +1,7 @@
 """`tuf-ledger find`: everywhere that something occurs."""
 
 from collections.abc import AsyncIterator
-from hashlib import sha256
+from hashlib import file_digest
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,9 @@ from ledger.catalog.tables import OUTCOMES
 from ledger.disk.files import reading
 from schemas.errors import NegativeAnswerError
 
+LONGEST_BYTES = 2**27
+"""No page and no metadata file is longer."""
+
 Item = Found | Recognized | EventAnswer
 
 
@@ -61,8 +64,8 @@ async def find(
       tuf-ledger find suspicious/index.json
     """
     path = Path(what)
-    data = _read(path) if path.is_file() else None
-    text = what if data is None else sha256(data).hexdigest()
+    is_file = path.is_file()
+    text, data = _read(path) if is_file else (what, None)
     found = limited(_search(asked, selection, text, data), limit)
     count = 0
     if as_json:
@@ -75,7 +78,7 @@ async def find(
             count = 1
             await print_lines(_lines(first, found))
     if not count:
-        name = what if data is None else f"{what} (SHA-256 {text})"
+        name = f"{what} (SHA-256 {text})" if is_file else what
         raise NegativeAnswerError(
             f"{name} occurs nowhere on the logs" + (" in what was selected" * selection.is_narrow)
         )
@@ -83,9 +86,11 @@ async def find(
         print_json({"ok": True, "count": count, "size": asked.size, "publication": asked.number})
 
 
-def _read(path: Path) -> bytes:
-    with reading(path):
-        return path.read_bytes()
+def _read(path: Path) -> tuple[str, bytes | None]:
+    """The SHA-256 of a file, and what is in it, if that may be a page or metadata."""
+    with reading(path), path.open("rb") as file:
+        digest = file_digest(file, "sha256").hexdigest()
+        return digest, path.read_bytes() if path.stat().st_size <= LONGEST_BYTES else None
 
 
 async def _search(asked: Asked, selection: Selection, text: str, data: bytes | None) -> AsyncIterator[Item]:

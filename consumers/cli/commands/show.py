@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from consumers.catalog.asking import Asked
+from consumers.catalog.blaming import blame_upload
 from consumers.catalog.event_answers import EventAnswer, find_events
 from consumers.catalog.keys import KeyAnswer
 from consumers.catalog.naming import find_thing
@@ -23,6 +24,8 @@ from consumers.cli.things import (
     reproduced_text,
     role_json,
     role_lines,
+    standing_json,
+    standing_text,
     target_json,
     target_lines,
 )
@@ -68,7 +71,11 @@ async def show(*, context: Context, asked: Asked, what: str, out: Path | None, a
             write_file(str(out), found.file.data)
     if isinstance(found, EventAnswer):
         found = await asked.database.run(with_facts, found)
+        file = await asked.database.run(blame_upload, asked, found.row.idx)
         facts, lines = {"kind": "event", **event_json(found)}, _event_lines(found)
+        if file is not None:
+            facts |= standing_json(file)
+            lines.append(f"    the file is {standing_text(file)}")
     elif isinstance(found, PublicationAnswer):
         facts, lines = await _publication(asked, found)
     elif isinstance(found, RoleAnswer):

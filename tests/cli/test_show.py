@@ -42,7 +42,7 @@ def test_an_event_by_index_and_by_id(index: Index) -> None:
     assert index.ask("show", event["id"]) == index.ask("show", f"event:{event['id']}") == [event]
     assert (event["state"], event["yanked"], event["offered"]) == ("listed", "broken", [{"first": 2, "last": None}])
     text = index.run("show", "2")
-    assert "the file is listed, yanked: broken, publication since 2" in text
+    assert "the file is listed, yanked: broken, since publication 2" in text
     assert "reproduced here" in text
     assert event["digest"] in text
 

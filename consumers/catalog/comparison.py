@@ -172,8 +172,14 @@ class Comparison:
         known = [each for some in by_project.values() for each in some]
         known += [page for each in projects for page in differing.page_targets(each, pages)]
         known += differing.other_targets(connection, paths, self._contents)
+        known += self._read_renewed(connection, sorted(numbers), pages, self._find_new_time(connection))
         events = {each.path: each.events for each in [*known, *self._read_lists(connection, pages)]}
-        found = [TargetDifference(path, before.get(path), after.get(path), events.get(path, ())) for path in paths]
+        moved = tuple(
+            each.event
+            for each in differing.role_differences(connection, self._roles)
+            if each.fact.what == "bins" and each.event is not None
+        )
+        found = [TargetDifference(path, before.get(path), after.get(path), events.get(path, moved)) for path in paths]
         return TargetPage(found, _events_by_index(connection, {event for each in found for event in each.events}))
 
     # --- targets that no event about their own project changed ---------------------------------------------------

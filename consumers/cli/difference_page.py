@@ -14,6 +14,7 @@ from typing import IO, NamedTuple
 from consumers.catalog.changes import changes_of
 from consumers.catalog.comparison import Comparison
 from consumers.cli.differences import (
+    MOST_CAUSES,
     ROLES,
     Counts,
     Said,
@@ -237,7 +238,9 @@ def _write_list(file: IO[str], said: Iterable[Said], counts: Counts, *, links: b
     for each in said:
         counts.add(each)
         kind, name = _CLASSES[each.mark]
-        linked = [f'<a href="#event-{index}">event {index}</a>' for index in each.events]
+        linked = [f'<a href="#event-{index}">event {index}</a>' for index in each.events[:MOST_CAUSES]]
+        if len(each.events) > MOST_CAUSES:
+            linked.append(f"… ({len(each.events):,} of them)")
         causes = linked if links else [numbered(each.events)]
         cause = ", ".join(part for part in (_text(each.by), *causes) if part)
         file.write(

@@ -37,6 +37,9 @@ _VERBS = {
 }
 
 
+MOST_CAUSES = 12
+"""Number of causes of one difference that are named to people."""
+
 _LONGEST = 300
 """Number of characters of a value that are shown to people."""
 
@@ -114,6 +117,8 @@ def numbered(events: Sequence[int]) -> str:
         else:
             runs.append([each, each])
     texts = [f"{first}" if first == last else f"{first}-{last}" for first, last in runs]
+    if len(texts) > MOST_CAUSES:
+        texts = [*texts[:MOST_CAUSES], f"… ({len(events):,} of them)"]
     return f"{'event' if len(events) == 1 else 'events'} {', '.join(texts)}"
 
 

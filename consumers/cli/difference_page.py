@@ -63,7 +63,7 @@ li + li { border-top: 1px solid var(--line); }
 details { margin: .5rem 0; } summary { cursor: pointer; color: var(--dim); }
 table { border-collapse: collapse; width: 100%; font-size: .9rem; }
 th, td { text-align: left; vertical-align: top; padding: .25rem .75rem .25rem 0; border-top: 1px solid var(--line); }
-th { color: var(--dim); font-weight: 600; border-top: 0; }
+th { color: var(--dim); font-weight: 600; border-top: 0; white-space: nowrap; }
 tr:target, li:target { background: var(--mod-bg); }
 @media print { body { max-width: none; } }
 """
@@ -142,7 +142,7 @@ def _write_head(heading: Heading, file: IO[str], counts: Counts) -> None:
     )
     for note in heading.notes:
         file.write(f'<p class="note">{_text(note)}</p>\n')
-    file.write(f'<p class="counts">{_text(counts)}.</p>\n' if counts.differs else "<p>Nothing differs.</p>\n")
+    file.write(f'<p class="counts">{_text(counts)}.</p>\n')
 
 
 async def _write_sections(found: AsyncIterator[Said], file: IO[str], counts: Counts) -> None:

@@ -99,11 +99,13 @@ class Counts:
         return {"settings": self.roles, "projects": len(self.projects), "changes": self.changes, **targets}
 
     def __str__(self) -> str:
+        if not self.differs:
+            return "Nothing differs"
         added, removed, changed = self.targets.values()
-        return (
-            f"{plural(self.changes, 'change')} of {plural(len(self.projects), 'project')}, {self.roles} of keys and "
-            f"settings; targets: {added:,} added, {removed:,} removed, {changed:,} changed"
-        )
+        first = f"{plural(self.roles, 'change')}"
+        if self.changes:
+            first = f"{plural(self.changes, 'change')} of {plural(len(self.projects), 'project')}, {self.roles:,}"
+        return f"{first} of keys and settings; targets: {added:,} added, {removed:,} removed, {changed:,} changed"
 
 
 def numbered(events: Sequence[int]) -> str:

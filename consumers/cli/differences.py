@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from consumers.catalog.changes import PackageChange, changes_of
-from consumers.catalog.comparison import Comparison, RolesDifference
+from consumers.catalog.comparison import Comparison, ProjectPage, RolesDifference
 from consumers.catalog.differing import TargetDifference
 from consumers.catalog.foreign import role_differences
 from consumers.cli.shared import plural
@@ -132,33 +132,38 @@ def who(event: EventRow | None) -> str:
     return f"{event.actor}{kind}" + ("" if event.credential is None else f", {event.credential}")
 
 
-async def said_of(comparison: Comparison) -> AsyncIterator[Said]:
-    """All that differs: offline roles, then projects in the terms of packages, then targets."""
+async def said_of(comparison: Comparison, *, is_by_project: bool = False) -> AsyncIterator[Said]:
+    """All that differs: offline roles, then projects in the terms of packages, then targets.
+
+    Args:
+        comparison: the two sides.
+        is_by_project: the targets of each project come with it. So everything is read once.
+    """
     if comparison.is_of_bin:
-        page = await comparison.bin_targets()
-        for target in page.targets:
-            yield said_of_target(target, page.events)
+        bin_ = await comparison.bin_targets()
+        for target in bin_.targets:
+            yield said_of_target(target, bin_.events)
         return
     for each in said_of_roles(await comparison.roles()):
         yield each
     if comparison.before.role:
         return
-    async for projects in comparison.projects(targets=False):
-        for difference in projects.projects:
-            for change in changes_of(difference, projects.events):
-                yield said_of_change(change)
-    async for said in said_of_targets(comparison):
-        yield said
-
-
-async def said_of_targets(comparison: Comparison) -> AsyncIterator[Said]:
-    """All targets that differ."""
-    async for projects in comparison.projects(targets=True):
-        for some in projects.targets.values():
-            for target in some:
-                yield said_of_target(target, projects.events)
+    for changes, targets in [(True, True)] if is_by_project else [(True, False), (False, True)]:
+        async for page in comparison.projects(targets=targets):
+            for said in _said_of_page(page, changes=changes):
+                yield said
     async for said in said_of_others(comparison):
         yield said
+
+
+def _said_of_page(page: ProjectPage, *, changes: bool) -> Iterator[Said]:
+    """What differs of some projects: the changes, if these are wanted, and the targets, if the page has them."""
+    for difference in page.projects:
+        if changes:
+            for change in changes_of(difference, page.events):
+                yield said_of_change(change)
+        for target in page.targets.get(difference.id, ()):
+            yield said_of_target(target, page.events)
 
 
 async def said_of_others(comparison: Comparison) -> AsyncIterator[Said]:

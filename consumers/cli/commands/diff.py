@@ -112,7 +112,7 @@ async def _tell(comparison: Comparison, wanted: _Wanted) -> tuple[Counts, dict[s
         counts = await write_page(comparison, wanted.page)
         _tell_page(wanted, counts)
     else:
-        counts = await _print(_heading(comparison), said_of(comparison), wanted)
+        counts = await _print(_heading(comparison), said_of(comparison, is_by_project=wanted.stat), wanted)
     sides = {"from": _side(comparison, comparison.before), "to": _side(comparison, comparison.after)}
     return counts, {**sides, "backwards": comparison.is_backwards}
 

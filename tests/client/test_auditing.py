@@ -23,7 +23,8 @@ DOCUMENT = Path(__file__).parents[2] / "docs/auditing.md"
 BLOCK = re.compile(r"^```(sh|text)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 DEMONSTRATION = "tuf-ledger demo --keep tour"
 SERVER = "http://127.0.0.1:8000"
-UNTIL_STOPPED = "  # until Ctrl-C"
+STOPPED = "^C"
+EXIT_CODE = "[exit code 1]"
 PACKAGES = (("idna", "3.10"), ("iniconfig", "2.1.0"), ("packaging", "25.0"), ("six", "1.17.0"))
 """What the demonstration downloads: releases that the page names."""
 
@@ -33,6 +34,8 @@ class Step(NamedTuple):
 
     commands: list[str]
     lines: list[str]
+    marks: list[str]
+    """How the last command ends, if not by itself and with exit code 0."""
 
 
 def read_steps() -> list[Step]:
@@ -40,9 +43,10 @@ def read_steps() -> list[Step]:
     steps: list[Step] = []
     for kind, text in BLOCK.findall(DOCUMENT.read_text(encoding="utf-8")):
         if kind == "sh":
-            steps.append(Step(text.splitlines(), []))
-        else:
-            steps[-1].lines.extend(text.splitlines())
+            steps.append(Step(text.splitlines(), [], []))
+            continue
+        for line in text.splitlines():
+            (steps[-1].marks if line in {STOPPED, EXIT_CODE} else steps[-1].lines).append(line)
     return steps
 
 
@@ -53,15 +57,12 @@ class Auditor:
         self._output = folder / "output"
         self._environment = environment({"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"})
 
-    def run(self, command: str, lines: list[str]) -> str:
+    def run(self, command: str, answer: int) -> str:
         """Run a command as the page means it; return what it prints. A process of its own costs half a second."""
-        words, _, answer = command.partition("  # exit code ")
-        if words.endswith(UNTIL_STOPPED):
-            return self._run_until(words, lines)
-        if words.startswith("tuf-ledger") and ">" not in words:
-            return invoke(*shlex.split(words)[1:], answer=int(answer or 0)).output
+        if command.startswith("tuf-ledger") and ">" not in command:
+            return invoke(*shlex.split(command)[1:], answer=answer).output
         done = subprocess.run(
-            ["sh", "-c", words],
+            ["sh", "-c", command],
             env=self._environment,
             capture_output=True,
             text=True,
@@ -69,11 +70,11 @@ class Auditor:
             timeout=PATIENCE_SECONDS,
         )
         check_output(done.stdout + done.stderr)
-        assert done.returncode == int(answer or 0), f"{command}\n{done.stderr}"
+        assert done.returncode == answer, f"{command}\n{done.stderr}"
         return done.stdout
 
-    def _run_until(self, command: str, lines: list[str]) -> str:
-        """Until it has printed these lines; then Ctrl-C is pressed."""
+    def run_until(self, command: str, lines: list[str]) -> str:
+        """Run a command until it has printed these lines; then Ctrl-C is pressed."""
         with (
             self._output.open("wb") as output,
             subprocess.Popen(["sh", "-c", f"exec {command}"], env=self._environment, stdout=output) as running,
@@ -117,15 +118,18 @@ def test_an_auditor_follows_the_page(tmp_path: Path, downloads: Path, monkeypatc
     auditor = Auditor(tmp_path)
     with ExitStack() as stack:
         url = SERVER
-        for commands, lines in read_steps():
+        for step in read_steps():
             printed = ""
-            for command in commands:
+            for command in step.commands:
+                is_last = command is step.commands[-1]
                 if command == DEMONSTRATION:
-                    printed += auditor.run(f"{command} {downloads}", lines)
+                    printed += auditor.run(f"{command} {downloads}", 0)
                     url = stack.enter_context(serving(Path("tour/index/public")))
+                elif is_last and STOPPED in step.marks:
+                    printed += auditor.run_until(command, step.lines)
                 else:
-                    printed += auditor.run(command.replace(SERVER, url), lines)
-            assert missing(lines, printed) == [], f"{commands}\n{printed}"
+                    printed += auditor.run(command.replace(SERVER, url), int(is_last and EXIT_CODE in step.marks))
+            assert missing(step.lines, printed) == [], f"{step.commands}\n{printed}"
     assert len(list((tmp_path / "home").rglob("*.sqlite"))) == 1, "the auditor's own catalog"
 
 

@@ -10,7 +10,8 @@ from consumers.catalog.asking import Asked
 from consumers.catalog.times import between, since, until
 from consumers.cli.options import INSTANT
 from consumers.cli.shared import Usage
-from ledger.catalog.event_rows import Wanted
+from ledger.catalog.event_rows import Wanted, event_types, is_of_type
+from schemas.codec import EVENT_TYPES
 
 
 class Selection(NamedTuple):
@@ -117,6 +118,8 @@ def selectors(function: Callable[..., Any]) -> Callable[..., Any]:
             unattested=unattested,
             first_use=first_use,
         )
+        if types:
+            _check_types(types, {*EVENT_TYPES, *await asked.database.run(event_types)})
         start, stop = 0, None
         if since_time is not None:
             first, start = await asked.database.run(since, since_time)
@@ -134,3 +137,13 @@ def selectors(function: Callable[..., Any]) -> Callable[..., Any]:
     for option in reversed(_OPTIONS):
         selecting = option(selecting)
     return selecting
+
+
+def _check_types(wanted: tuple[str, ...], known: set[str]) -> None:
+    for each in wanted:
+        if not any(is_of_type(name, each) for name in known):
+            beginnings = ", ".join(sorted({name.partition(".")[0] for name in EVENT_TYPES}))
+            raise Usage(
+                f"--type {each}: no type is called that, or begins so. They begin with {beginnings}; docs/rules.md has "
+                "all of them"
+            )

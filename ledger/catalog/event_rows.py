@@ -159,6 +159,11 @@ def odd_outcomes(connection: Connection, first: int, end: int) -> list[tuple[int
     return [(row[0], row[1]) for row in connection.execute(query.order_by(events.c.outcome))]
 
 
+def event_types(connection: Connection) -> list[str]:
+    """The types of all events, and of rejected records that say one."""
+    return list(connection.execute(select(types.c.name)).scalars())
+
+
 def is_project(connection: Connection, name: str) -> bool:
     """Whether any event is about a project, given by its normalised name."""
     return connection.execute(select(projects.c.id).where(projects.c.name == name).limit(1)).first() is not None
@@ -219,8 +224,7 @@ def _narrowed(connection: Connection, wanted: Wanted) -> Select[Any]:
         other = select(unknown_files.c.idx).where(unknown_files.c.filename == wanted.filename)
         query = query.where(or_(events.c.file.in_(known), events.c.idx.in_(connection.execute(other).scalars().all())))
     if wanted.types:
-        names = [row.name for row in connection.execute(select(types.c.name))]
-        fitting = [name for name in names if any(_fits(name, each) for each in wanted.types)]
+        fitting = [name for name in event_types(connection) if any(is_of_type(name, each) for each in wanted.types)]
         query = query.where(events.c.type.in_([each for name in fitting for each in _ids(connection, types, name)]))
     if wanted.actors:
         query = query.where(
@@ -304,7 +308,8 @@ def first_uploads(connection: Connection, indices: Iterable[int]) -> dict[int, i
     return dict(rows_among(connection, _pair, lambda some: query.where(files.c.upload_idx.in_(some)), indices))
 
 
-def _fits(name: str, wanted: str) -> bool:
+def is_of_type(name: str, wanted: str) -> bool:
+    """Whether a type is the wanted one, or begins with it."""
     return name == wanted or name.startswith(f"{wanted.rstrip('.')}.")
 
 

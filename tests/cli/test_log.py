@@ -17,6 +17,8 @@ def test_newest_first_or_oldest(index: Index) -> None:
     assert indices(index, "one") == [5, 3, 2]
     assert indices(index, WHEEL) == [2]
     assert indices(index, "--type", "file") == [4, 3, 2]
+    assert indices(index, "--type", "incident", "--type", "release.yanked") == [5]
+    assert "They begin with access, file, " in index.run("log", "--type", "yanked", answer=2)
     assert "yanked one 1.0: broken" in index.run("log", "--limit", "1")
 
 

@@ -109,8 +109,8 @@ def is_about_project(kind: str) -> bool:
 
 
 def kept_subject(subject: str) -> str:
-    """A subject as `subjects` has it. That of `ledger.created` and `roles.signed` may be any text: with a NUL, which
-    PostgreSQL refuses, or too long for its indexes. All others stay as they are.
+    """A subject as `subjects` has it. All stay as they are but those of `ledger.created` and `roles.signed`, which may
+    be any text: one with a NUL, which PostgreSQL refuses, or too long for its indexes.
     """
     return clean(subject)[:MAX_SUBJECT_CHARACTERS]
 

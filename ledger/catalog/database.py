@@ -5,10 +5,11 @@ import re
 import sqlite3
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, closing
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
-from sqlalchemy import URL, Connection, Index, Table, event, make_url, text
+from sqlalchemy import URL, Connection, Index, Table, event, func, make_url, select, text
 from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.schema import CreateIndex, CreateTable
@@ -121,8 +122,18 @@ class Database:
         with self._translated():
             async with self._engine.connect() as connection:
                 await connection.execution_options(begin=begin)
+                waits = begin == _WRITES and not self.is_sqlite
+                if waits:  # with a snapshot of its own for each statement, so that the next one sees what others wrote
+                    await connection.execution_options(isolation_level="READ COMMITTED")
                 async with connection.begin():
+                    if waits:
+                        await connection.execute(select(func.pg_advisory_xact_lock(self._lock)))
                     yield Transaction(self, connection)
+
+    @property
+    def _lock(self) -> int:
+        """The number of the lock of all who write into the same schema of one PostgreSQL database."""
+        return int.from_bytes(sha256(f"tuf-ledger catalog {self.schema}".encode()).digest()[:8], "big", signed=True)
 
     def _connected(self, connection: Any, _: object) -> None:
         connection.isolation_level = None  # transactions begin where SQLAlchemy says so, also those that only read

@@ -1,5 +1,6 @@
 """A catalog of the golden ledger, which has a record for nearly every rule, in each database."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
@@ -157,6 +158,19 @@ async def test_two_who_fill_do_not_write_twice(make_database: MakeDatabase, tmp_
             await filling.step()
     assert fillings[0].size == fillings[1].size == len(load().events)
     await fill(databases[1], golden_logs())
+    assert await databases[0].run(dump) == await whole_rows(tmp_path)
+    for database in databases:
+        await database.close()
+
+
+async def test_several_who_fill_at_the_same_time_wait_for_each_other(
+    make_database: MakeDatabase, tmp_path: Path
+) -> None:
+    """From the first table on: none of them fails, and nothing is there twice."""
+    databases = [make_database() for _ in range(4)]
+    for database in databases:
+        await database.open()
+    await asyncio.gather(*(fill(database, golden_logs()) for database in databases))
     assert await databases[0].run(dump) == await whole_rows(tmp_path)
     for database in databases:
         await database.close()

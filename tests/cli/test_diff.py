@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from consumers.cli.differences import numbered
 from tests.client.index import Index
 from tests.factory import Make
 
@@ -115,6 +116,13 @@ def test_text_of_the_log_is_escaped(index: Index) -> None:
     assert "\x1b" not in output
     assert "\u202e" not in output
     assert "evil" in output
+
+
+def test_events_are_numbered_as_runs_and_summed_up() -> None:
+    assert numbered(()) == ""
+    assert numbered((7,)) == "event 7"
+    assert numbered((1, 2, 3, 7)) == "events 1-3, 7"
+    assert numbered(range(0, 2_000, 2)).endswith("20, 22, … (1,000 of them)")
 
 
 class Page(HTMLParser):

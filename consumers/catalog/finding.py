@@ -93,7 +93,7 @@ async def find_mentions(
     digest = read_digest(text)
     if digest is not None:
         ways.append(wanted._replace(digest=digest))
-        ways.append(wanted._replace(files=await asked.database.run(_numbers, digest)))
+        ways.append(wanted._replace(bytes_of_file=digest))
     streams = [
         find_events(asked, way, late_days=late_days)
         for way in ways
@@ -101,7 +101,3 @@ async def find_mentions(
     ]
     async for each in merged(streams):
         yield each
-
-
-def _numbers(connection: Connection, digest: bytes) -> tuple[int, ...]:
-    return tuple(each.id for each in states.uploads_of_bytes(connection, digest))

@@ -85,14 +85,14 @@ def _metadata(connection: Connection, asked: Asked, data: bytes, signed: dict[st
 def _role_of(connection: Connection, signed: dict[str, Any], version: int) -> str | None:
     """The role of a file: a bin is known by a target that it lists, and has the number of its publication."""
     kind = signed.get("_type")
-    if kind in {"root", SNAPSHOT, TIMESTAMP}:
+    if kind in ("root", SNAPSHOT, TIMESTAMP):  # no set: whatever stands in the file may be a list, too
         return str(kind)
     if kind != "targets":
         return None
     delegations = signed.get("delegations")
     if isinstance(delegations, dict):
         roles = delegations.get("roles")
-        names = {each.get("name") for each in roles if isinstance(each, dict)} if isinstance(roles, list) else set()
+        names = [each.get("name") for each in roles if isinstance(each, dict)] if isinstance(roles, list) else []
         return "targets" if "bins" in names else "bins"
     row, targets = publication_rows.load_publication(connection, version), signed.get("targets")
     if row is None or not isinstance(targets, dict) or not targets:

@@ -2,6 +2,7 @@
 
 import functools
 from collections.abc import Callable
+from math import isnan
 from typing import Any, NamedTuple
 
 import click
@@ -12,6 +13,9 @@ from consumers.cli.options import INSTANT
 from consumers.cli.shared import Usage
 from ledger.catalog.event_rows import Wanted, event_types, is_of_type
 from schemas.codec import EVENT_TYPES
+
+MAX_DAYS = 366_000
+"""A thousand years."""
 
 
 class Selection(NamedTuple):
@@ -65,7 +69,7 @@ _OPTIONS = (
         "--between",
         "numbers",
         nargs=2,
-        type=click.IntRange(min=0),
+        type=click.IntRange(min=0, max=2**53),
         metavar="P Q",
         help="Only events that publications after P, up to Q, were the first to show.",
     ),
@@ -74,7 +78,7 @@ _OPTIONS = (
     click.option(
         "--late-files",
         "late_days",
-        type=click.FloatRange(0, 36_500),
+        type=click.FloatRange(min=0, max=MAX_DAYS),
         metavar="DAYS",
         help="Only uploads to a release that came so long after its first file.",
     ),
@@ -109,6 +113,8 @@ def selectors(function: Callable[..., Any]) -> Callable[..., Any]:
         asked: Asked,
         **values: Any,
     ) -> None:
+        if late_days is not None and isnan(late_days):
+            raise Usage("--late-files: name a number of days")
         wanted = Wanted(
             types=types,
             actors=actors,

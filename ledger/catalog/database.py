@@ -39,6 +39,10 @@ class CatalogUnavailableError(CatalogError, TemporaryError):
     """The database of a catalog does not answer, or is locked or full."""
 
 
+class NoSuchTextError(CatalogError):
+    """A text that was asked for is none that a record could have."""
+
+
 class Database:
     """One catalog. Make it with `sqlite_catalog` or `postgresql_catalog`; then `open` it.
 
@@ -212,15 +216,28 @@ class _Translated:
         if isinstance(error, CatalogError) or error is None:
             return
         found = error.orig if isinstance(error, DBAPIError) and error.orig is not None else error
+        if _is_about_text(found):
+            raise NoSuchTextError(
+                f"{self._name}: it has no text with a NUL or with bytes that are not UTF-8, as was asked for"
+            ) from error
         if isinstance(found, sqlite3.Error):
             passing = found.__class__ is sqlite3.OperationalError and "no such" not in str(found)
         elif type(found).__module__.partition(".")[0] in {"asyncpg", "sqlalchemy"} or isinstance(found, OSError):
-            passing = isinstance(found, OSError) or f"{getattr(found, 'sqlstate', '')}".startswith(_PASSING)
+            passing = isinstance(found, OSError) or _sqlstate(found).startswith(_PASSING)
         else:
             return
         # The driver's message may repeat the statement with its values, never the URL with its password.
         why = f"{self._name}: {str(found).splitlines()[0]}"
         raise (CatalogUnavailableError if passing else CatalogError)(why) from error
+
+
+def _is_about_text(error: BaseException) -> bool:
+    """Whether a text could not be handed to a database: only arguments can be so, and files that somebody found."""
+    return isinstance(error, UnicodeEncodeError) or "UnicodeEncodeError" in str(error) or _sqlstate(error) == "22021"
+
+
+def _sqlstate(error: BaseException) -> str:
+    return f"{getattr(error, 'sqlstate', '')}"
 
 
 def _begun(connection: Connection) -> None:

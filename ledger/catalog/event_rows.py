@@ -5,7 +5,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from sqlalchemy import ColumnElement, Connection, Select, and_, exists, func, literal_column, not_, or_, select
 
-from ledger.catalog.selecting import first_of, rows_among, rows_of
+from ledger.catalog.selecting import AT_ONCE, first_of, rows_among, rows_of
 from ledger.catalog.tables import (
     OUTCOMES,
     access,
@@ -69,7 +69,7 @@ class Wanted(NamedTuple):
 
     Attributes:
         between: what some publications were the first to show.
-        files: events about these files, by their numbers.
+        bytes_of_file: events about files with this SHA-256.
         named: events about access that name this account or credential.
         access_to: events about access to this project.
         event_id: the events with this id.
@@ -89,7 +89,7 @@ class Wanted(NamedTuple):
     credentials: Sequence[str] = ()
     incident: str | None = None
     rejected: bool = False
-    files: Sequence[int] | None = None
+    bytes_of_file: bytes | None = None
     named: str | None = None
     access_to: str | None = None
     event_id: str | None = None
@@ -220,9 +220,9 @@ def _narrowed(connection: Connection, wanted: Wanted) -> Select[Any]:
     if wanted.project is not None:
         query = query.where(events.c.project.in_(_ids(connection, projects, wanted.project)))
     if wanted.filename is not None:
-        known = connection.execute(select(files.c.id).where(files.c.filename == wanted.filename)).scalars().all()
+        known = select(files.c.id).where(files.c.filename == wanted.filename)
         other = select(unknown_files.c.idx).where(unknown_files.c.filename == wanted.filename)
-        query = query.where(or_(events.c.file.in_(known), events.c.idx.in_(connection.execute(other).scalars().all())))
+        query = query.where(or_(_among(connection, events.c.file, known), _among(connection, events.c.idx, other)))
     if wanted.types:
         fitting = [name for name in event_types(connection) if any(is_of_type(name, each) for each in wanted.types)]
         query = query.where(events.c.type.in_([each for name in fitting for each in _ids(connection, types, name)]))
@@ -233,17 +233,26 @@ def _narrowed(connection: Connection, wanted: Wanted) -> Select[Any]:
     if wanted.credentials:
         found = [each for name in wanted.credentials for each in _ids(connection, credentials, name)]
         query = query.where(events.c.credential.in_(found))
+    if wanted.bytes_of_file is not None:
+        same = select(files.c.id).where(files.c.sha256 == wanted.bytes_of_file)
+        query = query.where(_among(connection, events.c.file, same))
     for condition in (*_stated(wanted), *_selected(wanted)):
         query = query.where(condition)
     return query
+
+
+def _among(connection: Connection, column: ColumnElement[int], query: Select[Any]) -> ColumnElement[bool]:
+    """That a column has one of the numbers that a query finds. Few are found first: then one index of the events serves
+    the order, too. Anybody may append so many that no query takes them all.
+    """
+    found = connection.execute(query.limit(AT_ONCE + 1)).scalars().all()
+    return column.in_(found if len(found) <= AT_ONCE else query)
 
 
 def _stated(wanted: Wanted) -> Iterator[ColumnElement[bool]]:
     """The conditions about what events say of themselves."""
     if wanted.incident is not None:
         yield events.c.incident == wanted.incident
-    if wanted.files is not None:
-        yield events.c.file.in_(wanted.files)
     if wanted.event_id is not None:
         yield events.c.event_id == wanted.event_id
     if wanted.digest is not None:

@@ -9,10 +9,13 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
+from consumers.catalog.asking import Asked
+from consumers.catalog.event_answers import find_events
 from consumers.catalog.filling import CatalogFormatError, Filling
 from consumers.catalog.remaking import Remaking
 from ledger.catalog import CatalogError, tables, writing
 from ledger.catalog.database import Connection, Database, Transaction, sqlite_catalog
+from ledger.catalog.event_rows import Wanted
 from ledger.catalog.publication_rows import signed_by
 from ledger.catalog.selecting import rows_of
 from ledger.logs import LogConflictError, Logs, LogSettingsError
@@ -246,6 +249,18 @@ async def test_a_subject_without_a_form_may_be_any_text(database: Database) -> N
     logs = Logs(MemoryLog(events), golden_logs().publications)
     await fill(database, logs)
     assert set(await database.run(_last_outcomes, len(golden.events))) == {tables.OUTCOMES.index("rejected")}
+
+
+async def test_what_occurs_very_often_is_found(database: Database) -> None:
+    """Anybody may append more records about one file than a query takes numbers."""
+    golden, make, many = load(), Make(), 33_000
+    made = [make.project_created("flood"), *(make.file_removed("flood", "flood-9.zip") for _ in range(many))]
+    events = MemoryRecords("events")
+    events.append(*golden.events, *map(encode_event, made))
+    filling = await fill(database, Logs(MemoryLog(events), golden_logs().publications))
+    asked = Asked(database, filling.size, filling.number, 0)
+    found = find_events(asked, Wanted(filename="flood-9.zip"))
+    assert [(await anext(found)).row.idx for _ in range(100)] == [filling.size - n for n in range(1, 101)]
 
 
 def _last_outcomes(connection: Connection, first: int) -> list[int]:

@@ -5,6 +5,8 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tests.client.index import Index, tree
 from tests.factory import Make
 
@@ -93,3 +95,25 @@ def test_what_occurs_nowhere(index: Index, tmp_path: Path) -> None:
     (tmp_path / "other").write_bytes(b"{}")
     for what in ("nothing", "sha256:" + "0" * 64, tmp_path / "other"):
         assert "occurs nowhere on the logs" in index.run("find", what, answer=1)
+
+
+@pytest.mark.parametrize(
+    "signed",
+    [
+        {"_type": [], "version": 1},
+        {"_type": "targets", "version": 1, "delegations": {"roles": [{"name": []}, 7]}},
+        {"_type": "targets", "version": 1, "targets": {"\0": 1}},
+    ],
+)
+def test_files_that_are_no_metadata(index: Index, tmp_path: Path, signed: object) -> None:
+    (tmp_path / "other").write_text(json.dumps({"signed": signed}))
+    assert "defect" not in index.run("find", tmp_path / "other", answer=None)
+
+
+def test_what_no_record_can_say(index: Index) -> None:
+    for command in ("find", "log", "show", "blame", "access"):
+        assert "not UTF-8" in index.run(command, "a\udcff", answer=2)
+    assert "occurs nowhere" in index.run("find", "x" * 300, answer=1)
+    assert "range" in index.run("log", "--between", 1, 10**30, answer=2)
+    for days in ("1e30", "nan"):
+        assert "--late-files" in index.run("log", "--late-files", days, answer=2)

@@ -1,5 +1,6 @@
 """`tuf-ledger find`: everywhere that something occurs."""
 
+import os
 from collections.abc import AsyncIterator
 from hashlib import file_digest
 from pathlib import Path
@@ -64,8 +65,8 @@ async def find(
       tuf-ledger find suspicious/index.json
     """
     path = Path(what)
-    is_file = path.is_file()
-    text, data = _read(path) if is_file else (what, None)
+    data = _read(path) if os.path.isfile(what) else None  # noqa: PTH113  # Path.is_file raises where a name is too long
+    text = what if data is None else sha256(data).hexdigest()
     found = limited(_search(asked, selection, text, data), limit)
     count = 0
     if as_json:

@@ -23,7 +23,8 @@
     │   ├── CatalogDamagedError             2   its rows are not what the logs say
     │   ├── CatalogFormatError              2   another version of this program made it
     │   ├── CatalogMovedError              75   another process has filled it meanwhile
-    │   └── CatalogUnavailableError        75   not now: its database does not answer, or is locked or full
+    │   ├── CatalogUnavailableError        75   not now: its database does not answer, or is locked or full
+    │   └── NoSuchTextError                 2   a text of a question cannot be in any database
     ├── ClockError                          2   the clock and the log do not fit
     ├── ConfigError                         2   the configuration cannot be used
     ├── DistributionError                   2   a distribution file cannot be added

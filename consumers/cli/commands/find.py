@@ -65,8 +65,8 @@ async def find(
       tuf-ledger find suspicious/index.json
     """
     path = Path(what)
-    data = _read(path) if os.path.isfile(what) else None  # noqa: PTH113  # Path.is_file raises where a name is too long
-    text = what if data is None else sha256(data).hexdigest()
+    is_file = os.path.isfile(what)  # noqa: PTH113  # Path.is_file raises where a name is too long
+    text, data = _read(path) if is_file else (what, None)
     found = limited(_search(asked, selection, text, data), limit)
     count = 0
     if as_json:

@@ -77,6 +77,7 @@ def test_every_served_file_leads_to_its_place(index: Index) -> None:
 
 
 def test_altered_files_lead_to_their_place_too(index: Index, tmp_path: Path) -> None:
+    assert "is simple/one/index.json, serial 5\n" in index.run("find", index.public / "targets/simple/one/index.json")
     other = tmp_path / "other"
     page = json.loads((index.public / "targets/simple/one/index.json").read_bytes())
     page["files"].pop()
@@ -84,7 +85,9 @@ def test_altered_files_lead_to_their_place_too(index: Index, tmp_path: Path) -> 
     (found,) = index.ask_list("find", other)
     assert (found["kind"], found["project"], found["serial"], found["altered"]) == ("page", "one", 5, True)
     assert (found["publication"], found["offered"]) == (4, [])
-    assert "are not those that were published there" in index.run("find", other)
+    said = index.run("find", other)
+    assert "says that it is simple/one/index.json, serial 5\n" in said
+    assert "are not those that were published there" in said
     snapshot = (index.public / "metadata/3.snapshot.json").read_bytes()
     other.write_bytes(snapshot.replace(b'"content_size":', b'"content_size": '))
     (found,) = index.ask_list("find", other)

@@ -142,17 +142,18 @@ def _lines_of(item: Item) -> list[str]:
 
 
 def _recognized_lines(item: Recognized) -> list[str]:
+    says = "is" if item.is_same else "says that it is"
     altered = [] if item.is_same else [click.style("    the bytes are not those that were published there", fg="red")]
     if isinstance(item.answer, RoleAnswer):
         head, *rest = role_lines(item.answer)
-        return [f"says that it is {head}", *altered, *rest]
+        return [f"{says} {head}", *altered, *rest]
     page = item.answer
     offers = [] if page.offered is None else [page.offered]
     where = offer_text(offers) if offers else "no publication shows that serial"
     if page.offered is None and page.publication is not None:
         where = f"publication {page.publication} is the first to show that serial"
     return [
-        f"says that it is {click.style(shown(page.path), bold=True)}, serial {page.serial}",
+        f"{says} {click.style(shown(page.path), bold=True)}, serial {page.serial}",
         *altered,
         f"    {where}",
     ]

@@ -72,7 +72,7 @@ async def check_catalog(database: Database, context: Context, *, full: bool, rep
         await logs.close()
     if not full:
         return checked
-    beside = database.beside()
+    beside = database.beside("check")  # not where somebody may be making it anew
     await discard(beside)
     try:
         async with open_filling(context, beside) as filling:

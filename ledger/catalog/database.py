@@ -65,12 +65,12 @@ class Database:
         """Whether the catalog is a file."""
         return self.path is not None
 
-    def beside(self) -> "Database":
-        """The place for a catalog that will replace this one: not opened."""
-        path = None if self.path is None else self.path.with_name(f"{self.path.name}.new")
+    def beside(self, what: str = "new") -> "Database":
+        """The place for another catalog of the same ledger, not opened. `what` says for what: `new` replaces this."""
+        path = None if self.path is None else self.path.with_name(f"{self.path.name}.{what}")
         if path is not None:
             return sqlite_catalog(path, writes=True)
-        return Database(self._url, f"{self.name}, new", path=None, schema=f"{self.schema}_new", writes=True)
+        return Database(self._url, f"{self.name}, {what}", path=None, schema=f"{self.schema}_{what}", writes=True)
 
     async def open(self) -> None:
         """Make the engine; nothing is read yet.
@@ -228,6 +228,8 @@ class _Translated:
             return
         # The driver's message may repeat the statement with its values, never the URL with its password.
         why = f"{self._name}: {str(found).splitlines()[0]}"
+        if isinstance(found, sqlite3.Error) and not passing:
+            why = f"{why}. A catalog holds nothing but what the logs say: delete this file, and it is made again"
         raise (CatalogUnavailableError if passing else CatalogError)(why) from error
 
 
@@ -281,8 +283,11 @@ async def replace(old: Database, new: Database) -> None:
         CatalogError: errors of the database.
     """
     if old.path is not None and new.path is not None:
-        await asyncio.to_thread(_copy_over, new.path, old)
-        await discard(new)
+        if await asyncio.to_thread(_copy_over, new.path, old):
+            await discard(new)
+            return
+        await discard(old)
+        await asyncio.to_thread(new.path.replace, old.path)
         return
     await new.open()
     try:
@@ -292,19 +297,25 @@ async def replace(old: Database, new: Database) -> None:
         await new.close()
 
 
-def _copy_over(source: Path, target: Database) -> None:
+def _copy_over(source: Path, target: Database) -> bool:
     """Write one file over another with SQLite's own locks. To rename the file would leave others with one that nobody
-    sees, and the old write-ahead log beside the new file.
+    sees, and the old write-ahead log beside the new file. False if the other file is damaged, or no database.
     """
     if target.path is None:
         raise AssertionError("a file is copied over a file")
     with (
         _Translated(target.name),
-        closing(sqlite3.connect(source)) as one,
+        closing(sqlite3.connect(f"{source.absolute().as_uri()}?mode=rw", uri=True)) as one,
         closing(sqlite3.connect(target.path)) as other,
     ):
-        other.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_SECONDS * 1000}")
-        one.backup(other, pages=4096)
+        try:
+            other.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_SECONDS * 1000}")
+            one.backup(other, pages=4096)
+        except sqlite3.DatabaseError as error:
+            if error.sqlite_errorcode & 0xFF not in {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}:
+                raise
+            return False
+    return True
 
 
 def _rename_schema(connection: Connection, new: str, old: str) -> None:

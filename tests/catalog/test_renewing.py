@@ -5,12 +5,13 @@ from pathlib import Path
 import pytest
 from sqlalchemy import delete, update
 
+from consumers.catalog.asking import open_catalog
 from consumers.catalog.filling import CatalogMovedError, Filling
 from consumers.catalog.renewing import CatalogCheck, check_catalog, rebuild_catalog
 from consumers.context import Context
 from consumers.work.progress import nobody
 from ledger.catalog import CatalogError, tables
-from ledger.catalog.database import CatalogUnavailableError, Connection, Database
+from ledger.catalog.database import CatalogUnavailableError, Connection, Database, discard
 from tests.catalog.conftest import MakeDatabase
 from tests.catalog.test_filling import dump, fill, golden_logs
 from tests.golden.records import load, write_logs
@@ -30,12 +31,18 @@ class OtherDatabase(Context):
 
 
 @pytest.fixture
-def context(tmp_path: Path, make_database: MakeDatabase) -> Context:
+def folder(tmp_path: Path) -> Path:
     """The golden ledger."""
     golden = load()
     (tmp_path / "log").mkdir()
     write_logs(tmp_path / "log", golden.events, golden.publications)
-    return OtherDatabase(tmp_path, make_database)
+    return tmp_path
+
+
+@pytest.fixture
+def context(folder: Path, make_database: MakeDatabase) -> Context:
+    """The same, with its catalog in the database of a test."""
+    return OtherDatabase(folder, make_database)
 
 
 async def test_it_is_replaced_while_others_have_it_open(context: Context, database: Database) -> None:
@@ -73,6 +80,32 @@ async def test_what_was_left_of_a_killed_run_is_no_harm(context: Context, databa
     await beside.close()
     await rebuild_catalog(context, nobody)
     assert (await check(context, database, full=True)).problems == []
+
+
+async def test_a_damaged_file_is_replaced(folder: Path) -> None:
+    """Whatever stands where the catalog should be."""
+    context, path = Context(folder), folder / "state" / "catalog.sqlite"
+    await rebuild_catalog(context, nobody)
+    for damaged in (path.read_bytes()[:40_000], b"this is no database" * 100, b""):
+        path.write_bytes(damaged)
+        if damaged:
+            with pytest.raises(CatalogError, match="delete this file"):
+                async with open_catalog(context):
+                    pass
+        await rebuild_catalog(context, nobody)
+        async with open_catalog(context) as asked:
+            assert (await check_catalog(asked.database, context, full=True, report=nobody)).problems == []
+
+
+async def test_a_full_check_leaves_a_new_catalog_alone(context: Context, database: Database) -> None:
+    beside = database.beside()
+    await beside.open()
+    await fill(beside, golden_logs(100, 10))
+    await fill(database, golden_logs())
+    assert (await check(context, database, full=True)).problems == []
+    assert len((await beside.run(dump))["events"]) == 100
+    await beside.close()
+    await discard(beside)
 
 
 def _length(connection: Connection) -> None:

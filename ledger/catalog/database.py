@@ -30,6 +30,8 @@ _CACHE_KIB = 131_072
 _READS, _WRITES = "BEGIN", "BEGIN IMMEDIATE"
 """How transactions begin in SQLite: who reads first and writes later would be refused if another wrote meanwhile."""
 _DIALECTS = {"postgresql": "postgresql+asyncpg", "postgres": "postgresql+asyncpg"}
+_OPTIONS = frozenset({"ssl"})
+"""What may stand behind the `?` of a URL: no password, which would be printed with it."""
 _PASSING = ("08", "0A", "40", "42P01", "53", "55", "57")
 """Classes of SQLSTATE that a retry may cure: connection, a catalog that was replaced meanwhile (0A, 42P01), rollback,
 resources, locks, intervention of an operator."""
@@ -223,19 +225,27 @@ class _Translated:
         if isinstance(found, sqlite3.Error):
             passing = found.__class__ is sqlite3.OperationalError and "no such" not in str(found)
         elif type(found).__module__.partition(".")[0] in {"asyncpg", "sqlalchemy"} or isinstance(found, OSError):
-            passing = isinstance(found, OSError) or _sqlstate(found).startswith(_PASSING)
+            passing = _is_disconnect(found) or _sqlstate(found).startswith(_PASSING)
         else:
             return
         # The driver's message may repeat the statement with its values, never the URL with its password.
         why = f"{self._name}: {str(found).splitlines()[0]}"
         if isinstance(found, sqlite3.Error) and not passing:
             why = f"{why}. A catalog holds nothing but what the logs say: delete this file, and it is made again"
+        elif _sqlstate(found) == "42501":
+            why = f"{why}. Who may only read asks while `tuf-ledger run catalog` keeps it up to date"
         raise (CatalogUnavailableError if passing else CatalogError)(why) from error
 
 
 def _is_about_text(error: BaseException) -> bool:
     """Whether a text could not be handed to a database: only arguments can be so, and files that somebody found."""
-    return isinstance(error, UnicodeEncodeError) or "UnicodeEncodeError" in str(error) or _sqlstate(error) == "22021"
+    is_unencoded = isinstance(error, UnicodeEncodeError) or "surrogates not allowed" in str(error)
+    return is_unencoded or _sqlstate(error) == "22021"
+
+
+def _is_disconnect(error: BaseException) -> bool:
+    """Whether the connection is gone, as the driver says it: without a SQLSTATE."""
+    return isinstance(error, OSError) or (type(error).__name__ == "InterfaceError" and "closed" in str(error))
 
 
 def _sqlstate(error: BaseException) -> str:
@@ -263,10 +273,14 @@ def postgresql_catalog(text_url: str, schema: str, *, writes: bool) -> Database:
     try:
         url = make_url(text_url)
         url = url.set(drivername=_DIALECTS[url.drivername])
-    except (ArgumentError, KeyError, ValueError) as error:
+        if "@" in (url.host or "") or not 0 < (url.port or 1) < 2**16 or not url.query.keys() <= _OPTIONS:
+            raise ValueError(text_url)
+    except (ArgumentError, KeyError, ValueError):
+        # Nothing of it is repeated, nor is the cause shown: it may hold a password.
         raise CatalogError(
-            "[catalog] url must be `postgresql://USER@HOST:PORT/DATABASE`, or empty for a file"
-        ) from error
+            "[catalog] url must be `postgresql://USER@HOST:PORT/DATABASE`, or empty for a file. In a password, write @ "
+            f"as %40. Behind a ? may stand {', '.join(sorted(_OPTIONS))}"
+        ) from None
     if not _NAME.fullmatch(schema):
         raise CatalogError(f"[catalog] schema: {schema!r} must be of a-z, 0-9 and _, at most 41 of them")
     name = f"{url.set(password=None).render_as_string(hide_password=True)} (schema {schema})"

@@ -44,7 +44,7 @@ class PackageChange(NamedTuple):
 
 def events_of(difference: ProjectDifference) -> set[int]:
     """The indices of all events that `changes_of` must know."""
-    found = {difference.event, *(each.state_event for each in difference.files)}
+    found = {difference.event, difference.existence_event, *(each.state_event for each in difference.files)}
     found |= {each.yank_event for each in difference.files}
     found |= {each.file.upload_idx for each in difference.files if each.is_new}
     found |= {event for each in difference.releases for event in (each.yank_event, each.quarantine_event)}
@@ -57,9 +57,7 @@ def changes_of(difference: ProjectDifference, events: Mapping[int, EventRow]) ->
     Files that the removal of a project removed stand in that change, and not in changes of their own.
     """
     name = difference.name
-    whole = None
-    if exists(difference.before) != exists(difference.after):
-        whole = difference.event
+    whole = difference.existence_event
     found = list(_of_project(difference, events, whole))
     rest: list[PackageChange] = []
     for each in difference.releases:
@@ -94,7 +92,7 @@ def _of_project(
         gone = [each for each in difference.files if each.state_event == whole]
         is_added = exists(after)
         files = () if is_added else tuple(each.file.filename for each in gone)
-        yield PackageChange("added" if is_added else "removed", name, None, files, None, (event,), events.get(event))
+        yield PackageChange("added" if is_added else "removed", name, None, files, None, (whole,), events.get(whole))
     elif (before is None) != (after is None) and not exists(after):
         yield PackageChange("came and went", name, None, (), None, (event,), events.get(event))
     was = ("active", "") if before is None else (before.status, before.reason)

@@ -62,7 +62,7 @@ class ReleaseDifference(NamedTuple):
 
 class ProjectDifference(NamedTuple):
     """A project that differs. `before` and `after` are None where it was never there. `event` is the last one that
-    changed its state, `serial` the last accepted one.
+    changed its state, `existence_event` the last one that created or removed it, `serial` the last accepted one.
     """
 
     id: int
@@ -70,6 +70,7 @@ class ProjectDifference(NamedTuple):
     before: ProjectRow | None
     after: ProjectRow | None
     event: int | None
+    existence_event: int | None
     serial: int
     releases: Sequence[ReleaseDifference]
     files: Sequence[FileDifference]
@@ -126,7 +127,8 @@ def project_differences(connection: Connection, numbers: Sequence[int], between:
     found = []
     for number in some:
         name, files = names[number].name, rows.get(number, [])
-        before, after, event = _project_states(number, name, states.get(number, ()), between)
+        rows_of_states = states.get(number, ())
+        before, after, event = _project_states(number, name, rows_of_states, between)
         found.append(
             ProjectDifference(
                 number,
@@ -134,6 +136,7 @@ def project_differences(connection: Connection, numbers: Sequence[int], between:
                 before,
                 after,
                 event,
+                _existence_event(rows_of_states, between),
                 serials[number],
                 _releases(flags.get(number, ()), spelled, between),
                 [each for each in (_file(some, between) for some in files) if each is not None],
@@ -156,6 +159,12 @@ def _project_states(
         ends.extend([None] * (not held))
     before, after = ends
     return before, after, None if before == after else rows[-1].from_idx
+
+
+def _existence_event(rows: Sequence[StateRow], between: Sizes) -> int | None:
+    """The last event that created or removed a project; None if none did, or it is there at the end as before."""
+    steps = [(row.from_idx if row.from_idx >= between.a else -1, not row.removed) for row in rows]
+    return _last_change(steps if steps and steps[0][0] < 0 else [(-1, False), *steps])
 
 
 def _releases(

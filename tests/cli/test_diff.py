@@ -39,6 +39,15 @@ def test_projects_come_before_targets_and_name_their_events(index: Index) -> Non
     assert output.index("Projects") < output.index("Targets")
 
 
+def test_a_project_comes_with_the_event_that_created_it(index: Index) -> None:
+    """And not with a later one that changed its state."""
+    make = Make()
+    index.append(make.project_created("new"), make.project_status_changed("new", "archived", "unused"))
+    index.publish()
+    found = changes(index, "4", "5")
+    assert [(each["change"], each["events"]) for each in found] == [("added", [6]), ("status", [7])]
+
+
 def test_backwards_is_the_same_with_what_came_as_what_went(index: Index) -> None:
     forwards, backwards = changes(index, "1", "4", section="target"), changes(index, "4", "1", section="target")
     turned = {"added": "removed", "removed": "added", "changed": "changed"}

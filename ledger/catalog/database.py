@@ -18,6 +18,7 @@ from ledger.catalog import CatalogError
 from ledger.catalog.tables import metadata, position
 from ledger.catalog.views import view_queries
 from ledger.databases import BUSY_TIMEOUT_SECONDS
+from ledger.databases.plain import is_passing, primary_code
 from schemas.errors import TemporaryError
 
 __all__ = ["Connection", "Database", "Transaction"]
@@ -27,6 +28,7 @@ R = TypeVar("R")
 
 _NAME = re.compile("[a-z_][a-z0-9_]{0,40}")
 _CACHE_KIB = 131_072
+_NO_RIGHTS = {sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM}
 _READS, _WRITES = "BEGIN", "BEGIN IMMEDIATE"
 """How transactions begin in SQLite: who reads first and writes later would be refused if another wrote meanwhile."""
 _DIALECTS = {"postgresql": "postgresql+asyncpg", "postgres": "postgresql+asyncpg"}
@@ -152,7 +154,7 @@ class Database:
         cursor.close()
 
     def _translated(self) -> "_Translated":
-        return _Translated(self.name)
+        return _Translated(self.name, self.path)
 
 
 class Transaction:
@@ -208,8 +210,9 @@ class Transaction:
 class _Translated:
     """Turns errors of databases into errors for people."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, path: Path | None) -> None:
         self._name = name
+        self._path = path
 
     def __enter__(self) -> None:
         pass
@@ -223,14 +226,14 @@ class _Translated:
                 f"{self._name}: it has no text with a NUL or with bytes that are not UTF-8, as was asked for"
             ) from error
         if isinstance(found, sqlite3.Error):
-            passing = found.__class__ is sqlite3.OperationalError and "no such" not in str(found)
+            passing = self._path is not None and is_passing(self._path, found)
         elif type(found).__module__.partition(".")[0] in {"asyncpg", "sqlalchemy"} or isinstance(found, OSError):
             passing = _is_disconnect(found) or _sqlstate(found).startswith(_PASSING)
         else:
             return
         # The driver's message may repeat the statement with its values, never the URL with its password.
         why = f"{self._name}: {str(found).splitlines()[0]}"
-        if isinstance(found, sqlite3.Error) and not passing:
+        if isinstance(found, sqlite3.Error) and not passing and primary_code(found) not in _NO_RIGHTS:
             why = f"{why}. A catalog holds nothing but what the logs say: delete this file, and it is made again"
         elif _sqlstate(found) == "42501":
             why = f"{why}. Who may only read asks while `tuf-ledger run catalog` keeps it up to date"
@@ -318,7 +321,7 @@ def _copy_over(source: Path, target: Database) -> bool:
     if target.path is None:
         raise AssertionError("a file is copied over a file")
     with (
-        _Translated(target.name),
+        _Translated(target.name, target.path),
         closing(sqlite3.connect(f"{source.absolute().as_uri()}?mode=rw", uri=True)) as one,
         closing(sqlite3.connect(target.path)) as other,
     ):

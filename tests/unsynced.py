@@ -9,6 +9,7 @@ import os
 from pathlib import Path
 from typing import Any, Literal
 
+from ledger import catalog
 from ledger.databases import asynchronous, plain
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -35,6 +36,7 @@ def begin() -> None:
         others = [each for each in statements if not each.startswith("PRAGMA synchronous")]
         return await connect_asynchronously(file, parameters, *others, "PRAGMA synchronous = OFF")
 
+    catalog.SYNCHRONOUS = "OFF"
     # Not assigned: mypy forbids to assign to a function.
     setattr(plain, "connect", unsynced)  # noqa: B010
     setattr(asynchronous, "_connect", unsynced_asynchronously)  # noqa: B010

@@ -12,6 +12,9 @@ FORMAT = 2
 FOREVER = 2**63 - 1
 """The end of an interval that has not ended: no log gets so long."""
 
+SYNCHRONOUS = "NORMAL"
+"""How SQLite syncs a catalog: what a power cut takes with it is filled in again."""
+
 
 class CatalogError(LedgerError):
     """A catalog cannot be used; the message says what to do."""

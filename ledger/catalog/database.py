@@ -14,6 +14,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.schema import CreateIndex, CreateTable
 
+from ledger import catalog
 from ledger.catalog import CatalogError
 from ledger.catalog.tables import metadata, position
 from ledger.catalog.views import view_queries
@@ -148,7 +149,7 @@ class Database:
         cursor = connection.cursor()
         pragmas = [f"busy_timeout = {BUSY_TIMEOUT_SECONDS * 1000}", f"cache_size = -{_CACHE_KIB}", "temp_store = FILE"]
         if self._writes:
-            pragmas += ["journal_mode = WAL", "synchronous = NORMAL"]
+            pragmas += ["journal_mode = WAL", f"synchronous = {catalog.SYNCHRONOUS}"]
         for pragma in pragmas:
             cursor.execute(f"PRAGMA {pragma}")
         cursor.close()

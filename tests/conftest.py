@@ -2,6 +2,7 @@
 
 import logging
 import os
+import signal
 from collections.abc import Iterator
 
 import pytest
@@ -29,6 +30,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     """In every process of tests."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        # A shell starts what runs behind it so, and the programs that tests start would inherit that they hear no Ctrl-C.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     if not config.getoption("--sync"):
         unsynced.begin()
 

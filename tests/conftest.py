@@ -31,7 +31,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     """In every process of tests."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-        # A shell starts what runs behind it so, and the programs that tests start would inherit that they hear no Ctrl-C.
+        # A shell starts so what runs behind it, and the programs that tests start would hear no Ctrl-C, either.
         signal.signal(signal.SIGINT, signal.default_int_handler)
     if not config.getoption("--sync"):
         unsynced.begin()

@@ -11,6 +11,7 @@ from consumers.catalog.asking import Asked
 from consumers.prove.proving import prove, prove_consistency
 from ledger.catalog import tables
 from ledger.catalog.database import Database
+from ledger.logs import Log
 from projections.log.proof_checking import CheckedProof, check_proof, read_proof
 from projections.metadata.paths import MetadataPlace, is_json_page, is_page, read_path
 from tests.fuzz.world import World
@@ -29,8 +30,16 @@ async def check_proofs(world: World, database: Database, view: "View") -> None:
     """Some events and targets of the last publication, and that it begins as the first one."""
     if not view.number:
         return
-    events, root = world.logs.events, view.files["metadata/1.root.json"]
+    events = world.logs.events
     await events.open()
+    try:
+        await _check_proofs(events, database, view)
+    finally:
+        await events.close()
+
+
+async def _check_proofs(events: Log, database: Database, view: "View") -> None:
+    root = view.files["metadata/1.root.json"]
     size, shown = view.publications[-1][:2]
     asked = Asked(database, size, view.number, 0)
     for index in {size // 2, size - 1}:

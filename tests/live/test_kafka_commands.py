@@ -324,8 +324,8 @@ WORK: dict[str, Callable[[Machine], None]] = {
     "these with `--wait`, and `restore`, `status PROJECT STATE`": append_and_wait,
     "`run signer`, `publish`": sign,
     (
-        "`run publisher`, `run verifier`, `info`, `status PROJECT`, `rejected`, `verify`, `prove`, `rebuild`, "
-        "`resume`, `backup`"
+        "`run publisher`, `run verifier`, `run catalog`, `info`, `status PROJECT`, `rejected`, `verify`, `prove`, "
+        "`log`, `show`, `diff`, `blame`, `find`, `access`, `watch`, `compare`, `catalog`, `rebuild`, `resume`, `backup`"
     ): follow,
     "`ceremony`": hold_a_ceremony,
     "`init`": init,

@@ -4,6 +4,7 @@ import logging
 import os
 import signal
 from collections.abc import Iterator
+from typing import NoReturn
 
 import pytest
 import structlog
@@ -46,6 +47,13 @@ def quiet() -> Iterator[None]:
     structlog.configure(**before)
 
 
+def _missing(what: str, variable: str, error: Exception) -> NoReturn:
+    """A foreign program is not there: skip, or fail where it is required."""
+    if os.environ.get(variable) == "1":
+        pytest.fail(f"{variable}=1, and {error}")
+    pytest.skip(f"{what}: {error}. {variable}=1 makes this a failure")
+
+
 @pytest.fixture(scope="session")
 def session_broker() -> Iterator[Broker]:
     """One broker for all tests of a process: tests that kill it must not run beside others that use it."""
@@ -53,9 +61,7 @@ def session_broker() -> Iterator[Broker]:
         with running_broker() as broker:
             yield broker
     except BrokerMissingError as error:
-        if os.environ.get("TUF_LEDGER_REQUIRE_KAFKA") == "1":
-            pytest.fail(f"TUF_LEDGER_REQUIRE_KAFKA=1, and {error}")
-        pytest.skip(f"NOT TESTED AGAINST KAFKA: {error}. TUF_LEDGER_REQUIRE_KAFKA=1 makes this a failure")
+        _missing("NOT TESTED AGAINST KAFKA", "TUF_LEDGER_REQUIRE_KAFKA", error)
 
 
 @pytest.fixture(scope="session")
@@ -65,9 +71,7 @@ def session_postgres() -> Iterator[Postgres]:
         with running_postgres() as server:
             yield server
     except PostgresMissingError as error:
-        if os.environ.get("TUF_LEDGER_REQUIRE_POSTGRESQL") == "1":
-            pytest.fail(f"TUF_LEDGER_REQUIRE_POSTGRESQL=1, and {error}")
-        pytest.skip(f"NOT TESTED AGAINST POSTGRESQL: {error}. TUF_LEDGER_REQUIRE_POSTGRESQL=1 makes this a failure")
+        _missing("NOT TESTED AGAINST POSTGRESQL", "TUF_LEDGER_REQUIRE_POSTGRESQL", error)
 
 
 @pytest.fixture(scope="session")
@@ -76,6 +80,4 @@ def go_checker(tmp_path_factory: pytest.TempPathFactory) -> GoChecker:
     try:
         return GoChecker(tmp_path_factory.mktemp("go"))
     except GoMissingError as error:
-        if os.environ.get("TUF_LEDGER_REQUIRE_GO") == "1":
-            pytest.fail(f"TUF_LEDGER_REQUIRE_GO=1, and {error}")
-        pytest.skip(f"NOT CHECKED IN GO: {error}. TUF_LEDGER_REQUIRE_GO=1 makes this a failure")
+        _missing("NOT CHECKED IN GO", "TUF_LEDGER_REQUIRE_GO", error)

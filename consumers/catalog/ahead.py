@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from consumers.reading.slices import read_slice
 from consumers.work.workers import Workers
-from ledger.logs import Log, LogConflictError
+from ledger.logs import Log, record_is_gone
 from projections.log.envelopes import Envelope
 from projections.log.merkle import Node, completed_nodes, split_leaves
 from projections.log.prefix import Extension, Prefix
@@ -82,10 +82,7 @@ class EventsAhead:
             if reading is None or not reading.start <= at.size < reading.end:
                 values = await read_slice(self._log, at.size)
                 if not values:
-                    raise LogConflictError(
-                        f"{self._log.name} is shorter than it was: record {at.size} is gone. Was a backup restored? "
-                        "See docs/operators.md, 'A log was rolled back'"
-                    )
+                    raise record_is_gone(self._log.name, at.size)
                 reading = self._recent = await self._workers.run(read_records, at.size, values)
             at, _ = _advance(at, reading.between(at.size, min(size, reading.end)))
         if at is not self._marks[place]:

@@ -18,7 +18,6 @@ from ledger.catalog.event_rows import (
     events_from,
     first_uploads,
     load_bodies,
-    load_event,
 )
 from ledger.catalog.tables import OUTCOMES
 from ledger.clock import from_instant
@@ -102,11 +101,6 @@ async def merged(
                 heads[place] = await anext(streams[place], None)
 
 
-async def find_event(asked: Asked, index: int) -> EventAnswer | None:
-    """One record of the events log."""
-    return await asked.database.run(_one, asked, index)
-
-
 def _page(
     connection: Connection, asked: Asked, read: Callable[..., list[EventRow]], wanted: Wanted, some: tuple[int, int]
 ) -> list[EventAnswer]:
@@ -121,11 +115,6 @@ def _late(connection: Connection, asked: Asked, page: Sequence[EventAnswer], day
         if before and after and from_instant(after) - from_instant(before) >= timedelta(days=days):
             found.add(index)
     return found
-
-
-def _one(connection: Connection, asked: Asked, index: int) -> EventAnswer | None:
-    row = load_event(connection, index)
-    return None if row is None else answers(connection, asked, [row])[0]
 
 
 def answers(connection: Connection, asked: Asked, rows: Sequence[EventRow]) -> list[EventAnswer]:

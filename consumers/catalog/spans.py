@@ -1,6 +1,6 @@
 """Intervals of one kind while a batch is folded: each has a key, values, and the index from which it holds."""
 
-from collections.abc import Hashable, Iterable, Iterator
+from collections.abc import Hashable, Iterable
 from typing import Generic, NamedTuple, TypeVar
 
 from ledger.catalog import FOREVER
@@ -36,9 +36,6 @@ class Spans(Generic[K, V]):
         """What holds for a key now."""
         found = self._open.get(key)
         return None if found is None else found[1]
-
-    def __iter__(self) -> Iterator[tuple[K, V]]:
-        return iter([(key, values) for key, (_, values) in self._open.items()])
 
     def set(self, key: K, index: int, values: V | None) -> None:
         """Let other values hold from an index on; None: nothing holds any more."""

@@ -3,10 +3,12 @@
 import asyncio
 import os
 import sys
-from collections.abc import AsyncIterator, Iterable, Iterator
-from typing import TypeVar
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from typing import Any, TypeVar
 
 import click
+
+from consumers.cli.shared import print_json
 
 T = TypeVar("T")
 
@@ -36,6 +38,39 @@ async def print_lines(lines: AsyncIterator[str]) -> None:
             yield f"{line}\n"
 
     await asyncio.to_thread(click.echo_via_pager, pulled())
+
+
+async def print_found(
+    found: AsyncIterator[T],
+    to_json: Callable[[T], Any],
+    to_lines: Callable[[T], Iterable[str]],
+    *,
+    as_json: bool,
+) -> int:
+    """Print what is found, as it comes: JSON lines, or lines for people. If nothing is, no pager is shown.
+
+    Returns:
+        How many were found; for people only whether any was, since they may leave the pager at any time.
+    """
+    if as_json:
+        count = 0
+        async for each in found:
+            print_json(to_json(each))
+            count += 1
+        return count
+    first = await anext(found, None)
+    if first is None:
+        return 0
+
+    async def lines() -> AsyncIterator[str]:
+        for line in to_lines(first):
+            yield line
+        async for each in found:
+            for line in to_lines(each):
+                yield line
+
+    await print_lines(lines())
+    return 1
 
 
 async def listed(items: Iterable[T]) -> AsyncIterator[T]:

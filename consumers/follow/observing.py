@@ -23,7 +23,7 @@ from consumers.render.edition import Edition
 from consumers.render.sealing import SNAPSHOT, Seals
 from consumers.render.telling import Telling
 from consumers.work.workers import Workers
-from ledger.logs import Log, LogConflictError
+from ledger.logs import Log, LogConflictError, record_is_gone
 from projections import publications as chain
 from projections.index.effects import RoleVersion, Told
 from projections.log.envelopes import Envelope, read_envelopes
@@ -124,10 +124,7 @@ class Events:
                     if not start <= told.index < start + len(envelopes):
                         start, values = told.index, await self._log.read(told.index)
                         if not values:
-                            raise LogConflictError(
-                                f"{self._log.name} is shorter than it was: record {start} is gone. Was a backup "
-                                "restored? See docs/operators.md, 'A log was rolled back'"
-                            )
+                            raise record_is_gone(self._log.name, start)
                         envelopes = await self._telling.compute(read_envelopes, values)
                     together.append((told, envelopes[told.index - start]))
                 yield together

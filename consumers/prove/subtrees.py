@@ -6,7 +6,7 @@ from consumers.catalog.asking import Asked
 from ledger.catalog import CatalogError
 from ledger.catalog.database import Connection
 from ledger.catalog.event_rows import position_before, tree_nodes_from
-from ledger.logs import Log, LogConflictError
+from ledger.logs import Log, record_is_gone
 from projections.log.merkle import Nodes, leaf_hash, nodes_of, root_of
 from projections.log.proofs import Subtree
 
@@ -59,9 +59,6 @@ class _Leaves:
                 self._first, self._values = at, await self._log.read(at)
             some = self._values[at - self._first : first + count - self._first]
             if not some:
-                raise LogConflictError(
-                    f"{self._log.name} is shorter than it was: record {at} is gone. Was a backup restored? See "
-                    "docs/operators.md, 'A log was rolled back'"
-                )
+                raise record_is_gone(self._log.name, at)
             leaves += map(leaf_hash, some)
         return leaves

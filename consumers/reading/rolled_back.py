@@ -1,6 +1,6 @@
 """Logs that were rolled back are noticed by a record that is known (docs/design.md, "Rolled-back logs are noticed")."""
 
-from ledger.logs import Log, LogConflictError
+from ledger.logs import Log, LogConflictError, record_is_gone
 from projections.log.merkle import record_digest
 
 
@@ -15,10 +15,7 @@ async def compare_record(source: Log, index: int, digest: str) -> None:
     except LogConflictError:
         found = []
     if not found:
-        raise LogConflictError(
-            f"{source.name} is shorter than it was: record {index} is gone. Was a backup restored? See "
-            "docs/operators.md, 'A log was rolled back'"
-        )
+        raise record_is_gone(source.name, index)
     if record_digest(found[0]) != digest:
         raise LogConflictError(
             f"record {index} of {source.name} is not the one it was. Was a backup restored and appended to? "

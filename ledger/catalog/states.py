@@ -5,11 +5,11 @@ from typing import NamedTuple
 
 from sqlalchemy import Connection, Select, or_, select
 
-from ledger.catalog.content import FileRow
+from ledger.catalog.content import FILE_COLUMNS
 from ledger.catalog.selecting import first_of, rows_among, rows_of
 from ledger.catalog.tables import artifact_states, file_states, files, project_states, projects, release_states
 
-_FACTS = [files.c[name] for name in FileRow._fields[:15]]
+_FACTS = [files.c[name] for name in FILE_COLUMNS]
 
 
 class UploadRow(NamedTuple):

@@ -29,6 +29,14 @@ class LogConflictError(LogError, DisagreementError):
     """The log has changed: another first record, fewer records, or another record at a known index."""
 
 
+def record_is_gone(log_name: str, index: int) -> LogConflictError:
+    """The error of a log that has lost a record that is known."""
+    return LogConflictError(
+        f"{log_name} is shorter than it was: record {index} is gone. Was a backup restored? See docs/operators.md, "
+        "'A log was rolled back'"
+    )
+
+
 class LogSettingsError(LogError):
     """The log is not set up as a ledger of record needs it, or refuses access; trying again does not help."""
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from consumers.context import Context
 from ledger.catalog.database import Database, postgresql_catalog, sqlite_catalog
 from tests.postgresql import Postgres, new_schema
 
@@ -19,6 +20,18 @@ def make_database(request: pytest.FixtureRequest, tmp_path: Path) -> MakeDatabas
     server: Postgres = request.getfixturevalue("session_postgres")
     schema = new_schema()
     return lambda: postgresql_catalog(server.url, schema, writes=True)
+
+
+class OtherDatabase(Context):
+    """A ledger's folder whose catalog is in the database of a test."""
+
+    def __init__(self, folder: Path, make_database: MakeDatabase) -> None:
+        super().__init__(folder)
+        self._make_database = make_database
+
+    def catalog(self, *, writes: bool) -> Database:
+        assert writes
+        return self._make_database()
 
 
 @pytest.fixture

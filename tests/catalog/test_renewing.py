@@ -12,22 +12,10 @@ from consumers.context import Context
 from consumers.work.progress import nobody
 from ledger.catalog import CatalogError, tables
 from ledger.catalog.database import CatalogUnavailableError, Connection, Database, discard
-from tests.catalog.conftest import MakeDatabase
+from tests.catalog.conftest import MakeDatabase, OtherDatabase
 from tests.catalog.test_filling import dump, fill, golden_logs
 from tests.golden.records import load, write_logs
 from tests.simulation.ports import InlineWorkers
-
-
-class OtherDatabase(Context):
-    """A ledger's folder whose catalog is in the database of a test."""
-
-    def __init__(self, folder: Path, make_database: MakeDatabase) -> None:
-        super().__init__(folder)
-        self._make_database = make_database
-
-    def catalog(self, *, writes: bool) -> Database:
-        assert writes
-        return self._make_database()
 
 
 @pytest.fixture

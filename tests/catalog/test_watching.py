@@ -13,24 +13,11 @@ import pytest
 
 from consumers.catalog.concerns import Concern, watch_events
 from consumers.context import Context
-from ledger.catalog.database import Database
-from tests.catalog.conftest import MakeDatabase
+from tests.catalog.conftest import MakeDatabase, OtherDatabase
 from tests.catalog.story import tell_story
 from tests.client.index import Index
 from tests.distributions import build_wheel
 from tests.golden.records import write_logs
-
-
-class StoryContext(Context):
-    """A folder whose catalog is in the database of a test."""
-
-    def __init__(self, folder: Path, make_database: MakeDatabase) -> None:
-        super().__init__(folder)
-        self._make_database = make_database
-
-    def catalog(self, *, writes: bool) -> Database:
-        assert writes
-        return self._make_database()
 
 
 async def watched(context: Context, concern: Concern, last: int) -> dict[int, list[str]]:
@@ -49,7 +36,7 @@ async def context(tmp_path: Path, make_database: MakeDatabase) -> Context:
     world = await tell_story(tmp_path)
     (tmp_path / "log").mkdir()
     await asyncio.to_thread(write_logs, tmp_path / "log", world.events.values, world.publications.values)
-    return StoryContext(tmp_path, make_database)
+    return OtherDatabase(tmp_path, make_database)
 
 
 async def test_everything_concerns_whoever_names_nothing(context: Context) -> None:

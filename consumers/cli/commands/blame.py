@@ -1,6 +1,5 @@
 """`tuf-ledger blame`: which events made files what they are."""
 
-from collections.abc import AsyncIterator
 from typing import Any
 
 import click
@@ -10,7 +9,7 @@ from consumers.catalog.asking import Asked
 from consumers.catalog.blaming import Blame, blame_file, blame_project
 from consumers.cli.event_text import event_json, event_line
 from consumers.cli.options import limit_option, on_catalog
-from consumers.cli.paging import limited, listed, print_lines, shown
+from consumers.cli.paging import limited, listed, print_found, shown
 from consumers.cli.shared import print_json
 from consumers.cli.things import standing_json, standing_text
 from consumers.context import Context
@@ -38,32 +37,14 @@ async def blame(*, context: Context, asked: Asked, about: str, limit: int | None
         found = blame_project(asked, canonicalize_name(about))
     else:
         found = listed(await blame_file(asked, about))
-    found = limited(found, limit)
-    count = 0
-    if as_json:
-        async for each in found:
-            print_json(_json(each))
-            count += 1
-    else:
-        first = await anext(found, None)
-        if first is not None:
-            count = 1
-            await print_lines(_lines(first, found))
+    count = await print_found(limited(found, limit), _json, _lines, as_json=as_json)
     if not count:
         raise NegativeAnswerError(f"no file {about}, and no file of a project {about}, was ever uploaded")
     if as_json:
         print_json({"ok": True, "files": count, "size": asked.size, "publication": asked.number})
 
 
-async def _lines(first: Blame, rest: AsyncIterator[Blame]) -> AsyncIterator[str]:
-    for line in _lines_of(first):
-        yield line
-    async for each in rest:
-        for line in _lines_of(each):
-            yield line
-
-
-def _lines_of(answer: Blame) -> list[str]:
+def _lines(answer: Blame) -> list[str]:
     name = click.style(shown(answer.standing.upload.filename), bold=True)
     return [f"{name}  {standing_text(answer)}", *(f"    {event_line(each)}" for each in answer.events)]
 

@@ -16,7 +16,7 @@ from consumers.catalog.recognizing import PageVersion, Recognized, recognize
 from consumers.catalog.showing import RoleAnswer, TargetAnswer
 from consumers.cli.event_text import event_json, event_lines
 from consumers.cli.options import limit_option, on_catalog
-from consumers.cli.paging import limited, print_lines, shown
+from consumers.cli.paging import limited, print_found, shown
 from consumers.cli.selectors import Selection, selectors
 from consumers.cli.shared import print_json
 from consumers.cli.things import (
@@ -68,16 +68,7 @@ async def find(
     is_file = os.path.isfile(what)  # noqa: PTH113  # Path.is_file raises where a name is too long
     text, data = _read(path) if is_file else (what, None)
     found = limited(_search(asked, selection, text, data), limit)
-    count = 0
-    if as_json:
-        async for each in found:
-            print_json(_json(each))
-            count += 1
-    else:
-        first = await anext(found, None)
-        if first is not None:
-            count = 1
-            await print_lines(_lines(first, found))
+    count = await print_found(found, _json, _lines, as_json=as_json)
     if not count:
         name = f"{what} (SHA-256 {text})" if is_file else what
         raise NegativeAnswerError(
@@ -110,19 +101,7 @@ async def _search(asked: Asked, selection: Selection, text: str, data: bytes | N
             yield beside
 
 
-async def _lines(first: Item, rest: AsyncIterator[Item]) -> AsyncIterator[str]:
-    async for each in _with(first, rest):
-        for line in _lines_of(each):
-            yield line
-
-
-async def _with(first: Item, rest: AsyncIterator[Item]) -> AsyncIterator[Item]:
-    yield first
-    async for each in rest:
-        yield each
-
-
-def _lines_of(item: Item) -> list[str]:
+def _lines(item: Item) -> list[str]:
     if isinstance(item, EventAnswer):
         return event_lines(item)
     if isinstance(item, KeyAnswer):

@@ -6,12 +6,12 @@ import click
 from packaging.utils import canonicalize_name
 
 from consumers.catalog.asking import Asked
-from consumers.catalog.event_answers import EventAnswer, find_events
-from consumers.catalog.showing import PublicationSummary, find_publications
+from consumers.catalog.event_answers import find_events
+from consumers.catalog.showing import find_publications
 from consumers.catalog.story import Sentence, how_it_stands, tell
 from consumers.cli.event_text import event_json, event_lines
 from consumers.cli.options import limit_option, on_catalog
-from consumers.cli.paging import limited, print_lines, shown
+from consumers.cli.paging import limited, print_found, print_lines, shown
 from consumers.cli.selectors import Selection, selectors
 from consumers.cli.shared import Usage, print_json
 from consumers.cli.things import summary_json, summary_lines
@@ -74,14 +74,9 @@ async def log(
     if about is not None:
         wanted = await _about(asked, wanted, about)
     found = limited(find_events(asked, wanted, oldest_first=oldest_first, late_days=selection.late_days), limit)
-    if not as_json:
-        await print_lines(_lines(found))
-        return
-    count = 0
-    async for each in found:
-        print_json(event_json(each))
-        count += 1
-    print_json({"ok": True, "events": count, "size": asked.size, "publication": asked.number})
+    count = await print_found(found, event_json, event_lines, as_json=as_json)
+    if as_json:
+        print_json({"ok": True, "events": count, "size": asked.size, "publication": asked.number})
 
 
 async def _tell(asked: Asked, project: str, *, limit: int | None, as_json: bool) -> None:
@@ -117,20 +112,9 @@ async def _publications(
     asked: Asked, selection: Selection, *, oldest_first: bool, limit: int | None, as_json: bool
 ) -> None:
     found = limited(find_publications(asked, *selection.publications, oldest_first=oldest_first), limit)
-    if not as_json:
-        await print_lines(_publication_lines(found))
-        return
-    count = 0
-    async for each in found:
-        print_json(summary_json(each))
-        count += 1
-    print_json({"ok": True, "publications": count, "size": asked.size, "publication": asked.number})
-
-
-async def _publication_lines(found: AsyncIterator[PublicationSummary]) -> AsyncIterator[str]:
-    async for each in found:
-        for line in summary_lines(each):
-            yield line
+    count = await print_found(found, summary_json, summary_lines, as_json=as_json)
+    if as_json:
+        print_json({"ok": True, "publications": count, "size": asked.size, "publication": asked.number})
 
 
 async def _about(asked: Asked, wanted: Wanted, text: str) -> Wanted:
@@ -145,9 +129,3 @@ async def _about(asked: Asked, wanted: Wanted, text: str) -> Wanted:
     if await asked.database.run(is_filename, text):
         return wanted._replace(filename=text)
     raise NegativeAnswerError(f"no event is about a project or a file {text}")
-
-
-async def _lines(found: AsyncIterator[EventAnswer]) -> AsyncIterator[str]:
-    async for each in found:
-        for line in event_lines(each):
-            yield line

@@ -46,7 +46,7 @@ from schemas.publications import Claim
 
 SNAPSHOT, TIMESTAMP = "snapshot", "timestamp"
 
-_LEAST_ENTRY_BYTES = 700
+_LONGEST_ENTRY_BYTES = 700
 """No entry of a bin is longer: a path has at most 512 characters."""
 
 _unpack = msgspec.msgpack.Decoder(list[bytes]).decode
@@ -141,7 +141,7 @@ class Remaking:
 
     def _long_bins(self, row: PublicationRow, authority: Authority) -> set[str]:
         """The bins that may be so long that a snapshot states their length."""
-        most = LENGTH_ABOVE_BYTES // _LEAST_ENTRY_BYTES
+        most = LENGTH_ABOVE_BYTES // _LONGEST_ENTRY_BYTES
         if content.count_targets(self._connection) <= most:
             return set()
         layout = authority.layout

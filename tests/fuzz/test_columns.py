@@ -182,7 +182,8 @@ async def test_long_bins_state_their_length_in_the_snapshot(
 @pytest.mark.slow
 async def test_bins_that_are_really_long(world: World, signing: Signing) -> None:
     """Beyond the border of two million bytes, and back."""
-    layout, names = Layout(2), [f"{'x' * 400}-{number}" for number in range(16_000)]
+    layout, folder = Layout(2), "/".join(["x" * 100] * 4)
+    names = [f"{folder}-{number}" for number in range(16_000)]
     stuffing = [name for name in names if layout.index_of_target(name) == 1]
     for part in (stuffing[:3_500], stuffing[3_500:]):
         await signing.publish(*map(world.make.target_added, part))

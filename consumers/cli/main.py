@@ -1,15 +1,14 @@
 """The command `tuf-ledger`."""
 
-import importlib
 import io
 import os
 import sys
-from difflib import get_close_matches
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import click
 
+from consumers.cli.groups import LazyGroup, commands_of
 from consumers.cli.shared import PERSON_NEEDED, end_with_usage, explain, fail, give_up_output
 
 GROUPS = {
@@ -39,6 +38,7 @@ GROUPS = {
         "prove": "prove:prove",
         "check-proof": "check_proof:check",
     },
+    "Respond": {"incident": "incident:incident"},
     "Check": {"info": "info:info", "rejected": "rejected:rejected", "verify": "verify:verify"},
     "Repair": {
         "backup": "backup:backup",
@@ -50,11 +50,13 @@ GROUPS = {
 """Commands by purpose, in the order of `--help`, each with its module below `consumers.cli.commands` and its function.
 """
 
-COMMANDS = {name: place for group in GROUPS.values() for name, place in group.items()}
+COMMANDS = commands_of(GROUPS)
 
 
-class LazyGroup(click.Group):
-    """Imports a command on demand, so that no command waits for the libraries of the others."""
+class Main(LazyGroup):
+    """The command line as a whole."""
+
+    groups = GROUPS
 
     def main(self, *args: Any, **kwargs: Any) -> Any:
         """Run the command line, even with closed standard streams. Errors end it as `shared.fail` says."""
@@ -75,41 +77,6 @@ class LazyGroup(click.Group):
             give_up_output()
             fail("error:", "environment", explain(error), PERSON_NEEDED)
         sys.exit(code if isinstance(code, int) else 0)
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        """All commands, in the order of `--help`."""
-        return list(COMMANDS)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Import a command."""
-        if cmd_name not in COMMANDS:
-            return None
-        module, _, function = COMMANDS[cmd_name].partition(":")
-        command: click.Command = getattr(importlib.import_module(f"consumers.cli.commands.{module}"), function)
-        return command
-
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Find a command by its name; for an unknown name, suggest similar ones."""
-        name = args[0]
-        if name in COMMANDS or name.startswith("-"):
-            return super().resolve_command(ctx, args)
-        near = get_close_matches(name, COMMANDS, n=3, cutoff=0.5)
-        advice = f"Did you mean {' or '.join(near)}?" if near else "`tuf-ledger --help` lists all commands."
-        return ctx.fail(f"There is no command {name!r}. {advice}")
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """List commands by purpose, each with the whole first sentence of its help."""
-        for title, names in GROUPS.items():
-            with formatter.section(title):
-                formatter.write_dl([(name, self._summary(ctx, name)) for name in names], col_max=12)
-
-    def _summary(self, ctx: click.Context, name: str) -> str:
-        command = self.get_command(ctx, name)
-        text = " ".join((command.help or "").split("\n\n")[0].split()) if command is not None else ""
-        first, stop, _ = text.partition(". ")
-        return first + stop.strip()
 
 
 def prepare_streams() -> None:
@@ -142,7 +109,7 @@ def show_version(context: click.Context, _: click.Parameter, value: bool) -> Non
     context.exit()
 
 
-@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.group(cls=Main, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.option(
     "--version", is_flag=True, is_eager=True, expose_value=False, callback=show_version, help="Show the version."
 )

@@ -1,0 +1,21 @@
+"""`tuf-ledger incident`: find out what a compromise did, and undo it."""
+
+from typing import ClassVar
+
+import click
+
+from consumers.cli.groups import Groups, LazyGroup
+
+
+class Incident(LazyGroup):
+    """The commands of an incident, in the order of a response."""
+
+    groups: ClassVar[Groups] = {}
+
+
+@click.group(cls=Incident)
+def incident() -> None:
+    """Respond to a compromise: freeze what is suspect, see whom it reached, and lead back to the clean state.
+
+    Nothing is deleted from the log. Every answer is computed from it, and can be repeated.
+    """

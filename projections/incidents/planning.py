@@ -288,18 +288,20 @@ class _Drafting:
                 else:
                     why = "it was yanked before" if before.yanked is None else "it was yanked for another reason"
                     yield self._step(events.ReleaseYanked, why, version=version, reason=after.yanked or None)
-            quarantined = None if key in again else before.quarantined
-            if after.quarantined is not None and quarantined is None:
-                yield self._step(
-                    events.ReleaseQuarantined,
-                    "it was quarantined before",
-                    version=version,
-                    reason=after.quarantined or None,
-                )
-            elif after.quarantined is None and quarantined is not None:
-                yield self._step(events.ReleaseQuarantineCleared, "a suspect quarantined it", version=version)
+            yield from self._quarantine(version, None if key in again else before.quarantined, after.quarantined)
         for name, after_file in sorted(self._clean.files.items()):
             yield from self._own_yank(name, after_file)
+
+    def _quarantine(self, version: str, now: str | None, wanted: str | None) -> Iterator[StepDraft]:
+        if now == wanted:
+            return
+        if now is not None:
+            why = "a suspect quarantined it" if wanted is None else "it was quarantined for another reason"
+            yield self._step(events.ReleaseQuarantineCleared, why, version=version)
+        if wanted is not None:
+            yield self._step(
+                events.ReleaseQuarantined, "it was quarantined before", version=version, reason=wanted or None
+            )
 
     def _own_yank(self, name: str, clean: FileFacts) -> Iterator[StepDraft]:
         if clean.removed or name in self.taken or name in self._refused:

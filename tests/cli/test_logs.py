@@ -22,8 +22,10 @@ def test_lines_name_their_consumer(index: Index, tmp_path: Path) -> None:
     with start(tmp_path / "log", "run", "--ledger", index.folder) as running:
         running.wait_for("signer started")
         running.wait_for("publication applied", consumer="verifier")
+        running.wait_for("catalog started")
     said = [json.loads(line) for line in running.output().splitlines()]
-    assert {each["consumer"] for each in said if each["message"].endswith(" started")} == {"signer", "verifier"}
+    started = {each["consumer"] for each in said if each["message"].endswith(" started")}
+    assert started == {"catalog", "signer", "verifier"}
 
 
 def test_only_long_batches_are_mentioned(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,41 +1,53 @@
 """Random histories, random suspects: the plan leads to the clean state, or says what it cannot do."""
 
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from random import Random
 
-from projections.roles.authority import Terms
-from tests import factory
-from tests.incidents.converging import World, accepted, outcomes, plan, unexplained
-from tests.property.histories import FREEABLE, freeing_histories, histories, narrow_histories
+import pytest
 
-FREEABLE_ROOT = factory.freeable_root(FREEABLE)
-IMPORTING = (Terms(0, importing=True, freeable=(FREEABLE_ROOT,)),)
-AFTER = (Terms(0, importing=True, freeable=(FREEABLE_ROOT,)), Terms(12, freeable=(FREEABLE_ROOT,)))
+from projections.outcomes import ACCEPTED
+from tests.incidents.converging import accepted, outcomes, plan, unexplained
+from tests.incidents.random_histories import random_upload, random_world
 
-
-@st.composite
-def incidents(draw: st.DrawFn) -> tuple[World, set[int]]:
-    """A log, and the indices of suspects."""
-    values = draw(st.one_of(histories(), narrow_histories(), freeing_histories()))
-    world = World([b"{}", *values], draw(st.sampled_from([IMPORTING, AFTER])))
-    part = draw(st.sampled_from([2, 4, 10]))
-    suspects = {index for index in range(1, len(values) + 1) if draw(st.integers(0, part)) == 0}
-    return world, suspects
+QUICK = 500
+MANY = 20_000
 
 
-@given(incidents(), st.data())
-@settings(max_examples=500)
-def test_plans_converge(incident: tuple[World, set[int]], data: st.DataObject) -> None:
-    world, suspects = incident
+def check(seed: int) -> None:
+    """One history, with its plan appended once, twice, in two halves with a crash, and beside an honest upload."""
+    random = Random(seed)
+    world, suspects = random_world(random, random.randrange(3, 60))
     planned = plan(world, suspects)
     values, size = [record.value for record in planned.records], len(world.values)
     assert not [each for each in planned.plan.head.residuals if each.code == "differs"]
     once = world.and_then(values)
     assert accepted(once, planned.records, size) == []
     assert unexplained(once, suspects, planned) == []
-    cut = data.draw(st.integers(0, len(values)))
+
+    cut = random.randint(0, len(values))
     again = world.and_then([*values[:cut], *values])
     assert unexplained(again, suspects, planned) == []
     known = outcomes(again)
-    assert {known[size + at].verdict for at in range(cut)} <= {"accepted"}
+    assert all(known[size + at] is ACCEPTED for at in range(cut))
     assert {known[size + cut + at][:2] for at in range(cut)} <= {("no effect", "repeated")}
+
+    upload = random_upload(random)
+    beside = world.and_then([*values[:cut], upload, *values[cut:]])
+    known = outcomes(beside)
+    here = known[size + cut] is ACCEPTED
+    for at, record in enumerate(planned.records[cut:], size + cut + 1):
+        # What comes in between is never overwritten: the rest of the steps about this project are refused.
+        expected = ("rejected", "expects") if here and record.key == "project:a" else ("accepted", "")
+        assert known[at][:2] == expected
+
+
+@pytest.mark.parametrize("part", range(10))
+def test_plans_converge(part: int) -> None:
+    for seed in range(part * QUICK // 10, (part + 1) * QUICK // 10):
+        check(seed)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("part", range(20))
+def test_many_plans_converge(part: int) -> None:
+    for seed in range(QUICK + part * MANY // 20, QUICK + (part + 1) * MANY // 20):
+        check(seed)

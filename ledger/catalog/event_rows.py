@@ -68,6 +68,7 @@ class Wanted(NamedTuple):
     `types` are whole types, or their beginnings (`file`, `access`). An actor is `NAME` or `KIND:NAME`.
 
     Attributes:
+        subject: events about this subject, which is no project.
         between: what some publications were the first to show.
         bytes_of_file: events about files with this SHA-256.
         named: events about access that name this account or credential.
@@ -83,6 +84,7 @@ class Wanted(NamedTuple):
     end: int | None = None
     between: Between | None = None
     project: str | None = None
+    subject: str | None = None
     filename: str | None = None
     types: Sequence[str] = ()
     actors: Sequence[str] = ()
@@ -219,6 +221,8 @@ def _narrowed(connection: Connection, wanted: Wanted) -> Select[Any]:
         query = query.where(events.c.idx < wanted.end)
     if wanted.project is not None:
         query = query.where(events.c.project.in_(_ids(connection, projects, wanted.project)))
+    if wanted.subject is not None:
+        query = query.where(events.c.subject.in_(_ids(connection, subjects, wanted.subject)))
     if wanted.filename is not None:
         known = select(files.c.id).where(files.c.filename == wanted.filename)
         other = select(unknown_files.c.idx).where(unknown_files.c.filename == wanted.filename)

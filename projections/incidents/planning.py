@@ -99,7 +99,7 @@ def plan_project(
     """
     name = history.name
     live = replay_project(name, history.items, terms)
-    clean = replay_project(name, without(history.items, left_out), terms)
+    clean = replay_project(name, without(history.items, left_out, live.outcomes), terms)
     turned = flips(live.outcomes, clean.outcomes)
     refused: dict[str, Outcome] = {}
     dropped: set[tuple[str, str]] = set()
@@ -412,7 +412,8 @@ class TargetPlan(NamedTuple):
 
 def plan_target(path: str, items: Sequence[Routed], left_out: Collection[int]) -> TargetPlan:
     """Plan the recovery of a target that is neither a page nor a distribution file."""
-    live, clean = replay_target(items), replay_target(without(items, left_out))
+    live = replay_target(items)
+    clean = replay_target(without(items, left_out, live.outcomes))
     now, wanted = live.offered, clean.offered
     steps = []
     if wanted is not None and (now is None or (now.sha256, now.length) != (wanted.sha256, wanted.length)):

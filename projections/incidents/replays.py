@@ -6,7 +6,7 @@ say: the brackets of publications are not needed to compare two replays of one l
 bracket in both.
 """
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import msgspec
@@ -16,7 +16,7 @@ from projections.index.fold import fold_events
 from projections.index.other_aggregates import TargetFacts, read_target
 from projections.index.pages import FileFacts, ProjectHeader, read_facts
 from projections.index.upload_times import OWN_TIMES
-from projections.log.operations import project_key
+from projections.log.operations import FactAct, TargetAct, project_key
 from projections.log.reading import Routed
 from projections.outcomes import Outcome
 from projections.roles.authority import Terms
@@ -90,9 +90,26 @@ def replay_target(items: Iterable[Routed]) -> TargetReplay:
     return TargetReplay(read_target(header) if header else None, {told.index: told.outcome for told in folded.told})
 
 
-def without(items: Iterable[Routed], left_out: Collection[int]) -> list[Routed]:
-    """The events that are left."""
-    return [item for item in items if item.index not in left_out]
+def without(items: Iterable[Routed], left_out: Collection[int], live: Mapping[int, Outcome]) -> list[Routed]:
+    """The events that are left, as they are to be folded without the others.
+
+    An event can expect the one before it (`data.expects`). Where that was fulfilled on the log, it counts as fulfilled
+    here: else one suspect would refuse all that an honest producer did after it. Where it was not, it is judged again,
+    since the event that came between may be a suspect.
+
+    Args:
+        items: all events about a project or a target, in order.
+        left_out: the indices of those to leave out.
+        live: what became of each on the log.
+    """
+    return [_unbound(item, live) for item in items if item.index not in left_out]
+
+
+def _unbound(item: Routed, live: Mapping[int, Outcome]) -> Routed:
+    operation = item.operation
+    if isinstance(operation, TargetAct | FactAct) or not operation.expects or live[item.index].code == "expects":
+        return item
+    return msgspec.structs.replace(item, operation=msgspec.structs.replace(operation, expects=""))
 
 
 def flips(live: dict[int, Outcome], clean: dict[int, Outcome]) -> list[Flip]:

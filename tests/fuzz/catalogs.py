@@ -10,9 +10,12 @@ from sqlalchemy import Connection, select
 
 from consumers.catalog.filling import Filling
 from consumers.catalog.remaking import Remaking
+from consumers.incidents.histories import project_history, target_history
 from ledger.catalog import tables
 from ledger.catalog.database import Database, sqlite_catalog
+from ledger.catalog.event_rows import Wanted, events_from
 from ledger.catalog.publication_rows import last_publication, signed_by
+from projections.log.reading import Routed, read_records
 from tests.fuzz.proving import check_proofs
 from tests.fuzz.world import World
 from tests.simulation.ports import InlineWorkers
@@ -48,6 +51,7 @@ async def check_catalog(world: World, view: "View", *, stops: int = 0) -> None:
             await database.run(check_rows, view)
             await database.run(check_files, view)
             await check_proofs(world, database, view)
+            await database.run(check_histories, world)
         finally:
             await database.close()
 
@@ -67,6 +71,21 @@ def check_rows(connection: Connection, view: "View") -> None:
     assert known <= found
     shown = view.publications[-1][1] if view.publications else 0
     assert {row for row in found - known if row[0] == "publications" or row[1] < shown} == set()
+
+
+def check_histories(connection: Connection, world: World) -> None:
+    """The events about each project and other target are those of the log, but for those before the first root."""
+    found: dict[str, list[Routed]] = {}
+    early = {row.idx for row in events_from(connection, Wanted(rejected=True), 0, 1 << 60) if row.code == "no-root"}
+    for item in read_records(0, world.events.values).routed:
+        if item.index not in early:
+            found.setdefault(item.key, []).append(item)
+    for key, items in found.items():
+        kind, _, name = key.partition(":")
+        if kind == "project":
+            assert project_history(connection, name).items == items
+        elif kind == "target":
+            assert target_history(connection, name) == items
 
 
 def verdicts(connection: Connection) -> Iterator[tuple[str, int, str, str, str]]:

@@ -104,15 +104,16 @@ def unexplained(world: World, suspects: Collection[int], planned: Planned) -> li
         items = by_key[f"project:{project.name}"]
         left_out = {*suspects, *(item.index for item in items if item.digest in own)}
         live = replay_project(project.name, items, world.terms)
-        clean = replay_project(project.name, without(items, left_out), world.terms)
+        clean = replay_project(project.name, without(items, left_out, live.outcomes), world.terms)
         said = {(each.name, aspect) for each in project.residuals for aspect in EXPLAINED.get(each.code, ANY_BYTES)}
         found += [each for each in deviations(live, clean) if (each.name, each.aspect) not in said]
     for target in planned.targets:
         items = by_key[f"target:{target.path}"]
         left_out = {*suspects, *(item.index for item in items if item.digest in own)}
-        pair = replay_target(items).offered, replay_target(without(items, left_out)).offered
-        if pair[0] != pair[1]:
-            found.append((target.path, *pair))
+        there = replay_target(items)
+        wanted = replay_target(without(items, left_out, there.outcomes)).offered
+        if there.offered != wanted:
+            found.append((target.path, there.offered, wanted))
     return found
 
 

@@ -1,6 +1,7 @@
 """Random histories from a seed: dense, fast to make, and the same on every machine."""
 
 from collections.abc import Callable
+from hashlib import sha256
 from random import Random
 from typing import Any
 
@@ -21,8 +22,12 @@ FREEABLE_ROOT = factory.freeable_root(FREEABLE)
 def random_world(random: Random, count: int) -> tuple[World, set[int]]:
     """A log of so many events about a few projects, and the indices of suspects."""
     make = Make()
-    made = [_event(random, make) for _ in range(count)]
-    values = [b"{}", *factory.encode(made)]
+    values = [b"{}"]
+    for _ in range(count):
+        event = _event(random, make)
+        if isinstance(event, events.ProjectEvent) and random.random() < 0.1:
+            event = factory.change(event, data_expects=_expected(random, event.subject, values))
+        values += factory.encode([event])
     for _ in range(random.randrange(3)):
         values.append(random.choice(values[1:]))
     end = random.randrange(len(values))
@@ -64,6 +69,12 @@ def _event(random: Random, make: Make) -> events.BaseEvent:
     ]
     (chosen,) = random.choices([each for _, each in choices], [weight for weight, _ in choices])
     return chosen()
+
+
+def _expected(random: Random, project: str, values: list[bytes]) -> str:
+    """The digest of one of the last records about a project, whatever became of it; zeros if there is none."""
+    about = [value for value in values if f'"subject":"{project}"'.encode() in value]
+    return sha256(random.choice(about[-3:])).hexdigest() if about else "0" * 64
 
 
 def _facts(random: Random, filename: str, content: str) -> dict[str, Any]:

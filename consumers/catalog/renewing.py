@@ -35,15 +35,17 @@ async def rebuild_catalog(context: Context, report: Report) -> Renewed:
     Until then, the old one answers. A run that was killed is begun anew.
 
     Raises:
+        InUseError: another process makes it anew.
         LogError, CatalogError: see `Filling.start`.
     """
     database = context.catalog(writes=True)
     new = database.beside()
-    await discard(new)
-    async with open_filling(context, new) as filling:
-        await _fill(filling, report)
-        made = Renewed(filling.size, filling.number)
-    await replace(database, new)
+    async with new.reserved():
+        await discard(new)
+        async with open_filling(context, new) as filling:
+            await _fill(filling, report)
+            made = Renewed(filling.size, filling.number)
+        await replace(database, new)
     return made
 
 
@@ -62,6 +64,9 @@ async def check_catalog(database: Database, context: Context, *, full: bool, rep
     Without `full`, random records are compared with what the catalog says of them, and random versions of roles are
     re-made and compared with the digests on the log: a bin lists all that its targets are. With `full`, both logs are
     folded once more, into a catalog beside, and all rows are compared.
+
+    Raises:
+        InUseError: another process compares all rows, too.
     """
     logs = context.logs()
     for log in logs:
@@ -73,13 +78,14 @@ async def check_catalog(database: Database, context: Context, *, full: bool, rep
     if not full:
         return checked
     beside = database.beside("check")  # not where somebody may be making it anew
-    await discard(beside)
-    try:
-        async with open_filling(context, beside) as filling:
-            await _fill(filling, report)
-            problems = [each async for each in checking.differences(database, beside)]
-    finally:
+    async with beside.reserved():
         await discard(beside)
+        try:
+            async with open_filling(context, beside) as filling:
+                await _fill(filling, report)
+                problems = [each async for each in checking.differences(database, beside)]
+        finally:
+            await discard(beside)
     return checked._replace(problems=[*checked.problems, *problems])
 
 

@@ -1,10 +1,12 @@
 """The database of a catalog: SQLite in a file, or PostgreSQL by URL. Both give the same answers in the same order."""
 
 import asyncio
+import fcntl
+import os
 import re
 import sqlite3
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, closing
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, closing
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, TypeVar
@@ -20,7 +22,7 @@ from ledger.catalog.tables import metadata, position
 from ledger.catalog.views import view_queries
 from ledger.databases import BUSY_TIMEOUT_SECONDS
 from ledger.databases.plain import is_passing, primary_code
-from schemas.errors import TemporaryError
+from schemas.errors import InUseError, TemporaryError
 
 __all__ = ["Connection", "Database", "Transaction"]
 
@@ -107,6 +109,35 @@ class Database:
             await self._engine.dispose()
             self._engine = None
 
+    @asynccontextmanager
+    async def reserved(self) -> AsyncIterator[None]:
+        """Hold the place of this catalog for who makes one there, until the end. The catalog need not be open.
+
+        Raises:
+            InUseError: somebody else holds it.
+            CatalogError: errors of the database.
+        """
+        async with AsyncExitStack() as closing:
+            if self.path is None:
+                is_held = await self._hold_schema(closing)
+            else:
+                is_held = await asyncio.to_thread(_hold_file, closing, self.path.with_name(f"{self.path.name}.lock"))
+            if not is_held:
+                raise InUseError(f"another process makes a catalog in {self.name}: wait until it has ended")
+            yield
+
+    async def _hold_schema(self, closing: AsyncExitStack) -> bool:
+        """Take a lock that lasts as long as a connection of its own; False: somebody else has it."""
+        other = Database(self._url, self.name, path=None, schema=self.schema, writes=True)
+        await other.open()
+        closing.push_async_callback(other.close)
+        if other._engine is None:
+            raise AssertionError("it was opened")
+        with self._translated():
+            connection = await closing.enter_async_context(other._engine.connect())
+            await connection.execution_options(isolation_level="AUTOCOMMIT")  # no transaction lasts as long
+            return bool(await connection.scalar(select(func.pg_try_advisory_lock(self._lock_of("place")))))
+
     async def run(self, function: Callable[Concatenate[Connection, P], R], *args: P.args, **kwargs: P.kwargs) -> R:
         """Run a function that reads, in a transaction that sees one state of the catalog. It waits for nobody.
 
@@ -136,13 +167,14 @@ class Database:
                     await connection.execution_options(isolation_level="READ COMMITTED")
                 async with connection.begin():
                     if waits:
-                        await connection.execute(select(func.pg_advisory_xact_lock(self._lock)))
+                        await connection.execute(select(func.pg_advisory_xact_lock(self._lock_of("catalog"))))
                     yield Transaction(self, connection)
 
-    @property
-    def _lock(self) -> int:
-        """The number of the lock of all who write into the same schema of one PostgreSQL database."""
-        return int.from_bytes(sha256(f"tuf-ledger catalog {self.schema}".encode()).digest()[:8], "big", signed=True)
+    def _lock_of(self, what: str) -> int:
+        """The number of a lock in one PostgreSQL database: `catalog` is held by who writes into the schema, `place` by
+        who makes a catalog there.
+        """
+        return int.from_bytes(sha256(f"tuf-ledger {what} {self.schema}".encode()).digest()[:8], "big", signed=True)
 
     def _connected(self, connection: Any, _: object) -> None:
         connection.isolation_level = None  # transactions begin where SQLAlchemy says so, also those that only read
@@ -156,6 +188,18 @@ class Database:
 
     def _translated(self) -> "_Translated":
         return _Translated(self.name, self.path)
+
+
+def _hold_file(closing: AsyncExitStack, path: Path) -> bool:
+    """Take a lock on a file, which is created and stays; False: somebody else has it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    file = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    closing.callback(os.close, file)
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 class Transaction:

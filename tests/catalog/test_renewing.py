@@ -12,6 +12,7 @@ from consumers.context import Context
 from consumers.work.progress import nobody
 from ledger.catalog import CatalogError, tables
 from ledger.catalog.database import CatalogUnavailableError, Connection, Database, discard
+from schemas.errors import InUseError
 from tests.catalog.conftest import MakeDatabase, OtherDatabase
 from tests.catalog.test_filling import dump, fill, golden_logs
 from tests.golden.records import load, write_logs
@@ -68,6 +69,24 @@ async def test_what_was_left_of_a_killed_run_is_no_harm(context: Context, databa
     await beside.close()
     await rebuild_catalog(context, nobody)
     assert (await check(context, database, full=True)).problems == []
+
+
+async def test_only_one_process_makes_it_anew(context: Context, database: Database) -> None:
+    """The second ends with an error and touches nothing of the first, and so it is with full checks."""
+    await fill(database, golden_logs())
+    for work, place in (
+        (lambda: rebuild_catalog(context, nobody), "new"),
+        (lambda: check(context, database, full=True), "check"),
+    ):
+        beside = context.catalog(writes=True).beside(place)
+        async with beside.reserved():
+            await beside.open()
+            await fill(beside, golden_logs(100, 10))
+            with pytest.raises(InUseError, match="another process makes a catalog in "):
+                await work()
+            assert len((await beside.run(dump))["events"]) == 100
+            await beside.close()
+        await work()
 
 
 async def test_a_damaged_file_is_replaced(folder: Path) -> None:

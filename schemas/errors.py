@@ -21,6 +21,7 @@
     │   ├── ObserverBehindError             2   a state is ahead of an observer, who cannot be told any more
     │   └── SkippedError                    2   a root voids a publication that this state skipped over
     ├── CatalogError                        2   a catalog cannot be used
+    │   ├── CatalogAheadError               2   it was made of a longer copy of a log than the one that is asked
     │   ├── CatalogDamagedError             2   its rows are not what the logs say
     │   ├── CatalogFormatError              2   another version of this program made it
     │   ├── CatalogMovedError              75   another process has filled it meanwhile

@@ -5,22 +5,36 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import NamedTuple
 
-from consumers.catalog.filling import Filling, is_of_other_format
+from consumers.catalog.filling import Filling, is_of_other_format, read_sizes
 from consumers.context import Context
 from consumers.state.furthest import open_furthest
 from consumers.work.progress import Report, nobody
 from consumers.work.workers import ThreadWorkers
+from ledger.catalog import CatalogError
 from ledger.catalog.database import Database, discard
-from ledger.logs import Logs, LogSettingsError
+from ledger.catalog.writing import load_position
+from ledger.logs import LogConflictError, Logs, LogSettingsError
 from ledger.state import StoreError
 from projections.log.merkle import record_digest
 
 
+class CatalogAheadError(CatalogError):
+    """A catalog was made of a longer copy of a log than the one that is asked."""
+
+
+class Chosen(NamedTuple):
+    """A catalog, not opened, and whether it is the one that this user keeps, of whatever copy of the logs he names."""
+
+    database: Database
+    is_private: bool
+
+
 @asynccontextmanager
-async def open_filling(context: Context, database: Database) -> AsyncIterator[Filling]:
+async def open_filling(context: Context, database: Database, *, is_private: bool = False) -> AsyncIterator[Filling]:
     """Open the logs and a catalog, and start to fill it; close everything at the end.
 
     Raises:
+        CatalogAheadError: a private catalog has read more than these logs have.
         LogError, CatalogError: see `Filling.start`.
     """
     logs, workers = context.logs(), ThreadWorkers(context.give_up)
@@ -32,8 +46,31 @@ async def open_filling(context: Context, database: Database) -> AsyncIterator[Fi
         await asyncio.to_thread(_make_folder, database)
         await database.open()
         filling = Filling(logs, database, workers)
-        await filling.start()
+        try:
+            await filling.start()
+        except LogConflictError as error:
+            if is_private:
+                await _check_copies(logs, database, error)
+            raise
         yield filling
+
+
+async def _check_copies(logs: Logs, database: Database, error: LogConflictError) -> None:
+    """Explain an error that comes of copies of the logs that lag behind the catalog.
+
+    Raises:
+        CatalogAheadError: they do.
+    """
+    sizes = read_sizes(await database.run(load_position))
+    for log, known in zip(logs, sizes, strict=True):
+        size = await log.size()
+        if size < known:
+            raise CatalogAheadError(
+                f"this copy of the log ends at record {size - 1:,} ({log.name}), and the catalog has read up to record "
+                f"{known - 1:,} of another copy ({database.name}). If this copy lags behind, ask the other one, or "
+                "delete the catalog to ask this one alone. If there is no other copy, the log was rolled back: see "
+                "docs/operators.md, 'A log was rolled back'"
+            ) from error
 
 
 def _make_folder(database: Database) -> None:
@@ -70,10 +107,10 @@ async def open_catalog(context: Context, report: Report = nobody) -> AsyncIterat
         report: called with the numbers of events in the catalog and on the log.
 
     Raises:
-        LogError, CatalogError: see `Filling.start`.
+        LogError, CatalogError: see `open_filling`.
     """
-    database = await choose_catalog(context)
-    async with open_filling(context, database) as filling:
+    database, is_private = await choose_catalog(context)
+    async with open_filling(context, database, is_private=is_private) as filling:
         total = await filling.count_events()
         while await filling.step():
             report(filling.size, max(total, filling.size))
@@ -86,15 +123,15 @@ async def asked_of(context: Context, database: Database, filling: Filling) -> As
     return Asked(database, filling.size, filling.number, await _reproduced(context), filling.held_from, halted)
 
 
-async def choose_catalog(context: Context) -> Database:
-    """The catalog of a ledger's folder, not opened. For logs elsewhere, or where it may not be written, it is the one
+async def choose_catalog(context: Context) -> Chosen:
+    """The catalog of a ledger's folder. For logs elsewhere, or where it may not be written, it is the one
     that this user keeps.
     """
     if not context.is_elsewhere and (context.config.catalog.url or await asyncio.to_thread(context.may_write_states)):
-        return context.catalog(writes=True)
+        return Chosen(context.catalog(writes=True), is_private=False)
     private = await asyncio.to_thread(context.private_catalog, await _identity(context.logs()))
     await _forget_other_format(private)
-    return private
+    return Chosen(private, is_private=True)
 
 
 async def _forget_other_format(database: Database) -> None:

@@ -53,8 +53,8 @@ async def watch_events(context: Context, concern: Concern, first: int | None) ->
         concern: what concerns him.
         first: the index of the first event to look at; None: the next that comes.
     """
-    database = await choose_catalog(context)
-    async with open_filling(context, database) as filling:
+    database, is_private = await choose_catalog(context)
+    async with open_filling(context, database, is_private=is_private) as filling:
         while await filling.step():
             pass
         at = filling.size if first is None else first

@@ -686,6 +686,13 @@ def read_ledger(stored: Mapping[str, bytes]) -> Ledger:
     return msgspec.msgpack.decode(stored["ledger"], type=Ledger)
 
 
+def read_sizes(stored: Mapping[str, bytes]) -> tuple[int, int]:
+    """How many records of `events` and of `publications` a catalog has read, from its named values."""
+    found = (stored.get(name) for name in ("events", "publications"))
+    events, publications = (0 if each is None else msgspec.msgpack.decode(each, type=_Position).size for each in found)
+    return events, publications
+
+
 def load_authority(connection: Connection, roles_idx: int) -> Authority:
     """The offline roles that the ceremony at an index brought into force."""
     ceremonies: dict[int, dict[str, bytes]] = {}

@@ -1,6 +1,7 @@
 """`show`: events, publications, versions of roles, targets and keys, each whole."""
 
 import json
+import shutil
 from hashlib import sha256
 from pathlib import Path
 
@@ -135,3 +136,26 @@ def test_the_logs_alone_are_enough(index: Index, tmp_path: Path, monkeypatch: py
     assert here["reproduced"] is True
     assert elsewhere["reproduced"] is False
     assert "not reproduced here" in invoke("show", "--log", log, "#3").output
+
+
+def test_a_copy_of_the_logs_that_lags_behind_is_named(
+    index: Index, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A catalog that was made of a longer copy cannot answer for a shorter one, and no log was rolled back for that."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    lagging = shutil.copytree(index.folder / "log", tmp_path / "lagging")
+    index.upload("three")
+    invoke("show", "--log", f"sqlite:{index.folder}/log", "6")
+    for log in (lagging, shutil.copytree(lagging, tmp_path / "other")):
+        said = json.loads(invoke("show", "--log", f"sqlite:{log}", "--json", "#3", answer=2).stdout)
+        assert said["error"] == "catalog-ahead"
+        assert f"this copy of the log ends at record 5 ({log}/events.sqlite)" in said["message"]
+        assert "the catalog has read up to record 6 of another copy" in said["message"]
+    (private,) = (tmp_path / "cache/tuf-ledger").glob("*.sqlite")
+    private.unlink()
+    invoke("show", "--log", f"sqlite:{lagging}", "#3")
+    index.publish()
+    invoke("show", "--log", f"sqlite:{index.folder}/log", "#3")
+    shutil.copy(index.folder / "log/events.sqlite", lagging / "events.sqlite")
+    said = json.loads(invoke("show", "--log", f"sqlite:{lagging}", "--json", "#3", answer=2).stdout)
+    assert (said["error"], f"({lagging}/publications.sqlite)" in said["message"]) == ("catalog-ahead", True)

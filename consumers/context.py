@@ -188,7 +188,9 @@ class Context:
         """The catalog that this user keeps of a ledger, given by its identity, for lack of another: not opened."""
         from ledger.catalog.database import sqlite_catalog  # noqa: PLC0415
 
-        folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "tuf-ledger"
+        # Relative or empty, it is ignored: XDG Base Directory Specification, "Basics".
+        cache = Path(os.environ.get("XDG_CACHE_HOME", ""))
+        folder = (cache if cache.is_absolute() else Path.home() / ".cache") / "tuf-ledger"
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         return sqlite_catalog(folder / f"{ledger}.sqlite", writes=True)
 

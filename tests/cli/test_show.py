@@ -159,3 +159,17 @@ def test_a_copy_of_the_logs_that_lags_behind_is_named(
     shutil.copy(index.folder / "log/events.sqlite", lagging / "events.sqlite")
     said = json.loads(invoke("show", "--log", f"sqlite:{lagging}", "--json", "#3", answer=2).stdout)
     assert (said["error"], f"({lagging}/publications.sqlite)" in said["message"]) == ("catalog-ahead", True)
+
+
+def test_a_relative_cache_folder_is_ignored(index: Index, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """ "All paths set in these environment variables must be absolute. If an implementation encounters a relative path
+    in any of these variables it should consider the path invalid and ignore it (XDG Base Directory Specification)
+    """
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    for setting in ("cache", "", "./cache"):
+        monkeypatch.setenv("XDG_CACHE_HOME", setting)
+        invoke("show", "--log", f"sqlite:{index.folder}/log", "#3")
+        assert not (tmp_path / "cache").exists()
+        assert not (tmp_path / "tuf-ledger").exists()
+        assert len(list((tmp_path / "home/.cache/tuf-ledger").glob("*.sqlite"))) == 1

@@ -1,6 +1,6 @@
 """The story of a project, for people who know pip and nothing else: plain sentences, in the order of the log."""
 
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from packaging.version import InvalidVersion, Version
@@ -10,7 +10,7 @@ from consumers.catalog.event_answers import EventAnswer, find_events, merged
 from consumers.catalog.placing import Place
 from consumers.catalog.remaking import Remaking
 from consumers.catalog.rows import UPLOADED
-from ledger.catalog import content, publication_rows
+from ledger.catalog import content, publication_rows, rights
 from ledger.catalog.database import Connection
 from ledger.catalog.event_rows import Wanted
 from projections.log.operations import type_of
@@ -35,6 +35,7 @@ class Sentence(NamedTuple):
 
 async def tell(asked: Asked, project: str) -> AsyncIterator[Sentence]:
     """The story of a project, up to the end of the log."""
+    ending = await asked.database.run(rights.ends_of_grants, project)
     streams = [
         find_events(asked, wanted, oldest_first=True) for wanted in (Wanted(project=project), Wanted(access_to=project))
     ]
@@ -43,11 +44,11 @@ async def tell(asked: Asked, project: str) -> AsyncIterator[Sentence]:
         if each.verdict == "no effect":
             continue
         if together and not _belong_together(together[-1], each, len(together)):
-            yield _sentence(together)
+            yield _sentence(together, ending)
             together = []
         together.append(each)
     if together:
-        yield _sentence(together)
+        yield _sentence(together, ending)
 
 
 def _belong_together(one: EventAnswer, other: EventAnswer, count: int) -> bool:
@@ -60,12 +61,13 @@ def _belong_together(one: EventAnswer, other: EventAnswer, count: int) -> bool:
     return one.verdict == "rejected" or (one.row.type == UPLOADED and one.row.version == other.row.version)
 
 
-def _sentence(together: Sequence[EventAnswer]) -> Sentence:
+def _sentence(together: Sequence[EventAnswer], ending: Collection[int]) -> Sentence:
+    """One step as a sentence. `ending` are the revocations that ended a grant."""
     first, last = together[0], together[-1]
-    return Sentence(_text(together), first.place, first.row.idx, last.row.idx)
+    return Sentence(_text(together, ending), first.place, first.row.idx, last.row.idx)
 
 
-def _text(together: Sequence[EventAnswer]) -> str:
+def _text(together: Sequence[EventAnswer], ending: Collection[int]) -> str:
     first = together[0]
     if first.row.type is None:
         return f"Something was written to the log that nobody can read ({first.what})."
@@ -78,7 +80,8 @@ def _text(together: Sequence[EventAnswer]) -> str:
         names = [f"{each.row.filename}" for each in together]
         return f"{who} uploaded version {first.row.version}: {_list(names, MOST_FILES, 'files')}."
     data, subject = first.data or {}, first.row.project or first.row.subject or ""
-    sentence = _TELL[first.row.type](data, subject)
+    ends_nothing = first.row.type == _REVOKED and first.row.idx not in ending
+    sentence = (_revoked_in_vain if ends_nothing else _TELL[first.row.type])(data, subject)
     reason = data.get("reason") or data.get("note")
     return f"{who} {sentence}" + (f" The reason given: “{reason}”." if reason else "")
 
@@ -140,6 +143,10 @@ def _access(what: str) -> Tell:
         return what.format(f"{whom}{role} ({data['kind']})")
 
     return said
+
+
+_REVOKED = type_of(events.AccessRevoked)
+_revoked_in_vain = _access("said that {} may not act for the project any more. No event before had allowed just that.")
 
 
 def _file(text: str) -> Tell:

@@ -52,6 +52,12 @@ def access_rows(connection: Connection, project: str, name: str) -> list[AccessR
     return rows_of(connection, AccessRow, select(access).where(is_about).order_by(access.c.idx))
 
 
+def ends_of_grants(connection: Connection, project: str) -> set[int]:
+    """The revocations that ended a grant of access to a project."""
+    query = select(access.c.ended_idx).where(access.c.project == project, access.c.ended_idx.is_not(None))
+    return set(connection.execute(query).scalars())
+
+
 def subjects_of(connection: Connection, project: str, name: str) -> Subjects:
     """What events are about or by whom they are, given the name of a project, and of an actor or credential."""
     of_project = select(projects.c.id).where(projects.c.name == project)

@@ -90,6 +90,19 @@ def test_every_end(index: Index) -> None:
     assert "Nothing of two was published" in index.run("log", "--story", "two")
 
 
+def test_only_what_was_allowed_can_end(index: Index) -> None:
+    """A revocation that no grant precedes ends nothing, nor does a second one of the same."""
+    admin = Make(MAKE.counter, {"actorid": "admin", "actorkind": "administrator"})
+    for account, says in (
+        ("mallory", "said that mallory as owner (collaborator) may not act for the project any more. No event before"),
+        ("alice", "ended what alice as owner (collaborator) was allowed to do for the project."),
+        ("alice", "said that alice as owner (collaborator) may not act for the project any more. No event before"),
+    ):
+        index.append(admin.access("revoked", account=account, project="one"))
+        *_, last = index.ask_list("log", "--story", "one")
+        assert last["what"].startswith(f"The administrator admin {says}")
+
+
 def test_stories_are_about_projects(index: Index) -> None:
     index.run("log", "--story", "none", answer=1)
     index.run("log", "--story", answer=2)

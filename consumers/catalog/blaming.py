@@ -23,12 +23,12 @@ class Blame(NamedTuple):
     offered: Sequence[Offering]
 
 
-async def blame_project(asked: Asked, name: str) -> AsyncIterator[Blame]:
-    """All files of a project, by name; there are none if no event is about it."""
+async def blame_project(asked: Asked, name: str, *, release: str | None = None) -> AsyncIterator[Blame]:
+    """All files of a project, or of one release, given by its key, by name; there are none if no event is about it."""
     number = await asked.database.run(states.project_number, name)
     after, limit = ("", -1), FIRST_PAGE
     while number is not None:
-        found = await asked.database.run(_page, asked, {number: name}, after, limit)
+        found = await asked.database.run(_page, asked, {number: name}, release, (after, limit))
         for each in found:
             yield each
         if len(found) < limit:
@@ -53,10 +53,14 @@ def blame_upload(connection: Connection, asked: Asked, index: int) -> Blame | No
 
 
 def _page(
-    connection: Connection, asked: Asked, of: Mapping[int, str], after: tuple[str, int], limit: int
+    connection: Connection,
+    asked: Asked,
+    of: Mapping[int, str],
+    release: str | None,
+    some: tuple[tuple[str, int], int],
 ) -> list[Blame]:
-    (project,) = of
-    uploads = states.uploads_of(connection, project, after=after, limit=limit)
+    (project,), (after, limit) = of, some
+    uploads = states.uploads_of(connection, project, release=release, after=after, limit=limit)
     return _blame(connection, asked, standings(connection, project, uploads), of)
 
 

@@ -21,6 +21,7 @@ from ledger.catalog.event_rows import (
 )
 from ledger.catalog.tables import OUTCOMES
 from ledger.clock import from_instant
+from projections.index.names import release_key
 from schemas.codec import decode_event
 
 FIRST_PAGE, PAGE = 50, 500
@@ -55,7 +56,7 @@ async def find_events(
 
     Args:
         asked: the catalog.
-        wanted: which events.
+        wanted: which events. With a release, what is about another one is left out.
         oldest_first: their order.
         late_days: only uploads to a release that came so long after its first one. An upload counts from the effective
             time of the first publication that covers it; if none does, from that of the last one.
@@ -80,7 +81,7 @@ async def _pages(asked: Asked, wanted: Wanted, *, oldest_first: bool) -> AsyncIt
     at, count = (wanted.first, FIRST_PAGE) if oldest_first else (FOREVER, FIRST_PAGE)
     read = events_from if oldest_first else events_before
     while page := await asked.database.run(_page, asked, read, wanted, (at, count)):
-        yield page
+        yield page if wanted.release is None else [each for each in page if _is_about(each, wanted.release)]
         if len(page) < count:
             return
         last = page[-1].row.idx
@@ -105,6 +106,12 @@ def _page(
     connection: Connection, asked: Asked, read: Callable[..., list[EventRow]], wanted: Wanted, some: tuple[int, int]
 ) -> list[EventAnswer]:
     return answers(connection, asked, read(connection, wanted, *some))
+
+
+def _is_about(answer: EventAnswer, release: str) -> bool:
+    """Whether an event is about a release of its project, given by its key: by itself, or by its file."""
+    names = answer.row.version, (answer.data or {}).get("version")
+    return any(isinstance(name, str) and release_key(name) == release for name in names)
 
 
 def _late(connection: Connection, asked: Asked, page: Sequence[EventAnswer], days: float) -> set[int]:

@@ -11,6 +11,7 @@ import click
 
 from consumers.cli.logs import configure_logging
 from consumers.cli.shared import Usage, open_context, progress, runs_async
+from projections.index.names import normalise
 from projections.roles.authority import MAX_BITS_PREFIXES, MAX_BITS_SUCCINCT
 from projections.roles.layout import Layout
 from schemas.fields import is_instant
@@ -131,6 +132,20 @@ def wait_options(function: Callable[P, Any]) -> Callable[P, Any]:
     ):
         function = option(function)
     return function
+
+
+def read_release(text: str) -> tuple[str, str] | None:
+    """The normalised project and the version in NAME==VERSION; None: the text has another form.
+
+    Raises:
+        Usage: the name or the version is missing.
+    """
+    name, equals, version = text.partition("==")
+    if not equals:
+        return None
+    if not name.strip() or not version.strip():
+        raise Usage(f"{text!r} is not of the form NAME==VERSION: name or version is missing")
+    return normalise(name.strip()), version.strip()
 
 
 def read_layout(bins: int, *, succinct: bool) -> Layout:

@@ -69,6 +69,8 @@ class Wanted(NamedTuple):
 
     Attributes:
         subject: events about this subject, which is no project.
+        release: events about files of this release (its key) of the project. Also those about no file, and those about
+            releases of the project: whoever asks looks which of them name it.
         between: what some publications were the first to show.
         bytes_of_file: events about files with this SHA-256.
         named: events about access that name this account or credential.
@@ -85,6 +87,7 @@ class Wanted(NamedTuple):
     between: Between | None = None
     project: str | None = None
     subject: str | None = None
+    release: str | None = None
     filename: str | None = None
     types: Sequence[str] = ()
     actors: Sequence[str] = ()
@@ -223,6 +226,8 @@ def _narrowed(connection: Connection, wanted: Wanted) -> Select[Any]:
         query = query.where(events.c.project.in_(_ids(connection, projects, wanted.project)))
     if wanted.subject is not None:
         query = query.where(events.c.subject.in_(_ids(connection, subjects, wanted.subject)))
+    if wanted.release is not None:
+        query = query.where(_of_release(connection, wanted.project or "", wanted.release))
     if wanted.filename is not None:
         known = select(files.c.id).where(files.c.filename == wanted.filename)
         other = select(unknown_files.c.idx).where(unknown_files.c.filename == wanted.filename)
@@ -243,6 +248,13 @@ def _narrowed(connection: Connection, wanted: Wanted) -> Select[Any]:
     for condition in (*_stated(wanted), *_selected(wanted)):
         query = query.where(condition)
     return query
+
+
+def _of_release(connection: Connection, project: str, key: str) -> ColumnElement[bool]:
+    of_releases = [name for name in event_types(connection) if is_of_type(name, "release")]
+    numbers = [each for name in of_releases for each in _ids(connection, types, name)]
+    of_it = select(files.c.id).where(files.c.project.in_(_ids(connection, projects, project)), files.c.release == key)
+    return or_(events.c.file.is_(None), events.c.type.in_(numbers), _among(connection, events.c.file, of_it))
 
 
 def _among(connection: Connection, column: ColumnElement[int], query: Select[Any]) -> ColumnElement[bool]:

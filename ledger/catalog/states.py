@@ -89,11 +89,20 @@ def _pair(number: int, name: str) -> tuple[int, str]:
 
 
 def uploads_of(
-    connection: Connection, project: int, *, after: tuple[str, int] = ("", -1), limit: int = -1
+    connection: Connection,
+    project: int,
+    *,
+    release: str | None = None,
+    after: tuple[str, int] = ("", -1),
+    limit: int = -1,
 ) -> list[UploadRow]:
-    """Uploads to a project, by filename and then in order: those after a filename and index, at most so many."""
+    """Uploads to a project, or to one release of it, by filename and then in order: those after a filename and index,
+    at most so many.
+    """
     name, index = after
     query = select(*_FACTS).where(files.c.project == project, files.c.filename >= name)
+    if release is not None:
+        query = query.where(files.c.release == release)
     query = query.where(or_(files.c.filename > name, files.c.upload_idx > index))
     query = query.order_by(files.c.filename, files.c.upload_idx)
     return rows_of(connection, UploadRow, query if limit < 0 else query.limit(limit))

@@ -21,6 +21,7 @@ from consumers.catalog.times import between, since, until
 from ledger.catalog import tables
 from ledger.catalog.database import Database, sqlite_catalog
 from ledger.catalog.event_rows import Wanted
+from projections.index.names import release_key
 from tests.catalog.story import story_catalog
 from tests.catalog.test_filling import fill, golden_logs
 from tests.fuzz.catalogs import fill as fill_world
@@ -44,6 +45,7 @@ async def selected(asked: Asked) -> AsyncIterator[Any]:
         Wanted(incident="incident-1"),
         Wanted(actors=("user:alice", "account-1")),
         Wanted(project="alpha", credentials=("token:alice-1",)),
+        *[Wanted(project="alpha", release=release_key(version)) for version in ("1.0", "1.1", "7")],
         *[Wanted(first=(await asked.database.run(since, time))[0]) for time in times[::7]],
         *[Wanted(end=(await asked.database.run(until, time))[0]) for time in times[::7]],
     ]

@@ -44,6 +44,17 @@ def test_at_most_so_many(index: Index) -> None:
     assert [each["file"] for each in index.ask_list("blame", "one", "--limit", "1")] == [WHEEL]
 
 
+def test_the_files_of_one_release(index: Index) -> None:
+    index.append(Make().file_uploaded("one", "1.1"), Make().file_uploaded("two", "1.0"))
+    all_of_it = [WHEEL, SOURCE]
+    for name in ("one==1.0", "One == 1.0.0", "one==1"):
+        assert [each["file"] for each in index.ask_list("blame", name)] == all_of_it
+    assert [each["file"] for each in index.ask_list("blame", "one==1.1")] == ["one-1.1.tar.gz"]
+    assert "no file of one==2 was ever uploaded" in index.run("blame", "one==2", answer=1)
+    assert "no file of none==1 was ever uploaded" in index.run("blame", "none==1", answer=1)
+    index.run("blame", "one==", answer=2)
+
+
 def test_nothing_to_blame(index: Index) -> None:
     index.append(Make().project_created("empty"))
     for name in ("none", "none-1.0.tar.gz", "empty"):

@@ -22,6 +22,33 @@ def test_newest_first_or_oldest(index: Index) -> None:
     assert "yanked one 1.0: broken" in index.run("log", "--limit", "1")
 
 
+def test_what_is_about_one_release(index: Index) -> None:
+    """Events about the release and about its files, also those that were rejected, and no other of the project."""
+    make = Make()
+    index.append(
+        make.file_uploaded("one", "1.1"),  # 6
+        make.file_yanked("one", "one-1.0.tar.gz"),
+        make.release_yanked("one", "1.1"),
+        make.release_yanked("one", "1.0.0"),  # has no effect
+        make.release_yanked("one", "7"),  # 10, rejected
+        make.file_uploaded("one", "1.00", filename="one-1.00.zip"),
+        make.file_removed("one", "one-1.1.tar.gz"),
+        make.project_status_changed("one", "archived"),
+        make.file_uploaded("one", "1.0", filename="one-1.0.zip"),  # rejected
+        make.file_uploaded("two", "1.0"),
+    )
+    expected = {"one==1.0": [14, 11, 9, 7, 5, 3, 2], "One==1.1.0": [12, 8, 6], "one==7": [10]}
+    for name, events in expected.items():
+        assert indices(index, name) == events
+        assert indices(index, name, "--oldest-first") == events[::-1]
+    assert indices(index, "one==1.0", "--limit", "2", "--type", "release") == [9, 5]
+    assert indices(index, "one==7", "--type", "file") == []
+    assert "no event is about a release one==8" in index.run("log", "one==8", answer=1)
+    index.run("log", "none==1", answer=1)
+    index.run("log", "==1", answer=2)
+    index.run("log", "--story", "one==1.0", answer=1)
+
+
 def test_rejected_records_have_a_reason(index: Index) -> None:
     index.append(Make().file_removed("one", "one-9.zip"))
     (event,) = index.ask_list("log", "--rejected")

@@ -254,6 +254,23 @@ def late_files(accepted: Iterable[Accepted], times: PlainTimes, days: float) -> 
     return found
 
 
+def of_releases(events: Iterable[Accepted], accepted: Iterable[Accepted]) -> dict[tuple[str, Any], list[int]]:
+    """The events about each release: those that name its version, and those about a file that it had by then."""
+    uploaded = {index for index, _, _ in uploads(accepted)}
+    files: dict[tuple[str, str], str] = {}
+    found: dict[tuple[str, Any], list[int]] = {}
+    for each in events:
+        project, data = each.document["subject"], each.document.get("data", {})
+        if not each.document["type"].startswith(("project.", "file.", "release.")):
+            continue
+        if each.at in uploaded:
+            files[project, data["filename"]] = data["version"]
+        versions = data.get("version"), files.get((project, data.get("filename", "")))
+        for release in {(project, release_of(version)) for version in versions if version is not None}:
+            found.setdefault(release, []).append(each.at)
+    return found
+
+
 def runs(flags: Sequence[tuple[int, bool]]) -> list[tuple[int, int | None]]:
     """Where numbers with a flag begin and end; None: the last number has it."""
     found: list[tuple[int, int | None]] = []

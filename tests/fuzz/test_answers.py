@@ -24,6 +24,7 @@ from consumers.catalog.times import between, since, until
 from ledger.catalog import tables
 from ledger.catalog.database import sqlite_catalog
 from ledger.catalog.event_rows import Wanted
+from projections.index.names import release_key
 from projections.metadata.paths import MetadataPlace, TargetPlace, read_path
 from tests import factory
 from tests.factory import Make, digest
@@ -35,6 +36,7 @@ from tests.fuzz.plain_answers import (
     access_of,
     first_uses,
     late_files,
+    of_releases,
     runs,
     unattested,
 )
@@ -206,6 +208,9 @@ async def check_selectors(world: World, asked: Asked, data: st.DataObject) -> No
     assert await selected(asked, Wanted(first_use=True)) == first_uses(
         accepted_events(values, await run(read_indices)), accepted
     )
+    about = of_releases(accepted_events(values, await run(read_indices)), accepted)
+    for (project, release), indices in about.items():
+        assert await selected(asked, Wanted(project=project, release=release_key(f"{release}"))) == indices
     for days in (0, 1, 1.5):
         assert await selected(asked, Wanted(), days) == late_files(accepted, times, days)
     for time in {"2030-01-01T00:00:00Z", "2999-01-01T00:00:00Z", *(time for *_, time in publications)}:

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple, ParamSpec
 import click
 
 from consumers.cli.answers import report
-from consumers.cli.options import on_ledger, wait_options
+from consumers.cli.options import on_ledger, read_release, wait_options
 from consumers.cli.shared import Usage, print_json, progress
 from consumers.context import Context
 from consumers.follow.known import open_known
@@ -38,11 +38,9 @@ def read_target(text: str) -> Target:
     Raises:
         Usage: the text is none of the three.
     """
-    name, equals, version = text.partition("==")
-    if equals:
-        if not name.strip() or not version.strip():
-            raise Usage(f"{text!r} is not of the form NAME==VERSION: name or version is missing")
-        return Target(normalise(name.strip()), version=version.strip())
+    release = read_release(text)
+    if release is not None:
+        return Target(*release)
     parts = split_filename(text)
     if parts is not None:
         return Target(parts[0], filename=text)

@@ -10,20 +10,21 @@ from consumers.catalog.event_answers import find_events
 from consumers.catalog.showing import find_publications
 from consumers.catalog.story import Sentence, how_it_stands, tell
 from consumers.cli.event_text import event_json, event_lines
-from consumers.cli.options import limit_option, on_catalog
+from consumers.cli.options import limit_option, on_catalog, read_release
 from consumers.cli.paging import limited, print_found, print_lines, shown
 from consumers.cli.selectors import Selection, selectors
 from consumers.cli.shared import Usage, print_json
 from consumers.cli.things import summary_json, summary_lines
 from consumers.context import Context
 from ledger.catalog.event_rows import Wanted, is_filename, is_project
+from projections.index.names import release_key
 from schemas.errors import NegativeAnswerError
 
 _UNSEEN = {"pending": "not visible yet     ", "held": "held back for now   "}
 
 
 @click.command()
-@click.argument("about", required=False, metavar="[PROJECT|FILENAME]")
+@click.argument("about", required=False, metavar="[PROJECT|NAME==VERSION|FILENAME]")
 @click.option("--publications", is_flag=True, help="Show publications instead of events.")
 @click.option("--story", is_flag=True, help="Tell the story of the PROJECT in plain sentences.")
 @click.option("--oldest-first", is_flag=True, help="Begin with the oldest instead of the newest.")
@@ -48,12 +49,15 @@ async def log(
     that happened, the time that the event itself says (marked if it lies outside), and who said it with which
     credential. An event that nothing shows yet is pending, or held.
 
+    Events about NAME==VERSION are those about the release, however its version is spelled, and about its files.
+
     TIMEs are compared with the times of the publications before and at which an event was first covered, not with the
     time that it says itself. --publications shows publications instead: number, times, sizes, and what each signed.
 
     \b
     Example:
       tuf-ledger log alpha
+      tuf-ledger log alpha==1.2
       tuf-ledger log --actor alice --type file --limit 20
       tuf-ledger log --since 2026-11-01 --type access
       tuf-ledger log --between 4000 4711 --late-files 30 --json
@@ -75,6 +79,8 @@ async def log(
         wanted = await _about(asked, wanted, about)
     found = limited(find_events(asked, wanted, oldest_first=oldest_first, late_days=selection.late_days), limit)
     count = await print_found(found, event_json, event_lines, as_json=as_json)
+    if not count and wanted.release is not None and not selection.is_narrow:
+        raise NegativeAnswerError(f"no event is about a release {about}")
     if as_json:
         print_json({"ok": True, "events": count, "size": asked.size, "publication": asked.number})
 
@@ -118,11 +124,15 @@ async def _publications(
 
 
 async def _about(asked: Asked, wanted: Wanted, text: str) -> Wanted:
-    """Narrow events to a project, or to a file.
+    """Narrow events to a project, to one of its releases, or to a file.
 
     Raises:
         NegativeAnswerError: no event is about either.
+        Usage: the text ends or begins with `==`.
     """
+    release = read_release(text)
+    if release is not None:
+        return wanted._replace(project=release[0], release=release_key(release[1]))
     name = canonicalize_name(text)
     if await asked.database.run(is_project, name):
         return wanted._replace(project=name)

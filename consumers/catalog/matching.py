@@ -7,9 +7,16 @@ from typing import NamedTuple
 import msgspec
 
 from consumers.catalog.asking import Asked
+from consumers.catalog.remaking import Remaking
 from consumers.reading.trees import TOP_LEVEL, signed_of
 from ledger.catalog import publication_rows
-from ledger.catalog.ceremonies import document_in_force, document_version, document_with_digest, documents_up_to
+from ledger.catalog.ceremonies import (
+    document_in_force,
+    document_version,
+    document_with_digest,
+    documents_of,
+    documents_up_to,
+)
 from ledger.catalog.database import Connection
 from projections.metadata.forgeries import OLDER, Finding, Logged, classify, expiry_of, numbers_of, older
 from projections.metadata.paths import TIMESTAMP, metadata_path
@@ -17,6 +24,9 @@ from projections.roles.history import History, PastCeremony
 
 _MOST_KEPT = 16
 """How many publications are kept in memory. One of 65,536 bins takes some tens of megabytes."""
+
+Named = tuple[str, int | None]
+"""The role and the version that the name of a metadata file states; None: it states no version."""
 
 _unpack = msgspec.msgpack.Decoder(list[bytes]).decode
 
@@ -75,6 +85,10 @@ class Matcher:
             return Match(name, number, Finding("published", f"published as {which}, here under another name"))
         return Match("", 0, await self._classify(role, version, data))
 
+    async def needed(self, number: int) -> set[Named]:
+        """The metadata files that clients need of a publication."""
+        return await self._asked.database.run(_needed, number)
+
     async def _classify(self, role: str, version: int | None, data: bytes) -> Finding:
         number = version if version is not None else min(numbers_of("", data), default=0)
         kind = (signed_of(data) or {}).get("_type")
@@ -110,6 +124,22 @@ def _with_digest(connection: Connection, digest: bytes) -> list[tuple[str, int]]
     found = [(each.role, each.number) for each in publication_rows.versions_with_digest(connection, digest)]
     document = document_with_digest(connection, digest)
     return found if document is None else [*found, (document.role, document.version)]
+
+
+def _needed(connection: Connection, number: int) -> set[Named]:
+    row, snapshot = publication_rows.load_publication(connection, number), None
+    if row is not None:
+        snapshot = Remaking(connection).role_file("snapshot", number)
+    if row is None or snapshot is None:
+        return set()
+    listed = msgspec.json.decode(snapshot.data)["signed"]["meta"]
+    roots = [each for each in documents_of(connection, "root") if each.idx <= row.roles_idx]
+    return {
+        ("timestamp", None),
+        ("snapshot", number),
+        *((name.removesuffix(".json"), each["version"]) for name, each in listed.items()),
+        *(("root", each.version) for each in roots),
+    }
 
 
 def _has_role(connection: Connection, role: str) -> bool:

@@ -41,6 +41,30 @@ def test_what_is_served_is_the_logs(index: Index) -> None:
         assert [(each["role"], each["version"], each["finding"]) for each in items] == [("snapshot", 2, "same")]
 
 
+def test_what_clients_need_and_cannot_have_is_named(index: Index, tmp_path: Path) -> None:
+    """Of the publication that the timestamp there is of: so an old mirror lacks nothing."""
+    index.run("ceremony", "--renew")
+    beginning(index)
+    old = tmp_path / "old"
+    shutil.copytree(index.public, old)
+    index.upload("three")
+    last_snapshot = f"{index.publish()}.snapshot.json"
+    assert {each["finding"] for each in found(index, old)[0]} == {"older"}
+    metadata = index.public / "metadata"
+    gone = ["1.root.json", "2.targets.json", "2.bins.json", last_snapshot]
+    for name in gone:
+        (metadata / name).unlink()
+    for where in (index.public, metadata):
+        items, last = found(index, where, answer=1)
+        assert {(each["path"], each["finding"]) for each in items} == {(f"metadata/{each}", "missing") for each in gone}
+        assert (last["missing"], last["wrong"]) == (4, 0)
+        assert "4 metadata files that clients need cannot be had there" in last["message"]
+    assert f"metadata/{last_snapshot}: missing, and clients need it" in index.run("compare", metadata, answer=1)
+    with serving(index.public) as url:
+        items, last = found(index, url, answer=1)
+        assert f"metadata/{last_snapshot}" in {each["path"] for each in items if each["finding"] == "missing"}
+
+
 def test_the_cache_of_a_client_that_lags(index: Index, tmp_path: Path) -> None:
     """python-tuf's cache has plain names, and the roots in a folder of their own."""
     index.upload("one")

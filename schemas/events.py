@@ -401,20 +401,21 @@ class IncidentNoted(NamedEvent, frozen=True, kw_only=True, tag="incident.noted.v
 class IncidentSelectedData(Data, frozen=True, kw_only=True):
     """A part of the list of events that belong to an incident; no rule checks it.
 
-    `version` counts the lists of the incident, and `part` the parts of a list from 0 to `parts` (exclusive). `runs`
-    are indices of events, from the first (inclusive) to the last (exclusive) of each run. Part 0 says what the list was
-    made from: the first `size` records, whose Merkle root is `root_hash`, and the last publication. `count` is the
-    number of selected events, and `selection` the Merkle root (RFC 6962) over their indices (8 bytes) and digests.
+    `version` counts the lists of the incident from 1, and `part` the parts of a list from 0 to `parts` (exclusive).
+    `runs` are indices of events, from the first (inclusive) to the last (exclusive) of each run. `selection`, the same
+    in all parts, is the Merkle root (RFC 6962) over the list: the leaf of an event is its index (8 bytes, big-endian)
+    and the SHA-256 of its record (32 bytes). Part 0 also says what the list was made from, the first `size` records,
+    whose Merkle root is `root_hash`, and the last `publication`; and `count`, the number of selected events.
     """
 
     version: Number
     part: Size
     parts: Number
     runs: tuple[tuple[Size, Size], ...]
+    selection: Sha256 | None = None
     size: Size | None = None
     root_hash: Sha256 | None = None
     count: Size | None = None
-    selection: Sha256 | None = None
     publication: Number | None = None
 
 

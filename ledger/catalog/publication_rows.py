@@ -1,8 +1,8 @@
 """Reading publications, and the versions of roles that they signed."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, Select, func, select
 
 from ledger.catalog.selecting import first_of, rows_of
 from ledger.catalog.tables import chain_records, publications, role_versions, roles
@@ -16,6 +16,14 @@ class RoleVersionRow(NamedTuple):
     number: int
     sha256: bytes
     signatures: bytes
+
+
+class Era(NamedTuple):
+    """The publications under the offline roles of one ceremony, from the first to the last."""
+
+    roles_idx: int
+    first: int
+    last: int
 
 
 _VERSIONS = select(roles.c.name, role_versions.c.number, role_versions.c.sha256, role_versions.c.signatures).join(
@@ -96,6 +104,13 @@ def first_covering(connection: Connection, index: int) -> PublicationRow | None:
     return first_of(connection, PublicationRow, query)
 
 
+def eras(connection: Connection) -> list[Era]:
+    """All publications by the offline roles in force, in order."""
+    table = publications
+    query = select(table.c.roles_idx, func.min(table.c.number), func.max(table.c.number)).group_by(table.c.roles_idx)
+    return rows_of(connection, Era, query.order_by(table.c.roles_idx))
+
+
 def effective_times(connection: Connection) -> list[tuple[int, str]]:
     """The size and the effective time of each publication, in order."""
     table = publications
@@ -155,6 +170,32 @@ def versions_with_digest(connection: Connection, sha256: bytes) -> list[RoleVers
     """The versions of roles whose file has a digest, in order."""
     query = _VERSIONS.where(role_versions.c.sha256 == sha256).order_by(role_versions.c.number, roles.c.name)
     return rows_of(connection, RoleVersionRow, query)
+
+
+def versions_between(connection: Connection, role: str, first: int, end: int, limit: int) -> list[int]:
+    """The first versions of a role from one number to below another, at most so many."""
+    query = _numbers_of(role, first, end).order_by(role_versions.c.number).limit(limit)
+    return list(connection.execute(query).scalars())
+
+
+def count_versions(connection: Connection, role: str, first: int, end: int) -> tuple[int, int]:
+    """How many versions of a role there are from one number to below another, and the last one; 0: there is none."""
+    table = role_versions
+    query = _numbers_of(role, first, end).with_only_columns(func.count(), func.coalesce(func.max(table.c.number), 0))
+    count, last = connection.execute(query).one()
+    return count, last
+
+
+def signatures_between(connection: Connection, role: str, first: int, end: int) -> list[tuple[int, bytes]]:
+    """The versions of a role from one number to below another, each with its packed signatures, in order."""
+    query = _numbers_of(role, first, end).add_columns(role_versions.c.signatures)
+    return [(row[0], row[1]) for row in connection.execute(query.order_by(role_versions.c.number))]
+
+
+def _numbers_of(role: str, first: int, end: int) -> Select[Any]:
+    table = role_versions
+    query = select(table.c.number).join(roles, roles.c.id == table.c.role)
+    return query.where(roles.c.name == role, table.c.number >= first, table.c.number < end)
 
 
 def version_after(connection: Connection, role: str, number: int) -> int | None:

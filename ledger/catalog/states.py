@@ -108,6 +108,12 @@ def uploads_of(
     return rows_of(connection, UploadRow, query if limit < 0 else query.limit(limit))
 
 
+def uploads_of_release(connection: Connection, project: int, release: str) -> list[UploadRow]:
+    """All uploads to a release, in order."""
+    query = select(*_FACTS).where(files.c.project == project, files.c.release == release)
+    return rows_of(connection, UploadRow, _in_order(query))
+
+
 def upload_at(connection: Connection, index: int) -> UploadRow | None:
     """The accepted upload at an index."""
     return first_of(connection, UploadRow, select(*_FACTS).where(files.c.upload_idx == index))

@@ -83,12 +83,12 @@ class Index:
         return Context(self.folder)
 
     def run(self, command: str, *arguments: object, answer: int | None = 0, stdin: bytes | None = None) -> str:
-        """Run a command on this ledger; returns what it printed."""
-        return invoke(command, "--ledger", self.folder, *arguments, answer=answer, stdin=stdin).output
+        """Run a command on this ledger, such as `log` or `incident window`; returns what it printed."""
+        return invoke(*command.split(), "--ledger", self.folder, *arguments, answer=answer, stdin=stdin).output
 
     def ask(self, command: str, *arguments: object, answer: int = 0, stdin: bytes | None = None) -> list[Any]:
         """Run a command with `--json`; returns the values it printed."""
-        result = invoke(command, "--ledger", self.folder, "--json", *arguments, answer=answer, stdin=stdin)
+        result = invoke(*command.split(), "--ledger", self.folder, "--json", *arguments, answer=answer, stdin=stdin)
         return [json.loads(line) for line in result.stdout.splitlines()]
 
     def ask_list(self, command: str, *arguments: object, answer: int = 0, stdin: bytes | None = None) -> list[Any]:

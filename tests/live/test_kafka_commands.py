@@ -325,7 +325,8 @@ WORK: dict[str, Callable[[Machine], None]] = {
     "`run signer`, `publish`": sign,
     (
         "`run publisher`, `run verifier`, `run catalog`, `info`, `status PROJECT`, `rejected`, `verify`, `prove`, "
-        "`log`, `show`, `diff`, `blame`, `find`, `access`, `watch`, `compare`, `catalog`, `rebuild`, `resume`, `backup`"
+        "`log`, `show`, `diff`, `blame`, `find`, `access`, `watch`, `compare`, `incident window`, `catalog`, "
+        "`rebuild`, `resume`, `backup`"
     ): follow,
     "`ceremony`": hold_a_ceremony,
     "`init`": init,

@@ -10,7 +10,7 @@ from consumers.cli.groups import Groups, LazyGroup
 class Incident(LazyGroup):
     """The commands of an incident, in the order of a response."""
 
-    groups: ClassVar[Groups] = {}
+    groups: ClassVar[Groups] = {"Look": {"window": "incident_window:window"}}
 
 
 @click.group(cls=Incident)

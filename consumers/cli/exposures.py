@@ -8,7 +8,7 @@ import msgspec
 
 from consumers.cli.paging import shown
 from consumers.cli.shared import plural
-from consumers.incidents.exposure import Carrier, Exposure, FrozenBound, Moment, ExposureWindow
+from consumers.incidents.exposure import Carrier, Exposure, ExposureWindow, FrozenBound, Moment
 from consumers.incidents.losing import KeyBound
 from ledger.clock import from_instant
 

@@ -224,8 +224,6 @@ def _narrowed(connection: Connection, wanted: Wanted) -> Select[Any]:
         query = query.where(events.c.idx < wanted.end)
     if wanted.project is not None:
         query = query.where(events.c.project.in_(_ids(connection, projects, wanted.project)))
-    if wanted.subject is not None:
-        query = query.where(events.c.subject.in_(_ids(connection, subjects, wanted.subject)))
     if wanted.release is not None:
         query = query.where(_of_release(connection, wanted.project or "", wanted.release))
     if wanted.filename is not None:
@@ -245,7 +243,7 @@ def _narrowed(connection: Connection, wanted: Wanted) -> Select[Any]:
     if wanted.bytes_of_file is not None:
         same = select(files.c.id).where(files.c.sha256 == wanted.bytes_of_file)
         query = query.where(_among(connection, events.c.file, same))
-    for condition in (*_stated(wanted), *_selected(wanted)):
+    for condition in (*_stated(connection, wanted), *_selected(wanted)):
         query = query.where(condition)
     return query
 
@@ -265,8 +263,10 @@ def _among(connection: Connection, column: ColumnElement[int], query: Select[Any
     return column.in_(found if len(found) <= AT_ONCE else query)
 
 
-def _stated(wanted: Wanted) -> Iterator[ColumnElement[bool]]:
+def _stated(connection: Connection, wanted: Wanted) -> Iterator[ColumnElement[bool]]:
     """The conditions about what events say of themselves."""
+    if wanted.subject is not None:
+        yield events.c.subject.in_(_ids(connection, subjects, wanted.subject))
     if wanted.incident is not None:
         yield events.c.incident == wanted.incident
     if wanted.event_id is not None:

@@ -11,7 +11,7 @@ from typing import Any
 from msgspec import Struct
 
 from schemas.events import MAX_EVENT_BYTES
-from schemas.fields import FreeText, Identifier, Number, ProjectName, Sha256, Size
+from schemas.fields import FreeText, Identifier, Number, ProjectName, Sha256, Size, TargetPath
 
 MAX_PLAN_LINE_BYTES = 16 * MAX_EVENT_BYTES
 """Longest line of a plan: its head names every project."""
@@ -47,7 +47,8 @@ class PlanHead(Struct, frozen=True, kw_only=True):
         publication: the last publication; 0: there is none.
         version: the version of the frozen list.
         selection: the root over it.
-        expects: the digest of the last accepted record about each project that the steps are about.
+        expects: the digest of the last accepted record about each project that suspects touched.
+        targets: the other targets that they touched.
         lost_keys: ids of online keys that must not be in force any more.
         residuals: what the steps do not repair.
     """
@@ -61,6 +62,7 @@ class PlanHead(Struct, frozen=True, kw_only=True):
     version: Number
     selection: Sha256
     expects: dict[ProjectName, Sha256] = {}
+    targets: tuple[TargetPath, ...] = ()
     lost_keys: tuple[Sha256, ...] = ()
     residuals: tuple[Residual, ...] = ()
 

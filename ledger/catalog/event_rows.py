@@ -146,6 +146,12 @@ def load_bodies(connection: Connection, indices: Iterable[int]) -> dict[int, byt
     return dict(rows_among(connection, _pair, lambda some: query.where(event_bodies.c.idx.in_(some)), indices))
 
 
+def events_with_digests(connection: Connection, digests: Iterable[bytes]) -> list[EventRow]:
+    """All records with one of these SHA-256, in order."""
+    rows = rows_among(connection, EventRow, lambda some: _all().where(events.c.digest.in_(some)), digests)
+    return sorted(rows, key=lambda row: row.idx)
+
+
 def events_with_id(connection: Connection, event_id: str) -> list[EventRow]:
     """All events with an id, in order."""
     return rows_of(connection, EventRow, _all().where(events.c.event_id == event_id).order_by(events.c.idx))

@@ -52,6 +52,12 @@ def access_rows(connection: Connection, project: str, name: str) -> list[AccessR
     return rows_of(connection, AccessRow, select(access).where(is_about).order_by(access.c.idx))
 
 
+def ended_grants(connection: Connection, indices: Iterable[int]) -> set[int]:
+    """Which of some grants have ended, by index."""
+    query = select(access.c.idx).where(access.c.ended_idx.is_not(None))
+    return set(rows_among(connection, int, lambda some: query.where(access.c.idx.in_(some)), indices))
+
+
 def ends_of_grants(connection: Connection, project: str) -> set[int]:
     """The revocations that ended a grant of access to a project."""
     query = select(access.c.ended_idx).where(access.c.project == project, access.c.ended_idx.is_not(None))

@@ -397,6 +397,21 @@ def _residuals(
             yield residual(each.name, "differs", f"{each.what} {each.name}: {each.aspect} stays {each.live or 'none'}")
 
 
+_EXPLAINS: Mapping[str, tuple[str, ...]] = {
+    "spelling": ("spelling",),
+    "upload-time": ("upload-time",),
+    "uploaded-again": (),
+    "differs": (),
+}
+_OF_FILES = ("bytes", "facts")
+
+
+def unexplained(live: ProjectReplay, clean: ProjectReplay, residuals: Sequence[Residual]) -> list[Deviation]:
+    """Where two replays of a project differ, and none of its residuals says so."""
+    said = {(each.name, aspect) for each in residuals for aspect in _EXPLAINS.get(each.code, _OF_FILES)}
+    return [each for each in deviations(live, clean) if (each.name, each.aspect) not in said]
+
+
 # --- other targets -----------------------------------------------------------------------------------------------
 
 

@@ -1,0 +1,197 @@
+"""The proof that a recovery has reached everybody: what publications show, and what clients get of it."""
+
+import asyncio
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+import msgspec
+
+from consumers.catalog.remaking import SNAPSHOT, TIMESTAMP, Remaking
+from consumers.incidents.clients import ClientVisit, visit
+from consumers.incidents.histories import project_history, target_history, terms_of
+from consumers.incidents.replaying import Suspected, measures_of
+from ledger.catalog import ceremonies, publication_rows
+from ledger.catalog.database import Connection, Database
+from ledger.catalog.writing import PublicationRow, publication_before
+from ledger.storage import ServedFiles
+from projections.incidents.planning import unexplained
+from projections.incidents.replays import (
+    Deviation,
+    ProjectReplay,
+    replay_project,
+    replay_target,
+    without,
+)
+from projections.log.operations import project_key
+from projections.log.reading import Routed
+from projections.metadata.paths import JSON_PAGE, page_target
+from schemas.plans import PlanHead
+
+
+class Offered(NamedTuple):
+    """What clients must be shown of a project: its files by name with their SHA-256; None: it has no page."""
+
+    project: str
+    files: Mapping[str, str] | None
+
+
+class Confirmation(NamedTuple):
+    """What a publication shows against what it should show, and what clients were shown.
+
+    Attributes:
+        publication: the publication that was looked at.
+        deviations: where it is not the clean state, by project or target, but for the residuals of the plan.
+        lower: roles of which a version did not go up since the plan was made.
+        visits: what each client was shown.
+        wrong: sentences about clients that were shown something else.
+    """
+
+    publication: int
+    deviations: Sequence[tuple[str, Deviation]]
+    lower: Sequence[str]
+    visits: Sequence[ClientVisit]
+    wrong: Sequence[str]
+
+    @property
+    def holds(self) -> bool:
+        """Whether the recovery is proven."""
+        return not (self.deviations or self.lower or self.wrong)
+
+
+class _Shown(NamedTuple):
+    publication: PublicationRow
+    deviations: list[tuple[str, Deviation]]
+    lower: list[str]
+    offered: list[Offered]
+    first_root: bytes
+    memories: dict[str, dict[str, bytes]]
+
+
+async def confirm(
+    database: Database, suspected: Suspected, head: PlanHead, number: int, served: ServedFiles | None
+) -> Confirmation:
+    """Compare a publication with the clean state, and let clients look at what is served.
+
+    Three clients look: one that saw the publication that the plan was made from, one that saw the last one before the
+    incident, and a new one.
+
+    Args:
+        database: the catalog.
+        suspected: the incident.
+        head: the head of the plan.
+        number: the publication that shows the recovery.
+        served: what is served; None: no client looks.
+    """
+    found = await database.run(_compare, suspected, head, number)
+    visits, wrong = [], []
+    wanted = [page_target(each.project, JSON_PAGE) for each in found.offered]
+    for name, memory in found.memories.items():
+        if served is None:
+            break
+        each = await asyncio.to_thread(visit, name, served, found.first_root, memory, wanted)
+        visits.append(each)
+        wrong += _judge(each, found.offered, number)
+    return Confirmation(number, found.deviations, found.lower, visits, wrong)
+
+
+def _compare(connection: Connection, suspected: Suspected, head: PlanHead, number: int) -> _Shown:
+    row = publication_rows.load_publication(connection, number)
+    if row is None:
+        raise LookupError(f"there is no publication {number}")
+    left_out = suspected.suspects | measures_of(connection, suspected.name, suspected.opened_idx)
+    deviations: list[tuple[str, Deviation]] = []
+    offered = []
+    for name in sorted(head.expects):
+        items = [each for each in project_history(connection, name).items if each.index < row.content_size]
+        terms = terms_of(connection)
+        live = replay_project(name, items, terms)
+        clean = replay_project(name, without(items, left_out, live.outcomes), terms)
+        key = project_key(name)
+        residuals = [each for each in head.residuals if each.about == key]
+        deviations += [(name, each) for each in unexplained(live, clean, residuals)]
+        offered.append(Offered(name, _listed(live)))
+    for path in sorted(head.targets):
+        items = [each for each in target_history(connection, path) if each.index < row.content_size]
+        deviations += [(path, each) for each in _target_deviations(path, items, left_out)]
+    return _Shown(
+        row,
+        deviations,
+        _not_higher(connection, head.publication, number),
+        offered,
+        _first_root(connection),
+        _memories(connection, suspected, head.publication),
+    )
+
+
+def _target_deviations(path: str, items: Sequence[Routed], left_out: Collection[int]) -> Iterator[Deviation]:
+    live = replay_target(items)
+    clean = replay_target(without(items, left_out, live.outcomes))
+    if live.offered != clean.offered:
+        now, wanted = (each.sha256 if each else "" for each in (live.offered, clean.offered))
+        yield Deviation("target", path, "bytes", now, wanted)
+
+
+def _listed(replay: ProjectReplay) -> dict[str, str] | None:
+    if not replay.header.exists:
+        return None
+    return {name: facts.sha256 for name, facts in replay.files.items() if replay.header.lists(facts)}
+
+
+def _not_higher(connection: Connection, before: int, number: int) -> list[str]:
+    """The roles that have a lower version than before, and those of all three that must have gone up."""
+    if before == 0:
+        return []
+    old, new = publication_rows.versions_at(connection, before), publication_rows.versions_at(connection, number)
+    lower = {role for role, version in new.items() if version < old.get(role, 0)}
+    lower |= {role for role in (SNAPSHOT, TIMESTAMP) if role in old and new.get(role, 0) <= old[role]}
+    return sorted(lower)
+
+
+def _first_root(connection: Connection) -> bytes:
+    found = ceremonies.document_version(connection, "root", 1)
+    if found is None:
+        raise LookupError("there is no root")
+    return found.file
+
+
+def _memories(connection: Connection, suspected: Suspected, last: int) -> dict[str, dict[str, bytes]]:
+    """What each client remembers, by its name."""
+    first = min(suspected.suspects, default=0)
+    showing = publication_rows.first_showing(connection, first)
+    earlier = None if showing is None else publication_before(connection, showing.number)
+    seen = {"that saw the compromise": last, "from before": 0 if earlier is None else earlier.number}
+    found = {name: _memory(connection, number) for name, number in seen.items() if number}
+    return {**found, "new": {}}
+
+
+def _memory(connection: Connection, number: int) -> dict[str, bytes]:
+    remaking = Remaking(connection)
+    files = {role: remaking.role_file(role, number) for role in (TIMESTAMP, SNAPSHOT)}
+    return {f"{role}.json": file.data for role, file in files.items() if file is not None}
+
+
+def _judge(each: ClientVisit, offered: Sequence[Offered], number: int) -> list[str]:
+    if each.error:
+        return [f"the client {each.client} refuses what is served: {each.error}"]
+    if each.version < number:
+        return [f"the client {each.client} is shown publication {each.version}, and not {number} or a later one"]
+    wrong = []
+    for project in offered:
+        page = each.targets.get(page_target(project.project, JSON_PAGE))
+        files = None if page is None else _files_of(page)
+        if each.version == number and files != project.files:
+            wrong.append(f"the client {each.client} is shown other files of {project.project}")
+    return wrong
+
+
+class _PageFile(msgspec.Struct):
+    filename: str
+    hashes: dict[str, str]
+
+
+class _Page(msgspec.Struct):
+    files: list[_PageFile]
+
+
+def _files_of(page: bytes) -> dict[str, str]:
+    return {each.filename: each.hashes["sha256"] for each in msgspec.json.decode(page, type=_Page).files}

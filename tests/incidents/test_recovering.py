@@ -1,0 +1,177 @@
+"""A recovery from end to end, over logs in memory: replay, plan, apply, publish, confirm."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from consumers.catalog.filling import Filling
+from consumers.incidents.confirming import confirm
+from consumers.incidents.examining import StepState, examine
+from consumers.incidents.recovering import apply_plan, catch_up
+from consumers.incidents.replaying import CleanReplay, Suspected, replay
+from ledger.catalog.database import Database, sqlite_catalog
+from projections.incidents.applying import Making, Plan, bind, read_plan, write_plan
+from schemas.plans import PlanHead
+from tests.factory import encode
+from tests.fuzz.world import Signing, World
+from tests.simulation.ports import InlineWorkers
+
+ZEROS = "0" * 64
+MAKING = Making("nonce", "theft", "2030-02-01T00:00:00Z", "responder")
+
+
+class Case(NamedTuple):
+    """An incident that was opened, and a catalog."""
+
+    world: World
+    signing: Signing
+    database: Database
+    filling: Filling
+    suspected: Suspected
+
+    async def plan(self) -> tuple[CleanReplay, Plan]:
+        await catch_up(self.filling)
+        made = await self.database.run(replay, self.suspected, self.filling.size, MAKING.event)
+        head = PlanHead(
+            incident="theft",
+            ledger=ZEROS,
+            size=self.filling.size,
+            root_hash=ZEROS,
+            publication=self.filling.number,
+            version=1,
+            selection=ZEROS,
+            expects={each.name: each.expects for each in made.projects},
+            targets=tuple(each.path for each in made.targets),
+            residuals=tuple(made.residuals),
+        )
+        return made, read_plan(write_plan(head, made.steps, MAKING))
+
+    async def examine(self, plan: Plan) -> list[StepState]:
+        await catch_up(self.filling)
+        return await self.database.run(examine, plan, self.filling.size)
+
+
+@pytest.fixture
+async def case(tmp_path: Path) -> AsyncIterator[Case]:
+    """Uploads to two projects; then a thief takes a name, removes a file, yanks a release and adds a target."""
+    world = World(tmp_path / "signer")
+    world.begin()
+    make, database = world.make, sqlite_catalog(tmp_path / "catalog.sqlite", writes=True)
+    async with world.signing() as signing, opened(world, database) as filling:
+        await signing.publish(make.file_uploaded("a", "1.0"), make.file_uploaded("b", "1.0"))
+        first = len(world.events.values)
+        await signing.publish(
+            make.file_uploaded("a", "2.0", length=666),
+            make.file_removed("a", "a-1.0.tar.gz"),
+            make.release_yanked("b", "1.0", "gone"),
+            make.target_added("tools/x", "evil"),
+            make.access("granted", "thief", kind="credential", account="thief", credential="token-2"),
+        )
+        suspects = frozenset(range(first, len(world.events.values)))
+        await signing.publish(make.file_uploaded("a", "2.0"), make.file_uploaded("a", "3.0"))
+        world.add(make.incident_opened("theft"))
+        yield Case(world, signing, database, filling, Suspected("theft", len(world.events.values) - 1, suspects))
+
+
+@asynccontextmanager
+async def opened(world: World, database: Database) -> AsyncIterator[Filling]:
+    await database.open()
+    logs = world.logs
+    await logs.open()
+    filling = Filling(logs, database, InlineWorkers())
+    await filling.start()
+    yield filling
+    await logs.close()
+    await database.close()
+
+
+async def test_a_recovery_is_proven(case: Case) -> None:
+    made, plan = await case.plan()
+    assert [step.type for step in made.steps] == [
+        "file.removed.v1",
+        "file.restored.v1",
+        "release.unyanked.v1",
+        "target.removed.v1",
+        "access.revoked.v1",
+    ]
+    assert [(each.name, each.code) for each in made.residuals] == [("a-2.0.tar.gz", "filename-taken")]
+    assert {each.state for each in await case.examine(plan)} == {"fits"}
+    before = await confirm(case.database, case.suspected, plan.head, case.filling.number, case.world.storage)
+    assert not before.holds
+
+    applied = await apply_plan(case.filling, case.database, case.world.events, plan)
+    assert (applied.open, applied.appended) == ([], len(plan.steps))
+    await case.signing.publish()
+    await catch_up(case.filling)
+    after = await confirm(case.database, case.suspected, plan.head, case.filling.number, case.world.storage)
+    assert (after.deviations, after.lower, after.wrong) == ([], [], [])
+    assert [each.client for each in after.visits] == ["that saw the compromise", "from before", "new"]
+    assert {each.version for each in after.visits} == {case.filling.number}
+
+
+async def test_applying_twice_appends_nothing(case: Case) -> None:
+    _, plan = await case.plan()
+    await apply_plan(case.filling, case.database, case.world.events, plan)
+    size = case.filling.size
+    assert (await apply_plan(case.filling, case.database, case.world.events, plan)).appended == 0
+    assert case.filling.size == size
+    again, _ = await case.plan()
+    assert again.steps == []
+
+
+async def test_what_happened_since_is_never_overwritten(case: Case) -> None:
+    _, plan = await case.plan()
+    case.world.add(case.world.make.file_uploaded("a", "4.0"), case.world.make.target_added("tools/x", "honest"))
+    between = len(case.world.events.values) - 2
+    applied = await apply_plan(case.filling, case.database, case.world.events, plan)
+    states = {each.step.key: (each.state, each.event) for each in applied.open}
+    assert states == {"project:a": ("overtaken", between), "target:tools/x": ("overtaken", between + 1)}
+    made, plan = await case.plan()
+    assert {step.subject for step in made.steps} == {"a"}
+    assert (await apply_plan(case.filling, case.database, case.world.events, plan)).open == []
+    await case.signing.publish()
+    await catch_up(case.filling)
+    after = await confirm(case.database, case.suspected, plan.head, case.filling.number, case.world.storage)
+    assert after.holds
+
+
+@pytest.mark.parametrize("known", range(6))
+async def test_an_interrupted_recovery_goes_on(case: Case, known: int) -> None:
+    """Whatever part of the records is on the log already, also twice."""
+    _, plan = await case.plan()
+    values = [each.value for each in bind(plan)]
+    case.world.append(*values[:known])
+    applied = await apply_plan(case.filling, case.database, case.world.events, plan)
+    assert (applied.open, applied.appended) == ([], len(values) - known)
+    case.world.append(*values)
+    assert {each.state for each in await case.examine(plan)} == {"done"}
+    await case.signing.publish()
+    await catch_up(case.filling)
+    assert (await confirm(case.database, case.suspected, plan.head, case.filling.number, None)).holds
+
+
+async def test_deleted_steps_are_missed(case: Case) -> None:
+    _, plan = await case.plan()
+    fewer = Plan(plan.head, [step for step in plan.steps if step.event["type"] != "file.restored.v1"])
+    assert (await apply_plan(case.filling, case.database, case.world.events, fewer)).open == []
+    await case.signing.publish()
+    await catch_up(case.filling)
+    after = await confirm(case.database, case.suspected, plan.head, case.filling.number, None)
+    assert [(name, each.name, each.aspect) for name, each in after.deviations] == [("a", "a-1.0.tar.gz", "bytes")]
+
+
+async def test_a_measure_of_the_first_minutes_ends_with_the_plan(case: Case) -> None:
+    quarantine = case.world.make.having(incident="theft").project_status_changed("a", "quarantined", "look")
+    case.world.append(*encode([quarantine]))
+    made, plan = await case.plan()
+    assert [(step.type, step.data) for step in made.steps if step.subject == "a"][-1] == (
+        "project.status_changed.v1",
+        {"status": "active"},
+    )
+    assert (await apply_plan(case.filling, case.database, case.world.events, plan)).open == []
+    await case.signing.publish()
+    await catch_up(case.filling)
+    assert (await confirm(case.database, case.suspected, plan.head, case.filling.number, case.world.storage)).holds

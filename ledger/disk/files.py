@@ -48,7 +48,10 @@ def storage_error(path: Path | str, what: str, error: OSError) -> StorageError:
         error: the system's error.
     """
     kind = StorageUnavailableError if may_pass(error) else StorageError
-    return kind(f"{path} cannot be {what}: {error.strerror}{advice(error)}")
+    why = error.strerror
+    if error.errno == errno.ENOENT and what == "written":
+        why = "its folder is missing, so make that first"
+    return kind(f"{path} cannot be {what}: {why}{advice(error)}")
 
 
 @contextmanager

@@ -267,6 +267,31 @@ def test_garbage_in_a_file(index: Index, monkeypatch: pytest.MonkeyPatch, name: 
 FOLDERS = ("log", "state", "public", "keys", "keys/online", "public/metadata", "public/targets")
 
 
+OUTPUTS = (
+    ("prove", "3", "--to"),
+    ("prove", "--consistency", "1", "2", "--to"),
+    ("show", "root@1", "--out"),
+    ("diff", "1", "2", "--html"),
+    ("hold", "--secret-file"),
+    ("verify", "--resume"),
+)
+
+
+@pytest.mark.parametrize("command", OUTPUTS)
+def test_no_command_makes_the_folder_of_a_file(index: Index, tmp_path: Path, command: tuple[str, ...]) -> None:
+    """A folder as a whole is made with the folders above it. A file in a folder that is missing may be a mistake."""
+    file = tmp_path / "none" / "file"
+    assert f"{file} cannot be written: its folder is missing" in index.run(*command, file, answer=2)
+    assert not file.parent.exists()
+    assert index.ask_list("log")[0]["event"] == 5
+
+
+@pytest.mark.parametrize("command", [("rebuild", "--to"), ("backup",)])
+def test_a_folder_is_made_with_those_above(index: Index, tmp_path: Path, command: tuple[str, ...]) -> None:
+    index.run(*command, tmp_path / "none" / "above" / "folder")
+    assert any((tmp_path / "none" / "above" / "folder").iterdir())
+
+
 @pytest.mark.parametrize("kind", ["missing", "a file"])
 @pytest.mark.parametrize("name", FOLDERS)
 def test_a_folder_that_is_missing_or_a_file(

@@ -36,6 +36,7 @@
     │   └── LogSettingsError                2   it is not set up as a ledger of record needs it, or refuses us
     ├── FactsError                          2   metadata has not the form that TUF gives it
     ├── NotALedgerError                     2   record 0 is not `ledger.created`
+    ├── SelectorError                       2   a text is no selector of an incident
     ├── SideError                           2   a text names nothing that can be compared
     ├── SignerError                         2   a key cannot be had, or does not sign
     │   ├── KeyServiceError                75   a key service does not answer, or did not sign

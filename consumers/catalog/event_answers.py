@@ -71,7 +71,7 @@ async def find_events(
         end = span.end if wanted.end is None else min(span.end, wanted.end)
         some = wanted._replace(first=max(span.first, wanted.first), end=end, added=span.below)
         async for page in _pages(asked, some, oldest_first=oldest_first):
-            late = await asked.database.run(_late, asked, page, late_days)
+            late = await asked.database.run(late_among, asked, [each.row.idx for each in page], late_days)
             for each in page:
                 if each.row.idx in late:
                     yield each
@@ -114,10 +114,10 @@ def _is_about(answer: EventAnswer, release: str) -> bool:
     return any(isinstance(name, str) and release_key(name) == release for name in names)
 
 
-def _late(connection: Connection, asked: Asked, page: Sequence[EventAnswer], days: float) -> set[int]:
+def late_among(connection: Connection, asked: Asked, uploads: Sequence[int], days: float) -> set[int]:
     """Those of some uploads that came so long after the first one to their release."""
     places, found = Places(connection, asked), set()
-    for index, first in first_uploads(connection, [each.row.idx for each in page]).items():
+    for index, first in first_uploads(connection, uploads).items():
         before, after = places.latest_time(first), places.latest_time(index)
         if before and after and from_instant(after) - from_instant(before) >= timedelta(days=days):
             found.add(index)

@@ -38,6 +38,18 @@ def until(connection: Connection, time: str) -> tuple[int | None, int | None]:
     return (None, None) if row is None else (row.size, row.number)
 
 
+def surely_since(connection: Connection, time: str) -> int | None:
+    """The index of the first event that surely came at a time or later; None: no event surely did."""
+    row = publication_rows.first_from(connection, time)
+    return None if row is None else row.size
+
+
+def surely_until(connection: Connection, time: str) -> int:
+    """The index of the first event that may have come after a time."""
+    row = publication_rows.publication_at(connection, time)
+    return 0 if row is None else row.size
+
+
 class Lateness(NamedTuple):
     """Uploads from one index to below another can be late if the first one to their release is below a third."""
 

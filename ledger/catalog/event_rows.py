@@ -10,6 +10,7 @@ from ledger.catalog.tables import (
     OUTCOMES,
     access,
     actors,
+    artifact_states,
     credentials,
     event_bodies,
     events,
@@ -116,6 +117,30 @@ def events_from(connection: Connection, wanted: Wanted, first: int, limit: int) 
     return rows_of(connection, EventRow, query.limit(limit))
 
 
+def indices_from(connection: Connection, wanted: Wanted, first: int, limit: int) -> list[int]:
+    """The indices of the first events from an index on that are wanted, in order."""
+    query = _narrowed(connection, wanted).with_only_columns(events.c.idx)
+    return list(connection.execute(query.where(events.c.idx >= first).order_by(events.c.idx).limit(limit)).scalars())
+
+
+def unreadable_between(connection: Connection, first: int, end: int, limit: int) -> list[int]:
+    """The indices of the first records from one index to below another that are no events, in order."""
+    query = select(events.c.idx).where(events.c.type.is_(None), events.c.idx >= first, events.c.idx < end)
+    return list(connection.execute(query.order_by(events.c.idx).limit(limit)).scalars())
+
+
+def digests_between(connection: Connection, first: int, end: int) -> list[tuple[int, bytes]]:
+    """The records from one index to below another, each with its digest, in order."""
+    query = select(events.c.idx, events.c.digest).where(events.c.idx >= first, events.c.idx < end)
+    return rows_of(connection, _pair, query.order_by(events.c.idx))
+
+
+def digests_at(connection: Connection, indices: Iterable[int]) -> list[tuple[int, bytes]]:
+    """The records at some ascending indices, each with its digest, in order."""
+    query = select(events.c.idx, events.c.digest).order_by(events.c.idx)
+    return rows_among(connection, _pair, lambda some: query.where(events.c.idx.in_(some)), indices)
+
+
 def tree_nodes_from(connection: Connection, level: int, first: int, count: int) -> list[bytes]:
     """Consecutive nodes of the Merkle tree of the events."""
     table = tree_nodes
@@ -178,6 +203,20 @@ def event_types(connection: Connection) -> list[str]:
 def is_project(connection: Connection, name: str) -> bool:
     """Whether any event is about a project, given by its normalised name."""
     return connection.execute(select(projects.c.id).where(projects.c.name == name).limit(1)).first() is not None
+
+
+def is_credential(connection: Connection, name: str) -> bool:
+    """Whether any event was made with a credential."""
+    return bool(_ids(connection, credentials, name))
+
+
+def is_of_file(connection: Connection, sha256: bytes) -> bool:
+    """Whether an accepted upload, or another target, has these bytes."""
+    queries = (
+        select(files.c.id).where(files.c.sha256 == sha256),
+        select(artifact_states.c.from_idx).where(artifact_states.c.sha256 == sha256),
+    )
+    return any(connection.execute(query.limit(1)).first() is not None for query in queries)
 
 
 def is_filename(connection: Connection, name: str) -> bool:

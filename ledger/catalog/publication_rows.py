@@ -132,6 +132,28 @@ def first_after(connection: Connection, time: str) -> PublicationRow | None:
     return first_of(connection, PublicationRow, query.order_by(table.c.effective_time, table.c.number))
 
 
+def first_from(connection: Connection, time: str) -> PublicationRow | None:
+    """The first publication whose effective time is not before a time."""
+    table = publications
+    query = select(table).where(table.c.effective_time >= time)
+    return first_of(connection, PublicationRow, query.order_by(table.c.effective_time, table.c.number))
+
+
+def publications_under_roles(
+    connection: Connection, since: int, until: int | None
+) -> tuple[PublicationRow, PublicationRow] | None:
+    """The first and the last publication under the roles of the ceremonies from one index to below another (None: of
+    all later ones); None: there is none.
+    """
+    table = publications
+    query = select(table).where(table.c.roles_idx >= since)
+    if until is not None:
+        query = query.where(table.c.roles_idx < until)
+    first = first_of(connection, PublicationRow, query.order_by(table.c.roles_idx, table.c.number))
+    last = first_of(connection, PublicationRow, query.order_by(table.c.roles_idx.desc(), table.c.number.desc()))
+    return None if first is None or last is None else (first, last)
+
+
 def role_version(connection: Connection, role: str, number: int) -> RoleVersionRow | None:
     """The version of a role that a publication signed."""
     query = _VERSIONS.where(roles.c.name == role, role_versions.c.number == number)

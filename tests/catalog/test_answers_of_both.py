@@ -18,6 +18,8 @@ from consumers.catalog.recognizing import recognize
 from consumers.catalog.showing import find_publications
 from consumers.catalog.story import how_it_stands, tell
 from consumers.catalog.times import between, since, until
+from consumers.incidents.incident_selectors import read_selectors
+from consumers.incidents.suspects import Own, find_matching, freeze
 from ledger.catalog import tables
 from ledger.catalog.database import Database, sqlite_catalog
 from ledger.catalog.event_rows import Wanted
@@ -104,9 +106,34 @@ async def about(asked: Asked) -> AsyncIterator[Any]:
             yield await find_access(asked, name, at)
 
 
+async def of_incidents(asked: Asked) -> AsyncIterator[Any]:
+    """What selectors of incidents choose."""
+    run = asked.database.run
+    times = await run(names_of, tables.publications.c.time)
+    digests = [each.hex() for each in await run(digests_of)]
+    texts = [
+        *(
+            [f"{kind}={time}", *strict]
+            for time in times[::5]
+            for kind in ("since", "until")
+            for strict in ([], ["strict"])
+        ),
+        *([f"sha256={digest}"] for digest in digests),
+        *([f"key={key}"] for key in await run(names_of, tables.keys.c.keyid)),
+        ["first-use"],
+        ["unattested", "late-files=0"],
+        ["project=alpha", "not actor=alice", "not events=3..9"],
+        ["actor=alice", "actor=account-1", "credential=token:alice-1", "credential=none"],
+        ["publisher=github/beta", "project=nothing"],
+    ]
+    for some in texts:
+        found = await run(find_matching, asked, read_selectors(some), Own("theft", 3))
+        yield found, await run(freeze, found.runs)
+
+
 async def answers(asked: Asked) -> list[str]:
     """All answers, as text."""
-    return [repr(each) for ask in (selected, named, about) async for each in ask(asked)]
+    return [repr(each) for ask in (selected, named, about, of_incidents) async for each in ask(asked)]
 
 
 async def same_answers(filled: dict[str, Asked]) -> None:

@@ -8,7 +8,7 @@ import msgspec
 
 from consumers.cli.paging import shown
 from consumers.cli.shared import plural
-from consumers.incidents.exposure import Carrier, Exposure, ExposureWindow, FrozenBound, Moment
+from consumers.incidents.exposure import Exposure, ExposureWindow, FrozenBound, Moment, SignedVersions
 from consumers.incidents.losing import KeyBound
 from ledger.clock import from_instant
 
@@ -92,7 +92,7 @@ def lost_lines(bounds: Sequence[KeyBound]) -> Iterator[str]:
         yield f"if {lost}, until {until}, when the last offline roles that list it expire: {', '.join(keyids)}"
 
 
-def carrier_lines(carriers: Sequence[Carrier]) -> Iterator[str]:
+def carrier_lines(carriers: Sequence[SignedVersions]) -> Iterator[str]:
     """What carried something, by who signed it: `carried by bin-3@3 to @9 (4 versions), snapshot@3, signed by …`."""
     alike: dict[tuple[str, ...], list[str]] = {}
     for each in carriers:

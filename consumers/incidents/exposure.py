@@ -48,7 +48,7 @@ class Moment(msgspec.Struct, frozen=True):
     effective_time: str
 
 
-class Carrier(msgspec.Struct, frozen=True):
+class SignedVersions(msgspec.Struct, frozen=True):
     """Versions of a role that carried something: how many, the first and the last one, and the keys that signed them.
 
     `versions` are at most `MOST_VERSIONS` of them, the first ones.
@@ -95,7 +95,7 @@ class ExposureWindow(msgspec.Struct, frozen=True):
     gone: Moment | None = None
     frozen: FrozenBound | None = None
     lost: tuple[KeyBound, ...] = ()
-    carried: tuple[Carrier, ...] = ()
+    carried: tuple[SignedVersions, ...] = ()
 
 
 class Exposure(msgspec.Struct, frozen=True):
@@ -336,8 +336,8 @@ class _Exposing:
 
     # --- what carried it -------------------------------------------------------------------------------------
 
-    def _carriers(self, path: str, spans: Sequence["_Span"]) -> list[Carrier]:
-        found: dict[tuple[str, tuple[str, ...]], Carrier] = {}
+    def _carriers(self, path: str, spans: Sequence["_Span"]) -> list[SignedVersions]:
+        found: dict[tuple[str, tuple[str, ...]], SignedVersions] = {}
         for span in spans:
             online = self._authority(span.era).online
             role, end = self._bin_of(path, span), span.last + 1
@@ -355,17 +355,17 @@ class _Exposing:
         layout = self._authority(span.era).layout
         return layout.name(layout.index_of_target(path))
 
-    def _signed(self, role: str, numbers: tuple[int, int], online: RoleKeys) -> list[Carrier]:
+    def _signed(self, role: str, numbers: tuple[int, int], online: RoleKeys) -> list[SignedVersions]:
         """The versions of a role from one number to below another, by the keys that signed them."""
         if online.threshold == len(online.keyids):  # then all keys signed everything
             some = publication_rows.versions_between(self._connection, role, *numbers, limit=MOST_VERSIONS)
             count, last = publication_rows.count_versions(self._connection, role, *numbers)
-            return [Carrier(role, some[0], last, count, tuple(some), online.keyids)] if some else []
+            return [SignedVersions(role, some[0], last, count, tuple(some), online.keyids)] if some else []
         found: dict[tuple[str, ...], list[int]] = {}
         for number, signatures in publication_rows.signatures_between(self._connection, role, *numbers):
             found.setdefault(_signers(online.keyids, signatures), []).append(number)
         return [
-            Carrier(role, some[0], some[-1], len(some), tuple(some[:MOST_VERSIONS]), keyids)
+            SignedVersions(role, some[0], some[-1], len(some), tuple(some[:MOST_VERSIONS]), keyids)
             for keyids, some in found.items()
         ]
 
@@ -385,7 +385,7 @@ def _signers(keyids: Sequence[str], signatures: bytes) -> tuple[str, ...]:
     return tuple(keyid for keyid, each in zip(keyids, _unpack(signatures), strict=True) if each)
 
 
-def _joined(before: Carrier, after: Carrier) -> Carrier:
+def _joined(before: SignedVersions, after: SignedVersions) -> SignedVersions:
     versions = (before.versions + after.versions)[:MOST_VERSIONS]
     return msgspec.structs.replace(before, last=after.last, count=before.count + after.count, versions=versions)
 

@@ -46,6 +46,7 @@ async def open_filling(context: Context, database: Database, *, is_private: bool
         await asyncio.to_thread(_make_folder, database)
         await database.open()
         filling = Filling(logs, database, workers)
+        closing.push_async_callback(filling.close)
         try:
             await filling.start()
         except LogConflictError as error:

@@ -7,9 +7,9 @@ anywhere goes on from where its tables are.
 import gc
 from base64 import b64decode
 from bisect import bisect_left
-from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from hashlib import sha256
 from secrets import token_bytes
 from typing import Any, NamedTuple
@@ -17,17 +17,16 @@ from typing import Any, NamedTuple
 import msgspec
 import structlog
 
-from consumers.catalog.ahead import EventBatch, EventsAhead
-from consumers.catalog.rows import (
-    BatchRows,
-    Judgement,
-    Known,
-    Needs,
-    RowMaker,
-    is_about_project,
-    judgements,
-    needs,
-    project_row,
+from consumers.catalog.ahead import EventsAhead
+from consumers.catalog.folding import (
+    BatchMade,
+    Folding,
+    FoldingLimits,
+    FoldingState,
+    FoundStored,
+    Loaded,
+    ToFind,
+    ToLoad,
 )
 from consumers.reading.publications import (
     ChainReader,
@@ -38,22 +37,18 @@ from consumers.reading.publications import (
     encode_state,
 )
 from consumers.reading.rolled_back import compare_record
-from consumers.work.workers import Workers
+from consumers.reading.slices import SLICE_BYTES, read_slice
+from consumers.work.processes import ObjectProcess
+from consumers.work.workers import Begun, Workers
 from ledger.catalog import FOREVER, FORMAT, CatalogError, tables, writing
 from ledger.catalog.database import Connection, Database, Transaction, create_indexes, create_tables, has_tables
 from ledger.catalog.tables import INDEXES, INDEXES_TO_FILL
 from ledger.logs import LogConflictError, Logs, LogSettingsError
 from projections import publications as chain
-from projections.index.chunks import Aggregate, Change, Chunk
-from projections.index.distributions import rows_read_by
-from projections.index.fold import Folded, fold_events
-from projections.index.upload_times import OWN_TIMES
 from projections.log import prefix as prefixes
 from projections.log.holds import Signing, SigningEvent
 from projections.log.merkle import NODE_WIDTH, record_digest
-from projections.log.operations import project_key
-from projections.log.prefix import AcceptedCeremony, Ledger, Prefix
-from projections.log.reading import Routed
+from projections.log.prefix import Ledger, Prefix
 from projections.metadata.repository import expires_at, pack_signatures
 from projections.outcomes import ACCEPTED, Judged, Outcome, rejected
 from projections.publications import Head, LogTooShortError
@@ -63,18 +58,24 @@ from schemas.errors import TemporaryError
 
 log = structlog.get_logger()
 
-CACHED_BYTES = 2**27
-"""Length of the aggregates that are kept in memory between batches."""
-
-CACHED_NAMES = 1_000_000
-"""Number of names that are kept there."""
-
-WORTH_NO_COLLECTION = 1_000
-"""Number of events from which no garbage is collected meanwhile."""
-
 PUBLICATIONS_AT_ONCE = 1_000
 ROLES_AT_ONCE = 50_000
 """Number of publications, and of versions of roles, that are written in one transaction."""
+
+
+class FillingLimits(NamedTuple):
+    """How much is done at a time.
+
+    `worth_beside` is the number of unread events from which they are folded in a process beside, while this one writes
+    rows. `slice_bytes` is the length of the records of a batch.
+    """
+
+    worth_beside: int = 50_000
+    slice_bytes: int = SLICE_BYTES
+    folding: FoldingLimits = FoldingLimits()
+
+
+DEFAULT_LIMITS = FillingLimits()
 
 
 class CatalogFormatError(CatalogError):
@@ -93,26 +94,36 @@ class _Position(msgspec.Struct, array_like=True):
     token: int
 
 
-_DICTIONARIES = ("types", "actors", "credentials", "subjects", "projects")
 _encode = msgspec.msgpack.encode
 
 
 class Filling:
-    """Fills one catalog. `start`, then `step` until it returns False.
+    """Fills one catalog. `start`, then `step` until it returns False; `close` at the end.
+
+    Args:
+        logs: the logs, opened.
+        database: the catalog, opened.
+        workers: threads; with processes if many events may be folded in one.
+        limits: how much is done at a time.
 
     Attributes:
         halted: what keeps publications from being judged further, as of the last step: online keys have claimed events
             that are not on the log, or a root names a ruleset that this program does not know.
     """
 
-    def __init__(self, logs: Logs, database: Database, workers: Workers) -> None:
+    def __init__(
+        self, logs: Logs, database: Database, workers: Workers, limits: FillingLimits = DEFAULT_LIMITS
+    ) -> None:
         self._logs = logs
         self._database = database
         self._workers = workers
-        self._cache, self._names = _Cache(is_complete=False), _Names(is_complete=False)
+        self._limits = limits
+        self._here = Folding(FoldingState(Prefix(), {}, has_freed=False), limits.folding)
+        self._beside: ObjectProcess[Folding] | None = None
+        self._judging: Begun[ToLoad | None] | None = None
+        self._folding: Begun[ToFind] | None = None
         self._is_indexed = False
-        self._next: dict[str, int] = {}
-        self._has_freed = False
+        self._next_role = 0
         self._stored_size = 0
         self._stored_reader = self._made = b""
         self._ceremonies: list[int] = []
@@ -161,25 +172,15 @@ class Filling:
             )
         await self._compare(stored, record_digest(first[0]))
         folded, base = await self._database.run(_load_prefixes, stored)
-        self._next = await self._database.run(
-            writing.next_ids,
-            [
-                tables.types,
-                tables.actors,
-                tables.credentials,
-                tables.subjects,
-                tables.projects,
-                tables.files,
-                tables.roles,
-            ],
-        )
-        self._has_freed = await self._database.run(writing.has_freed)
+        self._next_role = (await self._database.run(writing.next_ids, [tables.roles]))["roles"]
         self._last = await self._database.run(_load_before, FOREVER)
         self._ceremonies = sorted({index for index, _, _ in await self._database.run(writing.load_documents)})
         self._stored_size = folded.size
-        self._cache, self._names = _Cache(is_complete=folded.size == 0), _Names(is_complete=folded.size == 0)
         self._is_indexed = "indexed" in stored
-        self._events = EventsAhead(self._logs.events, self._workers, base, folded)
+        self._events = EventsAhead(self._logs.events, self._workers, base, folded, self._limits.slice_bytes)
+        unread = await self.count_events() - folded.size
+        is_worth = self._workers.processes is not None and unread >= self._limits.worth_beside
+        await self._begin_folding(folded, beside=is_worth)
         state = stored.get("reader")
         self._stored_reader = state or b""
         self._made = stored["made"]
@@ -206,11 +207,11 @@ class Filling:
             return True
 
     async def _step(self) -> bool:
-        batch = await self._events.next()
-        if batch is not None:
-            with _no_collection(len(batch.values)):
-                await self._write_events(batch)
-            return True
+        with _no_collection():
+            to_find = await self._fold_next()
+            if to_find is not None:
+                await self._write_events(to_find)
+                return True
         if not self._is_indexed:
             async with self._database.transaction() as transaction:
                 await transaction.run(_index)
@@ -236,6 +237,12 @@ class Filling:
         """The number of events on the log now."""
         return await self._logs.events.size()
 
+    async def close(self) -> None:
+        """End the process beside, and forget what was folded and is not written."""
+        if self._beside is not None:
+            await self._beside.close()
+        self._beside = self._judging = self._folding = None
+
     async def rest(self, seconds: float) -> None:
         """Wait for new records, at most so long."""
         await self._workers.rest()
@@ -255,83 +262,80 @@ class Filling:
 
     # --- events --------------------------------------------------------------------------------------------------
 
-    async def _write_events(self, batch: EventBatch) -> None:
+    async def _begin_folding(self, folded: Prefix, *, beside: bool) -> None:
+        """Begin to fold the events behind a prefix, here or in a process beside."""
+        await self.close()
+        state = FoldingState(folded, *await self._database.run(_load_folding))
+        if beside:
+            self._beside = ObjectProcess(partial(Folding, state, self._limits.folding, packs=True))
+        else:
+            self._here = Folding(state, self._limits.folding)
+
+    async def _fold_next(self) -> ToFind | None:
+        """Fold the next batch, and what must be found to write it; None at the end of the log."""
+        if self._beside is not None and self._folding is None:
+            self._judging = await self._judge_beside(self._beside)
+            await self._fold_beside(self._beside, self._database)
+        if self._folding is not None:
+            return await self._folding.result()
+        if self._beside is not None:  # the end of the log, or of what can be judged: that is found out here
+            await self._begin_folding(self._events.end, beside=False)
+        batch = await self._events.next()
+        if batch is None:
+            return None
+        to_load = await self._workers.run(self._here.take, batch)
+        loaded = await self._database.run(_load, to_load) if to_load.keys or to_load.ids else Loaded()
+        return await self._workers.run(self._here.fold, loaded)
+
+    async def _judge_beside(self, beside: ObjectProcess[Folding]) -> Begun[ToLoad | None] | None:
+        """Have the next batch judged beside, if there is one."""
+        values = await read_slice(self._logs.events, self._events.end.size, self._limits.slice_bytes)
+        return beside.begin(Folding.judge, values) if values else None
+
+    async def _fold_beside(self, beside: ObjectProcess[Folding], reading: Database | Transaction) -> None:
+        """Have the batch folded beside that is judged there, and the one behind it judged."""
+        judging, self._judging, self._folding = self._judging, None, None
+        to_load = None if judging is None else await judging.result()
+        if to_load is None:
+            return
+        self._events.go_on(to_load.marks)
+        self._folding = beside.begin(Folding.fold, await reading.run(_load, to_load))
+        self._judging = await self._judge_beside(beside)
+
+    async def _write_events(self, to_find: ToFind) -> None:
+        """Write the batch that was folded. Beside, the next is folded meanwhile."""
         async with self._database.transaction() as transaction:
             await transaction.run(self._check_place)
-            folded = await self._fold(transaction, batch)
-            judged = await self._workers.run(judgements, batch, folded.told)
-            wanted = await self._workers.run(needs, batch, judged, has_freed=self._has_freed)
-            known, new = await transaction.run(_find, wanted, self._names, self._next)
-            rows = await self._workers.run(_make_rows, batch, judged, known)
-            self._next["files"] = rows.next_file
-            for name, some in new.items():
-                self._next[name] += len(some)
-                await transaction.insert(tables.metadata.tables[name], some)
-            await transaction.run(_end_rows, rows)
-            for name, some in rows.rows.items():
-                await transaction.insert(tables.metadata.tables[name], some)
-            await transaction.run(writing.end_grants, rows.revoked)
-            await transaction.insert(tables.tree_nodes, batch.nodes)
-            ends = [(node.n + 1) * NODE_WIDTH - 1 for node in batch.nodes if node.level == 1]
-            positions = [(index, self._logs.events.token(index)) for index in ends]
-            await transaction.insert(tables.log_positions, positions)
-            await self._write_ceremonies(transaction, batch.extension.ceremonies)
-            headers, put, drop = await self._workers.run(_changed, folded.changes)
-            await transaction.upsert(tables.fold_aggregates, headers)
-            await transaction.run(writing.drop_chunks, drop)
-            await transaction.upsert(tables.fold_chunks, put)
-            after = batch.after
-            changed = list(after.signing.since(self._stored_size))
-            await transaction.run(writing.save_holds, [_hold_row(name, event) for name, event in changed])
-            token = self._logs.events.token(after.size - 1)
-            place = {
-                "events": _encode(_Position(after.size, after.last_digest, token)),
-                "prefix": prefixes.save(after),
-            }
-            if batch.before.size == 0:
-                place["ledger"] = _encode(after.ledger)
-            await transaction.run(writing.save_position, place)
-        self._stored_size = after.size
-        self._has_freed = self._has_freed or any(row[3] == tables.FREED for row in rows.rows["file_states"])
-        self._cache.apply(folded.changes)
-        self._names.add(known)
+            found = await transaction.run(_find, to_find)
+            made = await self._make_rows(found, transaction)
+            await self._write(transaction, made)
+        self._stored_size = made.size
+        self._ceremonies.extend(made.ceremonies)
 
-    async def _fold(self, transaction: Transaction, batch: EventBatch) -> Folded:
-        routed = batch.extension.routed
-        authority = batch.after.authority
-        if not routed or authority is None:
-            return Folded()
-        if not self._cache.is_complete:
-            keys = sorted({item.key for item in routed} | set(rows_read_by(routed)))
-            missing = self._cache.missing(keys)
-            self._cache.add(missing, await transaction.run(writing.load_aggregates, missing) if missing else {})
-        ids = sorted({item.operation.id for item in routed if item.operation.id})
-        seen = {}
-        for each in await transaction.run(writing.remembered, ids) if ids else ():
-            about = (
-                project_key(each.about)
-                if is_about_project(each.type)
-                else f"{each.type.partition('.')[0]}:{each.about}"
-            )
-            seen[about, each.event_id] = each.digest.hex()
-        return await self._workers.run(_fold, self._cache.known, seen, routed, authority)
+    async def _make_rows(self, found: FoundStored, transaction: Transaction) -> BatchMade:
+        if self._beside is None:
+            return await self._workers.run(self._here.rows, found)
+        making = self._beside.begin(Folding.rows, found)
+        await self._fold_beside(self._beside, transaction)
+        return (await making.result()).unpack()
 
-    async def _write_ceremonies(self, transaction: Transaction, ceremonies: Sequence[AcceptedCeremony]) -> None:
-        documents: list[tuple[Any, ...]] = []
-        role_keys: list[tuple[Any, ...]] = []
-        keys: dict[str, dict[str, str]] = {}
-        for each in ceremonies:
-            self._ceremonies.append(each.index)
-            for document in each.documents:
-                digest = sha256(document.file).digest()
-                documents.append((each.index, document.role, document.version, digest, document.expires, document.file))
-                for keyid, key in _keys_of(document.signed).items():
-                    keys[keyid] = {"keyid": keyid, "scheme": key["scheme"], "public": key["keyval"]["public"]}
-                for role, keyids, threshold in _roles_of(document.role, document.signed):
-                    role_keys.extend((each.index, role, keyid, threshold) for keyid in keyids)
-        await transaction.insert(tables.documents, documents)
-        await transaction.insert(tables.role_keys, role_keys)
-        await transaction.run(writing.upsert, tables.keys, list(keys.values()))
+    async def _write(self, transaction: Transaction, made: BatchMade) -> None:
+        await transaction.run(_end_rows, made.ended)
+        for name, rows in made.rows.items():
+            await transaction.insert(tables.metadata.tables[name], rows)
+        await transaction.run(writing.end_grants, made.revoked)
+        nodes = range(self._stored_size // NODE_WIDTH + 1, made.size // NODE_WIDTH + 1)
+        ends = [number * NODE_WIDTH - 1 for number in nodes]
+        positions = [(index, self._logs.events.token(index)) for index in ends]
+        await transaction.insert(tables.log_positions, positions)
+        await transaction.run(writing.upsert, tables.keys, made.keys)
+        await transaction.run(writing.drop_chunks, made.dropped)
+        for name, rows in made.replaced.items():
+            await transaction.upsert(tables.metadata.tables[name], rows)
+        await transaction.run(writing.save_holds, made.holds)
+        token = self._logs.events.token(made.size - 1)
+        position = {"events": _encode(_Position(made.size, made.last_digest, token))}
+        await transaction.run(writing.save_position, made.place | position)
 
     # --- publications --------------------------------------------------------------------------------------------
 
@@ -366,11 +370,13 @@ class Filling:
             await transaction.run(writing.save_position, {"reader": reader, "base": prefixes.save(base)})
         self._stored_reader = reader
         self._last = last
-        self._events = EventsAhead(self._logs.events, self._workers, base, self._events.end)
+        self._events = EventsAhead(self._logs.events, self._workers, base, self._events.end, self._limits.slice_bytes)
         self._reader = ChainReader(self._logs.publications, self._events, self._workers, genesis, state)
 
     async def _prefix_again(self, size: int) -> Prefix:
-        return await EventsAhead(self._logs.events, self._workers, Prefix(), Prefix()).prefix_at(size)
+        return await EventsAhead(
+            self._logs.events, self._workers, Prefix(), Prefix(), self._limits.slice_bytes
+        ).prefix_at(size)
 
     async def _write_publications(self) -> bool:
         """Judge the next records of `publications`, and write what they are; whether there were any."""
@@ -434,8 +440,8 @@ class Filling:
             known = await transaction.run(writing.find_names, tables.roles, names)
             new = [name for name in names if name not in known]
             for name in new:
-                known[name] = self._next["roles"]
-                self._next["roles"] += 1
+                known[name] = self._next_role
+                self._next_role += 1
             await transaction.insert(tables.roles, [(known[name], name) for name in new])
             await transaction.insert(
                 tables.role_versions, [(known[name], *rest) for name, *rest in found.role_versions]
@@ -542,76 +548,10 @@ def _pack(signatures: Sequence[str]) -> bytes:
     return _encode([b64decode(each) for each in signatures])
 
 
-class _Cache:
-    """Stored aggregates that were used lately; while it `is_complete`, all that there are."""
-
-    def __init__(self, *, is_complete: bool) -> None:
-        self.is_complete = is_complete
-        self.known: OrderedDict[str, Aggregate] = OrderedDict()
-        self._lengths: dict[str, int] = {}
-        self._bytes = 0
-
-    def missing(self, keys: Iterable[str]) -> list[str]:
-        """Those of some keys that are not known."""
-        found = []
-        for key in keys:
-            if key in self.known:
-                self.known.move_to_end(key)
-            else:
-                found.append(key)
-        return found
-
-    def add(self, keys: Iterable[str], stored: Mapping[str, writing.StoredAggregate]) -> None:
-        """Add what was loaded for some keys."""
-        for key in keys:
-            found = stored.get(key)
-            chunks = () if found is None else tuple(Chunk(lower, facts) for lower, facts in found.chunks)
-            self._put(Aggregate(key, b"" if found is None else found.header, chunks))
-
-    def apply(self, changes: Iterable[Change]) -> None:
-        """Apply changes that were stored, and forget what was not used for long."""
-        for change in changes:
-            if change.header is not None or change.put or change.drop:
-                self._put(change.of(self.known.get(change.key, Aggregate(change.key))))
-        while self._bytes > CACHED_BYTES:
-            key, _ = self.known.popitem(last=False)
-            self._bytes -= self._lengths.pop(key)
-            self.is_complete = False
-
-    def _put(self, aggregate: Aggregate) -> None:
-        length = 500 + len(aggregate.header) + sum([200 + len(chunk.facts or b"") for chunk in aggregate.chunks])
-        self._bytes += length - self._lengths.get(aggregate.key, 0)
-        self._lengths[aggregate.key] = length
-        self.known[aggregate.key] = aggregate
-        self.known.move_to_end(aggregate.key)
-
-
-class _Names:
-    """The numbers of names that were used lately, by dictionary; while it `is_complete`, all that there are."""
-
-    def __init__(self, *, is_complete: bool) -> None:
-        self.is_complete = is_complete
-        self._known: dict[str, dict[Any, int]] = {name: {} for name in _DICTIONARIES}
-
-    def of(self, table: str, names: Iterable[Any]) -> dict[Any, int]:
-        """The known numbers of some names."""
-        known = self._known[table]
-        return {name: known[name] for name in names if name in known}
-
-    def add(self, known: Known) -> None:
-        """Remember what a batch has used."""
-        for table, names in self._known.items():
-            names.update(getattr(known, table))
-        if sum(map(len, self._known.values())) > CACHED_NAMES:
-            self.is_complete = False
-            for names in self._known.values():
-                names.clear()
-
-
 @contextmanager
-def _no_collection(count: int) -> Iterator[None]:
-    """Collect no garbage while a large batch is in work: it makes no cycles, and to look took a fifth of the time."""
-    if count < WORTH_NO_COLLECTION or not gc.isenabled():
+def _no_collection() -> Iterator[None]:
+    """Collect no garbage while a batch is in work: it makes no cycles, and to look took a fifth of the time."""
+    if not gc.isenabled():
         yield
         return
     gc.disable()
@@ -706,111 +646,39 @@ def load_authority(connection: Connection, roles_idx: int) -> Authority:
     return authority
 
 
-def _find(
-    connection: Connection, wanted: Needs, names: _Names, free: Mapping[str, int]
-) -> tuple[Known, dict[str, list[Any]]]:
-    """What a batch needs to know, with new numbers for new names; and the rows of these, by table."""
-    new: dict[str, list[Any]] = {}
-    numbers: dict[str, dict[Any, int]] = {}
-    for table in _DICTIONARIES:
-        wanted_here: Mapping[Any, None] = getattr(wanted, table)
-        numbers[table] = found = names.of(table, wanted_here)
-        unknown = [name for name in wanted_here if name not in found]
-        if unknown and not names.is_complete:
-            if table == "actors":
-                found.update(writing.find_actors(connection, unknown))
-            else:
-                found.update(writing.find_names(connection, tables.metadata.tables[table], unknown))
-            unknown = [name for name in unknown if name not in found]
-        for number, name in enumerate(unknown, free[table]):
-            found[name] = number
-            new.setdefault(table, []).append(_name_row(table, number, name))
-    projects = numbers["projects"]
-    whole = [projects[name] for name in wanted.whole_projects]
+def _load_folding(connection: Connection) -> tuple[dict[str, int], bool]:
+    """The lowest free numbers by table, and whether any file was freed."""
+    numbered = tables.types, tables.actors, tables.credentials, tables.subjects, tables.projects, tables.files
+    return writing.next_ids(connection, numbered), writing.has_freed(connection)
+
+
+def _load(connection: Connection, wanted: ToLoad) -> Loaded:
+    return Loaded(writing.load_aggregates(connection, wanted.keys), writing.remembered(connection, wanted.ids))
+
+
+def _find(connection: Connection, wanted: ToFind) -> FoundStored:
+    names: dict[str, Mapping[Any, int]] = {}
+    for table, some in wanted.names.items():
+        if table == "actors":
+            names[table] = writing.find_actors(connection, some)
+        else:
+            names[table] = writing.find_names(connection, tables.metadata.tables[table], some)
+    projects = {**wanted.numbers, **names.get("projects", {})}
+    whole, states_of, releases_of = (
+        [projects[name] for name in some if name in projects]
+        for some in (wanted.whole_projects, wanted.states_of, wanted.releases_of)
+    )
     opened = writing.open_rows
-    known = Known(
-        numbers["types"],
-        numbers["actors"],
-        numbers["credentials"],
-        numbers["subjects"],
-        projects,
+    return FoundStored(
+        names,
         [*writing.open_files_named(connection, wanted.filenames), *writing.open_files_of(connection, whole)],
-        opened(connection, tables.project_states, "project", [projects[name] for name in wanted.states_of]),
-        opened(connection, tables.release_states, "project", [projects[name] for name in wanted.releases_of]),
+        opened(connection, tables.project_states, "project", states_of),
+        opened(connection, tables.release_states, "project", releases_of),
         opened(connection, tables.artifact_states, "path", wanted.paths),
         opened(connection, tables.incidents, "name", wanted.incidents),
-        free["files"],
-    )
-    return known, new
-
-
-def _name_row(table: str, number: int, name: Any) -> Sequence[Any]:
-    if table == "projects":
-        return project_row(number, name)
-    return (number, *name) if table == "actors" else (number, name)
-
-
-def _make_rows(batch: EventBatch, judged: Mapping[int, Judgement], known: Known) -> BatchRows:
-    rows = RowMaker(known)
-    for index, (value, envelope) in enumerate(zip(batch.values, batch.envelopes, strict=True), batch.before.size):
-        rows.add(index, value, envelope, judged[index])
-    return rows.finish()
-
-
-def _end_rows(connection: Connection, rows: BatchRows) -> None:
-    for name, ended in rows.ended.items():
-        writing.end_rows(connection, tables.metadata.tables[name], ended)
-
-
-def _fold(
-    states: Mapping[str, Aggregate],
-    seen: Mapping[tuple[str, str], str],
-    routed: Sequence[Routed],
-    authority: Authority,
-) -> Folded:
-    return fold_events(
-        states, seen, routed, html=False, terms=authority.terms, times=OWN_TIMES, renders=False, tells=True
     )
 
 
-def _changed(
-    changes: Iterable[Change],
-) -> tuple[list[tuple[str, bytes]], list[tuple[str, str, bytes]], list[tuple[str, str]]]:
-    """Headers, chunks to put, and chunks to drop."""
-    headers: list[tuple[str, bytes]] = []
-    put: list[tuple[str, str, bytes]] = []
-    drop: list[tuple[str, str]] = []
-    for change in changes:
-        if change.header is not None:
-            headers.append((change.key, change.header))
-        put.extend((change.key, chunk.lower, chunk.facts or b"") for chunk in change.put)
-        drop.extend((change.key, lower) for lower in change.drop)
-    return headers, put, drop
-
-
-def _hold_row(name: str, event: SigningEvent) -> dict[str, Any]:
-    return {
-        "event_id": name,
-        "digest": bytes.fromhex(event.digest),
-        "idx": event.index,
-        "size": event.size,
-        "lock": event.lock,
-        "released_idx": event.released_at,
-    }
-
-
-def _keys_of(signed: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The keys that an offline role lists."""
-    keys: Mapping[str, Any] = (signed if "keys" in signed else signed["delegations"])["keys"]
-    return keys
-
-
-def _roles_of(role: str, signed: Mapping[str, Any]) -> Iterable[tuple[str, Sequence[str], int]]:
-    """The roles that an offline role delegates: name, key ids, threshold. All bins have the name `bin`."""
-    if role == "root":
-        for name, each in signed["roles"].items():
-            yield name, each["keyids"], each["threshold"]
-        return
-    delegations = signed["delegations"]
-    each = delegations.get("succinct_roles") or delegations["roles"][0]
-    yield "bins" if role == "targets" else "bin", each["keyids"], each["threshold"]
+def _end_rows(connection: Connection, ended: Mapping[str, Sequence[tuple[tuple[Any, ...], int]]]) -> None:
+    for name, some in ended.items():
+        writing.end_rows(connection, tables.metadata.tables[name], some)

@@ -69,16 +69,16 @@ class Needs(NamedTuple):
 class Known(NamedTuple):
     """What is known: ids by name, and intervals that have not ended."""
 
-    types: dict[str, int]
-    actors: dict[tuple[str, str], int]
-    credentials: dict[str, int]
-    subjects: dict[str, int]
-    projects: dict[str, int]
-    files: list[OpenFile]
-    project_states: list[Row]
-    release_states: list[Row]
-    artifact_states: list[Row]
-    incidents: list[Row]
+    types: Mapping[str, int]
+    actors: Mapping[tuple[str, str], int]
+    credentials: Mapping[str, int]
+    subjects: Mapping[str, int]
+    projects: Mapping[str, int]
+    files: Sequence[OpenFile]
+    project_states: Sequence[Row]
+    release_states: Sequence[Row]
+    artifact_states: Sequence[Row]
+    incidents: Sequence[Row]
     next_file: int
 
 

@@ -31,11 +31,11 @@ _decode_others = msgspec.msgpack.Decoder(list[Other]).decode
 _encode = msgspec.msgpack.Encoder().encode
 
 
-async def read_slice(log: Log, start: int) -> list[bytes | None]:
+async def read_slice(log: Log, start: int, least_bytes: int = SLICE_BYTES) -> list[bytes | None]:
     """Read the records of one task; none at the end of the log."""
     values: list[bytes | None] = []
     length = 0
-    while length < SLICE_BYTES and (more := await log.read(start + len(values))):
+    while length < least_bytes and (more := await log.read(start + len(values))):
         values.extend(more)
         length += sum(len(value) for value in more if value is not None)
     return values

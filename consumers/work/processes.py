@@ -11,7 +11,16 @@ import os
 import signal
 import threading
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Iterable, Iterator
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterable,
+    AsyncIterator,
+    Callable,
+    Iterable,
+    Iterator,
+    Mapping,
+    Sequence,
+)
 from concurrent.futures import Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
@@ -20,13 +29,15 @@ from multiprocessing.context import ForkServerContext, ForkServerProcess
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from time import monotonic
-from typing import Any, TypeVar
+from typing import Any, Concatenate, Generic, ParamSpec, TypeVar
 
 import structlog
 
 from schemas.errors import TemporaryError
 
+P = ParamSpec("P")
 R = TypeVar("R")
+T = TypeVar("T")
 
 Tasks = AsyncIterable[Callable[[], R]] | Iterable[Callable[[], R]]
 """Tasks, made on demand; asynchronously, if making one reads its input first."""
@@ -55,6 +66,9 @@ _NO_MAIN_GUARD = (
     "the worker processes ended at once. They import the module that was started as a program: put everything that "
     'the module does below `if __name__ == "__main__":`'
 )
+
+
+_KILLED = "a worker process was killed from outside. Check that the machine has enough memory, and try again"
 
 
 class ProcessKilledError(TemporaryError):
@@ -142,9 +156,7 @@ class Processes:
             self.close()
             if ended:
                 raise RuntimeError(_NO_MAIN_GUARD) from error
-            raise ProcessKilledError(
-                "a worker process was killed from outside. Check that the machine has enough memory, and try again"
-            ) from error
+            raise ProcessKilledError(_KILLED) from error
         finally:
             self._used_at = monotonic()
             for future in pending:
@@ -181,6 +193,67 @@ class Processes:
     def _ended_by_themselves(self) -> bool:
         """Whether processes exited before their first task without being killed (a signal makes the code negative)."""
         return not self._has_worked and any((process.exitcode or 0) > 0 for process in self._started)
+
+
+class ObjectProcess(Generic[T]):
+    """A process that keeps one object, and calls functions with it: one after the other, in the order of `begin`.
+
+    Args:
+        make: makes the object, in the process.
+    """
+
+    def __init__(self, make: Callable[[], T]) -> None:
+        with _without_ctrl_c():
+            self._pool = ProcessPoolExecutor(1, _context(), _keep, (make,))
+
+    def begin(self, function: "Callable[Concatenate[T, P], R]", *args: P.args, **kwargs: P.kwargs) -> "_BegunThere[R]":
+        """Begin to call a function with the object.
+
+        Raises:
+            ProcessKilledError: the process was killed from outside; the result raises it, too.
+        """
+        with _without_ctrl_c(), _translated():
+            return _BegunThere(self._pool.submit(_call_kept, function, args, kwargs))
+
+    async def close(self) -> None:
+        """Wait for the function that runs, and end the process."""
+        await asyncio.to_thread(self._pool.shutdown, cancel_futures=True)
+
+
+class _BegunThere(Generic[R]):
+    """A call in another process. Contract: `consumers.work.workers.Begun`."""
+
+    def __init__(self, future: "Future[R]") -> None:
+        self._future = future
+
+    async def result(self) -> R:
+        with _translated():
+            return await asyncio.wrap_future(self._future)
+
+    async def stop(self) -> None:
+        self._future.cancel()
+        await asyncio.to_thread(wait, [self._future])
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    try:
+        yield
+    except BrokenProcessPool as error:
+        raise ProcessKilledError(_KILLED) from error
+
+
+_kept: list[Any] = []
+"""In the process of a `ObjectProcess`: its object."""
+
+
+def _keep(make: Callable[[], Any]) -> None:
+    start()
+    _kept.append(make())
+
+
+def _call_kept(function: Callable[..., R], args: Sequence[Any], kwargs: Mapping[str, Any]) -> R:
+    return function(_kept[0], *args, **kwargs)
 
 
 def start_server() -> None:

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from multiprocessing import active_children
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,11 @@ from sqlalchemy import select
 
 from consumers.catalog.asking import Asked
 from consumers.catalog.event_answers import find_events
-from consumers.catalog.filling import CatalogFormatError, Filling
+from consumers.catalog.filling import CatalogFormatError, Filling, FillingLimits
+from consumers.catalog.folding import FoldingLimits
 from consumers.catalog.remaking import Remaking
+from consumers.work.processes import ProcessKilledError
+from consumers.work.workers import ThreadWorkers
 from ledger.catalog import CatalogError, tables, writing
 from ledger.catalog.database import Connection, Database, Transaction, sqlite_catalog
 from ledger.catalog.event_rows import Wanted
@@ -28,14 +32,14 @@ from tests.golden.records import load
 from tests.simulation.ports import InlineWorkers
 
 
-def golden_logs(events: int | None = None, publications: int | None = None) -> Logs:
-    """The logs of the golden ledger, or their beginnings."""
+def golden_logs(events: int | None = None, publications: int | None = None, *, read_records: int = 8192) -> Logs:
+    """The logs of the golden ledger, or their beginnings, read by so many records."""
     golden = load()
     made = []
     for name, values in (("events", golden.events[:events]), ("publications", golden.publications[:publications])):
         records = MemoryRecords(name)
         records.append(*values)
-        made.append(MemoryLog(records))
+        made.append(MemoryLog(records, read_records=read_records))
     return Logs(*made)
 
 
@@ -45,9 +49,14 @@ async def fill(database: Database, logs: Logs) -> Filling:
         await log.open()
     filling = Filling(logs, database, InlineWorkers())
     await filling.start()
+    await finish(filling)
+    return filling
+
+
+async def finish(filling: Filling) -> None:
+    """Fill to the end of the logs."""
     while await filling.step():
         pass
-    return filling
 
 
 def dump(connection: Connection) -> dict[str, list[tuple[object, ...]]]:
@@ -97,6 +106,52 @@ async def test_the_rows_do_not_depend_on_database_and_batches(database: Database
     assert one.keys() == other.keys()
     for name in one:
         assert one[name] == other[name], name
+
+
+SMALL = FillingLimits(worth_beside=1, slice_bytes=1, folding=FoldingLimits(cached_bytes=4_000, cached_names=20))
+"""Few records at a time, folded beside, with next to no memory between batches."""
+
+
+@asynccontextmanager
+async def filling_beside(database: Database, logs: Logs, limits: FillingLimits) -> AsyncIterator[Filling]:
+    """What fills a catalog with a process beside, started."""
+    workers = ThreadWorkers()
+    filling = Filling(logs, database, workers, limits)
+    try:
+        for each in logs:
+            await each.open()
+        await filling.start()
+        yield filling
+    finally:
+        await filling.close()
+        workers.close()
+
+
+@pytest.mark.parametrize("limits", [SMALL, SMALL._replace(folding=FoldingLimits()), FillingLimits(worth_beside=1)])
+async def test_the_rows_do_not_depend_on_where_events_are_folded(
+    limits: FillingLimits, database: Database, tmp_path: Path
+) -> None:
+    """Beside, a batch is folded while the one before it is written, whatever is remembered between them."""
+    for end in (100, None):
+        async with filling_beside(database, golden_logs(end, read_records=7), limits) as filling:
+            await finish(filling)
+    assert await database.run(dump) == await whole_rows(tmp_path)
+
+
+async def test_what_was_folded_beside_and_not_written_is_folded_again(database: Database, tmp_path: Path) -> None:
+    """Wherever it ends, and also if the process beside is killed."""
+    for steps in (1, 5, 2):
+        async with filling_beside(database, golden_logs(read_records=7), SMALL) as filling:
+            for _ in range(steps):
+                assert await filling.step()
+    async with filling_beside(database, golden_logs(read_records=7), SMALL) as filling:
+        assert await filling.step()
+        for process in active_children():
+            process.kill()
+        with pytest.raises(ProcessKilledError, match="memory"):
+            await finish(filling)
+    await fill(database, golden_logs())
+    assert await database.run(dump) == await whole_rows(tmp_path)
 
 
 async def test_one_process_goes_on_while_the_logs_grow(database: Database, tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from ledger.catalog import FOREVER, event_rows, writing
 from ledger.catalog.database import Connection
 from ledger.catalog.tables import OUTCOMES
 from ledger.logs import Log
-from projections.incidents.applying import BoundStep, Plan, bind
+from projections.incidents.applying import BoundStep, RecoveryPlan, bind
 from projections.incidents.replays import replay_project, replay_target
 from projections.log.operations import PROJECT_KEYS
 from projections.log.proofs import Subtree
@@ -80,7 +80,7 @@ def lost_keys_in_force(connection: Connection, head: PlanHead) -> list[str]:
     return sorted(online & set(head.lost_keys))
 
 
-def examine(connection: Connection, plan: Plan, size: int) -> list[StepState]:
+def examine(connection: Connection, plan: RecoveryPlan, size: int) -> list[StepState]:
     """Where each step of a plan stands, in the order of the plan.
 
     Args:

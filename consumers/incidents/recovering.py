@@ -8,7 +8,7 @@ from consumers.incidents.examining import StepState, examine
 from consumers.work.progress import Report, nobody
 from ledger.catalog.database import Database
 from ledger.logs import Log
-from projections.incidents.applying import Plan
+from projections.incidents.applying import RecoveryPlan
 
 
 class AppliedPlan(NamedTuple):
@@ -29,7 +29,7 @@ class AppliedPlan(NamedTuple):
 
 
 async def apply_plan(
-    filling: Filling, database: Database, log: Log, plan: Plan, report: Report = nobody
+    filling: Filling, database: Database, log: Log, plan: RecoveryPlan, report: Report = nobody
 ) -> AppliedPlan:
     """Append what of a plan is not on the log, and read back what became of it.
 

@@ -22,7 +22,7 @@ class UnreadablePlanError(NegativeAnswerError):
     """A file is no plan of a recovery, or was changed so that it is none any more."""
 
 
-class Plan(NamedTuple):
+class RecoveryPlan(NamedTuple):
     """A plan as it was read."""
 
     head: PlanHead
@@ -72,7 +72,7 @@ def write_plan(head: PlanHead, drafts: Sequence[StepDraft], making: Making) -> b
     return b"".join(canonical.encode(msgspec.to_builtins(each)) + b"\n" for each in (head, *steps))
 
 
-def read_plan(data: bytes) -> Plan:
+def read_plan(data: bytes) -> RecoveryPlan:
     """Read a plan.
 
     Raises:
@@ -97,10 +97,10 @@ def read_plan(data: bytes) -> Plan:
             steps.append(_step.decode(line))
         except msgspec.DecodeError as error:
             raise UnreadablePlanError(f"line {number} is no step of a plan: {error}") from error
-    return Plan(head, steps)
+    return RecoveryPlan(head, steps)
 
 
-def bind(plan: Plan) -> list[BoundStep]:
+def bind(plan: RecoveryPlan) -> list[BoundStep]:
     """The records of a plan's steps, in order. The first event about a project expects what the head says, every other
     one the event before it.
 

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
-from projections.incidents.applying import BoundStep, Making, Plan, bind, read_plan, write_plan
+from projections.incidents.applying import BoundStep, Making, RecoveryPlan, bind, read_plan, write_plan
 from projections.incidents.planning import ProjectHistory, ProjectPlan, TargetPlan, plan_project, plan_target
 from projections.incidents.replays import deviations, replay_project, replay_target, without
 from projections.log.operations import PROJECT_KEYS
@@ -47,7 +47,7 @@ class Planned(NamedTuple):
 
     projects: list[ProjectPlan]
     targets: list[TargetPlan]
-    plan: Plan
+    plan: RecoveryPlan
     records: list[BoundStep]
 
 
@@ -58,7 +58,7 @@ def touched(world: World, suspects: Collection[int]) -> list[str]:
 
 
 def plan(world: World, suspects: Collection[int], making: Making = MAKING) -> Planned:
-    """Plan the recovery of everything that suspects touched."""
+    """RecoveryPlan the recovery of everything that suspects touched."""
     by_key, records = world.by_key(), dict(enumerate(world.values))
     projects, targets = [], []
     for key in touched(world, suspects):

@@ -13,7 +13,7 @@ from consumers.incidents.examining import StepState, examine
 from consumers.incidents.recovering import apply_plan, catch_up
 from consumers.incidents.replaying import CleanReplay, Suspected, replay
 from ledger.catalog.database import Database, sqlite_catalog
-from projections.incidents.applying import Making, Plan, bind, read_plan, write_plan
+from projections.incidents.applying import Making, RecoveryPlan, bind, read_plan, write_plan
 from schemas.plans import PlanHead
 from tests.factory import encode
 from tests.fuzz.world import Signing, World
@@ -32,7 +32,7 @@ class Case(NamedTuple):
     filling: Filling
     suspected: Suspected
 
-    async def plan(self) -> tuple[CleanReplay, Plan]:
+    async def plan(self) -> tuple[CleanReplay, RecoveryPlan]:
         await catch_up(self.filling)
         made = await self.database.run(replay, self.suspected, self.filling.size, MAKING.event)
         head = PlanHead(
@@ -49,7 +49,7 @@ class Case(NamedTuple):
         )
         return made, read_plan(write_plan(head, made.steps, MAKING))
 
-    async def examine(self, plan: Plan) -> list[StepState]:
+    async def examine(self, plan: RecoveryPlan) -> list[StepState]:
         await catch_up(self.filling)
         return await self.database.run(examine, plan, self.filling.size)
 
@@ -155,7 +155,7 @@ async def test_an_interrupted_recovery_goes_on(case: Case, known: int) -> None:
 
 async def test_deleted_steps_are_missed(case: Case) -> None:
     _, plan = await case.plan()
-    fewer = Plan(plan.head, [step for step in plan.steps if step.event["type"] != "file.restored.v1"])
+    fewer = RecoveryPlan(plan.head, [step for step in plan.steps if step.event["type"] != "file.restored.v1"])
     assert (await apply_plan(case.filling, case.database, case.world.events, fewer)).open == []
     await case.signing.publish()
     await catch_up(case.filling)

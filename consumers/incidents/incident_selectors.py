@@ -7,7 +7,7 @@ from typing import NamedTuple
 from packaging.utils import canonicalize_name
 
 from schemas.errors import LedgerError
-from schemas.fields import is_instant
+from schemas.fields import PROJECT_PATTERN, is_instant
 
 _NAMES = frozenset({"actor", "credential", "publisher"})
 _TIMES = frozenset({"since", "until"})
@@ -20,6 +20,7 @@ KINDS = (
 
 MAX_DAYS = 366_000
 _IDENTIFIER = re.compile(r"[!-~]{1,128}")
+_PROJECT = re.compile(PROJECT_PATTERN)
 _EVENTS = re.compile(r"([0-9]{1,15})(?:\.\.([0-9]{1,15}))?")
 _SHA256 = re.compile(r"(?:sha256:)?([0-9a-f]{64})")
 _KEYID = re.compile(r"[0-9a-f]{6,64}")
@@ -80,7 +81,7 @@ def _value(kind: str, value: str, text: str) -> str:
         raise SelectorError(f"{text!r}: write a UTC time such as 2026-11-21T10:00:00Z or 2026-11-21")
     if kind in _NAMES and _IDENTIFIER.fullmatch(value):
         return value
-    if kind == "project" and value:
+    if kind == "project" and _PROJECT.fullmatch(canonicalize_name(value)):
         return canonicalize_name(value)
     if kind == "sha256" and (found := _SHA256.fullmatch(value.lower())):
         return found[1]

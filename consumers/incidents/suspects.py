@@ -258,15 +258,22 @@ def selection_root(connection: Connection, runs: Sequence[Run]) -> str:
 
 
 def _digests(connection: Connection, runs: Iterable[Run]) -> Iterator[tuple[int, bytes]]:
-    """The events of runs, each with its digest, in order. Short runs are read together."""
+    """The events of runs, each with its digest, in order."""
+    for short, run in in_readable_parts(runs):
+        yield from digests_at(connection, short) if run is None else digests_between(connection, *run)
+
+
+def in_readable_parts(runs: Iterable[Run]) -> Iterator[tuple[list[int], Run | None]]:
+    """Runs as parts that are read by one query each, in order: the indices of short runs, or a part of a long one."""
     short: list[int] = []
     for first, end in runs:
         if end - first < AT_ONCE:
             short += range(first, end)
-        if len(short) >= AT_ONCE or end - first >= AT_ONCE:
-            yield from digests_at(connection, short)
+        if short and (len(short) >= AT_ONCE or end - first >= AT_ONCE):
+            yield short, None
             short = []
         if end - first >= AT_ONCE:
             for at in range(first, end, PAGE):
-                yield from digests_between(connection, at, min(at + PAGE, end))
-    yield from digests_at(connection, short)
+                yield [], (at, min(at + PAGE, end))
+    if short:
+        yield short, None

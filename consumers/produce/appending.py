@@ -39,8 +39,10 @@ class Appended(NamedTuple):
     of: NewEvent
 
 
-def make_event(kind: str, subject: str, data: dict[str, Any], *, now: datetime, actor: str) -> bytes:
-    """Make an event of this machine's operator, as bytes.
+def make_event(
+    kind: str, subject: str, data: Mapping[str, Any], *, now: datetime, actor: str, incident: str | None = None
+) -> bytes:
+    """Make an event of this machine's operator, as bytes. `incident` names the incident that it belongs to.
 
     Raises:
         NegativeAnswerError: the event does not fit its schema.
@@ -56,6 +58,8 @@ def make_event(kind: str, subject: str, data: dict[str, Any], *, now: datetime, 
         "actorid": actor,
         "data": {name: _text(each) for name, each in data.items() if each is not None},
     }
+    if incident is not None:
+        value["incident"] = _text(incident)
     encoded = canonical.encode(value)
     event = decode_event(encoded)
     if isinstance(event, Rejection):

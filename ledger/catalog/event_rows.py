@@ -195,6 +195,56 @@ def odd_outcomes(connection: Connection, first: int, end: int) -> list[tuple[int
     return [(row[0], row[1]) for row in connection.execute(query.order_by(events.c.outcome))]
 
 
+class Tally(NamedTuple):
+    """How many events have a type, actor, credential, project and outcome in common."""
+
+    type: str | None
+    actor_kind: str | None
+    actor: str | None
+    credential: str | None
+    project: str | None
+    outcome: int
+    events: int
+
+
+def tally_between(connection: Connection, first: int, end: int) -> list[Tally]:
+    """Count the events from one index to below another."""
+    return rows_of(connection, Tally, _tally((events.c.idx >= first) & (events.c.idx < end)))
+
+
+def tally_at(connection: Connection, indices: Iterable[int]) -> list[Tally]:
+    """Count the events at some indices; the same combination may come several times."""
+    return rows_among(connection, Tally, lambda some: _tally(events.c.idx.in_(some)), indices)
+
+
+def _tally(condition: ColumnElement[bool]) -> Select[Any]:
+    columns = [events.c[name] for name in ("type", "actor", "credential", "project", "outcome")]
+    counted = select(*columns, func.count().label("events")).where(condition).group_by(*columns).subquery()
+    return (
+        select(
+            types.c.name.label("type_name"),
+            actors.c.kind,
+            actors.c.name.label("actor_name"),
+            credentials.c.name.label("credential_name"),
+            projects.c.name.label("project_name"),
+            counted.c.outcome,
+            counted.c.events,
+        )
+        .select_from(counted)
+        .outerjoin(types, types.c.id == counted.c.type)
+        .outerjoin(actors, actors.c.id == counted.c.actor)
+        .outerjoin(credentials, credentials.c.id == counted.c.credential)
+        .outerjoin(projects, projects.c.id == counted.c.project)
+    )
+
+
+def measures_of(connection: Connection, incident: str, first: int, end: int) -> list[int]:
+    """The accepted events from one index to below another that belong to an incident, in order."""
+    query = select(events.c.idx).where(events.c.incident == incident, events.c.outcome == 0)
+    query = query.where(events.c.idx >= first, events.c.idx < end)
+    return list(connection.execute(query.order_by(events.c.idx)).scalars())
+
+
 def event_types(connection: Connection) -> list[str]:
     """The types of all events, and of rejected records that say one."""
     return list(connection.execute(select(types.c.name)).scalars())

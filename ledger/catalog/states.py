@@ -3,11 +3,20 @@
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from sqlalchemy import Connection, Select, or_, select
+from sqlalchemy import Connection, Select, func, or_, select
 
+from ledger.catalog import FOREVER
 from ledger.catalog.content import FILE_COLUMNS
 from ledger.catalog.selecting import first_of, rows_among, rows_of
-from ledger.catalog.tables import artifact_states, file_states, files, project_states, projects, release_states
+from ledger.catalog.tables import (
+    artifact_states,
+    file_states,
+    files,
+    incidents,
+    project_states,
+    projects,
+    release_states,
+)
 
 _FACTS = [files.c[name] for name in FILE_COLUMNS]
 
@@ -188,3 +197,15 @@ def artifacts_of_bytes(connection: Connection, sha256: bytes) -> list[ArtifactSt
     columns = [table.c[name] for name in ArtifactState._fields]
     query = select(*columns).where(table.c.sha256 == sha256)
     return rows_of(connection, ArtifactState, query.order_by(table.c.path, table.c.from_idx))
+
+
+def incident_names(connection: Connection) -> list[str]:
+    """The names of all incidents that were ever opened, in the order in which they were."""
+    query = select(incidents.c.name).group_by(incidents.c.name)
+    return list(connection.execute(query.order_by(func.min(incidents.c.from_idx))).scalars())
+
+
+def is_incident_open(connection: Connection, name: str) -> bool:
+    """Whether an incident is open at the end of the log."""
+    query = select(func.max(incidents.c.to_idx)).where(incidents.c.name == name)
+    return bool(connection.execute(query).scalar() == FOREVER)

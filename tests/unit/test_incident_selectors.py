@@ -55,6 +55,7 @@ def test_each_counts_once() -> None:
         "sha256=abc",
         "key=abc",
         "project=",
+        "project=caf\udce9",
         "late-files=-1",
         "late-files=nan",
         "late-files=400000",

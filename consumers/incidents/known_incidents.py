@@ -1,0 +1,159 @@
+"""Incidents as the log has them: opened, noted on, with lists of events, closed; and the answers to them."""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
+from typing import NamedTuple
+
+from consumers.catalog.asking import Asked
+from consumers.catalog.event_answers import EventAnswer, answers
+from consumers.incidents.suspects import Own, in_readable_parts, selection_root
+from ledger.catalog.database import Connection
+from ledger.catalog.event_rows import (
+    Tally,
+    Wanted,
+    events_from,
+    load_bodies,
+    load_events,
+    measures_of,
+    tally_at,
+    tally_between,
+)
+from ledger.catalog.states import is_incident_open
+from ledger.catalog.tables import OUTCOMES
+from projections.incidents.selection import Frozen, Part, Run, lists_of
+from projections.log.operations import type_of
+from schemas import events
+from schemas.codec import decode_event
+
+PAGE = 500
+_OPENED, _NOTED, _SELECTED, _CLOSED = (
+    type_of(kind)
+    for kind in (events.IncidentOpened, events.IncidentNoted, events.IncidentSelected, events.IncidentClosed)
+)
+
+
+class KnownIncident(NamedTuple):
+    """An incident.
+
+    Attributes:
+        name: what it is called.
+        is_open: whether it is open at the end of the log.
+        openings: the events that opened it: the first time, and again.
+        notes: the events that noted something on it.
+        closings: the events that closed it.
+        lists: its lists of events, by version. The last one is in force.
+        ignored: how many lists were begun on the log that do not count: not complete, wrong, or not the first.
+        measures: the accepted events since the first opening that name it, but for those about itself.
+    """
+
+    name: str
+    is_open: bool
+    openings: Sequence[EventAnswer]
+    notes: Sequence[EventAnswer]
+    closings: Sequence[EventAnswer]
+    lists: Sequence[Frozen]
+    ignored: int
+    measures: Sequence[int]
+
+    @property
+    def in_force(self) -> Frozen | None:
+        """The list in force; None: there is none, since it was never complete."""
+        return self.lists[-1] if self.lists else None
+
+    @property
+    def title(self) -> str:
+        """What it is about, as it was opened last."""
+        return f"{(self.openings[-1].data or {}).get('title', '')}"
+
+    @property
+    def selectors(self) -> tuple[str, ...]:
+        """By what its events are found, as it was opened last."""
+        return tuple((self.openings[-1].data or {}).get("selectors", ()))
+
+    @property
+    def own(self) -> Own:
+        """Which events are its own records."""
+        return Own(self.name, self.openings[0].row.idx)
+
+
+def load_incident(connection: Connection, asked: Asked, name: str) -> KnownIncident | None:
+    """An incident as the log has it; None: it was never opened."""
+    found: dict[str, list[EventAnswer]] = {_OPENED: [], _NOTED: [], _CLOSED: []}
+    parts: list[Part] = []
+    about_itself: set[int] = set()
+    for each in _accepted(connection, asked, name):
+        about_itself.add(each.row.idx)
+        if each.row.type == _SELECTED:
+            parts += _part(connection, each.row.idx)
+        elif each.row.type in found:
+            found[each.row.type].append(each)
+    if not found[_OPENED]:
+        return None
+    lists = lists_of(parts, partial(selection_root, connection))
+    first = found[_OPENED][0].row.idx
+    return KnownIncident(
+        name,
+        is_incident_open(connection, name),
+        found[_OPENED],
+        found[_NOTED],
+        found[_CLOSED],
+        lists,
+        sum(data.part == 0 for _, data in parts) - len(lists),
+        [each for each in measures_of(connection, name, first, asked.size) if each not in about_itself],
+    )
+
+
+def _accepted(connection: Connection, asked: Asked, name: str) -> Iterator[EventAnswer]:
+    """The accepted events about an incident, in order."""
+    wanted, at = Wanted(subject=name, types=("incident",), end=asked.size), 0
+    while rows := events_from(connection, wanted, at, PAGE):
+        yield from answers(connection, asked, [row for row in rows if OUTCOMES[row.outcome] == "accepted"])
+        at = rows[-1].idx + 1
+
+
+def _part(connection: Connection, index: int) -> Iterator[Part]:
+    event = decode_event(load_bodies(connection, [index])[index])
+    if isinstance(event, events.IncidentSelected):
+        yield index, event.data
+
+
+# --- what a list consists of -----------------------------------------------------------------------------------------
+
+
+class Tallies(NamedTuple):
+    """How many events have each type, actor, credential and project, and what became of them."""
+
+    by_type: Counter[str]
+    by_actor: Counter[str]
+    by_credential: Counter[str]
+    by_project: Counter[str]
+    by_verdict: Counter[str]
+
+
+def tally(connection: Connection, runs: Iterable[Run]) -> Tallies:
+    """Count the events of runs. What has no credential or project is not counted there."""
+    found = Tallies(Counter(), Counter(), Counter(), Counter(), Counter())
+    for short, run in in_readable_parts(runs):
+        for each in tally_at(connection, short) if run is None else tally_between(connection, *run):
+            _count(found, each)
+    return found
+
+
+def _count(found: Tallies, each: Tally) -> None:
+    kind = "" if each.actor_kind == "user" else f"{each.actor_kind}:"
+    named = (
+        (found.by_type, each.type),
+        (found.by_actor, f"{kind}{each.actor}"),
+        (found.by_credential, each.credential),
+        (found.by_project, each.project),
+        (found.by_verdict, OUTCOMES[each.outcome]),
+    )
+    for counter, name in named:
+        if name is not None:
+            counter[name] += each.events
+
+
+def event_answers(connection: Connection, asked: Asked, indices: Sequence[int]) -> list[EventAnswer]:
+    """Some events, in order."""
+    return answers(connection, asked, load_events(connection, indices))

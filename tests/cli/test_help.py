@@ -9,8 +9,9 @@ import click
 import msgspec
 import pytest
 
-from consumers.cli.main import COMMANDS, main
+from consumers.cli.main import COMMANDS
 from ledger import config
+from tests.cli.names import NAMES, command_of
 from tests.client.index import Index, invoke
 from tests.client.processes import execute
 
@@ -23,13 +24,6 @@ WITHOUT_JSON = {"run", "demo"}
 def manual() -> str:
     """What is written for operators and readers."""
     return "".join((ROOT / name).read_text(encoding="utf-8") for name in ("README.md", "docs/operators.md"))
-
-
-def command_of(name: str) -> click.Command:
-    """A command by its name."""
-    found = main.get_command(click.Context(main), name)
-    assert found is not None
-    return found
 
 
 def test_all_commands_are_listed() -> None:
@@ -45,10 +39,16 @@ def test_usage_names_the_command() -> None:
     assert execute("yank", answer=2).stderr.startswith("Usage: tuf-ledger yank ")
 
 
-@pytest.mark.parametrize("name", COMMANDS)
+def test_commands_below_a_command_are_listed() -> None:
+    output = invoke("incident", "--help").output
+    assert all(f"  {name.partition(' ')[2]} " in output for name in NAMES if name.startswith("incident "))
+    assert "Did you mean show?" in invoke("incident", "shwo", answer=2).output
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_help_has_an_example(name: str) -> None:
     for option in ("--help", "-h"):
-        output = invoke(name, option).output
+        output = invoke(*name.split(), option).output
         assert "Example" in output
         assert f"tuf-ledger {name}" in output
     options = {option for each in command_of(name).params for option in each.opts}
@@ -56,7 +56,7 @@ def test_help_has_an_example(name: str) -> None:
     assert ("--json" in options) == (name not in WITHOUT_JSON)
 
 
-@pytest.mark.parametrize("name", COMMANDS)
+@pytest.mark.parametrize("name", NAMES)
 def test_every_option_is_explained(name: str) -> None:
     for parameter in command_of(name).params:
         assert not isinstance(parameter, click.Option) or parameter.help, parameter.opts
@@ -96,7 +96,7 @@ def test_usage_errors(arguments: tuple[str, ...], tmp_path: Path, monkeypatch: p
 
 def test_every_command_is_documented() -> None:
     text = manual()
-    assert [name for name in COMMANDS if not re.search(rf"tuf-ledger {name}\b|`{name}`|`run {name}`", text)] == []
+    assert [name for name in NAMES if not re.search(rf"tuf-ledger {name}\b|`{name}`|`run {name}`", text)] == []
 
 
 def test_every_setting_is_documented_with_its_default() -> None:

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from consumers.cli.main import COMMANDS
 from ledger.logs.sqlite import SqliteLog
+from tests.cli.names import NAMES
 from tests.client.index import Index, invoke
 from tests.distributions import build_wheel
 from tests.factory import Make, encode
@@ -20,12 +20,13 @@ MANUAL = Path(__file__).resolve().parents[2] / "docs" / "operators.md"
 WITHOUT_JSON = {"run", "demo", "watch"}
 """`watch` never ends: tests/catalog/test_watching.py."""
 MAPS = {"consumers", "expires", "sizes", "versions", "verdicts", "types"}
-"""Their keys are names: of consumers, roles, logs, verdicts, types."""
+MAPS |= {"by_type", "by_actor", "by_credential", "by_project", "by_verdict"}
+"""Their keys are names: of consumers, roles, logs, verdicts, types, actors, credentials, projects."""
 AS_LOGGED = {"data"}
 """What is in it is as it stands on the log."""
 
 LISTS = {"add", "yank", "unyank", "remove", "restore", "free", "append", "rejected", "ceremony"}
-LISTS |= {"log", "blame", "diff", "find", "access"}
+LISTS |= {"log", "blame", "diff", "find", "access", "incident list", "incident show", "incident window"}
 
 GOOD: dict[str, tuple[object, ...]] = {
     "catalog": ("check", "--full"),
@@ -58,6 +59,12 @@ GOOD: dict[str, tuple[object, ...]] = {
     "rebuild": ("--to", "{folder}/rebuilt"),
     "resume": ("--above", "9"),
     "backup": ("{folder}/backup",),
+    "incident open": ("theft", "--events", "3"),
+    "incident amend": ("theft", "--project", "two"),
+    "incident list": (),
+    "incident show": ("theft",),
+    "incident note": ("theft", "text", "--event", "3"),
+    "incident window": ("one==1.0",),
 }
 
 BAD: dict[str, tuple[int, tuple[object, ...]]] = {
@@ -91,6 +98,12 @@ BAD: dict[str, tuple[int, tuple[object, ...]]] = {
     "rebuild": (1, ("--to", "{folder}/rebuilt", "--at", "99")),
     "resume": (1, ("--above", "1")),
     "backup": (2, ("{folder}",)),
+    "incident open": (1, ("theft", "--actor", "nobody")),
+    "incident amend": (1, ("none", "--project", "two")),
+    "incident list": (2, ("extra",)),
+    "incident show": (1, ("none",)),
+    "incident note": (1, ("none", "text")),
+    "incident window": (1, ("none",)),
 }
 
 
@@ -120,7 +133,9 @@ def ask(index: Index, command: str, *arguments: object, answer: int = 0, stdin: 
     where = () if command in {"init", "check-proof"} else ("--ledger", index.folder)
     return [
         json.loads(line)
-        for line in invoke(command, "--json", *where, *arguments, answer=answer, stdin=stdin).stdout.splitlines()
+        for line in invoke(
+            *command.split(), "--json", *where, *arguments, answer=answer, stdin=stdin
+        ).stdout.splitlines()
     ]
 
 
@@ -134,6 +149,8 @@ def prepare(index: Index, folder: Path, command: str, arguments: tuple[object, .
         index.publish()
     if command == "unhold":
         index.run("hold", "--unlocked")
+    if command in {"incident amend", "incident list", "incident show", "incident note"}:
+        index.run("incident open", "theft", "--events", "2..3", "--not", "events=3")
     if command == "free":
         index.run("remove", "two")
         index.publish()
@@ -147,7 +164,7 @@ def prepare(index: Index, folder: Path, command: str, arguments: tuple[object, .
     return (*first, *(str(each).format(folder=folder) for each in arguments))
 
 
-@pytest.mark.parametrize("command", [name for name in COMMANDS if name not in WITHOUT_JSON])
+@pytest.mark.parametrize("command", [name for name in NAMES if name not in WITHOUT_JSON])
 def test_answers(command: str, index: Index, tmp_path: Path) -> None:
     arguments = prepare(index, tmp_path, command, GOOD[command])
     stdin = b"\n".join(encode([Make().project_created("three")])) if command == "append" else None
@@ -163,7 +180,7 @@ def test_answers(command: str, index: Index, tmp_path: Path) -> None:
         assert items
 
 
-@pytest.mark.parametrize("command", [name for name in COMMANDS if name not in WITHOUT_JSON])
+@pytest.mark.parametrize("command", [name for name in NAMES if name not in WITHOUT_JSON])
 def test_errors(command: str, index: Index, tmp_path: Path) -> None:
     answer, arguments = BAD[command]
     before = prepare(index, tmp_path, "" if command in {"restore", "unhold", "free"} else command, arguments)

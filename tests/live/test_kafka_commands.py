@@ -224,7 +224,7 @@ class Machine:
 
     def run(self, command: str, *arguments: object, **options: object) -> str:
         """Run a command there; nothing may be left unchecked."""
-        done = execute(command, *self.at, *arguments, **options)  # type: ignore[arg-type]
+        done = execute(*command.split(), *self.at, *arguments, **options)  # type: ignore[arg-type]
         assert "not checked" not in done.stderr
         return done.stdout
 
@@ -272,6 +272,13 @@ def append_and_wait(machine: Machine) -> None:
         machine.run("restore", "one==1.0", "--wait")
         machine.run("status", "one", "archived", "--wait")
         running.stop()
+
+
+def respond(machine: Machine) -> None:
+    machine.run("incident open", "theft", "--project", "one", "--preview")
+    machine.run("incident open", "theft", "--project", "one")
+    machine.run("incident amend", "theft", "--take-away", "--events", 2)
+    machine.run("incident note", "theft", "found")
 
 
 def sign(machine: Machine) -> None:
@@ -322,11 +329,12 @@ WORK: dict[str, Callable[[Machine], None]] = {
     "an index that appends by a Kafka client of its own": a_client_of_its_own,
     "`append`, `add`, `yank`, `unyank`, `remove`, `hold`, `unhold`": append,
     "these with `--wait`, and `restore`, `status PROJECT STATE`": append_and_wait,
+    "`incident open`, `incident amend`, `incident note`": respond,
     "`run signer`, `publish`": sign,
     (
         "`run publisher`, `run verifier`, `run catalog`, `info`, `status PROJECT`, `rejected`, `verify`, `prove`, "
-        "`log`, `show`, `diff`, `blame`, `find`, `access`, `watch`, `compare`, `incident window`, `catalog`, "
-        "`rebuild`, `resume`, `backup`"
+        "`log`, `show`, `diff`, `blame`, `find`, `access`, `watch`, `compare`, `incident list`, `incident show`, "
+        "`incident window`, `catalog`, `rebuild`, `resume`, `backup`"
     ): follow,
     "`ceremony`": hold_a_ceremony,
     "`init`": init,

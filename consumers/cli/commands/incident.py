@@ -10,7 +10,16 @@ from consumers.cli.groups import Groups, LazyGroup
 class Incident(LazyGroup):
     """The commands of an incident, in the order of a response."""
 
-    groups: ClassVar[Groups] = {"Look": {"window": "incident_window:window"}}
+    groups: ClassVar[Groups] = {
+        "Scope": {
+            "open": "incident_open:open_",
+            "amend": "incident_amend:amend",
+            "list": "incident_list:list_",
+            "show": "incident_show:show",
+            "note": "incident_note:note",
+        },
+        "Look": {"window": "incident_window:window"},
+    }
 
 
 @click.group(cls=Incident)

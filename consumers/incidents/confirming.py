@@ -9,7 +9,7 @@ import msgspec
 from consumers.catalog.remaking import SNAPSHOT, TIMESTAMP, Remaking
 from consumers.incidents.clients import ClientVisit, visit
 from consumers.incidents.histories import project_history, target_history, terms_of
-from consumers.incidents.replaying import Suspected, measures_of
+from consumers.incidents.replaying import Suspected
 from ledger.catalog import ceremonies, publication_rows
 from ledger.catalog.database import Connection, Database
 from ledger.catalog.writing import PublicationRow, publication_before
@@ -98,7 +98,7 @@ def _compare(connection: Connection, suspected: Suspected, head: PlanHead, numbe
     row = publication_rows.load_publication(connection, number)
     if row is None:
         raise LookupError(f"there is no publication {number}")
-    left_out = suspected.suspects | measures_of(connection, suspected.name, suspected.opened_idx)
+    left_out = suspected.left_out
     deviations: list[tuple[str, Deviation]] = []
     offered = []
     for name in sorted(head.expects):

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from hashlib import sha256
+from pathlib import Path
 from typing import NamedTuple
 
 import msgspec
@@ -9,12 +10,14 @@ import msgspec
 from consumers.catalog.asking import Asked
 from consumers.catalog.filling import load_authority, read_ledger
 from consumers.incidents.histories import project_history, target_history, terms_of
+from consumers.incidents.known_incidents import KnownIncident
 from consumers.prove.subtrees import subtree_roots
 from ledger.catalog import FOREVER, event_rows, writing
 from ledger.catalog.database import Connection
 from ledger.catalog.tables import OUTCOMES
+from ledger.disk.files import reading
 from ledger.logs import Log
-from projections.incidents.applying import BoundStep, RecoveryPlan, bind
+from projections.incidents.applying import BoundStep, RecoveryPlan, bind, read_plan
 from projections.incidents.replays import replay_project, replay_target
 from projections.log.operations import PROJECT_KEYS
 from projections.log.proofs import Subtree
@@ -45,14 +48,30 @@ class StepState(NamedTuple):
     detail: str = ""
 
 
-async def check_head(asked: Asked, log: Log, head: PlanHead, selection: str) -> None:
+def load_plan(path: Path, incident: str) -> tuple[RecoveryPlan, str]:
+    """A plan that is in a file, and the SHA-256 of the file.
+
+    Raises:
+        UnreadablePlanError: it is none.
+        OutdatedPlanError: it is for another incident.
+        StorageError: the file cannot be read.
+    """
+    with reading(path):
+        data = path.read_bytes()
+    plan = read_plan(data)
+    if plan.head.incident != incident:
+        raise OutdatedPlanError(f"{path} is a plan for the incident {plan.head.incident}, and not for {incident}")
+    return plan, sha256(data).hexdigest()
+
+
+async def check_head(asked: Asked, log: Log, head: PlanHead, known: KnownIncident) -> None:
     """Check that a plan is for this log, and for the list in force.
 
     Args:
         asked: the catalog.
         log: the log of events, open.
         head: the head of the plan.
-        selection: the root over the list in force.
+        known: the incident.
 
     Raises:
         OutdatedPlanError: it is not.
@@ -67,7 +86,7 @@ async def check_head(asked: Asked, log: Log, head: PlanHead, selection: str) -> 
     (root,) = await subtree_roots(asked, log, [Subtree(0, head.size)])
     if root != head.root_hash:
         raise OutdatedPlanError(f"the first {head.size} events of this log are not those that the plan was made from")
-    if head.selection != selection:
+    if known.in_force is None or head.selection != known.in_force.events.selection:
         raise OutdatedPlanError(
             f"the list of {head.incident} has changed since this plan was made: make a new one with "
             f"`tuf-ledger incident plan {head.incident}`"
@@ -143,11 +162,6 @@ def _fold_on(
         return {}, []
     since = [index for index, outcome in outcomes.items() if index < size and outcome is ACCEPTED]
     return {item.digest: outcomes[item.index] for item in items}, sorted(since)
-
-
-def plan_digest(data: bytes) -> str:
-    """What the record that closes an incident says of a plan: the SHA-256 of the file."""
-    return sha256(data).hexdigest()
 
 
 def residuals_digest(head: PlanHead) -> str:

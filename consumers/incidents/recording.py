@@ -15,6 +15,7 @@ from consumers.incidents.known_incidents import KnownIncident, load_incident
 from consumers.produce.appending import NewEvent, actor, make_event
 from consumers.prove.subtrees import subtree_roots
 from consumers.state.furthest import open_events
+from ledger.catalog.states import incident_names
 from ledger.clock import SystemClock
 from projections.incidents.selection import Selected, parts_of
 from projections.log.proofs import Subtree
@@ -86,7 +87,17 @@ async def read_back(asked: Asked, name: str, events: Selected, version: int) -> 
     return known
 
 
-def refuse_if_unknown(known: KnownIncident | None, name: str, names: Sequence[str]) -> KnownIncident:
+async def incident_of(asked: Asked, name: str) -> KnownIncident:
+    """The incident of a name, as the log has it.
+
+    Raises:
+        NegativeAnswerError: it was never opened.
+    """
+    names = await asked.database.run(incident_names)
+    return _refuse_if_unknown(await asked.database.run(load_incident, asked, name), name, names)
+
+
+def _refuse_if_unknown(known: KnownIncident | None, name: str, names: Sequence[str]) -> KnownIncident:
     """The incident that was asked for.
 
     Raises:

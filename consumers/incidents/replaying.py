@@ -1,15 +1,17 @@
 """What the log would be without an incident, and the steps that lead there: for all that its suspects touched."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain, starmap
 from typing import Any, NamedTuple
 
 import msgspec
 
 from consumers.incidents.histories import project_history, target_history, terms_of
+from consumers.incidents.known_incidents import KnownIncident
 from consumers.work.progress import Report, nobody
 from ledger.catalog import event_rows, rights
 from ledger.catalog.database import Connection
-from ledger.catalog.event_rows import EventRow, Wanted
+from ledger.catalog.event_rows import EventRow
 from ledger.catalog.tables import OUTCOMES
 from projections.incidents.planning import (
     EventMaker,
@@ -21,6 +23,7 @@ from projections.incidents.planning import (
 )
 from projections.log.operations import type_of
 from schemas import events
+from schemas.errors import NegativeAnswerError
 from schemas.plans import Residual
 
 _GRANTED = type_of(events.AccessGranted)
@@ -28,16 +31,34 @@ _REVOKED = type_of(events.AccessRevoked)
 _ERASED = type_of(events.OpeningErased)
 _TARGETS = frozenset({type_of(events.TargetAdded), type_of(events.TargetRemoved)})
 _RIGHT = ("kind", "account", "role", "credential", "project")
-_ALL = 1 << 60
 _ACCEPTED = OUTCOMES.index("accepted")
 
 
 class Suspected(NamedTuple):
-    """An incident to replay: its name, the event that opened it, and the frozen list of suspects."""
+    """An incident to replay: its name, the frozen list of suspects, and the measures that were taken about it."""
 
     name: str
-    opened_idx: int
     suspects: frozenset[int]
+    measures: frozenset[int]
+
+    @property
+    def left_out(self) -> frozenset[int]:
+        """The events that the clean state leaves out."""
+        return self.suspects | self.measures
+
+
+def suspected_of(known: KnownIncident) -> Suspected:
+    """What there is to replay of an incident.
+
+    Raises:
+        NegativeAnswerError: it has no list.
+    """
+    if known.in_force is None:
+        raise NegativeAnswerError(
+            f"{known.name} has no list of events: freeze one with `tuf-ledger incident amend {known.name}`"
+        )
+    runs = known.in_force.events.runs
+    return Suspected(known.name, frozenset(chain.from_iterable(starmap(range, runs))), frozenset(known.measures))
 
 
 class CleanReplay(NamedTuple):
@@ -48,14 +69,12 @@ class CleanReplay(NamedTuple):
         targets: each other target that they touched.
         others: steps about rights that suspects granted.
         residuals: what no step repairs.
-        measures: the indices of events of the response, which the clean state leaves out, too.
     """
 
     projects: Sequence[ProjectPlan]
     targets: Sequence[TargetPlan]
     others: Sequence[StepDraft]
     residuals: Sequence[Residual]
-    measures: frozenset[int]
 
     @property
     def steps(self) -> list[StepDraft]:
@@ -63,12 +82,6 @@ class CleanReplay(NamedTuple):
         found = [step for project in self.projects for step in project.steps]
         found += [step for target in self.targets for step in target.steps]
         return [*found, *self.others]
-
-
-def measures_of(connection: Connection, name: str, opened_idx: int) -> frozenset[int]:
-    """The accepted events that name an incident, after it was opened, but for those about the incident itself."""
-    rows = event_rows.events_from(connection, Wanted(incident=name), opened_idx + 1, _ALL)
-    return frozenset(row.idx for row in rows if row.outcome == _ACCEPTED and (row.project or row.type in _TARGETS))
 
 
 def replay(
@@ -83,23 +96,21 @@ def replay(
         make: makes the events of steps.
         report: called with the numbers of replayed and of all projects and targets.
     """
-    measures = measures_of(connection, suspected.name, suspected.opened_idx)
-    left_out = suspected.suspects | measures
     rows = event_rows.load_events(connection, suspected.suspects)
     names = sorted({row.project for row in rows if row.project is not None})
     paths = sorted({row.subject for row in rows if row.type in _TARGETS and row.subject is not None})
     terms, total = terms_of(connection), len(names) + len(paths)
     projects, targets = [], []
     for name in names:
-        projects.append(plan_project(project_history(connection, name), left_out, terms, size, make))
+        projects.append(plan_project(project_history(connection, name), suspected.left_out, terms, size, make))
         report(len(projects), total)
     for path in paths:
-        targets.append(plan_target(path, target_history(connection, path), left_out))
+        targets.append(plan_target(path, target_history(connection, path), suspected.left_out))
         report(len(projects) + len(targets), total)
     others = list(_revocations(connection, rows))
     residuals = [residual for project in projects for residual in project.residuals]
     residuals += _not_repaired(rows)
-    return CleanReplay(projects, targets, others, residuals, measures)
+    return CleanReplay(projects, targets, others, residuals)
 
 
 def _revocations(connection: Connection, rows: Iterable[EventRow]) -> Iterator[StepDraft]:

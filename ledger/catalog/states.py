@@ -128,6 +128,12 @@ def upload_at(connection: Connection, index: int) -> UploadRow | None:
     return first_of(connection, UploadRow, select(*_FACTS).where(files.c.upload_idx == index))
 
 
+def uploads_at(connection: Connection, indices: Iterable[int]) -> list[UploadRow]:
+    """The accepted uploads among the events at some indices."""
+    query = select(*_FACTS)
+    return rows_among(connection, UploadRow, lambda some: query.where(files.c.upload_idx.in_(some)), indices)
+
+
 def uploads_named(connection: Connection, filename: str) -> list[UploadRow]:
     """All uploads of files of a name, in any project, in order."""
     return rows_of(connection, UploadRow, _in_order(select(*_FACTS).where(files.c.filename == filename)))

@@ -1,6 +1,6 @@
 """A recovery from end to end, over logs in memory: replay, plan, apply, publish, confirm."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import NamedTuple
@@ -30,7 +30,13 @@ class Case(NamedTuple):
     signing: Signing
     database: Database
     filling: Filling
-    suspected: Suspected
+    opened_idx: int
+    suspects: frozenset[int]
+
+    @property
+    def suspected(self) -> Suspected:
+        """The incident, with the measures that are on the log."""
+        return Suspected("theft", self.suspects, frozenset(measured(self.world, self.opened_idx)))
 
     async def plan(self) -> tuple[CleanReplay, RecoveryPlan]:
         await catch_up(self.filling)
@@ -73,7 +79,14 @@ async def case(tmp_path: Path) -> AsyncIterator[Case]:
         suspects = frozenset(range(first, len(world.events.values)))
         await signing.publish(make.file_uploaded("a", "2.0"), make.file_uploaded("a", "3.0"))
         world.add(make.incident_opened("theft"))
-        yield Case(world, signing, database, filling, Suspected("theft", len(world.events.values) - 1, suspects))
+        yield Case(world, signing, database, filling, len(world.events.values) - 1, suspects)
+
+
+def measured(world: World, first: int) -> Iterator[int]:
+    """The events that name the incident, and are about projects or targets."""
+    for index, value in enumerate(world.events.values[first:], first):
+        if b'"incident":"theft"' in (value or b"") and b'"type":"incident' not in (value or b""):
+            yield index
 
 
 @asynccontextmanager

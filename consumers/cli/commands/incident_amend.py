@@ -11,11 +11,9 @@ from consumers.cli.options import asking, limit_option, on_ledger
 from consumers.cli.shared import Usage, plural, print_json
 from consumers.context import Context
 from consumers.incidents.incident_selectors import Selector, read_selectors
-from consumers.incidents.known_incidents import load_incident
-from consumers.incidents.recording import incident_event, list_records, read_back, refuse_if_unknown
+from consumers.incidents.recording import incident_event, incident_of, list_records, read_back
 from consumers.incidents.suspects import Matching, find_matching, freeze
 from consumers.produce.appending import append_all
-from ledger.catalog.states import incident_names
 from projections.incidents.selection import Run, count_of, together, without
 from schemas.errors import NegativeAnswerError
 
@@ -55,8 +53,7 @@ async def amend(
     if take_away and not selectors:
         raise Usage("--take-away: name at least one selector")
     async with asking(context) as asked:
-        names = await asked.database.run(incident_names)
-        known = refuse_if_unknown(await asked.database.run(load_incident, asked, name), name, names)
+        known = await incident_of(asked, name)
         if not known.is_open:
             raise NegativeAnswerError(
                 f"incident {name} is closed: open it again with `tuf-ledger incident open --again`"

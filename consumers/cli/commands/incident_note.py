@@ -6,11 +6,9 @@ from consumers.catalog.asking import Asked
 from consumers.cli.options import asking, on_ledger
 from consumers.cli.shared import print_json
 from consumers.context import Context
-from consumers.incidents.known_incidents import load_incident
-from consumers.incidents.recording import incident_event, refuse_if_unknown
+from consumers.incidents.recording import incident_event, incident_of
 from consumers.produce.appending import append_all
 from ledger.catalog.publication_rows import load_publication
-from ledger.catalog.states import incident_names
 from schemas.errors import NegativeAnswerError
 
 
@@ -39,8 +37,7 @@ async def note(
       tuf-ledger incident note theft "alice has revoked the token" --event 4711
     """
     async with asking(context) as asked:
-        names = await asked.database.run(incident_names)
-        refuse_if_unknown(await asked.database.run(load_incident, asked, name), name, names)
+        await incident_of(asked, name)
         await _check(asked, events, publications)
     data = {"note": text, "events": list(events) or None, "publications": list(publications) or None}
     (appended,) = await append_all(context, [incident_event("noted", name, data)])

@@ -22,11 +22,10 @@ from consumers.cli.paging import limited, print_lines
 from consumers.cli.shared import plural, print_json
 from consumers.context import Context
 from consumers.incidents.incident_selectors import SelectorError, read_selectors
-from consumers.incidents.known_incidents import KnownIncident, Tallies, load_incident, tally
-from consumers.incidents.recording import refuse_if_unknown
+from consumers.incidents.known_incidents import KnownIncident, Tallies, tally
+from consumers.incidents.recording import incident_of
 from consumers.incidents.suspects import find_matching
 from ledger.catalog.database import Connection
-from ledger.catalog.states import incident_names
 from projections.incidents.selection import Run, count_of, without
 
 
@@ -55,8 +54,7 @@ async def show(*, context: Context, asked: Asked, name: str, limit: int | None, 
       tuf-ledger incident show theft
       tuf-ledger incident show theft --limit 20 --json
     """
-    names = await asked.database.run(incident_names)
-    known = refuse_if_unknown(await asked.database.run(load_incident, asked, name), name, names)
+    known = await incident_of(asked, name)
     compared = await asked.database.run(_compare, asked, known)
     counts = await asked.database.run(tally, compared.runs)
     only_now = limited(events_in(asked, compared.only_now), limit)

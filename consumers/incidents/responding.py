@@ -1,0 +1,198 @@
+"""A recovery from its plan to its proof: steps, keys, hold, publication, bytes, clients."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from contextlib import AsyncExitStack
+from pathlib import Path
+from time import monotonic
+from typing import NamedTuple
+
+from consumers.catalog.asking import Asked, asked_of, choose_catalog, open_filling
+from consumers.catalog.filling import Filling
+from consumers.context import Context
+from consumers.incidents.caches import still_answering, withheld_paths
+from consumers.incidents.confirming import Confirmation, confirm
+from consumers.incidents.examining import check_head, load_plan, lost_keys_in_force
+from consumers.incidents.recording import incident_of
+from consumers.incidents.recovering import AppliedPlan, apply_plan, catch_up
+from consumers.incidents.replaying import suspected_of
+from consumers.produce.appending import append_release
+from consumers.produce.waiting import HeldError, NotCoveredError
+from consumers.reading.end import holds_at_end
+from consumers.state.furthest import open_events
+from consumers.work.progress import Report, nobody
+from ledger.catalog import publication_rows
+from ledger.disk.files import reading
+from projections.incidents.applying import RecoveryPlan
+from projections.log.holds import opens
+from projections.metadata.paths import JSON_PAGE, page_target, plain_path
+from schemas.errors import NegativeAnswerError
+from schemas.plans import Residual
+
+POLL_SECONDS = 0.2
+
+
+class Wishes(NamedTuple):
+    """How to recover: the plan's file, the file with the secret of a hold, where clients read (empty: the public
+    folder), servers to ask, and the longest time to wait.
+    """
+
+    plan: Path
+    secret: Path | None
+    served: str
+    caches: Sequence[str]
+    wait_seconds: float
+
+
+class Recovery(NamedTuple):
+    """What became of a recovery.
+
+    Attributes:
+        applied: where the steps stand.
+        residuals: what the plan leaves undone.
+        confirmation: what was proven; None: not all steps are on the log.
+        answering: URLs that still answer what is withheld, or old pages.
+    """
+
+    applied: AppliedPlan
+    residuals: Sequence[Residual]
+    confirmation: Confirmation | None
+    answering: Sequence[str]
+
+    @property
+    def proven(self) -> bool:
+        """Whether everybody has the clean state, but for residuals."""
+        return self.confirmation is not None and self.confirmation.holds and not self.answering
+
+
+async def recover_incident(
+    context: Context, name: str, wishes: Wishes, report: Report = nobody, say: Callable[[str], None] = print
+) -> Recovery:
+    """Apply a plan, wait for its publication, and prove what is shown. It may be interrupted anywhere, and repeated.
+
+    Args:
+        context: the ledger.
+        name: the incident.
+        wishes: how.
+        report: called with the progress of the steps.
+        say: called with sentences about what is waited for.
+
+    Raises:
+        UnreadablePlanError, OutdatedPlanError: see `load_plan` and `check_head`.
+        NegativeAnswerError: there is no such incident, or the secret opens no hold.
+        NotCoveredError, HeldError: it took longer than the longest time to wait.
+    """
+    plan, _ = await asyncio.to_thread(load_plan, wishes.plan, name)
+    async with AsyncExitStack() as closing:
+        database, is_private = await choose_catalog(context)
+        filling = await closing.enter_async_context(open_filling(context, database, is_private=is_private))
+        log = await closing.enter_async_context(open_events(context))
+        await catch_up(filling)
+        asked = await asked_of(context, database, filling)
+        await check_head(asked, log, plan.head, await incident_of(asked, name))
+        applied = await apply_plan(filling, database, log, plan, report)
+        if applied.open:
+            return Recovery(applied, plan.head.residuals, None, [])
+        waiting = _Waiting(context, filling, asked, monotonic() + wishes.wait_seconds, say)
+        await waiting.for_keys(plan)
+        if wishes.secret is not None:
+            await _release(context, wishes.secret, say)
+        number = await waiting.for_publication(applied.last_event)
+        return await _prove(waiting, plan, applied, number, wishes)
+
+
+async def _prove(
+    waiting: "_Waiting", plan: RecoveryPlan, applied: AppliedPlan, number: int, wishes: Wishes
+) -> Recovery:
+    """Let clients look until what is served is as new as the publication: a server may lag."""
+    context = waiting.context
+    served = context.served(wishes.served)
+    while True:
+        known = await incident_of(await waiting.now(), plan.head.incident)
+        found = await confirm(waiting.asked.database, suspected_of(known), plan.head, waiting.filling.number, served)
+        if found.publication >= number and all(each.version >= number for each in found.visits):
+            break
+        if not await waiting.pause("what is served to be as new as the log"):
+            break
+    answering: list[str] = []
+    if wishes.caches:
+        suspects = suspected_of(known).suspects
+        withheld = await waiting.asked.database.run(withheld_paths, suspects)
+        paths = [plain_path(page_target(name, JSON_PAGE)) for name in plan.head.expects]
+        pages = {path: await asyncio.to_thread(served.digest, path) for path in paths}
+        caches = {url.rstrip("/"): context.served(url) for url in wishes.caches}
+        answering = await asyncio.to_thread(still_answering, caches, withheld, pages)
+    return Recovery(applied, plan.head.residuals, found, answering)
+
+
+async def _release(context: Context, path: Path, say: Callable[[str], None]) -> None:
+    """Release the hold that a secret opens."""
+    with reading(path):
+        secret = path.read_text(encoding="ascii", errors="replace").strip().lower()
+    held = await holds_at_end(context)
+    fitting = [name for name, each in held.open.items() if each.lock and opens(each.lock, secret)]
+    if not held.open:
+        say("Nothing is held.")
+        return
+    if not fitting:
+        raise NegativeAnswerError(f"all steps are on the log, but the secret in {path} opens none of the holds")
+    await append_release(context, fitting[0], secret, "the recovery is on the log")
+    say(f"Released the hold {fitting[0]}.")
+
+
+class _Waiting:
+    """Waits, up to a moment, for what others do."""
+
+    def __init__(
+        self, context: Context, filling: Filling, asked: Asked, deadline: float, say: Callable[[str], None]
+    ) -> None:
+        self.context = context
+        self.filling = filling
+        self.asked = asked
+        self._deadline = deadline
+        self._say = say
+        self._said: set[str] = set()
+
+    async def now(self) -> Asked:
+        """The catalog as it is now."""
+        return await asked_of(self.context, self.asked.database, self.filling)
+
+    async def pause(self, what: str) -> bool:
+        """Wait a little; False if it was long enough."""
+        if monotonic() >= self._deadline:
+            return False
+        if what not in self._said:
+            self._said.add(what)
+            self._say(f"Waiting for {what} …")
+        await asyncio.sleep(POLL_SECONDS)
+        await catch_up(self.filling)
+        return True
+
+    async def for_keys(self, plan: RecoveryPlan) -> None:
+        """Wait until no lost key is an online key."""
+        while keys := await self.asked.database.run(lost_keys_in_force, plan.head):
+            what = (
+                f"a root without the lost online {'key' if len(keys) == 1 else 'keys'} {', '.join(keys)}, signed "
+                f"offline (`tuf-ledger ceremony`; its floor must be above {self.filling.number})"
+            )
+            if not await self.pause(what):
+                raise NotCoveredError(f"all steps are on the log; what is missing is {what}. Then run this again")
+
+    async def for_publication(self, event: int | None) -> int:
+        """Wait for the first publication that shows an event, or for any if there is none; return its number."""
+        while True:
+            asked = await self.now()
+            if event is None:
+                return asked.number
+            row = await asked.database.run(publication_rows.first_showing, event)
+            if row is not None:
+                return row.number
+            if asked.held_from is not None and asked.held_from <= event:
+                what = "the release of a hold (`tuf-ledger unhold`, or --secret-file)"
+                if not await self.pause(what):
+                    raise HeldError(f"all steps are on the log; what is missing is {what}. Then run this again")
+            elif not await self.pause("the publication that shows the steps"):
+                raise NotCoveredError(
+                    f"all steps are on the log (the last one is event {event}), and no publication shows them yet. Is "
+                    "the signer running? Then run this again"
+                )

@@ -50,8 +50,16 @@ def _outcome(outcome: Outcome) -> str:
 
 def deviation_text(each: Deviation) -> str:
     """A deviation in one line."""
-    what = each.what if not each.name else f"{each.what} {each.name}"
-    return f"{what}: {each.aspect} is {each.live or 'none'}, and should be {each.clean or 'none'}"
+    what = f"{each.what} {each.name}" if each.name else f"the {each.what}"
+    if each.aspect == "existence":
+        return f"{what} exists, and should not" if each.live else f"{what} does not exist, and should"
+    if each.aspect == "bytes":
+        if not (each.live and each.clean):
+            digest, is_there = each.live or each.clean, bool(each.live)
+            offered = "is offered, and should not be" if is_there else "is not offered, and should be"
+            return f"{what} {offered} (SHA-256 {digest})"
+        return f"{what} has SHA-256 {each.live}, and should have {each.clean}"
+    return f"{what}: {each.aspect} is {each.live or 'not set'}, and should be {each.clean or 'not set'}"
 
 
 def replay_json(made: CleanReplay) -> Iterator[dict[str, Any]]:

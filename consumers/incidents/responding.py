@@ -97,6 +97,7 @@ async def recover_incident(
         await waiting.for_keys(plan)
         if wishes.secret is not None:
             await _release(context, wishes.secret, say)
+            await catch_up(filling)
         number = await waiting.for_publication(applied.last_event)
         return await _prove(waiting, plan, applied, number, wishes)
 

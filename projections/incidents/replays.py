@@ -55,7 +55,7 @@ class Flip(NamedTuple):
 class Deviation(NamedTuple):
     """Where two replays of a project differ.
 
-    `what` is `project`, `file` or `release`, and `name` the file's name or the release's key (empty for the project).
+    `what` is `project`, `file` or `release`. `name` is the file's name, or the release's version; empty for the project.
     `aspect` is what of it: `existence`, `status`, `bytes`, `facts`, `upload-time`, `yank`, `quarantine` or `spelling`.
     `live` and `clean` are the two values in words; empty means that there is none.
     """
@@ -148,9 +148,10 @@ def deviations(live: ProjectReplay, clean: ProjectReplay) -> list[Deviation]:
     keys = {facts.release for facts in before.values()} & {facts.release for facts in after.values()}
     for key in sorted(keys):
         first, second = one.releases[key], other.releases[key]
-        found.append(Deviation("release", key, "yank", _flag(first.yanked), _flag(second.yanked)))
-        found.append(Deviation("release", key, "quarantine", _flag(first.quarantined), _flag(second.quarantined)))
-        found.append(Deviation("release", key, "spelling", next(iter(first.spellings)), next(iter(second.spellings))))
+        spelling, wanted = next(iter(first.spellings)), next(iter(second.spellings))
+        found.append(Deviation("release", wanted, "yank", _flag(first.yanked), _flag(second.yanked)))
+        found.append(Deviation("release", wanted, "quarantine", _flag(first.quarantined), _flag(second.quarantined)))
+        found.append(Deviation("release", wanted, "spelling", spelling, wanted))
     for name in sorted({*before, *after}):
         found += _file_differences(name, before.get(name), after.get(name))
     return [each for each in found if each.live != each.clean]

@@ -24,13 +24,13 @@ from projections.incidents.replays import deviations
 @click.argument("name")
 @click.option(
     "--to",
-    "folder",
+    "target",
     type=click.Path(path_type=Path, file_okay=False),
     metavar="DIR",
     help="Make the whole repository as it should be, in this new folder, signed by keys that are thrown away.",
 )
 @on_catalog
-async def replay_incident(*, context: Context, asked: Asked, name: str, folder: Path | None, as_json: bool) -> None:
+async def replay_incident(*, context: Context, asked: Asked, name: str, target: Path | None, as_json: bool) -> None:
     """Show what the index should say: the log without the suspects of NAME, against the log as it is.
 
     For each project that suspects touched, first come the events of which something else becomes: a suspect took a
@@ -46,12 +46,12 @@ async def replay_incident(*, context: Context, asked: Asked, name: str, folder: 
     suspected = suspected_of(known)
     with progress("Replaying") as advance:
         made = await asked.database.run(replay, suspected, asked.size, making_of(name).event, advance)
-    if folder is not None:
-        await _write_tree(context, asked, suspected, made, folder)
+    if target is not None:
+        await _write_tree(context, asked, suspected, made, target)
     if not as_json:
         await print_lines(listed(replay_lines(made)))
-        if folder is not None:
-            click.echo(f"The clean repository is in {folder}. Its keys are not yours: clients must not trust it.")
+        if target is not None:
+            click.echo(f"The clean repository is in {target}. Its keys are not yours: clients must not trust it.")
         return
     for each in replay_json(made):
         print_json(each)

@@ -139,7 +139,7 @@ def _listed(replay: ProjectReplay) -> dict[str, str] | None:
 
 def _not_higher(connection: Connection, before: int, number: int) -> list[str]:
     """The roles that have a lower version than before, and those of all three that must have gone up."""
-    if before == 0:
+    if before in {0, number}:
         return []
     old, new = publication_rows.versions_at(connection, before), publication_rows.versions_at(connection, number)
     lower = {role for role, version in new.items() if version < old.get(role, 0)}

@@ -78,4 +78,6 @@ def _check_keys(connection: Connection, keys: Sequence[str]) -> None:
     known = load_authority(connection, FOREVER).online_ever
     for key in keys:
         if key not in known:
-            raise NegativeAnswerError(f"{key} was never an online key of this ledger; `tuf-ledger info` lists them")
+            raise NegativeAnswerError(
+                f"{key} was never an online key of this ledger; `tuf-ledger show root@N` names those of a root"
+            )

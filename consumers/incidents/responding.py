@@ -174,7 +174,7 @@ class _Waiting:
         while keys := await self.asked.database.run(lost_keys_in_force, plan.head):
             what = (
                 f"a root without the lost online {'key' if len(keys) == 1 else 'keys'} {', '.join(keys)}, signed "
-                f"offline (`tuf-ledger ceremony`; its floor must be above {self.filling.number})"
+                "offline (`tuf-ledger ceremony --replace-online --floor N`, N above all versions it may have signed)"
             )
             if not await self.pause(what):
                 raise NotCoveredError(f"all steps are on the log; what is missing is {what}. Then run this again")

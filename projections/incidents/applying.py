@@ -122,7 +122,7 @@ def bind(plan: RecoveryPlan) -> list[BoundStep]:
         if key.startswith(PROJECT_KEYS):
             last[key.removeprefix(PROJECT_KEYS)] = digest
         bound.append(BoundStep(step.step, step.why, key, event["type"], value, digest))
-    if len({each.digest for each in bound}) < len(bound):
+    if len({step.event["id"] for step in plan.steps}) < len(bound):
         raise UnreadablePlanError("a step stands twice in the plan")
     return bound
 

@@ -347,7 +347,7 @@ class _Drafting:
 # --- what no step can do -----------------------------------------------------------------------------------------
 
 _FREEABLE = "root holders can sign a list that frees the name (`tuf-ledger ceremony --freeable`); or upload it anew"
-_LEGACY = "it is a legacy name: a root that is `importing` lets it in (`tuf-ledger ceremony --importing`)"
+_LEGACY = "it is a legacy name, and importing has ended: its owner uploads it under a name that tools make today"
 _REMEDIES = {
     "filename-taken": f"{_FREEABLE} as another version or with another build tag",
     "file-freed": "its bytes were freed and never come back; its owner uploads a new version",

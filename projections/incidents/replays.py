@@ -55,7 +55,7 @@ class Flip(NamedTuple):
 class Deviation(NamedTuple):
     """Where two replays of a project differ.
 
-    `what` is `project`, `file` or `release`. `name` is the file's name, or the release's version; empty for the project.
+    `what` is `project`, `file` or `release`. `name` is the file's name or the release's version; the project has none.
     `aspect` is what of it: `existence`, `status`, `bytes`, `facts`, `upload-time`, `yank`, `quarantine` or `spelling`.
     `live` and `clean` are the two values in words; empty means that there is none.
     """

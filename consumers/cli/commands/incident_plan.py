@@ -106,7 +106,7 @@ async def _check(context: Context, asked: Asked, known: KnownIncident, path: Pat
     else:
         await print_lines(listed(state_lines(states)))
         for key in keys:
-            click.echo(f"online key {key} counts as lost and is still in force: replace it with `tuf-ledger ceremony`")
+            click.echo(f"online key {key} counts as lost, and is in force: `tuf-ledger ceremony --replace-online`")
     facts = {"steps": len(states), "keys_in_force": keys, "plan_sha256": digest}
     facts |= {state: sum(each.state == state for each in states) for state in ("done", "fits", "overtaken", "refused")}
     if wrong:

@@ -1,0 +1,195 @@
+"""A response to an incident on the command line: from the hold to the record that closes it."""
+
+import json
+import re
+import subprocess
+import threading
+from pathlib import Path
+from time import sleep
+
+import pytest
+
+from schemas.events import BaseEvent
+from tests.client.index import Index, invoke
+from tests.client.processes import command, environment
+from tests.factory import Make
+from tests.oracle import check_repository
+
+STOLEN = Make().having(actorid="alice", actorcredential="token-2")
+
+
+def thefts(index: Index) -> list[BaseEvent]:
+    """What a thief does to two projects."""
+    (file,) = index.ask("status", "one")[0]["files"]
+    return [
+        STOLEN.file_uploaded("one", "2.0"),
+        STOLEN.file_removed("one", file["file"]),
+        STOLEN.release_yanked("two", "1.0", "gone"),
+    ]
+
+
+@pytest.fixture
+def index(tmp_path: Path) -> Index:
+    """Two projects; then a thief, whose events clients have seen; then the incident."""
+    index = Index.create(tmp_path / "index")
+    index.upload("one")
+    index.upload("two")
+    index.publish_and_check()
+    index.append(*thefts(index))
+    index.publish_and_check(files=False)
+    index.upload("one", "3.0")
+    index.publish_and_check(files=False)
+    index.run("incident open", "theft", "--credential", "token-2", "--title", "a stolen token")
+    return index
+
+
+def plan(index: Index, path: Path) -> Path:
+    index.run("incident plan", "theft", "--to", path)
+    return path
+
+
+def test_a_whole_response(index: Index, tmp_path: Path) -> None:
+    index.run("hold", "--reason", "look", "--secret-file", tmp_path / "secret")
+    (one, two, end) = index.ask("incident replay", "theft")
+    assert [each["name"] for each in one["differences"]] == ["one-1.0-py3-none-any.whl", "one-2.0.tar.gz"]
+    assert [(each["aspect"], each["clean"]) for each in two["differences"]] == [("yank", "")]
+    assert (end["touched"], end["different"], end["flipped"]) == (2, 2, 0)
+
+    path = plan(index, tmp_path / "plan")
+    *steps, checked = index.ask("incident plan", "theft", "--check", path)
+    assert {each["state"] for each in steps} == {"fits"}
+    assert checked["fits"] == len(steps) == 3
+    waiting = index.ask("incident recover", "theft", "--plan", path, "--wait-seconds", 0, answer=75)
+    assert "hold" in waiting[-1]["message"]
+    index.publish()
+    publisher = threading.Timer(0.5, index.publish)
+    publisher.start()
+    *states, done = index.ask("incident recover", "theft", "--plan", path, "--secret-file", tmp_path / "secret")
+    publisher.join()
+    assert {each["state"] for each in states} == {"done"}
+    assert [each["client"] for each in done["clients"]] == ["that saw the compromise", "from before", "new"]
+    assert done["appended"] == 0
+    seen = index.check()
+    assert sorted(seen.projects["one"].files) == ["one-1.0-py3-none-any.whl", "one-3.0-py3-none-any.whl"]
+
+    closed = index.ask("incident close", "theft", "--plan", path)[0]
+    index.publish_and_check()
+    assert "closed the incident theft" in index.run("log", "--limit", 1)
+    assert closed["publication"] == done["publication"]
+    assert "closed already" in index.run("incident close", "theft", "--plan", path, answer=1)
+    index.verify()
+
+
+def test_the_clean_repository_is_one(index: Index, tmp_path: Path) -> None:
+    index.run("incident replay", "theft", "--to", tmp_path / "clean")
+    root = (tmp_path / "clean/metadata/1.root.json").read_bytes()
+    seen = check_repository(tmp_path / "clean", root, files=False)
+    assert sorted(seen.projects["one"].files) == ["one-1.0-py3-none-any.whl", "one-3.0-py3-none-any.whl"]
+    assert "not empty" in index.run("incident replay", "theft", "--to", tmp_path / "clean", answer=2)
+
+
+def test_an_upload_in_between_stops_the_plan(index: Index, tmp_path: Path) -> None:
+    path = plan(index, tmp_path / "plan")
+    index.upload("one", "4.0")
+    *_, checked = index.ask("incident plan", "theft", "--check", path, answer=1)
+    assert (checked["overtaken"], checked["fits"]) == (2, 1)
+    *_, refused = index.ask("incident recover", "theft", "--plan", path, answer=1)
+    assert "make a new plan" in refused["message"]
+    again = plan(index, tmp_path / "again")
+    publisher = threading.Timer(0.5, index.publish)
+    publisher.start()
+    index.run("incident recover", "theft", "--plan", again)
+    publisher.join()
+    index.run("incident close", "theft", "--plan", again)
+
+
+def test_who_is_killed_goes_on(index: Index, tmp_path: Path) -> None:
+    """Killed again and again, at other moments; two responders at once."""
+    path = plan(index, tmp_path / "plan")
+    arguments = ("incident", "recover", "theft", "--plan", path, "--ledger", index.folder, "--wait-seconds", 0)
+    for number in range(6):
+        some = [
+            subprocess.Popen(
+                command(*arguments), env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+            )
+            for _ in range(2)
+        ]
+        sleep(0.5 + number / 5)
+        for each in some:
+            each.kill()
+            each.wait()
+    index.run("incident recover", "theft", "--plan", path, "--wait-seconds", 0, answer=75)
+    index.publish()
+    *states, _ = index.ask("incident recover", "theft", "--plan", path)
+    assert {each["state"] for each in states} == {"done"}
+    index.check()
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (b"", "the plan is empty"),
+        (b"\x00\xff", "line 1 is not the head"),
+        (b'{"plan":9}\n', "line 1 is not the head"),
+        (b"[]\n" * 3, "line 1 is not the head"),
+    ],
+)
+def test_no_plan_is_refused(index: Index, tmp_path: Path, text: bytes, said: str) -> None:
+    (tmp_path / "plan").write_bytes(text)
+    for name in ("plan", "recover"):
+        option = "--check" if name == "plan" else "--plan"
+        assert said in index.run(f"incident {name}", "theft", option, tmp_path / "plan", answer=1)
+
+
+def test_changed_plans_are_refused(index: Index, tmp_path: Path) -> None:
+    path = plan(index, tmp_path / "plan")
+    head, *steps = path.read_text().splitlines()
+    changes = {
+        "another ledger": [re.sub('"ledger":"..', '"ledger":"00', head), *steps],
+        "twice": [head, *steps, steps[0]],
+        "is no event": [head, steps[0].replace("file.removed.v1", "file.exploded.v1")],
+        "does not name the incident": [head, steps[0].replace('"incident":"theft"', '"incident":"other"')],
+        "the head of the plan does not name": [head, steps[0].replace('"subject":"one"', '"subject":"three"')],
+        "a plan for the incident other": [head.replace('"incident":"theft"', '"incident":"other"'), *steps],
+    }
+    size = index.info()["sizes"]["events"]
+    for said, lines in changes.items():
+        path.write_text("\n".join(lines))
+        assert said in index.run("incident recover", "theft", "--plan", path, answer=1).replace("\n", " "), said
+    assert index.info()["sizes"]["events"] == size
+
+
+def test_an_amended_list_makes_the_plan_old(index: Index, tmp_path: Path) -> None:
+    path = plan(index, tmp_path / "plan")
+    index.run("incident amend", "theft", "--events", "2..2")
+    assert "the list of theft has changed" in index.run("incident recover", "theft", "--plan", path, answer=1)
+
+
+def test_nothing_was_done(index: Index, tmp_path: Path) -> None:
+    """The answer to leaked tokens that were never used is none."""
+    index.run("incident open", "leak", "--credential", "token-9", "--title", "leaked", "--empty")
+    assert "no project" in index.run("incident replay", "leak")
+    path = tmp_path / "plan"
+    index.run("incident plan", "leak", "--to", path)
+    index.run("incident recover", "leak", "--plan", path)
+    index.run("incident close", "leak", "--reason", "none of them was used")
+    assert "give --plan" in index.run("incident close", "leak", answer=2)
+
+
+def test_lost_keys_are_waited_for(index: Index, tmp_path: Path) -> None:
+    (key,) = (each.stem for each in (index.folder / "keys/online").glob("*.pem"))
+    path = tmp_path / "plan"
+    index.run("incident plan", "theft", "--lost-key", key, "--to", path)
+    waiting = index.ask("incident recover", "theft", "--plan", path, "--wait-seconds", 0, answer=75)
+    assert "a root without the lost online key" in waiting[-1]["message"]
+    index.run("ceremony", "--replace-online")
+    index.publish()
+    index.run("incident recover", "theft", "--plan", path)
+    assert "was never an online key" in index.run("incident plan", "theft", "--lost-key", "ab" * 32, answer=1)
+
+
+def test_a_plan_is_standard_output(index: Index) -> None:
+    result = invoke("incident", "plan", "theft", "--ledger", index.folder)
+    lines = result.stdout.splitlines()
+    assert json.loads(lines[0])["incident"] == "theft"
+    assert "3 steps, 0 residuals" in result.stderr

@@ -107,14 +107,52 @@ class Wanted(NamedTuple):
 
 def events_before(connection: Connection, wanted: Wanted, end: int, limit: int) -> list[EventRow]:
     """The last events below an index that are wanted, the newest first."""
-    query = _narrowed(connection, wanted).where(events.c.idx < end).order_by(events.c.idx.desc())
-    return rows_of(connection, EventRow, query.limit(limit))
+    return _ordered(connection, wanted, events.c.idx < end, limit, newest_first=True)
 
 
 def events_from(connection: Connection, wanted: Wanted, first: int, limit: int) -> list[EventRow]:
     """The first events from an index on that are wanted, the oldest first."""
-    query = _narrowed(connection, wanted).where(events.c.idx >= first).order_by(events.c.idx)
-    return rows_of(connection, EventRow, query.limit(limit))
+    return _ordered(connection, wanted, events.c.idx >= first, limit, newest_first=False)
+
+
+def _ordered(
+    connection: Connection, wanted: Wanted, where: ColumnElement[bool], limit: int, *, newest_first: bool
+) -> list[EventRow]:
+    """Wanted events in their order. Where several numbers of one column are wanted, those of each number are found
+    first: an index has these in order, and to sort all that have any of the numbers would take long.
+    """
+    order = events.c.idx.desc() if newest_first else events.c.idx
+    ways = _ways(connection, wanted)
+    query = _narrowed(connection, wanted).where(where).order_by(order).limit(limit)
+    if not ways:
+        return rows_of(connection, EventRow, query)
+    indices = query.with_only_columns(events.c.idx)
+    found = [index for way in ways for index in connection.execute(indices.where(way)).scalars()]
+    rows = load_events(connection, sorted(found, reverse=newest_first)[:limit])
+    return rows[::-1] if newest_first else rows
+
+
+def _ways(connection: Connection, wanted: Wanted) -> list[ColumnElement[bool]]:
+    """The numbers that a column may have, if there are several and an index of that column is the one to use."""
+    others = wanted._replace(first=0, end=None, between=None, types=(), actors=(), credentials=(), unattested=False)
+    if others._replace(added=None) != Wanted():
+        return []
+    column, numbers = next(_numbered(connection, wanted), (events.c.type, ()))
+    return [column == number for number in dict.fromkeys(numbers)] if len(numbers) > 1 else []
+
+
+def _numbered(connection: Connection, wanted: Wanted) -> Iterator[tuple[ColumnElement[int | None], Sequence[int]]]:
+    """The columns of which some numbers are wanted, first those that select fewest events."""
+    if wanted.credentials:
+        yield (
+            events.c.credential,
+            [each for name in wanted.credentials for each in _ids(connection, credentials, name)],
+        )
+    if wanted.actors:
+        yield events.c.actor, [each for name in wanted.actors for each in actor_ids(connection, name)]
+    if wanted.types:
+        fitting = [name for name in event_types(connection) if any(is_of_type(name, each) for each in wanted.types)]
+        yield events.c.type, [each for name in fitting for each in _ids(connection, types, name)]
 
 
 def indices_from(connection: Connection, wanted: Wanted, first: int, limit: int) -> list[int]:
@@ -325,16 +363,8 @@ def _narrowed(connection: Connection, wanted: Wanted) -> Select[Any]:
         known = select(files.c.id).where(files.c.filename == wanted.filename)
         other = select(unknown_files.c.idx).where(unknown_files.c.filename == wanted.filename)
         query = query.where(or_(_among(connection, events.c.file, known), _among(connection, events.c.idx, other)))
-    if wanted.types:
-        fitting = [name for name in event_types(connection) if any(is_of_type(name, each) for each in wanted.types)]
-        query = query.where(events.c.type.in_([each for name in fitting for each in _ids(connection, types, name)]))
-    if wanted.actors:
-        query = query.where(
-            events.c.actor.in_([each for name in wanted.actors for each in actor_ids(connection, name)])
-        )
-    if wanted.credentials:
-        found = [each for name in wanted.credentials for each in _ids(connection, credentials, name)]
-        query = query.where(events.c.credential.in_(found))
+    for column, numbers in _numbered(connection, wanted):
+        query = query.where(column.in_(numbers))
     if wanted.bytes_of_file is not None:
         same = select(files.c.id).where(files.c.sha256 == wanted.bytes_of_file)
         query = query.where(_among(connection, events.c.file, same))

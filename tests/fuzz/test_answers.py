@@ -208,7 +208,15 @@ async def check_selectors(world: World, asked: Asked, data: st.DataObject) -> No
     assert await selected(asked, Wanted(first_use=True)) == first_uses(
         accepted_events(values, await run(read_indices)), accepted
     )
-    about = of_releases(accepted_events(values, await run(read_indices)), accepted)
+    events = accepted_events(values, await run(read_indices))
+    for kinds, names in ((("file",), ()), (("file", "access"), ()), ((), ("alice", "bob")), (("release",), ("bob",))):
+        assert await selected(asked, Wanted(types=kinds, actors=names)) == [
+            each.at
+            for each in events
+            if (not kinds or each.document["type"].partition(".")[0] in kinds)
+            and (not names or each.document["actorid"] in names)
+        ]
+    about = of_releases(events, accepted)
     for (project, release), indices in about.items():
         assert await selected(asked, Wanted(project=project, release=release_key(f"{release}"))) == indices
     for days in (0, 1, 1.5):

@@ -70,7 +70,7 @@ def _of_upload(connection: Connection, asked: Asked, upload: UploadRow) -> list[
 
 
 def find_beside(connection: Connection, asked: Asked, digest: bytes) -> list[Beside]:
-    """The files whose core metadata or provenance has a digest. This looks at every file."""
+    """The files whose core metadata or provenance has a digest."""
     found = []
     for what, upload in states.uploads_beside(connection, digest):
         found += [Beside(what, each) for each in _of_upload(connection, asked, upload)]

@@ -51,7 +51,7 @@ def standings(connection: Connection, project: int, uploads: Sequence[UploadRow]
     """How some files of a project stand, in the order given."""
     of_project = states.states_of_project(connection, project)
     of_releases = defaultdict[str, list[ReleaseState]](list)
-    for each in states.states_of_releases(connection, project):
+    for each in states.states_of_releases(connection, project, {each.release for each in uploads}):
         of_releases[each.release].append(each)
     of_files = states.states_of_files(connection, [each.id for each in uploads])
     return [_standing(each, of_files[each.id], of_releases[each.release], of_project) for each in uploads]

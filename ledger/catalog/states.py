@@ -10,6 +10,7 @@ from ledger.catalog.content import FILE_COLUMNS
 from ledger.catalog.selecting import first_of, rows_among, rows_of
 from ledger.catalog.tables import (
     artifact_states,
+    beginning,
     file_states,
     files,
     incidents,
@@ -150,10 +151,10 @@ def uploads_of_bytes(connection: Connection, sha256: bytes) -> list[UploadRow]:
 
 
 def uploads_beside(connection: Connection, sha256: bytes) -> list[tuple[str, UploadRow]]:
-    """The uploads whose core metadata or provenance has a SHA-256, with which of both, in order; no index helps."""
+    """The uploads whose core metadata or provenance has a SHA-256, with which of both, in order."""
     found = []
     for what, column in (("metadata", files.c.core_metadata_sha256), ("provenance", files.c.provenance_sha256)):
-        query = _in_order(select(*_FACTS).where(column == sha256))
+        query = _in_order(select(*_FACTS).where(beginning(column) == sha256[:8], column == sha256))
         found += [(what, each) for each in rows_of(connection, UploadRow, query)]
     return found
 
@@ -171,12 +172,12 @@ def states_of_project(connection: Connection, project: int) -> list[ProjectState
     )
 
 
-def states_of_releases(connection: Connection, project: int) -> list[ReleaseState]:
-    """The flags of all releases of a project, by release and in order."""
+def states_of_releases(connection: Connection, project: int, releases: Iterable[str]) -> list[ReleaseState]:
+    """The flags of releases of a project, given by their keys, of each in order."""
     table = release_states
     columns = table.c.key, table.c.from_idx, table.c.to_idx, table.c.yanked, table.c.quarantined
-    query = select(*columns).where(table.c.project == project)
-    return rows_of(connection, ReleaseState, query.order_by(table.c.key, table.c.from_idx))
+    query = select(*columns).where(table.c.project == project).order_by(table.c.key, table.c.from_idx)
+    return rows_among(connection, ReleaseState, lambda some: query.where(table.c.key.in_(some)), releases)
 
 
 def states_of_files(connection: Connection, numbers: Iterable[int]) -> dict[int, list[FileState]]:

@@ -88,9 +88,9 @@ async def log(
 async def _tell(asked: Asked, project: str, *, limit: int | None, as_json: bool) -> None:
     if not await asked.database.run(is_project, project):
         raise NegativeAnswerError(f"no event is about a project {project}")
-    sentences, end = limited(tell(asked, project), limit), await asked.database.run(how_it_stands, project)
+    sentences = limited(tell(asked, project), limit)
     if not as_json:
-        await print_lines(_story_lines(project, sentences, end))
+        await print_lines(_story_lines(asked, project, sentences))
         return
     count = 0
     async for each in sentences:
@@ -98,10 +98,11 @@ async def _tell(asked: Asked, project: str, *, limit: int | None, as_json: bool)
         facts = {"what": each.text, "standing": place.status, "publication": place.publication}
         print_json({**facts, "time": place.not_after or None, "first_event": each.first, "last_event": each.last})
         count += 1
+    end = await asked.database.run(how_it_stands, project)
     print_json({"ok": True, "count": count, "what": end, "size": asked.size, "publication": asked.number})
 
 
-async def _story_lines(project: str, sentences: AsyncIterator[Sentence], end: str) -> AsyncIterator[str]:
+async def _story_lines(asked: Asked, project: str, sentences: AsyncIterator[Sentence]) -> AsyncIterator[str]:
     yield click.style(f"The story of {shown(project)}", bold=True)
     yield "Each step has the time from which everybody could see it."
     yield ""
@@ -111,7 +112,7 @@ async def _story_lines(project: str, sentences: AsyncIterator[Sentence], end: st
         )
         yield f"{time}  {shown(each.text)}"
     yield ""
-    yield shown(end)
+    yield shown(await asked.database.run(how_it_stands, project))
 
 
 async def _publications(

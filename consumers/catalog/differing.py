@@ -257,9 +257,8 @@ def _candidates(connection: Connection, of: ProjectDifference, between: Sizes) -
     found: dict[str, set[int]] = {}
     for each in of.files:
         found.setdefault(path_of(each.file), set()).add(each.state_event)
-    hides = of.event is not None and (of.before is None or is_hidden(of.before)) != (
-        of.after is None or is_hidden(of.after)
-    )
+    # All files of a project that is new are new themselves.
+    hides = of.before is not None and (of.after is None or is_hidden(of.before) != is_hidden(of.after))
     quarantined = {
         each.key: each.quarantine_event
         for each in of.releases

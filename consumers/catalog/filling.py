@@ -41,6 +41,7 @@ from consumers.reading.slices import SLICE_BYTES, read_slice
 from consumers.work.processes import ObjectProcess
 from consumers.work.workers import Begun, Workers
 from ledger.catalog import FOREVER, FORMAT, CatalogError, tables, writing
+from ledger.catalog.added import add_files
 from ledger.catalog.database import Connection, Database, Transaction, create_indexes, create_tables, has_tables
 from ledger.catalog.tables import INDEXES, INDEXES_TO_FILL
 from ledger.logs import LogConflictError, Logs, LogSettingsError
@@ -249,13 +250,14 @@ class Filling:
         await self._logs.events.wait(self._stored_size, seconds)
 
     def _check_place(self, connection: Connection) -> None:
-        """Make sure that nobody else has filled the catalog meanwhile.
+        """Make sure that nobody else has filled the catalog meanwhile; whoever has made the indexes.
 
         Raises:
             CatalogMovedError: somebody has.
         """
         data = writing.load_position(connection)
         events = msgspec.msgpack.decode(data["events"], type=_Position).size if "events" in data else 0
+        self._is_indexed = "indexed" in data
         found = data.get("made"), events, data.get("reader", b"")
         if found != (self._made, self._stored_size, self._stored_reader):
             raise CatalogMovedError(f"{self._database.name}: another process has filled it meanwhile")
@@ -323,6 +325,8 @@ class Filling:
         await transaction.run(_end_rows, made.ended)
         for name, rows in made.rows.items():
             await transaction.insert(tables.metadata.tables[name], rows)
+        if self._is_indexed:
+            await transaction.run(add_files, self._stored_size, made.size)
         await transaction.run(writing.end_grants, made.revoked)
         nodes = range(self._stored_size // NODE_WIDTH + 1, made.size // NODE_WIDTH + 1)
         ends = [number * NODE_WIDTH - 1 for number in nodes]
@@ -578,10 +582,13 @@ def _create(connection: Connection, schema: str) -> None:
 
 
 def _index(connection: Connection) -> None:
-    """Create the indexes that only questions need: made at the end of the log, they take a third of the time."""
+    """Create the indexes, and what is made with them, that only questions need: at the end of the log, that takes a
+    third of the time.
+    """
     if "indexed" in writing.load_position(connection):
         return  # another process was faster
     create_indexes(connection, INDEXES)
+    add_files(connection, 0, FOREVER)
     writing.save_position(connection, {"indexed": b"yes"})
 
 

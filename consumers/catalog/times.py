@@ -7,16 +7,24 @@ was made, and before the first one that does. These times are effective ones, so
 
 from bisect import bisect_right
 from datetime import UTC, datetime, timedelta
+from itertools import groupby
 from typing import NamedTuple
 
 from consumers.catalog.asking import Asked
 from ledger.catalog import FOREVER, publication_rows
+from ledger.catalog.added import added_between, level_of
 from ledger.catalog.database import Connection
 from ledger.catalog.event_rows import Between, Wanted
 from ledger.catalog.writing import PublicationRow
 from ledger.clock import from_instant
 from projections.log.operations import AUTHORITY_TYPES
 from schemas.errors import NegativeAnswerError
+
+LOOKED_AT = 20_000
+"""Number of uploads that are looked at, whether they are late; where there are more, their first page is soon found."""
+
+SAME_LEVELS = 4
+"""Number of levels that are looked at together: between times that differ more, an index has grown 16 times faster."""
 
 NEARNESS = 20
 """The part of a wait within which publications are taken together."""
@@ -59,10 +67,32 @@ class Lateness(NamedTuple):
 
 
 def late_uploads(connection: Connection, days: float) -> list[Lateness]:
-    """Where uploads can be found that came so long after the first one to their release, in order.
+    """Where there are uploads that came so long after the first one to their release, in order.
 
-    It is exact but for a small part of these days: publications that are near each other are taken together.
+    It is exact but for a small part of these days: publications that are near each other are taken together. Where many
+    are as many events behind the first as late ones are, it is not looked at each.
     """
+    found = list[Lateness]()
+    for _, together in groupby(_possible(connection, days), key=lambda span: _least_level(span) // SAME_LEVELS):
+        spans = list(together)
+        first, end = spans[0].first, spans[-1].end
+        added = added_between(connection, min(map(_least_level, spans)), first, end, LOOKED_AT)
+        if len(added) < LOOKED_AT:
+            starts = [span.first for span in spans]
+            places = [(bisect_right(starts, each.upload_idx) - 1, each.first_idx) for each in added]
+            late = {place for place, first_idx in places if first_idx < spans[place].below}
+            spans = [spans[place] for place in sorted(late)]
+        found += spans
+    return found
+
+
+def _least_level(span: Lateness) -> int:
+    """The level of the uploads of a span that can be late, at least."""
+    return level_of(max(span.first - span.below + 1, 1))
+
+
+def _possible(connection: Connection, days: float) -> list[Lateness]:
+    """Where such uploads can be, by the times of publications alone."""
     wait, found = timedelta(days=days), list[Lateness]()
     sizes, times = [0], [datetime.min.replace(tzinfo=UTC)]
     for size, time in publication_rows.effective_times(connection):

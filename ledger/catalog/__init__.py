@@ -6,7 +6,7 @@ has a format number and no migrations: a catalog of another format is made anew.
 
 from schemas.errors import LedgerError
 
-FORMAT = 2
+FORMAT = 3
 """Raised when tables, or the meaning of their rows, change."""
 
 FOREVER = 2**63 - 1

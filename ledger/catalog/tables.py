@@ -187,6 +187,18 @@ file_states = _table(
 )
 """`state` is one of `THERE`, `REMOVED`, `WITHHELD`, `FREED`. `yanked` is the reason of the file's own yank."""
 
+added_files = _table(
+    "added_files",
+    _needed("level", _SMALL),
+    _needed("upload_idx", _BIG),
+    _needed("first_idx", _BIG),
+    PrimaryKeyConstraint("level", "upload_idx"),
+    clustered=True,
+)
+"""The uploads that are not the first to their release, with the first one. `level` is the number of bits of how many
+events lie in between.
+"""
+
 artifact_states = _table(
     "artifact_states",
     _needed("path", _TEXT),

@@ -7,11 +7,12 @@ import pytest
 from sqlalchemy import Connection, Engine, create_engine, event, insert
 
 from ledger.catalog import FOREVER, rights, states
+from ledger.catalog.added import added_between
 from ledger.catalog.database import create_indexes, create_tables
 from ledger.catalog.event_rows import Wanted, events_before, events_from
 from ledger.catalog.tables import INDEXES, INDEXES_TO_FILL, actors, credentials, projects, types
 
-LARGE = ("events", "files", "file_states", "release_states", "event_bodies", "role_versions")
+LARGE = ("events", "files", "added_files", "file_states", "release_states", "event_bodies", "role_versions")
 
 
 @pytest.fixture
@@ -84,6 +85,7 @@ QUESTIONS: dict[str, Callable[[Connection], object]] = {
     "files of a release": lambda connection: states.uploads_of(connection, 1, release="1"),
     "flags of releases": lambda connection: states.states_of_releases(connection, 1, ["1"]),
     "bytes": lambda connection: states.uploads_of_bytes(connection, b"\0" * 32),
+    "late files": lambda connection: added_between(connection, 5, 0, FOREVER, 9),
     "first uses": lambda connection: rights.ungranted_uses(connection, ["c"]),
 }
 

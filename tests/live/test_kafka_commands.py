@@ -277,7 +277,7 @@ def append_and_wait(machine: Machine) -> None:
 def respond(machine: Machine) -> None:
     machine.run("incident open", "theft", "--project", "one", "--preview")
     machine.run("incident open", "theft", "--project", "one")
-    machine.run("incident amend", "theft", "--take-away", "--events", 2)
+    machine.run("incident amend", "theft", "--take-away", "--events", 2, "--empty")
     machine.run("incident note", "theft", "found")
 
 

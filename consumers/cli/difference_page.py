@@ -3,7 +3,6 @@
 Every text comes from the log, so it may come from anybody: all of it is escaped here, at one place.
 """
 
-import html
 import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from functools import partial
@@ -25,48 +24,12 @@ from consumers.cli.differences import (
     said_of_target,
     who,
 )
-from consumers.cli.paging import shown
+from consumers.cli.page_parts import escaped, page_head
 from ledger.catalog.event_rows import EventRow
 from ledger.disk.files import writing
 
 _SHOWN_OPEN = 12
 """Up to so many targets are shown at once; more are folded, and open with a click."""
-
-_STYLE = """
-:root { color-scheme: light dark; --fg: #1c1e21; --bg: #fff; --dim: #5c636e; --line: #d8dce2; --soft: #f5f6f8;
-  --add: #116329; --add-bg: #e6f6ea; --del: #a40e26; --del-bg: #fdecee; --mod: #7a4d00; --mod-bg: #fdf3dc;
-  --link: #0b57d0; }
-@media (prefers-color-scheme: dark) { :root { --fg: #e4e6ea; --bg: #14161a; --dim: #9aa2ae; --line: #32363d;
-  --soft: #1d2026; --add: #7ee2a0; --add-bg: #12301d; --del: #ff9aa5; --del-bg: #3a161b; --mod: #f1c671;
-  --mod-bg: #34280f; --link: #8ab4f8; } }
-* { box-sizing: border-box; }
-body { margin: 0 auto; padding: 2rem 1.25rem 4rem; max-width: 62rem; background: var(--bg); color: var(--fg);
-  font: 16px/1.5 system-ui, sans-serif; overflow-wrap: anywhere; }
-h1 { font-size: 1.6rem; line-height: 1.25; margin: 0 0 .75rem; }
-h2 { font-size: 1.2rem; margin: 2.5rem 0 .75rem; padding-bottom: .3rem; border-bottom: 1px solid var(--line); }
-h3 { font-size: 1rem; margin: 1.25rem 0 .4rem; color: var(--dim); font-weight: 600; }
-a { color: var(--link); }
-.sides { display: grid; grid-template-columns: max-content 1fr; gap: .15rem 1rem; margin: 0 0 1rem; }
-.sides dt { color: var(--dim); } .sides dd { margin: 0; }
-.note { background: var(--mod-bg); color: var(--mod); padding: .5rem .75rem; border-radius: .35rem; }
-.counts { background: var(--soft); padding: .5rem .75rem; border-radius: .35rem; }
-ul { list-style: none; margin: 0; padding: 0; }
-li { display: grid; grid-template-columns: 1.9rem 1fr; align-items: start; padding: .3rem 0; }
-li + li { border-top: 1px solid var(--line); }
-.mark { width: 1.35rem; text-align: center; border-radius: .25rem; font: 600 .9rem/1.35rem ui-monospace, monospace; }
-.add .mark { background: var(--add-bg); color: var(--add); }
-.del .mark { background: var(--del-bg); color: var(--del); }
-.mod .mark { background: var(--mod-bg); color: var(--mod); }
-.by { color: var(--dim); font-size: .9rem; display: block; }
-.targets li { font: .85rem/1.45 ui-monospace, monospace; }
-.targets .by { font: .85rem/1.45 system-ui, sans-serif; }
-details { margin: .5rem 0; } summary { cursor: pointer; color: var(--dim); }
-table { border-collapse: collapse; width: 100%; font-size: .9rem; }
-th, td { text-align: left; vertical-align: top; padding: .25rem .75rem .25rem 0; border-top: 1px solid var(--line); }
-th { color: var(--dim); font-weight: 600; border-top: 0; white-space: nowrap; }
-tr:target, li:target { background: var(--mod-bg); }
-@media print { body { max-width: none; } }
-"""
 
 _CLASSES = {"+": ("add", "added"), "-": ("del", "removed"), "~": ("mod", "changed"), "±": ("mod", "came and went")}
 
@@ -125,24 +88,15 @@ async def _write(heading: Heading, path: Path, write: Callable[[IO[str], Counts]
     return counts
 
 
-def _text(text: object) -> str:
-    """A text of the log, as HTML."""
-    return html.escape(shown(str(text)))
-
-
 def _write_head(heading: Heading, file: IO[str], counts: Counts) -> None:
-    before, after = _text(heading.before), _text(heading.after)
+    before, after = escaped(heading.before), escaped(heading.after)
     file.write(
-        '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">\n"
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{before} → {after}</title>\n<style>{_STYLE}</style>\n</head>\n<body>\n<main>\n"
-        f"<h1>{_text(heading.title)}</h1>\n"
+        f"{page_head(f'{before} → {after}')}<h1>{escaped(heading.title)}</h1>\n"
         f'<dl class="sides"><dt>from</dt><dd>{before}</dd><dt>to</dt><dd>{after}</dd></dl>\n'
     )
     for note in heading.notes:
-        file.write(f'<p class="note">{_text(note)}</p>\n')
-    file.write(f'<p class="counts">{_text(counts)}.</p>\n')
+        file.write(f'<p class="note">{escaped(note)}</p>\n')
+    file.write(f'<p class="counts">{escaped(counts)}.</p>\n')
 
 
 async def _write_sections(found: AsyncIterator[Said], file: IO[str], counts: Counts) -> None:
@@ -151,7 +105,7 @@ async def _write_sections(found: AsyncIterator[Said], file: IO[str], counts: Cou
         if each.section != section:
             file.write("</ul>\n</section>\n" if section else "")
             section = each.section
-            file.write(f"<section>\n<h2>{_text(section)}</h2>\n<ul>\n")
+            file.write(f"<section>\n<h2>{escaped(section)}</h2>\n<ul>\n")
         _write_list(file, [each], counts)
     file.write("</ul>\n</section>\n" if section else "")
 
@@ -190,7 +144,7 @@ def _write_project(
     counts: Counts,
 ) -> None:
     changes, targets = said
-    file.write(f'<section id="project-{_text(name)}">\n<h2>{_text(name)}</h2>\n<ul>\n')
+    file.write(f'<section id="project-{escaped(name)}">\n<h2>{escaped(name)}</h2>\n<ul>\n')
     _write_list(file, changes, counts)
     file.write("</ul>\n")
     _write_targets(file, targets, counts)
@@ -207,8 +161,8 @@ def _write_events(file: IO[str], said: Iterable[Said], events: Mapping[int, Even
     for index in indices:
         event = events[index]
         file.write(
-            f'<tr id="event-{index}"><td>{index}</td><td>{_text(event.type)}</td><td>{_text(who(event))}</td>'
-            f"<td>{_text(event.time)}</td></tr>\n"
+            f'<tr id="event-{index}"><td>{index}</td><td>{escaped(event.type)}</td><td>{escaped(who(event))}</td>'
+            f"<td>{escaped(event.time)}</td></tr>\n"
         )
     file.write("</table>\n</details>\n")
 
@@ -242,8 +196,8 @@ def _write_list(file: IO[str], said: Iterable[Said], counts: Counts, *, links: b
         if len(each.events) > MOST_CAUSES:
             linked.append(f"… ({len(each.events):,} of them)")
         causes = linked if links else [numbered(each.events)]
-        cause = ", ".join(part for part in (_text(each.by), *causes) if part)
+        cause = ", ".join(part for part in (escaped(each.by), *causes) if part)
         file.write(
             f'<li class="{kind}"><span class="mark" role="img" aria-label="{name}">{each.mark}</span>'
-            f"<span>{_text(each.text)}" + (f'<span class="by">{cause}</span>' if cause else "") + "</span></li>\n"
+            f"<span>{escaped(each.text)}" + (f'<span class="by">{cause}</span>' if cause else "") + "</span></li>\n"
         )

@@ -50,7 +50,7 @@ REASONS: tuple[Reason, ...] = (
 When = Literal["", "before", "within", "after"]
 
 
-class Proposal(msgspec.Struct, frozen=True):
+class ProposedEvents(msgspec.Struct, frozen=True):
     """Events that may belong to an incident.
 
     Attributes:
@@ -79,7 +79,7 @@ class Proposal(msgspec.Struct, frozen=True):
 class Proposals(msgspec.Struct, frozen=True):
     """All proposals, by depth and reason. `is_complete`: nothing was left out because there is too much."""
 
-    proposals: tuple[Proposal, ...]
+    proposals: tuple[ProposedEvents, ...]
     is_complete: bool
 
 
@@ -270,15 +270,15 @@ class _Proposing:
 
     # --- what is named alone ---------------------------------------------------------------------------------
 
-    def _named(self) -> Iterator[Proposal]:
+    def _named(self) -> Iterator[ProposedEvents]:
         first, end = self._window
         for revoked in leads.access_in(self._connection, self._suspects, "revoked"):
             why = "a suspect revoked it: say whether it shall be granted again"
-            yield Proposal("revocation", _access_text(revoked), why, 1, "", 1, (revoked.idx,), revoked.idx)
+            yield ProposedEvents("revocation", _access_text(revoked), why, 1, "", 1, (revoked.idx,), revoked.idx)
         yield from self._released()
         for index, version in leads.roots_between(self._connection, first, end):
             why = "it was accepted between the first suspect and the last"
-            yield Proposal("root", f"root@{version}", why, 1, "within", 1, (index,), index)
+            yield ProposedEvents("root", f"root@{version}", why, 1, "within", 1, (index,), index)
             following = leads.next_root(self._connection, index)
             under = [
                 era
@@ -290,9 +290,9 @@ class _Proposing:
                 count = publication_rows.count_from(self._connection, start)
                 count -= publication_rows.count_from(self._connection, last + 1)
                 why = "they are signed by the keys of this root"
-                yield Proposal("publications", f"root@{version}", why, 1, "", count, (start,), last)
+                yield ProposedEvents("publications", f"root@{version}", why, 1, "", count, (start,), last)
 
-    def _released(self) -> Iterator[Proposal]:
+    def _released(self) -> Iterator[ProposedEvents]:
         """Releases of holds between the first suspect and the last, and later ones by those who acted."""
         first, end = self._window
         acted = leads.who_acted(self._connection, self._suspects)
@@ -308,11 +308,11 @@ class _Proposing:
             by = "by an actor of suspects" if is_theirs else "between the first suspect and the last"
             why = f"a hold was released {by}: say whether to hold again"
             when: When = "within" if row.idx < end else "after"
-            yield Proposal("release", answer.what, why, 1, when, 1, (row.idx,), row.idx)
+            yield ProposedEvents("release", answer.what, why, 1, when, 1, (row.idx,), row.idx)
 
     # --- events ----------------------------------------------------------------------------------------------
 
-    def _propose(self, lead: _Lead, depth: int) -> Proposal | None:
+    def _propose(self, lead: _Lead, depth: int) -> ProposedEvents | None:
         """The proposal that a lead makes; None if everything that it finds is known."""
         sought = lead.sought
         told = tuple(self._take(sought, MOST_TOLD))
@@ -321,9 +321,11 @@ class _Proposing:
         count = leads.count_sought(self._connection, sought)
         count -= leads.count_sought_among(self._connection, sought, self._seen)
         last = next(self._unseen(sought, newest_first=True))
-        return Proposal(lead.reason, lead.about, lead.because, depth, lead.when, count, told, last, lead.selectors)
+        return ProposedEvents(
+            lead.reason, lead.about, lead.because, depth, lead.when, count, told, last, lead.selectors
+        )
 
-    def _follow(self, lead: _Lead, proposal: Proposal) -> list[int]:
+    def _follow(self, lead: _Lead, proposal: ProposedEvents) -> list[int]:
         """The events of a proposal from which others follow."""
         found = self._take(lead.sought, self._left)
         self._left -= len(found)

@@ -41,7 +41,7 @@ class Actor(NamedTuple):
     events: int
 
 
-class Begun(NamedTuple):
+class BegunProject(NamedTuple):
     """A project, and its first accepted event."""
 
     project: int
@@ -85,7 +85,7 @@ def who_acted(connection: Connection, runs: Sequence[Run]) -> list[Actor]:
     return sorted(actors_found, key=lambda each: (each.kind, each.name, each.credential or ""))
 
 
-def what_began(connection: Connection, runs: Sequence[Run]) -> list[Begun]:
+def what_began(connection: Connection, runs: Sequence[Run]) -> list[BegunProject]:
     """The projects whose first accepted event is one of some events, by name."""
     numbers = {
         number
@@ -97,7 +97,7 @@ def what_began(connection: Connection, runs: Sequence[Run]) -> list[Begun]:
     of_project = events.alias("of_project")
     first = select(func.min(of_project.c.idx)).where(of_project.c.project == projects.c.id, of_project.c.outcome == 0)
     query = select(projects.c.id, projects.c.name, first.scalar_subquery())
-    found = rows_among(connection, Begun, lambda some: query.where(projects.c.id.in_(some)), sorted(numbers))
+    found = rows_among(connection, BegunProject, lambda some: query.where(projects.c.id.in_(some)), sorted(numbers))
     return sorted((each for each in found if _has(runs, each.first)), key=lambda each: each.name)
 
 

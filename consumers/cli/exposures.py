@@ -43,14 +43,15 @@ def _window_lines(window: ExposureWindow) -> Iterator[str]:
         until = click.style("until now", fg=_COLOURS["offered"])
         numbers = f"publications {window.first.publication} to {window.last.publication}, the newest"
     else:
-        took = _duration(window.first, window.gone)
+        took = duration(window.first, window.gone)
         until = click.style(f"until {moment_text(window.gone)}", fg=_COLOURS["ended"]) + f": {took}"
         numbers = f"publications {window.first.publication} to {window.last.publication}, not {window.gone.publication}"
     yield f"offered from {moment_text(window.first)} {until}"
     yield f"    {numbers} (listed {events})"
     yield f"    {frozen_text(window.frozen)}" + (", and longer while it is offered" * (window.gone is None))
     yield from (f"    {line}" for line in lost_lines(window.lost))
-    yield from (f"    {line}" for line in carrier_lines(window.carried))
+    for keyids, versions in carriers(window.carried):
+        yield f"    carried by {', '.join(versions)}, signed by {', '.join(keyids)}"
 
 
 def moment_text(moment: Moment) -> str:
@@ -59,7 +60,7 @@ def moment_text(moment: Moment) -> str:
     return f"{moment.effective_time}{own}"
 
 
-def _duration(first: Moment, end: Moment) -> str:
+def duration(first: Moment, end: Moment) -> str:
     """How long something was offered, by effective times: `2 hours 13 minutes`."""
     left = int((from_instant(end.effective_time) - from_instant(first.effective_time)).total_seconds())
     words = []
@@ -92,14 +93,13 @@ def lost_lines(bounds: Sequence[KeyBound]) -> Iterator[str]:
         yield f"if {lost}, until {until}, when the last offline roles that list it expire: {', '.join(keyids)}"
 
 
-def carrier_lines(carriers: Sequence[SignedVersions]) -> Iterator[str]:
-    """What carried something, by who signed it: `carried by bin-3@3 to @9 (4 versions), snapshot@3, signed by …`."""
+def carriers(carried: Sequence[SignedVersions]) -> list[tuple[tuple[str, ...], list[str]]]:
+    """What carried something, by who signed it: key ids, and versions in words (`bin-3@3 to @9 (4 versions)`)."""
     alike: dict[tuple[str, ...], list[str]] = {}
-    for each in carriers:
+    for each in carried:
         last = "" if each.count == 1 else f" to @{each.last} ({plural(each.count, 'version')})"
         alike.setdefault(each.keyids, []).append(f"{each.role}@{each.first}{last}")
-    for keyids, versions in alike.items():
-        yield f"carried by {', '.join(versions)}, signed by {', '.join(keyids)}"
+    return list(alike.items())
 
 
 # --- for machines ----------------------------------------------------------------------------------------------------

@@ -124,6 +124,13 @@ def uploads_of_release(connection: Connection, project: int, release: str) -> li
     return rows_of(connection, UploadRow, _in_order(query))
 
 
+def uploads_numbered(connection: Connection, numbers: Iterable[int]) -> list[UploadRow]:
+    """Uploads by the numbers of their files, in order."""
+    query = select(*_FACTS)
+    found = rows_among(connection, UploadRow, lambda some: query.where(files.c.id.in_(some)), sorted(numbers))
+    return sorted(found, key=lambda each: each.upload_idx)
+
+
 def upload_at(connection: Connection, index: int) -> UploadRow | None:
     """The accepted upload at an index."""
     return first_of(connection, UploadRow, select(*_FACTS).where(files.c.upload_idx == index))

@@ -64,6 +64,7 @@ ASK = {
     "incident list": (),
     "incident show": ("theft",),
     "incident note": ("theft", "text"),
+    "incident report": ("--help",),
     "incident window": ("one==1.0",),
 }
 """Commands that ask a catalog."""

@@ -19,9 +19,9 @@ from tests.factory import Make, encode
 MANUAL = Path(__file__).resolve().parents[2] / "docs" / "operators.md"
 WITHOUT_JSON = {"run", "demo", "watch"}
 """`watch` never ends: tests/catalog/test_watching.py."""
-MAPS = {"consumers", "expires", "sizes", "versions", "verdicts", "types"}
-MAPS |= {"by_type", "by_actor", "by_credential", "by_project", "by_verdict"}
-"""Their keys are names: of consumers, roles, logs, verdicts, types, actors, credentials, projects."""
+MAPS = {"consumers", "expires", "sizes", "versions", "verdicts", "types", "digests"}
+MAPS |= {"by_type", "by_actor", "by_credential", "by_project", "by_verdict", "digests"}
+"""Their keys are names: of consumers, roles, logs, verdicts, types, actors, credentials, projects, digests."""
 AS_LOGGED = {"data"}
 """What is in it is as it stands on the log."""
 
@@ -64,6 +64,7 @@ GOOD: dict[str, tuple[object, ...]] = {
     "incident list": (),
     "incident show": ("theft",),
     "incident note": ("theft", "text", "--event", "3"),
+    "incident report": ("theft",),
     "incident window": ("one==1.0",),
 }
 
@@ -103,6 +104,7 @@ BAD: dict[str, tuple[int, tuple[object, ...]]] = {
     "incident list": (2, ("extra",)),
     "incident show": (1, ("none",)),
     "incident note": (1, ("none", "text")),
+    "incident report": (1, ("none",)),
     "incident window": (1, ("none",)),
 }
 
@@ -149,7 +151,7 @@ def prepare(index: Index, folder: Path, command: str, arguments: tuple[object, .
         index.publish()
     if command == "unhold":
         index.run("hold", "--unlocked")
-    if command in {"incident amend", "incident list", "incident show", "incident note"}:
+    if command in {"incident amend", "incident list", "incident show", "incident note", "incident report"}:
         index.run("incident open", "theft", "--events", "2..3", "--not", "events=3")
     if command == "free":
         index.run("remove", "two")

@@ -334,7 +334,7 @@ WORK: dict[str, Callable[[Machine], None]] = {
     (
         "`run publisher`, `run verifier`, `run catalog`, `info`, `status PROJECT`, `rejected`, `verify`, `prove`, "
         "`log`, `show`, `diff`, `blame`, `find`, `access`, `watch`, `compare`, `incident list`, `incident show`, "
-        "`incident window`, `catalog`, `rebuild`, `resume`, `backup`"
+        "`incident report`, `incident window`, `catalog`, `rebuild`, `resume`, `backup`"
     ): follow,
     "`ceremony`": hold_a_ceremony,
     "`init`": init,

@@ -18,7 +18,11 @@ class Incident(LazyGroup):
             "show": "incident_show:show",
             "note": "incident_note:note",
         },
-        "Look": {"window": "incident_window:window", "replay": "incident_replay:replay_incident"},
+        "Look": {
+            "report": "incident_report:report",
+            "window": "incident_window:window",
+            "replay": "incident_replay:replay_incident",
+        },
         "Recover": {
             "plan": "incident_plan:plan",
             "recover": "incident_recover:recover",

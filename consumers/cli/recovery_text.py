@@ -67,28 +67,18 @@ def replay_json(made: CleanReplay) -> Iterator[dict[str, Any]]:
     for project in made.projects:
         yield {
             "project": project.name,
-            "flips": flips_json(project.flips),
-            "differences": [each._asdict() for each in deviations(project.live, project.clean)],
+            "flips": _flips_json(project.flips),
+            "deviations": [each._asdict() for each in deviations(project.live, project.clean)],
         }
     for target in made.targets:
         now, clean = target.live.offered, target.clean.offered
         pair = {"live": now.sha256 if now else "", "clean": clean.sha256 if clean else ""}
-        differences = [] if now == clean else [{"what": "target", "name": target.path, "aspect": "bytes", **pair}]
-        yield {"target": target.path, "flips": flips_json(target.flips), "differences": differences}
+        found = [] if now == clean else [{"what": "target", "name": target.path, "aspect": "bytes", **pair}]
+        yield {"target": target.path, "flips": _flips_json(target.flips), "deviations": found}
 
 
-def flips_json(flips: Iterable[Flip]) -> list[dict[str, Any]]:
-    """Flips for machines."""
-    return [
-        {
-            "event": each.event,
-            "verdict": each.live.verdict,
-            "code": each.live.code,
-            "clean_verdict": each.clean.verdict,
-            "clean_code": each.clean.code,
-        }
-        for each in flips
-    ]
+def _flips_json(flips: Iterable[Flip]) -> list[dict[str, Any]]:
+    return [{"event": each.event, "live": _outcome(each.live), "clean": _outcome(each.clean)} for each in flips]
 
 
 def plan_lines(made: CleanReplay) -> Iterator[str]:

@@ -2,12 +2,11 @@
 
 import asyncio
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
 from consumers.catalog.remaking import SNAPSHOT, TIMESTAMP, Remaking
-from consumers.incidents.clients import ClientVisit, visit
 from consumers.incidents.histories import project_history, target_history, terms_of
 from consumers.incidents.replaying import Suspected
 from ledger.catalog import ceremonies, publication_rows
@@ -26,6 +25,9 @@ from projections.log.operations import project_key
 from projections.log.reading import Routed
 from projections.metadata.paths import JSON_PAGE, page_target
 from schemas.plans import PlanHead
+
+if TYPE_CHECKING:
+    from consumers.incidents.clients import ClientVisit
 
 
 class Offered(NamedTuple):
@@ -49,7 +51,7 @@ class Confirmation(NamedTuple):
     publication: int
     deviations: Sequence[tuple[str, Deviation]]
     lower: Sequence[str]
-    visits: Sequence[ClientVisit]
+    visits: Sequence["ClientVisit"]
     wrong: Sequence[str]
 
     @property
@@ -82,6 +84,8 @@ async def confirm(
         number: the publication that shows the recovery.
         served: what is served; None: no client looks.
     """
+    from consumers.incidents.clients import visit  # noqa: PLC0415  # python-tuf: only where clients look
+
     found = await database.run(_compare, suspected, head, number)
     visits, wrong = [], []
     wanted = [page_target(each.project, JSON_PAGE) for each in found.offered]
@@ -170,7 +174,7 @@ def _memory(connection: Connection, number: int) -> dict[str, bytes]:
     return {f"{role}.json": file.data for role, file in files.items() if file is not None}
 
 
-def _judge(each: ClientVisit, offered: Sequence[Offered], number: int) -> list[str]:
+def _judge(each: "ClientVisit", offered: Sequence[Offered], number: int) -> list[str]:
     if each.error:
         return [f"the client {each.client} refuses what is served: {each.error}"]
     if each.version < number:

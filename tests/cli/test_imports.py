@@ -66,6 +66,10 @@ ASK = {
     "incident note": ("theft", "text"),
     "incident report": ("--help",),
     "incident window": ("one==1.0",),
+    "incident replay": ("theft",),
+    "incident plan": ("theft",),
+    "incident recover": ("--help",),
+    "incident close": ("theft", "--reason", "none"),
 }
 """Commands that ask a catalog."""
 

@@ -26,7 +26,18 @@ AS_LOGGED = {"data"}
 """What is in it is as it stands on the log."""
 
 LISTS = {"add", "yank", "unyank", "remove", "restore", "free", "append", "rejected", "ceremony"}
-LISTS |= {"log", "blame", "diff", "find", "access", "incident list", "incident show", "incident window"}
+LISTS |= {
+    "log",
+    "blame",
+    "diff",
+    "find",
+    "access",
+    "incident list",
+    "incident show",
+    "incident window",
+    "incident replay",
+    "incident recover",
+}
 
 GOOD: dict[str, tuple[object, ...]] = {
     "catalog": ("check", "--full"),
@@ -66,6 +77,10 @@ GOOD: dict[str, tuple[object, ...]] = {
     "incident note": ("theft", "text", "--event", "3"),
     "incident report": ("theft",),
     "incident window": ("one==1.0",),
+    "incident replay": ("theft",),
+    "incident plan": ("theft", "--to", "{folder}/new-plan"),
+    "incident recover": ("theft", "--plan", "{folder}/plan"),
+    "incident close": ("theft", "--reason", "no harm was done"),
 }
 
 BAD: dict[str, tuple[int, tuple[object, ...]]] = {
@@ -106,6 +121,10 @@ BAD: dict[str, tuple[int, tuple[object, ...]]] = {
     "incident note": (1, ("none", "text")),
     "incident report": (1, ("none",)),
     "incident window": (1, ("none",)),
+    "incident replay": (1, ("none",)),
+    "incident plan": (1, ("none", "--to", "{folder}/new-plan")),
+    "incident recover": (75, ("theft", "--plan", "{folder}/plan", "--wait-seconds", "0")),
+    "incident close": (1, ("none", "--reason", "none")),
 }
 
 
@@ -151,8 +170,13 @@ def prepare(index: Index, folder: Path, command: str, arguments: tuple[object, .
         index.publish()
     if command == "unhold":
         index.run("hold", "--unlocked")
-    if command in {"incident amend", "incident list", "incident show", "incident note", "incident report"}:
+    if command.startswith("incident ") and command not in {"incident open", "incident window"}:
         index.run("incident open", "theft", "--events", "2..3", "--not", "events=3")
+    if command in {"incident recover", "incident close"}:
+        index.run("incident plan", "theft", "--to", folder / "plan")
+    if arguments == GOOD["incident recover"]:
+        index.run("incident recover", "theft", "--plan", folder / "plan", "--wait-seconds", 0, answer=75)
+        index.publish()
     if command == "free":
         index.run("remove", "two")
         index.publish()

@@ -51,8 +51,8 @@ def plan(index: Index, path: Path) -> Path:
 def test_a_whole_response(index: Index, tmp_path: Path) -> None:
     index.run("hold", "--reason", "look", "--secret-file", tmp_path / "secret")
     (one, two, end) = index.ask("incident replay", "theft")
-    assert [each["name"] for each in one["differences"]] == ["one-1.0-py3-none-any.whl", "one-2.0.tar.gz"]
-    assert [(each["aspect"], each["clean"]) for each in two["differences"]] == [("yank", "")]
+    assert [each["name"] for each in one["deviations"]] == ["one-1.0-py3-none-any.whl", "one-2.0.tar.gz"]
+    assert [(each["aspect"], each["clean"]) for each in two["deviations"]] == [("yank", "")]
     assert (end["touched"], end["different"], end["flipped"]) == (2, 2, 0)
 
     path = plan(index, tmp_path / "plan")

@@ -279,6 +279,9 @@ def respond(machine: Machine) -> None:
     machine.run("incident open", "theft", "--project", "one")
     machine.run("incident amend", "theft", "--take-away", "--events", 2, "--empty")
     machine.run("incident note", "theft", "found")
+    machine.run("incident plan", "theft", "--to", machine.folder / "plan")
+    machine.run("incident recover", "theft", "--plan", machine.folder / "plan", "--wait-seconds", 0, answer=None)
+    machine.run("incident close", "theft", "--reason", "nothing was found")
 
 
 def sign(machine: Machine) -> None:
@@ -329,12 +332,13 @@ WORK: dict[str, Callable[[Machine], None]] = {
     "an index that appends by a Kafka client of its own": a_client_of_its_own,
     "`append`, `add`, `yank`, `unyank`, `remove`, `hold`, `unhold`": append,
     "these with `--wait`, and `restore`, `status PROJECT STATE`": append_and_wait,
-    "`incident open`, `incident amend`, `incident note`": respond,
+    "`incident open`, `incident amend`, `incident note`, `incident recover`, `incident close`": respond,
     "`run signer`, `publish`": sign,
     (
         "`run publisher`, `run verifier`, `run catalog`, `info`, `status PROJECT`, `rejected`, `verify`, `prove`, "
         "`log`, `show`, `diff`, `blame`, `find`, `access`, `watch`, `compare`, `incident list`, `incident show`, "
-        "`incident report`, `incident window`, `catalog`, `rebuild`, `resume`, `backup`"
+        "`incident report`, `incident window`, `incident replay`, `incident plan`, `catalog`, `rebuild`, `resume`, "
+        "`backup`"
     ): follow,
     "`ceremony`": hold_a_ceremony,
     "`init`": init,

@@ -65,6 +65,6 @@ async def _prove(context: Context, asked: Asked, known: KnownIncident, path: Pat
         raise NegativeAnswerError(
             f"nothing was appended: publication {asked.number} does not show the clean state. Look at it with "
             f"`tuf-ledger incident recover {known.name} --plan {path}`",
-            differences=[{"about": about, **each._asdict()} for about, each in found.deviations],
+            deviations=[{"about": about, **each._asdict()} for about, each in found.deviations],
         )
     return {"plan": digest, "residuals": residuals_digest(plan.head)}

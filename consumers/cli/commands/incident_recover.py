@@ -144,10 +144,10 @@ def _facts(done: Recovery) -> dict[str, Any]:
     if found is not None:
         facts |= {
             "publication": found.publication,
-            "differences": [{"about": about, **each._asdict()} for about, each in found.deviations],
+            "deviations": [{"about": about, **each._asdict()} for about, each in found.deviations],
             "lower": list(found.lower),
             "clients": [
-                {"client": each.client, "publication": each.version, "error_text": each.error} for each in found.visits
+                {"client": each.client, "publication": each.version, "why": each.error} for each in found.visits
             ],
             "wrong": list(found.wrong),
             "answering": list(done.answering),

@@ -8,10 +8,8 @@ SCRAM-SHA-512 over TLS), or whom a certificate names.
 import base64
 import os
 import re
-import secrets
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
@@ -21,6 +19,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from tests.certificates import Authority
+from tests.supervised import SupervisedProcess, free_ports
 
 VERSION = "4.3.0"
 ROOT = Path(__file__).resolve().parent.parent
@@ -38,9 +37,6 @@ START_SECONDS = 600
 STOP_SECONDS = 15
 FETCH_SECONDS = 600
 OLDEST_JAVA = 17
-
-# The broker dies with the tests, however they end: the shell kills it when its standard input is closed.
-_SUPERVISOR = '"$@" >>"$LOG" 2>&1 & broker=$!; echo $broker; cat >/dev/null; kill -9 $broker 2>/dev/null; wait'
 
 _PROPERTIES = """\
 process.roles=broker,controller
@@ -97,8 +93,7 @@ class Broker:
         self._jars = fetch_jars()
         self._ports = free_ports(1 + len(LISTENERS))
         self.authority = Authority(folder, "authority")
-        self._supervisor: subprocess.Popen[bytes] | None = None
-        self._pid = 0
+        self._process: SupervisedProcess | None = None
 
     @property
     def bootstrap_servers(self) -> str:
@@ -122,7 +117,7 @@ class Broker:
 
     def start(self) -> None:
         """Start it, with the data and ports it had, and wait until it is ready. Harmless where it runs."""
-        if self._supervisor is not None and self._is_alive():
+        if self._process is not None and self._process.is_alive():
             self.proceed()
             return
         properties = self._folder / "server.properties"
@@ -130,17 +125,8 @@ class Broker:
             self._format(properties)
         log_path = self._folder / "broker.log"
         already = log_path.stat().st_size if log_path.exists() else 0
-        self._supervisor = subprocess.Popen(
-            ["sh", "-c", _SUPERVISOR, "sh", *self._command("kafka.Kafka", str(properties))],
-            env={**os.environ, "LOG": str(log_path)},
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            start_new_session=True,
-        )
-        assert self._supervisor.stdout is not None
-        with self._supervisor.stdout as pid:
-            self._pid = int(pid.readline())
-        self._wait_until_ready(log_path, already)
+        self._process = SupervisedProcess(self._command("kafka.Kafka", str(properties)), log_path, signal.SIGKILL)
+        self._wait_until_ready(self._process, log_path, already)
 
     def stop(self) -> None:
         """Shut it down in order."""
@@ -152,11 +138,11 @@ class Broker:
 
     def pause(self) -> None:
         """Let it hang (SIGSTOP): connections stay, answers do not come."""
-        os.kill(self._pid, signal.SIGSTOP)
+        self._send(signal.SIGSTOP)
 
     def proceed(self) -> None:
         """Let it go on."""
-        os.kill(self._pid, signal.SIGCONT)
+        self._send(signal.SIGCONT)
 
     def restart(self, pause_seconds: float = 0) -> None:
         """Kill it and start it again after a pause, with the same data, on the same ports."""
@@ -164,18 +150,14 @@ class Broker:
         time.sleep(pause_seconds)
         self.start()
 
-    def _end(self, signal_number: signal.Signals) -> None:
-        if self._supervisor is None:
-            return
-        supervisor, self._supervisor = self._supervisor, None
-        if self._is_alive():
-            os.kill(self._pid, signal_number)
-        deadline = time.monotonic() + STOP_SECONDS
-        while self._is_alive() and time.monotonic() < deadline:
-            time.sleep(0.02)
-        assert supervisor.stdin is not None
-        supervisor.stdin.close()
-        supervisor.wait(timeout=30)
+    def _send(self, number: signal.Signals) -> None:
+        if self._process is not None:
+            self._process.send(number)
+
+    def _end(self, number: signal.Signals) -> None:
+        process, self._process = self._process, None
+        if process is not None:
+            process.end(number, STOP_SECONDS)
 
     def _command(self, main: str, *arguments: str) -> list[str]:
         options = [*self._java_options, "-Xmx512m", "-Dlog4j2.level=INFO", "-cp", f"{self._jars}/*"]
@@ -203,23 +185,16 @@ class Broker:
         if formatted.returncode:
             raise BrokerFailedError((formatted.stdout + formatted.stderr).decode(errors="replace"))
 
-    def _wait_until_ready(self, log_path: Path, already: int) -> None:
+    def _wait_until_ready(self, process: SupervisedProcess, log_path: Path, already: int) -> None:
         deadline = time.monotonic() + START_SECONDS
         while True:
             text = log_path.read_bytes()[already:].decode(errors="replace") if log_path.exists() else ""
             if "Kafka Server started" in text:
                 return
-            if not self._is_alive() or time.monotonic() > deadline:
+            if not process.is_alive() or time.monotonic() > deadline:
                 self.kill()
                 raise BrokerFailedError(f"the broker ended, or was not ready after {START_SECONDS} s:\n{text[-4000:]}")
             time.sleep(0.05)
-
-    def _is_alive(self) -> bool:
-        try:
-            os.kill(self._pid, 0)
-        except ProcessLookupError:
-            return False
-        return True
 
 
 @contextmanager
@@ -289,18 +264,3 @@ def fetch_jars() -> Path:
         with suppress(OSError):
             libs.rename(JARS)
     return JARS
-
-
-def free_ports(count: int) -> list[int]:
-    """Ports that nobody listens on, from below those that systems give to clients.
-
-    A client that connects again and again to a port of its own kind, while the broker is down, can be given that very
-    port, and talks to itself.
-    """
-    ports: list[int] = []
-    while len(ports) < count:
-        port = secrets.choice(range(15_000, 32_000))
-        with socket.socket() as tried, suppress(OSError):
-            tried.bind(("127.0.0.1", port))
-            ports += [port] if port not in ports else []
-    return ports

@@ -12,20 +12,17 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from tests.broker import free_ports
+from tests.supervised import SupervisedProcess, free_ports
 
 START_SECONDS = 120
 STOP_SECONDS = 30
 BINARIES = Path("/usr/lib/postgresql")
 """Where Debian has them, by major version: only some are in the path."""
 USER = "postgres"
-
-# The server dies with the tests, however they end: the shell kills it when its standard input is closed.
-_SUPERVISOR = '"$@" >>"$LOG" 2>&1 & server=$!; echo $server; cat >/dev/null; kill -INT $server 2>/dev/null; wait'
 
 _SETTINGS = ("fsync=off", "full_page_writes=off", "shared_buffers=64MB", "max_connections=50", "timezone=UTC")
 
@@ -50,8 +47,7 @@ class Postgres:
             folder.chmod(0o755)
             os.chown(folder, entry.pw_uid, entry.pw_gid)
         (self.port,) = free_ports(1)
-        self._supervisor: subprocess.Popen[bytes] | None = None
-        self._pid = 0
+        self._process: SupervisedProcess | None = None
 
     @property
     def url(self) -> str:
@@ -67,22 +63,12 @@ class Postgres:
         log = self._folder / "server.log"
         settings = [part for each in _SETTINGS for part in ("-c", each)]
         command = [str(self._binaries / "postgres"), "-D", str(data), "-p", str(self.port), "-k", str(self._folder)]
-        self._supervisor = subprocess.Popen(
-            ["sh", "-c", _SUPERVISOR, "sh", *command, "-h", "127.0.0.1", *settings],
-            env={**os.environ, "LOG": str(log)},
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            cwd=self._folder,
-            start_new_session=True,
-            **self._user,
-        )
-        assert self._supervisor.stdout is not None
-        with self._supervisor.stdout as pid:
-            self._pid = int(pid.readline())
+        command += ["-h", "127.0.0.1", *settings]
+        self._process = SupervisedProcess(command, log, signal.SIGINT, cwd=self._folder, **self._user)
         deadline = time.monotonic() + START_SECONDS
         ready = [str(self._binaries / "pg_isready"), "-q", "-h", "127.0.0.1", "-p", str(self.port)]
         while subprocess.run(ready, check=False).returncode:
-            if time.monotonic() > deadline or not self._is_alive():
+            if time.monotonic() > deadline or not self._process.is_alive():
                 raise PostgresMissingError(f"the server did not start:\n{log.read_text(errors='replace')[-4000:]}")
             time.sleep(0.05)
 
@@ -95,24 +81,9 @@ class Postgres:
         self._end(signal.SIGINT)
 
     def _end(self, number: signal.Signals) -> None:
-        supervisor, self._supervisor = self._supervisor, None
-        if supervisor is None:
-            return
-        with suppress(ProcessLookupError):
-            os.kill(self._pid, number)
-        deadline = time.monotonic() + STOP_SECONDS
-        while self._is_alive() and time.monotonic() < deadline:
-            time.sleep(0.02)
-        assert supervisor.stdin is not None
-        supervisor.stdin.close()
-        supervisor.wait(timeout=30)
-
-    def _is_alive(self) -> bool:
-        try:
-            os.kill(self._pid, 0)
-        except ProcessLookupError:
-            return False
-        return True
+        process, self._process = self._process, None
+        if process is not None:
+            process.end(number, STOP_SECONDS)
 
     def _run(self, command: list[str]) -> None:
         done = subprocess.run(command, capture_output=True, check=False, cwd=self._folder, **self._user)

@@ -118,18 +118,25 @@ def events_from(connection: Connection, wanted: Wanted, first: int, limit: int) 
 def _ordered(
     connection: Connection, wanted: Wanted, where: ColumnElement[bool], limit: int, *, newest_first: bool
 ) -> list[EventRow]:
-    """Wanted events in their order. Where several numbers of one column are wanted, those of each number are found
-    first: an index has these in order, and to sort all that have any of the numbers would take long.
+    """Wanted events in their order."""
+    if _ways(connection, wanted):
+        rows = load_events(connection, _indices(connection, wanted, where, limit, newest_first=newest_first))
+        return rows[::-1] if newest_first else rows
+    order = events.c.idx.desc() if newest_first else events.c.idx
+    return rows_of(connection, EventRow, _narrowed(connection, wanted).where(where).order_by(order).limit(limit))
+
+
+def _indices(
+    connection: Connection, wanted: Wanted, where: ColumnElement[bool], limit: int, *, newest_first: bool
+) -> list[int]:
+    """The indices of wanted events in their order. Where several numbers of one column are wanted, those of each number
+    are found first: an index has these in order, and to sort all that have any of the numbers would take long.
     """
     order = events.c.idx.desc() if newest_first else events.c.idx
-    ways = _ways(connection, wanted)
-    query = _narrowed(connection, wanted).where(where).order_by(order).limit(limit)
-    if not ways:
-        return rows_of(connection, EventRow, query)
-    indices = query.with_only_columns(events.c.idx)
-    found = [index for way in ways for index in connection.execute(indices.where(way)).scalars()]
-    rows = load_events(connection, sorted(found, reverse=newest_first)[:limit])
-    return rows[::-1] if newest_first else rows
+    query = _narrowed(connection, wanted).with_only_columns(events.c.idx).where(where).order_by(order).limit(limit)
+    queries = [query.where(way) for way in _ways(connection, wanted)] or [query]
+    found = [index for each in queries for index in connection.execute(each).scalars()]
+    return sorted(found, reverse=newest_first)[:limit]
 
 
 def _ways(connection: Connection, wanted: Wanted) -> list[ColumnElement[bool]]:
@@ -157,8 +164,7 @@ def _numbered(connection: Connection, wanted: Wanted) -> Iterator[tuple[ColumnEl
 
 def indices_from(connection: Connection, wanted: Wanted, first: int, limit: int) -> list[int]:
     """The indices of the first events from an index on that are wanted, in order."""
-    query = _narrowed(connection, wanted).with_only_columns(events.c.idx)
-    return list(connection.execute(query.where(events.c.idx >= first).order_by(events.c.idx).limit(limit)).scalars())
+    return _indices(connection, wanted, events.c.idx >= first, limit, newest_first=False)
 
 
 def unreadable_between(connection: Connection, first: int, end: int, limit: int) -> list[int]:

@@ -9,7 +9,7 @@ from sqlalchemy import Connection, Engine, create_engine, event, insert
 from ledger.catalog import FOREVER, rights, states
 from ledger.catalog.added import added_between
 from ledger.catalog.database import create_indexes, create_tables
-from ledger.catalog.event_rows import Wanted, events_before, events_from
+from ledger.catalog.event_rows import Wanted, events_before, events_from, indices_from
 from ledger.catalog.tables import INDEXES, INDEXES_TO_FILL, actors, credentials, projects, types
 
 LARGE = ("events", "files", "added_files", "file_states", "release_states", "event_bodies", "role_versions")
@@ -73,6 +73,7 @@ def test_pages_of_events_come_in_the_order_of_an_index(engine: Engine, wanted: W
     for ask in (
         lambda connection: events_before(connection, wanted, FOREVER, 50),
         lambda connection: events_from(connection, wanted, 0, 50),
+        lambda connection: indices_from(connection, wanted, 0, 50),
     ):
         plan = plan_of(engine, ask)
         assert plan

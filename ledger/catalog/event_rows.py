@@ -206,7 +206,8 @@ def load_event(connection: Connection, index: int) -> EventRow | None:
 
 def load_events(connection: Connection, indices: Iterable[int]) -> list[EventRow]:
     """Events by their indices, in order."""
-    return rows_among(connection, EventRow, lambda some: _all().where(events.c.idx.in_(some)), sorted(indices))
+    query = _all().order_by(events.c.idx)
+    return rows_among(connection, EventRow, lambda some: query.where(events.c.idx.in_(some)), sorted(indices))
 
 
 def load_bodies(connection: Connection, indices: Iterable[int]) -> dict[int, bytes]:

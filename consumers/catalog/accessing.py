@@ -1,7 +1,7 @@
 """Who was allowed to act, since when and by whose grant, what was done, and what is odd about that."""
 
-from collections.abc import Mapping, Sequence
-from typing import Literal, NamedTuple
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from typing import Literal, NamedTuple, TypeVar
 
 from packaging.utils import canonicalize_name
 
@@ -11,6 +11,13 @@ from consumers.catalog.times import since, until
 from ledger.catalog import FOREVER, event_rows, rights
 from ledger.catalog.database import Connection
 from ledger.catalog.rights import AccessRow, ActsRow, Subjects
+
+T = TypeVar("T")
+
+What = Literal["revoked without a grant", "used without a grant"]
+
+FIRST_PAGE, PAGE = 20, 500
+"""Number of events about access that are read at a time."""
 
 
 class Grant(NamedTuple):
@@ -47,22 +54,17 @@ class Oddity(NamedTuple):
     not granted before.
     """
 
-    what: Literal["revoked without a grant", "used without a grant"]
+    what: What
     event: EventAnswer
 
 
-class AccessAnswer(NamedTuple):
-    """All about the access of somebody, or to something. `notes` are events about access that change nothing."""
+class Note(NamedTuple):
+    """An event about access that changes nothing."""
 
-    grants: Sequence[Grant]
-    notes: Sequence[EventAnswer]
-    acts: Sequence[Acts]
-    oddities: Sequence[Oddity]
+    event: EventAnswer
 
-    @property
-    def is_empty(self) -> bool:
-        """Whether nothing is known."""
-        return not (self.grants or self.notes or self.acts or self.oddities)
+
+AccessItem = Oddity | Grant | Note | Acts
 
 
 class _Moment(NamedTuple):
@@ -72,40 +74,86 @@ class _Moment(NamedTuple):
     end: int
 
 
-async def find_access(asked: Asked, name: str, at: str | None) -> AccessAnswer:
-    """The access of an actor, with a credential, or to a project, whichever has that name; now, or at a time.
+class _Rows(NamedTuple):
+    """What is known of the access of something, before events are read: rows, and oddities with their indices."""
+
+    oddities: Sequence[tuple[int, What]]
+    grants: Sequence[AccessRow]
+    notes: Sequence[AccessRow]
+    acts: Sequence[Acts]
+    moment: _Moment
+
+
+async def find_access(asked: Asked, name: str, at: str | None) -> AsyncIterator[AccessItem]:
+    """The access of an actor, with a credential, or to a project, whichever has that name; now, or at a time. First
+    comes what no grant explains, then grants, notes, and acts.
 
     At a time, what may have held is there; what came after it for sure is not.
     """
-    return await asked.database.run(_read, asked, name, at)
+    found = await asked.database.run(_read, asked, name, at)
+    for some in _paged(found.oddities):
+        events = await _events(asked, [index for index, _ in some])
+        for index, what in some:
+            yield Oddity(what, events[index])
+    for grants in _paged(found.grants):
+        events = await _events(asked, [index for each in grants for index in (each.idx, each.ended_idx)])
+        for each in grants:
+            yield _grant(each, events, None if at is None else found.moment)
+    for notes in _paged(found.notes):
+        events = await _events(asked, [each.idx for each in notes])
+        for each in notes:
+            yield Note(events[each.idx])
+    for acts in found.acts:
+        yield acts
 
 
-def _read(connection: Connection, asked: Asked, name: str, at: str | None) -> AccessAnswer:
+def _paged(items: Sequence[T]) -> Iterator[Sequence[T]]:
+    """Items page by page: few at first, so that they are seen at once."""
+    at, count = 0, FIRST_PAGE
+    while at < len(items):
+        yield items[at : at + count]
+        at, count = at + count, PAGE
+
+
+async def _events(asked: Asked, indices: Iterable[int | None]) -> dict[int, EventAnswer]:
+    return await asked.database.run(_load, asked, {index for index in indices if index is not None})
+
+
+def _load(connection: Connection, asked: Asked, indices: Iterable[int]) -> dict[int, EventAnswer]:
+    return {each.row.idx: each for each in answers(connection, asked, event_rows.load_events(connection, indices))}
+
+
+def _grant(row: AccessRow, events: Mapping[int, EventAnswer], moment: _Moment | None) -> Grant:
+    end = row.ended_idx
+    certain = moment is None or (row.idx < moment.first and (end is None or end >= moment.end))
+    return Grant(row, events[row.idx], None if end is None else events[end], certain)
+
+
+def _read(connection: Connection, asked: Asked, name: str, at: str | None) -> _Rows:
     project, moment = str(canonicalize_name(name)), _moment(connection, asked, at)
     rows = [each for each in rights.access_rows(connection, project, name) if each.idx < moment.end]
     acts = _acts(connection, rights.subjects_of(connection, project, name), moment)
     used = {each.credential for each in acts if each.credential is not None}
-    ungranted = [index for index in rights.ungranted_uses(connection, used) if index < moment.end]
     explained = {each.ended_idx for each in rows if each.act == "granted"}
+    ungranted = [index for index in rights.ungranted_uses(connection, used) if index < moment.end]
     unexplained = [each.idx for each in rows if each.act == "revoked" and each.idx not in explained]
-    wanted = {index for each in rows for index in (each.idx, each.ended_idx) if index is not None} | set(ungranted)
-    events = {each.row.idx: each for each in answers(connection, asked, event_rows.load_events(connection, wanted))}
-    grants = [
-        Grant(
-            each,
-            events[each.idx],
-            None if each.ended_idx is None else events[each.ended_idx],
-            at is None or (each.idx < moment.first and (each.ended_idx is None or each.ended_idx >= moment.end)),
-        )
-        for each in rows
-        if each.act == "granted" and (at is None or each.ended_idx is None or each.ended_idx >= moment.first)
-    ]
-    notes = [events[each.idx] for each in rows if each.act == "noted"]
-    oddities = [
-        *(Oddity("revoked without a grant", events[index]) for index in unexplained),
-        *(Oddity("used without a grant", events[index]) for index in ungranted),
-    ]
-    return AccessAnswer(grants, notes, acts, sorted(oddities, key=lambda each: each.event.row.idx))
+    return _Rows(
+        sorted(
+            [
+                *((index, "revoked without a grant") for index in unexplained),
+                *((index, "used without a grant") for index in ungranted),
+            ],
+            key=lambda each: each[0],
+        ),
+        [
+            each
+            for each in rows
+            if each.act == "granted" and (at is None or each.ended_idx is None or each.ended_idx >= moment.first)
+        ],
+        [each for each in rows if each.act == "noted"],
+        acts,
+        moment,
+    )
 
 
 def _moment(connection: Connection, asked: Asked, at: str | None) -> _Moment:

@@ -103,7 +103,7 @@ async def about(asked: Asked) -> AsyncIterator[Any]:
     times = await run(names_of, tables.publications.c.time)
     for name in (*people, *await run(names_of, tables.actors.c.name)):
         for at in (None, times[0], times[-1]):
-            yield await find_access(asked, name, at)
+            yield [each async for each in find_access(asked, name, at)]
 
 
 async def of_incidents(asked: Asked) -> AsyncIterator[Any]:

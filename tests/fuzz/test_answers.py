@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Connection, select
 
-from consumers.catalog.accessing import find_access
+from consumers.catalog.accessing import Acts, Grant, Oddity, find_access
 from consumers.catalog.asking import Asked
 from consumers.catalog.blaming import blame_file, blame_project
 from consumers.catalog.event_answers import find_events
@@ -259,18 +259,21 @@ async def check_access(world: World, asked: Asked) -> None:
             end = len([1 for before, _ in brackets if at is None or not before or before <= at])
             first = len(values) if at is None else len([1 for _, after in brackets if after and after < at])
             plain = access_of(name, events, accepted, end)
-            found = await find_access(asked, name, at)
-            ends = {each.row.idx: None if each.revoked is None else each.revoked.row.idx for each in found.grants}
+            found = [each async for each in find_access(asked, name, at)]
+            grants = [each for each in found if isinstance(each, Grant)]
+            ends = {each.row.idx: None if each.revoked is None else each.revoked.row.idx for each in grants}
             held = {
                 grant: ended for grant, ended in plain.grants.items() if at is None or ended is None or ended >= first
             }
             assert ends == held, (name, at)
-            for each in found.grants:
+            for each in grants:
                 ended = ends[each.row.idx]
                 surely = each.row.idx < first and (ended is None or ended >= end)
                 assert each.is_certain == (at is None or surely)
-            assert [each.event.row.idx for each in found.oddities] == sorted(plain.unexplained)
-            assert {(each.actor, each.credential): each.events for each in found.acts} == plain.acts
+            oddities = [each.event.row.idx for each in found if isinstance(each, Oddity)]
+            assert oddities == sorted(plain.unexplained)
+            acts = {(each.actor, each.credential): each.events for each in found if isinstance(each, Acts)}
+            assert acts == plain.acts
 
 
 async def play_many(values: list[bytes], data: st.DataObject) -> None:

@@ -4,12 +4,12 @@ from typing import Any
 
 import click
 
-from consumers.catalog.accessing import AccessAnswer, Acts, Grant, find_access
+from consumers.catalog.accessing import AccessItem, Acts, Grant, Note, Oddity, find_access
 from consumers.catalog.asking import Asked
 from consumers.catalog.words import describe_access
 from consumers.cli.event_text import event_json, event_line
 from consumers.cli.options import INSTANT, limit_option, on_catalog
-from consumers.cli.paging import listed, print_lines, shown
+from consumers.cli.paging import limited, print_found, shown
 from consumers.cli.shared import plural, print_json
 from consumers.context import Context
 from schemas.errors import NegativeAnswerError
@@ -37,24 +37,20 @@ async def access(
       tuf-ledger access alice --at 2026-11-21T10:00:00Z
       tuf-ledger access token-17 --json
     """
-    found = await find_access(asked, name, at)
-    if found.is_empty:
+    found = limited(find_access(asked, name, at), limit)
+    count = await print_found(found, _json, _Sections(), as_json=as_json)
+    if not count:
         raise NegativeAnswerError(f"no event grants, or was made with, anything that is called {name}")
-    if not as_json:
-        await print_lines(listed(_lines(found, limit)))
-        return
-    for each in _items(found)[:limit]:
-        print_json(each)
-    print_json({"ok": True, "count": len(_items(found)[:limit]), "size": asked.size, "publication": asked.number})
+    if as_json:
+        print_json({"ok": True, "count": count, "size": asked.size, "publication": asked.number})
 
 
-def _items(found: AccessAnswer) -> list[dict[str, Any]]:
-    return [
-        *({"kind": "oddity", "oddity": each.what, **event_json(each.event)} for each in found.oddities),
-        *(_grant_json(each) for each in found.grants),
-        *({"kind": "note", **event_json(each)} for each in found.notes),
-        *(_acts_json(each) for each in found.acts),
-    ]
+def _json(item: AccessItem) -> dict[str, Any]:
+    if isinstance(item, Oddity):
+        return {"kind": "oddity", "oddity": item.what, **event_json(item.event)}
+    if isinstance(item, Grant):
+        return _grant_json(item)
+    return {"kind": "note", **event_json(item.event)} if isinstance(item, Note) else _acts_json(item)
 
 
 def _grant_json(grant: Grant) -> dict[str, Any]:
@@ -81,15 +77,26 @@ def _acts_json(acts: Acts) -> dict[str, Any]:
     }
 
 
-def _lines(found: AccessAnswer, limit: int | None) -> list[str]:
-    odd = [line for each in found.oddities for line in (f"    {each.what}:", f"        {event_line(each.event)}")]
-    sections = (
-        ("odd", odd),
-        ("grants", [line for each in found.grants[:limit] for line in _grant_lines(each)]),
-        ("notes", [f"    {event_line(each)}" for each in found.notes[:limit]]),
-        ("acts", [_acts_line(each) for each in found.acts[:limit]]),
-    )
-    return [line for title, lines in sections if lines for line in (click.style(title, bold=True), *lines)]
+class _Sections:
+    """Items in words, with a heading where another kind begins."""
+
+    def __init__(self) -> None:
+        self._title = ""
+
+    def __call__(self, item: AccessItem) -> list[str]:
+        title, lines = _told(item)
+        heading = [] if title == self._title else [click.style(title, bold=True)]
+        self._title = title
+        return [*heading, *lines]
+
+
+def _told(item: AccessItem) -> tuple[str, list[str]]:
+    """The section that an item belongs to, and its lines."""
+    if isinstance(item, Oddity):
+        return "odd", [f"    {item.what}:", f"        {event_line(item.event)}"]
+    if isinstance(item, Grant):
+        return "grants", _grant_lines(item)
+    return ("notes", [f"    {event_line(item.event)}"]) if isinstance(item, Note) else ("acts", [_acts_line(item)])
 
 
 def _grant_lines(grant: Grant) -> list[str]:

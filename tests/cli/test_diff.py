@@ -112,6 +112,11 @@ def test_one_project_alone_counts_and_exit_codes(index: Index) -> None:
     assert index.ask("diff", "1", "4", "--project", "none", answer=1)[-1]["error"] == "negative-answer"
     output = index.run("diff", "1", "4", "--stat")
     assert "5 changes of 2 projects, 0 of keys and settings" in output
+    one, two = index.ask_list("diff", "1", "4", "--stat")
+    assert (one["project"], two["project"]) == ("one", "two")
+    counts = [[each[name] for name in ("added", "removed", "changed", "came_and_went")] for each in (one, two)]
+    assert counts == [[3, 0, 1, 0], [2, 0, 0, 0]]
+    assert index.ask("diff", "1", "4", "--stat")[-1] == index.ask("diff", "1", "4")[-1]
     assert len(index.ask_list("diff", "1", "4", "--limit", "2")) == 2
     index.run("diff", "1", "1", "--exit-code")
     *_, last = index.ask("diff", "1", "4", "--exit-code", answer=1)

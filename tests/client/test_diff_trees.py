@@ -100,6 +100,9 @@ def test_targets_expiries_and_keys_of_foreign_repositories(tmp_path: Path) -> No
     invoke("diff", one, two, "--html", tmp_path / "page.html")
     assert "Signatures were not checked" in (tmp_path / "page.html").read_text()
     assert "Role targets" in invoke("diff", one, two, "--stat").output
+    roles = [json.loads(line) for line in invoke("diff", one, two, "--stat", "--json").stdout.splitlines()][:-1]
+    assert (roles[-1]["role"], roles[-1]["came_and_went"]) == ("targets", 0)
+    assert all(roles[-1][change] > 0 for change in ("added", "removed", "changed"))
 
 
 def test_delegations_thresholds_and_layouts(tmp_path: Path) -> None:

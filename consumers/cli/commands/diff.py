@@ -21,6 +21,7 @@ from consumers.context import found_files, give_up
 from consumers.reading.trees import MetadataTree
 from schemas.errors import NegativeAnswerError
 
+_COUNTS = {"+": "added", "-": "removed", "~": "changed", "±": "came_and_went"}
 _COLOURS = {"+": "green", "-": "red", "~": "yellow", "±": "magenta"}
 
 
@@ -154,8 +155,11 @@ async def _print(heading: str, differences: AsyncIterator[Said], wanted: _Wanted
     if not wanted.as_json:
         await print_lines((_stat if wanted.stat else _lines)(heading, found, counts))
         return counts
-    async for each in found:
-        if not wanted.stat:
+    if wanted.stat:
+        async for group in _groups(found):
+            print_json(group.facts())
+    else:
+        async for each in found:
             print_json(each.facts)
     return counts
 
@@ -203,25 +207,45 @@ async def _lines(heading: str, found: AsyncIterator[Said], counts: Counts) -> As
 
 async def _stat(heading: str, found: AsyncIterator[Said], counts: Counts) -> AsyncIterator[str]:
     yield click.style(shown(heading), bold=True)
-    name, marks = "", Counter[str]()
-    async for each in found:
-        if each.section in {ROLES, TARGETS}:
-            continue
-        now = each.facts["project"] if each.section == PROJECTS else each.section
-        if now != name:
-            if name:
-                yield _stat_line(name, marks)
-            name, marks = now, Counter()
-        marks[each.mark] += len(each.facts.get("files", ())) or 1
-    if name:
-        yield _stat_line(name, marks)
+    async for group in _groups(found):
+        yield group.line()
     yield f"{counts}."
 
 
-def _stat_line(name: str, marks: Counter[str]) -> str:
-    return f"  {shown(name):<40} " + " ".join(
-        click.style(f"{mark}{marks[mark]}", fg=colour) for mark, colour in _COLOURS.items() if marks[mark]
-    )
+class _Group(NamedTuple):
+    """How much differs of a project, or of a role of a tree: the numbers by mark."""
+
+    section: str
+    name: str
+    marks: Counter[str]
+
+    def line(self) -> str:
+        """The numbers in one line."""
+        name = self.name if self.section == PROJECTS else self.section
+        return f"  {shown(name):<40} " + " ".join(
+            click.style(f"{mark}{self.marks[mark]}", fg=colour) for mark, colour in _COLOURS.items() if self.marks[mark]
+        )
+
+    def facts(self) -> dict[str, Any]:
+        """The numbers for machines."""
+        counts = {word: self.marks[mark] for mark, word in _COUNTS.items()}
+        return {"project" if self.section == PROJECTS else "role": self.name, **counts}
+
+
+async def _groups(found: AsyncIterator[Said]) -> AsyncIterator[_Group]:
+    """Differences by project, or by role of a tree, as they come."""
+    group: _Group | None = None
+    async for each in found:
+        if each.section in {ROLES, TARGETS}:
+            continue
+        name = each.facts["project"] if each.section == PROJECTS else each.section.removeprefix("Role ")
+        if group is None or (group.section, group.name) != (each.section, name):
+            if group is not None:
+                yield group
+            group = _Group(each.section, name, Counter())
+        group.marks[each.mark] += len(each.facts.get("files", ())) or 1
+    if group is not None:
+        yield group
 
 
 def _line(said: Said) -> str:

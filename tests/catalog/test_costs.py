@@ -81,6 +81,12 @@ def test_pages_of_events_come_in_the_order_of_an_index(engine: Engine, wanted: W
         assert wanted == Wanted() or not scans(plan), plan
 
 
+def test_where_few_projects_attest_uploads_only_theirs_are_looked_at(engine: Engine) -> None:
+    plan = plan_of(engine, lambda connection: events_before(connection, Wanted(unattested=True), FOREVER, 50))
+    assert scans(plan) == ["SCAN files USING INDEX files_attested"]
+    assert any(step.startswith("SEARCH events USING INDEX events_project") for step in plan), plan
+
+
 QUESTIONS: dict[str, Callable[[Connection], object]] = {
     "metadata and provenance": lambda connection: states.uploads_beside(connection, b"\0" * 32),
     "files of a release": lambda connection: states.uploads_of(connection, 1, release="1"),

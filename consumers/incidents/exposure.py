@@ -245,6 +245,10 @@ class _Exposing:
         self._remaking = Remaking(connection)
         self._eras = publication_rows.eras(connection)
         self._bounds: dict[str, KeyBound] = {}
+        self._carrying: dict[tuple[str, tuple[int, int]], list[SignedVersions]] = {}
+        self._expiring: dict[tuple[str, _Span], FrozenBound] = {}
+        self._following: dict[int, Moment] = {}
+        self._newest = asked.number
 
     def windows(self, path: str, listed: Sequence[Interval]) -> tuple[ExposureWindow, ...]:
         """The windows of a target that was listed in some intervals, in the order of the log."""
@@ -266,9 +270,7 @@ class _Exposing:
 
     def _window(self, path: str, offer: Offering, listed: Sequence[Interval]) -> ExposureWindow:
         first = self._publication(offer.first)
-        last = publication_rows.last_publication(self._connection) if offer.last is None else None
-        last = self._publication(offer.last or 0) if last is None else last
-        after = publication_rows.publications_between(self._connection, last.number + 1, FOREVER, 1, oldest_first=True)
+        last = self._publication(self._newest if offer.last is None else offer.last)
         spans = self._spans(first.number, last.number)
         keyids = sorted({keyid for era, *_ in spans for keyid in self._authority(era).online.keyids})
         return ExposureWindow(
@@ -276,7 +278,7 @@ class _Exposing:
             _intervals(listed),
             _moment(first),
             _moment(last),
-            _moment(after[0]) if after else None,
+            None if offer.last is None else self._after(offer.last),
             max((self._frozen(path, span) for span in spans), key=lambda each: (each.until, -each.publication)),
             tuple(self._bound(keyid) for keyid in keyids),
             tuple(self._carriers(path, spans)),
@@ -287,6 +289,13 @@ class _Exposing:
         if row is None:
             raise AssertionError(f"publication {number} offers something")
         return row
+
+    def _after(self, number: int) -> Moment:
+        """The publication that follows one, which is not the newest."""
+        if number not in self._following:
+            (row,) = publication_rows.publications_between(self._connection, number + 1, FOREVER, 1, oldest_first=True)
+            self._following[number] = _moment(row)
+        return self._following[number]
 
     def _authority(self, era: Era) -> Authority:
         return self._remaking.authority(self._publication(era.first))
@@ -312,8 +321,13 @@ class _Exposing:
         Under the same offline roles no time goes back, so a later publication expires later, unless the version of the
         bin is an older one with a longer expiry: from before these roles came. So two publications decide.
         """
-        authority = self._authority(span.era)
-        role, numbers = self._bin_of(path, span), [span.last]
+        authority, role = self._authority(span.era), self._bin_of(path, span)
+        if (role, span) not in self._expiring:
+            self._expiring[role, span] = self._bound_of(role, span, authority)
+        return self._expiring[role, span]
+
+    def _bound_of(self, role: str, span: "_Span", authority: Authority) -> FrozenBound:
+        numbers = [span.last]
         signed = publication_rows.version_after(self._connection, role, span.era.first - 1)
         if signed is not None and span.first < signed <= span.last:
             before = writing.publication_before(self._connection, signed)
@@ -357,6 +371,11 @@ class _Exposing:
 
     def _signed(self, role: str, numbers: tuple[int, int], online: RoleKeys) -> list[SignedVersions]:
         """The versions of a role from one number to below another, by the keys that signed them."""
+        if (role, numbers) not in self._carrying:
+            self._carrying[role, numbers] = self._read_signed(role, numbers, online)
+        return self._carrying[role, numbers]
+
+    def _read_signed(self, role: str, numbers: tuple[int, int], online: RoleKeys) -> list[SignedVersions]:
         if online.threshold == len(online.keyids):  # then all keys signed everything
             some = publication_rows.versions_between(self._connection, role, *numbers, limit=MOST_VERSIONS)
             count, last = publication_rows.count_versions(self._connection, role, *numbers)

@@ -18,7 +18,9 @@ from consumers.catalog.recognizing import recognize
 from consumers.catalog.showing import find_publications
 from consumers.catalog.story import how_it_stands, tell
 from consumers.catalog.times import between, since, until
+from consumers.incidents.exposure import find_exposures
 from consumers.incidents.incident_selectors import read_selectors
+from consumers.incidents.proposing import propose
 from consumers.incidents.suspects import Own, find_matching, freeze
 from ledger.catalog import tables
 from ledger.catalog.database import Database, sqlite_catalog
@@ -107,7 +109,7 @@ async def about(asked: Asked) -> AsyncIterator[Any]:
 
 
 async def of_incidents(asked: Asked) -> AsyncIterator[Any]:
-    """What selectors of incidents choose."""
+    """What selectors of incidents choose, what else may belong to it, and whom things reached."""
     run = asked.database.run
     times = await run(names_of, tables.publications.c.time)
     digests = [each.hex() for each in await run(digests_of)]
@@ -129,6 +131,9 @@ async def of_incidents(asked: Asked) -> AsyncIterator[Any]:
     for some in texts:
         found = await run(find_matching, asked, read_selectors(some), Own("theft", 3))
         yield found, await run(freeze, found.runs)
+        yield await run(propose, asked, found.runs)
+    for name in (await run(names_of, tables.files.c.filename, tables.artifact_states.c.path))[:30]:
+        yield [each async for each in find_exposures(asked, name)]
 
 
 async def answers(asked: Asked) -> list[str]:

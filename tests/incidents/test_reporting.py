@@ -1,6 +1,8 @@
 """Reports: what each section says of a story whose answer is known, the same bytes again, and nothing that runs."""
 
+import asyncio
 import json
+import tempfile
 from collections.abc import AsyncIterator
 from html.parser import HTMLParser
 from pathlib import Path
@@ -8,6 +10,8 @@ from typing import Any, NamedTuple
 
 import msgspec
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from consumers.catalog.asking import Asked
 from consumers.cli.report_page import html_page
@@ -22,8 +26,10 @@ from projections.incidents.applying import Making
 from projections.incidents.selection import runs_of
 from schemas.events import Hashes
 from tests import factory
-from tests.fuzz.test_answers import asking
+from tests.fuzz.test_all_rules import TEAM
+from tests.fuzz.test_answers import asking, publish, signed_by_many
 from tests.fuzz.world import World
+from tests.property.histories import freeing_histories, histories, narrow_histories
 
 NAME = "theft"
 TITLE = "A <b>stolen</b> token\x1b[31m"
@@ -171,3 +177,32 @@ async def test_nothing_is_suspect(told: Told) -> None:
     assert "the answer is none" in "\n".join(terminal_lines(report))
     assert html_page(report)
     assert list(osv_records(report)) == []
+
+
+# --- any history -----------------------------------------------------------------------------------------------------
+
+
+async def play(values: list[bytes], data: st.DataObject) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        world = World(Path(folder), team=TEAM)
+        await publish(world, signed_by_many(values, data), data)
+        types = [json.loads(value or b"{}").get("type", "") for value in world.events.values]
+        indices = [at for at, kind in enumerate(types) if not kind.startswith(("ledger.", "roles.", "signing."))]
+        suspects = sorted(data.draw(st.sets(st.sampled_from(indices)))) if indices else []
+        async with asking(world) as asked:
+            one, other = [await asked.database.run(report_of, asked, suspects) for _ in range(2)]
+        assert msgspec.json.encode(one) == msgspec.json.encode(other)
+        page, text = html_page(one), "\n".join(markdown(one))
+        for each in one.exposures:
+            assert each.sha256 in page
+            assert each.event in {told.event for told in one.suspects} or each.kind == "file"
+        for burnt in one.burnt:
+            assert f'"{burnt.file}"' in text
+        assert len(list(terminal_lines(one))) > 10 or not suspects
+        assert json.dumps(list(osv_records(one)))
+
+
+@given(st.one_of(histories(25), narrow_histories(20), freeing_histories()), st.data())
+@settings(max_examples=15)
+def test_a_report_is_made_of_any_history(values: list[bytes], data: st.DataObject) -> None:
+    asyncio.run(play(values, data))

@@ -4,6 +4,7 @@ All texts are plain: some come from the log, so from anybody. Whoever renders th
 """
 
 import json
+import shlex
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
@@ -12,7 +13,7 @@ from consumers.cli.shared import plural
 from consumers.cli.things import span_text
 from consumers.incidents.exposure import Exposure, ExposureWindow
 from consumers.incidents.proposing import REASONS, ProposedEvents
-from consumers.incidents.reporting import Acted, Difference, IncidentReport, ToldEvent
+from consumers.incidents.reporting import Acted, IncidentReport, ReplayDifference, ToldEvent
 
 MOST_ROWS = 200
 """Rows of a table of events; the values for machines have more."""
@@ -43,13 +44,13 @@ class Paragraph(NamedTuple):
     is_warning: bool = False
 
 
-class Listing(NamedTuple):
+class Bullets(NamedTuple):
     """Texts, one below the other."""
 
     items: Sequence[str]
 
 
-class Table(NamedTuple):
+class Grid(NamedTuple):
     """Rows under headers."""
 
     headers: Sequence[str]
@@ -62,7 +63,7 @@ class Lines(NamedTuple):
     lines: Sequence[str]
 
 
-Block = Paragraph | Listing | Table | Lines
+Block = Paragraph | Bullets | Grid | Lines
 
 
 class Section(NamedTuple):
@@ -80,7 +81,7 @@ def title_of(report: IncidentReport) -> str:
 def sections(report: IncidentReport) -> list[Section]:
     """The document, in the order in which people need it."""
     found = [
-        Section("In short", [Listing(list(_summary(report)))]),
+        Section("In short", [Bullets(list(_summary(report)))]),
         Section("Whom it reached", list(_exposure(report))),
         Section("Suspects", list(_suspects(report))),
         Section("Who made them, and what else they did", list(_acted(report))),
@@ -158,10 +159,10 @@ def _exposure(report: IncidentReport) -> Iterator[Block]:
         return
     yield Paragraph("Times are those of publications: a server may have lagged behind them.")
     rows = [row for each in report.exposures for row in _exposure_rows(each)]
-    yield Table(("file", "offered from", "until", "for", "publications", "a frozen mirror until"), rows)
+    yield Grid(("file", "offered from", "until", "for", "publications", "a frozen mirror until"), rows)
     yield Paragraph("What carried them, and the keys that signed it (whole ids are below):")
     carried = [row for each in report.exposures for window in each.windows for row in _carried(each, window)]
-    yield Table(("file", "carried by", "signed by"), carried)
+    yield Grid(("file", "carried by", "signed by"), carried)
 
 
 def _exposure_rows(each: Exposure) -> Iterator[tuple[str, ...]]:
@@ -208,12 +209,12 @@ def _suspects(report: IncidentReport) -> Iterator[Block]:
         yield Paragraph(f"The first {min(len(report.suspects), MOST_ROWS)} are shown; incident show lists all.")
 
 
-def _events(events: Sequence[ToldEvent]) -> Table:
+def _events(events: Sequence[ToldEvent]) -> Grid:
     rows = [
         (f"{each.event}", each.what, _verdict(each), _who(each.actor_kind, each.actor, each.credential), _when(each))
         for each in events[:MOST_ROWS]
     ]
-    return Table(("event", "what", "became", "who", "published"), rows)
+    return Grid(("event", "what", "became", "who", "published"), rows)
 
 
 def _verdict(each: ToldEvent) -> str:
@@ -239,7 +240,7 @@ def _acted(report: IncidentReport) -> Iterator[Block]:
     if not report.acted:
         return
     rows = [_acted_row(each) for each in report.acted]
-    yield Table(("actor", "credential", "suspect", "others before", "within", "after"), rows)
+    yield Grid(("actor", "credential", "suspect", "others before", "within", "after"), rows)
     yield Paragraph(
         "Other events with the same credential, or without one of the same actor: before the first suspect, between "
         "the first and the last, after the last."
@@ -269,10 +270,10 @@ def _proposals(report: IncidentReport) -> Iterator[Block]:
     if chosen:
         yield Paragraph("Nothing of this is in the list; incident amend adds what you choose. Steps count from it.")
         rows = [_proposal_row(each, told) for each in chosen]
-        yield Table(("steps", "reason", "about", "because", "events", "the first", "selectors"), rows)
+        yield Grid(("steps", "reason", "about", "because", "events", "the first", "found by"), rows)
     if named:
         yield Paragraph("Named, and not to be selected: decide these yourself.")
-        yield Listing([f"{_REASONS[each.reason]}: {each.about}, {_which(each)} ({each.because})" for each in named])
+        yield Bullets([f"{_REASONS[each.reason]}: {each.about}, {_which(each)} ({each.because})" for each in named])
 
 
 def _proposal_row(each: ProposedEvents, told: dict[int, ToldEvent]) -> tuple[str, ...]:
@@ -286,8 +287,14 @@ def _proposal_row(each: ProposedEvents, told: dict[int, ToldEvent]) -> tuple[str
         each.because,
         f"{each.count:,}",
         what,
-        ", ".join(each.selectors),
+        " ".join(map(_option, each.selectors)),
     )
+
+
+def _option(selector: str) -> str:
+    """A selector as an option of `incident amend`: `actor=alice` is `--actor alice`."""
+    kind, _, value = selector.partition("=")
+    return f"--{kind} {shlex.quote(value)}"
 
 
 def _which(each: ProposedEvents) -> str:
@@ -308,17 +315,17 @@ def _differences(report: IncidentReport) -> Iterator[Block]:
     ]
     if flips:
         yield Paragraph("These events were not suspect, and ended otherwise because of the suspects:", is_warning=True)
-        yield Table(("about", "event", "it was", "it should have been"), flips[:MOST_ROWS])
+        yield Grid(("about", "event", "it was", "it should have been"), flips[:MOST_ROWS])
     rows = [row for each in report.differences for row in _deviation_rows(each)]
     if rows:
-        yield Table(("about", "what", "the index says", "it should say"), rows)
+        yield Grid(("about", "what", "the index says", "it should say"), rows)
     if report.residuals:
         yield Paragraph("No step undoes these:")
         residuals = [(each.about, each.name, each.detail, each.remedy) for each in report.residuals]
-        yield Table(("about", "name", "what is left", "remedy"), residuals)
+        yield Grid(("about", "name", "what is left", "remedy"), residuals)
 
 
-def _deviation_rows(each: Difference) -> Iterator[tuple[str, ...]]:
+def _deviation_rows(each: ReplayDifference) -> Iterator[tuple[str, ...]]:
     for one in each.deviations:
         what = " ".join(part for part in (one.what, one.name if one.what != "target" else "", one.aspect) if part)
         yield each.name, what, one.live or "nothing", one.clean or "nothing"
@@ -338,7 +345,7 @@ def _keys(report: IncidentReport) -> Iterator[Block]:
         for each in report.keys
     ]
     if rows:
-        yield Table(("online key", "now", "listed by", "if it is lost, believed until"), rows)
+        yield Grid(("online key", "now", "listed by", "if it is lost, believed until"), rows)
     for root in report.roots:
         text = f"Root {root.version} came between the first suspect and the last (event {root.event})."
         yield Paragraph(text, is_warning=True)
@@ -352,7 +359,7 @@ def _assumptions(report: IncidentReport) -> Iterator[Block]:
         for each in report.assumptions
     ]
     headers = ("lost", "malicious updates", "kept from newer ones", "believed until", "it shows by", "remedy")
-    yield Table(headers, rows)
+    yield Grid(headers, rows)
     yield Paragraph("After PEP 458, “Role compromise”.")
 
 
@@ -404,7 +411,7 @@ def _made(report: IncidentReport) -> Iterator[Block]:
     ]
     if head.held_from is not None:
         rows.append(("held", f"from event {head.held_from} on"))
-    yield Table(("", ""), rows)
+    yield Grid(("", ""), rows)
     yield Paragraph("The same log size, publication and list give this report again, byte for byte. No clock is in it.")
 
 

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from consumers.cli.page_parts import escaped, page_head
-from consumers.cli.report_document import Block, Lines, Listing, Paragraph, Section, Table, sections, title_of
+from consumers.cli.report_document import Block, Bullets, Grid, Lines, Paragraph, Section, sections, title_of
 from consumers.incidents.reporting import IncidentReport
 from ledger.clock import from_instant, to_instant
 
@@ -51,7 +51,7 @@ def _block(block: Block) -> Iterator[str]:
     if isinstance(block, Paragraph):
         note = ' class="note"' if block.is_warning else ""
         yield f"<p{note}>{escaped(block.text)}</p>\n"
-    elif isinstance(block, Listing):
+    elif isinstance(block, Bullets):
         items = "".join(f"<li>{escaped(each)}</li>\n" for each in block.items)
         yield from _folded(f"<ul>\n{items}</ul>\n", len(block.items), "entries")
     elif isinstance(block, Lines):
@@ -61,7 +61,7 @@ def _block(block: Block) -> Iterator[str]:
         yield from _folded(_table(block), len(block.rows), "rows")
 
 
-def _table(table: Table) -> str:
+def _table(table: Grid) -> str:
     head = "".join(f"<th>{escaped(each)}</th>" for each in table.headers) if any(table.headers) else ""
     rows = "".join(f"<tr>{''.join(map(_cell, row))}</tr>\n" for row in table.rows)
     return f'<div class="wide"><table>\n<tr>{head}</tr>\n{rows}</table></div>\n'

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 import click
 
 from consumers.cli.paging import shown
-from consumers.cli.report_document import Block, Lines, Listing, Paragraph, Section, Table, sections, title_of
+from consumers.cli.report_document import Block, Bullets, Grid, Lines, Paragraph, Section, sections, title_of
 from consumers.incidents.reporting import IncidentReport
 
 _WIDEST = 60
@@ -26,7 +26,7 @@ def terminal_lines(report: IncidentReport) -> Iterator[str]:
 def _terminal(block: Block) -> Iterator[str]:
     if isinstance(block, Paragraph):
         yield click.style(shown(block.text), fg="yellow") if block.is_warning else shown(block.text)
-    elif isinstance(block, Listing):
+    elif isinstance(block, Bullets):
         yield from (f"  - {shown(each)}" for each in block.items)
     elif isinstance(block, Lines):
         yield from (f"  {shown(each)}" for each in block.lines)
@@ -34,7 +34,7 @@ def _terminal(block: Block) -> Iterator[str]:
         yield from _terminal_table(block)
 
 
-def _terminal_table(table: Table) -> Iterator[str]:
+def _terminal_table(table: Grid) -> Iterator[str]:
     rows = [[shown(cell) for cell in row] for row in table.rows]
     if any(len(cell) > _WIDEST for row in rows for cell in row):
         for first, *rest in rows:
@@ -69,7 +69,7 @@ def _section(section: Section) -> Iterator[str]:
         yield ""
         if isinstance(block, Paragraph):
             yield f"**{_marked(block.text)}**" if block.is_warning else _marked(block.text)
-        elif isinstance(block, Listing):
+        elif isinstance(block, Bullets):
             yield from (f"- {_marked(each)}" for each in block.items)
         elif isinstance(block, Lines):
             yield from ("```", *map(shown, block.lines), "```")

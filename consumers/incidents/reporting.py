@@ -106,7 +106,7 @@ class ToldDeviation(msgspec.Struct, frozen=True):
     clean: str
 
 
-class Difference(msgspec.Struct, frozen=True):
+class ReplayDifference(msgspec.Struct, frozen=True):
     """What suspects made of a project or another target, and how many steps of a plan undo it."""
 
     kind: str
@@ -243,7 +243,7 @@ class IncidentReport(msgspec.Struct, frozen=True):
     proposals: Proposals
     told: tuple[ToldEvent, ...]
     exposures: tuple[Exposure, ...]
-    differences: tuple[Difference, ...]
+    differences: tuple[ReplayDifference, ...]
     residuals: tuple[ToldResidual, ...]
     keys: tuple[ToldKey, ...]
     roots: tuple[ToldRoot, ...]
@@ -497,7 +497,7 @@ class _Reporting:
 
     # --- what the index should say ---------------------------------------------------------------------------
 
-    def _differences(self) -> Iterator[Difference]:
+    def _differences(self) -> Iterator[ReplayDifference]:
         for project in self._replayed.projects:
             found = [
                 ToldDeviation(each.what, each.name, each.aspect, each.live, each.clean)
@@ -514,11 +514,11 @@ class _Reporting:
 
     def _difference(
         self, kind: str, name: str, plan: ProjectPlan | TargetPlan, found: Sequence[ToldDeviation]
-    ) -> Difference:
+    ) -> ReplayDifference:
         flips: list[Flip] = plan.flips[:MOST_TOLD]
         events = {each.event: each for each in self._load([flip.event for flip in flips])}
         told = tuple(ToldFlip(events[each.event], _outcome(each.live), _outcome(each.clean)) for each in flips)
-        return Difference(kind, name, told, len(plan.flips), tuple(found), len(plan.steps))
+        return ReplayDifference(kind, name, told, len(plan.flips), tuple(found), len(plan.steps))
 
     # --- keys ------------------------------------------------------------------------------------------------
 

@@ -144,7 +144,10 @@ class _Proposing:
                     continue
                 found.append(proposal)
                 if lead.is_followed:
-                    followed.update(self._follow(lead, proposal))
+                    followed.update(self._follow(self._take(lead.sought, self._left), proposal))
+            for proposal, others in self._same_bytes(frontier, depth):
+                found.append(proposal)
+                followed.update(self._follow(others[: self._left], proposal))
             frontier = runs_of(sorted(followed))
             self._seen = together(self._seen, frontier)
             depth += 1
@@ -161,12 +164,11 @@ class _Proposing:
             *self._granted(frontier),
             *self._with_credentials(acted, depth),
             *self._by_actors(acted, depth),
-            *self._same_bytes(frontier),
             *(self._first_used(acted) if depth == 1 else ()),
         ]
         for lead in every:
             key = lead.reason, lead.about, lead.when
-            if lead.reason not in {"grant", "digest"}:  # these are about one event, or one digest, each
+            if lead.reason != "grant":  # each is about one event
                 if key in self._done:
                     continue
                 self._done.add(key)
@@ -239,19 +241,32 @@ class _Proposing:
         times: list[tuple[When, int, int]] = [("before", 0, first), ("within", first, end), ("after", end, self._size)]
         return (each for each in times if each[1] < each[2])
 
-    def _same_bytes(self, frontier: Sequence[Run]) -> Iterator[_Lead]:
-        brought: dict[bytes, list[int]] = {}
+    def _same_bytes(self, frontier: Sequence[Run], depth: int) -> Iterator[tuple[ProposedEvents, list[int]]]:
+        """Other events that brought the same bytes as some events, each digest with its events."""
         digests = leads.digests_brought(self._connection, frontier)
-        for digest, index in leads.brought_by(self._connection, digests):
-            brought.setdefault(digest, []).append(index)
-        for digest, indices in brought.items():
-            known = next(index for index in indices if _is_in(frontier, index))
-            for index in indices:
-                if not _is_in(self._seen, index):
-                    sought = Sought(index, index + 1)
-                    because = f"event {known} brought the same bytes"
-                    selectors = (f"sha256={digest.hex()}",)
-                    yield _Lead("digest", digest.hex(), because, "", sought, selectors, is_followed=True)
+        for digest in leads.brought_often(self._connection, digests):
+            brought = leads.brought_by(self._connection, digest, 0, self._left + MOST_TOLD)
+            others = [index for index in brought if not _is_in(self._seen, index)]
+            self._is_complete = self._is_complete and len(brought) < self._left + MOST_TOLD
+            if others:
+                known = next((index for index in brought if _is_in(frontier, index)), None)
+                because = "proposed events" if known is None else f"event {known}"
+                told = tuple(others[:MOST_TOLD])
+                selectors = (f"sha256={digest.hex()}",)
+                yield (
+                    ProposedEvents(
+                        "digest",
+                        digest.hex(),
+                        f"{because} brought the same bytes",
+                        depth,
+                        "",
+                        len(others),
+                        told,
+                        others[-1],
+                        selectors,
+                    ),
+                    others,
+                )
 
     def _first_used(self, acted: Sequence[Actor]) -> Iterator[_Lead]:
         first, end = self._window
@@ -325,12 +340,11 @@ class _Proposing:
             lead.reason, lead.about, lead.because, depth, lead.when, count, told, last, lead.selectors
         )
 
-    def _follow(self, lead: _Lead, proposal: ProposedEvents) -> list[int]:
+    def _follow(self, events: list[int], proposal: ProposedEvents) -> list[int]:
         """The events of a proposal from which others follow."""
-        found = self._take(lead.sought, self._left)
-        self._left -= len(found)
-        self._is_complete = self._is_complete and len(found) == proposal.count
-        return found
+        self._left -= len(events)
+        self._is_complete = self._is_complete and len(events) == proposal.count
+        return events
 
     def _take(self, sought: Sought, limit: int) -> list[int]:
         found: list[int] = []

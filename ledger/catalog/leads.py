@@ -122,16 +122,27 @@ def digests_brought(connection: Connection, runs: Sequence[Run]) -> list[bytes]:
     return sorted(found)
 
 
-def brought_by(connection: Connection, digests: Iterable[bytes]) -> list[tuple[bytes, int]]:
-    """The events that brought files or other targets with some SHA-256: digest and index, in order."""
-    found: set[tuple[bytes, int]] = set()
+def brought_often(connection: Connection, digests: Iterable[bytes]) -> list[bytes]:
+    """Those of some SHA-256 that more than one event brought, sorted."""
+    counts: dict[bytes, int] = {}
     table = artifact_states
     for some in in_parts(digests):
-        query: Select[Any] = select(files.c.sha256, files.c.upload_idx).where(files.c.sha256.in_(some))
-        other = select(table.c.sha256, table.c.from_idx).where(table.c.sha256.in_(some), table.c.state == THERE)
-        for each in (query, other):
-            found.update((bytes(row[0]), row[1]) for row in connection.execute(each))
-    return sorted(found, key=lambda each: (each[1], each[0]))
+        query = select(files.c.sha256, func.count()).where(files.c.sha256.in_(some)).group_by(files.c.sha256)
+        other = select(table.c.sha256, func.count()).where(table.c.sha256.in_(some), table.c.state == THERE)
+        for each in (query, other.group_by(table.c.sha256)):
+            for digest, count in connection.execute(each):
+                counts[bytes(digest)] = counts.get(bytes(digest), 0) + count
+    return sorted(digest for digest, count in counts.items() if count > 1)
+
+
+def brought_by(connection: Connection, digest: bytes, first: int, limit: int) -> list[int]:
+    """The first events from an index on that brought a file or another target with a SHA-256, at most so many."""
+    table = artifact_states
+    query = select(files.c.upload_idx).where(files.c.sha256 == digest, files.c.upload_idx >= first)
+    other = select(table.c.from_idx).where(table.c.sha256 == digest, table.c.state == THERE, table.c.from_idx >= first)
+    found = set(connection.execute(query.order_by(files.c.upload_idx).limit(limit)).scalars())
+    found.update(connection.execute(other.order_by(table.c.from_idx).limit(limit)).scalars())
+    return sorted(found)[:limit]
 
 
 def roots_between(connection: Connection, first: int, end: int) -> list[tuple[int, int]]:

@@ -85,8 +85,10 @@ def frozen_text(frozen: FrozenBound) -> str:
 
 def lost_lines(bounds: Sequence[KeyBound]) -> Iterator[str]:
     """The bounds of lost keys, those that are the same in one line."""
-    alike: dict[tuple[str | None, int], list[str]] = {}
+    alike: dict[tuple[str, int], list[str]] = {}
     for each in bounds:
+        if each.until is None:
+            continue
         alike.setdefault((each.until, each.threshold), []).append(each.keyid)
     for (until, threshold), keyids in alike.items():
         lost = f"{'an online key' if threshold == 1 else f'{threshold} online keys'} counted as lost"

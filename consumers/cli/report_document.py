@@ -407,7 +407,6 @@ def _made(report: IncidentReport) -> Iterator[Block]:
         ("size of the log", f"{head.size:,} events, Merkle root {head.root_hash}"),
         ("publication", made),
         ("list of suspects", f"version {head.version}, {plural(head.count, 'event')}, Merkle root {head.selection}"),
-        ("reproduced on this machine", f"up to publication {head.reproduced}"),
     ]
     if head.held_from is not None:
         rows.append(("held", f"from event {head.held_from} on"))

@@ -187,7 +187,6 @@ class ReportHead(msgspec.Struct, frozen=True):
         root_hash: its Merkle root.
         publication: the last publication; None: there is none.
         held_from: from which event on nothing is shown until a hold ends.
-        reproduced: up to which publication a follower on this machine has reproduced everything.
         version: the version of the list of suspects.
         selection: the Merkle root over it.
         count: how many suspects there are.
@@ -201,7 +200,6 @@ class ReportHead(msgspec.Struct, frozen=True):
     root_hash: str
     publication: Moment | None
     held_from: int | None
-    reproduced: int
     version: int
     selection: str
     count: int
@@ -396,7 +394,6 @@ class _Reporting:
             subject.root_hash,
             self._moment(asked.number) if asked.number else None,
             asked.held_from,
-            asked.reproduced,
             subject.version,
             subject.events.selection,
             subject.events.total,

@@ -263,8 +263,8 @@ def _digests(connection: Connection, runs: Iterable[Run]) -> Iterator[tuple[int,
         yield from digests_at(connection, short) if run is None else digests_between(connection, *run)
 
 
-def in_readable_parts(runs: Iterable[Run]) -> Iterator[tuple[list[int], Run | None]]:
-    """Runs as parts that are read by one query each, in order: the indices of short runs, or a part of a long one."""
+def in_readable_parts(runs: Iterable[Run], page: int = PAGE) -> Iterator[tuple[list[int], Run | None]]:
+    """Runs as parts that are read by one query each, in order: the indices of short runs, or a page of a long one."""
     short: list[int] = []
     for first, end in runs:
         if end - first < AT_ONCE:
@@ -273,7 +273,7 @@ def in_readable_parts(runs: Iterable[Run]) -> Iterator[tuple[list[int], Run | No
             yield short, None
             short = []
         if end - first >= AT_ONCE:
-            for at in range(first, end, PAGE):
-                yield [], (at, min(at + PAGE, end))
+            for at in range(first, end, page):
+                yield [], (at, min(at + page, end))
     if short:
         yield short, None

@@ -3,9 +3,9 @@
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple, TypeVar
 
-from sqlalchemy import ColumnElement, Connection, Select, and_, exists, func, literal_column, not_, or_, select
+from sqlalchemy import ColumnElement, Connection, Select, Table, and_, exists, func, literal_column, not_, or_, select
 
-from ledger.catalog.selecting import AT_ONCE, first_of, rows_among, rows_of
+from ledger.catalog.selecting import AT_ONCE, first_of, in_parts, rows_among, rows_of
 from ledger.catalog.tables import (
     OUTCOMES,
     access,
@@ -241,46 +241,45 @@ def odd_outcomes(connection: Connection, first: int, end: int) -> list[tuple[int
 
 
 class Tally(NamedTuple):
-    """How many events have a type, actor, credential, project and outcome in common."""
+    """How many events have a value in a column of events: the kind and the name of an actor, a name, an outcome."""
 
-    type: str | None
-    actor_kind: str | None
-    actor: str | None
-    credential: str | None
-    project: str | None
-    outcome: int
+    column: str
+    value: Sequence[Any]
     events: int
 
 
+_TALLIED: dict[str, tuple[Table | None, Sequence[str]]] = {
+    "type": (types, ["name"]),
+    "actor": (actors, ["kind", "name"]),
+    "credential": (credentials, ["name"]),
+    "project": (projects, ["name"]),
+    "outcome": (None, []),
+}
+
+
 def tally_between(connection: Connection, first: int, end: int) -> list[Tally]:
-    """Count the events from one index to below another."""
-    return rows_of(connection, Tally, _tally((events.c.idx >= first) & (events.c.idx < end)))
+    """Count the events from one index to below another, by each of five columns. What has no value is not counted."""
+    return _tally(connection, (events.c.idx >= first) & (events.c.idx < end))
 
 
 def tally_at(connection: Connection, indices: Iterable[int]) -> list[Tally]:
-    """Count the events at some indices; the same combination may come several times."""
-    return rows_among(connection, Tally, lambda some: _tally(events.c.idx.in_(some)), indices)
+    """Count the events at some indices in the same way; a value may come several times."""
+    return [each for some in in_parts(indices) for each in _tally(connection, events.c.idx.in_(some))]
 
 
-def _tally(condition: ColumnElement[bool]) -> Select[Any]:
-    columns = [events.c[name] for name in ("type", "actor", "credential", "project", "outcome")]
-    counted = select(*columns, func.count().label("events")).where(condition).group_by(*columns).subquery()
-    return (
-        select(
-            types.c.name.label("type_name"),
-            actors.c.kind,
-            actors.c.name.label("actor_name"),
-            credentials.c.name.label("credential_name"),
-            projects.c.name.label("project_name"),
-            counted.c.outcome,
-            counted.c.events,
-        )
-        .select_from(counted)
-        .outerjoin(types, types.c.id == counted.c.type)
-        .outerjoin(actors, actors.c.id == counted.c.actor)
-        .outerjoin(credentials, credentials.c.id == counted.c.credential)
-        .outerjoin(projects, projects.c.id == counted.c.project)
-    )
+def _tally(connection: Connection, condition: ColumnElement[bool]) -> list[Tally]:
+    found = []
+    for name, (names, columns) in _TALLIED.items():
+        column = events.c[name] + literal_column("0")  # not the column itself, or an index is read from end to end
+        query = select(column.label("value"), func.count().label("events")).where(condition, column.is_not(None))
+        counted = query.group_by(column).subquery()
+        if names is None:
+            rows = connection.execute(select(counted))
+        else:
+            values = [names.c[each] for each in columns]
+            rows = connection.execute(select(*values, counted.c.events).join(counted, names.c.id == counted.c.value))
+        found += [Tally(name, values, count) for *values, count in rows]
+    return found
 
 
 def measures_of(connection: Connection, incident: str, first: int, end: int) -> list[int]:

@@ -20,6 +20,7 @@ from consumers.catalog.story import how_it_stands, tell
 from consumers.catalog.times import between, since, until
 from consumers.incidents.exposure import find_exposures
 from consumers.incidents.incident_selectors import read_selectors
+from consumers.incidents.known_incidents import tally
 from consumers.incidents.proposing import propose
 from consumers.incidents.suspects import Own, find_matching, freeze
 from ledger.catalog import tables
@@ -131,6 +132,7 @@ async def of_incidents(asked: Asked) -> AsyncIterator[Any]:
     for some in texts:
         found = await run(find_matching, asked, read_selectors(some), Own("theft", 3))
         yield found, await run(freeze, found.runs)
+        yield [sorted(each.items()) for each in await run(tally, found.runs)]
         yield await run(propose, asked, found.runs)
     for name in (await run(names_of, tables.files.c.filename, tables.artifact_states.c.path))[:30]:
         yield [each async for each in find_exposures(asked, name)]

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import tempfile
+from collections import Counter
 from hashlib import sha256
 from pathlib import Path
 
@@ -11,9 +12,11 @@ from hypothesis import strategies as st
 
 from consumers.catalog.asking import Asked
 from consumers.incidents.incident_selectors import read_selectors
+from consumers.incidents.known_incidents import tally
 from consumers.incidents.suspects import Own, find_matching, freeze
 from projections.incidents.selection import runs_of
 from tests.factory import digest, ed25519_signer
+from tests.fuzz.facts import read
 from tests.fuzz.plain_answers import PlainTimes, accepted_events
 from tests.fuzz.plain_selectors import PlainLog
 from tests.fuzz.test_all_rules import TEAM
@@ -92,6 +95,13 @@ async def check(world: World, asked: Asked, keys: dict[int, str], data: st.DataO
         frozen = await run(freeze, found.runs)
         leaves = [at.to_bytes(8, "big") + sha256(values[at] or b"").digest() for at in expected]
         assert (frozen.total, frozen.selection) == (len(expected), naive_root(leaves).hex())
+        documents = [read(values[at] or b"") for at in expected]
+        counts = await run(tally, found.runs)
+        assert counts.by_type == Counter(each["type"] for each in documents)
+        assert counts.by_credential == Counter(
+            each["actorcredential"] for each in documents if "actorcredential" in each
+        )
+        assert counts.by_verdict.total() == counts.by_actor.total() == len(expected)
         for text in texts:
             names_nothing = text.endswith(("nobody", "t-9", "=x", "none", digest("z"), "ab" * 32))
             assert names_nothing <= bool((await run(find_matching, asked, read_selectors([text]))).unknown), text

@@ -156,7 +156,7 @@ class Folding:
         self._free = dict(state.free)
         self._has_freed = state.has_freed
         self._packs = packs
-        self._cache = _Cache(limits.cached_bytes, is_complete=is_new)
+        self._cache = _Cache(limits.cached_bytes, is_new=is_new)
         self._names = _Names(limits.cached_names, is_complete=is_new)
         self._seen: dict[tuple[str, str], str] = {}
         self._taken: deque[tuple[EventBatch, Sequence[str]]] = deque()
@@ -270,22 +270,26 @@ class Folding:
 
 
 class _Cache:
-    """Loaded aggregates that were used lately; while it `is_complete`, all that there are."""
+    """Stored aggregates that were used lately, while it `is_complete` all that there are; and which may be stored.
 
-    def __init__(self, most_bytes: int, *, is_complete: bool) -> None:
+    Nearly every upload is about a name that is new, so to look for what is not stored would be most of the loading.
+    """
+
+    def __init__(self, most_bytes: int, *, is_new: bool) -> None:
         self._most_bytes = most_bytes
-        self.is_complete = is_complete
+        self.is_complete = is_new
+        self._keys = _Keys() if is_new else None
         self.known: OrderedDict[str, Aggregate] = OrderedDict()
         self._lengths: dict[str, int] = {}
         self._bytes = 0
 
     def missing(self, keys: Iterable[str]) -> list[str]:
-        """Those of some keys that are not known."""
+        """Those of some keys that are not known, and may be stored."""
         found = []
         for key in keys:
             if key in self.known:
                 self.known.move_to_end(key)
-            else:
+            elif self._keys is None or key in self._keys:
                 found.append(key)
         return found
 
@@ -303,19 +307,54 @@ class _Cache:
         changed = set()
         for change in changes:
             if change.header is not None or change.put or change.drop:
-                self._put(change.of(self.known.get(change.key, Aggregate(change.key))))
+                self._put(_after(change, self.known.get(change.key)))
                 changed.add(change.key)
+        if self._keys is not None:
+            self._keys.add(changed)
         while self._bytes > self._most_bytes and (key := next(iter(self.known))) not in changed:
             del self.known[key]
             self._bytes -= self._lengths.pop(key)
             self.is_complete = False
 
     def _put(self, aggregate: Aggregate) -> None:
-        length = 500 + len(aggregate.header) + sum([200 + len(chunk.facts or b"") for chunk in aggregate.chunks])
-        self._bytes += length - self._lengths.get(aggregate.key, 0)
-        self._lengths[aggregate.key] = length
-        self.known[aggregate.key] = aggregate
-        self.known.move_to_end(aggregate.key)
+        key, header, chunks = aggregate
+        length = 500 + len(header)
+        if chunks:
+            length += sum([200 + len(chunk.facts or b"") for chunk in chunks])
+        self._bytes += length - self._lengths.get(key, 0)
+        self._lengths[key] = length
+        self.known[key] = aggregate
+        self.known.move_to_end(key)
+
+
+def _after(change: Change, before: Aggregate | None) -> Aggregate:
+    """An aggregate after a change; most have no chunks."""
+    if before is None and change.header is not None and not change.put:
+        return Aggregate(change.key, change.header)
+    return change.of(before or Aggregate(change.key))
+
+
+class _Keys:
+    """Keys of which none is forgotten, in constant memory: few that were never added seem to be there, too (a Bloom
+    filter with one hash; with 10 million keys one in 27).
+    """
+
+    def __init__(self) -> None:
+        self._bits = bytearray(2**25)
+
+    def add(self, keys: Iterable[str]) -> None:
+        """Add keys."""
+        bits = self._bits
+        for key in keys:
+            place = hash(key) & _LAST_BIT
+            bits[place >> 3] |= 1 << (place & 7)
+
+    def __contains__(self, key: str) -> bool:
+        place = hash(key) & _LAST_BIT
+        return bool(self._bits[place >> 3] & 1 << (place & 7))
+
+
+_LAST_BIT = 2**28 - 1
 
 
 class _Names:

@@ -1,11 +1,13 @@
 """What a batch of events becomes in the tables of a catalog."""
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
 from hashlib import sha256
 from typing import Any, NamedTuple
 
 from consumers.catalog.ahead import EventBatch
-from consumers.catalog.spans import Spans
+from consumers.catalog.spans import Spans, key_of
 from ledger.catalog.tables import FREED, OUTCOMES, REMOVED, THERE, WITHHELD
 from ledger.catalog.writing import OpenFile
 from projections.index.effects import FileEffect, IncidentEffect, ProjectEffect, ReleaseEffect, TargetEffect, Told
@@ -20,6 +22,8 @@ from schemas.codec import decode_event
 
 UPLOADED = type_of(events.FileUploaded)
 PROJECT_REMOVED = type_of(events.ProjectRemoved)
+_FILE_FREED = type_of(events.FileFreed)
+_OUTCOMES = {verdict: number for number, verdict in enumerate(OUTCOMES)}
 MAX_SUBJECT_CHARACTERS = 512
 """That is the length of the longest target path."""
 _FAMILIES = ("project", "release", "file")
@@ -103,6 +107,7 @@ def judgements(batch: EventBatch, told: Iterable[Told]) -> dict[int, Judgement]:
     return found
 
 
+@cache
 def is_about_project(kind: str) -> bool:
     """Whether the subject of events of a type is a project."""
     return kind.partition(".")[0] in _FAMILIES
@@ -135,12 +140,13 @@ def needs(batch: EventBatch, judged: Mapping[int, Judgement], *, has_freed: bool
                 found.projects[envelope.subject] = None
             else:
                 found.subjects[kept_subject(envelope.subject)] = None
-            has_freed |= envelope.type == type_of(events.FileFreed)
+            has_freed |= envelope.type == _FILE_FREED
             is_new = envelope.type == UPLOADED and each.outcome.verdict == "accepted"
             if each.filename and (has_freed or not is_new):
                 found.filenames[each.filename] = None
         for effect in each.effects:
-            _need(found, effect, removes=envelope is not None and envelope.type == PROJECT_REMOVED)
+            if not isinstance(effect, FileEffect):
+                _need(found, effect, removes=envelope is not None and envelope.type == PROJECT_REMOVED)
     return found
 
 
@@ -173,7 +179,7 @@ class RowMaker:
         self._incidents: Spans[str, tuple[()]] = Spans()
         self._current: dict[tuple[int, str], int] = {}
         self._of_projects: dict[int, dict[int, str]] = {}
-        self._rows: dict[str, list[Row]] = {}
+        self._rows: defaultdict[str, list[Row]] = defaultdict(list)
         self._revoked: list[tuple[tuple[str | None, ...], int]] = []
         self._load(known)
 
@@ -212,7 +218,7 @@ class RowMaker:
         self, index: int, envelope: Envelope | None, judged: Judgement, project: int | None, file: int | None
     ) -> Row:
         known, outcome = self._known, judged.outcome
-        what = (OUTCOMES.index(outcome.verdict), outcome.code or None, outcome.detail or None, file)
+        what = (_OUTCOMES[outcome.verdict], outcome.code or None, outcome.detail or None, file)
         digest = bytes.fromhex(judged.digest)
         if envelope is None:
             return (index, digest, *(None,) * 8, *what, 0)
@@ -234,7 +240,9 @@ class RowMaker:
 
     def _effect(self, index: int, effect: Any, envelope: Envelope | None) -> None:
         kind = "" if envelope is None else envelope.type
-        if isinstance(effect, ProjectEffect):
+        if isinstance(effect, FileEffect):
+            self._file(index, effect, envelope)
+        elif isinstance(effect, ProjectEffect):
             number = self._known.projects[effect.project]
             self._projects.set(number, index, (effect.status, effect.reason, int(effect.removed)))
             if kind == PROJECT_REMOVED:
@@ -245,8 +253,6 @@ class RowMaker:
             self._releases.set((number, effect.release), index, None if flags == (None, None) else flags)
             if effect.removed or effect.withheld:
                 self._remove(number, effect.release, index, withheld=effect.withheld)
-        elif isinstance(effect, FileEffect):
-            self._file(index, effect, envelope)
         elif isinstance(effect, TargetEffect):
             state = WITHHELD if effect.withheld else REMOVED if effect.removed else THERE
             values = (bytes.fromhex(effect.sha256), effect.length, state, path_hash(effect.path))
@@ -289,7 +295,7 @@ class RowMaker:
             self._revoked.append((values, index))
 
     def _row(self, table: str, *values: Any) -> None:
-        self._rows.setdefault(table, []).append(values)
+        self._rows[table].append(values)
 
     def finish(self) -> BatchRows:
         """All rows."""
@@ -302,13 +308,9 @@ class RowMaker:
             ("incidents", self._incidents),
         )
         for table, spans in all_spans:
-            rows[table] = [(*_as_tuple(each.key), each.from_idx, each.to_idx, *each.values) for each in spans.finish()]
-            ended[table] = [((*_as_tuple(key), from_idx), to_idx) for key, from_idx, to_idx in spans.ended]
-        return BatchRows(rows, ended, self._revoked, self._next_file)
-
-
-def _as_tuple(key: Any) -> tuple[Any, ...]:
-    return key if isinstance(key, tuple) else (key,)
+            rows[table] = list(spans.finish())
+            ended[table] = [((*key_of(key), from_idx), to_idx) for key, from_idx, to_idx in spans.ended]
+        return BatchRows(dict(rows), ended, self._revoked, self._next_file)
 
 
 def _file_row(file: int, project: int, facts: FileFacts, time: str, index: int) -> Row:

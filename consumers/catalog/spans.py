@@ -1,30 +1,23 @@
 """Intervals of one kind while a batch is folded: each has a key, values, and the index from which it holds."""
 
-from collections.abc import Hashable, Iterable
-from typing import Generic, NamedTuple, TypeVar
+from collections.abc import Hashable, Iterator
+from typing import Any, Generic, TypeVar
 
 from ledger.catalog import FOREVER
 
 K = TypeVar("K", bound=Hashable)
-V = TypeVar("V")
-
-
-class Span(NamedTuple, Generic[K, V]):
-    """What holds for a key from one index (inclusive) to another (exclusive)."""
-
-    key: K
-    from_idx: int
-    to_idx: int
-    values: V
+V = TypeVar("V", bound=tuple[Any, ...])
 
 
 class Spans(Generic[K, V]):
-    """The intervals of a batch. `ended` are stored ones that it ends: key and first index, and the last index."""
+    """The intervals of a batch. Keys are single values or tuples of them, and values are tuples. `ended` are stored
+    ones that the batch ends: key, first index, and the index where it ends.
+    """
 
     def __init__(self) -> None:
         self._stored: dict[K, int] = {}
         self._open: dict[K, tuple[int, V]] = {}
-        self._done: list[Span[K, V]] = []
+        self._done: list[tuple[Any, ...]] = []
         self.ended: list[tuple[K, int, int]] = []
 
     def load(self, key: K, from_idx: int, values: V) -> None:
@@ -47,14 +40,19 @@ class Spans(Generic[K, V]):
             if self._stored.pop(key, None) is not None:
                 self.ended.append((key, from_idx, index))
             elif from_idx < index:
-                self._done.append(Span(key, from_idx, index, before))
+                self._done.append((*key_of(key), from_idx, index, *before))
             del self._open[key]
         if values is not None:
             self._open[key] = (index, values)
 
-    def finish(self) -> Iterable[Span[K, V]]:
-        """The new intervals."""
+    def finish(self) -> Iterator[tuple[Any, ...]]:
+        """The new intervals as rows: key, first index, the index where it ends, and values."""
         yield from self._done
         for key, (from_idx, values) in self._open.items():
             if key not in self._stored:
-                yield Span(key, from_idx, FOREVER, values)
+                yield (*key_of(key), from_idx, FOREVER, *values)
+
+
+def key_of(key: Any) -> tuple[Any, ...]:
+    """A key as values of a row."""
+    return key if isinstance(key, tuple) else (key,)

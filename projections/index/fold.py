@@ -142,8 +142,10 @@ def _fold_project(
         if isinstance(operation, TargetAct | FactAct):
             raise TypeError(f"{operation.type} is not about a project")
         is_new = tells and project.was_never_there
-        apply = partial(project.apply, index, item.digest, operation)
-        outcome = memory.judge(operation.id, item.digest, apply) if operation.id else apply()
+        if operation.id:
+            outcome = memory.judge(operation.id, item.digest, partial(project.apply, index, item.digest, operation))
+        else:
+            outcome = project.apply(index, item.digest, operation)
         if outcome is not ACCEPTED:
             folded.judged.append(Judged(index, item.digest, operation.type, outcome))
         if tells:

@@ -10,6 +10,7 @@ from functools import lru_cache
 from schemas.fields import NEW_FILENAME_PATTERN
 
 _SEPARATORS = re.compile(r"[-_.]+")
+_NEW_FILENAME = re.compile(NEW_FILENAME_PATTERN)
 _SOURCE_SUFFIXES = (".tar.gz", ".zip")
 _COMPANIONS = (".metadata", ".provenance")
 # PEP 440, appendix B.
@@ -83,7 +84,7 @@ def check_filename(project: str, filename: str, version: str, *, legacy: bool) -
     if legacy:
         # Some names have a space where others have a hyphen.
         return "" if normalise(filename.replace(" ", "-")).startswith(f"{project}-") else "foreign-filename"
-    parts = split_filename(filename) if re.match(NEW_FILENAME_PATTERN, filename) else None
+    parts = split_filename(filename) if _NEW_FILENAME.match(filename) else None
     if parts is None or parts[0] != project:
         return "foreign-filename"
     canonical = canonical_version(version)

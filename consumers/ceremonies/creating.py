@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from consumers.ceremonies.development import DevelopmentKeys, ledger_created, make_plan, roles_signed, sign_plan
 from consumers.context import Context
-from ledger.clock import SystemClock, to_instant
+from ledger.clock import Clock, SystemClock, to_instant
 from ledger.config import FILENAME, ConfigError, load_config, write_config
 from ledger.disk.files import writing
 from projections.roles.authority import Settings
@@ -45,14 +45,14 @@ def prepare(folder: Path, log: str | None) -> Context:
     return context
 
 
-async def create(context: Context, wish: Wish) -> None:
+async def create(context: Context, wish: Wish, clock: Clock | None = None) -> None:
     """Create keys, logs with their first two records, and the configuration, which is written last."""
     folder = context.folder
     existed = folder.exists()
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
     try:
-        keys, now = DevelopmentKeys(folder / "keys"), SystemClock().now()
+        keys, now = DevelopmentKeys(folder / "keys"), (clock or SystemClock()).now()
         keys.create()
         # No claim is older than the ledger.
         settings = replace(wish.settings, time_from=to_instant(now))

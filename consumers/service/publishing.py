@@ -11,7 +11,7 @@ from consumers.sign.resuming import note_resumed, resumed_above
 from consumers.sign.schedule import Schedule
 from consumers.sign.signer import Signer
 from consumers.work.progress import Report
-from ledger.clock import SystemClock
+from ledger.clock import Clock, SystemClock
 from projections.metadata.paths import TIMESTAMP
 
 log = structlog.get_logger()
@@ -54,7 +54,7 @@ async def publish_once(context: Context, schedule: Schedule, *, report: Report |
         return made, follower
 
 
-async def make_signer(context: Context, opened: Opened, schedule: Schedule) -> Signer:
+async def make_signer(context: Context, opened: Opened, schedule: Schedule, clock: Clock | None = None) -> Signer:
     """A signer over an opened follower, as the configuration says."""
     follower, logs, _, workers = opened
     served = context.served(context.config.signer.served)
@@ -69,7 +69,7 @@ async def make_signer(context: Context, opened: Opened, schedule: Schedule) -> S
         follower=follower,
         publications=logs.publications,
         keyring=context.keyring(),
-        clock=SystemClock(),
+        clock=clock or SystemClock(),
         schedule=schedule,
         workers=workers,
         read_served=served.read,

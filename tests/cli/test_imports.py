@@ -79,6 +79,7 @@ ALONE = {
     "run": ("--help",),
     "free": ("--help",),
     "check-proof": ("--help",),
+    "incident rehearse": (),
 }
 
 

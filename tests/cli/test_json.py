@@ -37,6 +37,7 @@ LISTS |= {
     "incident window",
     "incident replay",
     "incident recover",
+    "incident rehearse",
 }
 
 GOOD: dict[str, tuple[object, ...]] = {
@@ -81,6 +82,7 @@ GOOD: dict[str, tuple[object, ...]] = {
     "incident plan": ("theft", "--to", "{folder}/new-plan"),
     "incident recover": ("theft", "--plan", "{folder}/plan"),
     "incident close": ("theft", "--reason", "no harm was done"),
+    "incident rehearse": (),
 }
 
 BAD: dict[str, tuple[int, tuple[object, ...]]] = {
@@ -125,6 +127,7 @@ BAD: dict[str, tuple[int, tuple[object, ...]]] = {
     "incident plan": (1, ("none", "--to", "{folder}/new-plan")),
     "incident recover": (75, ("theft", "--plan", "{folder}/plan", "--wait-seconds", "0")),
     "incident close": (1, ("none", "--reason", "none")),
+    "incident rehearse": (2, ("none",)),
 }
 
 
@@ -151,7 +154,7 @@ def keys_of(value: Any, *, is_map: bool = False) -> Iterator[str]:
 
 def ask(index: Index, command: str, *arguments: object, answer: int = 0, stdin: bytes | None = None) -> list[Any]:
     """Run a command with `--json`."""
-    where = () if command in {"init", "check-proof"} else ("--ledger", index.folder)
+    where = () if command in {"init", "check-proof", "incident rehearse"} else ("--ledger", index.folder)
     return [
         json.loads(line)
         for line in invoke(

@@ -11,7 +11,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("schemas", "projections", "ledger", "consumers", "tests", "benchmarks")
-DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
+DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
 REFERENCE = re.compile(r"""docs/(\w+\.md),\s+(?:"\s+f?")?['"]([^'"]+)['"]""")
 NAME = re.compile(r"`((?:schemas|projections|ledger|consumers)(?!\.(?:toml|created))(?:\.\w+)+)`")
 

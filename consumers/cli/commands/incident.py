@@ -28,6 +28,7 @@ class Incident(LazyGroup):
             "recover": "incident_recover:recover",
             "close": "incident_close:close",
         },
+        "Practise": {"rehearse": "incident_rehearse:rehearse"},
     }
 
 

@@ -1,0 +1,63 @@
+"""The stories of incidents: each is played, its commands are run as its page has them, and its answer is compared."""
+
+import json
+import re
+import shlex
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from consumers.incidents.stories.deeds import Story
+from consumers.incidents.stories.rehearsing import load_rehearsal, moved
+from consumers.incidents.stories.shelf import STORIES
+from tests.client.index import Index, invoke
+
+PAGES = Path(__file__).resolve().parents[2] / "docs" / "incidents"
+
+
+@pytest.mark.parametrize("name", STORIES)
+def test_the_story_ends_well(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    story = STORIES[name]()
+    assert story.name == name
+    output = invoke("incident", "rehearse", name, "--to", tmp_path / "index").output
+    index, days = Index(tmp_path / "index"), load_rehearsal(tmp_path / "index").days
+    assert moved(story.told, days) in output
+    monkeypatch.chdir(index.folder)
+    compare_reaches(story, index, days)
+    for line in story.lines:
+        invoke(*shlex.split(moved(line.text, days)), answer=line.exit_code)
+    assert suspects_of(index) == story.suspects
+    if story.answer.clean:
+        seen = index.check()
+        assert {name: tuple(seen.projects[name].files) for name in story.answer.clean} == story.answer.clean
+    plan = index.folder / "plan.jsonl"
+    residuals = json.loads(plan.read_bytes().splitlines()[0])["residuals"] if plan.exists() else []
+    assert tuple((each["about"], each["name"], each["code"]) for each in residuals) == story.answer.residuals
+    index.verify()
+
+
+def compare_reaches(story: Story, index: Index, days: int) -> None:
+    for reach in story.answer.reaches:
+        (found,) = index.ask_list("incident window", reach.file)
+        (window,) = found["windows"]
+        assert time_of(window["first_offered"]) == moved(reach.first, days)
+        assert time_of(window["first_without"]) == moved(reach.gone, days)
+
+
+def time_of(moment: dict[str, Any] | None) -> str:
+    return "" if moment is None else str(moment["time"])
+
+
+def suspects_of(index: Index) -> list[int]:
+    """The events in the lists of all incidents."""
+    names = [each["incident"] for each in index.ask_list("incident list")]
+    items = [item for name in names for item in index.ask_list("incident show", name)]
+    return sorted(item["event"] for item in items if item["selected"])
+
+
+@pytest.mark.parametrize("name", STORIES)
+def test_the_page_has_the_commands_of_the_story(name: str) -> None:
+    page = (PAGES / f"{name}.md").read_text(encoding="utf-8")
+    commands = re.findall(r"^tuf-ledger (.+)$", page, flags=re.MULTILINE)
+    assert commands == [line.text for line in STORIES[name]().lines]

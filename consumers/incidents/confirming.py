@@ -163,9 +163,9 @@ def _memories(connection: Connection, suspected: Suspected, last: int) -> dict[s
     first = min(suspected.suspects, default=0)
     showing = publication_rows.first_showing(connection, first)
     earlier = None if showing is None else publication_before(connection, showing.number)
-    seen = {"that saw the compromise": last, "from before": 0 if earlier is None else earlier.number}
+    seen = {"a client that saw the compromise": last, "a client from before": 0 if earlier is None else earlier.number}
     found = {name: _memory(connection, number) for name, number in seen.items() if number}
-    return {**found, "new": {}}
+    return {**found, "a new client": {}}
 
 
 def _memory(connection: Connection, number: int) -> dict[str, bytes]:
@@ -176,15 +176,15 @@ def _memory(connection: Connection, number: int) -> dict[str, bytes]:
 
 def _judge(each: "ClientVisit", offered: Sequence[Offered], number: int) -> list[str]:
     if each.error:
-        return [f"the client {each.client} refuses what is served: {each.error}"]
+        return [f"{each.client} refuses what is served: {each.error}"]
     if each.version < number:
-        return [f"the client {each.client} is shown publication {each.version}, and not {number} or a later one"]
+        return [f"{each.client} is shown publication {each.version}, and not {number} or a later one"]
     wrong = []
     for project in offered:
         page = each.targets.get(page_target(project.project, JSON_PAGE))
         files = None if page is None else _files_of(page)
         if each.version == number and files != project.files:
-            wrong.append(f"the client {each.client} is shown other files of {project.project}")
+            wrong.append(f"{each.client} is shown other files of {project.project}")
     return wrong
 
 

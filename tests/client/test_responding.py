@@ -67,7 +67,11 @@ def test_a_whole_response(index: Index, tmp_path: Path) -> None:
     *states, done = index.ask("incident recover", "theft", "--plan", path, "--secret-file", tmp_path / "secret")
     publisher.join()
     assert {each["state"] for each in states} == {"done"}
-    assert [each["client"] for each in done["clients"]] == ["that saw the compromise", "from before", "new"]
+    assert [each["client"] for each in done["clients"]] == [
+        "a client that saw the compromise",
+        "a client from before",
+        "a new client",
+    ]
     assert done["appended"] == 0
     seen = index.check()
     assert sorted(seen.projects["one"].files) == ["one-1.0-py3-none-any.whl", "one-3.0-py3-none-any.whl"]

@@ -121,7 +121,11 @@ async def test_a_recovery_is_proven(case: Case) -> None:
     await catch_up(case.filling)
     after = await confirm(case.database, case.suspected, plan.head, case.filling.number, case.world.storage)
     assert (after.deviations, after.lower, after.wrong) == ([], [], [])
-    assert [each.client for each in after.visits] == ["that saw the compromise", "from before", "new"]
+    assert [each.client for each in after.visits] == [
+        "a client that saw the compromise",
+        "a client from before",
+        "a new client",
+    ]
     assert {each.version for each in after.visits} == {case.filling.number}
 
 

@@ -7,9 +7,9 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from hashlib import sha256
+from hashlib import blake2b, sha256
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,10 +19,21 @@ from tuf.api.exceptions import DownloadError, RepositoryError
 from tuf.ngclient import Updater
 
 from consumers.cli.shared import translated
+from ledger.clock import SystemClock, to_instant
 from ledger.config import ConfigError
-from ledger.distributions.distribution import find_distributions, read_distribution
-from projections.metadata.paths import JSON_LIST, METADATA, PACKAGES, TARGETS, metadata_path, page_target, plain_path
-from schemas.errors import NegativeAnswerError
+from ledger.distributions.distribution import Distribution, find_distributions, read_distribution
+from projections.metadata.paths import (
+    JSON_LIST,
+    METADATA,
+    PACKAGES,
+    TARGETS,
+    hashed_path,
+    metadata_path,
+    package_target,
+    page_target,
+    plain_path,
+)
+from schemas.errors import NegativeAnswerError, TemporaryError
 
 DOWNLOADS = ("six==1.17.0", "idna==3.10", "iniconfig==2.1.0", "packaging==25.0")
 SOURCE_PACKAGE = "six==1.17.0"
@@ -117,6 +128,8 @@ class _Story:
         self._run("log", "--log", "sqlite:elsewhere/log", "--limit", "3")
         self._run("blame", "--log", "sqlite:elsewhere/log", chosen.project)
 
+        practice = self._folder / "practice"
+        shutil.copytree(self._index, practice)
         self._title("An attacker changes one byte of a served file: verification names the file")
         changed = next(
             path for path in sorted(self._public.glob(f"{plain_path(PACKAGES)}*/*/*/*")) if path.suffix == ".whl"
@@ -134,7 +147,32 @@ class _Story:
             "index/public",
             answer=1,
         )
+        self._respond(chosen)
         click.echo(SUMMARY)
+
+    def _respond(self, chosen: Distribution) -> None:
+        """An incident, from the theft to the proof that clients have the clean state, on a copy of the ledger."""
+        ledger, practice = ("--ledger", "practice"), self._folder / "practice"
+        self._title("On a copy of the ledger: a thief uploads with a stolen token, and yanks an honest release")
+        theft = _Theft(chosen)
+        theft.store(practice / "public")
+        (self._folder / "theft.ndjson").write_text(theft.events(), encoding="utf-8")
+        self._run("append", *ledger, "theft.ndjson")
+        self._run("publish", *ledger)
+
+        self._title("The responder freezes what the token did, and sees whom it reached, and until when")
+        self._run("incident", "open", *ledger, "theft", "--credential", theft.credential, "--title", "a stolen token")
+        self._run("incident", "window", *ledger, theft.filename)
+
+        self._title("A plan leads to the clean state; a person reads it before anything is appended")
+        self._run("incident", "plan", *ledger, "theft", "--to", "plan.jsonl")
+        recover = ("incident", "recover", *ledger, "theft", "--plan", "plan.jsonl")
+        self._run(*recover, "--wait-seconds", "0", answer=TemporaryError.exit_code)
+        self._run("publish", *ledger)
+
+        self._title("It is proven: the publication is the clean state, and TUF clients old and new are shown it")
+        self._run(*recover)
+        self._run("incident", "close", *ledger, "theft", "--plan", "plan.jsonl")
 
     def _title(self, text: str) -> None:
         self._step += 1
@@ -161,7 +199,54 @@ What happened
   Every upload, yank and key rotation is an event on a log that only grows. The metadata that installers check
   is computed from these events. The signatures are on a second log. So anyone with a copy of the two logs can
   rebuild every byte that was ever published, without a key. Everything else is detected at once: a changed file,
-  or metadata that was signed with a stolen key."""
+  or metadata that was signed with a stolen key. And what a thief did as somebody else is found, undone, and proven
+  undone, without deleting anything."""
+
+
+class _Theft:
+    """What a thief does with a stolen token: a release with other contents, and the yank of an honest one."""
+
+    credential = "token-stolen"
+
+    def __init__(self, honest: Distribution) -> None:
+        self._honest = honest
+        self._data = b"This stands for malware.\n"
+        self.filename = f"{honest.project.replace('-', '_')}-{_VERSION}.tar.gz"
+        self._digests = sha256(self._data).hexdigest(), blake2b(self._data, digest_size=32).hexdigest()
+
+    def store(self, public: Path) -> None:
+        """Put the bytes where the index puts them."""
+        sha256_hex, blake2b_hex = self._digests
+        target = package_target(blake2b_hex, self.filename)
+        for path in (hashed_path(target, sha256_hex), plain_path(target)):
+            (public / path).parent.mkdir(parents=True, exist_ok=True)
+            (public / path).write_bytes(self._data)
+
+    def events(self) -> str:
+        """The events that the index appends for them."""
+        sha256_hex, blake2b_hex = self._digests
+        hashes = {"sha256": sha256_hex, "blake2b_256": blake2b_hex}
+        upload = {"filename": self.filename, "version": _VERSION, "length": len(self._data), "hashes": hashes}
+        yank = {"version": self._honest.version, "reason": f"insecure, use {_VERSION}"}
+        return self._event("file.uploaded.v1", upload) + self._event("release.yanked.v1", yank)
+
+    def _event(self, kind: str, data: Mapping[str, object]) -> str:
+        event = {
+            "specversion": "1.0",
+            "id": f"theft-{kind}",
+            "source": "https://index.demo.localhost",
+            "type": kind,
+            "subject": self._honest.project,
+            "time": to_instant(SystemClock().now()),
+            "actorkind": "user",
+            "actorid": "alice",
+            "actorcredential": self.credential,
+            "data": data,
+        }
+        return orjson.dumps(event).decode() + "\n"
+
+
+_VERSION = "99.0"
 
 
 class _Client:

@@ -123,7 +123,7 @@ def _confirmed(found: Confirmation) -> list[str]:
     lines += [shown(each) for each in found.wrong]
     if not lines:
         lines.append(f"publication {found.publication} shows the clean state, and every version went up")
-    lines += [f"a client {each.client} is shown publication {each.version}" for each in found.visits if not each.error]
+    lines += [f"{each.client} is shown publication {each.version}" for each in found.visits if not each.error]
     return lines
 
 

@@ -20,12 +20,13 @@ from consumers.catalog.story import how_it_stands, tell
 from consumers.catalog.times import between, since, until
 from consumers.incidents.exposure import find_exposures
 from consumers.incidents.incident_selectors import read_selectors
-from consumers.incidents.known_incidents import tally
+from consumers.incidents.known_incidents import load_incident, tally
 from consumers.incidents.proposing import propose
 from consumers.incidents.suspects import Own, find_matching, freeze
 from ledger.catalog import tables
 from ledger.catalog.database import Database, sqlite_catalog
 from ledger.catalog.event_rows import Wanted
+from ledger.catalog.states import incident_names
 from projections.index.names import release_key
 from tests.catalog.story import story_catalog
 from tests.catalog.test_filling import fill, golden_logs
@@ -110,8 +111,10 @@ async def about(asked: Asked) -> AsyncIterator[Any]:
 
 
 async def of_incidents(asked: Asked) -> AsyncIterator[Any]:
-    """What selectors of incidents choose, what else may belong to it, and whom things reached."""
+    """What incidents are, what selectors choose, what else may belong to them, and whom things reached."""
     run = asked.database.run
+    for name in await run(incident_names):
+        yield await run(load_incident, asked, name)
     times = await run(names_of, tables.publications.c.time)
     digests = [each.hex() for each in await run(digests_of)]
     texts = [

@@ -197,3 +197,14 @@ def test_a_plan_is_standard_output(index: Index) -> None:
     lines = result.stdout.splitlines()
     assert json.loads(lines[0])["incident"] == "theft"
     assert "3 steps, 0 residuals" in result.stderr
+
+
+def test_a_measure_of_the_first_minutes_ends_with_the_plan(index: Index, tmp_path: Path) -> None:
+    index.run("status", "one", "quarantined", "--reason", "being looked at", "--incident", "theft")
+    index.publish_and_check(files=False)
+    path = plan(index, tmp_path / "plan")
+    assert "status_changed" in path.read_text().splitlines()[-2]
+    index.run("incident recover", "theft", "--plan", path, "--wait-seconds", 0, answer=75)
+    index.publish_and_check()
+    index.run("incident recover", "theft", "--plan", path)
+    assert index.ask("status", "one")[0]["status"] == "active"

@@ -47,6 +47,13 @@ def read_target(text: str) -> Target:
     return Target(normalise(text.strip()))
 
 
+_incident_option = click.option(
+    "--incident",
+    metavar="NAME",
+    help="It is a measure about this incident: the plan of a recovery takes it back.",
+)
+
+
 def change_command(function: Callable[P, Awaitable[list[tuple[str, dict[str, Any]]]]]) -> click.Command:
     """Make a command that appends the events that a function returns.
 
@@ -55,12 +62,14 @@ def change_command(function: Callable[P, Awaitable[list[tuple[str, dict[str, Any
 
     @click.argument("target", metavar="TARGET")
     @click.option("--reason", help="Reason, shown to users.")
+    @_incident_option
     @wait_options
     @on_ledger
     async def command(
         *,
         target: str,
         reason: str | None,
+        incident: str | None,
         context: Context,
         wait: bool,
         wait_seconds: float,
@@ -70,18 +79,18 @@ def change_command(function: Callable[P, Awaitable[list[tuple[str, dict[str, Any
         found = read_target(target)
         changes = await function(context, found, reason, **options)  # type: ignore[arg-type]
         now = SystemClock().now()
-        events = [_event(kind, found, data, now) for kind, data in changes]
+        events = [_event(kind, found, data, now, incident) for kind, data in changes]
         await _append(context, events, wait=wait, wait_seconds=wait_seconds, as_json=as_json)
 
     command.__doc__ = function.__doc__
     return click.command(function.__name__)(command)
 
 
-def _event(kind: str, target: Target, data: dict[str, Any], now: datetime) -> NewEvent:
+def _event(kind: str, target: Target, data: dict[str, Any], now: datetime, incident: str | None) -> NewEvent:
     about = data.get("filename") or (f"{target.project}=={data['version']}" if "version" in data else target.project)
     names = {"project": target.project, "version": data.get("version"), "file": data.get("filename")}
     return NewEvent(
-        make_event(kind, target.project, data, now=now, actor=actor()),
+        make_event(kind, target.project, data, now=now, actor=actor(), incident=incident),
         kind,
         f"{kind.removesuffix('.v1')} {about}",
         {name: value for name, value in names.items() if value is not None},
@@ -199,6 +208,7 @@ async def _known(context: Context, target: Target) -> KnownProject:
 @click.argument("target", metavar="TARGET")
 @click.argument("new", metavar="[STATUS]", required=False, type=click.Choice(STATUSES))
 @click.option("--reason", help="Reason, shown to users.")
+@_incident_option
 @wait_options
 @on_ledger
 async def status(
@@ -206,6 +216,7 @@ async def status(
     target: str,
     new: str | None,
     reason: str | None,
+    incident: str | None,
     context: Context,
     wait: bool,
     wait_seconds: float,
@@ -228,7 +239,7 @@ async def status(
     if found.version is not None or found.filename is not None:
         raise Usage("only a project has a status; yank, remove or restore a release or a file instead")
     kind, data = "project.status_changed.v1", {"status": new, "reason": reason}
-    event = _event(kind, found, data, SystemClock().now())
+    event = _event(kind, found, data, SystemClock().now(), incident)
     await _append(context, [event], wait=wait, wait_seconds=wait_seconds, as_json=as_json)
 
 

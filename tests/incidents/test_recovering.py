@@ -1,7 +1,6 @@
 """A recovery from end to end, over logs in memory: replay, plan, apply, publish, confirm."""
 
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,7 +16,7 @@ from projections.incidents.applying import Making, RecoveryPlan, bind, read_plan
 from schemas.plans import PlanHead
 from tests.factory import encode
 from tests.fuzz.world import Signing, World
-from tests.simulation.ports import InlineWorkers
+from tests.incidents.opening import opened
 
 ZEROS = "0" * 64
 MAKING = Making("nonce", "theft", "2030-02-01T00:00:00Z", "responder")
@@ -87,18 +86,6 @@ def measured(world: World, first: int) -> Iterator[int]:
     for index, value in enumerate(world.events.values[first:], first):
         if b'"incident":"theft"' in (value or b"") and b'"type":"incident' not in (value or b""):
             yield index
-
-
-@asynccontextmanager
-async def opened(world: World, database: Database) -> AsyncIterator[Filling]:
-    await database.open()
-    logs = world.logs
-    await logs.open()
-    filling = Filling(logs, database, InlineWorkers())
-    await filling.start()
-    yield filling
-    await logs.close()
-    await database.close()
 
 
 async def test_a_recovery_is_proven(case: Case) -> None:

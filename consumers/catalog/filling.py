@@ -19,12 +19,12 @@ import structlog
 
 from consumers.catalog.ahead import EventsAhead
 from consumers.catalog.folding import (
+    BatchFolding,
+    BatchFound,
+    BatchLoaded,
     BatchMade,
-    Folding,
     FoldingLimits,
     FoldingState,
-    FoundStored,
-    Loaded,
     ToFind,
     ToLoad,
 )
@@ -119,8 +119,8 @@ class Filling:
         self._database = database
         self._workers = workers
         self._limits = limits
-        self._here = Folding(FoldingState(Prefix(), {}, has_freed=False), limits.folding)
-        self._beside: ObjectProcess[Folding] | None = None
+        self._here = BatchFolding(FoldingState(Prefix(), {}, has_freed=False), limits.folding)
+        self._beside: ObjectProcess[BatchFolding] | None = None
         self._judging: Begun[ToLoad | None] | None = None
         self._folding: Begun[ToFind] | None = None
         self._is_indexed = False
@@ -269,9 +269,9 @@ class Filling:
         await self.close()
         state = FoldingState(folded, *await self._database.run(_load_folding))
         if beside:
-            self._beside = ObjectProcess(partial(Folding, state, self._limits.folding, packs=True))
+            self._beside = ObjectProcess(partial(BatchFolding, state, self._limits.folding, packs=True))
         else:
-            self._here = Folding(state, self._limits.folding)
+            self._here = BatchFolding(state, self._limits.folding)
 
     async def _fold_next(self) -> ToFind | None:
         """Fold the next batch, and what must be found to write it; None at the end of the log."""
@@ -286,22 +286,22 @@ class Filling:
         if batch is None:
             return None
         to_load = await self._workers.run(self._here.take, batch)
-        loaded = await self._database.run(_load, to_load) if to_load.keys or to_load.ids else Loaded()
+        loaded = await self._database.run(_load, to_load) if to_load.keys or to_load.ids else BatchLoaded()
         return await self._workers.run(self._here.fold, loaded)
 
-    async def _judge_beside(self, beside: ObjectProcess[Folding]) -> Begun[ToLoad | None] | None:
+    async def _judge_beside(self, beside: ObjectProcess[BatchFolding]) -> Begun[ToLoad | None] | None:
         """Have the next batch judged beside, if there is one."""
         values = await read_slice(self._logs.events, self._events.end.size, self._limits.slice_bytes)
-        return beside.begin(Folding.judge, values) if values else None
+        return beside.begin(BatchFolding.judge, values) if values else None
 
-    async def _fold_beside(self, beside: ObjectProcess[Folding], reading: Database | Transaction) -> None:
+    async def _fold_beside(self, beside: ObjectProcess[BatchFolding], reading: Database | Transaction) -> None:
         """Have the batch folded beside that is judged there, and the one behind it judged."""
         judging, self._judging, self._folding = self._judging, None, None
         to_load = None if judging is None else await judging.result()
         if to_load is None:
             return
         self._events.go_on(to_load.marks)
-        self._folding = beside.begin(Folding.fold, await reading.run(_load, to_load))
+        self._folding = beside.begin(BatchFolding.fold, await reading.run(_load, to_load))
         self._judging = await self._judge_beside(beside)
 
     async def _write_events(self, to_find: ToFind) -> None:
@@ -314,10 +314,10 @@ class Filling:
         self._stored_size = made.size
         self._ceremonies.extend(made.ceremonies)
 
-    async def _make_rows(self, found: FoundStored, transaction: Transaction) -> BatchMade:
+    async def _make_rows(self, found: BatchFound, transaction: Transaction) -> BatchMade:
         if self._beside is None:
             return await self._workers.run(self._here.rows, found)
-        making = self._beside.begin(Folding.rows, found)
+        making = self._beside.begin(BatchFolding.rows, found)
         await self._fold_beside(self._beside, transaction)
         return (await making.result()).unpack()
 
@@ -659,11 +659,11 @@ def _load_folding(connection: Connection) -> tuple[dict[str, int], bool]:
     return writing.next_ids(connection, numbered), writing.has_freed(connection)
 
 
-def _load(connection: Connection, wanted: ToLoad) -> Loaded:
-    return Loaded(writing.load_aggregates(connection, wanted.keys), writing.remembered(connection, wanted.ids))
+def _load(connection: Connection, wanted: ToLoad) -> BatchLoaded:
+    return BatchLoaded(writing.load_aggregates(connection, wanted.keys), writing.remembered(connection, wanted.ids))
 
 
-def _find(connection: Connection, wanted: ToFind) -> FoundStored:
+def _find(connection: Connection, wanted: ToFind) -> BatchFound:
     names: dict[str, Mapping[Any, int]] = {}
     for table, some in wanted.names.items():
         if table == "actors":
@@ -676,7 +676,7 @@ def _find(connection: Connection, wanted: ToFind) -> FoundStored:
         for some in (wanted.whole_projects, wanted.states_of, wanted.releases_of)
     )
     opened = writing.open_rows
-    return FoundStored(
+    return BatchFound(
         names,
         [*writing.open_files_named(connection, wanted.filenames), *writing.open_files_of(connection, whole)],
         opened(connection, tables.project_states, "project", states_of),

@@ -65,7 +65,7 @@ class ToLoad(NamedTuple):
     marks: Sequence[Prefix]
 
 
-class Loaded(NamedTuple):
+class BatchLoaded(NamedTuple):
     """What was loaded of that: aggregates by key, and remembered events."""
 
     aggregates: Mapping[str, StoredAggregate] = {}
@@ -87,7 +87,7 @@ class ToFind(NamedTuple):
     incidents: Sequence[str]
 
 
-class FoundStored(NamedTuple):
+class BatchFound(NamedTuple):
     """What was found of that."""
 
     names: Mapping[str, Mapping[Any, int]]
@@ -142,7 +142,7 @@ class _Folded(NamedTuple):
     needs: Needs
 
 
-class Folding:
+class BatchFolding:
     """Folds batches. For each, call `judge` or `take`, then `fold`, then `rows`.
 
     The next batch may be judged before the rows of this one are made, and folded before they are stored: what must be
@@ -182,7 +182,7 @@ class Folding:
         self._taken.append((batch, missing))
         return ToLoad(missing, ids, batch.marks)
 
-    def fold(self, stored: Loaded) -> ToFind:
+    def fold(self, stored: BatchLoaded) -> ToFind:
         """Fold the batch that was taken first; what must be found to make its rows."""
         batch, missing = self._taken.popleft()
         self._cache.add(missing, stored.aggregates)
@@ -217,7 +217,7 @@ class Folding:
             *map(list, (needed.releases_of, needed.paths, needed.incidents)),
         )
 
-    def rows(self, found: FoundStored) -> BatchMade:
+    def rows(self, found: BatchFound) -> BatchMade:
         """Make the rows of the batch that was folded first."""
         batch, changes, judged, needed = self._folded.popleft()
         rows: dict[str, list[Row]] = {}
@@ -252,7 +252,7 @@ class Folding:
         )
         return whole.pack() if self._packs else whole
 
-    def _known(self, found: FoundStored) -> Known:
+    def _known(self, found: BatchFound) -> Known:
         names = self._names.known
         return Known(
             names["types"],

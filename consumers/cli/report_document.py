@@ -7,6 +7,7 @@ import json
 import shlex
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
+from urllib.parse import quote
 
 from consumers.cli.exposures import carriers, duration, moment_text
 from consumers.cli.shared import plural
@@ -78,8 +79,8 @@ def title_of(report: IncidentReport) -> str:
     return f"Incident {report.head.incident}: {report.head.title}" if report.head.title else report.head.incident
 
 
-def sections(report: IncidentReport) -> list[Section]:
-    """The document, in the order in which people need it."""
+def sections(report: IncidentReport, url: str = "") -> list[Section]:
+    """The document, in the order in which people need it; `url` is where everything is served, if that is known."""
     found = [
         Section("In short", [Bullets(list(_summary(report)))]),
         Section("Whom it reached", list(_exposure(report))),
@@ -90,7 +91,7 @@ def sections(report: IncidentReport) -> list[Section]:
         Section("What was done so far", list(_measures(report))),
         Section("Keys", list(_keys(report))),
         Section("If something else is lost, too", list(_assumptions(report))),
-        Section("To purge from caches, and to search download logs for", list(_purge(report))),
+        Section("To purge from caches, and to search download logs for", list(_purge(report, url))),
         Section("Burnt names", list(_burnt(report))),
         Section("How this report was made", list(_made(report))),
     ]
@@ -366,18 +367,20 @@ def _assumptions(report: IncidentReport) -> Iterator[Block]:
 # --- what to do with bytes and names ---------------------------------------------------------------------------------
 
 
-def _purge(report: IncidentReport) -> Iterator[Block]:
+def _purge(report: IncidentReport, url: str) -> Iterator[Block]:
     if not report.purge:
         return
     shared = [each.target for each in report.purge if each.shared]
     if shared:
         text = f"Others have files with the same path, which may be wanted: {', '.join(shared)}"
         yield Paragraph(text, is_warning=True)
-    yield Paragraph("Paths below the URL of what is served, then pages that linked to them, then digests:")
+    where = "URLs" if url else "Paths below the URL of what is served"
+    yield Paragraph(f"{where}, then those of pages that linked to them, then digests:")
     paths = [path for each in report.purge for path in each.served]
     pages = dict.fromkeys(path for each in report.purge for path in each.pages)
     digests = dict.fromkeys(f"{kind}:{digest}" for each in report.purge for kind, digest in each.digests.items())
-    yield Lines([*paths, *pages, *digests])
+    served = [f"{url.rstrip('/')}/{quote(each)}" if url else each for each in (*paths, *pages)]
+    yield Lines([*served, *digests])
 
 
 def _burnt(report: IncidentReport) -> Iterator[Block]:

@@ -27,11 +27,11 @@ svg .lane { fill: var(--soft); }
 """
 
 
-def html_page(report: IncidentReport) -> str:
-    """The whole page."""
+def html_page(report: IncidentReport, url: str = "") -> str:
+    """The whole page; `url` is where everything is served."""
     title = escaped(title_of(report))
     parts = [page_head(title, _STYLE), f"<h1>{title}</h1>\n"]
-    for section in sections(report):
+    for section in sections(report, url):
         is_summary = section.title == "In short"
         parts += _section(section, is_summary=is_summary)
         if is_summary:

@@ -13,10 +13,10 @@ _WIDEST = 60
 _MARKED = "\\`*_{}[]<>#|~&"
 
 
-def terminal_lines(report: IncidentReport) -> Iterator[str]:
-    """The report for a terminal."""
+def terminal_lines(report: IncidentReport, url: str = "") -> Iterator[str]:
+    """The report for a terminal; `url` is where everything is served."""
     yield click.style(shown(title_of(report)), bold=True)
-    for section in sections(report):
+    for section in sections(report, url):
         yield ""
         yield click.style(section.title, bold=True, underline=True)
         for block in section.blocks:
@@ -55,10 +55,10 @@ def _terminal_table(table: Grid) -> Iterator[str]:
 # --- Markdown --------------------------------------------------------------------------------------------------------
 
 
-def markdown(report: IncidentReport) -> Iterator[str]:
-    """The lines of the report as Markdown (GitHub's tables)."""
+def markdown(report: IncidentReport, url: str = "") -> Iterator[str]:
+    """The lines of the report as Markdown (GitHub's tables); `url` is where everything is served."""
     yield f"# {_marked(title_of(report))}"
-    for section in sections(report):
+    for section in sections(report, url):
         yield from _section(section)
 
 

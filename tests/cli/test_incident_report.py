@@ -44,7 +44,9 @@ def test_a_page_and_other_forms(reported: Index, tmp_path: Path) -> None:
     assert "# Incident theft: A \\| stolen token" in reported.run("incident report", "theft", "--markdown")
     (record,) = [json.loads(line) for line in reported.run("incident report", "theft", "--osv").splitlines()]
     assert record["affected"][0]["versions"] == ["1.0"]
-    assert "one-1.0.tar.gz" in reported.run("incident report", "theft")
+    text = reported.run("incident report", "theft", "--url", "https://files.example.org/")
+    assert "https://files.example.org/targets/packages/" in text
+    assert "  targets/packages/" in reported.run("incident report", "theft")
 
 
 def test_what_it_refuses(reported: Index, tmp_path: Path) -> None:

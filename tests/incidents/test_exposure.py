@@ -15,6 +15,7 @@ from consumers.catalog.asking import Asked
 from consumers.catalog.remaking import Remaking
 from consumers.incidents.exposure import Exposure, ExposureWindow, find_exposures
 from tests.factory import ed25519_signer
+from tests.fuzz.budget import examples
 from tests.fuzz.plain_answers import PlainTimes, accepted_events
 from tests.fuzz.test_all_rules import TEAM, act
 from tests.fuzz.test_answers import accepted_indices, asking, publications_of
@@ -158,6 +159,6 @@ async def play(values: list[bytes], data: st.DataObject) -> None:
 
 
 @given(st.one_of(histories(25), narrow_histories(20), freeing_histories()), st.data())
-@settings(max_examples=25)
+@settings(max_examples=examples(15))
 def test_exposure_is_what_every_published_tree_shows(values: list[bytes], data: st.DataObject) -> None:
     asyncio.run(play(values, data))

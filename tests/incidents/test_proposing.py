@@ -13,6 +13,7 @@ from consumers.incidents.proposing import MOST_TOLD, propose
 from projections.incidents.selection import runs_of
 from schemas.events import Hashes
 from tests.factory import digest
+from tests.fuzz.budget import examples
 from tests.fuzz.plain_answers import accepted_events
 from tests.fuzz.test_all_rules import TEAM
 from tests.fuzz.test_answers import accepted_indices, asking, publish, read_indices, signed_by_many
@@ -64,7 +65,7 @@ async def play(values: list[bytes], data: st.DataObject) -> None:
 
 
 @given(st.one_of(histories(20), narrow_histories(20)), st.data())
-@settings(max_examples=25)
+@settings(max_examples=examples(15))
 def test_proposals_are_what_a_look_at_every_record_finds(values: list[bytes], data: st.DataObject) -> None:
     asyncio.run(play(values, data))
 

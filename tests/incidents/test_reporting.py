@@ -26,6 +26,7 @@ from projections.incidents.applying import Making
 from projections.incidents.selection import runs_of
 from schemas.events import Hashes
 from tests import factory
+from tests.fuzz.budget import examples
 from tests.fuzz.test_all_rules import TEAM
 from tests.fuzz.test_answers import asking, publish, signed_by_many
 from tests.fuzz.world import World
@@ -203,6 +204,6 @@ async def play(values: list[bytes], data: st.DataObject) -> None:
 
 
 @given(st.one_of(histories(25), narrow_histories(20), freeing_histories()), st.data())
-@settings(max_examples=15)
+@settings(max_examples=examples(10))
 def test_a_report_is_made_of_any_history(values: list[bytes], data: st.DataObject) -> None:
     asyncio.run(play(values, data))

@@ -32,9 +32,18 @@ from ledger.disk.files import write_file, writing
     type=click.Path(path_type=Path, dir_okay=False),
     help="Write a page for people to a file, which needs nothing else.",
 )
+@click.option("--url", default="", metavar="URL", help="Where everything is served, for what is to be purged.")
 @on_catalog
 async def report(
-    *, context: Context, asked: Asked, name: str, as_markdown: bool, as_osv: bool, page: Path | None, as_json: bool
+    *,
+    context: Context,
+    asked: Asked,
+    name: str,
+    as_markdown: bool,
+    as_osv: bool,
+    page: Path | None,
+    url: str,
+    as_json: bool,
 ) -> None:
     """Tell all about the incident NAME: whom it reached, until when, and what undoes it.
 
@@ -47,7 +56,7 @@ async def report(
     \b
     Example:
       tuf-ledger incident report theft
-      tuf-ledger incident report theft --html theft.html
+      tuf-ledger incident report theft --html theft.html --url https://files.example.org
       tuf-ledger incident report theft --osv > theft.ndjson
     """
     if as_markdown + as_osv + as_json + (page is not None) > 1:
@@ -57,7 +66,7 @@ async def report(
         found = await load_report(context, asked, known, advance)
     if page is not None:
         with writing(page):
-            write_file(str(page), html_page(found).encode())
+            write_file(str(page), html_page(found, url).encode())
         click.echo(f"Wrote {page}.")
     elif as_json:
         print_json({"ok": True, **report_json(found)})
@@ -65,9 +74,9 @@ async def report(
         for record in osv_records(found):
             click.echo(json.dumps(record, sort_keys=True))
     elif as_markdown:
-        click.echo("\n".join(markdown(found)))
+        click.echo("\n".join(markdown(found, url)))
     else:
-        await print_lines(listed(terminal_lines(found)))
+        await print_lines(listed(terminal_lines(found, url)))
 
 
 def report_json(found: IncidentReport) -> dict[str, Any]:

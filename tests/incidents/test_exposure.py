@@ -1,6 +1,7 @@
 """Exposure is what a look at every published tree finds: when it was offered, until when, by what, signed by whom."""
 
 import asyncio
+import itertools
 import tempfile
 from itertools import pairwise
 from pathlib import Path
@@ -14,7 +15,9 @@ from sqlalchemy import Connection
 from consumers.catalog.asking import Asked
 from consumers.catalog.remaking import Remaking
 from consumers.incidents.exposure import Exposure, ExposureWindow, find_exposures
-from tests.factory import ed25519_signer
+from projections.metadata.paths import JSON_LIST, package_target, page_target
+from schemas.events import FileUploaded
+from tests.factory import Make, ed25519_signer
 from tests.fuzz.budget import examples
 from tests.fuzz.plain_answers import PlainTimes, accepted_events
 from tests.fuzz.test_all_rules import TEAM, act
@@ -162,3 +165,63 @@ async def play(values: list[bytes], data: st.DataObject) -> None:
 @settings(max_examples=examples(15))
 def test_exposure_is_what_every_published_tree_shows(values: list[bytes], data: st.DataObject) -> None:
     asyncio.run(play(values, data))
+
+
+# --- what random histories rarely have -------------------------------------------------------------------------------
+
+
+def names_in(index: int, count: int, form: str = "t{}") -> list[str]:
+    """Names of targets in a bin of `TEAM`."""
+    names = (form.format(number) for number in itertools.count())
+    return list(itertools.islice((name for name in names if TEAM.layout.index_of_target(name) == index), count))
+
+
+async def test_an_older_version_of_a_bin_may_last_longer_than_a_newer_one(tmp_path: Path) -> None:
+    world = World(tmp_path, team=TEAM)
+    world.begin()
+    (target, beside), (other,) = names_in(0, 2), names_in(1, 1)
+    async with world.signing() as signing:
+        await signing.publish(world.make.target_added(target), seconds=60)
+        shorter = msgspec.structs.replace(TEAM.settings, bin_expiry_seconds=600)
+        world.hold_ceremony(world.team.but(settings=shorter), signing.authority)
+        await signing.publish(world.make.target_added(other), seconds=60)
+        await signing.publish(world.make.target_added(beside), seconds=60)
+    async with asking(world) as asked:
+        (found,) = [each async for each in find_exposures(asked, target)]
+        (window,) = found.windows
+    assert window.frozen is not None
+    assert (window.frozen.publication, window.frozen.role) == (2, "timestamp")
+    assert [(each.role, each.versions) for each in window.carried] == [
+        (TEAM.layout.name(0), (1, 3)),
+        ("snapshot", (1, 2, 3)),
+        ("timestamp", (1, 2, 3)),
+    ]
+
+
+def uploads_of_one_path(make: Make) -> tuple[FileUploaded, FileUploaded, str]:
+    """Uploads of the same file to two projects, the second of which has its page in another bin; and the path."""
+    for number in itertools.count():
+        name, layout = f"x-{number}", TEAM.layout
+        first, second = (make.file_uploaded(each, filename=f"{name}-1.0.zip", legacy=True) for each in ("x", name))
+        path = package_target(first.data.hashes.blake2b_256, first.data.filename)
+        pages = {layout.index_of_target(page) for page in (page_target(name), JSON_LIST)}
+        if layout.index_of_target(path) not in pages:
+            return first, second, path
+    raise AssertionError("unreachable")
+
+
+async def test_the_bin_may_list_a_path_before_the_file_of_another_project(tmp_path: Path) -> None:
+    world = World(tmp_path, team=TEAM)
+    world.begin()
+    first, second, path = uploads_of_one_path(world.make)
+    async with world.signing() as signing:
+        await signing.publish(first)
+        await signing.publish(second)
+    async with asking(world) as asked:
+        found = [each async for each in find_exposures(asked, path)]
+    assert [each.project for each in found] == ["x", second.subject]
+    (window,) = found[1].windows
+    assert window.first is not None
+    assert window.first.publication == 2
+    carried = {each.role: each.versions for each in window.carried}
+    assert carried[TEAM.layout.name(TEAM.layout.index_of_target(path))] == (1,)

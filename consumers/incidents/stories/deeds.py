@@ -140,6 +140,18 @@ class Hand(NamedTuple):
             data["provenance_sha256"] = sha256(provenance).hexdigest()
         return Deed(self, "file.uploaded.v1", project, data, files=(content, provenance))
 
+    def changes_status(self, project: str, status: str, reason: str | None = None) -> Deed:
+        """The project has another status: `quarantined` hides it."""
+        return Deed(self, "project.status_changed.v1", project, _given(status=status, reason=reason))
+
+    def removes_project(self, project: str) -> Deed:
+        """A project is removed."""
+        return Deed(self, "project.removed.v1", project, {})
+
+    def yanks_release(self, project: str, version: str, reason: str | None = None) -> Deed:
+        """A release is yanked."""
+        return Deed(self, "release.yanked.v1", project, _given(version=version, reason=reason))
+
     def removes_release(self, project: str, version: str, reason: str | None = None) -> Deed:
         """A release is removed."""
         return Deed(self, "release.removed.v1", project, _given(version=version, reason=reason))
@@ -151,6 +163,12 @@ class Hand(NamedTuple):
     def revokes(self, kind: str, account: str, *, project: str | None = None, credential: str | None = None) -> Deed:
         """Somebody may no longer act."""
         return self._access("revoked", kind, account, project, credential)
+
+    def notes(self, kind: str, account: str, *, credential: str | None = None, note: str | None = None) -> Deed:
+        """Something about access happened: a sign-in, a new account."""
+        return Deed(
+            self, "access.noted.v1", account, _given(kind=kind, account=account, credential=credential, note=note)
+        )
 
     def _access(self, act: str, kind: str, account: str, project: str | None, credential: str | None) -> Deed:
         data = _given(kind=kind, account=account, project=project, credential=credential)
@@ -165,6 +183,19 @@ ADMINISTRATORS = Hand("administrator", "index-admin")
 """The index itself: it creates projects and grants rights on its users' behalf."""
 
 
+def begins(project: str, *hands: Hand) -> tuple[Deed, ...]:
+    """A new project, with the rights of those who may act for it."""
+    deeds = [ADMINISTRATORS.creates(project)]
+    for hand in hands:
+        if hand.kind == "trusted-publisher":
+            deeds.append(ADMINISTRATORS.grants("trusted-publisher", hand.name, project=project))
+            continue
+        deeds.append(ADMINISTRATORS.grants("collaborator", hand.name, project=project))
+        if hand.credential is not None:
+            deeds.append(ADMINISTRATORS.grants("credential", hand.name, project=project, credential=hand.credential))
+    return tuple(deeds)
+
+
 def neighbours(days: Sequence[str]) -> Iterator[Act]:
     """Other projects of the index, with a release each day: they have nothing to do with the incident.
 
@@ -176,11 +207,7 @@ def neighbours(days: Sequence[str]) -> Iterator[Act]:
         deeds: list[Deed] = []
         for project, hand in zip(_NEIGHBOURS, hands, strict=True):
             if number == 0:
-                deeds.append(ADMINISTRATORS.creates(project))
-                deeds.append(ADMINISTRATORS.grants("collaborator", hand.name, project=project))
-                deeds.append(
-                    ADMINISTRATORS.grants("credential", hand.name, project=project, credential=hand.credential)
-                )
+                deeds.extend(begins(project, hand))
             deeds.append(hand.uploads(project, f"1.{number}"))
         yield Act(f"{day}T08:{10 + number:02}:00Z", tuple(deeds))
 

@@ -9,6 +9,7 @@ from consumers.incidents.stories.deeds import (
     Reach,
     Sealed,
     Story,
+    begins,
     in_order,
     neighbours,
     recovery,
@@ -31,9 +32,7 @@ def publisher_then_token() -> Story:
             Act(
                 "2024-12-02T09:00:00Z",
                 (
-                    ADMINISTRATORS.creates(PROJECT),
-                    ADMINISTRATORS.grants("collaborator", OWNER.name, project=PROJECT),
-                    ADMINISTRATORS.grants("credential", OWNER.name, project=PROJECT, credential=TOKEN.credential),
+                    *begins(PROJECT, TOKEN),
                     TOKEN.uploads(PROJECT, "8.3.38"),
                 ),
             ),

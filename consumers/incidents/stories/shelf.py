@@ -3,9 +3,17 @@
 from collections.abc import Callable, Mapping
 
 from consumers.incidents.stories.deeds import Story
+from consumers.incidents.stories.phished_maintainer import phished_maintainer
 from consumers.incidents.stories.publisher_then_token import publisher_then_token
+from consumers.incidents.stories.two_versions import two_versions
+from consumers.incidents.stories.unused_tokens import unused_tokens
+from consumers.incidents.stories.worm import worm
 
 STORIES: Mapping[str, Callable[[], Story]] = {
     "publisher-then-token": publisher_then_token,
+    "two-versions": two_versions,
+    "phished-maintainer": phished_maintainer,
+    "worm": worm,
+    "unused-tokens": unused_tokens,
 }
 """What makes each story, by its name."""

@@ -7,8 +7,8 @@ import click
 
 from consumers.cli.paging import shown
 from consumers.cli.shared import plural
-from consumers.incidents.examining import StepState
 from consumers.incidents.replaying import CleanReplay
+from consumers.incidents.step_states import StepState
 from projections.incidents.planning import StepDraft
 from projections.incidents.replays import Deviation, Flip, deviations
 from projections.outcomes import Outcome

@@ -27,7 +27,7 @@ from projections.metadata.paths import JSON_PAGE, page_target
 from schemas.plans import PlanHead
 
 if TYPE_CHECKING:
-    from consumers.incidents.clients import ClientVisit
+    from consumers.incidents.visiting import ClientVisit
 
 
 class Offered(NamedTuple):
@@ -84,7 +84,7 @@ async def confirm(
         number: the publication that shows the recovery.
         served: what is served; None: no client looks.
     """
-    from consumers.incidents.clients import visit  # noqa: PLC0415  # python-tuf: only where clients look
+    from consumers.incidents.visiting import visit  # noqa: PLC0415  # python-tuf: only where clients look
 
     found = await database.run(_compare, suspected, head, number)
     visits, wrong = [], []

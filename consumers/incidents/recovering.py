@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from consumers.catalog.filling import Filling
-from consumers.incidents.examining import StepState, examine
+from consumers.incidents.step_states import StepState, examine
 from consumers.work.progress import Report, nobody
 from ledger.catalog.database import Database
 from ledger.logs import Log

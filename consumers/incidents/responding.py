@@ -12,10 +12,10 @@ from consumers.catalog.filling import Filling
 from consumers.context import Context
 from consumers.incidents.caches import still_answering, withheld_paths
 from consumers.incidents.confirming import Confirmation, confirm
-from consumers.incidents.examining import check_head, load_plan, lost_keys_in_force
 from consumers.incidents.recording import incident_of
 from consumers.incidents.recovering import AppliedPlan, apply_plan, catch_up
 from consumers.incidents.replaying import suspected_of
+from consumers.incidents.step_states import check_head, load_plan, lost_keys_in_force
 from consumers.produce.appending import append_release
 from consumers.produce.waiting import HeldError, NotCoveredError
 from consumers.reading.end import holds_at_end

@@ -8,9 +8,9 @@ import pytest
 
 from consumers.catalog.filling import Filling
 from consumers.incidents.confirming import confirm
-from consumers.incidents.examining import StepState, examine
 from consumers.incidents.recovering import apply_plan, catch_up
 from consumers.incidents.replaying import CleanReplay, Suspected, replay
+from consumers.incidents.step_states import StepState, examine
 from ledger.catalog.database import Database, sqlite_catalog
 from projections.incidents.applying import Making, RecoveryPlan, bind, read_plan, write_plan
 from schemas.plans import PlanHead

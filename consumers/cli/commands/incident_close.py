@@ -9,10 +9,10 @@ from consumers.cli.options import asking, on_ledger
 from consumers.cli.shared import Usage, print_json
 from consumers.context import Context
 from consumers.incidents.confirming import confirm
-from consumers.incidents.examining import check_head, load_plan, residuals_digest
 from consumers.incidents.known_incidents import KnownIncident
 from consumers.incidents.recording import incident_event, incident_of
 from consumers.incidents.replaying import suspected_of
+from consumers.incidents.step_states import check_head, load_plan, residuals_digest
 from consumers.produce.appending import append_all
 from consumers.state.furthest import open_events
 from schemas.errors import NegativeAnswerError

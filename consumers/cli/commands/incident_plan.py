@@ -12,9 +12,9 @@ from consumers.cli.recovery_text import plan_lines, state_json, state_lines
 from consumers.cli.shared import Usage, plural, print_json, progress, say
 from consumers.context import Context
 from consumers.incidents.drawing_up import draw_up
-from consumers.incidents.examining import check_head, examine, load_plan, lost_keys_in_force
 from consumers.incidents.known_incidents import KnownIncident
 from consumers.incidents.recording import incident_of
+from consumers.incidents.step_states import check_head, examine, load_plan, lost_keys_in_force
 from consumers.state.furthest import open_events
 from ledger.disk.files import writing
 from schemas.errors import NegativeAnswerError

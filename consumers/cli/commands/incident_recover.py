@@ -11,8 +11,8 @@ from consumers.cli.recovery_text import deviation_text, residual_lines, state_js
 from consumers.cli.shared import plural, print_json, progress
 from consumers.context import Context
 from consumers.incidents.confirming import Confirmation
-from consumers.incidents.examining import OutdatedPlanError
 from consumers.incidents.responding import Recovery, Wishes, recover_incident
+from consumers.incidents.step_states import OutdatedPlanError
 from schemas.errors import NegativeAnswerError
 
 

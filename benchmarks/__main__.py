@@ -40,6 +40,7 @@ def main() -> int:
         ["growth", *GROWTH[options.size]],
         ["facts", "--events", min(size["events"], 1_000_000), "--bins", size["bins"]],
         ["catalog", "--events", min(size["events"], 1_000_000), "--seconds", min(size["seconds"], 30)],
+        ["incidents", "--events", min(size["events"], 1_000_000), "--touched", min(200, size["events"] // 100)],
         ["ingest", *ingest, *(["--kafka"] if options.kafka else [])],
     ]
     if options.kafka:

@@ -62,7 +62,7 @@ def main() -> None:
 
 
 async def _measure(report: Report, context: Context, options: argparse.Namespace) -> None:
-    await _publish(context, generate(1, options.events), options.events // options.publications)
+    await publish(context, generate(1, options.events), options.events // options.publications)
     folded = await _fold(context)
     seconds, memory = await asyncio.to_thread(run_command, "catalog", "rebuild", "--ledger", context.folder)
     length = (context.state / "catalog.sqlite").stat().st_size
@@ -76,7 +76,7 @@ async def _measure(report: Report, context: Context, options: argparse.Namespace
         await discard(database)
 
 
-async def _publish(context: Context, records: Iterator[bytes], at_once: int) -> None:
+async def publish(context: Context, records: Iterator[bytes], at_once: int) -> None:
     """Append records, and publish after each group."""
     async with open_follower(context, "signer", NoOutlet()) as opened:
         signer = await make_signer(context, opened, Schedule(interval_seconds=0))

@@ -110,8 +110,8 @@ def _summary(report: IncidentReport) -> Iterator[str]:
     yield f"Made by {_some([_who(each.actor_kind, each.actor, each.credential) for each in report.acted])}."
     if report.first is not None and report.last is not None:
         yield (
-            f"Shown first by publications {report.first.publication} to {report.last.publication}: "
-            f"{moment_text(report.first)} to {moment_text(report.last)}."
+            f"First shown from {moment_text(report.first)} to {moment_text(report.last)}, by publication "
+            f"{_numbers(report.first.publication, report.last.publication)}."
         )
     yield from _reached(report)
     flips = sum(each.flip_count for each in report.differences)
@@ -127,8 +127,10 @@ def _summary(report: IncidentReport) -> Iterator[str]:
         yield f"{plural(len(report.residuals), 'thing')} cannot be undone by a step: each has a remedy below."
     others = sum(each.reason not in NAMED for each in report.proposals.proposals)
     named = len(report.proposals.proposals) - others
-    if others or named:
-        yield f"{plural(others, 'proposal')} to look at, and {plural(named, 'thing')} that only a person can decide."
+    if others:
+        yield f"{plural(others, 'proposal')} of what else may belong to it."
+    if named:
+        yield f"{plural(named, 'thing')} that only a person can decide."
 
 
 def _reached(report: IncidentReport) -> Iterator[str]:
@@ -177,7 +179,7 @@ def _exposure_rows(each: Exposure) -> Iterator[tuple[str, ...]]:
             continue
         until = "now" if window.gone is None else moment_text(window.gone)
         took = "" if window.gone is None else duration(window.first, window.gone)
-        numbers = f"{window.first.publication} to {window.last.publication}"
+        numbers = _numbers(window.first.publication, window.last.publication)
         frozen = f"{window.frozen.until} ({window.frozen.role})"
         yield name, moment_text(window.first), until, took, numbers, frozen
 
@@ -300,8 +302,7 @@ def _option(selector: str) -> str:
 
 def _which(each: ProposedEvents) -> str:
     if each.reason == "publications":
-        numbers = f"{each.last}" if each.count == 1 else f"{each.first[0]} to {each.last}"
-        return f"{plural(each.count, 'publication')}, {numbers}"
+        return f"{plural(each.count, 'publication')}, {_numbers(each.first[0], each.last)}"
     return f"event {each.last}"
 
 
@@ -418,6 +419,10 @@ def _made(report: IncidentReport) -> Iterator[Block]:
 
 
 # --- words -----------------------------------------------------------------------------------------------------------
+
+
+def _numbers(first: int, last: int) -> str:
+    return f"{first}" if first == last else f"{first} to {last}"
 
 
 def _are(count: int) -> str:

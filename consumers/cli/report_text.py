@@ -8,7 +8,7 @@ from consumers.cli.paging import shown
 from consumers.cli.report_document import Block, Bullets, Grid, Lines, Paragraph, Section, sections, title_of
 from consumers.incidents.reporting import IncidentReport
 
-_WIDEST = 60
+_WIDEST = 72
 """A table whose cells are longer is told row by row."""
 _MARKED = "\\`*_{}[]<>#|~&"
 

@@ -41,17 +41,23 @@ def _window_lines(window: ExposureWindow) -> Iterator[str]:
         return
     if window.gone is None:
         until = click.style("until now", fg=_COLOURS["offered"])
-        numbers = f"publications {window.first.publication} to {window.last.publication}, the newest"
+        numbers = f"{_numbers(window.first, window.last)}, the newest"
     else:
         took = duration(window.first, window.gone)
         until = click.style(f"until {moment_text(window.gone)}", fg=_COLOURS["ended"]) + f": {took}"
-        numbers = f"publications {window.first.publication} to {window.last.publication}, not {window.gone.publication}"
+        numbers = f"{_numbers(window.first, window.last)}, not {window.gone.publication}"
     yield f"offered from {moment_text(window.first)} {until}"
     yield f"    {numbers} (listed {events})"
     yield f"    {frozen_text(window.frozen)}" + (", and longer while it is offered" * (window.gone is None))
     yield from (f"    {line}" for line in lost_lines(window.lost))
     for keyids, versions in carriers(window.carried):
         yield f"    carried by {', '.join(versions)}, signed by {', '.join(keyids)}"
+
+
+def _numbers(first: Moment, last: Moment) -> str:
+    if first == last:
+        return f"publication {first.publication}"
+    return f"publications {first.publication} to {last.publication}"
 
 
 def moment_text(moment: Moment) -> str:

@@ -106,12 +106,13 @@ def _summary(report: IncidentReport) -> Iterator[str]:
     if not head.count:
         yield "No event is suspect: the answer is none."
         return
-    yield f"{plural(head.count, 'event')} {_are(head.count)} suspect, in {_many(report.projects, 'project')}."
+    about = f", in {_many(report.projects, 'project')}" if report.projects else ""
+    yield f"{plural(head.count, 'event')} {_are(head.count)} suspect{about}."
     yield f"Made by {_some([_who(each.actor_kind, each.actor, each.credential) for each in report.acted])}."
     if report.first is not None and report.last is not None:
         yield (
-            f"First shown from {moment_text(report.first)} to {moment_text(report.last)}, by publication "
-            f"{_numbers(report.first.publication, report.last.publication)}."
+            f"First shown from {moment_text(report.first)} to {moment_text(report.last)} (publication "
+            f"{_numbers(report.first.publication, report.last.publication)})."
         )
     yield from _reached(report)
     flips = sum(each.flip_count for each in report.differences)
@@ -123,6 +124,8 @@ def _summary(report: IncidentReport) -> Iterator[str]:
         yield f"The index says otherwise than it should of {about}; {plural(steps, 'step')} of a plan undo it."
     else:
         yield "The index says what it should say."
+    if report.revocations:
+        yield f"Suspects granted {plural(len(report.revocations), 'right')} that nobody ended: a plan revokes them."
     if report.residuals:
         yield f"{plural(len(report.residuals), 'thing')} cannot be undone by a step: each has a remedy below."
     others = sum(each.reason not in NAMED for each in report.proposals.proposals)
@@ -321,6 +324,9 @@ def _differences(report: IncidentReport) -> Iterator[Block]:
     rows = [row for each in report.differences for row in _deviation_rows(each)]
     if rows:
         yield Grid(("about", "what", "the index says", "it should say"), rows)
+    if report.revocations:
+        yield Paragraph("Rights that suspects granted, and that a plan revokes:")
+        yield Bullets(report.revocations)
     if report.residuals:
         yield Paragraph("No step undoes these:")
         residuals = [(each.about, each.name, each.detail, each.remedy) for each in report.residuals]

@@ -14,6 +14,7 @@ from consumers.catalog.filling import load_authority, read_ledger
 from consumers.catalog.keys import KeySpan, spans_of
 from consumers.catalog.rows import UPLOADED, path_hash
 from consumers.catalog.standing import path_of
+from consumers.catalog.words import describe_access
 from consumers.context import Context
 from consumers.incidents.assuming import Assumption, assumptions
 from consumers.incidents.exposure import Exposure, Moment, TargetBytes, expose
@@ -31,7 +32,7 @@ from ledger.catalog.event_rows import EventRow
 from ledger.catalog.states import UploadRow
 from ledger.catalog.tables import OUTCOMES
 from projections.incidents.applying import Making
-from projections.incidents.planning import ProjectPlan, TargetPlan
+from projections.incidents.planning import ProjectPlan, StepDraft, TargetPlan
 from projections.incidents.replays import Flip, deviations
 from projections.incidents.selection import Selected, runs_of
 from projections.log.operations import type_of
@@ -221,6 +222,7 @@ class IncidentReport(msgspec.Struct, frozen=True):
         told: events that proposals name.
         exposures: whom each file or target that suspects brought (or brought back) reached.
         differences: what the index says against what it should say; None: it was not replayed.
+        revocations: the rights that suspects granted and that a plan ends, in words.
         residuals: what no step undoes.
         keys: the online keys of that time, and of now.
         roots: the roots that came in between.
@@ -242,6 +244,7 @@ class IncidentReport(msgspec.Struct, frozen=True):
     told: tuple[ToldEvent, ...]
     exposures: tuple[Exposure, ...]
     differences: tuple[ReplayDifference, ...]
+    revocations: tuple[str, ...]
     residuals: tuple[ToldResidual, ...]
     keys: tuple[ToldKey, ...]
     roots: tuple[ToldRoot, ...]
@@ -364,6 +367,7 @@ class _Reporting:
             told=self._load(sorted(_named_by(found))),
             exposures=tuple(exposures),
             differences=tuple(self._differences()),
+            revocations=tuple(_right(each) for each in self._replayed.others),
             residuals=tuple(
                 ToldResidual(each.about, each.name, each.code, each.detail, each.remedy)
                 for each in self._replayed.residuals
@@ -557,6 +561,12 @@ def _told_event(answer: EventAnswer) -> ToldEvent:
         place.not_before,
         place.not_after,
     )
+
+
+def _right(step: StepDraft) -> str:
+    """A right that a step ends, in words."""
+    names = ("kind", "account", "role", "credential", "project")
+    return f"{describe_access('revoke', {name: step.data.get(name) for name in names})} ({step.why})"
 
 
 def _outcome(outcome: Outcome) -> str:

@@ -65,7 +65,7 @@ async def told(tmp_path: Path) -> AsyncIterator[Told]:
         await signing.publish(
             alice.having(incident=NAME).file_removed("alpha", "alpha-1.0-py3-none-any.whl"), seconds=60
         )
-        world.add(thief.target_added("tool"))
+        world.add(thief.target_added("tool"), thief.access("granted", "alice", account="mallory", role="owner"))
     records = [json.loads(value or b"{}") for value in world.events.values]
     suspects = [at for at, each in enumerate(records) if each.get("actorcredential") == "token:stolen"]
     async with asking(world) as asked:
@@ -84,7 +84,7 @@ async def test_what_it_says(told: Told) -> None:
     assert report.head.count == len(told.suspects) == len(report.suspects)
     assert report.projects == ("alpha", "typo")
     (acted,) = report.acted
-    assert (acted.credential, acted.suspects, acted.before, acted.within, acted.after) == ("token:stolen", 5, 0, 0, 0)
+    assert (acted.credential, acted.suspects, acted.before, acted.within, acted.after) == ("token:stolen", 6, 0, 0, 0)
     windows = {each.path if each.filename is None else each.filename: each.windows for each in report.exposures}
     assert {name: some[0].reach for name, some in windows.items()} == {
         "alpha-1.0-py3-none-any.whl": "ended",
@@ -108,6 +108,9 @@ async def test_what_it_says(told: Told) -> None:
     assert wheel.digests["metadata"] == "ab" * 32
     assert [each.what for each in report.measures] == ["removed alpha-1.0-py3-none-any.whl of alpha"]
     assert [each.in_force for each in report.keys] == [True]
+    assert report.revocations == (
+        f"revoke collaborator as owner to mallory (event {told.suspects[-1]}, a suspect, granted it)",
+    )
     assert len(report.assumptions) == 7
     assert report.frozen_until is not None
 

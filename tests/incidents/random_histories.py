@@ -78,5 +78,6 @@ def _expected(random: Random, project: str, values: list[bytes]) -> str:
 
 
 def _facts(random: Random, filename: str, content: str) -> dict[str, Any]:
-    hashes = events.Hashes(sha256=content, blake2b_256=digest(f"blake2b {filename}"))
+    """Facts of a file. One path has the same bytes everywhere: BLAKE2b-256 does not collide."""
+    hashes = events.Hashes(sha256=content, blake2b_256=digest(f"blake2b {filename} {content}"))
     return {"filename": filename, "hashes": hashes, "legacy": random.random() < 0.3}

@@ -8,18 +8,19 @@ import pytest
 
 from consumers.catalog.filling import Filling
 from consumers.incidents.confirming import confirm
+from consumers.incidents.histories import project_history, terms_of
 from consumers.incidents.recovering import apply_plan, catch_up
 from consumers.incidents.replaying import CleanReplay, Suspected, replay
 from consumers.incidents.step_states import StepState, examine
 from ledger.catalog.database import Database, sqlite_catalog
 from projections.incidents.applying import Making, RecoveryPlan, bind, read_plan, write_plan
+from projections.incidents.replays import replay_project
 from schemas.plans import PlanHead
 from tests.factory import encode
 from tests.fuzz.world import Signing, World
 from tests.incidents.opening import opened
 
 ZEROS = "0" * 64
-MAKING = Making("nonce", "theft", "2030-02-01T00:00:00Z", "responder")
 
 
 class Case(NamedTuple):
@@ -31,17 +32,22 @@ class Case(NamedTuple):
     filling: Filling
     opened_idx: int
     suspects: frozenset[int]
+    name: str = "theft"
 
     @property
     def suspected(self) -> Suspected:
         """The incident, with the measures that are on the log."""
-        return Suspected("theft", self.suspects, frozenset(measured(self.world, self.opened_idx)))
+        return Suspected(self.name, self.suspects, frozenset(measured(self.world, self.name, self.opened_idx)))
+
+    @property
+    def making(self) -> Making:
+        return Making(f"nonce-{self.name}", self.name, "2030-02-01T00:00:00Z", "responder")
 
     async def plan(self) -> tuple[CleanReplay, RecoveryPlan]:
         await catch_up(self.filling)
-        made = await self.database.run(replay, self.suspected, self.filling.size, MAKING.event)
+        made = await self.database.run(replay, self.suspected, self.filling.size, self.making.event)
         head = PlanHead(
-            incident="theft",
+            incident=self.name,
             ledger=ZEROS,
             size=self.filling.size,
             root_hash=ZEROS,
@@ -52,7 +58,7 @@ class Case(NamedTuple):
             targets=tuple(each.path for each in made.targets),
             residuals=tuple(made.residuals),
         )
-        return made, read_plan(write_plan(head, made.steps, MAKING))
+        return made, read_plan(write_plan(head, made.steps, self.making))
 
     async def examine(self, plan: RecoveryPlan) -> list[StepState]:
         await catch_up(self.filling)
@@ -81,10 +87,10 @@ async def case(tmp_path: Path) -> AsyncIterator[Case]:
         yield Case(world, signing, database, filling, len(world.events.values) - 1, suspects)
 
 
-def measured(world: World, first: int) -> Iterator[int]:
+def measured(world: World, incident: str, first: int) -> Iterator[int]:
     """The events that name the incident, and are about projects or targets."""
     for index, value in enumerate(world.events.values[first:], first):
-        if b'"incident":"theft"' in (value or b"") and b'"type":"incident' not in (value or b""):
+        if f'"incident":"{incident}"'.encode() in (value or b"") and b'"type":"incident' not in (value or b""):
             yield index
 
 
@@ -179,3 +185,66 @@ async def test_a_measure_of_the_first_minutes_ends_with_the_plan(case: Case) -> 
     await case.signing.publish()
     await catch_up(case.filling)
     assert (await confirm(case.database, case.suspected, plan.head, case.filling.number, case.world.storage)).holds
+
+
+async def recover(case: Case) -> None:
+    """Plan, apply, publish, and see that it is proven."""
+    _, plan = await case.plan()
+    assert (await apply_plan(case.filling, case.database, case.world.events, plan)).open == []
+    await case.signing.publish()
+    await catch_up(case.filling)
+    found = await confirm(case.database, case.suspected, plan.head, case.filling.number, case.world.storage)
+    assert (found.deviations, found.lower, found.wrong) == ([], [], [])
+
+
+async def shown(case: Case, project: str) -> tuple[bool, dict[str, bool]]:
+    """Whether a project exists, and its files with whether they are there."""
+    await catch_up(case.filling)
+    history = await case.database.run(project_history, project)
+    replayed = replay_project(project, history.items, await case.database.run(terms_of))
+    return replayed.header.exists, {name: not facts.removed for name, facts in replayed.files.items()}
+
+
+async def test_incidents_overlap(case: Case) -> None:
+    """Each is recovered from by itself; the measures of one are ordinary events for the other."""
+    both = case.suspects | {min(case.suspects) - 1}  # also the honest upload of `b` before
+    await recover(case)
+    make = case.world.make
+    case.world.append(*encode([make.incident_opened("second")]))
+    other = case._replace(name="second", opened_idx=len(case.world.events.values) - 1, suspects=frozenset(both))
+    await recover(other)
+    assert (await shown(case, "b")) == (False, {"b-1.0.tar.gz": False})
+    assert (await shown(case, "a")) == (
+        True,
+        {"a-1.0.tar.gz": True, "a-2.0.tar.gz": False, "a-3.0.tar.gz": True},
+    )
+
+
+async def test_a_recovery_can_be_an_incident(case: Case) -> None:
+    """A plan that was wrong is taken back: what it did is the list of another incident."""
+    before = [await shown(case, name) for name in ("a", "b")]
+    await recover(case)
+    assert [await shown(case, name) for name in ("a", "b")] != before
+    measures = case.suspected.measures
+    case.world.append(*encode([case.world.make.incident_opened("mistake")]))
+    await recover(case._replace(name="mistake", opened_idx=len(case.world.events.values) - 1, suspects=measures))
+    assert [await shown(case, name) for name in ("a", "b")] == before
+
+
+async def test_a_project_that_a_suspect_removed_exists_again(case: Case) -> None:
+    case.world.add(case.world.make.project_removed("b", withhold=True))
+    index = len(case.world.events.values) - 1
+    await case.signing.publish()
+    await recover(case._replace(suspects=case.suspects | {index}))
+    assert (await shown(case, "b")) == (True, {"b-1.0.tar.gz": True})
+
+
+async def test_a_project_that_its_owner_removed_stays_removed(case: Case) -> None:
+    """What a suspect left in it is withheld."""
+    await case.signing.publish(case.world.make.project_removed("a"))
+    made, _ = await case.plan()
+    assert [(step.type, step.data) for step in made.steps if step.subject == "a"] == [
+        ("file.removed.v1", {"filename": "a-2.0.tar.gz", "withhold": True})
+    ]
+    await recover(case)
+    assert (await shown(case, "a"))[0] is False

@@ -8,7 +8,7 @@ import msgspec
 
 from consumers.catalog.remaking import SNAPSHOT, TIMESTAMP, Remaking
 from consumers.incidents.histories import project_history, target_history, terms_of
-from consumers.incidents.replaying import Suspected
+from consumers.incidents.replaying import Suspected, touched_by, undue_rights
 from ledger.catalog import ceremonies, publication_rows
 from ledger.catalog.database import Connection, Database
 from ledger.catalog.writing import PublicationRow, publication_before
@@ -102,10 +102,10 @@ def _compare(connection: Connection, suspected: Suspected, head: PlanHead, numbe
     row = publication_rows.load_publication(connection, number)
     if row is None:
         raise LookupError(f"there is no publication {number}")
-    left_out = suspected.left_out
+    left_out, touched = suspected.left_out, touched_by(connection, suspected)
     deviations: list[tuple[str, Deviation]] = []
     offered = []
-    for name in sorted(head.expects):
+    for name in sorted({*head.expects, *touched.projects}):
         items = [each for each in project_history(connection, name).items if each.index < row.content_size]
         terms = terms_of(connection)
         live = replay_project(name, items, terms)
@@ -114,9 +114,12 @@ def _compare(connection: Connection, suspected: Suspected, head: PlanHead, numbe
         residuals = [each for each in head.residuals if each.about == key]
         deviations += [(name, each) for each in unexplained(live, clean, residuals)]
         offered.append(Offered(name, _listed(live)))
-    for path in sorted(head.targets):
+    for path in sorted({*head.targets, *touched.targets}):
         items = [each for each in target_history(connection, path) if each.index < row.content_size]
         deviations += [(path, each) for each in _target_deviations(path, items, left_out)]
+    for step in undue_rights(connection, suspected, touched):
+        right = " ".join(map(str, step.data.values()))
+        deviations.append((step.subject, Deviation("right", right, "existence", "exists", "")))
     return _Shown(
         row,
         deviations,

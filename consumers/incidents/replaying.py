@@ -2,9 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain, starmap
-from typing import Any, NamedTuple
-
-import msgspec
+from typing import NamedTuple
 
 from consumers.incidents.histories import project_history, target_history, terms_of
 from consumers.incidents.known_incidents import KnownIncident
@@ -12,6 +10,7 @@ from consumers.work.progress import Report, nobody
 from ledger.catalog import event_rows, rights
 from ledger.catalog.database import Connection
 from ledger.catalog.event_rows import EventRow
+from ledger.catalog.rights import AccessRow
 from ledger.catalog.tables import OUTCOMES
 from projections.incidents.planning import (
     EventMaker,
@@ -30,7 +29,6 @@ _GRANTED = type_of(events.AccessGranted)
 _REVOKED = type_of(events.AccessRevoked)
 _ERASED = type_of(events.OpeningErased)
 _TARGETS = frozenset({type_of(events.TargetAdded), type_of(events.TargetRemoved)})
-_RIGHT = ("kind", "account", "role", "credential", "project")
 _ACCEPTED = OUTCOMES.index("accepted")
 
 
@@ -65,9 +63,9 @@ class CleanReplay(NamedTuple):
     """What follows from the log about an incident.
 
     Attributes:
-        projects: each project that suspects touched.
+        projects: each project that suspects and measures touched.
         targets: each other target that they touched.
-        others: steps about rights that suspects granted.
+        others: steps about rights that they granted.
         residuals: what no step repairs.
     """
 
@@ -87,7 +85,7 @@ class CleanReplay(NamedTuple):
 def replay(
     connection: Connection, suspected: Suspected, size: int, make: EventMaker, report: Report = nobody
 ) -> CleanReplay:
-    """Replay all that suspects touched with and without them, and plan the way back.
+    """Replay all that suspects and measures touched with and without them, and plan the way back.
 
     Args:
         connection: a catalog that is filled up to `size`.
@@ -96,42 +94,69 @@ def replay(
         make: makes the events of steps.
         report: called with the numbers of replayed and of all projects and targets.
     """
-    rows = event_rows.load_events(connection, suspected.suspects)
-    names = sorted({row.project for row in rows if row.project is not None})
-    paths = sorted({row.subject for row in rows if row.type in _TARGETS and row.subject is not None})
-    terms, total = terms_of(connection), len(names) + len(paths)
+    touched = touched_by(connection, suspected)
+    terms, total = terms_of(connection), len(touched.projects) + len(touched.targets)
     projects, targets = [], []
-    for name in names:
+    for name in touched.projects:
         projects.append(plan_project(project_history(connection, name), suspected.left_out, terms, size, make))
         report(len(projects), total)
-    for path in paths:
+    for path in touched.targets:
         targets.append(plan_target(path, target_history(connection, path), suspected.left_out))
         report(len(projects) + len(targets), total)
-    others = list(_revocations(connection, rows))
     residuals = [residual for project in projects for residual in project.residuals]
-    residuals += _not_repaired(rows)
-    return CleanReplay(projects, targets, others, residuals)
+    residuals += _not_repaired(connection, touched.rows, suspected)
+    return CleanReplay(projects, targets, list(undue_rights(connection, suspected, touched)), residuals)
 
 
-def _revocations(connection: Connection, rows: Iterable[EventRow]) -> Iterator[StepDraft]:
-    """What ends the rights that suspects granted and that nobody has ended."""
-    granted = [row for row in rows if row.type == _GRANTED and row.outcome == _ACCEPTED]
-    ended = rights.ended_grants(connection, [row.idx for row in granted])
-    bodies = event_rows.load_bodies(connection, [row.idx for row in granted])
-    for row in granted:
-        if row.idx in ended or row.subject is None:
+class Touched(NamedTuple):
+    """What suspects and measures are about: these events, the projects, and the other targets, by name."""
+
+    rows: Sequence[EventRow]
+    projects: Sequence[str]
+    targets: Sequence[str]
+
+
+def touched_by(connection: Connection, suspected: Suspected) -> Touched:
+    """What the clean state can differ in from the log. Measures count: whoever may append can name any incident, and
+    a responder may have hidden what no suspect touched.
+    """
+    rows = event_rows.load_events(connection, suspected.left_out)
+    return Touched(
+        rows,
+        sorted({row.project for row in rows if row.project is not None}),
+        sorted({row.subject for row in rows if row.type in _TARGETS and row.subject is not None}),
+    )
+
+
+def undue_rights(connection: Connection, suspected: Suspected, touched: Touched) -> Iterator[StepDraft]:
+    """What ends the rights that suspects or measures granted, and that nobody would have without them."""
+    subjects = {row.idx: row.subject for row in touched.rows if row.type == _GRANTED}
+    seen = set()
+    for grant in rights.access_at(connection, subjects):
+        subject, right = subjects[grant.idx], tuple(getattr(grant, name) for name in rights.RIGHT)
+        if grant.ended_idx is not None or subject is None or right in seen or _is_due(connection, grant, suspected):
             continue
-        data: dict[str, Any] = msgspec.json.decode(bodies[row.idx])["data"]
-        right = {name: data[name] for name in _RIGHT if name in data}
-        yield StepDraft(_REVOKED, row.subject, right, f"event {row.idx}, a suspect, granted it")
+        seen.add(right)
+        data = {name: value for name, value in zip(rights.RIGHT, right, strict=True) if value is not None}
+        who = "a suspect" if grant.idx in suspected.suspects else "a measure"
+        yield StepDraft(_REVOKED, subject, data, f"event {grant.idx}, {who}, granted it")
 
 
-def _not_repaired(rows: Iterable[EventRow]) -> Iterator[Residual]:
+def _is_due(connection: Connection, right: AccessRow, suspected: Suspected) -> bool:
+    """Whether somebody would have a right without suspects and measures."""
+    acts = [each.act for each in rights.rows_of_right(connection, right) if each.idx not in suspected.left_out]
+    return next((act == "granted" for act in reversed(acts) if act != "noted"), False)
+
+
+def _not_repaired(connection: Connection, rows: Iterable[EventRow], suspected: Suspected) -> Iterator[Residual]:
     for row in rows:
         if row.outcome != _ACCEPTED or row.type is None:
             continue
         about = f"{row.type.partition('.')[0]}:{row.subject}"
         if row.type == _REVOKED:
+            (right,) = rights.access_at(connection, [row.idx])
+            if row.idx not in suspected.suspects and not _is_due(connection, right, suspected):
+                continue  # a step of a plan, which ended what a suspect granted
             yield Residual(
                 about=about,
                 code="revoked",

@@ -10,6 +10,10 @@ from ledger.catalog.selecting import rows_among, rows_of
 from ledger.catalog.tables import OUTCOMES, access, actors, credentials, events, projects, types
 
 
+RIGHT = ("kind", "account", "role", "credential", "project")
+"""What makes two rights one."""
+
+
 class AccessRow(NamedTuple):
     """An accepted event about access; `ended_idx` is the revocation that ended a grant."""
 
@@ -52,10 +56,18 @@ def access_rows(connection: Connection, project: str, name: str) -> list[AccessR
     return rows_of(connection, AccessRow, select(access).where(is_about).order_by(access.c.idx))
 
 
-def ended_grants(connection: Connection, indices: Iterable[int]) -> set[int]:
-    """Which of some grants have ended, by index."""
-    query = select(access.c.idx).where(access.c.ended_idx.is_not(None))
-    return set(rows_among(connection, int, lambda some: query.where(access.c.idx.in_(some)), indices))
+def access_at(connection: Connection, indices: Iterable[int]) -> list[AccessRow]:
+    """Those of some events that are about access and were accepted, in order."""
+    query = select(access)
+    found = rows_among(connection, AccessRow, lambda some: query.where(access.c.idx.in_(some)), indices)
+    return sorted(found, key=lambda row: row.idx)
+
+
+def rows_of_right(connection: Connection, right: AccessRow) -> list[AccessRow]:
+    """The events about the same right as one of them, in order."""
+    pairs = [(access.c[name], getattr(right, name)) for name in RIGHT]
+    same = [column.is_(None) if value is None else column == value for column, value in pairs]
+    return rows_of(connection, AccessRow, select(access).where(*same).order_by(access.c.idx))
 
 
 def ends_of_grants(connection: Connection, project: str) -> set[int]:

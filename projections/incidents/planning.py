@@ -403,13 +403,20 @@ _EXPLAINS: Mapping[str, tuple[str, ...]] = {
     "uploaded-again": (),
     "differs": (),
 }
-_OF_FILES = ("bytes", "facts")
+_OF_FILES = ("bytes",)
 
 
 def unexplained(live: ProjectReplay, clean: ProjectReplay, residuals: Sequence[Residual]) -> list[Deviation]:
-    """Where two replays of a project differ, and none of its residuals says so."""
+    """Where two replays of a project differ, and none of its residuals says so.
+
+    A residual can say why a file is not offered. That other bytes are offered under its name, no residual explains.
+    """
     said = {(each.name, aspect) for each in residuals for aspect in _EXPLAINS.get(each.code, _OF_FILES)}
-    return [each for each in deviations(live, clean) if (each.name, each.aspect) not in said]
+    return [
+        each
+        for each in deviations(live, clean)
+        if (each.name, each.aspect) not in said or (each.aspect in _OF_FILES and each.live)
+    ]
 
 
 # --- other targets -----------------------------------------------------------------------------------------------

@@ -248,3 +248,59 @@ async def test_a_project_that_its_owner_removed_stays_removed(case: Case) -> Non
     ]
     await recover(case)
     assert (await shown(case, "a"))[0] is False
+
+
+async def test_a_measure_about_something_else_ends_with_the_plan_too(case: Case) -> None:
+    """A thief may name the incident, and a responder may hide what turns out to be untouched."""
+    labelled = case.world.make.having(incident="theft")
+    case.world.append(*encode([labelled.file_uploaded("c", "1.0"), labelled.target_added("tools/y", "evil")]))
+    case.world.append(*encode([labelled.access("granted", "thief", account="thief")]))
+    made, plan = await case.plan()
+    assert [step.type for step in made.steps if step.subject in {"c", "tools/y"}] == [
+        "project.removed.v1",
+        "target.removed.v1",
+    ]
+    assert [step.data["account"] for step in made.others] == ["thief", "thief"]
+    assert (await apply_plan(case.filling, case.database, case.world.events, plan)).open == []
+    await case.signing.publish()
+    await catch_up(case.filling)
+    assert (await confirm(case.database, case.suspected, plan.head, case.filling.number, case.world.storage)).holds
+    again, _ = await case.plan()
+    assert (again.steps, [each.code for each in again.residuals]) == ([], ["filename-taken"])
+
+
+async def test_what_names_the_incident_after_the_plan_is_missed(case: Case) -> None:
+    _, plan = await case.plan()
+    assert (await apply_plan(case.filling, case.database, case.world.events, plan)).open == []
+    labelled = case.world.make.having(incident="theft")
+    await case.signing.publish(labelled.file_uploaded("c", "1.0"), labelled.target_added("tools/y", "evil"))
+    await catch_up(case.filling)
+    after = await confirm(case.database, case.suspected, plan.head, case.filling.number, case.world.storage)
+    assert [(name, each.aspect) for name, each in after.deviations] == [
+        ("c", "existence"),
+        ("c", "bytes"),
+        ("tools/y", "bytes"),
+    ]
+
+
+async def test_no_residual_explains_malware_that_is_offered_again(case: Case) -> None:
+    """That a name is taken says why the honest file is not there, and not that the thief's may be."""
+    _, plan = await case.plan()
+    assert (await apply_plan(case.filling, case.database, case.world.events, plan)).open == []
+    evil = case.world.make.file_uploaded("a", "2.0").data.hashes.sha256
+    await case.signing.publish(case.world.make.file_restored("a", "a-2.0.tar.gz", evil))
+    await catch_up(case.filling)
+    after = await confirm(case.database, case.suspected, plan.head, case.filling.number, case.world.storage)
+    assert [(name, each.name, each.aspect) for name, each in after.deviations] == [("a", "a-2.0.tar.gz", "facts")]
+
+
+async def test_a_right_that_somebody_had_before_is_kept(case: Case) -> None:
+    """A revocation ends a right, whoever granted it: also the owner's, which a thief granted once more."""
+    make = case.world.make
+    first = len(case.world.events.values)
+    rights = [make.access("granted", "alice", account=name, project="a") for name in ("alice", "alice", "bob", "bob")]
+    revoked = make.access("revoked", "bob", account="bob", project="a")
+    case.world.add(rights[0], rights[1], rights[2], revoked, rights[3])
+    suspects = {first + 1, first + 4}
+    made, _ = await case._replace(suspects=case.suspects | suspects).plan()
+    assert [step.data["account"] for step in made.others] == ["thief", "bob"]

@@ -25,6 +25,8 @@ def test_the_story_ends_well(name: str, tmp_path: Path, monkeypatch: pytest.Monk
     assert moved(story.told, days) in output
     monkeypatch.chdir(index.folder)
     compare_reaches(story, index, days)
+    for file, content in story.written.items():
+        Path(file).write_text(content)
     for line in story.lines:
         invoke(*shlex.split(moved(line.text, days)), answer=line.exit_code)
     assert suspects_of(index) == story.suspects

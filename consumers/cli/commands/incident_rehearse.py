@@ -132,6 +132,8 @@ def _answer_lines(story: Story) -> Iterator[str]:
         yield f"{reach.file}: offered from {reach.first} until {reach.gone or 'now'}."
     for text in sealed.elsewhere:
         yield f"Outside of the ledger: {text}"
+    for file, content in story.written.items():
+        yield f"Write into {file}: {content.rstrip()}"
     yield "\nCommands:"
     for line in story.lines:
         code = f" (exit code {line.exit_code})" if line.exit_code else ""

@@ -37,6 +37,15 @@ class Deed(NamedTuple):
         """The same, as a part of the incident."""
         return self._replace(is_suspect=True)
 
+    @property
+    def refused(self) -> "Deed":
+        """The same, and the index does not keep the file: it is to be rejected."""
+        return self._replace(files=None)
+
+    def claiming(self, time: str) -> "Deed":
+        """The same, with another time than it has."""
+        return self._replace(says_time=time)
+
 
 class Act(NamedTuple):
     """Events that are appended together, at a time, and so many seconds later their publication (None: they wait for
@@ -94,6 +103,7 @@ class Story(NamedTuple):
         acts: what happened, in order.
         lines: the commands that lead to the answer.
         answer: the answer.
+        written: files that the commands need, which the responder writes: their contents, by name.
     """
 
     name: str
@@ -104,6 +114,7 @@ class Story(NamedTuple):
     acts: tuple[Act, ...]
     lines: tuple[CommandLine, ...]
     answer: Sealed
+    written: Mapping[str, str] = {}
 
     @property
     def suspects(self) -> list[int]:
@@ -124,11 +135,13 @@ class Hand(NamedTuple):
         return Deed(self, "project.created.v1", project, {})
 
     def uploads(
-        self, project: str, version: str, *, says: str = "", wheel: bool = True, attested: bool = False
+        self, project: str, version: str, *, says: str = "", wheel: str = "py3-none-any", attested: bool = False
     ) -> Deed:
-        """A file of a release: a wheel, or a source distribution. What it says makes its bytes different."""
+        """A file of a release: a wheel of these tags, or (without tags) a source distribution. What it says makes its
+        bytes different.
+        """
         stem = f"{project.replace('-', '_')}-{version}"
-        filename = f"{stem}-py3-none-any.whl" if wheel else f"{stem}.tar.gz"
+        filename = f"{stem}-{wheel}.whl" if wheel else f"{stem}.tar.gz"
         content = f"{filename}\n{says}\n".encode()
         provenance = f"provenance of {filename}: {self.name}\n".encode() if attested else None
         digests = {

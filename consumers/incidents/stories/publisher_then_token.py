@@ -117,7 +117,9 @@ not over until that token is revoked. The plan removes 8.3.45 and 8.3.46, and wi
 
 
 def _release(version: str, says: str = "") -> tuple[Deed, ...]:
-    return tuple(PUBLISHER.uploads(PROJECT, version, says=says, wheel=wheel, attested=True) for wheel in (True, False))
+    return tuple(
+        PUBLISHER.uploads(PROJECT, version, says=says, wheel=wheel, attested=True) for wheel in ("py3-none-any", "")
+    )
 
 
 def _files(version: str) -> tuple[str, ...]:

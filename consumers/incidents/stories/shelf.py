@@ -2,7 +2,11 @@
 
 from collections.abc import Callable, Mapping
 
+from consumers.incidents.stories.account_takeover import account_takeover
 from consumers.incidents.stories.deeds import Story
+from consumers.incidents.stories.late_file import late_file
+from consumers.incidents.stories.lying_index import lying_index
+from consumers.incidents.stories.name_taken import name_taken
 from consumers.incidents.stories.phished_maintainer import phished_maintainer
 from consumers.incidents.stories.publisher_then_token import publisher_then_token
 from consumers.incidents.stories.two_versions import two_versions
@@ -15,5 +19,9 @@ STORIES: Mapping[str, Callable[[], Story]] = {
     "phished-maintainer": phished_maintainer,
     "worm": worm,
     "unused-tokens": unused_tokens,
+    "account-takeover": account_takeover,
+    "name-taken": name_taken,
+    "late-file": late_file,
+    "lying-index": lying_index,
 }
 """What makes each story, by its name."""

@@ -4,18 +4,21 @@ The files of uploads are short texts under the names of distributions. All else 
 keys.
 """
 
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from itertools import takewhile
 from pathlib import Path
 
 import msgspec
 
 from consumers.ceremonies.creating import Wish, create, prepare
 from consumers.context import Context
-from consumers.incidents.stories.deeds import Act, Deed, Story
+from consumers.incidents.stories.deeds import Act, Deed, Story, Tampering
 from consumers.incidents.stories.rehearsing import moved
 from consumers.render.outlets import PublicOutlet
 from consumers.service.opening import Opened, open_follower
 from consumers.service.publishing import make_signer
+from consumers.service.tampering import tamper
 from consumers.sign.schedule import Schedule
 from consumers.sign.signer import Signer
 from consumers.work.progress import Report, nobody
@@ -80,17 +83,31 @@ class _Player:
         self._count = 0
 
     async def play(self, report: Report) -> None:
-        acts = self._story.acts
-        outlet = PublicOutlet(self._storage)
+        """Whoever tampers with something finds no signer at work there."""
+        done, rest = 0, self._story.acts
+        while rest:
+            acts = list(takewhile(lambda act: isinstance(act, Act), rest))
+            after = rest[len(acts)] if len(acts) < len(rest) else None
+            if acts:
+                until = self._story.told_at if after is None else after.at
+                await self._sign([act for act in acts if isinstance(act, Act)], from_instant(moved(until, self._days)))
+            if isinstance(after, Tampering):
+                tamper(self._context, after, self._days)
+            done += len(acts) + (after is not None)
+            rest = rest[len(acts) + 1 :]
+            report(done, len(self._story.acts))
+
+    async def _sign(self, acts: Sequence[Act], until: datetime) -> None:
+        """Play acts beside a signer."""
         schedule = Schedule(interval_seconds=0, grace_seconds=0)
+        outlet = PublicOutlet(self._storage)
         async with open_follower(self._context, "signer", outlet, self._storage) as opened:
             signer = await make_signer(self._context, opened, schedule, self._clock)
             await signer.step(now=True)
-            for number, act in enumerate(acts, 1):
+            for act in acts:
                 await self._wait(signer, from_instant(moved(act.at, self._days)))
                 await self._perform(opened, signer, act)
-                report(number, len(acts))
-            await self._wait(signer, from_instant(moved(self._story.told_at, self._days)))
+            await self._wait(signer, until)
 
     async def _wait(self, signer: Signer, until: datetime) -> None:
         """Let time pass, with the renewals that a signer makes when nothing happens."""

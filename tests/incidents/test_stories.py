@@ -3,11 +3,13 @@
 import json
 import re
 import shlex
+import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from consumers.incidents.clients import visit
 from consumers.incidents.stories.deeds import Story
 from consumers.incidents.stories.rehearsing import load_rehearsal, moved
 from consumers.incidents.stories.shelf import STORIES
@@ -25,10 +27,15 @@ def test_the_story_ends_well(name: str, tmp_path: Path, monkeypatch: pytest.Monk
     assert moved(story.told, days) in output
     monkeypatch.chdir(index.folder)
     compare_reaches(story, index, days)
+    remembered = memory(index)
     for file, content in story.written.items():
         Path(file).write_text(content)
     for line in story.lines:
-        invoke(*shlex.split(moved(line.text, days)), answer=line.exit_code)
+        text = moved(line.text, days)
+        if line.is_shell:
+            subprocess.run(text, shell=True, check=True)
+        else:
+            invoke(*shlex.split(text), answer=line.exit_code)
     assert suspects_of(index) == story.suspects
     if story.answer.clean:
         seen = index.check()
@@ -37,6 +44,22 @@ def test_the_story_ends_well(name: str, tmp_path: Path, monkeypatch: pytest.Monk
     residuals = json.loads(plan.read_bytes().splitlines()[0])["residuals"] if plan.exists() else []
     assert tuple((each["about"], each["name"], each["code"]) for each in residuals) == story.answer.residuals
     index.verify()
+    check_clients(index, remembered)
+
+
+def memory(index: Index) -> dict[str, bytes]:
+    """What a client remembers that has seen what is served."""
+    metadata = index.public / "metadata"
+    timestamp = (metadata / "timestamp.json").read_bytes()
+    version = json.loads(timestamp)["signed"]["version"]
+    return {"timestamp.json": timestamp, "snapshot.json": (metadata / f"{version}.snapshot.json").read_bytes()}
+
+
+def check_clients(index: Index, remembered: dict[str, bytes]) -> None:
+    """A client that saw what was served when the team was told, and a new one, are shown the log's last publication."""
+    for known in (remembered, {}):
+        shown = visit("a client", index.context.served(""), index.root, known, [])
+        assert (shown.version, shown.error) == (index.info()["last"]["publication"], "")
 
 
 def compare_reaches(story: Story, index: Index, days: int) -> None:
@@ -61,5 +84,5 @@ def suspects_of(index: Index) -> list[int]:
 @pytest.mark.parametrize("name", STORIES)
 def test_the_page_has_the_commands_of_the_story(name: str) -> None:
     page = (PAGES / f"{name}.md").read_text(encoding="utf-8")
-    commands = re.findall(r"^tuf-ledger (.+)$", page, flags=re.MULTILINE)
-    assert commands == [line.text for line in STORIES[name]().lines]
+    blocks = re.findall(r"^```\n(.+?)\n```$", page, flags=re.MULTILINE | re.DOTALL)
+    assert blocks == [line.whole for line in STORIES[name]().lines]

@@ -110,7 +110,7 @@ def _answer(rehearsal: Rehearsal, *, as_json: bool) -> None:
             click.echo(moved(text, days))
         return
     for line in story.lines:
-        print_json({"command": moved(line.text, days), "why": line.why, "exit": line.exit_code})
+        print_json({"command": moved(line.whole, days), "why": line.why, "exit": line.exit_code})
     sealed = story.answer
     print_json(
         {
@@ -137,5 +137,5 @@ def _answer_lines(story: Story) -> Iterator[str]:
     yield "\nCommands:"
     for line in story.lines:
         code = f" (exit code {line.exit_code})" if line.exit_code else ""
-        yield f"  tuf-ledger {line.text}"
+        yield f"  {line.whole}"
         yield f"      {line.why}{code}"

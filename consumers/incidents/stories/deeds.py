@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from hashlib import blake2b, sha256
 from itertools import chain
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from schemas.events import ActorKind
 
@@ -57,6 +57,24 @@ class Act(NamedTuple):
     published_after: int | None = 7
 
 
+class Tampering(NamedTuple):
+    """Something that happens behind the ledger's back, at a time. The log has nothing of it.
+
+    Attributes:
+        at: when.
+        what: `copy`: a folder is copied to another one; a file or folder that is there goes. `change`: one byte of a
+            file is changed. `place`: a file is written. `forge`: with the online key, somebody signs a timestamp and a
+            snapshot of a version of his own, which expire late, into a folder that is served.
+        path: the file or folder, below the ledger's folder.
+        target: the other folder, the content, or the version.
+    """
+
+    at: str
+    what: Literal["copy", "change", "place", "forge"]
+    path: str
+    target: str = ""
+
+
 class Reach(NamedTuple):
     """From when until when publications offered a file, and the time of the first one without it (empty: none yet)."""
 
@@ -66,11 +84,19 @@ class Reach(NamedTuple):
 
 
 class CommandLine(NamedTuple):
-    """A command of the answer, without `tuf-ledger`; what it is for; the exit code that it ends with."""
+    """A command of the answer, without `tuf-ledger`; what it is for; the exit code that it ends with. With `is_shell`,
+    it is a command of a POSIX shell.
+    """
 
     text: str
     why: str
     exit_code: int = 0
+    is_shell: bool = False
+
+    @property
+    def whole(self) -> str:
+        """The line, as it is typed."""
+        return self.text if self.is_shell else f"tuf-ledger {self.text}"
 
 
 class Sealed(NamedTuple):
@@ -111,7 +137,7 @@ class Story(NamedTuple):
     told_at: str
     told: str
     question: str
-    acts: tuple[Act, ...]
+    acts: tuple[Act | Tampering, ...]
     lines: tuple[CommandLine, ...]
     answer: Sealed
     written: Mapping[str, str] = {}
@@ -119,7 +145,7 @@ class Story(NamedTuple):
     @property
     def suspects(self) -> list[int]:
         """The indices of the events that belong to the incident."""
-        deeds = (deed for act in self.acts for deed in act.deeds)
+        deeds = (deed for act in self.acts if isinstance(act, Act) for deed in act.deeds)
         return [index for index, deed in enumerate(deeds, FIRST_DEED) if deed.is_suspect]
 
 
@@ -228,7 +254,7 @@ def neighbours(days: Sequence[str]) -> Iterator[Act]:
 _NEIGHBOURS = ("almanac", "brickwork", "cartwheel")
 
 
-def in_order(*acts: Iterable[Act]) -> tuple[Act, ...]:
+def in_order(*acts: Iterable[Act | Tampering]) -> tuple[Act | Tampering, ...]:
     """All acts by their times."""
     return tuple(sorted(chain(*acts), key=lambda act: act.at))
 

@@ -9,6 +9,7 @@ from consumers.incidents.stories.lying_index import lying_index
 from consumers.incidents.stories.name_taken import name_taken
 from consumers.incidents.stories.phished_maintainer import phished_maintainer
 from consumers.incidents.stories.publisher_then_token import publisher_then_token
+from consumers.incidents.stories.stolen_online_key import stolen_online_key
 from consumers.incidents.stories.two_versions import two_versions
 from consumers.incidents.stories.unused_tokens import unused_tokens
 from consumers.incidents.stories.worm import worm
@@ -23,5 +24,6 @@ STORIES: Mapping[str, Callable[[], Story]] = {
     "name-taken": name_taken,
     "late-file": late_file,
     "lying-index": lying_index,
+    "stolen-online-key": stolen_online_key,
 }
 """What makes each story, by its name."""

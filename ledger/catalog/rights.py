@@ -9,7 +9,6 @@ from ledger.catalog.event_rows import actor_ids
 from ledger.catalog.selecting import rows_among, rows_of
 from ledger.catalog.tables import OUTCOMES, access, actors, credentials, events, projects, types
 
-
 RIGHT = ("kind", "account", "role", "credential", "project")
 """What makes two rights one."""
 

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from consumers.incidents.clients import visit
 from consumers.incidents.stories.deeds import Story
 from consumers.incidents.stories.rehearsing import load_rehearsal, moved
 from consumers.incidents.stories.shelf import STORIES
+from consumers.incidents.visiting import visit
 from tests.client.index import Index, invoke
 
 PAGES = Path(__file__).resolve().parents[2] / "docs" / "incidents"

@@ -14,10 +14,11 @@ from hypothesis import HealthCheck, settings
 from tests import unsynced
 from tests.broker import Broker, BrokerMissingError, running_broker
 from tests.checkproof import GoChecker, GoMissingError
+from tests.databases import make_database
 from tests.postgresql import Postgres, PostgresMissingError, running_postgres
 from tests.simulation.counting import pytest_terminal_summary
 
-__all__ = ["pytest_terminal_summary"]
+__all__ = ["make_database", "pytest_terminal_summary"]
 
 # No test is timed: a busy machine is no defect.
 settings.register_profile("ledger", deadline=None, max_examples=100, suppress_health_check=[HealthCheck.too_slow])

@@ -26,7 +26,7 @@ from ledger.logs import LogConflictError, Logs, LogSettingsError
 from ledger.logs.memory import MemoryLog, MemoryRecords
 from projections.publications import LogTooShortError
 from schemas.codec import encode_event
-from tests.catalog.conftest import MakeDatabase
+from tests.databases import MakeDatabase
 from tests.factory import Make
 from tests.golden.records import load
 from tests.simulation.ports import InlineWorkers

@@ -13,8 +13,9 @@ from consumers.work.progress import nobody
 from ledger.catalog import CatalogError, tables
 from ledger.catalog.database import CatalogUnavailableError, Connection, Database, discard
 from schemas.errors import InUseError
-from tests.catalog.conftest import MakeDatabase, OtherDatabase
+from tests.catalog.conftest import OtherDatabase
 from tests.catalog.test_filling import dump, fill, golden_logs
+from tests.databases import MakeDatabase
 from tests.golden.records import load, write_logs
 from tests.simulation.ports import InlineWorkers
 

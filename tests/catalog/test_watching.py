@@ -13,9 +13,10 @@ import pytest
 
 from consumers.catalog.concerns import Concern, watch_events
 from consumers.context import Context
-from tests.catalog.conftest import MakeDatabase, OtherDatabase
+from tests.catalog.conftest import OtherDatabase
 from tests.catalog.story import tell_story
 from tests.client.index import Index
+from tests.databases import MakeDatabase
 from tests.distributions import build_wheel
 from tests.golden.records import write_logs
 

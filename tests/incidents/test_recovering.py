@@ -1,4 +1,4 @@
-"""A recovery from end to end, over logs in memory: replay, plan, apply, publish, confirm."""
+"""A recovery from end to end, over logs in memory and each database: replay, plan, apply, publish, confirm."""
 
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -12,10 +12,11 @@ from consumers.incidents.histories import project_history, terms_of
 from consumers.incidents.recovering import apply_plan, catch_up
 from consumers.incidents.replaying import CleanReplay, Suspected, replay
 from consumers.incidents.step_states import StepState, examine
-from ledger.catalog.database import Database, sqlite_catalog
+from ledger.catalog.database import Database
 from projections.incidents.applying import Making, RecoveryPlan, bind, read_plan, write_plan
 from projections.incidents.replays import replay_project
 from schemas.plans import PlanHead
+from tests.databases import MakeDatabase
 from tests.factory import encode
 from tests.fuzz.world import Signing, World
 from tests.incidents.opening import opened
@@ -66,11 +67,11 @@ class Case(NamedTuple):
 
 
 @pytest.fixture
-async def case(tmp_path: Path) -> AsyncIterator[Case]:
+async def case(tmp_path: Path, make_database: MakeDatabase) -> AsyncIterator[Case]:
     """Uploads to two projects; then a thief takes a name, removes a file, yanks a release and adds a target."""
     world = World(tmp_path / "signer")
     world.begin()
-    make, database = world.make, sqlite_catalog(tmp_path / "catalog.sqlite", writes=True)
+    make, database = world.make, make_database()
     async with world.signing() as signing, opened(world, database) as filling:
         await signing.publish(make.file_uploaded("a", "1.0"), make.file_uploaded("b", "1.0"))
         first = len(world.events.values)

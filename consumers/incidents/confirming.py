@@ -1,17 +1,17 @@
 """The proof that a recovery has reached everybody: what publications show, and what clients get of it."""
 
 import asyncio
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
 from consumers.catalog.remaking import SNAPSHOT, TIMESTAMP, Remaking
 from consumers.incidents.histories import project_history, target_history, terms_of
-from consumers.incidents.replaying import Suspected, touched_by, undue_rights
+from consumers.incidents.replaying import Suspected, Touched, touched_by, undue_rights
 from ledger.catalog import ceremonies, publication_rows
 from ledger.catalog.database import Connection, Database
-from ledger.catalog.writing import PublicationRow, publication_before
+from ledger.catalog.writing import publication_before
 from ledger.storage import ServedFiles
 from projections.incidents.planning import unexplained
 from projections.incidents.replays import (
@@ -24,17 +24,15 @@ from projections.incidents.replays import (
 from projections.log.operations import project_key
 from projections.log.reading import Routed
 from projections.metadata.paths import JSON_PAGE, page_target
+from schemas.errors import NegativeAnswerError
 from schemas.plans import PlanHead
 
 if TYPE_CHECKING:
     from consumers.incidents.visiting import ClientVisit
 
 
-class Offered(NamedTuple):
-    """What clients must be shown of a project: its files by name with their SHA-256; None: it has no page."""
-
-    project: str
-    files: Mapping[str, str] | None
+Offered = Mapping[str, Mapping[str, str] | None]
+"""What clients must be shown of each project: its files by name with their SHA-256; None: it has no page."""
 
 
 class Confirmation(NamedTuple):
@@ -60,22 +58,36 @@ class Confirmation(NamedTuple):
         return not (self.deviations or self.lower or self.wrong)
 
 
-class _Shown(NamedTuple):
-    publication: PublicationRow
-    deviations: list[tuple[str, Deviation]]
-    lower: list[str]
-    offered: list[Offered]
+class _Asking(NamedTuple):
+    """What clients remember, each by its name, the root that they began with, and the projects that they ask for."""
+
     first_root: bytes
     memories: dict[str, dict[str, bytes]]
+    projects: list[str]
+
+
+class _Shown(NamedTuple):
+    """What the last of some publications deviates in, and what each of them offers, by number."""
+
+    number: int
+    deviations: list[tuple[str, Deviation]]
+    lower: list[str]
+    offered: dict[int, Offered]
 
 
 async def confirm(
-    database: Database, suspected: Suspected, head: PlanHead, number: int, served: ServedFiles | None
+    database: Database,
+    suspected: Suspected,
+    head: PlanHead,
+    number: int,
+    served: ServedFiles | None,
+    *,
+    refresh: Callable[[], Awaitable[None]] | None = None,
 ) -> Confirmation:
     """Compare a publication with the clean state, and let clients look at what is served.
 
     Three clients look: one that saw the publication that the plan was made from, one that saw the last one before the
-    incident, and a new one.
+    incident, and a new one. What they are shown may be newer than `number`: then that publication is compared.
 
     Args:
         database: the catalog.
@@ -83,51 +95,62 @@ async def confirm(
         head: the head of the plan.
         number: the publication that shows the recovery.
         served: what is served; None: no client looks.
+        refresh: brings the catalog up to the ends of the logs, after clients have looked.
+
+    Raises:
+        NegativeAnswerError: there is no such publication.
     """
     from consumers.incidents.visiting import visit  # noqa: PLC0415  # python-tuf: only where clients look
 
-    found = await database.run(_compare, suspected, head, number)
-    visits, wrong = [], []
-    wanted = [page_target(each.project, JSON_PAGE) for each in found.offered]
-    for name, memory in found.memories.items():
+    asking = await database.run(_asking, suspected, head)
+    visits = []
+    wanted = [page_target(name, JSON_PAGE) for name in asking.projects]
+    for name, memory in asking.memories.items():
         if served is None:
             break
-        each = await asyncio.to_thread(visit, name, served, found.first_root, memory, wanted)
-        visits.append(each)
-        wrong += _judge(each, found.offered, number)
-    return Confirmation(number, found.deviations, found.lower, visits, wrong)
+        visits.append(await asyncio.to_thread(visit, name, served, asking.first_root, memory, wanted))
+    if refresh is not None:
+        await refresh()
+    found = await database.run(_compare, suspected, head, {number, *(each.version for each in visits)})
+    wrong = [text for each in visits for text in _judge(each, found.offered, number)]
+    return Confirmation(found.number, found.deviations, found.lower, visits, wrong)
 
 
-def _compare(connection: Connection, suspected: Suspected, head: PlanHead, number: int) -> _Shown:
-    row = publication_rows.load_publication(connection, number)
-    if row is None:
-        raise LookupError(f"there is no publication {number}")
+def _asking(connection: Connection, suspected: Suspected, head: PlanHead) -> _Asking:
+    projects = _projects(head, touched_by(connection, suspected))
+    return _Asking(_first_root(connection), _memories(connection, suspected, head.publication), projects)
+
+
+def _projects(head: PlanHead, touched: Touched) -> list[str]:
+    return sorted({*head.expects, *touched.projects})
+
+
+def _compare(connection: Connection, suspected: Suspected, head: PlanHead, numbers: Collection[int]) -> _Shown:
+    rows = [publication_rows.load_publication(connection, number) for number in sorted(numbers) if number]
+    known = [row for row in rows if row is not None]
+    if not known:
+        raise NegativeAnswerError("nothing is published yet that could be compared with the clean state")
     left_out, touched = suspected.left_out, touched_by(connection, suspected)
+    last, terms = known[-1], terms_of(connection)
     deviations: list[tuple[str, Deviation]] = []
-    offered = []
-    for name in sorted({*head.expects, *touched.projects}):
-        items = [each for each in project_history(connection, name).items if each.index < row.content_size]
-        terms = terms_of(connection)
-        live = replay_project(name, items, terms)
-        clean = replay_project(name, without(items, left_out, live.outcomes), terms)
-        key = project_key(name)
-        residuals = [each for each in head.residuals if each.about == key]
-        deviations += [(name, each) for each in unexplained(live, clean, residuals)]
-        offered.append(Offered(name, _listed(live)))
+    offered: dict[int, dict[str, Mapping[str, str] | None]] = {row.number: {} for row in known}
+    for name in _projects(head, touched):
+        history = project_history(connection, name).items
+        for row in known:
+            items = [each for each in history if each.index < row.content_size]
+            live = replay_project(name, items, terms)
+            offered[row.number][name] = _listed(live)
+            if row is last:
+                clean = replay_project(name, without(items, left_out, live.outcomes), terms)
+                residuals = [each for each in head.residuals if each.about == project_key(name)]
+                deviations += [(name, each) for each in unexplained(live, clean, residuals)]
     for path in sorted({*head.targets, *touched.targets}):
-        items = [each for each in target_history(connection, path) if each.index < row.content_size]
-        deviations += [(path, each) for each in _target_deviations(path, items, left_out)]
+        targets = [each for each in target_history(connection, path) if each.index < last.content_size]
+        deviations += [(path, each) for each in _target_deviations(path, targets, left_out)]
     for step in undue_rights(connection, suspected, touched):
         right = " ".join(map(str, step.data.values()))
         deviations.append((step.subject, Deviation("right", right, "existence", "exists", "")))
-    return _Shown(
-        row,
-        deviations,
-        _not_higher(connection, head.publication, number),
-        offered,
-        _first_root(connection),
-        _memories(connection, suspected, head.publication),
-    )
+    return _Shown(last.number, deviations, _not_higher(connection, head.publication, last.number), dict(offered))
 
 
 def _target_deviations(path: str, items: Sequence[Routed], left_out: Collection[int]) -> Iterator[Deviation]:
@@ -177,17 +200,18 @@ def _memory(connection: Connection, number: int) -> dict[str, bytes]:
     return {f"{role}.json": file.data for role, file in files.items() if file is not None}
 
 
-def _judge(each: "ClientVisit", offered: Sequence[Offered], number: int) -> list[str]:
+def _judge(each: "ClientVisit", offered: Mapping[int, Offered], number: int) -> list[str]:
     if each.error:
         return [f"{each.client} refuses what is served: {each.error}"]
     if each.version < number:
         return [f"{each.client} is shown publication {each.version}, and not {number} or a later one"]
+    if each.version not in offered:
+        return [f"{each.client} is shown publication {each.version}, which the log does not have yet"]
     wrong = []
-    for project in offered:
-        page = each.targets.get(page_target(project.project, JSON_PAGE))
-        files = None if page is None else _files_of(page)
-        if each.version == number and files != project.files:
-            wrong.append(f"{each.client} is shown other files of {project.project}")
+    for project, files in offered[each.version].items():
+        page = each.targets.get(page_target(project, JSON_PAGE))
+        if (None if page is None else _files_of(page)) != files:
+            wrong.append(f"{each.client} is shown other files of {project}")
     return wrong
 
 

@@ -14,8 +14,8 @@ from consumers.incidents.caches import still_answering, withheld_paths
 from consumers.incidents.confirming import Confirmation, confirm
 from consumers.incidents.recording import incident_of
 from consumers.incidents.recovering import AppliedPlan, apply_plan, catch_up
-from consumers.incidents.replaying import suspected_of
-from consumers.incidents.step_states import check_head, load_plan, lost_keys_in_force
+from consumers.incidents.replaying import Suspected, suspected_of
+from consumers.incidents.step_states import check_head, check_list, load_plan, lost_keys_in_force
 from consumers.produce.appending import append_release
 from consumers.produce.waiting import HeldError, NotCoveredError
 from consumers.reading.end import holds_at_end
@@ -89,7 +89,8 @@ async def recover_incident(
         log = await closing.enter_async_context(open_events(context))
         await catch_up(filling)
         asked = await asked_of(context, database, filling)
-        await check_head(asked, log, plan.head, await incident_of(asked, name))
+        known = await incident_of(asked, name)
+        await check_head(asked, log, plan.head, known)
         applied = await apply_plan(filling, database, log, plan, report)
         if applied.open:
             return Recovery(applied, plan.head.residuals, None, [])
@@ -98,7 +99,7 @@ async def recover_incident(
         if wishes.secret is not None:
             await _release(context, wishes.secret, say)
             await catch_up(filling)
-        number = await waiting.for_publication(applied.last_event)
+        number = await waiting.for_publication(applied.last_event, suspected_of(known))
         return await _prove(waiting, plan, applied, number, wishes)
 
 
@@ -110,7 +111,9 @@ async def _prove(
     served = context.served(wishes.served)
     while True:
         known = await incident_of(await waiting.now(), plan.head.incident)
-        found = await confirm(waiting.asked.database, suspected_of(known), plan.head, waiting.filling.number, served)
+        check_list(plan.head, known)
+        database, number_now = waiting.asked.database, waiting.filling.number
+        found = await confirm(database, suspected_of(known), plan.head, number_now, served, refresh=waiting.catch_up)
         if found.publication >= number and all(each.version >= number for each in found.visits):
             break
         if not await waiting.pause("what is served to be as new as the log"):
@@ -166,8 +169,12 @@ class _Waiting:
             self._said.add(what)
             self._say(f"Waiting for {what} …")
         await asyncio.sleep(POLL_SECONDS)
-        await catch_up(self.filling)
+        await self.catch_up()
         return True
+
+    async def catch_up(self) -> None:
+        """Bring the catalog up to the ends of the logs."""
+        await catch_up(self.filling)
 
     async def for_keys(self, plan: RecoveryPlan) -> None:
         """Wait until no lost key is an online key."""
@@ -179,12 +186,13 @@ class _Waiting:
             if not await self.pause(what):
                 raise NotCoveredError(f"all steps are on the log; what is missing is {what}. Then run this again")
 
-    async def for_publication(self, event: int | None) -> int:
-        """Wait for the first publication that shows an event, or for any if there is none; return its number."""
+    async def for_publication(self, step: int | None, suspected: Suspected) -> int:
+        """Wait for the first publication that shows the last step; if the plan has none, the last suspect or measure;
+        if there are none, for any. Return its number.
+        """
+        event = max(suspected.left_out, default=0) if step is None else step
         while True:
             asked = await self.now()
-            if event is None:
-                return asked.number
             row = await asked.database.run(publication_rows.first_showing, event)
             if row is not None:
                 return row.number
@@ -193,7 +201,8 @@ class _Waiting:
                 if not await self.pause(what):
                     raise HeldError(f"all steps are on the log; what is missing is {what}. Then run this again")
             elif not await self.pause("the publication that shows the steps"):
+                last = "" if step is None else f" (the last one is event {step})"
                 raise NotCoveredError(
-                    f"all steps are on the log (the last one is event {event}), and no publication shows them yet. Is "
-                    "the signer running? Then run this again"
+                    f"all steps are on the log{last}, and no publication shows them yet. Is the signer running? Then "
+                    "run this again"
                 )

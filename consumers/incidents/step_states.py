@@ -86,6 +86,15 @@ async def check_head(asked: Asked, log: Log, head: PlanHead, known: KnownInciden
     (root,) = await subtree_roots(asked, log, [Subtree(0, head.size)])
     if root != head.root_hash:
         raise OutdatedPlanError(f"the first {head.size} events of this log are not those that the plan was made from")
+    check_list(head, known)
+
+
+def check_list(head: PlanHead, known: KnownIncident) -> None:
+    """Check that a plan is for the list in force.
+
+    Raises:
+        OutdatedPlanError: it is not.
+    """
     if known.in_force is None or head.selection != known.in_force.events.selection:
         raise OutdatedPlanError(
             f"the list of {head.incident} has changed since this plan was made: make a new one with "

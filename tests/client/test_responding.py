@@ -169,6 +169,30 @@ def test_an_amended_list_makes_the_plan_old(index: Index, tmp_path: Path) -> Non
     assert "the list of theft has changed" in index.run("incident recover", "theft", "--plan", path, answer=1)
 
 
+def test_a_list_that_is_amended_meanwhile_proves_nothing(index: Index, tmp_path: Path) -> None:
+    """Whoever may append can amend the list while `recover` waits: what is proven then is not what was planned."""
+    path = plan(index, tmp_path / "plan")
+
+    def amended() -> None:
+        index.run("incident amend", "theft", "--take-away", "--credential", "token-2", "--empty")
+        index.publish()
+
+    thief = threading.Timer(0.5, amended)
+    thief.start()
+    assert "the list of theft has changed" in index.run("incident recover", "theft", "--plan", path, answer=1)
+    thief.join()
+
+
+def test_what_an_earlier_plan_did_is_waited_for(index: Index, tmp_path: Path) -> None:
+    index.run("incident recover", "theft", "--plan", plan(index, tmp_path / "plan"), "--wait-seconds", 0, answer=75)
+    again = plan(index, tmp_path / "again")
+    assert len(again.read_text().splitlines()) == 1
+    waiting = index.run("incident recover", "theft", "--plan", again, "--wait-seconds", 0, answer=75)
+    assert "no publication shows them yet" in waiting
+    index.publish()
+    index.run("incident recover", "theft", "--plan", again)
+
+
 def test_nothing_was_done(index: Index, tmp_path: Path) -> None:
     """The answer to leaked tokens that were never used is none."""
     index.run("incident open", "leak", "--credential", "token-9", "--title", "leaked", "--empty")

@@ -15,9 +15,10 @@ from consumers.incidents.step_states import StepState, examine
 from ledger.catalog.database import Database
 from projections.incidents.applying import Making, RecoveryPlan, bind, read_plan, write_plan
 from projections.incidents.replays import replay_project
+from schemas.errors import NegativeAnswerError
 from schemas.plans import PlanHead
 from tests.databases import MakeDatabase
-from tests.factory import encode
+from tests.factory import digest, encode
 from tests.fuzz.world import Signing, World
 from tests.incidents.opening import opened
 
@@ -305,3 +306,28 @@ async def test_a_right_that_somebody_had_before_is_kept(case: Case) -> None:
     suspects = {first + 1, first + 4}
     made, _ = await case._replace(suspects=case.suspects | suspects).plan()
     assert [step.data["account"] for step in made.others] == ["thief", "bob"]
+
+
+async def test_what_is_served_may_be_newer(case: Case) -> None:
+    """What a client is shown is compared with the publication that it is shown, and that one is judged."""
+    _, plan = await case.plan()
+    await apply_plan(case.filling, case.database, case.world.events, plan)
+    await case.signing.publish()
+    await catch_up(case.filling)
+    number = case.filling.number
+    await case.signing.publish(case.world.make.file_restored("a", "a-2.0.tar.gz", digest("a-2.0.tar.gz")))
+
+    async def refresh() -> None:
+        await catch_up(case.filling)
+
+    behind = await confirm(case.database, case.suspected, plan.head, number, case.world.storage)
+    assert (behind.publication, len(behind.wrong)) == (number, 3)
+    now = await confirm(case.database, case.suspected, plan.head, number, case.world.storage, refresh=refresh)
+    assert (now.publication, now.wrong) == (number + 1, [])
+    assert [each.name for _, each in now.deviations] == ["a-2.0.tar.gz"]
+
+
+async def test_nothing_is_proven_where_nothing_is_published(case: Case) -> None:
+    _, plan = await case.plan()
+    with pytest.raises(NegativeAnswerError, match="nothing is published yet"):
+        await confirm(case.database, case.suspected, plan.head, 0, None)

@@ -92,7 +92,7 @@ class _Player:
                 until = self._story.told_at if after is None else after.at
                 await self._sign([act for act in acts if isinstance(act, Act)], from_instant(moved(until, self._days)))
             if isinstance(after, Tampering):
-                tamper(self._context, after, self._days)
+                await self._tamper(after)
             done += len(acts) + (after is not None)
             rest = rest[len(acts) + 1 :]
             report(done, len(self._story.acts))
@@ -108,6 +108,20 @@ class _Player:
                 await self._wait(signer, from_instant(moved(act.at, self._days)))
                 await self._perform(opened, signer, act)
             await self._wait(signer, until)
+
+    async def _tamper(self, act: Tampering) -> None:
+        self._clock.moment = from_instant(moved(act.at, self._days))
+        if act.what != "append":
+            tamper(self._context, act, self._days)
+            return
+        config = self._context.config
+        section = msgspec.structs.replace(config.ledger, log=f"sqlite:{act.path}")
+        logs = Context(self._context.folder, msgspec.structs.replace(config, ledger=section)).logs()
+        await logs.open()
+        try:
+            await logs.events.append([self._record(deed) for deed in act.deeds])
+        finally:
+            await logs.close()
 
     async def _wait(self, signer: Signer, until: datetime) -> None:
         """Let time pass, with the renewals that a signer makes when nothing happens."""
@@ -150,7 +164,7 @@ def _store(storage: Storage, deed: Deed) -> None:
     digests = deed.data["hashes"]
     path = package_target(digests["blake2b_256"], deed.data["filename"])
     hashed = hashed_path(path, digests["sha256"])
-    storage.put(hashed, content)
+    storage.replace(hashed, content)
     storage.replace(plain_path(path), content)
     if provenance is not None:
         storage.replace(companion_path(path, "provenance"), provenance)

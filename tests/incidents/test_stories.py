@@ -26,6 +26,7 @@ def test_the_story_ends_well(name: str, tmp_path: Path, monkeypatch: pytest.Monk
     index, days = Index(tmp_path / "index"), load_rehearsal(tmp_path / "index").days
     assert moved(story.told, days) in output
     monkeypatch.chdir(index.folder)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     compare_reaches(story, index, days)
     remembered = memory(index)
     for file, content in story.written.items():
@@ -84,5 +85,7 @@ def suspects_of(index: Index) -> list[int]:
 @pytest.mark.parametrize("name", STORIES)
 def test_the_page_has_the_commands_of_the_story(name: str) -> None:
     page = (PAGES / f"{name}.md").read_text(encoding="utf-8")
-    blocks = re.findall(r"^```\n(.+?)\n```$", page, flags=re.MULTILINE | re.DOTALL)
-    assert blocks == [line.whole for line in STORIES[name]().lines]
+    blocks = re.findall(r"^```(\w*)\n(.+?)\n```$", page, flags=re.MULTILINE | re.DOTALL)
+    story = STORIES[name]()
+    assert [text for kind, text in blocks if not kind] == [line.whole for line in story.lines]
+    assert [f"{text}\n" for kind, text in blocks if kind] == [*story.written.values()]

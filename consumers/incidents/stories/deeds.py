@@ -62,17 +62,22 @@ class Tampering(NamedTuple):
 
     Attributes:
         at: when.
-        what: `copy`: a folder is copied to another one; a file or folder that is there goes. `change`: one byte of a
-            file is changed. `place`: a file is written. `forge`: with the online key, somebody signs a timestamp and a
-            snapshot of a version of his own, which expire late, into a folder that is served.
+        what: `copy`: a folder is copied to another one, which is replaced if it is there. `change`: one byte of a file
+            is changed. `place`: a file is written. `forge`: with the online key, somebody signs a timestamp and a
+            snapshot of a version of his own, which expire late, into a folder that is served. `forge-root`: with the
+            keys in `stolen`, somebody signs the next root into such a folder. `steal`: the first key files of a folder
+            are copied to `stolen`. `spare`: fresh keys are made in a folder. `append`: events are appended to the log
+            in a folder.
         path: the file or folder, below the ledger's folder.
-        target: the other folder, the content, or the version.
+        target: the other folder, the content, the version, or the number of keys.
+        deeds: the events that are appended.
     """
 
     at: str
-    what: Literal["copy", "change", "place", "forge"]
+    what: Literal["copy", "change", "place", "forge", "forge-root", "steal", "spare", "append"]
     path: str
     target: str = ""
+    deeds: tuple[Deed, ...] = ()
 
 
 class Reach(NamedTuple):
@@ -118,7 +123,7 @@ class Sealed(NamedTuple):
 
 
 class Story(NamedTuple):
-    """An incident to rehearse.
+    """An incident to rehearse. All dates in its texts are moved when it is played.
 
     Attributes:
         name: its name on the command line, and that of its page in docs/incidents.

@@ -1,0 +1,85 @@
+"""An administrator of the log's store goes back to a backup, and other events come where lost ones had been."""
+
+from consumers.incidents.stories.deeds import (
+    Act,
+    CommandLine,
+    Hand,
+    Sealed,
+    Story,
+    Tampering,
+    begins,
+    in_order,
+    neighbours,
+)
+
+OWNER = Hand("user", "owner-5", "token:quill-1")
+OTHER = Hand("user", "stranger-1", "token:quill-9")
+
+
+def rewritten_topic() -> Story:
+    """The story."""
+    acts = in_order(
+        neighbours(["2026-02-02", "2026-02-03", "2026-02-04"]),
+        [
+            Act("2026-02-02T09:00:00Z", (*begins("quill", OWNER), OWNER.uploads("quill", "1.0"))),
+            Tampering("2026-02-03T23:00:00Z", "copy", "log", "backup"),
+            Act("2026-02-04T10:00:00Z", (OWNER.uploads("quill", "1.1"),)),
+            Act("2026-02-04T11:00:00Z", (OWNER.yanks_release("quill", "1.0", "insecure"),)),
+            Tampering("2026-02-04T11:30:00Z", "copy", "log", "auditor"),
+            Tampering("2026-02-04T12:00:00Z", "copy", "backup", "log"),
+            Tampering("2026-02-04T12:10:00Z", "append", "log", deeds=(OTHER.uploads("quill", "1.1", says="other"),)),
+        ],
+    )
+    return Story(
+        name="rewritten-topic",
+        title="an administrator goes back to yesterday's log, and other events take the place of lost ones",
+        told_at="2026-02-04T12:30:00Z",
+        told="""\
+An administrator of the log's store "repaired" it at 12:00. Since then the signer refuses to start. quill's owner says
+that 1.1, from this morning, is gone from the index's own database, and that somebody else's 1.1 was accepted at 12:10.
+An auditor far away has followed your log: the folder `auditor` has that copy, which ends at 11:30.""",
+        question="What did the log lose, what came in its place, and who can prove it? What is the truth from now on?",
+        acts=acts,
+        lines=(
+            CommandLine("publish", "The log is not the one that this signer has read. Nothing is signed.", 2),
+            CommandLine(
+                "verify --served public",
+                "Read with care: what the log has lost is called FORGED. Only a state or a copy tells the two apart, "
+                "and the signer has just said that its log is shorter than it was.",
+                1,
+            ),
+            CommandLine(
+                "verify --log sqlite:log --served public --since public/metadata/timestamp.json",
+                "What clients have been shown is the proof: the log is shorter than it says, or another one.",
+                1,
+            ),
+            CommandLine(
+                "verify --log sqlite:auditor --served public",
+                "The auditor's copy explains every byte that is served: it is the one that was published.",
+            ),
+            CommandLine("log quill --log sqlite:log", "What stands there now: an upload of 1.1 by a stranger."),
+            CommandLine(
+                "mv log rewritten; cp -r auditor log",
+                "Restore the longest true copy; keep the other one.",
+                is_shell=True,
+            ),
+            CommandLine("publish", "The signer goes on: nothing is new, and no version goes back."),
+            CommandLine("log quill", "What had been lost: an upload of 1.1 by the owner, and a yank."),
+            CommandLine("verify --served public", "The log and what is served are the same again."),
+        ),
+        answer=Sealed(
+            text="""\
+Lost are the events of the morning: quill 1.1 and the yank of 1.0. In their place stands an upload of another 1.1 by
+somebody else. Whoever rewrites the log must also rewrite what everybody has: each timestamp that was ever served names
+the Merkle root of the log. So the signer stops, an auditor's copy proves which log is the true one, and no client was
+shown the other one. The copy is the truth from now on, as it explains all that was published. Without any copy it
+would be the backup: then the lost events are appended again, the online key is replaced, and `resume --above` leads
+clients above the versions that they saw (docs/operators.md, "A log was rolled back").""",
+            clean={"quill": ("quill-1.0-py3-none-any.whl", "quill-1.1-py3-none-any.whl")},
+            elsewhere=(
+                "The administrator's rights to delete and to alter go. On Kafka, nobody needs them.",
+                "The index repairs its own database, and asks who the stranger is.",
+                "Keep the rewritten log: it is evidence.",
+            ),
+        ),
+    )

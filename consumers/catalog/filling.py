@@ -37,7 +37,7 @@ from consumers.reading.publications import (
     encode_state,
 )
 from consumers.reading.rolled_back import compare_record
-from consumers.reading.slices import SLICE_BYTES, read_slice
+from consumers.reading.slices import read_slice
 from consumers.work.processes import ObjectProcess
 from consumers.work.workers import Begun, Workers
 from ledger.catalog import FOREVER, FORMAT, CatalogError, tables, writing
@@ -68,11 +68,12 @@ class FillingLimits(NamedTuple):
     """How much is done at a time.
 
     `worth_beside` is the number of unread events from which they are folded in a process beside, while this one writes
-    rows. `slice_bytes` is the length of the records of a batch.
+    rows. `slice_bytes` is the length of the records of a batch. Three batches are in memory at a time, and objects
+    take ten times the memory of records.
     """
 
-    worth_beside: int = 50_000
-    slice_bytes: int = SLICE_BYTES
+    worth_beside: int = 100_000
+    slice_bytes: int = 8 * 2**20
     folding: FoldingLimits = FoldingLimits()
 
 

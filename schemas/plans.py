@@ -13,8 +13,8 @@ from msgspec import Struct
 from schemas.events import MAX_EVENT_BYTES
 from schemas.fields import FreeText, Identifier, Number, ProjectName, Sha256, Size, TargetPath
 
-MAX_PLAN_LINE_BYTES = 16 * MAX_EVENT_BYTES
-"""Longest line of a plan: its head names every project."""
+MAX_STEP_BYTES = 16 * MAX_EVENT_BYTES
+"""Longest line of a step. The head names every project and every residual, and may be as long as it is."""
 
 
 class Residual(Struct, frozen=True, kw_only=True):

@@ -11,11 +11,13 @@ from projections.log.operations import PROJECT_KEYS, operation_of
 from schemas import canonical
 from schemas.codec import Rejection, decode_event
 from schemas.errors import NegativeAnswerError
-from schemas.plans import MAX_PLAN_LINE_BYTES, PlanHead, PlanStep
+from schemas.plans import MAX_STEP_BYTES, PlanHead, PlanStep
 
 _head = msgspec.json.Decoder(PlanHead)
 _step = msgspec.json.Decoder(PlanStep)
 _FORMAT = 1
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+"""Some editors put it before a text that they save."""
 
 
 class UnreadablePlanError(NegativeAnswerError):
@@ -78,14 +80,12 @@ def read_plan(data: bytes) -> RecoveryPlan:
     Raises:
         UnreadablePlanError: it is none, or another version of this program made it.
     """
-    lines = data.splitlines()
+    lines = data.removeprefix(_BYTE_ORDER_MARK).splitlines()
     if not lines:
         raise UnreadablePlanError("the plan is empty; make one with `tuf-ledger incident plan NAME`")
-    if any(len(line) > MAX_PLAN_LINE_BYTES for line in lines):
-        raise UnreadablePlanError(f"a line of the plan is longer than {MAX_PLAN_LINE_BYTES:,} bytes")
     try:
         head = _head.decode(lines[0])
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, RecursionError) as error:
         raise UnreadablePlanError(f"line 1 is not the head of a plan: {error}") from error
     if head.plan != _FORMAT:
         raise UnreadablePlanError(f"the plan has format {head.plan}, and this version reads {_FORMAT}")
@@ -93,9 +93,11 @@ def read_plan(data: bytes) -> RecoveryPlan:
     for number, line in enumerate(lines[1:], 2):
         if not line.strip():
             continue
+        if len(line) > MAX_STEP_BYTES:
+            raise UnreadablePlanError(f"line {number} of the plan is longer than {MAX_STEP_BYTES:,} bytes")
         try:
             steps.append(_step.decode(line))
-        except msgspec.DecodeError as error:
+        except (msgspec.DecodeError, RecursionError) as error:
             raise UnreadablePlanError(f"line {number} is no step of a plan: {error}") from error
     return RecoveryPlan(head, steps)
 
@@ -128,7 +130,10 @@ def bind(plan: RecoveryPlan) -> list[BoundStep]:
 
 
 def _key_of(head: PlanHead, step: PlanStep) -> str:
-    event = decode_event(canonical.encode(step.event))
+    try:
+        event = decode_event(canonical.encode(step.event))
+    except TypeError as error:  # a number that is too large, or too many lists in lists
+        raise UnreadablePlanError(f"step {step.step} is no event: {error}") from error
     if isinstance(event, Rejection):
         raise UnreadablePlanError(f"step {step.step} is no event: {event.detail or event.code}")
     found = operation_of(event)

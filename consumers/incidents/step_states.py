@@ -129,7 +129,8 @@ def examine(connection: Connection, plan: RecoveryPlan, size: int) -> list[StepS
         done = {step.digest: known[step.digest] for step in steps if step.digest in known}
         left = [step for step in steps if step.digest not in done]
         outcomes, since = _fold_on(connection, key, left, size)
-        since = [index for index in since if index >= plan.head.size and index not in done.values()]
+        own = set(done.values())
+        since = [index for index in since if index >= plan.head.size and index not in own]
         for step in steps:
             if step.digest in done:
                 found[step.digest] = StepState(step, "done", done[step.digest])

@@ -28,7 +28,9 @@ from projections.log.operations import FileAct, Upload, project_key, type_of
 from projections.log.reading import Routed, read_records
 from projections.outcomes import ACCEPTED, Outcome
 from projections.roles.authority import Terms
+from projections.text import clean
 from schemas import canonical, events
+from schemas.codec import decode_event
 from schemas.plans import Residual
 
 _FREED = type_of(events.FileFreed)
@@ -148,6 +150,9 @@ class _Drafting:
         self._live, self._clean = live, clean
         self._left_out = left_out
         self._refused = refused
+        self._versions: dict[str, str] = {}
+        for facts in (*live.files.values(), *clean.files.values()):
+            self._versions.setdefault(facts.release, facts.version)
         self._repeats = self._find_repeats()
         self.taken: dict[str, FileFacts] = {}
 
@@ -247,10 +252,14 @@ class _Drafting:
                     version=self._version(key),
                 )
         for index, kind, _ in self._repeats:
-            event = msgspec.json.decode(self._history.records[index])
-            data = {key: value for key, value in event["data"].items() if key not in {"expects", "commitments"}}
+            event = decode_event(self._history.records[index])
+            if not isinstance(event, events.FileUploaded | events.FileFreed):
+                raise AssertionError(f"event {index} is no upload and frees no file")
+            data = {**msgspec.to_builtins(event.data), "expects": None, "commitments": None}
+            data["reason"] = clean(data.get("reason")) or None
+            data = {key: value for key, value in data.items() if value is not None}
             why = f"event {index} was rejected because of a suspect"
-            yield StepDraft(kind, self._name, data, why, event["time"] if kind == _UPLOADED else None)
+            yield StepDraft(kind, self._name, data, why, event.time if kind == _UPLOADED else None)
 
     # --- what was taken away -------------------------------------------------------------------------------------
 
@@ -337,11 +346,7 @@ class _Drafting:
 
     def _version(self, key: str) -> str:
         """A spelling of a release's version; its key is one, too."""
-        for replay in (self._live, self._clean):
-            for facts in replay.files.values():
-                if facts.release == key:
-                    return facts.version
-        return key
+        return self._versions.get(key, key)
 
 
 # --- what no step can do -----------------------------------------------------------------------------------------

@@ -1,6 +1,7 @@
 """A recovery from its plan to its proof: steps, keys, hold, publication, bytes, clients."""
 
 import asyncio
+import re
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -22,14 +23,18 @@ from consumers.reading.end import holds_at_end
 from consumers.state.furthest import open_events
 from consumers.work.progress import Report, nobody
 from ledger.catalog import publication_rows
+from ledger.catalog.database import Database
+from ledger.catalog.states import is_lock_known
 from ledger.disk.files import reading
 from projections.incidents.applying import RecoveryPlan
-from projections.log.holds import opens
+from projections.log.holds import lock_of, opens
 from projections.metadata.paths import JSON_PAGE, page_target, plain_path
 from schemas.errors import NegativeAnswerError
 from schemas.plans import Residual
 
 POLL_SECONDS = 0.2
+_MOST_BYTES = 1000
+"""How much of the file of a secret is read."""
 
 
 class Wishes(NamedTuple):
@@ -83,6 +88,7 @@ async def recover_incident(
         NotCoveredError, HeldError: it took longer than the longest time to wait.
     """
     plan, _ = await asyncio.to_thread(load_plan, wishes.plan, name)
+    secret = None if wishes.secret is None else await asyncio.to_thread(_read_secret, wishes.secret)
     async with AsyncExitStack() as closing:
         database, is_private = await choose_catalog(context)
         filling = await closing.enter_async_context(open_filling(context, database, is_private=is_private))
@@ -96,8 +102,8 @@ async def recover_incident(
             return Recovery(applied, plan.head.residuals, None, [])
         waiting = _Waiting(context, filling, asked, monotonic() + wishes.wait_seconds, say)
         await waiting.for_keys(plan)
-        if wishes.secret is not None:
-            await _release(context, wishes.secret, say)
+        if secret is not None:
+            await _release(context, database, secret, say)
             await catch_up(filling)
         number = await waiting.for_publication(applied.last_event, suspected_of(known))
         return await _prove(waiting, plan, applied, number, wishes)
@@ -129,19 +135,31 @@ async def _prove(
     return Recovery(applied, plan.head.residuals, found, answering)
 
 
-async def _release(context: Context, path: Path, say: Callable[[str], None]) -> None:
-    """Release the hold that a secret opens."""
-    with reading(path):
-        secret = path.read_text(encoding="ascii", errors="replace").strip().lower()
+def _read_secret(path: Path) -> str:
+    with reading(path), path.open("rb") as file:
+        secret = file.read(_MOST_BYTES).decode("ascii", "replace").strip().lower()
+    if not re.fullmatch("[0-9a-f]{64}", secret):
+        raise NegativeAnswerError(
+            f"nothing was appended: {path} has no secret of a hold, which is 64 hexadecimal digits"
+        )
+    return secret
+
+
+async def _release(context: Context, database: Database, secret: str, say: Callable[[str], None]) -> None:
+    """Release all holds that a secret opens: whoever may append can hold once more with the same lock."""
     held = await holds_at_end(context)
     fitting = [name for name, each in held.open.items() if each.lock and opens(each.lock, secret)]
+    for name in fitting:
+        await append_release(context, name, secret, "the recovery is on the log")
+        say(f"Released the hold {name}.")
+    if fitting:
+        return
     if not held.open:
         say("Nothing is held.")
-        return
-    if not fitting:
-        raise NegativeAnswerError(f"all steps are on the log, but the secret in {path} opens none of the holds")
-    await append_release(context, fitting[0], secret, "the recovery is on the log")
-    say(f"Released the hold {fitting[0]}.")
+    elif not await database.run(is_lock_known, lock_of(secret)):
+        raise NegativeAnswerError("all steps are on the log, but the secret opens none of the holds")
+    else:
+        say("What the secret opens was released before.")
 
 
 class _Waiting:

@@ -13,6 +13,7 @@ from ledger.catalog.tables import (
     beginning,
     file_states,
     files,
+    holds,
     incidents,
     project_states,
     projects,
@@ -217,6 +218,11 @@ def incident_names(connection: Connection) -> list[str]:
     """The names of all incidents that were ever opened, in the order in which they were."""
     query = select(incidents.c.name).group_by(incidents.c.name)
     return list(connection.execute(query.order_by(func.min(incidents.c.from_idx))).scalars())
+
+
+def is_lock_known(connection: Connection, lock: str) -> bool:
+    """Whether there ever was a hold with a lock."""
+    return connection.execute(select(holds.c.idx).where(holds.c.lock == lock).limit(1)).first() is not None
 
 
 def is_incident_open(connection: Connection, name: str) -> bool:

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from projections import text
 from projections.incidents.replays import (
     Deviation,
     Flip,
@@ -28,13 +29,15 @@ from projections.log.operations import FileAct, Upload, project_key, type_of
 from projections.log.reading import Routed, read_records
 from projections.outcomes import ACCEPTED, Outcome
 from projections.roles.authority import Terms
-from projections.text import clean
 from schemas import canonical, events
-from schemas.codec import decode_event
 from schemas.plans import Residual
 
 _FREED = type_of(events.FileFreed)
 _UPLOADED = Upload.type
+_REPEATED: Mapping[str, type[events.FileUploaded | events.FileFreed]] = {
+    _UPLOADED: events.FileUploaded,
+    _FREED: events.FileFreed,
+}
 _REFUSING = frozenset({"archived", "quarantined"})
 
 
@@ -252,11 +255,9 @@ class _Drafting:
                     version=self._version(key),
                 )
         for index, kind, _ in self._repeats:
-            event = decode_event(self._history.records[index])
-            if not isinstance(event, events.FileUploaded | events.FileFreed):
-                raise AssertionError(f"event {index} is no upload and frees no file")
+            event = msgspec.json.decode(self._history.records[index], type=_REPEATED[kind])
             data = {**msgspec.to_builtins(event.data), "expects": None, "commitments": None}
-            data["reason"] = clean(data.get("reason")) or None
+            data["reason"] = text.clean(data.get("reason")) or None
             data = {key: value for key, value in data.items() if value is not None}
             why = f"event {index} was rejected because of a suspect"
             yield StepDraft(kind, self._name, data, why, event.time if kind == _UPLOADED else None)

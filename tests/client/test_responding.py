@@ -9,6 +9,7 @@ from time import sleep
 
 import pytest
 
+from projections.log.holds import lock_of
 from schemas.events import BaseEvent
 from tests.client.index import Index, invoke
 from tests.client.processes import command, environment
@@ -191,6 +192,41 @@ def test_what_an_earlier_plan_did_is_waited_for(index: Index, tmp_path: Path) ->
     assert "no publication shows them yet" in waiting
     index.publish()
     index.run("incident recover", "theft", "--plan", again)
+
+
+@pytest.mark.parametrize("text", [b"", b"zz" * 32, b"\xff\x00" * 9, b"ab" * 33])
+def test_no_secret_is_refused_before_anything_is_done(index: Index, tmp_path: Path, text: bytes) -> None:
+    index.run("hold", "--secret-file", tmp_path / "right")
+    path, secret, size = plan(index, tmp_path / "plan"), tmp_path / "secret", index.info()["sizes"]["events"]
+    secret.write_bytes(text)
+    said = index.run("incident recover", "theft", "--plan", path, "--secret-file", secret, answer=1)
+    assert "has no secret of a hold" in said
+    assert index.info()["sizes"]["events"] == size
+
+
+def test_all_holds_of_a_lock_are_released(index: Index, tmp_path: Path) -> None:
+    """A lock is on the log: whoever may append can hold once more with it, from an earlier size."""
+    secret = tmp_path / "secret"
+    index.run("hold", "--secret-file", secret)
+    index.append(Make().having(id="thief").signing_held(3, lock=lock_of(secret.read_text().strip())))
+    path = plan(index, tmp_path / "plan")
+    arguments = ("theft", "--plan", path, "--secret-file", secret, "--wait-seconds", 0)
+    released = index.run("incident recover", *arguments, answer=75)
+    assert released.count("Released the hold") == 2
+    index.publish()
+    index.run("incident recover", *arguments)
+
+
+def test_a_hold_of_somebody_else_is_waited_for(index: Index, tmp_path: Path) -> None:
+    """Also when the command is run again, and what its secret opens was released."""
+    index.run("hold", "--secret-file", tmp_path / "secret")
+    index.run("hold", "--secret-file", tmp_path / "other")
+    path = plan(index, tmp_path / "plan")
+    arguments = ("theft", "--plan", path, "--wait-seconds", 0, "--secret-file")
+    for _ in range(2):
+        assert "the release of a hold" in index.run("incident recover", *arguments, tmp_path / "secret", answer=75)
+    (tmp_path / "third").write_text("ab" * 32)
+    assert "opens none of the holds" in index.run("incident recover", *arguments, tmp_path / "third", answer=1)
 
 
 def test_nothing_was_done(index: Index, tmp_path: Path) -> None:

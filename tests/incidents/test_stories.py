@@ -38,6 +38,7 @@ def test_the_story_ends_well(name: str, tmp_path: Path, monkeypatch: pytest.Monk
         else:
             invoke(*shlex.split(text), answer=line.exit_code)
     assert suspects_of(index) == story.suspects
+    index.publish()  # what a signer does in the hours between the story and this test
     if story.answer.clean:
         seen = index.check()
         assert {name: tuple(seen.projects[name].files) for name in story.answer.clean} == story.answer.clean

@@ -264,11 +264,15 @@ def in_order(*acts: Iterable[Act | Tampering]) -> tuple[Act | Tampering, ...]:
     return tuple(sorted(chain(*acts), key=lambda act: act.at))
 
 
-def recovery(incident: str) -> tuple[CommandLine, ...]:
-    """The commands from a plan to the proof, where no signer runs. Beside a signer, the second `recover` is enough."""
+def recovery(incident: str, *, is_held: bool = False) -> tuple[CommandLine, ...]:
+    """The commands from a plan to the proof, where no signer runs. Beside a signer, one `recover` is enough."""
     recover = f"incident recover {incident} --plan plan.jsonl"
+    first = f"{recover} --secret-file brake.secret" if is_held else recover
+    released = ", and the hold is released" if is_held else ""
     return (
-        CommandLine(f"{recover} --wait-seconds 0", "The steps are on the log; no publication shows them yet.", 75),
+        CommandLine(
+            f"{first} --wait-seconds 0", f"The steps are on the log{released}; no publication shows them yet.", 75
+        ),
         CommandLine("publish", "What a running signer does by itself."),
         CommandLine(recover, "Proof: the publication shows the clean state, and three TUF clients get it."),
         CommandLine(f"incident close {incident} --plan plan.jsonl", "Record how it ended."),

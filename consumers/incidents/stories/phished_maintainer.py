@@ -77,10 +77,16 @@ reset the password. At 16:44 there is {PROJECT} 0.5.16, and it is malware, too."
                 f'--credential {SECOND.credential} --reason "a phished session and its tokens"',
                 "Freeze what the session and both tokens did.",
             ),
+            CommandLine(
+                f'status {PROJECT} quarantined --incident phish --reason "being looked at"',
+                "Hide the project while you look. The event names the incident, so it ends with the plan.",
+            ),
+            CommandLine("publish", "What a running signer does by itself: since now nobody is offered 0.5.16."),
             CommandLine(f"log --actor {OWNER.name}", "All else by this account is from before: honest."),
             CommandLine("incident report phish", "Whom both files reached; what else may belong to it."),
             CommandLine(
-                "incident plan phish --to plan.jsonl", "It removes 0.5.16, and revokes what the session granted."
+                "incident plan phish --to plan.jsonl",
+                "It removes both files, revokes what the session granted, and ends the quarantine.",
             ),
             *recovery("phish"),
             CommandLine(f"access {SECOND.credential}", "The log says since when the second token holds no more."),

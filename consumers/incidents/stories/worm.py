@@ -43,6 +43,10 @@ Its owners have stopped it. At 19:44 they had published {PACKAGES[0]} 1.1.2 by h
         question="Which versions of which packages are bad? Did it leave the packages of this workflow?",
         acts=acts,
         lines=(
+            CommandLine(
+                'hold --reason "a worm in the build" --secret-file brake.secret',
+                "First stop it: no publication shows anything that comes from now on.",
+            ),
             CommandLine("log --since 2026-05-11T19:00:00Z --limit 20", "What came since then: two waves."),
             CommandLine(
                 "incident open worm --unattested --since 2026-05-11T19:00:00Z",
@@ -63,7 +67,7 @@ Its owners have stopped it. At 19:44 they had published {PACKAGES[0]} 1.1.2 by h
             CommandLine("incident report worm", "The scope, the windows, and what else may belong to it."),
             CommandLine("incident report worm --osv", "The advisory, a record for each package."),
             CommandLine("incident plan worm --to plan.jsonl", "A step for each file."),
-            *recovery("worm"),
+            *recovery("worm", is_held=True),
         ),
         answer=Sealed(
             text="""\

@@ -24,8 +24,9 @@ from projections.incidents.replays import (
     replay_target,
     without,
 )
+from projections.index.other_aggregates import TargetFacts
 from projections.index.pages import FileFacts, Release
-from projections.log.operations import FileAct, Upload, project_key, type_of
+from projections.log.operations import FileAct, TargetAct, Upload, project_key, type_of
 from projections.log.reading import Routed, read_records
 from projections.outcomes import ACCEPTED, Outcome
 from projections.roles.authority import Terms
@@ -442,15 +443,26 @@ def plan_target(path: str, items: Sequence[Routed], left_out: Collection[int]) -
     """Plan the recovery of a target that is neither a page nor a distribution file."""
     live = replay_target(items)
     clean = replay_target(without(items, left_out, live.outcomes))
-    now, wanted = live.offered, clean.offered
+    wanted = clean.offered
+    honest = {
+        item.operation.sha256
+        for item in items
+        if isinstance(item.operation, TargetAct) and clean.outcomes.get(item.index) is ACCEPTED
+    }
     steps = []
-    if wanted is not None and (now is None or (now.sha256, now.length) != (wanted.sha256, wanted.length)):
+    if live.facts is not None and _bytes(live.facts) != _bytes(wanted):
+        is_known = live.facts.sha256 in honest
+        was_withheld = clean.facts is not None and clean.facts.withheld and _bytes(clean.facts) == _bytes(live.facts)
+        why = "it was removed before" if is_known else "only suspects offered it"
+        if not live.facts.withheld and (was_withheld or not is_known):
+            steps.append(StepDraft(type_of(events.TargetRemoved), path, {"withhold": True}, why))
+        elif live.offered is not None and wanted is None:
+            steps.append(StepDraft(type_of(events.TargetRemoved), path, {}, why))
+    if wanted is not None and _bytes(live.offered) != _bytes(wanted):
         data = {"length": wanted.length, "sha256": wanted.sha256}
         steps.append(StepDraft(type_of(events.TargetAdded), path, data, "a suspect replaced or removed it"))
-    elif wanted is None and live.facts is not None and not live.facts.withheld:
-        is_known = clean.facts is not None and clean.facts.sha256 == live.facts.sha256
-        if now is not None or not is_known:
-            why = "it was removed before" if is_known else "only suspects offered it"
-            data = {} if is_known else {"withhold": True}
-            steps.append(StepDraft(type_of(events.TargetRemoved), path, data, why))
     return TargetPlan(path, live, clean, flips(live.outcomes, clean.outcomes), steps)
+
+
+def _bytes(facts: TargetFacts | None) -> tuple[str, int] | None:
+    return None if facts is None else (facts.sha256, facts.length)

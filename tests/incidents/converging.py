@@ -1,11 +1,18 @@
 """Plans, made and played in memory: does the log end where it would be without the suspects?"""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import NamedTuple
 
 from projections.incidents.applying import BoundStep, Making, RecoveryPlan, bind, read_plan, write_plan
 from projections.incidents.planning import ProjectHistory, ProjectPlan, TargetPlan, plan_project, plan_target
-from projections.incidents.replays import deviations, replay_project, replay_target, without
+from projections.incidents.replays import (
+    ProjectReplay,
+    deviations,
+    is_same_file,
+    replay_project,
+    replay_target,
+    without,
+)
 from projections.log.operations import PROJECT_KEYS
 from projections.log.reading import Routed, read_records
 from projections.outcomes import ACCEPTED, Outcome
@@ -13,7 +20,7 @@ from projections.roles.authority import Terms
 from schemas.plans import PlanHead
 
 ZEROS = "0" * 64
-ANY_BYTES = ("bytes", "facts")
+ANY_BYTES = ("bytes",)
 EXPLAINED = {
     "spelling": ("spelling",),
     "upload-time": ("upload-time",),
@@ -106,15 +113,31 @@ def unexplained(world: World, suspects: Collection[int], planned: Planned) -> li
         live = replay_project(project.name, items, world.terms)
         clean = replay_project(project.name, without(items, left_out, live.outcomes), world.terms)
         said = {(each.name, aspect) for each in project.residuals for aspect in EXPLAINED.get(each.code, ANY_BYTES)}
-        found += [each for each in deviations(live, clean) if (each.name, each.aspect) not in said]
+        found += [
+            each
+            for each in deviations(live, clean)
+            if (each.name, each.aspect) not in said or (each.aspect == "bytes" and each.live)
+        ]
+        found += _still_served(live, clean)
     for target in planned.targets:
         items = by_key[f"target:{target.path}"]
         left_out = {*suspects, *(item.index for item in items if item.digest in own)}
         there = replay_target(items)
-        wanted = replay_target(without(items, left_out, there.outcomes)).offered
-        if there.offered != wanted:
-            found.append((target.path, there.offered, wanted))
+        wanted = replay_target(without(items, left_out, there.outcomes))
+        if there.offered != wanted.offered:
+            found.append((target.path, there.offered, wanted.offered))
+        elif there.facts is not None and not (there.offered or there.facts.withheld):
+            found += [] if wanted.facts and not wanted.facts.withheld else [(target.path, "is not withheld")]
     return found
+
+
+def _still_served(live: ProjectReplay, clean: ProjectReplay) -> Iterator[object]:
+    """Files of which the bytes are served, and would not be without suspects."""
+    for name, facts in live.files.items():
+        wanted = clean.files.get(name)
+        is_other = wanted is None or not is_same_file(facts, wanted)
+        if not (facts.withheld or facts.freed) and (is_other or (wanted is not None and wanted.withheld)):
+            yield name, "is not withheld"
 
 
 def accepted(world: World, records: Sequence[BoundStep], start: int) -> list[tuple[BoundStep, Outcome]]:

@@ -38,3 +38,23 @@ def test_the_longest_event_is_repeated(make: Make) -> None:
     steps: list[dict[str, Any]] = [step.event for step in found.plan.steps]
     assert steps[-1]["data"].keys() == {"filename", "version", "length", "hashes"}
     assert steps[-1]["time"] == honest["time"]
+
+
+def test_bytes_that_replaced_a_target_are_withheld(make: Make) -> None:
+    found = planned({2}, make.target_added("x", "honest"), make.target_added("x", "evil"))
+    assert [(step.type, step.data.get("withhold")) for step in found.targets[0].steps] == [
+        ("target.removed.v1", True),
+        ("target.added.v1", None),
+    ]
+
+
+def test_an_older_target_that_came_back_is_not_withheld(make: Make) -> None:
+    first, second = make.target_added("x", "first"), make.target_added("x", "second")
+    found = planned({3}, first, second, make.target_added("x", "first"))
+    assert [step.type for step in found.targets[0].steps] == ["target.added.v1"]
+
+
+def test_what_was_withheld_is_withheld_again(make: Make) -> None:
+    removed = make.target_removed("x", withhold=True)
+    found = planned({3, 4}, make.target_added("x"), removed, make.target_added("x"), make.target_removed("x"))
+    assert [(step.type, step.data) for step in found.targets[0].steps] == [("target.removed.v1", {"withhold": True})]

@@ -4,16 +4,21 @@ import json
 import re
 import shlex
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from consumers.incidents.stories import changed_files, name_taken
 from consumers.incidents.stories.deeds import Story
 from consumers.incidents.stories.rehearsing import load_rehearsal, moved
 from consumers.incidents.stories.shelf import STORIES
 from consumers.incidents.visiting import visit
+from projections.metadata.paths import package_target
+from schemas.events import Hashes
 from tests.client.index import Index, invoke
+from tests.factory import Make
 
 PAGES = Path(__file__).resolve().parents[2] / "docs" / "incidents"
 
@@ -47,6 +52,8 @@ def test_the_story_ends_well(name: str, tmp_path: Path, monkeypatch: pytest.Monk
     assert tuple((each["about"], each["name"], each["code"]) for each in residuals) == story.answer.residuals
     index.verify()
     check_clients(index, remembered)
+    if name in AFTERWARDS:
+        AFTERWARDS[name](index)
 
 
 def memory(index: Index) -> dict[str, bytes]:
@@ -74,6 +81,39 @@ def compare_reaches(story: Story, index: Index, days: int) -> None:
 
 def time_of(moment: dict[str, Any] | None) -> str:
     return "" if moment is None else str(moment["time"])
+
+
+def the_maker_uploads_again(index: Index) -> None:
+    facts = name_taken.MAKER.uploads("lanterns", "2.0").data
+    hashes = Hashes(**facts["hashes"])
+    index.append(Make().file_uploaded("lanterns", **{**facts, "hashes": hashes}))
+    index.publish()
+    page = json.loads((index.public / "targets/simple/lanterns/index.json").read_bytes())
+    files = {each["filename"]: each["hashes"]["sha256"] for each in page["files"]}
+    assert files[facts["filename"]] == hashes.sha256
+
+
+def the_mirrors_are_believed_in_nothing_new(index: Index) -> None:
+    """The first one shows an older publication, until its timestamp expires; nobody takes the second one's file."""
+    last = index.info()["last"]["publication"]
+    assert visit("behind it", index.context.served("mirror-1"), index.root, {}, []).version < last
+    changed = changed_files.SECOND.data
+    wanted = package_target(changed["hashes"]["blake2b_256"], changed["filename"])
+    assert visit("behind it", index.context.served("mirror-2"), index.root, {}, [wanted]).error
+    assert visit("beside it", index.context.served(""), index.root, {}, [wanted]).error == ""
+
+
+def who_took_the_root_of_the_thief_is_out_of_reach(index: Index) -> None:
+    lost = (index.folder / "offered/metadata/2.root.json").read_bytes()
+    assert "UnsignedMetadataError" in visit("a lost one", index.context.served(""), lost, {}, []).error
+
+
+AFTERWARDS: dict[str, Callable[[Index], None]] = {
+    "name-taken": the_maker_uploads_again,
+    "mirrors": the_mirrors_are_believed_in_nothing_new,
+    "threshold-lost": who_took_the_root_of_the_thief_is_out_of_reach,
+}
+"""What a page says beyond its commands."""
 
 
 def suspects_of(index: Index) -> list[int]:

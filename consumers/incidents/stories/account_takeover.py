@@ -88,7 +88,7 @@ named in the report, and the index does it, when it knows who the owner is.""",
             residuals=(("access:owner-8", "", "revoked"),) * 4,
             elsewhere=(
                 f"The index restores {OWNER.name}, or a new account of the same person, and appends the grants.",
-                "The index ends both sessions, and asks why one session could do all that without a second factor.",
+                "The index ends both sessions, and lets no single session remove an owner and delete an account.",
             ),
         ),
     )

@@ -64,8 +64,8 @@ not on that host, nor is the log. A mirror has a copy of 2025-01-29, before it b
 Three files are touched, and no others: the wheel of rafter 1.1 (under its plain name; the copy with its digest in the
 name is intact), the page of almanac, and a file that no event ever added. In 2013 it took 36 hours to compare all gems
 with mirrors, and 80 had no second source. Here the log has the digest of each file, so a copy of any origin will do,
-and what no copy can be found for is named. Clients of TUF refused the changed bytes all the time. The good bytes of the
-wheel are in the mirror, and here under the name with the digest.""",
+and what no copy can be found for is named. Clients of TUF fetch names with digests, which were intact, and check what
+they get. The good bytes of the wheel are there, and in the mirror.""",
             clean={"rafter": tuple(f"rafter-1.{number}-py3-none-any.whl" for number in range(3))},
             elsewhere=(
                 "Build the host anew. What ran on it may run again.",
@@ -118,9 +118,10 @@ that release. The bucket is copied every week: `bucket-01` is of 2021-03-10, `bu
         answer=Sealed(
             text="""\
 Between 2021-03-17T01:00Z and 2021-03-24T01:00Z, by the copies. The log cannot say more: nobody told it. It says that
-the file never had other bytes by any event, so it was changed in the bucket. Clients of TUF, and whoever pins hashes,
-refused it. It reached those who downloaded it and compared nothing. A running verifier compares all files all the
-time, and would have told on the first day (docs/operators.md, "Watching it"): so run one.""",
+the file never had other bytes by any event, so it was changed in the bucket. Whoever compares hashes refused it, and
+clients of TUF fetch another name, with the digest in it. It reached those who downloaded it and compared nothing. A
+running verifier compares all files all the time, and would have told on the first day (docs/operators.md, "Watching
+it"): so run one.""",
             clean={"rafter": ("rafter-1.0-py3-none-any.whl", "rafter-1.1-py3-none-any.whl")},
             elsewhere=(
                 "Replace the credential that can write to the bucket; look for it in old images and builds.",

@@ -47,7 +47,10 @@ Its owners have stopped it. At 19:44 they had published {PACKAGES[0]} 1.1.2 by h
                 'hold --reason "a worm in the build" --secret-file brake.secret',
                 "First stop it: no publication shows anything that comes from now on.",
             ),
-            CommandLine("log --since 2026-05-11T19:00:00Z --limit 20", "What came since then: two waves."),
+            CommandLine(
+                "log --publications --since 2026-05-11T19:00:00Z --until 2026-05-11T19:50:00Z",
+                "What came then: two waves, each in three publications of fourteen events.",
+            ),
             CommandLine(
                 "incident open worm --unattested --since 2026-05-11T19:00:00Z",
                 "No upload lacks a provenance that it should have. So that finds nothing.",

@@ -140,20 +140,8 @@ class _Player:
 
     def _record(self, deed: Deed) -> bytes:
         self._count += 1
-        value = {
-            "specversion": "1.0",
-            "id": f"{self._story.name}-{self._count}",
-            "source": "/rehearsal",
-            "type": deed.type,
-            "subject": deed.subject,
-            "time": moved(deed.says_time, self._days) or to_instant(self._clock.moment),
-            "actorkind": deed.by.kind,
-            "actorid": deed.by.name,
-            "data": deed.data,
-        }
-        if deed.by.credential is not None:
-            value["actorcredential"] = deed.by.credential
-        return canonical.encode(value)
+        time = moved(deed.says_time, self._days) or to_instant(self._clock.moment)
+        return canonical.encode(deed.event(f"{self._story.name}-{self._count}", time))
 
 
 def _store(storage: Storage, deed: Deed) -> None:

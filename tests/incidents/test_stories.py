@@ -35,7 +35,7 @@ def test_the_story_ends_well(name: str, tmp_path: Path, monkeypatch: pytest.Monk
     compare_reaches(story, index, days)
     remembered = memory(index)
     for file, content in story.written.items():
-        Path(file).write_text(content)
+        Path(file).write_text(moved(content, days))
     for line in story.lines:
         text = moved(line.text, days)
         if line.is_shell:

@@ -32,6 +32,21 @@ class Deed(NamedTuple):
     is_suspect: bool = False
     files: tuple[bytes, bytes | None] | None = None
 
+    def event(self, event_id: str, time: str) -> dict[str, Any]:
+        """The event, as it is appended: its id, and the time that it says."""
+        found: dict[str, Any] = {
+            "specversion": "1.0",
+            "id": event_id,
+            "source": "/rehearsal",
+            "type": self.type,
+            "subject": self.subject,
+            "time": time,
+            "actorkind": self.by.kind,
+            "actorid": self.by.name,
+            "data": self.data,
+        }
+        return found if self.by.credential is None else {**found, "actorcredential": self.by.credential}
+
     @property
     def bad(self) -> "Deed":
         """The same, as a part of the incident."""

@@ -11,7 +11,7 @@ from consumers.incidents.stories.lying_index import lying_index
 from consumers.incidents.stories.name_taken import name_taken
 from consumers.incidents.stories.phished_maintainer import phished_maintainer
 from consumers.incidents.stories.publisher_then_token import publisher_then_token
-from consumers.incidents.stories.rewritten_topic import rewritten_topic
+from consumers.incidents.stories.rewritten_topic import backup_restored, rewritten_topic
 from consumers.incidents.stories.stolen_online_key import stolen_online_key
 from consumers.incidents.stories.two_versions import two_versions
 from consumers.incidents.stories.unused_tokens import unused_tokens
@@ -31,6 +31,7 @@ STORIES: Mapping[str, Callable[[], Story]] = {
     "root-key-lost": root_key_lost,
     "threshold-lost": threshold_lost,
     "rewritten-topic": rewritten_topic,
+    "backup-restored": backup_restored,
     "host-touched": host_touched,
     "changed-file": changed_file,
     "mirrors": mirrors,

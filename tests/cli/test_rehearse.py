@@ -34,6 +34,27 @@ def test_rehearsing_for_machines(tmp_path: Path) -> None:
     assert json.loads(last)["suspects"] == []
 
 
+def test_the_own_incident_is_compared_with_the_answer(tmp_path: Path) -> None:
+    folder, suspects = tmp_path / "night", STORIES["late-file"]().suspects
+    invoke("incident", "rehearse", "late-file", "--to", folder)
+
+    def answer() -> tuple[str, dict[str, list[int]]]:
+        *_, last = invoke("incident", "rehearse", "--answer", "--json", "--to", folder).output.splitlines()
+        return invoke("incident", "rehearse", "--answer", "--to", folder).output, json.loads(last)
+
+    text, facts = answer()
+    assert "Your incident" not in text
+    assert "overlooked" not in facts
+    for name, events, (beyond, overlooked) in (("first", "28", ([28], suspects)), ("second", "29", ([28], []))):
+        invoke("incident", "open", name, "--events", events, "--ledger", folder)
+        text, facts = answer()
+        assert (facts["beyond"], facts["overlooked"]) == (beyond, overlooked)
+        assert "events that do not belong to it: 28" in text
+        assert ("events that it lacks: 29" in text) == bool(overlooked)
+    invoke("incident", "amend", "first", "--take-away", "--events", "28", "--empty", "--ledger", folder)
+    assert "Your incidents (first, second): exactly these events." in answer()[0]
+
+
 def test_a_temporary_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     output = invoke("incident", "rehearse", NAME).output

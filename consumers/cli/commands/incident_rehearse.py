@@ -1,19 +1,24 @@
 """`tuf-ledger incident rehearse`: a story of an incident in a ledger of its own, to practise on."""
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from consumers.cli.logs import configure_logging
 from consumers.cli.options import json_option
-from consumers.cli.shared import Usage, print_json, progress, runs_async
+from consumers.cli.paging import shown
+from consumers.cli.shared import Usage, open_context, print_json, progress, runs_async
 from consumers.incidents.stories.deeds import Story
 from consumers.incidents.stories.rehearsing import Rehearsal, days_until, load_rehearsal, moved, save_rehearsal
 from consumers.incidents.stories.shelf import STORIES
 from ledger.clock import SystemClock
 from ledger.config import LoggingSection
+
+if TYPE_CHECKING:
+    from consumers.incidents.stories.marking import Marks
 
 
 @click.command()
@@ -33,7 +38,8 @@ async def rehearse(*, name: str | None, folder: Path | None, answer: bool, as_js
 
     Without STORY, all stories are listed. What happened is played through a real signer, on a clock of its own, with
     keys that are made for it. Dates are moved, so that the team is told within the last 24 hours. Then it is your
-    turn. The answer stays sealed until you ask for it; docs/incidents has a page about each story.
+    turn. The answer stays sealed until you ask for it; then your own incident is compared with it. docs/incidents has
+    a page about each story.
 
     \b
     Example:
@@ -42,7 +48,7 @@ async def rehearse(*, name: str | None, folder: Path | None, answer: bool, as_js
       tuf-ledger incident rehearse --answer --to night
     """
     if answer:
-        _answer(_rehearsed(name, folder), as_json=as_json)
+        await _answer(_rehearsed(name, folder), folder, as_json=as_json)
     elif name is not None:
         await _play(_find(name), folder, as_json=as_json)
     elif folder is not None:
@@ -103,33 +109,56 @@ async def _play(story: Story, folder: Path | None, *, as_json: bool) -> None:
     click.echo(f"  tuf-ledger incident rehearse --answer --to {folder}")
 
 
-def _answer(rehearsal: Rehearsal, *, as_json: bool) -> None:
+async def _answer(rehearsal: Rehearsal, folder: Path | None, *, as_json: bool) -> None:
     story, days = _find(rehearsal.story), rehearsal.days
+    marks = await _mark(folder, story)
     if not as_json:
         for text in _answer_lines(story):
             click.echo(moved(text, days))
+        if marks is not None:
+            click.echo(f"\n{_marks_text(marks)}")
         return
     for line in story.lines:
         print_json({"command": moved(line.whole, days), "why": line.why, "exit": line.exit_code})
     sealed = story.answer
-    print_json(
-        {
-            "ok": True,
-            "story": story.name,
-            "answer": moved(sealed.text, days),
-            "suspects": story.suspects,
-            "elsewhere": list(sealed.elsewhere),
-        }
-    )
+    facts: dict[str, Any] = {"answer": moved(sealed.text, days), "suspects": story.suspects}
+    facts["residuals"] = [{"about": about, "name": name, "code": code} for about, name, code in sealed.residuals]
+    if marks is not None:
+        facts |= {"beyond": marks.beyond, "overlooked": marks.overlooked}
+    print_json({"ok": True, "story": story.name, **facts, "elsewhere": list(sealed.elsewhere)})
+
+
+async def _mark(folder: Path | None, story: Story) -> "Marks | None":
+    """What the team found in its rehearsal; None: it opened no incident, or the story happens beside the log."""
+    if folder is None or not story.is_on_log:
+        return None
+    from consumers.incidents.stories.marking import mark  # noqa: PLC0415  # SQLAlchemy: imported on demand
+
+    marks = await mark(open_context(folder, None), story)
+    return marks if marks.incidents else None
+
+
+def _marks_text(marks: "Marks") -> str:
+    what = f"Your {'incident' if len(marks.incidents) == 1 else 'incidents'} ({', '.join(map(shown, marks.incidents))})"
+    if not marks.beyond and not marks.overlooked:
+        return f"{what}: exactly these events."
+    parts = (("events that do not belong to it", marks.beyond), ("events that it lacks", marks.overlooked))
+    return f"{what}: {'; '.join(f'{text}: {_listed(events)}' for text, events in parts if events)}."
+
+
+def _listed(events: Sequence[int]) -> str:
+    return ", ".join(map(str, events)) or "none"
 
 
 def _answer_lines(story: Story) -> Iterator[str]:
     sealed = story.answer
     yield f"{story.name}: {story.title}\n"
     yield f"{sealed.text}\n"
-    yield f"Suspect events: {', '.join(map(str, story.suspects)) or 'none'}."
+    yield f"Suspect events: {_listed(story.suspects)}."
     for reach in sealed.reaches:
         yield f"{reach.file}: offered from {reach.first} until {reach.gone or 'now'}."
+    for about, filename, code in sealed.residuals:
+        yield f"What no step repairs: {' '.join(filter(None, (about, filename)))} ({code})."
     for text in sealed.elsewhere:
         yield f"Outside of the ledger: {text}"
     for file, content in story.written.items():

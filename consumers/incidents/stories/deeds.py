@@ -163,6 +163,11 @@ class Story(NamedTuple):
     written: Mapping[str, str] = {}
 
     @property
+    def is_on_log(self) -> bool:
+        """Whether the log has all that happened."""
+        return all(isinstance(act, Act) for act in self.acts)
+
+    @property
     def suspects(self) -> list[int]:
         """The indices of the events that belong to the incident."""
         deeds = (deed for act in self.acts if isinstance(act, Act) for deed in act.deeds)

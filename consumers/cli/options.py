@@ -1,11 +1,12 @@
 """Options that several commands share, and the values of these options."""
 
 import functools
+import re
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, ParamSpec
+from typing import Any, NamedTuple, ParamSpec, get_args
 
 import click
 
@@ -14,6 +15,7 @@ from consumers.cli.shared import Usage, open_context, progress, runs_async
 from projections.index.names import normalise
 from projections.roles.authority import MAX_BITS_PREFIXES, MAX_BITS_SUCCINCT
 from projections.roles.layout import Layout
+from schemas.events import ActorKind
 from schemas.fields import is_instant
 
 P = ParamSpec("P")
@@ -132,6 +134,56 @@ def wait_options(function: Callable[P, Any]) -> Callable[P, Any]:
     ):
         function = option(function)
     return function
+
+
+class Acting(NamedTuple):
+    """Who acts, with which credential, and about which incident, as `make_event` takes it."""
+
+    actor: str
+    actor_kind: str
+    credential: str | None
+    incident: str | None
+
+
+def acting_options(function: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., Coroutine[Any, Any, None]]:
+    """`--actor`, `--credential` and `--incident`; the function gets an `Acting` as `acting`."""
+
+    @functools.wraps(function)
+    async def acting(*, actor: str | None, credential: str | None, incident: str | None, **values: Any) -> None:
+        kind, name = _read_actor(actor)
+        for option, value in (("--actor", name), ("--credential", credential), ("--incident", incident)):
+            if value is not None and re.fullmatch(r"[!-~]{1,128}", value) is None:
+                raise Usage(f"{option} {value!r}: 1 to 128 printable characters of ASCII without a space are needed")
+        await function(acting=Acting(name, kind, credential, incident), **values)
+
+    for option in (
+        click.option(
+            "--incident",
+            metavar="NAME",
+            help="It is a measure about this incident: the plan of a recovery takes it back.",
+        ),
+        click.option("--credential", metavar="ID", help="The credential that the actor used.  [default: none]"),
+        click.option(
+            "--actor",
+            metavar="[KIND:]NAME",
+            help=f"Who acts. KIND is {', '.join(_ACTOR_KINDS)}.  [default: administrator:USER, who runs the command]",
+        ),
+    ):
+        acting = option(acting)
+    return acting
+
+
+_ACTOR_KINDS = get_args(ActorKind)
+
+
+def _read_actor(text: str | None) -> tuple[str, str]:
+    """The kind and the name in [KIND:]NAME. A name may have colons of its own."""
+    from consumers.produce.appending import actor  # noqa: PLC0415  # commands that only read do not need it
+
+    if text is None:
+        return "administrator", actor()
+    kind, colon, name = text.partition(":")
+    return (kind, name) if colon and kind in _ACTOR_KINDS else ("administrator", text)
 
 
 def read_release(text: str) -> tuple[str, str] | None:

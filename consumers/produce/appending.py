@@ -40,9 +40,17 @@ class Appended(NamedTuple):
 
 
 def make_event(
-    kind: str, subject: str, data: Mapping[str, Any], *, now: datetime, actor: str, incident: str | None = None
+    kind: str,
+    subject: str,
+    data: Mapping[str, Any],
+    *,
+    now: datetime,
+    actor: str,
+    actor_kind: str = "administrator",
+    credential: str | None = None,
+    incident: str | None = None,
 ) -> bytes:
-    """Make an event of this machine's operator, as bytes. `incident` names the incident that it belongs to.
+    """Make an event, as bytes. `incident` names the incident that it belongs to.
 
     Raises:
         NegativeAnswerError: the event does not fit its schema.
@@ -54,12 +62,13 @@ def make_event(
         "type": kind,
         "subject": _text(subject),
         "time": to_instant(now),
-        "actorkind": "administrator",
-        "actorid": actor,
+        "actorkind": actor_kind,
+        "actorid": _text(actor),
         "data": {name: _text(each) for name, each in data.items() if each is not None},
     }
-    if incident is not None:
-        value["incident"] = _text(incident)
+    for name, attribute in (("actorcredential", credential), ("incident", incident)):
+        if attribute is not None:
+            value[name] = _text(attribute)
     encoded = canonical.encode(value)
     event = decode_event(encoded)
     if isinstance(event, Rejection):

@@ -7,10 +7,10 @@ from pathlib import Path
 import click
 
 from consumers.cli.answers import report, tell_held
-from consumers.cli.options import on_ledger, wait_options
+from consumers.cli.options import Acting, acting_options, on_ledger, wait_options
 from consumers.cli.shared import Usage, plural, progress
 from consumers.context import Context
-from consumers.produce.appending import NewEvent, actor, append_all, make_event
+from consumers.produce.appending import NewEvent, append_all, make_event
 from consumers.produce.lookup import KnownProject, look_up
 from consumers.produce.storing import refuse_withheld, store
 from consumers.state.furthest import open_furthest
@@ -28,11 +28,13 @@ from schemas.errors import NegativeAnswerError
 @click.option("--as", "target", metavar="PATH", help="Add one file of any kind as this target path.")
 @wait_options
 @on_ledger
+@acting_options
 async def add(
     *,
     paths: tuple[Path, ...],
     context: Context,
     target: str | None,
+    acting: Acting,
     wait: bool,
     wait_seconds: float,
     as_json: bool,
@@ -46,12 +48,13 @@ async def add(
     Example:
       tuf-ledger add --ledger my-index dist/
       tuf-ledger add --as tools/list.txt list.txt
+      tuf-ledger add --actor user:alice --credential token-7 dist/
     """
     storage = context.storage("add")
     if target is not None:
-        events = [_add_target(storage, paths, target)]
+        events = [_add_target(storage, paths, target, acting)]
     else:
-        events = await _read_all(context, storage, paths)
+        events = await _read_all(context, storage, paths, acting)
     appended = await append_all(context, events)
     if as_json or (wait and appended):
         await report(context, appended, wait=wait, wait_seconds=wait_seconds, as_json=as_json)
@@ -64,7 +67,7 @@ async def add(
         click.echo("Nothing to add: every file is already published.")
 
 
-async def _read_all(context: Context, storage: Storage, paths: tuple[Path, ...]) -> list[NewEvent]:
+async def _read_all(context: Context, storage: Storage, paths: tuple[Path, ...], acting: Acting) -> list[NewEvent]:
     """Read and store files, and return the events to append for the new ones.
 
     All files are read before the first one is stored or appended, so a damaged file changes nothing.
@@ -97,7 +100,7 @@ async def _read_all(context: Context, storage: Storage, paths: tuple[Path, ...])
             each = read_distribution(path)
             store(storage, each)
             if path in fresh:
-                events.append(_event(each))
+                events.append(_event(each, acting))
             advance(number, len(digests))
     return events
 
@@ -155,7 +158,7 @@ def _check_names(fresh: Sequence[str], known: Mapping[str, KnownProject]) -> Non
         row.take(key.tags)
 
 
-def _event(each: Distribution) -> NewEvent:
+def _event(each: Distribution, acting: Acting) -> NewEvent:
     data = {
         "filename": each.filename,
         "version": each.version,
@@ -165,11 +168,11 @@ def _event(each: Distribution) -> NewEvent:
         "core_metadata_sha256": each.core_metadata_sha256,
     }
     kind, now = "file.uploaded.v1", SystemClock().now()
-    value = make_event(kind, each.project, data, now=now, actor=actor())
+    value = make_event(kind, each.project, data, now=now, **acting._asdict())
     return NewEvent(value, kind, each.filename, {"project": each.project, "file": each.filename})
 
 
-def _add_target(storage: Storage, paths: tuple[Path, ...], target: str) -> NewEvent:
+def _add_target(storage: Storage, paths: tuple[Path, ...], target: str, acting: Acting) -> NewEvent:
     if len(paths) != 1:
         raise Usage("--as takes exactly one file")
     try:
@@ -179,7 +182,7 @@ def _add_target(storage: Storage, paths: tuple[Path, ...], target: str) -> NewEv
     digest = sha256(data).hexdigest()
     facts = {"length": len(data), "sha256": digest}
     kind = "target.added.v1"
-    value = make_event(kind, target, facts, now=SystemClock().now(), actor=actor())
+    value = make_event(kind, target, facts, now=SystemClock().now(), **acting._asdict())
     if is_reserved(target):
         raise NegativeAnswerError(
             f"--as {target}: paths of pages and packages are reserved for the index; choose another path"

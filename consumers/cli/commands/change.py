@@ -7,11 +7,11 @@ from typing import Any, NamedTuple, ParamSpec
 import click
 
 from consumers.cli.answers import report
-from consumers.cli.options import on_ledger, read_release, wait_options
+from consumers.cli.options import Acting, acting_options, on_ledger, read_release, wait_options
 from consumers.cli.shared import Usage, print_json, progress
 from consumers.context import Context
 from consumers.follow.known import open_known
-from consumers.produce.appending import NewEvent, actor, append_all, make_event
+from consumers.produce.appending import NewEvent, append_all, make_event
 from consumers.produce.lookup import KnownProject, look_up
 from ledger.clock import SystemClock
 from projections.index.names import normalise, release_key, split_filename
@@ -47,13 +47,6 @@ def read_target(text: str) -> Target:
     return Target(normalise(text.strip()))
 
 
-_incident_option = click.option(
-    "--incident",
-    metavar="NAME",
-    help="It is a measure about this incident: the plan of a recovery takes it back.",
-)
-
-
 def change_command(function: Callable[P, Awaitable[list[tuple[str, dict[str, Any]]]]]) -> click.Command:
     """Make a command that appends the events that a function returns.
 
@@ -62,14 +55,14 @@ def change_command(function: Callable[P, Awaitable[list[tuple[str, dict[str, Any
 
     @click.argument("target", metavar="TARGET")
     @click.option("--reason", help="Reason, shown to users.")
-    @_incident_option
     @wait_options
     @on_ledger
+    @acting_options
     async def command(
         *,
         target: str,
         reason: str | None,
-        incident: str | None,
+        acting: Acting,
         context: Context,
         wait: bool,
         wait_seconds: float,
@@ -79,18 +72,18 @@ def change_command(function: Callable[P, Awaitable[list[tuple[str, dict[str, Any
         found = read_target(target)
         changes = await function(context, found, reason, **options)  # type: ignore[arg-type]
         now = SystemClock().now()
-        events = [_event(kind, found, data, now, incident) for kind, data in changes]
+        events = [_event(kind, found, data, now, acting) for kind, data in changes]
         await _append(context, events, wait=wait, wait_seconds=wait_seconds, as_json=as_json)
 
     command.__doc__ = function.__doc__
     return click.command(function.__name__)(command)
 
 
-def _event(kind: str, target: Target, data: dict[str, Any], now: datetime, incident: str | None) -> NewEvent:
+def _event(kind: str, target: Target, data: dict[str, Any], now: datetime, acting: Acting) -> NewEvent:
     about = data.get("filename") or (f"{target.project}=={data['version']}" if "version" in data else target.project)
     names = {"project": target.project, "version": data.get("version"), "file": data.get("filename")}
     return NewEvent(
-        make_event(kind, target.project, data, now=now, actor=actor(), incident=incident),
+        make_event(kind, target.project, data, now=now, **acting._asdict()),
         kind,
         f"{kind.removesuffix('.v1')} {about}",
         {name: value for name, value in names.items() if value is not None},
@@ -120,6 +113,7 @@ async def yank(context: Context, target: Target, reason: str | None) -> list[tup
     \b
     Example:
       tuf-ledger yank six==1.16.0 --reason "broken metadata" --wait
+      tuf-ledger yank six==1.16.0 --actor user:alice --credential token-7
     """
     return _file_or_release(target, "yanked", reason)
 
@@ -208,15 +202,15 @@ async def _known(context: Context, target: Target) -> KnownProject:
 @click.argument("target", metavar="TARGET")
 @click.argument("new", metavar="[STATUS]", required=False, type=click.Choice(STATUSES))
 @click.option("--reason", help="Reason, shown to users.")
-@_incident_option
 @wait_options
 @on_ledger
+@acting_options
 async def status(
     *,
     target: str,
     new: str | None,
     reason: str | None,
-    incident: str | None,
+    acting: Acting,
     context: Context,
     wait: bool,
     wait_seconds: float,
@@ -239,7 +233,7 @@ async def status(
     if found.version is not None or found.filename is not None:
         raise Usage("only a project has a status; yank, remove or restore a release or a file instead")
     kind, data = "project.status_changed.v1", {"status": new, "reason": reason}
-    event = _event(kind, found, data, SystemClock().now(), incident)
+    event = _event(kind, found, data, SystemClock().now(), acting)
     await _append(context, [event], wait=wait, wait_seconds=wait_seconds, as_json=as_json)
 
 

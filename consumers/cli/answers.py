@@ -29,7 +29,9 @@ async def tell_held(context: Context, *, as_json: bool) -> dict[str, int]:
     except LedgerError:
         return {}
     if now is not None and not as_json:
-        click.echo(f"{describe_held(now).capitalize()}. `tuf-ledger unhold` releases a hold.")
+        click.echo(
+            f"{describe_held(now).capitalize()}. Users get what they got before. `tuf-ledger unhold` releases a hold."
+        )
     return held_facts(now)
 
 

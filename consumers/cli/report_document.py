@@ -104,7 +104,8 @@ def sections(report: IncidentReport, url: str = "") -> list[Section]:
 def _summary(report: IncidentReport) -> Iterator[str]:
     head = report.head
     if not head.count:
-        yield "No event is suspect: the answer is none."
+        yield "No event is suspect."
+        yield "What was signed outside of the log is not here: `verify --served` and `compare` name it."
         return
     about = f", in {_many(report.projects, 'project')}" if report.projects else ""
     yield f"{plural(head.count, 'event')} {_are(head.count)} suspect{about}."

@@ -43,14 +43,14 @@ async def draw_up(
         asked: the catalog.
         log: the log of events, open.
         known: the incident.
-        lost_keys: ids of online keys that count as lost.
+        lost_keys: beginnings of ids of online keys that count as lost.
         report: called with the numbers of projects and targets that were replayed, and of all.
 
     Raises:
         NegativeAnswerError: the incident has no list, or a key was never an online key.
     """
     suspected, making = suspected_of(known), making_of(known.name)
-    await asked.database.run(_check_keys, lost_keys)
+    lost_keys = await asked.database.run(_whole_ids, lost_keys)
     made = await asked.database.run(replay, suspected, asked.size, making.event, report)
     frozen = known.in_force
     if frozen is None:
@@ -72,12 +72,20 @@ async def draw_up(
     return DrawnPlan(write_plan(head, made.steps, making), head, made)
 
 
-def _check_keys(connection: Connection, keys: Sequence[str]) -> None:
-    if not keys:
-        return
-    known = load_authority(connection, FOREVER).online_ever
-    for key in keys:
-        if key not in known:
+def _whole_ids(connection: Connection, beginnings: Sequence[str]) -> list[str]:
+    """The ids of online keys that begin so."""
+    if not beginnings:
+        return []
+    known, found = load_authority(connection, FOREVER).online_ever, []
+    for key in beginnings:
+        fitting = [each for each in known if each.startswith(key)]
+        if len(fitting) > 1:
+            raise NegativeAnswerError(
+                f"{len(fitting)} online keys of this ledger begin with {key}: give more of the id"
+            )
+        found += fitting
+        if not fitting:
             raise NegativeAnswerError(
                 f"{key} was never an online key of this ledger; `tuf-ledger show root@N` names those of a root"
             )
+    return found

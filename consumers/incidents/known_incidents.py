@@ -46,7 +46,7 @@ class KnownIncident(NamedTuple):
         closings: the events that closed it.
         lists: its lists of events, by version. The last one is in force.
         ignored: how many lists were begun on the log that do not count: not complete, wrong, or not the first.
-        measures: the accepted events since the first opening that name it, but for those about itself.
+        measures: the accepted events that name it, but for those about itself: also from before it was opened.
     """
 
     name: str
@@ -93,7 +93,6 @@ def load_incident(connection: Connection, asked: Asked, name: str) -> KnownIncid
     if not found[_OPENED]:
         return None
     lists = lists_of(parts, partial(selection_root, connection))
-    first = found[_OPENED][0].row.idx
     return KnownIncident(
         name,
         is_incident_open(connection, name),
@@ -102,7 +101,7 @@ def load_incident(connection: Connection, asked: Asked, name: str) -> KnownIncid
         found[_CLOSED],
         lists,
         sum(data.part == 0 for _, data in parts) - len(lists),
-        [each for each in measures_of(connection, name, first, asked.size) if each not in about_itself],
+        [each for each in measures_of(connection, name, 0, asked.size) if each not in about_itself],
     )
 
 

@@ -340,7 +340,7 @@ class _Reporting:
 
     def report(self) -> IncidentReport:
         connection, asked = self._connection, self._asked
-        own = event_rows.measures_of(connection, self._subject.name, self._subject.opened_idx, asked.size)
+        own = event_rows.measures_of(connection, self._subject.name, 0, asked.size)
         found = propose(connection, asked, self._runs, runs_of(own))
         uploads = self._uploads()
         exposures = expose(connection, asked, [*uploads, *self._targets()])

@@ -221,6 +221,6 @@ class _Waiting:
             elif not await self.pause("the publication that shows the steps"):
                 last = "" if step is None else f" (the last one is event {step})"
                 raise NotCoveredError(
-                    f"all steps are on the log{last}, and no publication shows them yet. Is the signer running? Then "
-                    "run this again"
+                    f"all steps are on the log{last}, and no publication shows them yet. Is the signer running? "
+                    "If there is none, run `tuf-ledger publish`. Then run this again"
                 )

@@ -243,7 +243,7 @@ def test_nothing_was_done(index: Index, tmp_path: Path) -> None:
 def test_lost_keys_are_waited_for(index: Index, tmp_path: Path) -> None:
     (key,) = (each.stem for each in (index.folder / "keys/online").glob("*.pem"))
     path = tmp_path / "plan"
-    index.run("incident plan", "theft", "--lost-key", key, "--to", path)
+    index.run("incident plan", "theft", "--lost-key", key[:8], "--to", path)
     waiting = index.ask("incident recover", "theft", "--plan", path, "--wait-seconds", 0, answer=75)
     assert "a root without the lost online key" in waiting[-1]["message"]
     index.run("ceremony", "--replace-online")
@@ -259,12 +259,17 @@ def test_a_plan_is_standard_output(index: Index) -> None:
     assert "3 steps, 0 residuals" in result.stderr
 
 
-def test_a_measure_of_the_first_minutes_ends_with_the_plan(index: Index, tmp_path: Path) -> None:
-    index.run("status", "one", "quarantined", "--reason", "being looked at", "--incident", "theft")
+@pytest.mark.parametrize("name", ["theft", "later"])
+def test_a_measure_of_the_first_minutes_ends_with_the_plan(index: Index, tmp_path: Path, name: str) -> None:
+    """Also if the incident is opened only afterwards."""
+    index.run("status", "one", "quarantined", "--reason", "being looked at", "--incident", name)
+    if name == "later":
+        index.run("incident open", name, "--credential", "token-2")
     index.publish_and_check(files=False)
-    path = plan(index, tmp_path / "plan")
+    path = tmp_path / "plan"
+    index.run("incident plan", name, "--to", path)
     assert "status_changed" in path.read_text().splitlines()[-2]
-    index.run("incident recover", "theft", "--plan", path, "--wait-seconds", 0, answer=75)
+    index.run("incident recover", name, "--plan", path, "--wait-seconds", 0, answer=75)
     index.publish_and_check()
-    index.run("incident recover", "theft", "--plan", path)
+    index.run("incident recover", name, "--plan", path)
     assert index.ask("status", "one")[0]["status"] == "active"

@@ -25,6 +25,7 @@ from schemas.errors import NegativeAnswerError
     help="The list of files that root allows to be freed, as `ceremony --freeable` took it.",
 )
 @click.option("--reason", help="Reason, for the log.")
+@click.option("--incident", metavar="NAME", help="It is a measure about this incident.")
 @wait_options
 @on_ledger
 async def free(
@@ -32,6 +33,7 @@ async def free(
     filename: str,
     listed: Path,
     reason: str | None,
+    incident: str | None,
     context: Context,
     wait: bool,
     wait_seconds: float,
@@ -54,7 +56,7 @@ async def free(
     (file,) = chosen
     data = {"filename": filename, "sha256": file.sha256, "proof": proof_of(files, file), "reason": reason}
     kind = "file.freed.v1"
-    value = make_event(kind, file.project, data, now=SystemClock().now(), actor=actor())
+    value = make_event(kind, file.project, data, now=SystemClock().now(), actor=actor(), incident=incident)
     names = {"project": file.project, "file": filename}
     appended = await append_all(context, [NewEvent(value, kind, f"file.freed {filename}", names)])
     await report(context, appended, wait=wait, wait_seconds=wait_seconds, as_json=as_json)

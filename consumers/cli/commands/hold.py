@@ -13,7 +13,7 @@ from consumers.cli.shared import plural, print_json
 from consumers.context import Context
 from consumers.produce.appending import append_hold, append_release
 from consumers.reading.end import MOST_HOLDS, Holds, holds_at_end
-from ledger.disk.files import writing
+from ledger.disk.files import StorageError, writing
 from projections.log.holds import SigningEvent, lock_of, lower_of, opens
 from projections.publications import content_size_of
 from schemas.errors import NegativeAnswerError
@@ -154,7 +154,13 @@ def _choose(now: Holds, name: str | None) -> tuple[str, SigningEvent]:
 
 
 def _write_secret(path: Path, secret: str) -> None:
-    """Write a secret to a new file that only this user can read."""
+    """Write a secret to a new file that only this user can read.
+
+    Raises:
+        StorageError: the file is there already: it may have the secret of another hold.
+    """
+    if path.exists():
+        raise StorageError(f"nothing was appended: {path} is there already. Name a new file with --secret-file")
     with writing(path), open(path, "x", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
         file.write(f"{secret}\n")
 

@@ -34,7 +34,7 @@ from schemas.errors import NegativeAnswerError
     "lost",
     multiple=True,
     metavar="KEYID",
-    help="This online key counts as lost: `recover` waits until no root lists it.",
+    help="This online key (or the beginning of its id) counts as lost: `recover` waits until no root lists it.",
 )
 @click.option(
     "--check",

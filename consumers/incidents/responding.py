@@ -11,7 +11,7 @@ from typing import NamedTuple
 from consumers.catalog.asking import Asked, asked_of, choose_catalog, open_filling
 from consumers.catalog.filling import Filling
 from consumers.context import Context
-from consumers.incidents.caches import still_answering, withheld_paths
+from consumers.incidents.caches import CacheAnswers, ask_caches, withheld_paths
 from consumers.incidents.confirming import Confirmation, confirm
 from consumers.incidents.recording import incident_of
 from consumers.incidents.recovering import AppliedPlan, apply_plan, catch_up
@@ -28,7 +28,7 @@ from ledger.catalog.states import is_lock_known
 from ledger.disk.files import reading
 from projections.incidents.applying import RecoveryPlan
 from projections.log.holds import lock_of, opens
-from projections.metadata.paths import JSON_PAGE, page_target, plain_path
+from projections.metadata.paths import HTML_PAGE, JSON_PAGE, page_target, plain_path
 from schemas.errors import NegativeAnswerError
 from schemas.plans import Residual
 
@@ -56,18 +56,18 @@ class Recovery(NamedTuple):
         applied: where the steps stand.
         residuals: what the plan leaves undone.
         confirmation: what was proven; None: not all steps are on the log.
-        answering: URLs that still answer what is withheld, or old pages.
+        caches: what the servers answered that were asked for what is withheld, and for pages.
     """
 
     applied: AppliedPlan
     residuals: Sequence[Residual]
     confirmation: Confirmation | None
-    answering: Sequence[str]
+    caches: CacheAnswers
 
     @property
     def proven(self) -> bool:
         """Whether everybody has the clean state, but for residuals."""
-        return self.confirmation is not None and self.confirmation.holds and not self.answering
+        return self.confirmation is not None and self.confirmation.holds and not any(self.caches)
 
 
 async def recover_incident(
@@ -99,7 +99,7 @@ async def recover_incident(
         await check_head(asked, log, plan.head, known)
         applied = await apply_plan(filling, database, log, plan, report)
         if applied.open:
-            return Recovery(applied, plan.head.residuals, None, [])
+            return Recovery(applied, plan.head.residuals, None, CacheAnswers())
         waiting = _Waiting(context, filling, asked, monotonic() + wishes.wait_seconds, say)
         await waiting.for_keys(plan)
         if secret is not None:
@@ -112,27 +112,31 @@ async def recover_incident(
 async def _prove(
     waiting: "_Waiting", plan: RecoveryPlan, applied: AppliedPlan, number: int, wishes: Wishes
 ) -> Recovery:
-    """Let clients look until what is served is as new as the publication: a server may lag."""
-    context = waiting.context
+    """Let clients look until what is served is as new as the publication: a server may lag, and bytes are withheld
+    after clients can see the publication.
+    """
+    context, database = waiting.context, waiting.asked.database
     served = context.served(wishes.served)
+    own = {wishes.served or str(context.public): served}
     while True:
         known = await incident_of(await waiting.now(), plan.head.incident)
         check_list(plan.head, known)
-        database, number_now = waiting.asked.database, waiting.filling.number
-        found = await confirm(database, suspected_of(known), plan.head, number_now, served, refresh=waiting.catch_up)
-        if found.publication >= number and all(each.version >= number for each in found.visits):
+        suspected, last = suspected_of(known), waiting.filling.number
+        found = await confirm(database, suspected, plan.head, last, served, refresh=waiting.catch_up)
+        withheld = await database.run(withheld_paths, suspected.left_out)
+        answers = await asyncio.to_thread(ask_caches, own, withheld, {})
+        is_new = found.publication >= number and all(each.version >= number for each in found.visits)
+        if is_new and not any(answers):
             break
         if not await waiting.pause("what is served to be as new as the log"):
             break
-    answering: list[str] = []
-    if wishes.caches:
-        suspects = suspected_of(known).suspects
-        withheld = await waiting.asked.database.run(withheld_paths, suspects)
-        paths = [plain_path(page_target(name, JSON_PAGE)) for name in plan.head.expects]
+    if wishes.caches and not answers.unasked:
+        paths = [plain_path(page_target(name, kind)) for name in plan.head.expects for kind in (JSON_PAGE, HTML_PAGE)]
         pages = {path: await asyncio.to_thread(served.digest, path) for path in paths}
         caches = {url.rstrip("/"): context.served(url) for url in wishes.caches}
-        answering = await asyncio.to_thread(still_answering, caches, withheld, pages)
-    return Recovery(applied, plan.head.residuals, found, answering)
+        asked = await asyncio.to_thread(ask_caches, caches, withheld, pages)
+        answers = CacheAnswers([*answers.answering, *asked.answering], asked.unasked)
+    return Recovery(applied, plan.head.residuals, found, answers)
 
 
 def _read_secret(path: Path) -> str:

@@ -10,11 +10,13 @@ from time import sleep
 import pytest
 
 from projections.log.holds import lock_of
+from projections.metadata.paths import package_target, plain_path
 from schemas.events import BaseEvent
 from tests.client.index import Index, invoke
 from tests.client.processes import command, environment
-from tests.factory import Make
+from tests.factory import Make, digest
 from tests.oracle import check_repository
+from tests.serving import answering
 
 STOLEN = Make().having(actorid="alice", actorcredential="token-2")
 
@@ -46,6 +48,14 @@ def index(tmp_path: Path) -> Index:
 
 def plan(index: Index, path: Path) -> Path:
     index.run("incident plan", "theft", "--to", path)
+    return path
+
+
+def recovered(index: Index, tmp_path: Path) -> Path:
+    """A plan of which all steps are published."""
+    path = plan(index, tmp_path / "plan")
+    index.run("incident recover", "theft", "--plan", path, "--wait-seconds", 0, answer=75)
+    index.publish()
     return path
 
 
@@ -273,3 +283,27 @@ def test_a_measure_of_the_first_minutes_ends_with_the_plan(index: Index, tmp_pat
     index.publish_and_check()
     index.run("incident recover", name, "--plan", path)
     assert index.ask("status", "one")[0]["status"] == "active"
+
+
+@pytest.mark.parametrize(
+    ("status", "said"), [(b"500 Broken", "server answers 500"), (b"403 Forbidden", "server answers 403")]
+)
+def test_a_cache_that_cannot_be_asked_hides_nothing(index: Index, tmp_path: Path, status: bytes, said: str) -> None:
+    path = recovered(index, tmp_path)
+    with answering(lambda asked: asked.send(b"HTTP/1.1 " + status + b"\r\nContent-Length: 0\r\n\r\n")) as url:
+        *_, told = index.ask("incident recover", "theft", "--plan", path, "--cdn", url, answer=1)
+        text = index.run("incident recover", "theft", "--plan", path, "--cdn", url, answer=1)
+    assert (told["wrong"], told["deviations"], told["answering"]) == ([], [], [])
+    assert said in told["unasked"][0]
+    assert "every version went up" in text
+    assert "1 server" in text
+
+
+def test_bytes_that_are_served_all_the_same_are_missed(index: Index, tmp_path: Path) -> None:
+    """A publisher that failed to take them out, or a folder that somebody else fills."""
+    path = recovered(index, tmp_path)
+    place = index.context.public / plain_path(package_target(digest("blake2b one-2.0.tar.gz"), "one-2.0.tar.gz"))
+    place.parent.mkdir(parents=True, exist_ok=True)
+    place.write_bytes(b"evil")
+    said = index.run("incident recover", "theft", "--plan", path, "--wait-seconds", 0, answer=1)
+    assert "not purged" in said

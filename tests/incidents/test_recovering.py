@@ -7,6 +7,7 @@ from typing import NamedTuple
 import pytest
 
 from consumers.catalog.filling import Filling
+from consumers.incidents.caches import withheld_paths
 from consumers.incidents.confirming import confirm
 from consumers.incidents.histories import project_history, terms_of
 from consumers.incidents.recovering import apply_plan, catch_up
@@ -331,3 +332,17 @@ async def test_nothing_is_proven_where_nothing_is_published(case: Case) -> None:
     _, plan = await case.plan()
     with pytest.raises(NegativeAnswerError, match="nothing is published yet"):
         await confirm(case.database, case.suspected, plan.head, 0, None)
+
+
+async def test_what_another_project_offers_need_not_be_purged(case: Case) -> None:
+    """A legacy name can share the path of an honest file."""
+    make = case.world.make
+    first = len(case.world.events.values)
+    legacy = make.file_uploaded("a", "b-1.0", filename="a-b-1.0.tar.gz", legacy=True)
+    await case.signing.publish(legacy, make.file_uploaded("a-b", "1.0"))
+    case = case._replace(suspects=case.suspects | {first})
+    _, plan = await case.plan()
+    await apply_plan(case.filling, case.database, case.world.events, plan)
+    paths = await case.database.run(withheld_paths, case.suspects)
+    assert [path for path in paths if "a-2.0" in path]
+    assert not [path for path in paths if "a-b-1.0" in path]

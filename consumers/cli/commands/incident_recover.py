@@ -113,7 +113,8 @@ def _lines(done: Recovery) -> list[str]:
     found = done.confirmation
     if found is not None:
         lines += _confirmed(found)
-        lines += [f"still answered by {shown(each)}" for each in done.answering]
+        lines += [shown(f"not purged: {each}") for each in done.caches.answering]
+        lines += [shown(f"not known whether it is purged: {each}") for each in done.caches.unasked]
     return [*lines, *residual_lines(done.residuals)]
 
 
@@ -131,7 +132,12 @@ def _why(done: Recovery) -> str:
     found = done.confirmation
     if found is None:
         return "it was not looked at"
-    counts = ((len(found.deviations), "difference"), (len(found.wrong), "client"), (len(done.answering), "URL"))
+    counts = (
+        (len(found.deviations), "difference"),
+        (len(found.wrong), "client"),
+        (len(done.caches.answering), "URL"),
+        (len(done.caches.unasked), "server"),
+    )
     return ", ".join(plural(count, what) for count, what in counts if count) or "a version did not go up"
 
 
@@ -150,6 +156,7 @@ def _facts(done: Recovery) -> dict[str, Any]:
                 {"client": each.client, "publication": each.version, "why": each.error} for each in found.visits
             ],
             "wrong": list(found.wrong),
-            "answering": list(done.answering),
+            "answering": list(done.caches.answering),
+            "unasked": list(done.caches.unasked),
         }
     return facts

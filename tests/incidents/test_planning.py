@@ -58,3 +58,45 @@ def test_what_was_withheld_is_withheld_again(make: Make) -> None:
     removed = make.target_removed("x", withhold=True)
     found = planned({3, 4}, make.target_added("x"), removed, make.target_added("x"), make.target_removed("x"))
     assert [(step.type, step.data) for step in found.targets[0].steps] == [("target.removed.v1", {"withhold": True})]
+
+
+def steps_of(found: Planned) -> list[tuple[str, Any]]:
+    """What each step does to which file, release or status."""
+    names = ("filename", "version", "status")
+    return [
+        (step.type.removesuffix(".v1"), next((step.data[name] for name in names if name in step.data), None))
+        for step in found.projects[0].steps
+    ]
+
+
+def test_what_an_owner_withheld_is_withheld_again(make: Make) -> None:
+    uploaded, removed = make.file_uploaded("a", "1"), make.file_removed("a", "a-1.tar.gz", withhold=True)
+    found = planned(
+        {3, 4}, uploaded, removed, make.file_restored("a", "a-1.tar.gz"), make.file_removed("a", "a-1.tar.gz")
+    )
+    assert [(step.type, step.data) for step in found.projects[0].steps] == [
+        ("file.removed.v1", {"filename": "a-1.tar.gz", "withhold": True})
+    ]
+
+
+def test_flags_of_releases_that_only_suspects_made_are_taken_away(make: Make) -> None:
+    """Else the next upload of that release, by its owner, is hidden or yanked."""
+    other = make.file_uploaded("a", "1")
+    evil = [make.file_uploaded("a", "2"), make.release_yanked("a", "2"), make.release_quarantined("a", "2")]
+    assert steps_of(planned({2, 3, 4}, other, *evil)) == [
+        ("file.removed", "a-2.tar.gz"),
+        ("release.unyanked", "2"),
+        ("release.quarantine_cleared", "2"),
+    ]
+
+
+def test_spellings_come_back_in_their_order(make: Make) -> None:
+    """A page shows the spelling of a version that came first."""
+    first = make.file_uploaded("a", "1.0.0", filename="a-1.0.0-py3-none-any.whl")
+    second = make.file_uploaded("a", "1", filename="a-1-cp39-cp39-win32.whl")
+    found = planned({3}, first, second, make.release_removed("a", "1"))
+    assert steps_of(found) == [
+        ("file.restored", "a-1.0.0-py3-none-any.whl"),
+        ("file.restored", "a-1-cp39-cp39-win32.whl"),
+    ]
+    assert not found.plan.head.residuals

@@ -38,6 +38,16 @@ def say_unknown(matching: Matching) -> None:
         say("note:", each)
 
 
+def say_besides(incident: str, count: int) -> None:
+    """Say how many events selectors find that a list does not have: a thief may go on."""
+    if count:
+        events = plural(count, "event")
+        say(
+            "note:",
+            f"its selectors also find {events} that its list does not have: `tuf-ledger incident show {incident}`",
+        )
+
+
 def tally_lines(found: Tallies) -> Iterator[str]:
     """Counts of events for people."""
     for title, name in _TITLES.items():

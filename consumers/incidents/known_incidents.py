@@ -7,7 +7,8 @@ from typing import NamedTuple
 
 from consumers.catalog.asking import Asked
 from consumers.catalog.event_answers import EventAnswer, answers
-from consumers.incidents.suspects import Own, in_readable_parts, selection_root
+from consumers.incidents.incident_selectors import SelectorError, read_selectors
+from consumers.incidents.suspects import Own, find_matching, in_readable_parts, selection_root
 from ledger.catalog.database import Connection
 from ledger.catalog.event_rows import (
     Tally,
@@ -103,6 +104,18 @@ def load_incident(connection: Connection, asked: Asked, name: str) -> KnownIncid
         sum(data.part == 0 for _, data in parts) - len(lists),
         [each for each in measures_of(connection, name, 0, asked.size) if each not in about_itself],
     )
+
+
+def count_besides(connection: Connection, asked: Asked, known: KnownIncident) -> int:
+    """How many events the incident's own selectors find now that its list does not have: a thief may go on."""
+    if not known.selectors:
+        return 0
+    try:
+        selectors = read_selectors(known.selectors)
+        found = find_matching(connection, asked, selectors, known.own)
+    except SelectorError:  # somebody else's program wrote them
+        return 0
+    return count_of(without(found.runs, known.in_force.events.runs if known.in_force else ()))
 
 
 def _accepted(connection: Connection, asked: Asked, name: str) -> Iterator[EventAnswer]:

@@ -13,6 +13,7 @@ from consumers.catalog.filling import Filling
 from consumers.context import Context
 from consumers.incidents.caches import CacheAnswers, ask_caches, withheld_paths
 from consumers.incidents.confirming import Confirmation, confirm
+from consumers.incidents.known_incidents import count_besides
 from consumers.incidents.recording import incident_of
 from consumers.incidents.recovering import AppliedPlan, apply_plan, catch_up
 from consumers.incidents.replaying import Suspected, suspected_of
@@ -57,12 +58,14 @@ class Recovery(NamedTuple):
         residuals: what the plan leaves undone.
         confirmation: what was proven; None: not all steps are on the log.
         caches: what the servers answered that were asked for what is withheld, and for pages.
+        only_now: how many events the incident's selectors find now that its list does not have.
     """
 
     applied: AppliedPlan
     residuals: Sequence[Residual]
     confirmation: Confirmation | None
     caches: CacheAnswers
+    only_now: int = 0
 
     @property
     def proven(self) -> bool:
@@ -136,7 +139,8 @@ async def _prove(
         caches = {url.rstrip("/"): context.served(url) for url in wishes.caches}
         asked = await asyncio.to_thread(ask_caches, caches, withheld, pages)
         answers = CacheAnswers([*answers.answering, *asked.answering], asked.unasked)
-    return Recovery(applied, plan.head.residuals, found, answers)
+    only_now = await database.run(count_besides, await waiting.now(), known)
+    return Recovery(applied, plan.head.residuals, found, answers, only_now)
 
 
 def _read_secret(path: Path) -> str:

@@ -307,3 +307,15 @@ def test_bytes_that_are_served_all_the_same_are_missed(index: Index, tmp_path: P
     place.write_bytes(b"evil")
     said = index.run("incident recover", "theft", "--plan", path, "--wait-seconds", 0, answer=1)
     assert "not purged" in said
+
+
+def test_a_thief_who_goes_on_is_noticed(index: Index, tmp_path: Path) -> None:
+    """What came after the list was frozen is in no plan, and every proof is without it."""
+    path = recovered(index, tmp_path)
+    index.append(STOLEN.file_uploaded("three", "1.0"))
+    index.publish()
+    *_, done = index.ask("incident recover", "theft", "--plan", path)
+    assert done["only_now"] == 1
+    note = "its selectors also find 1 event that its list does not have"
+    assert note in invoke("incident", "recover", "theft", "--plan", path, "--ledger", index.folder).stderr
+    assert note in invoke("incident", "plan", "theft", "--ledger", index.folder).stderr

@@ -6,13 +6,14 @@ from pathlib import Path
 import click
 
 from consumers.catalog.asking import Asked
+from consumers.cli.incident_text import say_besides
 from consumers.cli.options import on_catalog
 from consumers.cli.paging import listed, print_lines
 from consumers.cli.recovery_text import plan_lines, state_json, state_lines
 from consumers.cli.shared import Usage, plural, print_json, progress, say
 from consumers.context import Context
 from consumers.incidents.drawing_up import draw_up
-from consumers.incidents.known_incidents import KnownIncident
+from consumers.incidents.known_incidents import KnownIncident, count_besides
 from consumers.incidents.recording import incident_of
 from consumers.incidents.step_states import check_head, examine, load_plan, lost_keys_in_force
 from consumers.state.furthest import open_events
@@ -78,6 +79,8 @@ async def plan(
     async with open_events(context) as log:
         with progress("Replaying") as advance:
             drawn = await draw_up(asked, log, known, lost, advance)
+    only_now = await asked.database.run(count_besides, asked, known)
+    say_besides(name, only_now)
     steps, residuals = len(drawn.replay.steps), len(drawn.head.residuals)
     summary = f"{plural(steps, 'step')}, {plural(residuals, 'residual')}, made from {plural(asked.size, 'event')}"
     if target is None:
@@ -88,7 +91,7 @@ async def plan(
         file.write(drawn.data)
     if as_json:
         facts = {"steps": steps, "residuals": residuals, "plan_sha256": sha256(drawn.data).hexdigest()}
-        print_json({"ok": True, "incident": name, "to": str(target), **facts, "size": asked.size})
+        print_json({"ok": True, "incident": name, "to": str(target), **facts, "only_now": only_now, "size": asked.size})
         return
     await print_lines(listed([*plan_lines(drawn.replay), f"The plan is in {target}: {summary}."]))
 

@@ -5,6 +5,7 @@ from typing import Any
 
 import click
 
+from consumers.cli.incident_text import say_besides
 from consumers.cli.options import on_ledger
 from consumers.cli.paging import listed, print_lines, shown
 from consumers.cli.recovery_text import deviation_text, residual_lines, state_json, state_lines
@@ -87,6 +88,7 @@ async def recover(
     else:
         await print_lines(listed(_lines(done)))
     facts = _facts(done)
+    say_besides(name, done.only_now)
     if done.applied.open:
         raise OutdatedPlanError(
             f"{plural(len(done.applied.open), 'step')} of the plan could not be applied: make a new plan with "
@@ -157,6 +159,7 @@ def _facts(done: Recovery) -> dict[str, Any]:
             ],
             "wrong": list(found.wrong),
             "answering": list(done.caches.answering),
+            "only_now": done.only_now,
             "unasked": list(done.caches.unasked),
         }
     return facts

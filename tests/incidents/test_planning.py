@@ -1,10 +1,12 @@
 """Plans for histories whose answer is known, one rule of planning each."""
 
+from hashlib import sha256
 from typing import Any
 
 import msgspec
 import pytest
 
+from projections.incidents.replays import deviations
 from projections.roles.authority import Terms
 from schemas import events
 from schemas.codec import decode_event
@@ -100,3 +102,57 @@ def test_spellings_come_back_in_their_order(make: Make) -> None:
         ("file.restored", "a-1-cp39-cp39-win32.whl"),
     ]
     assert not found.plan.head.residuals
+
+
+def test_what_an_honest_producer_expected_of_a_suspect_is_fulfilled(make: Make) -> None:
+    """Else one suspect would refuse all that came after it."""
+    evil = encode([make.file_uploaded("a", "1")])[0]
+    honest = make.file_uploaded("a", "2", expects=sha256(evil).hexdigest())
+    assert steps_of(planned({1}, evil, honest)) == [("file.removed", "a-1.tar.gz")]
+
+
+def test_what_no_suspect_refused_stays_refused(make: Make) -> None:
+    first = encode([make.file_uploaded("a", "1")])[0]
+    late = make.file_uploaded("a", "3", expects=sha256(first).hexdigest())
+    evil = make.file_uploaded("a", "4")
+    assert steps_of(planned({4}, first, make.file_uploaded("a", "2"), late, evil)) == [("file.removed", "a-4.tar.gz")]
+
+
+def test_what_a_suspect_came_before_is_repeated(make: Make) -> None:
+    first = encode([make.file_uploaded("a", "1")])[0]
+    evil = make.file_uploaded("a", "4")
+    honest = [make.file_uploaded("a", each, expects=sha256(first).hexdigest()) for each in ("3", "2")]
+    found = planned({2}, first, evil, *honest)
+    assert steps_of(found) == [("file.removed", "a-4.tar.gz"), ("file.uploaded", "a-3.tar.gz")]
+    assert [(each.code, each.name) for each in found.plan.head.residuals] == [("uploaded-again", "a-3.tar.gz")]
+    assert [(flip.event, flip.live.code, flip.clean.code) for flip in found.projects[0].flips] == [(3, "expects", "")]
+
+
+def test_uploads_are_repeated_in_their_order(make: Make) -> None:
+    """Of two spellings of a version, a page shows the one that came first."""
+    archived = make.project_status_changed("a", "archived", "gone")
+    second = make.file_uploaded("a", "2.0", filename="a-2.0-py3-none-any.whl")
+    third = make.file_uploaded("a", "2", filename="a-2-cp39-cp39-win32.whl")
+    found = planned({2}, make.file_uploaded("a", "1"), archived, second, third)
+    assert steps_of(found) == [
+        ("project.status_changed", "active"),
+        ("file.uploaded", "a-2.0-py3-none-any.whl"),
+        ("file.uploaded", "a-2-cp39-cp39-win32.whl"),
+    ]
+
+
+def test_every_aspect_is_compared(make: Make) -> None:
+    """Live against clean: each difference that a client can see, by itself."""
+    uploads = [make.file_uploaded("a", "1"), make.file_uploaded("a", "2")]
+    changes: dict[str, events.BaseEvent] = {
+        "status": make.project_status_changed("a", "deprecated", "old"),
+        "yank": make.file_yanked("a", "a-1.tar.gz", "bad"),
+        "quarantine": make.release_quarantined("a", "1", "bad"),
+        "existence": make.project_removed("a"),
+        "bytes": make.file_removed("a", "a-1.tar.gz"),
+    }
+    for aspect, change in changes.items():
+        found = planned({3}, *uploads, change).projects[0]
+        assert aspect in {each.aspect for each in deviations(found.live, found.clean)}, aspect
+    found = planned({3}, *uploads, make.release_yanked("a", "1", "bad")).projects[0]
+    assert [(each.what, each.live) for each in deviations(found.live, found.clean)] == [("release", "set: bad")]

@@ -61,9 +61,9 @@ async def play(story: Story, folder: Path, days: int = 0, *, report: Report = no
     Raises:
         ConfigError: the folder is not empty, or the environment has settings of a ledger.
     """
+    context = prepare(folder, _LOG)
     if msgspec.structs.replace(load_config(folder), logging=Config().logging) != Config():
         raise ConfigError("a rehearsal must not touch a ledger of yours: unset the variables TUF_LEDGER_… first")
-    context = prepare(folder, _LOG)
     clock = StoryClock(from_instant(moved(story.acts[0].at, days)).astimezone(UTC) - _BEFORE)
     wish = Wish(f"rehearsal.localhost/{story.name}", _LAYOUT, Settings(ruleset=0, project_list_seconds=0), 1)
     await create(context, wish, clock)

@@ -71,11 +71,10 @@ An auditor far away has followed your log: the folder `auditor` has that copy, w
         answer=Sealed(
             text="""\
 Lost are the events of the morning: quill 1.1 and the yank of 1.0. In their place stands an upload of another 1.1 by
-somebody else. Whoever rewrites the log must also rewrite what everybody has: each timestamp that was ever served names
+somebody else. Whoever rewrites the log must also rewrite what everybody has: each snapshot that was ever served holds
 the Merkle root of the log. So the signer stops, an auditor's copy proves which log is the true one, and no client was
 shown the other one. The copy is the truth from now on, as it explains all that was published. Without any copy it
-would be the backup: then the lost events are appended again, the online key is replaced, and `resume --above` leads
-clients above the versions that they saw (docs/operators.md, "A log was rolled back").""",
+would be the backup: that is the story `backup-restored`.""",
             clean={"quill": ("quill-1.0-py3-none-any.whl", "quill-1.1-py3-none-any.whl")},
             elsewhere=(
                 "The administrator's rights to delete and to alter go. On Kafka, nobody needs them.",

@@ -18,7 +18,7 @@ from ledger.clock import SystemClock
 from ledger.config import LoggingSection
 
 if TYPE_CHECKING:
-    from consumers.incidents.stories.marking import Marks
+    from consumers.incidents.stories.marking import Marking
 
 
 @click.command()
@@ -111,38 +111,39 @@ async def _play(story: Story, folder: Path | None, *, as_json: bool) -> None:
 
 async def _answer(rehearsal: Rehearsal, folder: Path | None, *, as_json: bool) -> None:
     story, days = _find(rehearsal.story), rehearsal.days
-    marks = await _mark(folder, story)
+    marking = await _mark(folder, story)
     if not as_json:
         for text in _answer_lines(story):
             click.echo(moved(text, days))
-        if marks is not None:
-            click.echo(f"\n{_marks_text(marks)}")
+        if marking is not None:
+            click.echo(f"\n{_marking_text(marking)}")
         return
     for line in story.lines:
         print_json({"command": moved(line.whole, days), "why": line.why, "exit": line.exit_code})
     sealed = story.answer
     facts: dict[str, Any] = {"answer": moved(sealed.text, days), "suspects": story.suspects}
     facts["residuals"] = [{"about": about, "name": name, "code": code} for about, name, code in sealed.residuals]
-    if marks is not None:
-        facts |= {"beyond": marks.beyond, "overlooked": marks.overlooked}
+    if marking is not None:
+        facts |= {"beyond": marking.beyond, "overlooked": marking.overlooked}
     print_json({"ok": True, "story": story.name, **facts, "elsewhere": list(sealed.elsewhere)})
 
 
-async def _mark(folder: Path | None, story: Story) -> "Marks | None":
+async def _mark(folder: Path | None, story: Story) -> "Marking | None":
     """What the team found in its rehearsal; None: it opened no incident, or the story happens beside the log."""
     if folder is None or not story.is_on_log:
         return None
     from consumers.incidents.stories.marking import mark  # noqa: PLC0415  # SQLAlchemy: imported on demand
 
-    marks = await mark(open_context(folder, None), story)
-    return marks if marks.incidents else None
+    marking = await mark(open_context(folder, None), story)
+    return marking if marking.incidents else None
 
 
-def _marks_text(marks: "Marks") -> str:
-    what = f"Your {'incident' if len(marks.incidents) == 1 else 'incidents'} ({', '.join(map(shown, marks.incidents))})"
-    if not marks.beyond and not marks.overlooked:
+def _marking_text(marking: "Marking") -> str:
+    names = ", ".join(map(shown, marking.incidents))
+    what = f"Your {'incident' if len(marking.incidents) == 1 else 'incidents'} ({names})"
+    if not marking.beyond and not marking.overlooked:
         return f"{what}: exactly these events."
-    parts = (("events that do not belong to it", marks.beyond), ("events that it lacks", marks.overlooked))
+    parts = (("events that do not belong to it", marking.beyond), ("events that it lacks", marking.overlooked))
     return f"{what}: {'; '.join(f'{text}: {_listed(events)}' for text, events in parts if events)}."
 
 

@@ -11,7 +11,7 @@ from ledger.catalog.states import incident_names
 from projections.incidents.selection import Run, runs_of, together, without
 
 
-class Marks(NamedTuple):
+class Marking(NamedTuple):
     """The incidents that a team opened, and how their lists, taken together, differ from the answer: events beyond it,
     and events of it that were overlooked.
     """
@@ -21,7 +21,7 @@ class Marks(NamedTuple):
     overlooked: Sequence[int]
 
 
-async def mark(context: Context, story: Story) -> Marks:
+async def mark(context: Context, story: Story) -> Marking:
     """Compare the lists in force of all incidents in the ledger of a rehearsal with the suspects of its story.
 
     Raises:
@@ -32,7 +32,7 @@ async def mark(context: Context, story: Story) -> Marks:
         known = [await asked.database.run(load_incident, asked, name) for name in names]
     lists = [each.in_force.events.runs for each in known if each is not None and each.in_force is not None]
     found, suspects = together(*lists), runs_of(story.suspects)
-    return Marks(names, _indices(without(found, suspects)), _indices(without(suspects, found)))
+    return Marking(names, _indices(without(found, suspects)), _indices(without(suspects, found)))
 
 
 def _indices(runs: Sequence[Run]) -> list[int]:

@@ -21,6 +21,8 @@ from schemas import canonical
 _VALID = timedelta(days=700)
 """A thief wants the own metadata to last."""
 _STOLEN = "stolen"
+_NEVER_UPLOADED = "packages/00/00/evil/beacon-9.9-py3-none-any.whl"
+"""What the thief of an online key lists, and no event added."""
 
 
 def tamper(context: Context, act: Tampering, days: int) -> None:
@@ -73,10 +75,18 @@ def _forge(context: Context, act: Tampering, days: int) -> None:
     snapshot = _signed(served / metadata_path("snapshot", timestamp["version"]))
     changes = {"version": version, "expires": expires}
     keys = context.path(context.config.signer.keys)
-    file = _sign(keys, {**snapshot, **changes})
+    name = min(each for each in snapshot["meta"] if each.startswith("bin-"))
+    role = name.removesuffix(".json")
+    listed = _signed(served / metadata_path(role, snapshot["meta"][name]["version"]))
+    evil = {_NEVER_UPLOADED: {"hashes": {"sha256": sha256(b"evil").hexdigest()}, "length": 4}}
+    _write(
+        served / metadata_path(role, version),
+        _sign(keys, {**listed, **changes, "targets": {**listed["targets"], **evil}}),
+    )
+    file = _sign(keys, {**snapshot, **changes, "meta": {**snapshot["meta"], name: {"version": version}}})
     _write(served / metadata_path("snapshot", version), file)
-    listed = {"hashes": {"sha256": sha256(file).hexdigest()}, "length": len(file), "version": version}
-    _write(served / TIMESTAMP, _sign(keys, {**timestamp, **changes, "meta": {"snapshot.json": listed}}))
+    meta = {"hashes": {"sha256": sha256(file).hexdigest()}, "length": len(file), "version": version}
+    _write(served / TIMESTAMP, _sign(keys, {**timestamp, **changes, "meta": {"snapshot.json": meta}}))
 
 
 def _forge_root(context: Context, act: Tampering, _days: int) -> None:

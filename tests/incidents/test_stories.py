@@ -34,6 +34,9 @@ def test_the_story_ends_well(name: str, tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     compare_reaches(story, index, days)
     remembered = memory(index)
+    if name == "stolen-online-key":
+        victim = visit("a victim", index.context.served(""), index.root, {}, [])
+        assert (victim.version, victim.error) == (9000, "")
     for file, content in story.written.items():
         Path(file).write_text(moved(content, days))
     for line in story.lines:
@@ -130,3 +133,12 @@ def test_the_page_has_the_commands_of_the_story(name: str) -> None:
     story = STORIES[name]()
     assert [text for kind, text in blocks if not kind] == [line.whole for line in story.lines]
     assert [f"{text}\n" for kind, text in blocks if kind] == [*story.written.values()]
+    words = " ".join(re.sub("^- ", "", page, flags=re.MULTILINE).split())
+    for text in (
+        story.told,
+        story.question,
+        story.answer.text,
+        *story.answer.elsewhere,
+        *(line.why for line in story.lines),
+    ):
+        assert " ".join(text.split()) in words

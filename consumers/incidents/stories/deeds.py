@@ -77,12 +77,12 @@ class Tampering(NamedTuple):
 
     Attributes:
         at: when.
-        what: `copy`: a folder is copied to another one, which is replaced if it is there. `change`: one byte of a file
-            is changed. `place`: a file is written. `forge`: with the online key, somebody signs a timestamp and a
-            snapshot of a version far ahead, which expire late, into a folder that is served. `forge-root`: with the
-            keys in `stolen`, somebody signs the next root into such a folder. `steal`: the first key files of a folder
-            are copied to `stolen`. `spare`: fresh keys are made in a folder. `append`: events are appended to the log
-            in a folder.
+        what: `copy`: a folder is copied to another one, which is replaced if it is there. `change`: one byte of a
+            file is changed. `place`: a file is written. `forge`: with the online key, somebody signs a timestamp, a
+            snapshot and a bin of a version far ahead, which expire late, into a folder that is served. `forge-root`:
+            with the keys in `stolen`, somebody signs the next root into such a folder. `steal`: the first key files
+            of a folder are copied to `stolen`. `spare`: fresh keys are made in a folder. `append`: events are
+            appended to the log in a folder.
         path: the file or folder, below the ledger's folder.
         target: the other folder, the content, the version, or the number of keys.
         deeds: the events that are appended.

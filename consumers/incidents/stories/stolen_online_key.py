@@ -38,10 +38,15 @@ served is not on its log.""",
         acts=acts,
         lines=(
             CommandLine(
-                "compare public", "Each metadata file by role and version: two are forged, and by which key.", 1
+                "compare public", "Each metadata file by role and version: three are forged, and by which key.", 1
             ),
             CommandLine(
-                "verify --served public", "The log itself is as it should be; the same two files are not its own.", 1
+                "verify --served public", "The log itself is as it should be; the same files are not its own.", 1
+            ),
+            CommandLine(
+                "find beacon-9.9-py3-none-any.whl",
+                "What the forged bin lists (public/metadata/9000.bin-0.json), and no event ever added.",
+                1,
             ),
             CommandLine("publish", "A signer never goes on above a forgery.", 2),
             CommandLine(
@@ -66,16 +71,17 @@ served is not on its log.""",
         ),
         answer=Sealed(
             text=f"""\
-It is not yours: the log has every signature that the online key may make, and these two it does not have. Somebody
-has that key. No event was forged, no project touched: with this key alone, a thief can show what is served in another
-order, keep clients from newer things, or list files that no event added. A root without the key ends that: no client
-that gets it believes the old key any more, whatever expiry stands there. The next publication has a number above
-{AHEAD}, so caches and clients that saw the forgery go on. A client that is kept from the new root can be lied to until
-the last offline roles with the old key expire: `incident report` and `show KEYID` say when.""",
+It is not yours: the log has every signature that the online key may make, and these three it does not have. Somebody
+has that key. No event was forged, and no project touched. With this key alone, a thief can keep clients from newer
+things, and list files that no event added: the forged bin lists beacon-9.9, which was never uploaded. A root without
+the key ends that: no client that gets it believes the old key any more, whatever expiry stands there. The next
+publication has a number above {AHEAD}, so caches and clients that saw the forgery go on. A client that is kept from
+the new root can be lied to until the last offline roles with the old key expire: `incident report` and `show KEYID`
+say when.""",
             elsewhere=(
                 "Root holders sign the new root with keys that are not on this machine. A rehearsal has them in keys.",
                 "Find out how the key was stolen, and who can write into what is served.",
-                "Look through the thief's snapshot for files that no event added: `compare` a copy of what was served.",
+                "Purge the forged files from caches, and look in request logs for those who fetched them.",
             ),
         ),
     )

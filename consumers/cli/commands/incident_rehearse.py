@@ -105,7 +105,8 @@ async def _play(story: Story, folder: Path | None, *, as_json: bool) -> None:
     click.secho(f"It is {told_at}.", bold=True)
     click.echo(f"\n{told}\n\n{question}\n")
     click.echo(f"The ledger is in {folder}: change to it, or name it with --ledger. No signer runs there:")
-    click.echo("`tuf-ledger publish` makes a publication. When you are done, or have had enough:")
+    click.echo("`tuf-ledger publish` makes a publication, `tuf-ledger run` goes on publishing.")
+    click.echo("When you are done, or have had enough:")
     click.echo(f"  tuf-ledger incident rehearse --answer --to {folder}")
 
 

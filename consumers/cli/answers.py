@@ -1,13 +1,14 @@
 """Answers about appended events, for people and for machines."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 import click
 
-from consumers.cli.shared import plural, print_json, progress
+from consumers.cli.shared import plural, print_json, progress, say
 from consumers.context import Context
-from consumers.produce.appending import Appended
+from consumers.produce.appending import Appended, NewEvent
+from consumers.produce.foreseeing import Refusal, foresee, refused
 from consumers.produce.waiting import describe_held, wait_for
 from consumers.reading.end import held_now
 from projections.publications import Held
@@ -73,6 +74,40 @@ def end_list(events: int, rejected: int, *, as_json: bool) -> None:
         raise NegativeAnswerError(message, events=events, rejected=rejected)
     if as_json:
         print_json({"ok": True, "events": events, "rejected": 0})
+
+
+def refuse(refusals: Sequence[Refusal], *, events: int, as_json: bool) -> NoReturn:
+    """Say what was refused, and that so many events were appended all the same.
+
+    Raises:
+        NegativeAnswerError: always.
+    """
+    for each in refusals:
+        if as_json:
+            print_json({**each.names, "code": each.code, "why": each.why})
+        elif len(refusals) > 1:
+            say(f"{each.label}:", each.why)
+    if len(refusals) == 1:
+        (only,) = refusals
+        message = f"{only.label}: {only.why}"
+    else:
+        message = f"{plural(len(refusals), 'refusal')}, see above"
+    message += ". Nothing was appended" if not events else f". {plural(events, 'event')} appended all the same"
+    if any(each.code for each in refusals):
+        message += "; --anyway appends what will be rejected"
+    raise NegativeAnswerError(message, events=events, refused=len(refusals))
+
+
+async def refuse_rejected(context: Context, events: Sequence[NewEvent], *, as_json: bool) -> None:
+    """Refuse to append events if this machine knows that one of them will be rejected.
+
+    Raises:
+        NegativeAnswerError: it does.
+    """
+    outcomes = await foresee(context, events)
+    found = [refusal for each in zip(events, outcomes, strict=True) if (refusal := refused(*each))]
+    if found:
+        refuse(found, events=0, as_json=as_json)
 
 
 async def report(

@@ -119,6 +119,11 @@ limit_option = click.option("--limit", type=click.IntRange(min=1), metavar="N", 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON for machines.")
 
 
+anyway_option = click.option(
+    "--anyway", is_flag=True, help="Append it, although this machine knows that it will be rejected."
+)
+
+
 def wait_options(function: Callable[P, Any]) -> Callable[P, Any]:
     """`--wait` and `--wait-seconds`."""
     for option in (

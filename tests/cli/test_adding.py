@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from tests.client.index import Index
-from tests.distributions import build_wheel
+from tests.client.index import Index, invoke, tree
+from tests.distributions import build_sdist, build_wheel
 
 
 def last_event(index: Index) -> dict[str, Any]:
@@ -53,3 +53,81 @@ def test_names_of_actors_that_are_none(index: Index, options: tuple[str, str]) -
     before = index.info()["sizes"]
     assert options[0] in index.run("yank", "two==1.0", *options, answer=2)
     assert index.info()["sizes"] == before
+
+
+# --- what will be rejected ---------------------------------------------------------------------------------------
+
+REJECTED: dict[str, tuple[tuple[tuple[str, ...], ...], tuple[str, ...]]] = {
+    "project-archived": ((("status", "two", "archived"),), ("add", "{folder}/two-2.0-py3-none-any.whl")),
+    "project-quarantined": ((("status", "two", "quarantined"),), ("add", "{folder}/two-2.0-py3-none-any.whl")),
+    "project-removed": ((("remove", "two"),), ("add", "{folder}/two-2.0-py3-none-any.whl")),
+    "filename-taken": ((), ("add", "{folder}/two-1.0-py3-none-any.whl")),
+    "file-removed": ((("remove", "one-1.0.tar.gz"),), ("add", "{folder}/one-1.0.tar.gz")),
+    "equivalent-filename": ((), ("add", "{folder}/Two-1.0-py2.py3-none-any.whl")),
+    "no-project": ((), ("yank", "four==1.0")),
+    "no-release": ((), ("yank", "one==9")),
+    "no-file": ((), ("remove", "one-9.tar.gz")),
+}
+
+
+@pytest.mark.parametrize("code", REJECTED)
+def test_what_will_be_rejected_is_refused(index: Index, tmp_path: Path, code: str) -> None:
+    before, (command, *rest) = REJECTED[code]
+    for each in before:
+        index.run(*each)
+    index.publish()
+    folder = tmp_path / "dist"
+    folder.mkdir()
+    build_wheel(folder, "two", "2.0")
+    build_wheel(folder, "two", "1.0", files={"more.py": b"more"})
+    build_wheel(folder, "two", "1.0", filename="Two-1.0-py2.py3-none-any.whl")
+    build_sdist(folder, "one", "1.0")
+    arguments = [each.format(folder=folder) for each in rest]
+    sizes, served = index.info()["sizes"], tree(index.public)
+    refused, end = index.ask(command, *arguments, answer=1)
+    assert (refused["code"], end["error"], end["refused"], end["events"]) == (code, "negative-answer", 1, 0)
+    assert refused["why"] in end["message"]
+    assert "--anyway" in index.run(command, *arguments, answer=1)
+    assert (index.info()["sizes"], tree(index.public)) == (sizes, served)
+
+    index.run(command, *arguments, "--anyway")
+    index.publish()
+    assert [each["code"] for each in index.ask_list("rejected")] == [code]
+
+
+def test_one_refused_file_keeps_the_others_out(index: Index, tmp_path: Path) -> None:
+    build_wheel(tmp_path, "alpha", "1.0")
+    taken = build_wheel(tmp_path, "two", "1.0", files={"more.py": b"more"})
+    served, sizes = tree(index.public), index.info()["sizes"]
+    assert taken.name in index.run("add", tmp_path / "alpha-1.0-py3-none-any.whl", taken, answer=1)
+    assert (index.info()["sizes"], tree(index.public)) == (sizes, served)
+
+
+def test_several_refusals_are_said_one_by_one(index: Index, tmp_path: Path) -> None:
+    paths = [build_wheel(tmp_path, name, "1.0", files={"more.py": b"more"}) for name in ("one", "two")]
+    output = index.run("add", *paths, answer=1)
+    assert all(f"{path.name}: {path.name} is taken" in output for path in paths)
+    assert "2 refusals, see above. Nothing was appended" in output
+
+
+def test_what_is_not_published_yet_is_known_too(index: Index, tmp_path: Path) -> None:
+    """The state of the last publication does not know it, but the log does."""
+    build_wheel(tmp_path, "three", "1.0")
+    index.run("add", tmp_path / "three-1.0-py3-none-any.whl")
+    index.run("yank", "three==1.0")
+    index.run("remove", "two")
+    index.publish()
+    index.run("restore", "two")
+    index.run("status", "two", "archived")
+    index.run("status", "two", "active")
+    index.run("add", build_wheel(tmp_path, "two", "2.0"))
+    index.publish()
+    assert index.ask_list("rejected") == []
+
+
+def test_nothing_is_refused_where_no_state_is(index: Index, tmp_path: Path) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    invoke("yank", "--log", f"sqlite:{index.folder / 'log'}", "--ledger", elsewhere, "four==1.0")
+    index.publish()
+    assert [each["code"] for each in index.ask_list("rejected")] == ["no-project"]

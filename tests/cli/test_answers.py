@@ -131,7 +131,7 @@ def test_waiting_for_changes_and_files(service: tuple[Index, Running], tmp_path:
         command, *rest = arguments
         (answer,) = index.ask_list(command, *rest, "--wait")
         assert answer["verdict"] in {"accepted", "no effect"}, arguments
-    (answer,) = index.ask_list("yank", "two==9", "--wait", answer=1)
+    (answer,) = index.ask_list("yank", "two==9", "--anyway", "--wait", answer=1)
     assert answer["code"] == "no-release"
     assert index.ask("status", "two")[0]["status"] == "archived"
 
@@ -244,7 +244,7 @@ def test_restoring_a_project_that_never_was(index: Index) -> None:
 
 @pytest.mark.parametrize("command", [("yank", "three==1.0"), ("remove", "three"), ("status", "three", "archived")])
 def test_what_the_fold_rejects_is_appended_and_listed(index: Index, command: tuple[str, ...]) -> None:
-    index.run(*command)
+    index.run(*command, "--anyway")
     before: Any = index.check()
     index.publish()
     assert index.check()._replace(number=0, size=0, shown=0) == before._replace(number=0, size=0, shown=0)

@@ -113,13 +113,13 @@ class Index:
         ((made),) = self.ask("publish", *options)
         return int(made["publication"])
 
-    def upload(self, name: str, version: str = "1.0", **options: Any) -> Path:
-        """Build a wheel, or a source distribution (`suffix`), and add it."""
+    def upload(self, name: str, version: str = "1.0", *, anyway: bool = False, **options: Any) -> Path:
+        """Build a wheel, or a source distribution (`suffix`), and add it (`anyway`: even what will be rejected)."""
         folder = self.folder.with_name(f"{self.folder.name}-files")
         folder.mkdir(exist_ok=True)
         build = build_sdist if "suffix" in options else build_wheel
         path = build(folder, name, version, **options)
-        self.run("add", path)
+        self.run("add", path, *(["--anyway"] if anyway else []))
         return path
 
     def check(self, *, others: Iterable[str] = (), files: bool = True, live: bool = False) -> Seen:

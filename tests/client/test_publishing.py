@@ -116,7 +116,7 @@ def test_statuses(index: Index) -> None:
     index.run("status", "one", "archived", "--reason", "no longer maintained")
     seen = index.publish_and_check()
     assert (seen.projects["one"].status, seen.projects["one"].reason) == ("archived", "no longer maintained")
-    index.upload("one", "2.0")
+    index.upload("one", "2.0", anyway=True)
     assert index.publish_and_check().filenames() == [wheel]
     assert [each["code"] for each in index.ask_list("rejected")] == ["project-archived"]
     index.run("status", "one", "quarantined")

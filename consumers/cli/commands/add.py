@@ -1,13 +1,14 @@
 """`tuf-ledger add`: distribution files."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from hashlib import sha256
 from pathlib import Path
+from typing import NamedTuple
 
 import click
 
-from consumers.cli.answers import report, tell_held
-from consumers.cli.options import Acting, acting_options, on_ledger, wait_options
+from consumers.cli.answers import refuse_rejected, report, tell_held
+from consumers.cli.options import Acting, acting_options, anyway_option, on_ledger, wait_options
 from consumers.cli.shared import Usage, plural, progress
 from consumers.context import Context
 from consumers.produce.appending import NewEvent, append_all, make_event
@@ -17,15 +18,14 @@ from consumers.state.furthest import open_furthest
 from ledger.clock import SystemClock
 from ledger.distributions.distribution import Distribution, find_distributions, read_distribution
 from ledger.storage import Storage
-from projections.index.distributions import TakenRows, distribution_key
-from projections.index.names import split_filename
-from projections.metadata.paths import hashed_path, is_reserved
+from projections.metadata.paths import hashed_path, is_reserved, package_target
 from schemas.errors import NegativeAnswerError
 
 
 @click.command()
 @click.argument("paths", nargs=-1, required=True, metavar="FILE…", type=click.Path(path_type=Path))
 @click.option("--as", "target", metavar="PATH", help="Add one file of any kind as this target path.")
+@anyway_option
 @wait_options
 @on_ledger
 @acting_options
@@ -34,6 +34,7 @@ async def add(
     paths: tuple[Path, ...],
     context: Context,
     target: str | None,
+    anyway: bool,
     acting: Acting,
     wait: bool,
     wait_seconds: float,
@@ -42,7 +43,8 @@ async def add(
     """Add wheels and source distributions to the index.
 
     Stores each FILE and appends a `file.uploaded` event. Folders are searched. Name, version, Requires-Python
-    and metadata are read from the file. Adding a file again does no harm: a lost file is stored again.
+    and metadata are read from the file. Adding a file again does no harm: a lost file is stored again. If one file is
+    refused, or this machine knows that the rules will reject it, nothing is stored or appended.
 
     \b
     Example:
@@ -54,7 +56,7 @@ async def add(
     if target is not None:
         events = [_add_target(storage, paths, target, acting)]
     else:
-        events = await _read_all(context, storage, paths, acting)
+        events = await _read_all(context, storage, paths, acting, anyway=anyway, as_json=as_json)
     appended = await append_all(context, events)
     if as_json or (wait and appended):
         await report(context, appended, wait=wait, wait_seconds=wait_seconds, as_json=as_json)
@@ -67,95 +69,74 @@ async def add(
         click.echo("Nothing to add: every file is already published.")
 
 
-async def _read_all(context: Context, storage: Storage, paths: tuple[Path, ...], acting: Acting) -> list[NewEvent]:
+async def _read_all(
+    context: Context, storage: Storage, paths: tuple[Path, ...], acting: Acting, *, anyway: bool, as_json: bool
+) -> list[NewEvent]:
     """Read and store files, and return the events to append for the new ones.
 
-    All files are read before the first one is stored or appended, so a damaged file changes nothing.
+    All files are read and asked for before the first one is stored or appended, so a refused file changes nothing.
+    """
+    read = _read(paths, acting)
+    async with open_furthest(context) as furthest:
+        # Without a state every file is appended: adding a file again does no harm.
+        projects = sorted({each.project for each in read})
+        known = {} if furthest is None else await look_up(furthest.store, projects)
+    fresh = [each.event for each in read if not _is_published(each, known)]
+    if not anyway:
+        await refuse_rejected(context, fresh, as_json=as_json)
+    for each in read:
+        refuse_withheld(storage, each.hashed, f"restore it first (`tuf-ledger restore {each.path.name}`)")
+    with progress("Storing") as advance:
+        # Published files are stored too, so adding a lost file again brings it back.
+        for number, each in enumerate(read, 1):
+            again = read_distribution(each.path)
+            if again.sha256 != each.sha256:
+                raise NegativeAnswerError(f"{each.path} changed while it was added: add it again")
+            store(storage, again)
+            advance(number, len(read))
+    return fresh
+
+
+class _Read(NamedTuple):
+    """A file that was read: its event, and what is needed to look for it and to store it."""
+
+    path: Path
+    project: str
+    sha256: str
+    hashed: str
+    event: NewEvent
+
+
+def _read(paths: tuple[Path, ...], acting: Acting) -> list[_Read]:
+    """Read files, each name once.
+
+    Raises:
+        NegativeAnswerError: there are none, or two of them have one name and different bytes.
+        DistributionError: an index should not publish one of them.
     """
     found = list(find_distributions(paths))
     if not found:
         raise NegativeAnswerError("no wheels or source distributions (*.whl, *.tar.gz, *.zip) were found there")
-    digests: dict[str, tuple[Path, str]] = {}
-    projects: set[str] = set()
+    read: dict[str, _Read] = {}
     with progress("Reading") as advance:
         for number, path in enumerate(found, 1):
             each = read_distribution(path)
-            twin = digests.setdefault(each.filename, (path, each.sha256))
-            if twin[1] != each.sha256:
+            twin = read.get(each.filename)
+            if twin is not None and twin.sha256 != each.sha256:
                 raise NegativeAnswerError(
-                    f"{path} and {twin[0]} have the same name but different bytes. A filename can be used only once: "
+                    f"{path} and {twin.path} have the same name but different bytes. A filename can be used only once: "
                     "leave one of them out"
                 )
-            projects.add(each.project)
+            hashed = hashed_path(package_target(each.blake2b_256, each.filename), each.sha256)
+            read.setdefault(each.filename, _Read(path, each.project, each.sha256, hashed, _event(each, acting)))
             advance(number, len(found))
-    async with open_furthest(context) as furthest:
-        # Without a state every file is appended: adding a file again does no harm.
-        known = {} if furthest is None else await look_up(furthest.store, sorted(projects))
-    fresh = set(_without_known(digests, known))
-    _check_names(sorted(path.name for path in fresh), known)
-    events = []
-    with progress("Storing") as advance:
-        # Published files are stored too, so adding a lost file again brings it back.
-        for number, (path, _) in enumerate(digests.values(), 1):
-            each = read_distribution(path)
-            store(storage, each)
-            if path in fresh:
-                events.append(_event(each, acting))
-            advance(number, len(digests))
-    return events
+    return list(read.values())
 
 
-def _without_known(digests: dict[str, tuple[Path, str]], known: Mapping[str, KnownProject]) -> list[Path]:
-    """The files that are not published yet.
-
-    Raises:
-        NegativeAnswerError: a filename is already published with other bytes.
-    """
-    published = {name: facts for project in known.values() for name, facts in project.files.items()}
-    fresh = []
-    for filename, (path, digest) in digests.items():
-        facts = published.get(filename)
-        if facts is not None and facts.freed and facts.sha256 != digest:
-            facts = None  # other bytes may have the name
-        if facts is not None and facts.freed:
-            raise NegativeAnswerError(f"{filename} was freed: these bytes (SHA-256 {digest}) never come back")
-        if facts is not None and facts.sha256 != digest:
-            raise NegativeAnswerError(
-                f"{filename} is already published with other bytes (SHA-256 {facts.sha256}). A filename is never used "
-                "again: give the file another version or build number"
-            )
-        if facts is None or facts.removed:
-            fresh.append(path)
-    return fresh
-
-
-def _check_names(fresh: Sequence[str], known: Mapping[str, KnownProject]) -> None:
-    """Check that installers can tell the new files from each other and from those that are published.
-
-    Raises:
-        NegativeAnswerError: installers would take a file for another one.
-    """
-    published = {
-        (project.name, filename): False
-        for project in known.values()
-        for filename, facts in project.files.items()
-        if not facts.freed
-    }
-    new = {((split_filename(filename) or ("",))[0], filename): True for filename in fresh}
-    taken: dict[str, TakenRows] = {}
-    # Removed files keep their names, and may be added again.
-    for (project, filename), is_new in [
-        *published.items(),
-        *(each for each in new.items() if each[0] not in published),
-    ]:
-        key = distribution_key(project, filename)
-        row = taken.setdefault(project, TakenRows(project, {})).row(key.row)
-        if is_new and row.is_taken(key.tags):
-            raise NegativeAnswerError(
-                f"installers take {filename} for another file of {project}: a release has one source distribution, and "
-                "one wheel for each build number and tag. Give the file another version or build number"
-            )
-        row.take(key.tags)
+def _is_published(each: _Read, known: Mapping[str, KnownProject]) -> bool:
+    """Whether the index offers these bytes under this name."""
+    facts = known[each.project].files.get(each.path.name) if each.project in known else None
+    return facts is not None and not facts.removed and facts.sha256 == each.sha256
 
 
 def _event(each: Distribution, acting: Acting) -> NewEvent:

@@ -6,8 +6,8 @@ from typing import Any, NamedTuple, ParamSpec
 
 import click
 
-from consumers.cli.answers import report
-from consumers.cli.options import Acting, acting_options, on_ledger, read_release, wait_options
+from consumers.cli.answers import refuse_rejected, report
+from consumers.cli.options import Acting, acting_options, anyway_option, on_ledger, read_release, wait_options
 from consumers.cli.shared import Usage, print_json, progress
 from consumers.context import Context
 from consumers.follow.known import open_known
@@ -55,6 +55,7 @@ def change_command(function: Callable[P, Awaitable[list[tuple[str, dict[str, Any
 
     @click.argument("target", metavar="TARGET")
     @click.option("--reason", help="Reason, shown to users.")
+    @anyway_option
     @wait_options
     @on_ledger
     @acting_options
@@ -62,6 +63,7 @@ def change_command(function: Callable[P, Awaitable[list[tuple[str, dict[str, Any
         *,
         target: str,
         reason: str | None,
+        anyway: bool,
         acting: Acting,
         context: Context,
         wait: bool,
@@ -73,7 +75,7 @@ def change_command(function: Callable[P, Awaitable[list[tuple[str, dict[str, Any
         changes = await function(context, found, reason, **options)  # type: ignore[arg-type]
         now = SystemClock().now()
         events = [_event(kind, found, data, now, acting) for kind, data in changes]
-        await _append(context, events, wait=wait, wait_seconds=wait_seconds, as_json=as_json)
+        await _append(context, events, anyway=anyway, wait=wait, wait_seconds=wait_seconds, as_json=as_json)
 
     command.__doc__ = function.__doc__
     return click.command(function.__name__)(command)
@@ -90,7 +92,11 @@ def _event(kind: str, target: Target, data: dict[str, Any], now: datetime, actin
     )
 
 
-async def _append(context: Context, events: list[NewEvent], *, wait: bool, wait_seconds: float, as_json: bool) -> None:
+async def _append(
+    context: Context, events: list[NewEvent], *, anyway: bool, wait: bool, wait_seconds: float, as_json: bool
+) -> None:
+    if not anyway:
+        await refuse_rejected(context, events, as_json=as_json)
     appended = await append_all(context, events)
     await report(context, appended, wait=wait, wait_seconds=wait_seconds, as_json=as_json)
 
@@ -202,6 +208,7 @@ async def _known(context: Context, target: Target) -> KnownProject:
 @click.argument("target", metavar="TARGET")
 @click.argument("new", metavar="[STATUS]", required=False, type=click.Choice(STATUSES))
 @click.option("--reason", help="Reason, shown to users.")
+@anyway_option
 @wait_options
 @on_ledger
 @acting_options
@@ -210,6 +217,7 @@ async def status(
     target: str,
     new: str | None,
     reason: str | None,
+    anyway: bool,
     acting: Acting,
     context: Context,
     wait: bool,
@@ -234,7 +242,7 @@ async def status(
         raise Usage("only a project has a status; yank, remove or restore a release or a file instead")
     kind, data = "project.status_changed.v1", {"status": new, "reason": reason}
     event = _event(kind, found, data, SystemClock().now(), acting)
-    await _append(context, [event], wait=wait, wait_seconds=wait_seconds, as_json=as_json)
+    await _append(context, [event], anyway=anyway, wait=wait, wait_seconds=wait_seconds, as_json=as_json)
 
 
 def _state(header: ProjectHeader, facts: FileFacts) -> str:

@@ -127,7 +127,7 @@ def test_a_state_or_a_log_is_left_alone(filled: Index) -> None:
 
 
 def test_what_cannot_be_used(filled: Index, tmp_path: Path) -> None:
-    assert "No such file" in filled.run("verify", "--resume", tmp_path / "none/file", answer=2)
+    assert "its folder is missing" in filled.run("verify", "--resume", tmp_path / "none/file", answer=2)
     filled.run("verify", "--resume", tmp_path, answer=2)
 
 

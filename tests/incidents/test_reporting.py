@@ -178,7 +178,7 @@ async def test_osv_names_what_is_affected_and_nothing_else(told: Told) -> None:
 
 async def test_nothing_is_suspect(told: Told) -> None:
     report = await told.asked.database.run(report_of, told.asked, [])
-    assert "the answer is none" in "\n".join(terminal_lines(report))
+    assert "No event is suspect" in "\n".join(terminal_lines(report))
     assert html_page(report)
     assert list(osv_records(report)) == []
 

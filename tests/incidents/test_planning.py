@@ -6,18 +6,22 @@ from typing import Any
 import msgspec
 import pytest
 
+from projections.incidents.planning import unexplained as still_unexplained
 from projections.incidents.replays import deviations
 from projections.roles.authority import Terms
 from schemas import events
 from schemas.codec import decode_event
-from tests.factory import Make, encode
+from schemas.events import Hashes
+from tests.factory import Make, digest, encode
 from tests.incidents.converging import Planned, World, accepted, plan, unexplained
+from tests.incidents.random_histories import FREEABLE_ROOT
+from tests.property.histories import freed
 
 
 def planned(suspects: set[int], *made: events.BaseEvent | bytes) -> Planned:
     """The plan for a log of these events, from index 1 on. It is appended, and it converges."""
     values = [each if isinstance(each, bytes) else encode([each])[0] for each in made]
-    world = World([b"{}", *values], (Terms(0, importing=True),))
+    world = World([b"{}", *values], (Terms(0, importing=True, freeable=(FREEABLE_ROOT,)),))
     found = plan(world, suspects)
     after = world.and_then([record.value for record in found.records])
     assert accepted(after, found.records, len(world.values)) == []
@@ -156,3 +160,32 @@ def test_every_aspect_is_compared(make: Make) -> None:
         assert aspect in {each.aspect for each in deviations(found.live, found.clean)}, aspect
     found = planned({3}, *uploads, make.release_yanked("a", "1", "bad")).projects[0]
     assert [(each.what, each.live) for each in deviations(found.live, found.clean)] == [("release", "set: bad")]
+
+
+def test_a_quarantine_that_refused_uploads_is_lifted_first(make: Make) -> None:
+    wheel = make.file_uploaded("a", "1", filename="a-1-py3-none-any.whl")
+    found = planned({2}, make.file_uploaded("a", "1"), make.release_quarantined("a", "1"), wheel)
+    assert steps_of(found) == [("release.quarantine_cleared", "1"), ("file.uploaded", "a-1-py3-none-any.whl")]
+    assert [each.code for each in found.plan.head.residuals] == ["uploaded-again"]
+
+
+def test_a_name_that_could_not_be_freed_is_freed(make: Make) -> None:
+    old, new = (Hashes(sha256=digest(each), blake2b_256=digest(each)) for each in ("a-1.0.zip", "other"))
+    found = planned(
+        {3},
+        make.file_uploaded("a", "1", filename="a-1.zip", hashes=old),
+        make.file_removed("a", "a-1.zip"),
+        make.file_restored("a", "a-1.zip", old.sha256),
+        freed(make, "a", "a-1.zip", old.sha256),
+        make.file_uploaded("a", "1", filename="a-1.zip", hashes=new),
+    )
+    assert [name for name, _ in steps_of(found)] == ["file.removed", "file.freed", "file.uploaded"]
+
+
+def test_a_taken_name_explains_no_other_bytes(make: Make) -> None:
+    evil = make.file_uploaded("a", "1", hashes=Hashes(sha256=digest("evil"), blake2b_256=digest("evil")))
+    project = planned({1}, evil, make.file_uploaded("a", "1")).projects[0]
+    assert [each.code for each in project.residuals] == ["filename-taken"]
+    assert [(each.name, each.live) for each in still_unexplained(project.live, project.clean, project.residuals)] == [
+        ("a-1.tar.gz", digest("evil"))
+    ]

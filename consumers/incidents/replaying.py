@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from consumers.incidents.histories import project_history, target_history, terms_of
 from consumers.incidents.known_incidents import KnownIncident
+from consumers.incidents.suspects import PAGE
 from consumers.work.progress import Report, nobody
 from ledger.catalog import event_rows, rights
 from ledger.catalog.database import Connection
@@ -43,6 +44,10 @@ class Suspected(NamedTuple):
     def left_out(self) -> frozenset[int]:
         """The events that the clean state leaves out."""
         return self.suspects | self.measures
+
+    def leaves_out(self, index: int) -> bool:
+        """Whether the clean state leaves an event out: without a set of all of them, which may be millions."""
+        return index in self.suspects or index in self.measures
 
 
 def suspected_of(known: KnownIncident) -> Suspected:
@@ -95,42 +100,48 @@ def replay(
         report: called with the numbers of replayed and of all projects and targets.
     """
     touched = touched_by(connection, suspected)
+    left_out = suspected.left_out
     terms, total = terms_of(connection), len(touched.projects) + len(touched.targets)
     projects, targets = [], []
     for name in touched.projects:
-        projects.append(plan_project(project_history(connection, name), suspected.left_out, terms, size, make))
+        projects.append(plan_project(project_history(connection, name), left_out, terms, size, make))
         report(len(projects), total)
     for path in touched.targets:
-        targets.append(plan_target(path, target_history(connection, path), suspected.left_out))
+        targets.append(plan_target(path, target_history(connection, path), left_out))
         report(len(projects) + len(targets), total)
     residuals = [residual for project in projects for residual in project.residuals]
-    residuals += _not_repaired(connection, touched.rows, suspected)
+    residuals += _not_repaired(connection, touched.others, suspected)
     return CleanReplay(projects, targets, list(undue_rights(connection, suspected, touched)), residuals)
 
 
 class Touched(NamedTuple):
-    """What suspects and measures are about: these events, the projects, and the other targets, by name."""
+    """What suspects and measures are about: projects, other targets, and the events about anything else, in order."""
 
-    rows: Sequence[EventRow]
     projects: Sequence[str]
     targets: Sequence[str]
+    others: Sequence[EventRow]
 
 
 def touched_by(connection: Connection, suspected: Suspected) -> Touched:
     """What the clean state can differ in from the log. Measures count: whoever may append can name any incident, and
     a responder may have hidden what no suspect touched.
     """
-    rows = event_rows.load_events(connection, suspected.left_out)
-    return Touched(
-        rows,
-        sorted({row.project for row in rows if row.project is not None}),
-        sorted({row.subject for row in rows if row.type in _TARGETS and row.subject is not None}),
-    )
+    projects, targets, others = set[str](), set[str](), list[EventRow]()
+    indices = sorted(suspected.left_out)
+    for start in range(0, len(indices), PAGE):
+        for row in event_rows.load_events(connection, indices[start : start + PAGE]):
+            if row.project is not None:
+                projects.add(row.project)
+            elif row.type in _TARGETS and row.subject is not None:
+                targets.add(row.subject)
+            else:
+                others.append(row)
+    return Touched(sorted(projects), sorted(targets), others)
 
 
 def undue_rights(connection: Connection, suspected: Suspected, touched: Touched) -> Iterator[StepDraft]:
     """What ends the rights that suspects or measures granted, and that nobody would have without them."""
-    subjects = {row.idx: row.subject for row in touched.rows if row.type == _GRANTED}
+    subjects = {row.idx: row.subject for row in touched.others if row.type == _GRANTED}
     seen = set()
     for grant in rights.access_at(connection, subjects):
         subject, right = subjects[grant.idx], tuple(getattr(grant, name) for name in rights.RIGHT)
@@ -144,7 +155,7 @@ def undue_rights(connection: Connection, suspected: Suspected, touched: Touched)
 
 def _is_due(connection: Connection, right: AccessRow, suspected: Suspected) -> bool:
     """Whether somebody would have a right without suspects and measures."""
-    acts = [each.act for each in rights.rows_of_right(connection, right) if each.idx not in suspected.left_out]
+    acts = [each.act for each in rights.rows_of_right(connection, right) if not suspected.leaves_out(each.idx)]
     return next((act == "granted" for act in reversed(acts) if act != "noted"), False)
 
 

@@ -117,7 +117,7 @@ def _own_records(keys: DevelopmentKeys, origin: str, ceremonies: Iterable[_Cerem
 def _kept(index: int, value: bytes | None, suspected: Suspected, own: Mapping[int, bytes], *, drops: bool) -> bytes:
     if index in own:
         return own[index]
-    if value is None or index == 0 or index in suspected.left_out:
+    if value is None or index == 0 or suspected.leaves_out(index):
         return NOTHING
     if b'"expects"' not in value and not any(kind.encode() in value for kind in AUTHORITY_TYPES):
         return value

@@ -3,6 +3,8 @@
 from collections.abc import Collection, Iterator, Sequence
 from typing import NamedTuple
 
+import msgspec
+
 from projections.incidents.applying import BoundStep, Making, RecoveryPlan, bind, read_plan, write_plan
 from projections.incidents.planning import ProjectHistory, ProjectPlan, TargetPlan, plan_project, plan_target
 from projections.incidents.replays import (
@@ -127,7 +129,10 @@ def unexplained(world: World, suspects: Collection[int], planned: Planned) -> li
         if there.offered != wanted.offered:
             found.append((target.path, there.offered, wanted.offered))
         elif there.facts is not None and not (there.offered or there.facts.withheld):
-            found += [] if wanted.facts and not wanted.facts.withheld else [(target.path, "is not withheld")]
+            was_withheld = wanted.facts is not None and wanted.facts == msgspec.structs.replace(
+                there.facts, withheld=True
+            )
+            found += [(target.path, "is not withheld")] if was_withheld or wanted.facts is None else []
     return found
 
 

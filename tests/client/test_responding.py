@@ -319,3 +319,12 @@ def test_a_thief_who_goes_on_is_noticed(index: Index, tmp_path: Path) -> None:
     note = "its selectors also find 1 event that its list does not have"
     assert note in invoke("incident", "recover", "theft", "--plan", path, "--ledger", index.folder).stderr
     assert note in invoke("incident", "plan", "theft", "--ledger", index.folder).stderr
+
+
+def test_where_clients_looked_is_said(index: Index, tmp_path: Path) -> None:
+    """Above all where the ledger is named by its logs, and what is served is elsewhere."""
+    path = recovered(index, tmp_path)
+    other = tmp_path / "other"
+    other.mkdir()
+    said = index.run("incident recover", "theft", "--plan", path, "--served", other, "--wait-seconds", 0, answer=1)
+    assert f"looked at in {other}" in said.replace("\n", "")

@@ -1,5 +1,6 @@
 """`tuf-ledger incident open`: freeze what is suspect, under a name."""
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -19,6 +20,8 @@ from consumers.incidents.suspects import Matching, find_matching, freeze
 from consumers.produce.appending import Appended, append_all
 from projections.incidents.selection import Selected
 from schemas.errors import NegativeAnswerError
+
+_NAME = re.compile(r"[!-~]{1,128}")
 
 
 @click.command("open")
@@ -55,6 +58,8 @@ async def open_(
       tuf-ledger incident open worm --unattested --since 2026-11-20T10:00:00Z --not project=alpha
       tuf-ledger incident open leak --credential token:ci --empty --reason "leaked, and never used"
     """
+    if not _NAME.fullmatch(name):
+        raise Usage(f"{name!r}: the name of an incident is at most 128 characters of printable ASCII, without spaces")
     if not selectors and not empty:
         raise Usage("name at least one selector, or open it with an empty list: --empty")
     async with asking(context) as asked:

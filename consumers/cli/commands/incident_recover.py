@@ -86,7 +86,7 @@ async def recover(
         for each in done.applied.steps:
             print_json(state_json(each))
     else:
-        await print_lines(listed(_lines(done)))
+        await print_lines(listed(_lines(done, served or str(context.public))))
     facts = _facts(done)
     say_besides(name, done.only_now)
     if done.applied.open:
@@ -110,11 +110,12 @@ def _say(text: str, *, as_json: bool) -> None:
         click.echo(shown(text))
 
 
-def _lines(done: Recovery) -> list[str]:
+def _lines(done: Recovery, served: str) -> list[str]:
     lines = list(state_lines(done.applied.steps))
     found = done.confirmation
     if found is not None:
         lines += _confirmed(found)
+        lines += [shown(f"what is served was looked at in {served} (--served names another place)")] * bool(found.wrong)
         lines += [shown(f"not purged: {each}") for each in done.caches.answering]
         lines += [shown(f"not known whether it is purged: {each}") for each in done.caches.unasked]
     return [*lines, *residual_lines(done.residuals)]

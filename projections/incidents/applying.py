@@ -1,6 +1,7 @@
 """Reading a plan, and the exact records that it leads to."""
 
 from collections.abc import Sequence
+from hashlib import sha256
 from typing import Any, NamedTuple
 
 import msgspec
@@ -43,7 +44,9 @@ class BoundStep(NamedTuple):
 
 
 class Making(NamedTuple):
-    """What the events of a plan have in common. `nonce` is random and secret, so that nobody can take their ids."""
+    """What the events of a plan have in common. `nonce` is random and secret, and so are the ids that follow from it:
+    whoever sees the first step on the log cannot take the id of a later one.
+    """
 
     nonce: str
     incident: str
@@ -54,7 +57,7 @@ class Making(NamedTuple):
         """The event of a step."""
         return {
             "specversion": "1.0",
-            "id": f"{self.nonce}.{number}",
+            "id": sha256(f"{self.nonce}.{number}".encode()).hexdigest()[:32],
             "source": "/tuf-ledger/incident",
             "type": draft.type,
             "subject": draft.subject,

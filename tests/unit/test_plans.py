@@ -53,3 +53,10 @@ def test_strange_values_are_refused(value: str) -> None:
 def test_a_strange_head_is_refused() -> None:
     with pytest.raises(UnreadablePlanError, match="line 1"):
         read_plan(b"[" * 30_000)
+
+
+def test_no_id_tells_another_one() -> None:
+    """The first step on the log is seen by everybody: who can guess the id of a later one can take it before."""
+    ids = [step.event["id"] for step in read_plan(written()).steps]
+    assert not any("nonce" in each for each in ids)
+    assert ids[0][:8] != ids[1][:8]

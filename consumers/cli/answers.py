@@ -76,44 +76,48 @@ def end_list(events: int, rejected: int, *, as_json: bool) -> None:
         print_json({"ok": True, "events": events, "rejected": 0})
 
 
+def tell_refused(refusals: Sequence[Refusal], *, as_json: bool) -> None:
+    """Print what was refused, and why."""
+    for each in refusals:
+        if as_json:
+            print_json({**each.names, "code": each.code, "why": each.why})
+        else:
+            say(f"{each.label}:", each.why)
+
+
 def refuse(refusals: Sequence[Refusal], *, events: int, as_json: bool) -> NoReturn:
-    """Say what was refused, and that so many events were appended all the same.
+    """Print what was refused, and that so many events were appended all the same.
 
     Raises:
         NegativeAnswerError: always.
     """
-    for each in refusals:
-        if as_json:
-            print_json({**each.names, "code": each.code, "why": each.why})
-        elif len(refusals) > 1:
-            say(f"{each.label}:", each.why)
+    if as_json or len(refusals) > 1:
+        tell_refused(refusals, as_json=as_json)
+    what = f"{plural(len(refusals), 'refusal')}, see above"
     if len(refusals) == 1:
         (only,) = refusals
-        message = f"{only.label}: {only.why}"
-    else:
-        message = f"{plural(len(refusals), 'refusal')}, see above"
-    message += ". Nothing was appended" if not events else f". {plural(events, 'event')} appended all the same"
-    if any(each.code for each in refusals):
-        message += "; --anyway appends what will be rejected"
-    raise NegativeAnswerError(message, events=events, refused=len(refusals))
+        what = f"{only.label}: {only.why}"
+    done = f"{plural(events, 'event')} appended all the same" if events else "Nothing was appended"
+    anyway = "; --anyway appends what will be rejected" if any(each.code for each in refusals) else ""
+    raise NegativeAnswerError(f"{what.removesuffix('.')}. {done}{anyway}", events=events, refused=len(refusals))
 
 
-async def refuse_rejected(context: Context, events: Sequence[NewEvent], *, as_json: bool) -> None:
-    """Refuse to append events if this machine knows that one of them will be rejected.
-
-    Raises:
-        NegativeAnswerError: it does.
-    """
+async def find_rejected(context: Context, events: Sequence[NewEvent]) -> list[Refusal]:
+    """The events that will be rejected, as far as this machine knows."""
     outcomes = await foresee(context, events)
-    found = [refusal for each in zip(events, outcomes, strict=True) if (refusal := refused(*each))]
-    if found:
-        refuse(found, events=0, as_json=as_json)
+    return [refusal for each in zip(events, outcomes, strict=True) if (refusal := refused(*each))]
 
 
 async def report(
-    context: Context, appended: Sequence[Appended], *, wait: bool, wait_seconds: float, as_json: bool
+    context: Context,
+    appended: Sequence[Appended],
+    *,
+    wait: bool,
+    wait_seconds: float,
+    as_json: bool,
+    is_end: bool = True,
 ) -> None:
-    """Print the appended events; with `wait`, also wait for their verdicts and print them.
+    """Print the appended events; with `wait`, also wait for their verdicts and print them. `is_end`: nothing follows.
 
     Raises:
         NegativeAnswerError: at least one event was rejected.
@@ -122,7 +126,7 @@ async def report(
     """
     if wait:
         rejected = await wait_and_print(context, appended, wait_seconds, as_json=as_json)
-        end_list(len(appended), rejected, as_json=as_json)
+        end_list(len(appended), rejected, as_json=as_json and is_end)
         return
     for each in appended:
         if as_json:
@@ -130,5 +134,5 @@ async def report(
         else:
             click.echo(f"Appended {each.of.label} as event {each.event}.")
     facts = await tell_held(context, as_json=as_json)
-    if as_json:
+    if as_json and is_end:
         print_json({"ok": True, "events": len(appended), **facts})

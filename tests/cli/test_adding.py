@@ -131,3 +131,44 @@ def test_nothing_is_refused_where_no_state_is(index: Index, tmp_path: Path) -> N
     invoke("yank", "--log", f"sqlite:{index.folder / 'log'}", "--ledger", elsewhere, "four==1.0")
     index.publish()
     assert [each["code"] for each in index.ask_list("rejected")] == ["no-project"]
+
+
+# --- keep going --------------------------------------------------------------------------------------------------
+
+
+def test_keep_going_adds_what_can_be_added(index: Index, tmp_path: Path) -> None:
+    folder = tmp_path / "dist"
+    (folder / "twin").mkdir(parents=True)
+    good = build_wheel(folder, "good", "1.0")
+    taken = build_wheel(folder, "two", "1.0", files={"more.py": b"more"})
+    damaged = folder / "bad-1.0-py3-none-any.whl"
+    damaged.write_bytes(b"this is no zip")
+    build_wheel(folder / "twin", "good", "1.0", files={"other.py": b"other"})
+    *items, end = index.ask("add", "--keep-going", folder, tmp_path / "none.whl", answer=1)
+    added = [each for each in items if "event" in each]
+    refused = {each["file"]: each["code"] for each in items if "event" not in each}
+    assert [each["file"] for each in added] == [good.name]
+    assert refused == {taken.name: "filename-taken", damaged.name: "", good.name: "", "none.whl": ""}
+    assert (end["events"], end["refused"]) == (1, 4)
+    assert not list(index.public.rglob(f"*{damaged.name}"))
+    assert good.name in index.publish_and_check().filenames()
+    output = index.run("add", "--keep-going", folder, answer=1)
+    assert "3 refusals, see above. Nothing was appended" in output
+    assert "is taken, by other facts" in output
+
+
+def test_keep_going_leaves_out_what_is_withheld(index: Index, tmp_path: Path) -> None:
+    path = index.upload("three")
+    index.publish()
+    index.run("remove", "three", "--withhold")
+    index.publish()
+    output = index.run("add", "--keep-going", "--anyway", path, build_wheel(tmp_path, "four", "1.0"), answer=1)
+    assert "restore it first" in output
+    assert not list(index.public.rglob("three-*"))
+    assert "four" in index.publish_and_check().projects
+
+
+def test_keep_going_without_refusals(index: Index, tmp_path: Path) -> None:
+    path = build_wheel(tmp_path, "good", "1.0")
+    assert "Added 1 file" in index.run("add", "--keep-going", path)
+    assert "no wheels" in index.run("add", "--keep-going", tmp_path / "index" / "keys", answer=1)

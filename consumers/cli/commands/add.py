@@ -1,30 +1,32 @@
 """`tuf-ledger add`: distribution files."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
 from typing import NamedTuple
 
 import click
 
-from consumers.cli.answers import refuse_rejected, report, tell_held
+from consumers.cli.answers import find_rejected, refuse, report, tell_held, tell_refused
 from consumers.cli.options import Acting, acting_options, anyway_option, on_ledger, wait_options
 from consumers.cli.shared import Usage, plural, progress
 from consumers.context import Context
 from consumers.produce.appending import NewEvent, append_all, make_event
+from consumers.produce.foreseeing import Refusal
 from consumers.produce.lookup import KnownProject, look_up
 from consumers.produce.storing import refuse_withheld, store
 from consumers.state.furthest import open_furthest
 from ledger.clock import SystemClock
-from ledger.distributions.distribution import Distribution, find_distributions, read_distribution
+from ledger.distributions.distribution import Distribution, DistributionError, find_distributions, read_distribution
 from ledger.storage import Storage
 from projections.metadata.paths import hashed_path, is_reserved, package_target
-from schemas.errors import NegativeAnswerError
+from schemas.errors import LedgerError, NegativeAnswerError
 
 
 @click.command()
 @click.argument("paths", nargs=-1, required=True, metavar="FILE…", type=click.Path(path_type=Path))
 @click.option("--as", "target", metavar="PATH", help="Add one file of any kind as this target path.")
+@click.option("--keep-going", is_flag=True, help="Leave out refused files, and say at the end which and why.")
 @anyway_option
 @wait_options
 @on_ledger
@@ -34,6 +36,7 @@ async def add(
     paths: tuple[Path, ...],
     context: Context,
     target: str | None,
+    keep_going: bool,
     anyway: bool,
     acting: Acting,
     wait: bool,
@@ -44,57 +47,88 @@ async def add(
 
     Stores each FILE and appends a `file.uploaded` event. Folders are searched. Name, version, Requires-Python
     and metadata are read from the file. Adding a file again does no harm: a lost file is stored again. If one file is
-    refused, or this machine knows that the rules will reject it, nothing is stored or appended.
+    refused, or this machine knows that the rules will reject it, nothing is stored or appended; --keep-going leaves out
+    that file alone, and exits with 1.
 
     \b
     Example:
       tuf-ledger add --ledger my-index dist/
+      tuf-ledger add --keep-going wheels/
       tuf-ledger add --as tools/list.txt list.txt
       tuf-ledger add --actor user:alice --credential token-7 dist/
     """
     storage = context.storage("add")
+    refusals: list[Refusal] = []
     if target is not None:
         events = [_add_target(storage, paths, target, acting)]
     else:
-        events = await _read_all(context, storage, paths, acting, anyway=anyway, as_json=as_json)
+        read = _read(paths, acting, refusals if keep_going else None)
+        fresh = await _without_published(context, read)
+        if not anyway:
+            found = await find_rejected(context, [each.event for each in fresh])
+            if found and not keep_going:
+                refuse(found, events=0, as_json=as_json)
+            refusals += found
+            left_out = {each.label for each in found}
+            read = [each for each in read if each.path.name not in left_out]
+        events = _store(storage, read, fresh, refusals, keep_going=keep_going)
     appended = await append_all(context, events)
-    if as_json or (wait and appended):
-        await report(context, appended, wait=wait, wait_seconds=wait_seconds, as_json=as_json)
-    elif appended:
-        them = "it" if len(appended) == 1 else "them"
-        what = "`tuf-ledger publish`" if context.has_online_keys() else "the next publication"
-        click.echo(f"Added {plural(len(appended), 'file')}; {what} makes {them} visible.")
-        await tell_held(context, as_json=False)
-    else:
-        click.echo("Nothing to add: every file is already published.")
+    try:
+        if as_json or (wait and appended):
+            await report(context, appended, wait=wait, wait_seconds=wait_seconds, as_json=as_json, is_end=not refusals)
+        elif appended:
+            them = "it" if len(appended) == 1 else "them"
+            what = "`tuf-ledger publish`" if context.has_online_keys() else "the next publication"
+            click.echo(f"Added {plural(len(appended), 'file')}; {what} makes {them} visible.")
+            await tell_held(context, as_json=False)
+        elif not refusals:
+            click.echo("Nothing to add: every file is already published.")
+    except LedgerError:
+        tell_refused(refusals, as_json=as_json)
+        raise
+    if refusals:
+        refuse(refusals, events=len(appended), as_json=as_json)
 
 
-async def _read_all(
-    context: Context, storage: Storage, paths: tuple[Path, ...], acting: Acting, *, anyway: bool, as_json: bool
-) -> list[NewEvent]:
-    """Read and store files, and return the events to append for the new ones.
-
-    All files are read and asked for before the first one is stored or appended, so a refused file changes nothing.
-    """
-    read = _read(paths, acting)
+async def _without_published(context: Context, read: Sequence["_Read"]) -> list["_Read"]:
+    """The files that the index does not offer."""
     async with open_furthest(context) as furthest:
         # Without a state every file is appended: adding a file again does no harm.
         projects = sorted({each.project for each in read})
         known = {} if furthest is None else await look_up(furthest.store, projects)
-    fresh = [each.event for each in read if not _is_published(each, known)]
-    if not anyway:
-        await refuse_rejected(context, fresh, as_json=as_json)
+    return [each for each in read if not _is_published(each, known)]
+
+
+def _store(
+    storage: Storage, read: Sequence["_Read"], fresh: Sequence["_Read"], refusals: list[Refusal], *, keep_going: bool
+) -> list[NewEvent]:
+    """Store the files that were not refused; return the events of the new ones.
+
+    All files are asked for before the first one is stored, so a refused file changes nothing. Published files are
+    stored too, so adding a lost file again brings it back.
+    """
+    kept: list[_Read] = []
     for each in read:
-        refuse_withheld(storage, each.hashed, f"restore it first (`tuf-ledger restore {each.path.name}`)")
+        try:
+            refuse_withheld(storage, each.hashed, f"restore it first (`tuf-ledger restore {each.path.name}`)")
+            kept.append(each)
+        except NegativeAnswerError as error:
+            if not keep_going:
+                raise
+            refusals.append(_refusal(each.path, error))
     with progress("Storing") as advance:
-        # Published files are stored too, so adding a lost file again brings it back.
-        for number, each in enumerate(read, 1):
+        for number, each in enumerate(kept, 1):
             again = read_distribution(each.path)
             if again.sha256 != each.sha256:
                 raise NegativeAnswerError(f"{each.path} changed while it was added: add it again")
             store(storage, again)
-            advance(number, len(read))
-    return fresh
+            advance(number, len(kept))
+    stored = {each.path for each in kept}
+    return [each.event for each in fresh if each.path in stored]
+
+
+def _refusal(path: Path, error: LedgerError) -> Refusal:
+    return Refusal(path.name, {"file": path.name}, "", str(error))
 
 
 class _Read(NamedTuple):
@@ -107,30 +141,52 @@ class _Read(NamedTuple):
     event: NewEvent
 
 
-def _read(paths: tuple[Path, ...], acting: Acting) -> list[_Read]:
-    """Read files, each name once.
+def _read(paths: Sequence[Path], acting: Acting, refusals: list[Refusal] | None) -> list[_Read]:
+    """Read files, each name once. With a list of `refusals`, what is refused is added to it and left out.
 
     Raises:
         NegativeAnswerError: there are none, or two of them have one name and different bytes.
         DistributionError: an index should not publish one of them.
     """
-    found = list(find_distributions(paths))
-    if not found:
+    found = _find(paths, refusals)
+    if not found and not refusals:
         raise NegativeAnswerError("no wheels or source distributions (*.whl, *.tar.gz, *.zip) were found there")
     read: dict[str, _Read] = {}
     with progress("Reading") as advance:
         for number, path in enumerate(found, 1):
-            each = read_distribution(path)
-            twin = read.get(each.filename)
-            if twin is not None and twin.sha256 != each.sha256:
-                raise NegativeAnswerError(
-                    f"{path} and {twin.path} have the same name but different bytes. A filename can be used only once: "
-                    "leave one of them out"
-                )
-            hashed = hashed_path(package_target(each.blake2b_256, each.filename), each.sha256)
-            read.setdefault(each.filename, _Read(path, each.project, each.sha256, hashed, _event(each, acting)))
+            try:
+                each = read_distribution(path)
+                _check_twin(path, each.sha256, read.get(each.filename))
+                event = _event(each, acting)
+            except (DistributionError, NegativeAnswerError) as error:
+                if refusals is None:
+                    raise
+                refusals.append(_refusal(path, error))
+            else:
+                hashed = hashed_path(package_target(each.blake2b_256, each.filename), each.sha256)
+                read.setdefault(each.filename, _Read(path, each.project, each.sha256, hashed, event))
             advance(number, len(found))
     return list(read.values())
+
+
+def _find(paths: Sequence[Path], refusals: list[Refusal] | None) -> list[Path]:
+    found: list[Path] = []
+    for path in paths:
+        try:
+            found.extend(find_distributions([path]))
+        except DistributionError as error:
+            if refusals is None:
+                raise
+            refusals.append(_refusal(path, error))
+    return found
+
+
+def _check_twin(path: Path, digest: str, twin: _Read | None) -> None:
+    if twin is not None and twin.sha256 != digest:
+        raise NegativeAnswerError(
+            f"{path} and {twin.path} have the same name but different bytes. A filename can be used only once: "
+            "leave one of them out"
+        )
 
 
 def _is_published(each: _Read, known: Mapping[str, KnownProject]) -> bool:

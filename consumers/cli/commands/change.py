@@ -6,7 +6,7 @@ from typing import Any, NamedTuple, ParamSpec
 
 import click
 
-from consumers.cli.answers import refuse_rejected, report
+from consumers.cli.answers import find_rejected, refuse, report
 from consumers.cli.options import Acting, acting_options, anyway_option, on_ledger, read_release, wait_options
 from consumers.cli.shared import Usage, print_json, progress
 from consumers.context import Context
@@ -95,8 +95,9 @@ def _event(kind: str, target: Target, data: dict[str, Any], now: datetime, actin
 async def _append(
     context: Context, events: list[NewEvent], *, anyway: bool, wait: bool, wait_seconds: float, as_json: bool
 ) -> None:
-    if not anyway:
-        await refuse_rejected(context, events, as_json=as_json)
+    found = [] if anyway else await find_rejected(context, events)
+    if found:
+        refuse(found, events=0, as_json=as_json)
     appended = await append_all(context, events)
     await report(context, appended, wait=wait, wait_seconds=wait_seconds, as_json=as_json)
 

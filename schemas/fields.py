@@ -86,6 +86,11 @@ def is_instant(text: str) -> bool:
     return re.match(INSTANT_PATTERN, text) is not None and is_calendar_time(text)
 
 
+def is_event_time(text: str) -> bool:
+    """Whether a text is a UTC time that an event can have: with up to six digits of fraction."""
+    return re.match(TIME_PATTERN, text) is not None and is_calendar_time(text)
+
+
 def is_origin(text: str) -> bool:
     """Whether a text can be the name of a ledger."""
     return re.match(ORIGIN_PATTERN, text) is not None

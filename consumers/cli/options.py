@@ -16,7 +16,7 @@ from projections.index.names import normalise
 from projections.roles.authority import MAX_BITS_PREFIXES, MAX_BITS_SUCCINCT
 from projections.roles.layout import Layout
 from schemas.events import ActorKind
-from schemas.fields import is_instant
+from schemas.fields import is_event_time, is_instant
 
 P = ParamSpec("P")
 
@@ -51,6 +51,19 @@ class Instant(click.ParamType[str]):
 
 
 INSTANT = Instant()
+
+
+class EventMoment(click.ParamType[str]):
+    """A UTC time as an event has it, `2026-11-21T10:00:00.123456Z`; or an instant."""
+
+    name = "time"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Read a time; a day is its first second."""
+        return str(value) if is_event_time(str(value)) else INSTANT.convert(value, param, ctx)
+
+
+EVENT_MOMENT = EventMoment()
 
 
 def ledger_options(function: Callable[P, Any]) -> Callable[P, Any]:

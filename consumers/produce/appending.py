@@ -49,8 +49,9 @@ def make_event(
     actor_kind: str = "administrator",
     credential: str | None = None,
     incident: str | None = None,
+    time: str | None = None,
 ) -> bytes:
-    """Make an event, as bytes. `incident` names the incident that it belongs to.
+    """Make an event, as bytes. `incident` names the incident that it belongs to, `time` when it happened, if not now.
 
     Raises:
         NegativeAnswerError: the event does not fit its schema.
@@ -61,7 +62,7 @@ def make_event(
         "source": "/tuf-ledger/cli",
         "type": kind,
         "subject": _text(subject),
-        "time": to_instant(now),
+        "time": time or to_instant(now),
         "actorkind": actor_kind,
         "actorid": _text(actor),
         "data": {name: _text(each) for name, each in data.items() if each is not None},

@@ -1,5 +1,6 @@
 """What `add` and the commands beside it append, and in whose name."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -172,3 +173,54 @@ def test_keep_going_without_refusals(index: Index, tmp_path: Path) -> None:
     path = build_wheel(tmp_path, "good", "1.0")
     assert "Added 1 file" in index.run("add", "--keep-going", path)
     assert "no wheels" in index.run("add", "--keep-going", tmp_path / "index" / "keys", answer=1)
+
+
+# --- old files ---------------------------------------------------------------------------------------------------
+
+UPLOADED_AT = "2019-05-04T10:20:30.123456Z"
+
+
+@pytest.fixture
+def importing(tmp_path: Path) -> Index:
+    """An empty ledger whose root says `importing`."""
+    return Index.create(tmp_path / "importing", "--importing")
+
+
+def shown_at(index: Index, project: str) -> dict[str, str]:
+    """The upload times on a project's page, by file."""
+    page = json.loads((index.public / f"targets/simple/{project}/index.json").read_bytes())
+    return {each["filename"]: each["upload-time"] for each in page["files"]}
+
+
+def test_old_files_are_imported_as_they_were(importing: Index, tmp_path: Path) -> None:
+    paths = [build_sdist(tmp_path, "old", "1.0", suffix=suffix) for suffix in (".tar.gz", ".zip")]
+    importing.publish()
+    output = importing.run("add", "--legacy", "--uploaded-at", UPLOADED_AT, *paths)
+    assert "note:" not in output
+    importing.publish_and_check()
+    assert shown_at(importing, "old") == {path.name: UPLOADED_AT for path in paths}
+    importing.run("add", "--uploaded-at", "2019-05-04", build_wheel(tmp_path, "new", "1.0"))
+    importing.publish()
+    assert set(shown_at(importing, "new").values()) == {"2019-05-04T00:00:00Z"}
+
+
+def test_what_bounds_upload_times_is_said(index: Index, tmp_path: Path) -> None:
+    last = index.info()["last"]["time"]
+    output = index.run("add", "--uploaded-at", UPLOADED_AT, build_wheel(tmp_path, "new", "1.0"))
+    assert "root does not say `importing`: the upload time that is shown will not be before the last" in output
+    index.publish()
+    assert set(shown_at(index, "new").values()) == {last}
+    twins = [build_sdist(tmp_path, "twins", "1.0", suffix=suffix) for suffix in (".tar.gz", ".zip")]
+    output = index.run("add", "--legacy", *twins, answer=1)
+    assert "--legacy allows nothing" in output
+    assert "installers take" in output
+
+
+@pytest.mark.parametrize("time", ["yesterday", "2019-02-30", "2019-05-04T10:20:30", "2019-05-04T10:20:30.1234567Z"])
+def test_times_that_are_none(index: Index, time: str) -> None:
+    assert "is no UTC time" in index.run("add", "--uploaded-at", time, __file__, answer=2)
+
+
+def test_other_targets_have_no_upload_time(index: Index) -> None:
+    index.run("add", "--as", "tools/x", "--legacy", __file__, answer=2)
+    index.run("add", "--as", "tools/x", "--uploaded-at", "2019-05-04", __file__, answer=2)

@@ -8,13 +8,14 @@ from typing import NamedTuple
 import click
 
 from consumers.cli.answers import find_rejected, refuse, report, tell_held, tell_refused
-from consumers.cli.options import Acting, acting_options, anyway_option, on_ledger, wait_options
-from consumers.cli.shared import Usage, plural, progress
+from consumers.cli.options import EVENT_MOMENT, Acting, acting_options, anyway_option, on_ledger, wait_options
+from consumers.cli.shared import Usage, plural, progress, say
 from consumers.context import Context
-from consumers.produce.appending import NewEvent, append_all, make_event
+from consumers.produce.appending import Appended, NewEvent, append_all, make_event
 from consumers.produce.foreseeing import Refusal
 from consumers.produce.lookup import KnownProject, look_up
 from consumers.produce.storing import refuse_withheld, store
+from consumers.reading.end import prefix_at_end
 from consumers.state.furthest import open_furthest
 from ledger.clock import SystemClock
 from ledger.distributions.distribution import Distribution, DistributionError, find_distributions, read_distribution
@@ -27,6 +28,17 @@ from schemas.errors import LedgerError, NegativeAnswerError
 @click.argument("paths", nargs=-1, required=True, metavar="FILE…", type=click.Path(path_type=Path))
 @click.option("--as", "target", metavar="PATH", help="Add one file of any kind as this target path.")
 @click.option("--keep-going", is_flag=True, help="Leave out refused files, and say at the end which and why.")
+@click.option(
+    "--legacy",
+    is_flag=True,
+    help="The names are of older forms, and may be taken for others: allowed while root says `importing`.",
+)
+@click.option(
+    "--uploaded-at",
+    type=EVENT_MOMENT,
+    metavar="TIME",
+    help="When the files were uploaded: shown as it is while root says `importing`.  [default: now]",
+)
 @anyway_option
 @wait_options
 @on_ledger
@@ -37,6 +49,8 @@ async def add(
     context: Context,
     target: str | None,
     keep_going: bool,
+    legacy: bool,
+    uploaded_at: str | None,
     anyway: bool,
     acting: Acting,
     wait: bool,
@@ -54,40 +68,56 @@ async def add(
     Example:
       tuf-ledger add --ledger my-index dist/
       tuf-ledger add --keep-going wheels/
+      tuf-ledger add --legacy --uploaded-at 2019-05-04T10:20:30.5Z old/
       tuf-ledger add --as tools/list.txt list.txt
       tuf-ledger add --actor user:alice --credential token-7 dist/
     """
     storage = context.storage("add")
     refusals: list[Refusal] = []
     if target is not None:
+        if legacy or uploaded_at:
+            raise Usage("--legacy and --uploaded-at are about distributions, not about a target (--as)")
         events = [_add_target(storage, paths, target, acting)]
     else:
-        read = _read(paths, acting, refusals if keep_going else None)
+        upload = _Upload(acting, uploaded_at, legacy=legacy)
+        await _tell_importing(context, upload)
+        read = _read(paths, upload, refusals if keep_going else None)
         fresh = await _without_published(context, read)
-        if not anyway:
-            found = await find_rejected(context, [each.event for each in fresh])
-            if found and not keep_going:
-                refuse(found, events=0, as_json=as_json)
-            refusals += found
-            left_out = {each.label for each in found}
-            read = [each for each in read if each.path.name not in left_out]
+        found = [] if anyway else await find_rejected(context, [each.event for each in fresh])
+        if found and not keep_going:
+            refuse(found, events=0, as_json=as_json)
+        left_out = {each.label for each in found}
+        refusals += found
+        read = [each for each in read if each.path.name not in left_out]
         events = _store(storage, read, fresh, refusals, keep_going=keep_going)
     appended = await append_all(context, events)
     try:
-        if as_json or (wait and appended):
-            await report(context, appended, wait=wait, wait_seconds=wait_seconds, as_json=as_json, is_end=not refusals)
-        elif appended:
-            them = "it" if len(appended) == 1 else "them"
-            what = "`tuf-ledger publish`" if context.has_online_keys() else "the next publication"
-            click.echo(f"Added {plural(len(appended), 'file')}; {what} makes {them} visible.")
-            await tell_held(context, as_json=False)
-        elif not refusals:
-            click.echo("Nothing to add: every file is already published.")
+        await _report(context, appended, refusals, wait=wait, wait_seconds=wait_seconds, as_json=as_json)
     except LedgerError:
         tell_refused(refusals, as_json=as_json)
         raise
     if refusals:
         refuse(refusals, events=len(appended), as_json=as_json)
+
+
+async def _report(
+    context: Context,
+    appended: Sequence[Appended],
+    refusals: Sequence[Refusal],
+    *,
+    wait: bool,
+    wait_seconds: float,
+    as_json: bool,
+) -> None:
+    if as_json or (wait and appended):
+        await report(context, appended, wait=wait, wait_seconds=wait_seconds, as_json=as_json, is_end=not refusals)
+    elif appended:
+        them = "it" if len(appended) == 1 else "them"
+        what = "`tuf-ledger publish`" if context.has_online_keys() else "the next publication"
+        click.echo(f"Added {plural(len(appended), 'file')}; {what} makes {them} visible.")
+        await tell_held(context, as_json=False)
+    elif not refusals:
+        click.echo("Nothing to add: every file is already published.")
 
 
 async def _without_published(context: Context, read: Sequence["_Read"]) -> list["_Read"]:
@@ -131,6 +161,31 @@ def _refusal(path: Path, error: LedgerError) -> Refusal:
     return Refusal(path.name, {"file": path.name}, "", str(error))
 
 
+class _Upload(NamedTuple):
+    """What is said of all uploads of a command: who acts, when they were, and whether they are legacy."""
+
+    acting: Acting
+    uploaded_at: str | None
+    legacy: bool
+
+
+async def _tell_importing(context: Context, upload: _Upload) -> None:
+    """Say what the rules make of what is said of uploads, if anything is, and root does not say `importing`."""
+    if not (upload.legacy or upload.uploaded_at):
+        return
+    authority = (await prefix_at_end(context)).authority
+    if authority is not None and authority.settings.importing:
+        return
+    if upload.uploaded_at:
+        say(
+            "note:",
+            "root does not say `importing`: the upload time that is shown will not be before the last publication, nor "
+            "after the one that shows the files",
+        )
+    if upload.legacy:
+        say("note:", "root does not say `importing`: --legacy allows nothing")
+
+
 class _Read(NamedTuple):
     """A file that was read: its event, and what is needed to look for it and to store it."""
 
@@ -141,7 +196,7 @@ class _Read(NamedTuple):
     event: NewEvent
 
 
-def _read(paths: Sequence[Path], acting: Acting, refusals: list[Refusal] | None) -> list[_Read]:
+def _read(paths: Sequence[Path], upload: _Upload, refusals: list[Refusal] | None) -> list[_Read]:
     """Read files, each name once. With a list of `refusals`, what is refused is added to it and left out.
 
     Raises:
@@ -157,7 +212,7 @@ def _read(paths: Sequence[Path], acting: Acting, refusals: list[Refusal] | None)
             try:
                 each = read_distribution(path)
                 _check_twin(path, each.sha256, read.get(each.filename))
-                event = _event(each, acting)
+                event = _event(each, upload)
             except (DistributionError, NegativeAnswerError) as error:
                 if refusals is None:
                     raise
@@ -195,7 +250,7 @@ def _is_published(each: _Read, known: Mapping[str, KnownProject]) -> bool:
     return facts is not None and not facts.removed and facts.sha256 == each.sha256
 
 
-def _event(each: Distribution, acting: Acting) -> NewEvent:
+def _event(each: Distribution, upload: _Upload) -> NewEvent:
     data = {
         "filename": each.filename,
         "version": each.version,
@@ -203,9 +258,10 @@ def _event(each: Distribution, acting: Acting) -> NewEvent:
         "hashes": {"sha256": each.sha256, "blake2b_256": each.blake2b_256},
         "requires_python": each.requires_python,
         "core_metadata_sha256": each.core_metadata_sha256,
+        "legacy": True if upload.legacy else None,
     }
     kind, now = "file.uploaded.v1", SystemClock().now()
-    value = make_event(kind, each.project, data, now=now, **acting._asdict())
+    value = make_event(kind, each.project, data, now=now, time=upload.uploaded_at, **upload.acting._asdict())
     return NewEvent(value, kind, each.filename, {"project": each.project, "file": each.filename})
 
 

@@ -1,13 +1,17 @@
 """What `add` and the commands beside it append, and in whose name."""
 
 import json
+import zipfile
+from hashlib import blake2b, sha256
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from schemas.codec import encode_event
 from tests.client.index import Index, invoke, tree
 from tests.distributions import build_sdist, build_wheel
+from tests.factory import Make
 
 
 def last_event(index: Index) -> dict[str, Any]:
@@ -224,3 +228,72 @@ def test_times_that_are_none(index: Index, time: str) -> None:
 def test_other_targets_have_no_upload_time(index: Index) -> None:
     index.run("add", "--as", "tools/x", "--legacy", __file__, answer=2)
     index.run("add", "--as", "tools/x", "--uploaded-at", "2019-05-04", __file__, answer=2)
+
+
+# --- events of one's own -----------------------------------------------------------------------------------------
+
+
+def own_upload(path: Path, filename: str, version: str, **changes: Any) -> dict[str, Any]:
+    """An event about a file, as a producer makes it."""
+    data = path.read_bytes()
+    hashes = {"sha256": sha256(data).hexdigest(), "blake2b_256": blake2b(data, digest_size=32).hexdigest()}
+    return {
+        "specversion": "1.0",
+        "id": "mine-1",
+        "source": "/mine",
+        "type": "file.uploaded.v1",
+        "subject": "strange",
+        "time": "2031-01-01T00:00:00Z",
+        "actorkind": "user",
+        "actorid": "bob",
+        "data": {"filename": filename, "version": version, "length": len(data), "hashes": hashes, **changes},
+    }
+
+
+def test_an_event_of_ones_own_and_its_bytes(index: Index, tmp_path: Path) -> None:
+    (tmp_path / "blob").write_bytes(b"no archive at all")
+    made = own_upload(tmp_path / "blob", "strange-1.0.tar.gz", "1.0")
+    (tmp_path / "event.json").write_text(json.dumps(made, indent=1), encoding="utf-8")
+    (added,) = index.ask_list("add", "--event", tmp_path / "event.json", tmp_path / "blob")
+    assert added["digest"] == sha256((tmp_path / "event.json").read_bytes()).hexdigest()
+    assert last_event(index)["actor"] == {"kind": "user", "id": "bob"}
+    assert "strange-1.0.tar.gz" in index.publish_and_check().filenames()
+    index.verify()
+    index.run("status", "strange", "archived")
+    index.publish()
+    made["data"]["filename"] = "strange-1.0.zip"
+    (tmp_path / "event.json").write_text(json.dumps(made), encoding="utf-8")
+    before = tree(index.public)
+    assert "installers take" in index.run("add", "--event", tmp_path / "event.json", tmp_path / "blob", answer=1)
+    assert tree(index.public) == before
+
+
+def test_core_metadata_of_an_event_of_ones_own(index: Index, tmp_path: Path) -> None:
+    wheel = build_wheel(tmp_path, "strange", "1.0")
+    metadata = zipfile.ZipFile(wheel).read("strange-1.0.dist-info/METADATA")
+    for digest, answer in ((sha256(b"").hexdigest(), 1), (sha256(metadata).hexdigest(), 0)):
+        made = own_upload(wheel, wheel.name, "1.0", core_metadata_sha256=digest)
+        (tmp_path / "event.json").write_text(json.dumps(made), encoding="utf-8")
+        index.run("add", "--event", tmp_path / "event.json", wheel, answer=answer)
+    assert wheel.name in index.publish_and_check().filenames()
+    index.verify()
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (b"{", "is no event: not-json"),
+        (encode_event(Make().project_created("three")), "append it with `tuf-ledger append`"),
+        (encode_event(Make().file_uploaded("three", "three-1.0.tar.gz")), "is about other bytes than"),
+    ],
+)
+def test_events_that_add_does_not_take(index: Index, tmp_path: Path, text: bytes, message: str) -> None:
+    (tmp_path / "event.json").write_bytes(text)
+    before = index.info()["sizes"], tree(index.public)
+    assert message in index.run("add", "--event", tmp_path / "event.json", __file__, answer=1)
+    assert (index.info()["sizes"], tree(index.public)) == before
+
+
+def test_options_that_do_not_go_with_an_event(index: Index) -> None:
+    for options in (("--legacy",), ("--keep-going",), ("--actor", "bob"), ("--as", "x"), (__file__,)):
+        assert "--" in index.run("add", "--event", __file__, __file__, *options, answer=2)

@@ -14,6 +14,7 @@ from consumers.context import Context
 from consumers.produce.appending import Appended, NewEvent, append_all, make_event
 from consumers.produce.foreseeing import Refusal
 from consumers.produce.lookup import KnownProject, look_up
+from consumers.produce.own_events import read_own_upload
 from consumers.produce.storing import refuse_withheld, store
 from consumers.reading.end import prefix_at_end
 from consumers.state.furthest import open_furthest
@@ -27,6 +28,13 @@ from schemas.errors import LedgerError, NegativeAnswerError
 @click.command()
 @click.argument("paths", nargs=-1, required=True, metavar="FILE…", type=click.Path(path_type=Path))
 @click.option("--as", "target", metavar="PATH", help="Add one file of any kind as this target path.")
+@click.option(
+    "--event",
+    "own",
+    metavar="FILE",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Append this event, one `file.uploaded` as JSON, as it is, and store its file.",
+)
 @click.option("--keep-going", is_flag=True, help="Leave out refused files, and say at the end which and why.")
 @click.option(
     "--legacy",
@@ -48,6 +56,7 @@ async def add(
     paths: tuple[Path, ...],
     context: Context,
     target: str | None,
+    own: Path | None,
     keep_going: bool,
     legacy: bool,
     uploaded_at: str | None,
@@ -69,15 +78,17 @@ async def add(
       tuf-ledger add --ledger my-index dist/
       tuf-ledger add --keep-going wheels/
       tuf-ledger add --legacy --uploaded-at 2019-05-04T10:20:30.5Z old/
+      tuf-ledger add --event upload.json six-1.16.0.tar.gz
       tuf-ledger add --as tools/list.txt list.txt
       tuf-ledger add --actor user:alice --credential token-7 dist/
     """
     storage = context.storage("add")
     refusals: list[Refusal] = []
+    _check_options(paths)
     if target is not None:
-        if legacy or uploaded_at:
-            raise Usage("--legacy and --uploaded-at are about distributions, not about a target (--as)")
-        events = [_add_target(storage, paths, target, acting)]
+        events = [_add_target(storage, paths[0], target, acting)]
+    elif own is not None:
+        events = await _add_own(context, storage, paths[0], own, anyway=anyway, as_json=as_json)
     else:
         upload = _Upload(acting, uploaded_at, legacy=legacy)
         await _tell_importing(context, upload)
@@ -98,6 +109,38 @@ async def add(
         raise
     if refusals:
         refuse(refusals, events=len(appended), as_json=as_json)
+
+
+def _check_options(paths: Sequence[Path]) -> None:
+    """Check that options fit together.
+
+    Raises:
+        Usage: they do not.
+    """
+    given = click.get_current_context().params
+    for option, name in (("--as", "target"), ("--event", "own")):
+        if given[name] is None:
+            continue
+        if len(paths) != 1:
+            raise Usage(f"{option} takes exactly one file")
+        others = [
+            *("keep_going", "legacy", "uploaded_at"),
+            *(("target", "actor", "credential", "incident") if name == "own" else ()),
+        ]
+        if wrong := [each for each in others if given[each]]:
+            raise Usage(f"{option} does not go with --{wrong[0].replace('target', 'as').replace('_', '-')}")
+
+
+async def _add_own(
+    context: Context, storage: Storage, path: Path, own: Path, *, anyway: bool, as_json: bool
+) -> list[NewEvent]:
+    """Store the file of a producer's own event, and return the event."""
+    event, distribution = read_own_upload(own, path)
+    found = [] if anyway else await find_rejected(context, [event])
+    if found:
+        refuse(found, events=0, as_json=as_json)
+    store(storage, distribution)
+    return [event]
 
 
 async def _report(
@@ -265,13 +308,11 @@ def _event(each: Distribution, upload: _Upload) -> NewEvent:
     return NewEvent(value, kind, each.filename, {"project": each.project, "file": each.filename})
 
 
-def _add_target(storage: Storage, paths: tuple[Path, ...], target: str, acting: Acting) -> NewEvent:
-    if len(paths) != 1:
-        raise Usage("--as takes exactly one file")
+def _add_target(storage: Storage, path: Path, target: str, acting: Acting) -> NewEvent:
     try:
-        data = paths[0].read_bytes()
+        data = path.read_bytes()
     except OSError as error:
-        raise NegativeAnswerError(f"{paths[0]} cannot be read: {error.strerror}") from error
+        raise NegativeAnswerError(f"{path} cannot be read: {error.strerror}") from error
     digest = sha256(data).hexdigest()
     facts = {"length": len(data), "sha256": digest}
     kind = "target.added.v1"
@@ -282,5 +323,5 @@ def _add_target(storage: Storage, paths: tuple[Path, ...], target: str, acting: 
         )
     hashed = hashed_path(target, digest)
     refuse_withheld(storage, hashed, "move them back from where evidence is kept, if they shall be served again")
-    storage.put_file(paths[0], digest, hashed)
+    storage.put_file(path, digest, hashed)
     return NewEvent(value, kind, target, {"target": target})

@@ -4,6 +4,7 @@ from ledger.distributions.distribution import Distribution
 from ledger.storage import Storage
 from projections.metadata.paths import companion_path, hashed_path, package_target, plain_path
 from schemas.errors import NegativeAnswerError
+from schemas.events import FileUploaded
 
 
 def refuse_withheld(storage: Storage, hashed: str, advice: str) -> None:
@@ -15,6 +16,13 @@ def refuse_withheld(storage: Storage, hashed: str, advice: str) -> None:
     if storage.evidence.has(hashed):
         name = hashed.rpartition("/")[2].partition(".")[2]
         raise NegativeAnswerError(f"the bytes of {name} are withheld: {advice}")
+
+
+def is_stored(storage: Storage, upload: FileUploaded) -> bool:
+    """Whether the bytes of an upload are where they are served, or kept as evidence."""
+    data = upload.data
+    hashed = hashed_path(package_target(data.hashes.blake2b_256, data.filename), data.hashes.sha256)
+    return storage.entry(hashed) is not None or storage.evidence.has(hashed)
 
 
 def store(storage: Storage, each: Distribution) -> None:

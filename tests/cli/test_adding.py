@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
+from consumers.cli.commands.append import MOST_ABSENT
 from schemas.codec import encode_event
-from tests.client.index import Index, invoke, tree
+from tests.client.index import Index, invoke, lines, tree
 from tests.distributions import build_sdist, build_wheel
 from tests.factory import Make
 
@@ -297,3 +298,24 @@ def test_events_that_add_does_not_take(index: Index, tmp_path: Path, text: bytes
 def test_options_that_do_not_go_with_an_event(index: Index) -> None:
     for options in (("--legacy",), ("--keep-going",), ("--actor", "bob"), ("--as", "x"), (__file__,)):
         assert "--" in index.run("add", "--event", __file__, __file__, *options, answer=2)
+
+
+# --- events without bytes ----------------------------------------------------------------------------------------
+
+
+def test_append_names_uploads_without_bytes(index: Index, tmp_path: Path) -> None:
+    make = Make()
+    uploads = [make.file_uploaded(f"absent-{number}") for number in range(MOST_ABSENT + 2)]
+    output = index.run("append", stdin=lines([make.project_created("three"), *uploads]))
+    assert "the bytes of absent-0-1.0.tar.gz are not in the public folder" in output
+    assert output.count("are not in the public folder") == MOST_ABSENT
+    assert "22 uploads without bytes" in output
+    wheel = build_wheel(tmp_path, "here", "1.0")
+    index.run("add", wheel)
+    assert "note:" not in index.run("append", stdin=lines([own_upload(wheel, wheel.name, "1.0")]))
+
+
+def test_append_knows_nothing_of_the_bytes_of_a_log_elsewhere(index: Index, tmp_path: Path) -> None:
+    log = f"sqlite:{index.folder / 'log'}"
+    stdin = lines([Make().file_uploaded("absent")])
+    assert "note:" not in invoke("append", "--log", log, "--ledger", tmp_path, stdin=stdin).output

@@ -14,15 +14,20 @@ from consumers.cli.options import on_ledger, wait_options
 from consumers.cli.shared import plural, progress, say
 from consumers.context import Context
 from consumers.produce.appending import BATCH, Appended, NewEvent, append_in_batches
+from consumers.produce.storing import is_stored
 from consumers.state.furthest import open_events
 from ledger.logs import Log
+from ledger.storage import Storage
 from projections.log.operations import type_of
 from schemas.codec import Rejection, decode_event, encode_event
 from schemas.errors import NegativeAnswerError
-from schemas.events import MAX_EVENT_BYTES, BaseEvent, RolesSigned
+from schemas.events import MAX_EVENT_BYTES, BaseEvent, FileUploaded, RolesSigned
 
 MAX_LINE_BYTES = 2 * MAX_EVENT_BYTES
 """The longest line, with the space around its event."""
+
+MOST_ABSENT = 20
+"""The most uploads without bytes that are named."""
 
 _SPACE = b" \t\r\n"
 _TOO_LONG = Rejection("oversize", f"the line has over {MAX_LINE_BYTES:,} bytes")
@@ -46,14 +51,17 @@ async def append(
 
     Each line is checked against its schema (`schemas/json/`) and appended unchanged, but that a `roles.signed` event
     gets a new, random id. The command stops at the first bad line: earlier lines are appended, later lines are not.
-    Appending a line again does no harm.
+    Appending a line again does no harm. An upload whose bytes are not in the public folder is named.
 
     \b
     Example:
       tuf-ledger append events.ndjson --wait
     """
     async with open_events(context) as events:
-        appended, bad = await _append(events, file, keep_going=keep_going)
+        has_files = not context.is_elsewhere and context.public.exists()
+        absent = _Absent(context.storage("append") if has_files else None)
+        appended, bad = await _append(events, file, absent, keep_going=keep_going)
+    absent.tell()
     rejected = 0
     if wait and appended:
         rejected = await wait_and_print(context, appended, wait_seconds, as_json=as_json)
@@ -71,7 +79,35 @@ async def append(
         end_list(len(appended), rejected, as_json=as_json)
 
 
-async def _append(log: Log, file: BinaryIO, *, keep_going: bool) -> tuple[list[Appended], int]:
+class _Absent:
+    """The uploads whose bytes are not in the public folder. Without `storage`, another machine has it."""
+
+    def __init__(self, storage: Storage | None) -> None:
+        self._storage = storage
+        self._first: list[str] = []
+        self._count = 0
+
+    def look(self, event: BaseEvent) -> None:
+        """Look for the bytes of an event."""
+        if self._storage is None or not isinstance(event, FileUploaded) or is_stored(self._storage, event):
+            return
+        self._count += 1
+        if len(self._first) < MOST_ABSENT:
+            self._first.append(event.data.filename)
+
+    def tell(self) -> None:
+        """Say which they are."""
+        for filename in self._first:
+            say("note:", f"the bytes of {filename} are not in the public folder")
+        if self._count:
+            say(
+                "note:",
+                f"{plural(self._count, 'upload')} without bytes: installers cannot download what is not there. "
+                "`tuf-ledger add FILE` stores a file that is known, too",
+            )
+
+
+async def _append(log: Log, file: BinaryIO, absent: _Absent, *, keep_going: bool) -> tuple[list[Appended], int]:
     """Append the lines of a file; return the appended events and the number of bad lines."""
     appended: list[Appended] = []
     good: list[NewEvent] = []
@@ -85,6 +121,7 @@ async def _append(log: Log, file: BinaryIO, *, keep_going: bool) -> tuple[list[A
                 if not keep_going:
                     break
                 continue
+            absent.look(event)
             good.append(NewEvent(_to_append(line, event), type_of(type(event)), f"line {number}", {"line": number}))
             if len(good) >= BATCH:
                 async for batch in append_in_batches(log, good):

@@ -7,6 +7,7 @@ from consumers.follow.follower import Follower
 from consumers.render.outlets import PublicOutlet, served_version
 from consumers.service.opening import Opened, open_follower
 from consumers.service.rechecking import Recheck
+from consumers.sign.expiring import ExpiryWatch
 from consumers.sign.resuming import note_resumed, resumed_above
 from consumers.sign.schedule import Schedule
 from consumers.sign.signer import Signer
@@ -50,6 +51,7 @@ async def publish_once(context: Context, schedule: Schedule, *, report: Report |
         await follower.skip(at_least=context.limits.skip_from)
         signer = await make_signer(context, opened, schedule)
         made = await signer.step(now=True)
+        ExpiryWatch(SystemClock()).look(follower.base.authority)
         await Recheck(opened, storage, outlet).when_idle()
         return made, follower
 

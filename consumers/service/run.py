@@ -20,8 +20,10 @@ from consumers.render.outlets import FileListOutlet, NoOutlet, PublicOutlet
 from consumers.service.opening import open_follower
 from consumers.service.publishing import make_signer, warn_of_own_folder
 from consumers.service.rechecking import Recheck
+from consumers.sign.expiring import ExpiryWatch
 from consumers.sign.schedule import Schedule
 from consumers.verify.verifier import Patience, Verifier
+from ledger.clock import SystemClock
 from ledger.config import ConfigError
 from ledger.disk.files import may_pass
 from projections.metadata.paths import TIMESTAMP
@@ -53,8 +55,9 @@ async def run_signer(context: Context, schedule: Schedule, stop: asyncio.Event, 
         await follower.skip(at_least=context.limits.skip_from)
         signer = await make_signer(context, opened, schedule)
         log.info("signer started", publication=follower.head.number, size=follower.head.size, publishes=publishes)
-        watch = TimestampWatch(follower)
+        watch, expiry = TimestampWatch(follower), ExpiryWatch(SystemClock())
         while not stop.is_set():
+            expiry.look(follower.base.authority)
             if not await signer.step():
                 if storage is not None:
                     await watch.look(await opened.workers.run(storage.read, TIMESTAMP))

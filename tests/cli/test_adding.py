@@ -319,3 +319,24 @@ def test_append_knows_nothing_of_the_bytes_of_a_log_elsewhere(index: Index, tmp_
     log = f"sqlite:{index.folder / 'log'}"
     stdin = lines([Make().file_uploaded("absent")])
     assert "note:" not in invoke("append", "--log", log, "--ledger", tmp_path, stdin=stdin).output
+
+
+# --- what is added and not published yet -------------------------------------------------------------------------
+
+
+def test_what_is_added_is_no_difference(index: Index, tmp_path: Path) -> None:
+    """With its core metadata, and held back or not: its event is on the log."""
+    (tmp_path / "blob").write_bytes(b"no archive at all")
+    made = own_upload(tmp_path / "blob", "strange-1.0.tar.gz", "1.0")
+    (tmp_path / "event.json").write_text(json.dumps(made), encoding="utf-8")
+    index.run("add", build_wheel(tmp_path, "three", "1.0"), build_sdist(tmp_path, "three", "1.0"))
+    index.run("add", "--event", tmp_path / "event.json", tmp_path / "blob")
+    index.run("add", "--as", "tools/x", tmp_path / "blob")
+    index.verify()
+    index.run("hold", "--unlocked")
+    index.run("add", build_wheel(tmp_path, "four", "1.0"))
+    index.publish()
+    index.verify()
+    stray = index.public / "targets/packages/stray-1.0.tar.gz"
+    stray.write_bytes(b"nobody added this")
+    assert "stray" in index.verify(answer=1)

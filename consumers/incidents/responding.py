@@ -17,7 +17,7 @@ from consumers.incidents.known_incidents import count_besides
 from consumers.incidents.recording import incident_of
 from consumers.incidents.recovering import AppliedPlan, apply_plan, catch_up
 from consumers.incidents.replaying import Suspected, suspected_of
-from consumers.incidents.step_states import check_head, check_list, load_plan, lost_keys_in_force
+from consumers.incidents.step_states import check_head, check_list, load_plan, lost_keys_in_force, lost_keys_published
 from consumers.produce.appending import append_release
 from consumers.produce.waiting import HeldError, NotCoveredError
 from consumers.reading.end import holds_at_end
@@ -104,11 +104,11 @@ async def recover_incident(
         if applied.open:
             return Recovery(applied, plan.head.residuals, None, CacheAnswers())
         waiting = _Waiting(context, filling, asked, monotonic() + wishes.wait_seconds, say)
-        await waiting.for_keys(plan)
+        keys_at = await waiting.for_keys(plan)
         if secret is not None:
             await _release(context, database, secret, say)
             await catch_up(filling)
-        number = await waiting.for_publication(applied.last_event, suspected_of(known))
+        number = max(keys_at, await waiting.for_publication(applied.last_event, suspected_of(known)))
         return await _prove(waiting, plan, applied, number, wishes)
 
 
@@ -202,13 +202,22 @@ class _Waiting:
         """Bring the catalog up to the ends of the logs."""
         await catch_up(self.filling)
 
-    async def for_keys(self, plan: RecoveryPlan) -> None:
-        """Wait until no lost key is an online key."""
-        while keys := await self.asked.database.run(lost_keys_in_force, plan.head):
-            what = (
-                f"a root without the lost online {'key' if len(keys) == 1 else 'keys'} {', '.join(keys)}, signed "
-                "offline (`tuf-ledger ceremony --replace-online --floor N`, N above all versions it may have signed)"
-            )
+    async def for_keys(self, plan: RecoveryPlan) -> int:
+        """Wait until a publication has a root without the lost keys; return the number of the last publication then."""
+        while True:
+            asked = await self.now()
+            keys = await asked.database.run(lost_keys_in_force, plan.head)
+            shown = keys or await asked.database.run(lost_keys_published, plan.head)
+            if not shown:
+                return asked.number
+            what = f"root without the lost online {'key' if len(shown) == 1 else 'keys'} {', '.join(shown)}"
+            if keys:
+                what = (
+                    f"a {what}, signed offline (`tuf-ledger ceremony --replace-online --floor N`, N above all versions "
+                    "it may have signed)"
+                )
+            else:
+                what = f"a publication of the {what}"
             if not await self.pause(what):
                 raise NotCoveredError(f"all steps are on the log; what is missing is {what}. Then run this again")
 

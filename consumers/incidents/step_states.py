@@ -12,7 +12,7 @@ from consumers.catalog.filling import load_authority, read_ledger
 from consumers.incidents.histories import project_history, target_history, terms_of
 from consumers.incidents.known_incidents import KnownIncident
 from consumers.prove.subtrees import subtree_roots
-from ledger.catalog import FOREVER, event_rows, writing
+from ledger.catalog import FOREVER, event_rows, publication_rows, writing
 from ledger.catalog.database import Connection
 from ledger.catalog.tables import OUTCOMES
 from ledger.disk.files import reading
@@ -104,7 +104,17 @@ def check_list(head: PlanHead, known: KnownIncident) -> None:
 
 def lost_keys_in_force(connection: Connection, head: PlanHead) -> list[str]:
     """The keys that count as lost, and that are online keys still."""
-    online = set(load_authority(connection, FOREVER).online.keyids) if writing.load_documents(connection) else set()
+    return _lost_keys_at(connection, head, FOREVER)
+
+
+def lost_keys_published(connection: Connection, head: PlanHead) -> list[str]:
+    """The keys that count as lost, and that are online keys to clients: by the root of the last publication."""
+    last = publication_rows.last_publication(connection)
+    return _lost_keys_at(connection, head, FOREVER if last is None else last.size - 1)
+
+
+def _lost_keys_at(connection: Connection, head: PlanHead, event: int) -> list[str]:
+    online = set(load_authority(connection, event).online.keyids) if writing.load_documents(connection) else set()
     return sorted(online & set(head.lost_keys))
 
 

@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+import msgspec
 import pytest
 
 from consumers.catalog.filling import Filling
@@ -12,14 +13,14 @@ from consumers.incidents.confirming import confirm
 from consumers.incidents.histories import project_history, terms_of
 from consumers.incidents.recovering import apply_plan, catch_up
 from consumers.incidents.replaying import CleanReplay, Suspected, replay
-from consumers.incidents.step_states import StepState, examine
+from consumers.incidents.step_states import StepState, examine, lost_keys_in_force, lost_keys_published
 from ledger.catalog.database import Database
 from projections.incidents.applying import Making, RecoveryPlan, bind, read_plan, write_plan
 from projections.incidents.replays import replay_project
 from schemas.errors import NegativeAnswerError
 from schemas.plans import PlanHead
 from tests.databases import MakeDatabase
-from tests.factory import digest, encode
+from tests.factory import digest, ed25519_signer, encode
 from tests.fuzz.world import Signing, World
 from tests.incidents.opening import opened
 
@@ -346,3 +347,17 @@ async def test_what_another_project_offers_need_not_be_purged(case: Case) -> Non
     paths = await case.database.run(withheld_paths, case.suspects)
     assert [path for path in paths if "a-2.0" in path]
     assert not [path for path in paths if "a-b-1.0" in path]
+
+
+async def test_a_lost_key_is_one_until_a_publication_has_the_root_without_it(case: Case) -> None:
+    """Real ceremonies only append; clients believe the key until the next publication."""
+    (old,) = (each.public_key.keyid for each in case.world.team.online)
+    _, plan = await case.plan()
+    head = msgspec.structs.replace(plan.head, lost_keys=(old,))
+    case.world.hold_ceremony(case.world.team.but(online=(ed25519_signer("another"),)), case.signing.authority)
+    await catch_up(case.filling)
+    assert await case.database.run(lost_keys_in_force, head) == []
+    assert await case.database.run(lost_keys_published, head) == [old]
+    await case.signing.publish()
+    await catch_up(case.filling)
+    assert await case.database.run(lost_keys_published, head) == []

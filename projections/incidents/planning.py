@@ -39,6 +39,7 @@ _REPEATED: Mapping[str, type[events.FileUploaded | events.FileFreed]] = {
     _UPLOADED: events.FileUploaded,
     _FREED: events.FileFreed,
 }
+_ONLY_LIVE = "no suspect uploaded it, and without suspects it would have been rejected"
 _REFUSING = frozenset({"archived", "quarantined"})
 
 
@@ -191,12 +192,21 @@ class _Drafting:
     # --- what must go --------------------------------------------------------------------------------------------
 
     def _removals(self) -> Iterator[StepDraft]:
+        honest = {
+            item.operation.filename
+            for item in self._history.items
+            if isinstance(item.operation, Upload)
+            and item.index not in self._left_out
+            and self._live.outcomes[item.index] is ACCEPTED
+        }
         for name, live in sorted(self._live.files.items()):
             clean = self._clean.files.get(name)
             if live.freed or (live.removed and live.withheld):
                 continue
             if clean is None or not is_same_file(live, clean):
-                why = "only suspects offered it" if clean is None else "a suspect took the name"
+                why = "a suspect took the name"
+                if clean is None:
+                    why = _ONLY_LIVE if name in honest else "only suspects offered it"
                 yield self._step(events.FileRemoved, why, filename=name, withhold=True)
             elif clean.removed and not live.removed and (self._clean.header.exists or clean.withheld):
                 yield self._step(events.FileRemoved, "it was removed before", filename=name, withhold=clean.withheld)

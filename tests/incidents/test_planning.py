@@ -189,3 +189,14 @@ def test_a_taken_name_explains_no_other_bytes(make: Make) -> None:
     assert [(each.name, each.live) for each in still_unexplained(project.live, project.clean, project.residuals)] == [
         ("a-1.tar.gz", digest("evil"))
     ]
+
+
+def test_an_upload_that_a_suspect_made_possible_is_not_called_theirs(make: Make) -> None:
+    """It goes, and whoever reads the plan must see that it is somebody else's: the line can be deleted."""
+    quarantined = make.project_status_changed("a", "quarantined", "look")
+    lifted, honest = make.project_status_changed("a", "active"), make.file_uploaded("a", "2")
+    found = planned({3, 5}, make.file_uploaded("a", "1"), quarantined, lifted, honest, make.file_uploaded("a", "3"))
+    assert [step.why for step in found.projects[0].steps[:2]] == [
+        "no suspect uploaded it, and without suspects it would have been rejected",
+        "only suspects offered it",
+    ]

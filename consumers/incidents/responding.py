@@ -96,6 +96,7 @@ async def recover_incident(
         database, is_private = await choose_catalog(context)
         filling = await closing.enter_async_context(open_filling(context, database, is_private=is_private))
         log = await closing.enter_async_context(open_events(context))
+        closing.callback(context.give_up)  # a thread may wait for a server while this command is told to end
         await catch_up(filling)
         asked = await asked_of(context, database, filling)
         known = await incident_of(asked, name)

@@ -13,10 +13,10 @@ from projections.log.holds import lock_of
 from projections.metadata.paths import package_target, plain_path
 from schemas.events import BaseEvent
 from tests.client.index import Index, invoke
-from tests.client.processes import command, environment
+from tests.client.processes import PATIENCE_SECONDS, command, environment
 from tests.factory import Make, digest
 from tests.oracle import check_repository
-from tests.serving import answering
+from tests.serving import Asked, answering
 
 STOLEN = Make().having(actorid="alice", actorcredential="token-2")
 
@@ -328,3 +328,24 @@ def test_where_clients_looked_is_said(index: Index, tmp_path: Path) -> None:
     other.mkdir()
     said = index.run("incident recover", "theft", "--plan", path, "--served", other, "--wait-seconds", 0, answer=1)
     assert f"looked at in {other}" in said.replace("\n", "")
+
+
+def test_a_cache_that_sends_for_ever_is_left(index: Index, tmp_path: Path) -> None:
+    """Whoever ends the command does not wait for it."""
+    path, was_asked = recovered(index, tmp_path), threading.Event()
+
+    def send(asked: Asked) -> None:
+        asked.send(b"HTTP/1.1 200 Fine\r\n\r\n")
+        was_asked.set()
+        while True:  # until the client is gone
+            asked.send(b"x" * 2**18)
+            sleep(0.1)
+
+    with answering(send) as url:
+        arguments = ("theft", "--plan", path, "--cdn", url, "--ledger", index.folder)
+        waits = subprocess.Popen(
+            command("incident", "recover", *arguments), env=environment(), stdout=subprocess.DEVNULL
+        )
+        assert was_asked.wait(PATIENCE_SECONDS)
+        waits.terminate()
+        assert waits.wait(PATIENCE_SECONDS) == 143

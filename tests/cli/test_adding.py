@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from consumers.cli.commands.add import STORED_AT_ONCE
 from consumers.cli.commands.append import MOST_ABSENT
 from schemas.codec import encode_event
 from tests.client.index import Index, invoke, lines, tree
@@ -107,6 +108,28 @@ def test_one_refused_file_keeps_the_others_out(index: Index, tmp_path: Path) -> 
     served, sizes = tree(index.public), index.info()["sizes"]
     assert taken.name in index.run("add", tmp_path / "alpha-1.0-py3-none-any.whl", taken, answer=1)
     assert (index.info()["sizes"], tree(index.public)) == (sizes, served)
+
+
+def test_nothing_is_stored_if_the_log_cannot_be_reached(
+    index: Index, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TUF_LEDGER_KAFKA_TIMEOUT_SECONDS", "0.3")
+    served, path = tree(index.public), build_wheel(tmp_path, "alpha", "1.0")
+    index.run("add", "--log", "kafka://127.0.0.1:1/x", path, answer=75)
+    assert tree(index.public) == served
+
+
+def test_many_files_are_added_in_parts(index: Index, tmp_path: Path) -> None:
+    for number in range(STORED_AT_ONCE + 5):
+        build_wheel(tmp_path, "many", f"1.{number}")
+    assert f"Added {STORED_AT_ONCE + 5} files" in index.run("add", *tmp_path.glob("many-*.whl"))
+    index.publish()
+    lost = index.upload("many", "2.0")
+    index.publish()
+    for path in index.public.rglob(f"*{lost.name}"):
+        path.unlink()
+    assert "Nothing to add" in index.run("add", lost)
+    index.verify()
 
 
 def test_several_refusals_are_said_one_by_one(index: Index, tmp_path: Path) -> None:

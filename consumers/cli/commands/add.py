@@ -11,18 +11,21 @@ from consumers.cli.answers import find_rejected, refuse, report, tell_held, tell
 from consumers.cli.options import EVENT_MOMENT, Acting, acting_options, anyway_option, on_ledger, wait_options
 from consumers.cli.shared import Usage, plural, progress, say
 from consumers.context import Context
-from consumers.produce.appending import Appended, NewEvent, append_all, make_event
+from consumers.produce.appending import Appended, NewEvent, append_all, append_in_batches, make_event
 from consumers.produce.foreseeing import Refusal
 from consumers.produce.lookup import KnownProject, look_up
 from consumers.produce.own_events import read_own_upload
 from consumers.produce.storing import refuse_withheld, store
 from consumers.reading.end import prefix_at_end
-from consumers.state.furthest import open_furthest
+from consumers.state.furthest import open_events, open_furthest
 from ledger.clock import SystemClock
 from ledger.distributions.distribution import Distribution, DistributionError, find_distributions, read_distribution
 from ledger.storage import Storage
 from projections.metadata.paths import hashed_path, is_reserved, package_target
 from schemas.errors import LedgerError, NegativeAnswerError
+
+STORED_AT_ONCE = 100
+"""The most files that are stored before their events are appended."""
 
 
 @click.command()
@@ -86,9 +89,10 @@ async def add(
     refusals: list[Refusal] = []
     _check_options(paths)
     if target is not None:
-        events = [_add_target(storage, paths[0], target, acting)]
+        appended = await append_all(context, [_add_target(storage, paths[0], target, acting)])
     elif own is not None:
-        events = await _add_own(context, storage, paths[0], own, anyway=anyway, as_json=as_json)
+        event = await _add_own(context, storage, paths[0], own, anyway=anyway, as_json=as_json)
+        appended = await append_all(context, [event])
     else:
         upload = _Upload(acting, uploaded_at, legacy=legacy)
         await _tell_importing(context, upload)
@@ -100,8 +104,8 @@ async def add(
         left_out = {each.label for each in found}
         refusals += found
         read = [each for each in read if each.path.name not in left_out]
-        events = _store(storage, read, fresh, refusals, keep_going=keep_going)
-    appended = await append_all(context, events)
+        kept = _without_withheld(storage, read, refusals if keep_going else None)
+        appended = await _store_and_append(context, storage, kept, {each.path for each in fresh})
     try:
         await _report(context, appended, refusals, wait=wait, wait_seconds=wait_seconds, as_json=as_json)
     except LedgerError:
@@ -133,14 +137,14 @@ def _check_options(paths: Sequence[Path]) -> None:
 
 async def _add_own(
     context: Context, storage: Storage, path: Path, own: Path, *, anyway: bool, as_json: bool
-) -> list[NewEvent]:
+) -> NewEvent:
     """Store the file of a producer's own event, and return the event."""
     event, distribution = read_own_upload(own, path)
     found = [] if anyway else await find_rejected(context, [event])
     if found:
         refuse(found, events=0, as_json=as_json)
     store(storage, distribution)
-    return [event]
+    return event
 
 
 async def _report(
@@ -172,13 +176,11 @@ async def _without_published(context: Context, read: Sequence["_Read"]) -> list[
     return [each for each in read if not _is_published(each, known)]
 
 
-def _store(
-    storage: Storage, read: Sequence["_Read"], fresh: Sequence["_Read"], refusals: list[Refusal], *, keep_going: bool
-) -> list[NewEvent]:
-    """Store the files that were not refused; return the events of the new ones.
+def _without_withheld(storage: Storage, read: Sequence["_Read"], refusals: list[Refusal] | None) -> list["_Read"]:
+    """The files that are not withheld. With a list of `refusals`, those that are withheld are added to it.
 
-    All files are asked for before the first one is stored, so a refused file changes nothing. Published files are
-    stored too, so adding a lost file again brings it back.
+    Raises:
+        NegativeAnswerError: one is withheld.
     """
     kept: list[_Read] = []
     for each in read:
@@ -186,18 +188,36 @@ def _store(
             refuse_withheld(storage, each.hashed, f"restore it first (`tuf-ledger restore {each.path.name}`)")
             kept.append(each)
         except NegativeAnswerError as error:
-            if not keep_going:
+            if refusals is None:
                 raise
             refusals.append(_refusal(each.path, error))
-    with progress("Storing") as advance:
-        for number, each in enumerate(kept, 1):
-            again = read_distribution(each.path)
-            if again.sha256 != each.sha256:
-                raise NegativeAnswerError(f"{each.path} changed while it was added: add it again")
-            store(storage, again)
-            advance(number, len(kept))
-    stored = {each.path for each in kept}
-    return [each.event for each in fresh if each.path in stored]
+    return kept
+
+
+async def _store_and_append(
+    context: Context, storage: Storage, files: Sequence["_Read"], fresh: set[Path]
+) -> list[Appended]:
+    """Store files, and append the events of the `fresh` ones.
+
+    Published files are stored too, so adding a lost file brings it back. Nothing is stored before the log is open.
+    A file waits for its event no longer than a few others take: `verify` finds a file without an event unknown.
+    """
+    appended: list[Appended] = []
+    async with open_events(context) as log:
+        with progress("Storing") as advance:
+            for start in range(0, len(files), STORED_AT_ONCE):
+                some = files[start : start + STORED_AT_ONCE]
+                for each in some:
+                    again = read_distribution(each.path)
+                    if again.sha256 != each.sha256:
+                        raise NegativeAnswerError(
+                            f"{each.path} changed while it was added: add it again", events=len(appended)
+                        )
+                    store(storage, again)
+                async for batch in append_in_batches(log, [each.event for each in some if each.path in fresh]):
+                    appended.extend(batch)
+                advance(start + len(some), len(files))
+    return appended
 
 
 def _refusal(path: Path, error: LedgerError) -> Refusal:

@@ -13,7 +13,7 @@ from projections.log.holds import lock_of
 from projections.metadata.paths import package_target, plain_path
 from schemas.events import BaseEvent
 from tests.client.index import Index, invoke
-from tests.client.processes import PATIENCE_SECONDS, command, environment
+from tests.client.processes import PATIENCE_SECONDS, command, environment, execute
 from tests.factory import Make, digest
 from tests.oracle import check_repository
 from tests.serving import Asked, answering
@@ -46,6 +46,11 @@ def index(tmp_path: Path) -> Index:
     return index
 
 
+def published(index: Index) -> None:
+    """Publish, in a process of its own: commands in this one have its standard output for themselves."""
+    execute("publish", "--ledger", index.folder)
+
+
 def plan(index: Index, path: Path) -> Path:
     index.run("incident plan", "theft", "--to", path)
     return path
@@ -73,7 +78,7 @@ def test_a_whole_response(index: Index, tmp_path: Path) -> None:
     waiting = index.ask("incident recover", "theft", "--plan", path, "--wait-seconds", 0, answer=75)
     assert "hold" in waiting[-1]["message"]
     index.publish()
-    publisher = threading.Timer(0.5, index.publish)
+    publisher = threading.Timer(0.5, published, [index])
     publisher.start()
     *states, done = index.ask("incident recover", "theft", "--plan", path, "--secret-file", tmp_path / "secret")
     publisher.join()
@@ -111,7 +116,7 @@ def test_an_upload_in_between_stops_the_plan(index: Index, tmp_path: Path) -> No
     *_, refused = index.ask("incident recover", "theft", "--plan", path, answer=1)
     assert "make a new plan" in refused["message"]
     again = plan(index, tmp_path / "again")
-    publisher = threading.Timer(0.5, index.publish)
+    publisher = threading.Timer(0.5, published, [index])
     publisher.start()
     index.run("incident recover", "theft", "--plan", again)
     publisher.join()
@@ -185,8 +190,9 @@ def test_a_list_that_is_amended_meanwhile_proves_nothing(index: Index, tmp_path:
     path = plan(index, tmp_path / "plan")
 
     def amended() -> None:
-        index.run("incident amend", "theft", "--take-away", "--credential", "token-2", "--empty")
-        index.publish()
+        taken = ("--take-away", "--credential", "token-2", "--empty")
+        execute("incident", "amend", "theft", *taken, "--ledger", index.folder)
+        published(index)
 
     thief = threading.Timer(0.5, amended)
     thief.start()

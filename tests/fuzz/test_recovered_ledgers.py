@@ -7,7 +7,6 @@ import tempfile
 from pathlib import Path
 from random import Random
 
-import msgspec
 import pytest
 
 from consumers.incidents.confirming import confirm
@@ -18,12 +17,11 @@ from projections.incidents.applying import Making, read_plan, write_plan
 from schemas.plans import PlanHead
 from tests.factory import encode
 from tests.fuzz.oracle import check
-from tests.fuzz.world import SMALL, World
+from tests.fuzz.world import World
 from tests.incidents.opening import opened
-from tests.incidents.random_histories import FREEABLE_ROOT, random_world
+from tests.incidents.random_histories import random_world
 
 ZEROS = "0" * 64
-FREEING = SMALL.but(settings=msgspec.structs.replace(SMALL.settings, importing=True, freeable=(FREEABLE_ROOT,)))
 EVERY = 50
 QUICK = range(0, 500, 100)
 MANY = range(500, 20_500, EVERY)
@@ -32,7 +30,7 @@ MANY = range(500, 20_500, EVERY)
 async def recover(seed: int, folder: Path) -> None:
     random = Random(seed)
     history, chosen = random_world(random, random.randrange(3, 60))
-    world = World(folder / "signer", team=FREEING)
+    world = World(folder / "signer")  # no root allows that files are freed: the plain oracle does not know it
     world.begin()
     first = len(world.events.values) - 1  # its record 0 is the ledger's, as here
     values = history.values[1:]

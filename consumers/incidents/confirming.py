@@ -40,6 +40,7 @@ class Confirmation(NamedTuple):
 
     Attributes:
         publication: the publication that was looked at.
+        planned_at: the last publication when the plan was made.
         deviations: where it is not the clean state, by project or target, but for the residuals of the plan.
         lower: roles of which a version did not go up since the plan was made.
         visits: what each client was shown.
@@ -47,6 +48,7 @@ class Confirmation(NamedTuple):
     """
 
     publication: int
+    planned_at: int
     deviations: Sequence[tuple[str, Deviation]]
     lower: Sequence[str]
     visits: Sequence["ClientVisit"]
@@ -113,7 +115,7 @@ async def confirm(
         await refresh()
     found = await database.run(_compare, suspected, head, {number, *(each.version for each in visits)})
     wrong = [text for each in visits for text in _judge(each, found.offered, number)]
-    return Confirmation(found.number, found.deviations, found.lower, visits, wrong)
+    return Confirmation(found.number, head.publication, found.deviations, found.lower, visits, wrong)
 
 
 def _asking(connection: Connection, suspected: Suspected, head: PlanHead) -> _Asking:

@@ -251,7 +251,8 @@ def test_nothing_was_done(index: Index, tmp_path: Path) -> None:
     assert "no project" in index.run("incident replay", "leak")
     path = tmp_path / "plan"
     index.run("incident plan", "leak", "--to", path)
-    index.run("incident recover", "leak", "--plan", path)
+    done = index.run("incident recover", "leak", "--plan", path)
+    assert "shows the clean state; it is the one that the plan was made at" in done
     index.run("incident close", "leak", "--reason", "none of them was used")
     assert "give --plan" in index.run("incident close", "leak", answer=2)
 

@@ -126,7 +126,9 @@ def _confirmed(found: Confirmation) -> list[str]:
     lines += [f"the version of {role} did not go up" for role in found.lower]
     lines += [shown(each) for each in found.wrong]
     if not lines:
-        lines.append(f"publication {found.publication} shows the clean state, and every version went up")
+        is_new = found.publication > found.planned_at
+        went_up = ", and every version went up" if is_new else "; it is the one that the plan was made at"
+        lines.append(f"publication {found.publication} shows the clean state{went_up}")
     lines += [f"{each.client} is shown publication {each.version}" for each in found.visits if not each.error]
     return lines
 

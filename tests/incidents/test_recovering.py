@@ -361,3 +361,48 @@ async def test_a_lost_key_is_one_until_a_publication_has_the_root_without_it(cas
     await case.signing.publish()
     await catch_up(case.filling)
     assert await case.database.run(lost_keys_published, head) == []
+
+
+async def test_a_right_that_was_left_is_missed(case: Case) -> None:
+    _, plan = await case.plan()
+    fewer = RecoveryPlan(plan.head, [step for step in plan.steps if step.event["type"] != "access.revoked.v1"])
+    await apply_plan(case.filling, case.database, case.world.events, fewer)
+    await case.signing.publish()
+    await catch_up(case.filling)
+    after = await confirm(case.database, case.suspected, plan.head, case.filling.number, None)
+    assert [(about, each.what, each.aspect) for about, each in after.deviations] == [("thief", "right", "existence")]
+
+
+async def test_an_older_publication_proves_nothing(case: Case) -> None:
+    _, plan = await case.plan()
+    number = case.filling.number
+    after = await confirm(case.database, case.suspected, plan.head, number - 1, None)
+    assert {"snapshot", "timestamp"} <= set(after.lower)
+
+
+async def test_a_right_that_a_suspect_ended_is_named(case: Case) -> None:
+    first = len(case.world.events.values)
+    case.world.add(case.world.make.access("revoked", "alice", account="alice", project="a"))
+    made, _ = await case._replace(suspects=case.suspects | {first}).plan()
+    assert [each.about for each in made.residuals if each.code == "revoked"] == ["access:alice"]
+
+
+async def test_a_step_that_was_rejected_is_not_done(case: Case) -> None:
+    _, plan = await case.plan()
+    case.world.add(case.world.make.file_uploaded("a", "4.0"))
+    case.world.append(*(each.value for each in bind(plan)))
+    states = {each.step.key: each.state for each in await case.examine(plan)}
+    assert (states["project:a"], states["project:b"]) == ("overtaken", "done")
+
+
+async def test_a_target_that_is_half_recovered_goes_on(case: Case) -> None:
+    """The thief's bytes are withheld, and the honest ones are not there again."""
+    make, first = case.world.make, len(case.world.events.values)
+    case.world.add(make.target_added("tools/z", "honest"), make.target_added("tools/z", "evil"))
+    case = case._replace(suspects=case.suspects | {first + 1})
+    _, plan = await case.plan()
+    removed, added = (each for each in bind(plan) if each.key == "target:tools/z")
+    case.world.append(removed.value)
+    states = {each.step.digest: each.state for each in await case.examine(plan)}
+    assert (states[removed.digest], states[added.digest]) == ("done", "fits")
+    assert (await apply_plan(case.filling, case.database, case.world.events, plan)).open == []

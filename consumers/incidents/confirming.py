@@ -74,7 +74,7 @@ class _Shown(NamedTuple):
     number: int
     deviations: list[tuple[str, Deviation]]
     lower: list[str]
-    offered: dict[int, Offered]
+    offered: Mapping[int, Offered]
 
 
 async def confirm(
@@ -152,7 +152,7 @@ def _compare(connection: Connection, suspected: Suspected, head: PlanHead, numbe
     for step in undue_rights(connection, suspected, touched):
         right = " ".join(map(str, step.data.values()))
         deviations.append((step.subject, Deviation("right", right, "existence", "exists", "")))
-    return _Shown(last.number, deviations, _not_higher(connection, head.publication, last.number), dict(offered))
+    return _Shown(last.number, deviations, _not_higher(connection, head.publication, last.number), offered)
 
 
 def _target_deviations(path: str, items: Sequence[Routed], left_out: Collection[int]) -> Iterator[Deviation]:
@@ -170,7 +170,7 @@ def _listed(replay: ProjectReplay) -> dict[str, str] | None:
 
 
 def _not_higher(connection: Connection, before: int, number: int) -> list[str]:
-    """The roles that have a lower version than before, and those of all three that must have gone up."""
+    """The roles that have a lower version than before, and those that are signed each time and did not go up."""
     if before in {0, number}:
         return []
     old, new = publication_rows.versions_at(connection, before), publication_rows.versions_at(connection, number)

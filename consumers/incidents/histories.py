@@ -8,7 +8,7 @@ from ledger.catalog.database import Connection
 from ledger.catalog.event_rows import EventRow, Wanted
 from ledger.catalog.states import UploadRow
 from projections.incidents.planning import ProjectHistory
-from projections.log.operations import Upload, operation_of, project_key
+from projections.log.operations import Upload, operation_of, project_key, target_key
 from projections.log.reading import Routed
 from projections.roles.authority import Terms
 from schemas.codec import Rejection, decode_event
@@ -36,7 +36,7 @@ def target_history(connection: Connection, path: str) -> Sequence[Routed]:
     """All events about another target, in order."""
     rows = event_rows.events_from(connection, Wanted(subject=path, types=("target",)), 0, _ALL)
     bodies = event_rows.load_bodies(connection, [row.idx for row in rows])
-    return _routed(rows, bodies, f"target:{path}", {})
+    return _routed(rows, bodies, target_key(path), {})
 
 
 def _routed(

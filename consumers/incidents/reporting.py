@@ -40,6 +40,7 @@ from projections.log.proofs import Subtree, freeable_leaf, tree_root
 from projections.metadata.paths import HTML_PAGE, companion_path, hashed_path, page_target, plain_path
 from projections.outcomes import Outcome
 from schemas.events import FileRestored, TargetAdded
+from schemas.plans import Residual
 
 MOST_TOLD = 1_000
 """Events that are told one by one; all are counted."""
@@ -116,16 +117,6 @@ class ReplayDifference(msgspec.Struct, frozen=True):
     flip_count: int
     deviations: tuple[ToldDeviation, ...]
     steps: int
-
-
-class ToldResidual(msgspec.Struct, frozen=True):
-    """What no step undoes, and what can be done about it."""
-
-    about: str
-    name: str
-    code: str
-    detail: str
-    remedy: str
 
 
 class ToldKey(msgspec.Struct, frozen=True):
@@ -245,7 +236,7 @@ class IncidentReport(msgspec.Struct, frozen=True):
     exposures: tuple[Exposure, ...]
     differences: tuple[ReplayDifference, ...]
     revocations: tuple[str, ...]
-    residuals: tuple[ToldResidual, ...]
+    residuals: tuple[Residual, ...]
     keys: tuple[ToldKey, ...]
     roots: tuple[ToldRoot, ...]
     assumptions: tuple[Assumption, ...]
@@ -368,10 +359,7 @@ class _Reporting:
             exposures=tuple(exposures),
             differences=tuple(self._differences()),
             revocations=tuple(_right(each) for each in self._replayed.others),
-            residuals=tuple(
-                ToldResidual(each.about, each.name, each.code, each.detail, each.remedy)
-                for each in self._replayed.residuals
-            ),
+            residuals=tuple(self._replayed.residuals),
             keys=keys,
             roots=tuple(
                 ToldRoot(each.last, int(each.about.partition("@")[2]))

@@ -19,15 +19,14 @@ from ledger.disk.files import reading
 from ledger.logs import Log
 from projections.incidents.applying import BoundStep, RecoveryPlan, bind, read_plan
 from projections.incidents.replays import replay_project, replay_target
-from projections.log.operations import PROJECT_KEYS
+from projections.log.operations import PROJECT_KEYS, TARGET_KEYS
 from projections.log.proofs import Subtree
 from projections.log.reading import Routed, read_records
 from projections.outcomes import ACCEPTED, Outcome
+from projections.roles.authority import Terms
 from schemas import canonical
 from schemas.errors import NegativeAnswerError
 from schemas.plans import PlanHead
-
-_TARGET_KEYS = "target:"
 
 
 class OutdatedPlanError(NegativeAnswerError):
@@ -133,18 +132,18 @@ def examine(connection: Connection, plan: RecoveryPlan, size: int) -> list[StepS
     of_keys: dict[str, list[BoundStep]] = {}
     for step in bound:
         of_keys.setdefault(step.key, []).append(step)
-    known = _on_log(connection, bound)
+    known, terms = _on_log(connection, bound), terms_of(connection)
     found: dict[str, StepState] = {}
     for key, steps in of_keys.items():
         done = {step.digest: known[step.digest] for step in steps if step.digest in known}
         left = [step for step in steps if step.digest not in done]
-        outcomes, since = _fold_on(connection, key, left, size)
+        outcomes, since = _fold_on(connection, key, left, size, terms)
         own = set(done.values())
         since = [index for index in since if index >= plan.head.size and index not in own]
         for step in steps:
             if step.digest in done:
                 found[step.digest] = StepState(step, "done", done[step.digest])
-            elif key.startswith(_TARGET_KEYS) and since:
+            elif key.startswith(TARGET_KEYS) and since:
                 found[step.digest] = StepState(step, "overtaken", since[0])
             else:
                 outcome = outcomes.get(step.digest, ACCEPTED)
@@ -168,16 +167,16 @@ def _on_log(connection: Connection, steps: Sequence[BoundStep]) -> dict[str, int
 
 
 def _fold_on(
-    connection: Connection, key: str, left: Sequence[BoundStep], size: int
+    connection: Connection, key: str, left: Sequence[BoundStep], size: int, terms: Sequence[Terms]
 ) -> tuple[dict[str, Outcome], list[int]]:
     """What would become of steps if they were appended now, by digest; and the accepted events before, by index."""
     items: list[Routed] = read_records(size, [step.value for step in left]).routed
     if key.startswith(PROJECT_KEYS):
         name = key.removeprefix(PROJECT_KEYS)
         history = project_history(connection, name)
-        outcomes = replay_project(name, [*history.items, *items], terms_of(connection)).outcomes
-    elif key.startswith(_TARGET_KEYS):
-        outcomes = replay_target([*target_history(connection, key.removeprefix(_TARGET_KEYS)), *items]).outcomes
+        outcomes = replay_project(name, [*history.items, *items], terms).outcomes
+    elif key.startswith(TARGET_KEYS):
+        outcomes = replay_target([*target_history(connection, key.removeprefix(TARGET_KEYS)), *items]).outcomes
     else:
         return {}, []
     since = [index for index, outcome in outcomes.items() if index < size and outcome is ACCEPTED]

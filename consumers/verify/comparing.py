@@ -21,7 +21,7 @@ from ledger.state.store import Store
 from ledger.state.withheld import load_withheld
 from ledger.storage import ServedFiles
 from projections.index.other_aggregates import read_target
-from projections.log.operations import Operation, TargetAct, Upload
+from projections.log.operations import TARGET_KEYS, Operation, TargetAct, Upload
 from projections.metadata.forgeries import Finding, Kind
 from projections.metadata.paths import (
     TIMESTAMP,
@@ -206,11 +206,11 @@ async def known_files(store: Store) -> None:
                 continue
             rows += _rows_of(facts.path, facts.sha256, facts.core_metadata_sha256, facts.provenance_sha256)
         await store.run(save_files, rows)
-    last = "target:"
+    last = TARGET_KEYS
     while keys := await store.run(keys_between, last, "target;", BATCH):
         last = keys[-1]
         aggregates = await store.run(records.load_facts, keys)
-        facts_by_path = {key.removeprefix("target:"): read_target(each.header) for key, each in aggregates.items()}
+        facts_by_path = {key.removeprefix(TARGET_KEYS): read_target(each.header) for key, each in aggregates.items()}
         await store.run(
             save_files, [(hashed_path(path, facts.sha256), facts.sha256, 0) for path, facts in facts_by_path.items()]
         )

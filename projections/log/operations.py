@@ -110,9 +110,18 @@ AUTHORITY_TYPES = frozenset(type_of(kind) for kind in _AUTHORITY)
 """The types of events that the prefix judges: they count as soon as they are covered, whatever is held."""
 
 
+TARGET_KEYS = "target:"
+"""The beginning of the keys of other targets' aggregates."""
+
+
 def project_key(name: str) -> str:
     """The key of a project's aggregate."""
     return f"{PROJECT_KEYS}{name}"
+
+
+def target_key(path: str) -> str:
+    """The key of the aggregate of a target that is neither a page nor a distribution file."""
+    return f"{TARGET_KEYS}{path}"
 
 
 def filenames_of(operations: Iterable[Operation]) -> set[str] | None:
@@ -153,9 +162,9 @@ def operation_of(event: events.BaseEvent) -> tuple[str, Operation] | None:
     name = type_of(type(event))
     if isinstance(event, events.TargetAdded):
         act = TargetAct(name, event.id, event.subject, event.data.length, event.data.sha256)
-        return f"target:{event.subject}", act
+        return target_key(event.subject), act
     if isinstance(event, events.TargetRemoved):
-        return f"target:{event.subject}", TargetAct(name, event.id, event.subject, withhold=event.data.withhold)
+        return target_key(event.subject), TargetAct(name, event.id, event.subject, withhold=event.data.withhold)
     if isinstance(
         event, events.IncidentOpened | events.IncidentNoted | events.IncidentSelected | events.IncidentClosed
     ):

@@ -180,14 +180,9 @@ class _Drafting:
         yield from self._flags()
         yield from self._status()
 
-    def _step(self, kind: type[events.BaseEvent], why: str, time: str | None = None, /, **data: Any) -> StepDraft:
-        return StepDraft(
-            type_of(kind),
-            self._name,
-            {name: each for name, each in data.items() if each not in {None, False}},
-            why,
-            time,
-        )
+    def _step(self, kind: type[events.BaseEvent], why: str, /, **data: Any) -> StepDraft:
+        said = {name: each for name, each in data.items() if each not in {None, False}}
+        return StepDraft(type_of(kind), self._name, said, why)
 
     # --- what must go --------------------------------------------------------------------------------------------
 

@@ -2,8 +2,9 @@
 
 import logging
 import os
+import shutil
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import NoReturn
 
 import pytest
@@ -73,6 +74,19 @@ def session_postgres() -> Iterator[Postgres]:
             yield server
     except PostgresMissingError as error:
         _missing("NOT TESTED AGAINST POSTGRESQL", "TUF_LEDGER_REQUIRE_POSTGRESQL", error)
+
+
+@pytest.fixture
+def deployed() -> Callable[[str], str]:
+    """The path of a program that files under `deploy` are for."""
+
+    def find(program: str) -> str:
+        path = shutil.which(program, path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin")
+        if path is None:
+            _missing("NOT TRIED", "TUF_LEDGER_REQUIRE_DEPLOY", FileNotFoundError(f"{program} is not installed"))
+        return path
+
+    return find
 
 
 @pytest.fixture(scope="session")

@@ -3,8 +3,9 @@
 Format, lint, import contracts, types, then the tests. Stops at the first that fails. With arguments, only pytest runs,
 with these arguments.
 
-`--all` adds the tests that run foreign programs (a real Kafka broker, a PostgreSQL server, one in Go, web servers) or take minutes,
-and makes durable on the disk what is durable in production; each of these tests has a shorter twin among the others.
+`--all` adds the tests that run foreign programs (a real Kafka broker, a PostgreSQL server, one in Go, web servers) or
+take minutes, and makes durable on the disk what is durable in production; each of these tests has a shorter twin among
+the others.
 `--rest` runs only what `--all` adds, and no other checks.
 """
 

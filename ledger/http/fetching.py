@@ -147,12 +147,21 @@ async def _follow(client: httpx.AsyncClient, url: str) -> httpx.Response:
     """The response after redirects. httpx would read, and unpack, the bodies of redirects without a limit."""
     request = client.build_request("GET", url)
     for _ in range(MAX_REDIRECTS + 1):
-        response = await client.send(request, stream=True)
+        response = await _send(client, request)
         if response.next_request is None:
             return response
         await response.aclose()
         request = response.next_request
     raise StorageError(f"{url}: the server redirects more than {MAX_REDIRECTS} times")
+
+
+async def _send(client: httpx.AsyncClient, request: httpx.Request) -> httpx.Response:
+    """The response, without its body."""
+    try:
+        return await client.send(request, stream=True)
+    except (httpx.RemoteProtocolError, httpx.ReadError, httpx.WriteError):
+        # A server may close a kept connection just when it is used again: ask once more (RFC 9112, section 9.3.1).
+        return await client.send(request, stream=True)
 
 
 def _check(url: str, response: httpx.Response, limits: _Limits) -> None:

@@ -159,7 +159,9 @@ class SystemDisk:
 
     def empty_folder(self, folder: Path) -> None:
         """Delete everything in a folder."""
-        for entry in list(os.scandir(folder)):
+        with os.scandir(folder) as found:
+            entries = list(found)
+        for entry in entries:
             if entry.is_dir(follow_symlinks=False):
                 shutil.rmtree(entry.path)
             else:

@@ -279,6 +279,21 @@ def test_a_server_leaves_no_cookies() -> None:
     assert "cookie" not in heads[1]
 
 
+def test_a_connection_that_was_closed_meanwhile_is_no_failure() -> None:
+    """A server may close a kept connection at any moment."""
+    asked_before: list[str] = []
+
+    def respond(asked: Asked) -> None:
+        asked_before.append(asked.path)
+        if len(asked_before) != 2:
+            answer(asked, b"x")
+
+    with answering(respond) as url:
+        storage = HttpStorage(url)
+        assert [storage.read("a"), storage.read("b")] == [b"x", b"x"]
+    assert asked_before == ["a", "b", "b"]
+
+
 def test_what_is_no_server_and_no_url_is_said() -> None:
     with answering(lambda asked: asked.send(b"220 mail\r\n")) as url, pytest.raises(StorageUnavailableError):
         HttpStorage(url).read("file")

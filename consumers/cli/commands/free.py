@@ -5,9 +5,9 @@ from pathlib import Path
 import click
 
 from consumers.cli.answers import report
-from consumers.cli.options import on_ledger, wait_options
+from consumers.cli.options import Acting, acting_options, on_ledger, wait_options
 from consumers.context import Context
-from consumers.produce.appending import NewEvent, actor, append_all, make_event
+from consumers.produce.appending import NewEvent, append_all, make_event
 from consumers.produce.freeing import FreeableFile, freeable_root, proof_of, read_freeable
 from consumers.reading.end import prefix_at_end
 from ledger.clock import SystemClock
@@ -25,16 +25,16 @@ from schemas.errors import NegativeAnswerError
     help="The list of files that root allows to be freed, as `ceremony --freeable` took it.",
 )
 @click.option("--reason", help="Reason, for the log.")
-@click.option("--incident", metavar="NAME", help="It is a measure about this incident.")
 @wait_options
 @on_ledger
+@acting_options
 async def free(
     *,
     filename: str,
     listed: Path,
     reason: str | None,
-    incident: str | None,
     context: Context,
+    acting: Acting,
     wait: bool,
     wait_seconds: float,
     as_json: bool,
@@ -56,7 +56,7 @@ async def free(
     (file,) = chosen
     data = {"filename": filename, "sha256": file.sha256, "proof": proof_of(files, file), "reason": reason}
     kind = "file.freed.v1"
-    value = make_event(kind, file.project, data, now=SystemClock().now(), actor=actor(), incident=incident)
+    value = make_event(kind, file.project, data, now=SystemClock().now(), **acting._asdict())
     names = {"project": file.project, "file": filename}
     appended = await append_all(context, [NewEvent(value, kind, f"file.freed {filename}", names)])
     await report(context, appended, wait=wait, wait_seconds=wait_seconds, as_json=as_json)

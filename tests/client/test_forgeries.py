@@ -167,7 +167,8 @@ def test_consumers_name_it_when_they_start_and_while_they_run(index: Index, tmp_
     def told_by(name: str, message: str, **fields: Any) -> None:
         with start(tmp_path / name, "run", "--ledger", index.folder, name) as running:
             running.wait_for(f"{name} started")
-            if name == "publisher":  # it looks while it runs
+            if name == "publisher":  # it looks while it runs, and on its way there it would replace the timestamp
+                running.wait_for("publication applied", publication=number - 1)
                 Attacker(index).forge_in_place(index.public, number)
             told[name] = running.wait_for(message, **fields)
             running.stop()

@@ -2,17 +2,18 @@
 
 import asyncio
 import os
-import ssl
 import weakref
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING
 
 import structlog
 
 from consumers.limits import LIMITS
-from ledger.config import Config, ConfigError, KafkaSection, load_config
+from ledger.config import Config, ConfigError, load_config
 from ledger.logs import Logs
+from ledger.logs.addresses import SQLITE_SCHEME, logs_at, read_kafka_url, security_of
 from ledger.logs.sqlite import SqliteLog
+from ledger.state.picking import state_path
 from ledger.state.store import ReadingStore, Store
 from ledger.storage import ServedFiles, Storage
 from ledger.storage.directory import DirectoryStorage
@@ -22,21 +23,8 @@ if TYPE_CHECKING:
     from ledger.catalog.database import Database
     from ledger.http.fetching import HttpStorage
     from ledger.keys.keyring import Keyring
-    from ledger.logs.kafka.log import KafkaLog
-
-KAFKA_SCHEME = "kafka://"
-SQLITE_SCHEME = "sqlite:"
-DEFAULT_PREFIX = "tuf-ledger"
 
 log = structlog.get_logger()
-
-
-class Topics(NamedTuple):
-    """The parts of a `kafka:` URL."""
-
-    servers: str
-    events: str
-    publications: str
 
 
 class Context:
@@ -72,30 +60,7 @@ class Context:
         Raises:
             ConfigError: the URL names no kind of log.
         """
-        url = self.config.ledger.log
-        if url.startswith(SQLITE_SCHEME):
-            base = self.folder / (url.removeprefix(SQLITE_SCHEME).removeprefix("//") or "log")
-            return Logs(SqliteLog(base / "events.sqlite"), SqliteLog(base / "publications.sqlite"))
-        topics = read_kafka_url(url)
-        from ledger.logs.kafka.topics import EVENTS_MAX_BYTES, PUBLICATIONS_MAX_BYTES  # noqa: PLC0415
-
-        return Logs(
-            self._kafka_log(topics.servers, topics.events, EVENTS_MAX_BYTES),
-            self._kafka_log(topics.servers, topics.publications, PUBLICATIONS_MAX_BYTES),
-        )
-
-    def _kafka_log(self, servers: str, topic: str, max_bytes: int) -> "KafkaLog":
-        from ledger.logs.kafka.log import KafkaLog  # noqa: PLC0415
-
-        kafka = self.config.kafka
-        return KafkaLog(
-            servers,
-            topic,
-            security=_security(kafka),
-            max_record_bytes=max_bytes,
-            timeout_seconds=kafka.timeout_seconds,
-            warn=self._warn_unchecked,
-        )
+        return logs_at(self.config.ledger.log, self.folder, self.config.kafka, self._warn_unchecked)
 
     def _warn_unchecked(self, what: str) -> None:
         """Warn that a setting of a log could not be checked, once for each consumer and setting."""
@@ -123,7 +88,7 @@ class Context:
 
         topics = read_kafka_url(self.config.ledger.log)
         kafka = self.config.kafka
-        await create_topics(*topics, replication_factor, _security(kafka), timeout_seconds=kafka.timeout_seconds)
+        await create_topics(*topics, replication_factor, security_of(kafka), timeout_seconds=kafka.timeout_seconds)
         await logs.open()
         return logs
 
@@ -169,7 +134,7 @@ class Context:
         return ReadingStore(self._state_file(name))
 
     def _state_file(self, name: str) -> Path:
-        return self.state / f"{name}.sqlite"
+        return state_path(self.state, name)
 
     def catalog(self, *, writes: bool) -> "Database":
         """The catalog of the ledger's folder, not opened.
@@ -274,46 +239,3 @@ def working_storage(folder: Path) -> Storage:
 
 def _is_url(setting: str) -> bool:
     return setting.startswith(("http://", "https://"))
-
-
-def absolute_log(url: str) -> str:
-    """A log's URL with an absolute SQLite folder, relative to the working directory and not to the ledger's folder."""
-    if not url.startswith(SQLITE_SCHEME):
-        return url
-    return f"{SQLITE_SCHEME}{Path(url.removeprefix(SQLITE_SCHEME).removeprefix('//') or 'log').absolute()}"
-
-
-def read_kafka_url(url: str) -> Topics:
-    """Read `kafka://HOST:PORT[,HOST:PORT…]/PREFIX`.
-
-    Raises:
-        ConfigError: the URL has another form.
-    """
-    servers, _, prefix = url.removeprefix(KAFKA_SCHEME).partition("/")
-    prefix = prefix or DEFAULT_PREFIX
-    if not url.startswith(KAFKA_SCHEME) or not servers or "@" in servers or "/" in prefix:
-        # The message does not repeat the URL: it may hold a password.
-        raise ConfigError(
-            "[ledger] log (or --log) must be `sqlite:FOLDER` or `kafka://HOST:PORT[,HOST:PORT…]/PREFIX`; "
-            "put credentials into the section [kafka]"
-        )
-    return Topics(servers, f"{prefix}.events", f"{prefix}.publications")
-
-
-def _security(kafka: KafkaSection) -> dict[str, Any]:
-    security: dict[str, Any] = {"security_protocol": kafka.security_protocol}
-    if "SASL" in kafka.security_protocol:
-        security |= {
-            "sasl_mechanism": kafka.sasl_mechanism,
-            "sasl_plain_username": kafka.sasl_username,
-            "sasl_plain_password": kafka.sasl_password,
-        }
-    if "SSL" in kafka.security_protocol:
-        try:
-            context = ssl.create_default_context(cafile=kafka.ssl_cafile or None)
-            if kafka.ssl_certfile:
-                context.load_cert_chain(kafka.ssl_certfile, kafka.ssl_keyfile or None)
-        except (OSError, ssl.SSLError) as error:
-            raise ConfigError(f"[kafka] ssl_cafile, ssl_certfile or ssl_keyfile cannot be used: {error}") from error
-        security["ssl_context"] = context
-    return security

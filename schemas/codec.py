@@ -13,7 +13,15 @@ import msgspec
 import orjson
 
 from schemas import canonical
-from schemas.events import MAX_EVENT_BYTES, BaseEvent, Event
+from schemas.events import (
+    MAX_EVENT_BYTES,
+    BaseEvent,
+    Event,
+    LedgerCreated,
+    RolesSigned,
+    SigningHeld,
+    SigningReleased,
+)
 from schemas.fields import is_calendar_time
 from schemas.publications import MAX_PUBLICATION_BYTES, Claim, Record
 
@@ -25,6 +33,11 @@ EVENT_TYPES: dict[str, type[BaseEvent]] = {
     str(event_class.__struct_config__.tag): event_class for event_class in Event.__args__
 }
 """Every event class by its `type`."""
+
+AUTHORITY_TYPES = frozenset(
+    str(kind.__struct_config__.tag) for kind in (LedgerCreated, RolesSigned, SigningHeld, SigningReleased)
+)
+"""The types of events that the prefix judges: they count as soon as they are covered, whatever is held."""
 
 
 class Rejection(NamedTuple):

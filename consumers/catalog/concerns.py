@@ -9,7 +9,7 @@ from consumers.context import Context
 from ledger.catalog import ceremonies
 from ledger.catalog.database import Connection
 from ledger.catalog.event_rows import Wanted, events_from
-from projections.log.operations import AUTHORITY_TYPES
+from schemas.codec import AUTHORITY_TYPES
 
 REST_SECONDS = 0.5
 PAGE = 500

@@ -8,7 +8,7 @@ from consumers.catalog.asking import Asked
 from ledger.catalog import publication_rows, writing
 from ledger.catalog.database import Connection
 from projections.index.upload_times import is_later
-from projections.log.operations import AUTHORITY_TYPES
+from schemas.codec import AUTHORITY_TYPES
 
 
 class Place(NamedTuple):

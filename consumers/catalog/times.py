@@ -17,7 +17,7 @@ from ledger.catalog.database import Connection
 from ledger.catalog.event_rows import Between, Wanted
 from ledger.catalog.writing import PublicationRow
 from ledger.clock import from_instant
-from projections.log.operations import AUTHORITY_TYPES
+from schemas.codec import AUTHORITY_TYPES
 from schemas.errors import NegativeAnswerError
 
 LOOKED_AT = 20_000

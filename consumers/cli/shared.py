@@ -41,8 +41,9 @@ def open_context(folder: Path, log: str | None) -> "Context":
     Raises:
         ConfigError: no ledger is there, or its configuration cannot be used.
     """
-    from consumers.context import Context, absolute_log  # noqa: PLC0415  # imported on demand
+    from consumers.context import Context  # noqa: PLC0415  # imported on demand
     from ledger.config import Config, ConfigError, LedgerSection, load_config  # noqa: PLC0415
+    from ledger.logs.addresses import absolute_log  # noqa: PLC0415
 
     config = load_config(folder)
     if log is not None:

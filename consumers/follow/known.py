@@ -4,8 +4,9 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from consumers.context import Context
-from consumers.state.furthest import Furthest, open_furthest
+from consumers.state.furthest import open_furthest
 from consumers.work.progress import Report, nobody
+from ledger.state.picking import Furthest
 from ledger.state.position import load_position
 from schemas.errors import NegativeAnswerError
 

@@ -21,7 +21,8 @@ from ledger.catalog.event_rows import Wanted
 from ledger.catalog.leads import Actor, Sought
 from ledger.catalog.rights import AccessRow
 from projections.incidents.selection import Run, runs_of, together
-from projections.log.operations import AUTHORITY_TYPES, type_of
+from projections.log.operations import type_of
+from schemas.codec import AUTHORITY_TYPES
 from schemas.events import LedgerCreated
 
 MOST_TOLD = 20

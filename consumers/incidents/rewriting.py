@@ -23,11 +23,10 @@ from ledger.clock import SystemClock
 from ledger.config import load_config
 from ledger.logs import Log
 from projections.log.merkle import record_digest
-from projections.log.operations import AUTHORITY_TYPES
 from projections.log.prefix import Ledger, restore_authority
 from projections.roles.authority import Authority
 from schemas import canonical, events
-from schemas.codec import Rejection, decode_event, encode_event
+from schemas.codec import AUTHORITY_TYPES, Rejection, decode_event, encode_event
 
 NOTHING = b"-"
 """What stands where a record was left out: no event."""

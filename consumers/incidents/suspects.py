@@ -38,7 +38,8 @@ from projections.incidents.selection import (
     together,
     without,
 )
-from projections.log.operations import AUTHORITY_TYPES, type_of
+from projections.log.operations import type_of
+from schemas.codec import AUTHORITY_TYPES
 from schemas.events import LedgerCreated
 
 PAGE = 20_000

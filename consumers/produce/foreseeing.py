@@ -12,8 +12,9 @@ from consumers.produce.appending import NewEvent
 from consumers.reading.end import prefix_at_end
 from consumers.reading.slices import read_slice
 from consumers.state import records
-from consumers.state.furthest import Furthest, open_events, open_furthest
+from consumers.state.furthest import open_events, open_furthest
 from ledger.state import StoreError
+from ledger.state.picking import Furthest
 from ledger.state.statements import State
 from projections.index.chunks import Aggregate
 from projections.index.distributions import rows_read_by

@@ -16,11 +16,10 @@ from consumers.reading.end import held_now
 from consumers.state.furthest import open_furthest
 from consumers.work.progress import Report, nobody
 from ledger.state import StoreError
-from ledger.state.publications import publication_covering, publication_showing
+from ledger.state.answering import load_shown
 from ledger.state.store import ReadingStore
-from ledger.state.verdicts import load_judged
-from projections.log.operations import AUTHORITY_TYPES
 from projections.publications import Held, held
+from schemas.codec import AUTHORITY_TYPES
 from schemas.errors import TemporaryError
 
 POLL_SECONDS = 0.1
@@ -110,7 +109,7 @@ async def _ask(context: Context, appended: Sequence[Appended], needed: _Needed) 
             position = furthest.position
             if position.size < needed.size or position.content_size < needed.content_size:
                 return None
-            return [await _answer(furthest.store, each) for each in appended]
+            return await _answers(furthest.store, appended)
     except StoreError:
         return None  # its consumer is starting
 
@@ -120,7 +119,7 @@ async def _ask_replay(replay: Replayed, appended: Sequence[Appended], needed: _N
     head = replay.follower.head
     if head.size < needed.size or head.content_size < needed.content_size:
         return None
-    return [await _answer(replay.store, each) for each in appended]
+    return await _answers(replay.store, appended)
 
 
 async def _held(context: Context, replay: Replayed | None) -> Held | None:
@@ -146,14 +145,14 @@ def describe_held(now: Held) -> str:
     return f"held at {now.size}: {now.waiting:,} {'event waits' if now.waiting == 1 else 'events wait'}"
 
 
-async def _answer(store: ReadingStore, each: Appended) -> Answer:
-    judged = await store.run(load_judged, "events", each.event)
-    is_authority = each.of.type in AUTHORITY_TYPES
-    publication = await store.run(publication_covering if is_authority else publication_showing, each.event)
-    number = publication.number if publication else 0
-    if judged is None:
-        return Answer(each, "accepted", "", "", number)
-    return Answer(each, judged.verdict, judged.code, judged.detail, number)
+async def _answers(store: ReadingStore, appended: Sequence[Appended]) -> list[Answer] | None:
+    answers = []
+    for each in appended:
+        shown = await store.run(load_shown, each.event, each.of.type)
+        if shown is None:
+            return None
+        answers.append(Answer(each, shown.verdict, shown.code, shown.why, shown.publication))
+    return answers
 
 
 def _not_covered(appended: Sequence[Appended], timeout_seconds: float) -> NotCoveredError:

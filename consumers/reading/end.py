@@ -7,8 +7,9 @@ from typing import NamedTuple
 from consumers.context import Context
 from consumers.reading.tail import Tail
 from consumers.state import records
-from consumers.state.furthest import Furthest, open_events, open_furthest
+from consumers.state.furthest import open_events, open_furthest
 from consumers.work.workers import ThreadWorkers
+from ledger.state.picking import Furthest
 from projections.log.holds import SigningEvent
 from projections.log.prefix import Prefix
 from projections.publications import Held, held

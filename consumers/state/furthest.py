@@ -1,30 +1,18 @@
-"""The furthest state on this machine: the state that has applied most. Only this module picks it."""
+"""The furthest state of a ledger, and its log opened with what that state knows."""
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from typing import NamedTuple
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from pathlib import Path
 
 from consumers.context import Context
 from ledger.logs import Log
-from ledger.state import StateMissingError, StoreError
-from ledger.state.position import Position, load_position
+from ledger.logs.addresses import opened
+from ledger.state import StoreError
+from ledger.state.picking import STATES, Furthest, last_known_event, open_furthest_of
 from ledger.state.publications import load_publication
-from ledger.state.store import ReadingStore
-
-STATES = ("signer", "publisher", "verifier")
-"""The consumers that keep a state, by name."""
 
 
-class Furthest(NamedTuple):
-    """A state that is open for reading: the name of its consumer (empty for a temporary state), and its position."""
-
-    name: str
-    position: Position
-    store: ReadingStore
-
-
-@asynccontextmanager
-async def open_furthest(context: Context) -> AsyncIterator[Furthest | None]:
+def open_furthest(context: Context) -> AbstractAsyncContextManager[Furthest | None]:
     """Open the state that has applied most; None if no consumer has applied anything on this machine.
 
     The states of a folder do not belong to logs elsewhere (`--log`).
@@ -32,29 +20,7 @@ async def open_furthest(context: Context) -> AsyncIterator[Furthest | None]:
     Raises:
         StoreError: no state on this machine can be used.
     """
-    best: Furthest | None = None
-    problem: StoreError | None = None
-    try:
-        for name in () if context.is_elsewhere else STATES:
-            store = context.reading_store(name)
-            try:
-                await store.open()
-                position = await store.run(load_position)
-            except StoreError as error:
-                problem = problem if isinstance(error, StateMissingError) else error
-                position = None
-            if position is None or (best is not None and position.size <= best.position.size):
-                await store.close()
-                continue
-            if best is not None:
-                await best.store.close()
-            best = Furthest(name, position, store)
-        if best is None and problem is not None:
-            raise problem
-        yield best
-    finally:
-        if best is not None:
-            await best.store.close()
+    return open_furthest_of(_folder(context))
 
 
 async def is_remembered(context: Context, number: int, timestamp_sha256: str) -> bool:
@@ -76,21 +42,9 @@ async def is_remembered(context: Context, number: int, timestamp_sha256: str) ->
 @asynccontextmanager
 async def open_events(context: Context) -> AsyncIterator[Log]:
     """The events log, opened. A state's token spares it from counting records from the start before it can append."""
-    position = await _furthest_position(context)
-    events = context.logs().events
-    await events.open()
-    try:
-        if position is not None:
-            events.resume(position.size - 1, position.events_token)
+    async with opened(context.logs().events, await last_known_event(_folder(context))) as events:
         yield events
-    finally:
-        await events.close()
 
 
-async def _furthest_position(context: Context) -> Position | None:
-    """The position of the furthest state. An unusable state must not keep anyone from appending."""
-    try:
-        async with open_furthest(context) as furthest:
-            return None if furthest is None else furthest.position
-    except StoreError:
-        return None
+def _folder(context: Context) -> Path | None:
+    return None if context.is_elsewhere else context.state

@@ -105,11 +105,6 @@ Operation = Upload | Act
 PROJECT_KEYS = "project:"
 """The beginning of the keys of projects' aggregates."""
 
-_AUTHORITY = (events.LedgerCreated, events.RolesSigned, events.SigningHeld, events.SigningReleased)
-AUTHORITY_TYPES = frozenset(type_of(kind) for kind in _AUTHORITY)
-"""The types of events that the prefix judges: they count as soon as they are covered, whatever is held."""
-
-
 TARGET_KEYS = "target:"
 """The beginning of the keys of other targets' aggregates."""
 

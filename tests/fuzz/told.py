@@ -21,8 +21,7 @@ from projections.index.effects import (
 )
 from projections.index.pages import FileFacts
 from projections.index.upload_times import is_later
-from projections.log.operations import AUTHORITY_TYPES
-from schemas.codec import EVENT_TYPES
+from schemas.codec import AUTHORITY_TYPES, EVENT_TYPES
 
 Document = dict[str, Any]
 

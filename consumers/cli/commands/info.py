@@ -15,10 +15,10 @@ from consumers.produce.waiting import describe_held
 from consumers.reading.end import prefix_at_end
 from consumers.sign.resuming import resumed_above
 from consumers.state import notes, records
-from consumers.state.furthest import STATES, Furthest
 from ledger.clock import SystemClock, from_instant
 from ledger.state import StoreError
 from ledger.state.comparisons import count_differences, count_files
+from ledger.state.picking import STATES, Furthest
 from ledger.state.position import load_note, load_position
 from ledger.state.publications import count_publications, load_publication
 from ledger.state.roles import load_roles

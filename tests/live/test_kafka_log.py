@@ -386,12 +386,12 @@ class TestBrokenProducer:
     async def test_a_producer_out_of_order_is_replaced(self, topics: Topics, open_kafka: KafkaOpener) -> None:
         log = await open_kafka()
         assert await log.append([b"a"]) == [0]
-        broken = log._producer
+        broken = log._sender._producer
         assert broken is not None
         # As if records had been counted that never arrived. The broker really answers OutOfOrderSequenceNumber.
         broken._txn_manager.increment_sequence_number(TopicPartition(topics.events, 0), 7)
         assert await log.append([b"b", b"c"]) == [1, 2]
-        assert log._producer is not broken
+        assert log._sender._producer is not broken
         assert await log.append([b"d"]) == [3]
         assert await read_all(log) == [b"a", b"b", b"c", b"d"]
 
@@ -400,20 +400,20 @@ class TestBrokenProducer:
     ) -> None:
         """Not persisted, and persisted but reported as failed, in every batch; others write in between."""
         log, other = await open_kafka(), await open_kafka()
-        send = log._send
+        send = log._sender.send
         faults = iter([True, False, False, True, True, False] * 10)
 
         async def fail(values: list[bytes]) -> int:
             is_persisted = next(faults)
             if is_persisted:
                 await send(values)
-            await log._give_up_producer()
+            await log._sender.give_up()
             await other.append([b"other"])
             if next(faults):
                 raise OutOfOrderSequenceNumber
             return await send(values) if not is_persisted else -1
 
-        monkeypatch.setattr(log, "_send", fail)
+        monkeypatch.setattr(log._sender, "send", fail)
         values = numbered(1500, size=1000)
         await log.append([b"once"])
         indices = await log.append(values)
@@ -428,7 +428,7 @@ class TestBrokenProducer:
         """Only what came after the append began can be its work."""
         log = await open_kafka()
         assert await log.append([b"same"]) == [0]
-        send = log._send
+        send = log._sender.send
         attempts = 0
 
         async def fail_once(values: list[bytes]) -> int:
@@ -438,7 +438,7 @@ class TestBrokenProducer:
                 raise OutOfOrderSequenceNumber
             return await send(values)
 
-        monkeypatch.setattr(log, "_send", fail_once)
+        monkeypatch.setattr(log._sender, "send", fail_once)
         assert await log.append([b"same"]) == [1]
         assert await read_all(log) == [b"same", b"same"]
 
@@ -453,7 +453,7 @@ class TestBrokenProducer:
 
         started_at = time.monotonic()
         with monkeypatch.context() as patch:
-            patch.setattr(log, "_send", lie)
+            patch.setattr(log._sender, "send", lie)
             patch.setattr(kafka, "LONGEST_RETRY_SECONDS", 0.1)
             with pytest.raises(LogUnavailableError, match="confirmed"):
                 await log.append([b"lost"])
@@ -468,8 +468,8 @@ class TestBrokenProducer:
         log = await open_kafka()
         for number in range(4):
             await log.append([b"%d" % number])
-        assert log._producer is not None
-        log._producer._txn_manager.increment_sequence_number(TopicPartition(topics.events, 0), -2)
+        assert log._sender._producer is not None
+        log._sender._producer._txn_manager.increment_sequence_number(TopicPartition(topics.events, 0), -2)
         with pytest.raises(LogConflictError, match="appended at 2"):
             await log.append([b"lost"])
         assert len(await read_all(await open_kafka())) == 4

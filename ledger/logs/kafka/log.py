@@ -9,24 +9,20 @@ offset. `ledger.logs.kafka.topics` says how a cluster must be set up for a ledge
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import TypeVar
 
-from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 
 from ledger.logs import LogConflictError, LogError, LogSettingsError, LogUnavailableError
-from ledger.logs.kafka.clients import BATCH_BYTES, Access, stop
+from ledger.logs.kafka.clients import BATCH_BYTES, Access
 from ledger.logs.kafka.reader import KafkaReader
 from ledger.logs.kafka.refusals import Security, describe, refuse
+from ledger.logs.kafka.sending import LONGEST_RETRY_SECONDS, RECORD_OVERHEAD_BYTES, RETRY_SECONDS, BatchSender, batches
 from ledger.logs.kafka.topics import EVENTS_MAX_BYTES, check_topic
 
 TIMEOUT_SECONDS = 30
-RETRY_SECONDS = 0.1
-LONGEST_RETRY_SECONDS = 2.0
-RECORD_OVERHEAD_BYTES = 128
-"""Upper bound of what Kafka adds to a batch with one record."""
 
 Answer = TypeVar("Answer")
 
@@ -58,7 +54,7 @@ class KafkaLog:
         self._warn = warn
         self._patience: asyncio.Timeout | None = None
         self._reader = KafkaReader(self._access, topic, self.name, self._renew_patience)
-        self._producer: AIOKafkaProducer | None = None
+        self._sender = BatchSender(self._access, topic, max_record_bytes)
         self._is_open = False
 
     def __repr__(self) -> str:
@@ -83,7 +79,7 @@ class KafkaLog:
     async def close(self) -> None:
         """Disconnect."""
         self._is_open = False
-        await self._give_up_producer()
+        await self._sender.give_up()
         await self._reader.disconnect()
 
     async def append(self, values: Sequence[bytes]) -> list[int]:
@@ -104,7 +100,7 @@ class KafkaLog:
             )
         since = await self._persist(self._reader.end) if values else 0
         appended: list[tuple[int, int]] = []
-        for batch in _batches(values, min(BATCH_BYTES, self._max_record_bytes)):
+        for batch in batches(values, min(BATCH_BYTES, self._max_record_bytes)):
             offset = await self._append_batch(batch, since)
             self._reader.learn_appended(offset, batch)
             appended.append((offset, len(batch)))
@@ -164,7 +160,7 @@ class KafkaLog:
             if is_confirmed:
                 raise KafkaError("the broker confirmed records, but they cannot be read back")
             is_doubtful = True
-            offset = await self._send(values)
+            offset = await self._sender.send(values)
             if offset < 0:
                 # An earlier attempt, whose answer was lost, appended this batch; the broker has forgotten its offset.
                 is_confirmed = True
@@ -176,36 +172,6 @@ class KafkaLog:
             return offset
 
         return await self._persist(attempt)
-
-    async def _send(self, values: Sequence[bytes]) -> int:
-        """Append records with the producer, which resends them as long as it lives but appends them only once.
-
-        The producer is given up after an error: it has counted records that were not appended, so every later batch
-        would be out of order. It is also given up when the caller stops waiting, so that nothing is appended later on.
-        """
-        try:
-            if self._producer is None:
-                producer = self._access.producer(self._max_record_bytes)
-                await self._access.start(producer)
-                self._producer = producer
-            batch = self._producer.create_batch()
-            for value in values:
-                batch.append(timestamp=None, key=None, value=value)
-            if batch.record_count() != len(values):
-                raise RuntimeError(f"{len(values)} records do not fit into a batch")
-            metadata = await (await self._producer.send_batch(batch, self._topic, partition=0))
-        except BaseException as error:
-            await self._give_up_producer()
-            if isinstance(error, KafkaError):
-                refuse(error, self.name, self._access.security, "Write")
-            raise
-        offset: int = metadata.offset
-        return offset
-
-    async def _give_up_producer(self) -> None:
-        producer, self._producer = self._producer, None
-        if producer is not None:
-            await stop(producer)
 
     async def _check(self) -> None:
         self.unchecked = await check_topic(self._access, self._topic, self._max_record_bytes)
@@ -248,18 +214,3 @@ class KafkaLog:
     def _refuse_closed(self) -> None:
         if not self._is_open:
             raise LogUnavailableError(f"{self.name} is not open")
-
-
-def _batches(values: Sequence[bytes], limit: int) -> Iterator[list[bytes]]:
-    """Divide records into Kafka batches of a maximum length; a longer record gets its own batch."""
-    batch: list[bytes] = []
-    size = RECORD_OVERHEAD_BYTES
-    for value in values:
-        record = len(value) + RECORD_OVERHEAD_BYTES // 2
-        if batch and size + record > limit:
-            yield batch
-            batch, size = [], RECORD_OVERHEAD_BYTES
-        batch.append(value)
-        size += record
-    if batch:
-        yield batch

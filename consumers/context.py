@@ -142,12 +142,9 @@ class Context:
         Raises:
             CatalogError: the configured URL or schema cannot be used.
         """
-        from ledger.catalog.database import postgresql_catalog, sqlite_catalog  # noqa: PLC0415
+        from ledger.catalog.database import catalog_of  # noqa: PLC0415
 
-        section = self.config.catalog
-        if section.url:
-            return postgresql_catalog(section.url, section.schema, writes=writes)
-        return sqlite_catalog(self._state_file("catalog"), writes=writes)
+        return catalog_of(self.config.catalog, self.state, writes=writes)
 
     def private_catalog(self, ledger: str) -> "Database":
         """The catalog that this user keeps of a ledger, given by its identity, for lack of another: not opened."""

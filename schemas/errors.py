@@ -35,6 +35,8 @@
     │   ├── LogUnavailableError            75   it cannot be reached now
     │   ├── LogConflictError                2   it is not the one that it was (a DisagreementError, too)
     │   └── LogSettingsError                2   it is not set up as a ledger of record needs it, or refuses us
+    ├── GatewayError                        2   a gateway does not take what is sent
+    │   └── GatewayUnavailableError        75   it does not answer now
     ├── FactsError                          2   metadata has not the form that TUF gives it
     ├── NotALedgerError                     2   record 0 is not `ledger.created`
     ├── SelectorError                       2   a text is no selector of an incident

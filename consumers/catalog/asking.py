@@ -5,14 +5,14 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import NamedTuple
 
-from consumers.catalog.filling import Filling, is_of_other_format, read_sizes
+from consumers.catalog.filling import Filling, read_sizes
 from consumers.context import Context
 from consumers.state.furthest import open_furthest
 from consumers.work.progress import Report, nobody
 from consumers.work.workers import ThreadWorkers
 from ledger.catalog import CatalogError
 from ledger.catalog.database import Database, discard
-from ledger.catalog.writing import load_position
+from ledger.catalog.writing import is_of_other_format, load_position
 from ledger.logs import LogConflictError, Logs, LogSettingsError
 from ledger.state import StoreError
 from projections.log.merkle import record_digest

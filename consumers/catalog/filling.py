@@ -569,11 +569,6 @@ def _no_collection() -> Iterator[None]:
 # --- functions over a connection, or for a worker --------------------------------------------------------------------
 
 
-def is_of_other_format(connection: Connection) -> bool:
-    """Whether another version of this program made a catalog."""
-    return has_tables(connection) and writing.load_position(connection).get("format") != f"{FORMAT}".encode()
-
-
 def _create(connection: Connection, schema: str) -> None:
     if not has_tables(connection):
         create_tables(connection, schema)

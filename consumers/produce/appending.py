@@ -5,19 +5,15 @@ import os
 import re
 from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import datetime
-from hashlib import sha256
 from typing import Any, NamedTuple
-from uuid import uuid4
 
 import msgspec
 
 from consumers.context import Context
 from consumers.state.furthest import open_events
+from ledger.client import build_event, digest_of
 from ledger.clock import SystemClock, to_instant
 from ledger.logs import Log
-from schemas import canonical
-from schemas.codec import Rejection, decode_event
-from schemas.errors import NegativeAnswerError
 
 BATCH = 1000
 
@@ -51,32 +47,23 @@ def make_event(
     incident: str | None = None,
     time: str | None = None,
 ) -> bytes:
-    """Make an event, as bytes. `incident` names the incident that it belongs to, `time` when it happened, if not now.
+    """Make an event of a command, as bytes. `incident` names the incident that it belongs to, `time` when it happened,
+    if not now.
 
     Raises:
         NegativeAnswerError: the event does not fit its schema.
     """
-    value: dict[str, Any] = {
-        "specversion": "1.0",
-        "id": str(uuid4()),
-        "source": "/tuf-ledger/cli",
-        "type": kind,
-        "subject": _text(subject),
-        "time": time or to_instant(now),
-        "actorkind": actor_kind,
-        "actorid": _text(actor),
-        "data": {name: _text(each) for name, each in data.items() if each is not None},
-    }
-    for name, attribute in (("actorcredential", credential), ("incident", incident)):
-        if attribute is not None:
-            value[name] = _text(attribute)
-    encoded = canonical.encode(value)
-    event = decode_event(encoded)
-    if isinstance(event, Rejection):
-        # A regular expression does not help a user.
-        detail = re.sub(r"^Expected `str` matching regex .* - at `\$\.(?:data\.)?(\w+)`$", r"no valid \1", event.detail)
-        raise NegativeAnswerError(f"{kind} for {_text(subject)}: {detail}")
-    return encoded
+    return build_event(
+        kind,
+        _text(subject),
+        {name: _text(each) for name, each in data.items()},
+        source="/tuf-ledger/cli",
+        actor=_text(actor),
+        actor_kind=actor_kind,
+        credential=_text(credential),
+        incident=_text(incident),
+        time=time or to_instant(now),
+    )
 
 
 def _text(value: Any) -> Any:
@@ -89,9 +76,7 @@ async def append_in_batches(log: Log, events: Sequence[NewEvent]) -> AsyncIterat
     for start in range(0, len(events), BATCH):
         batch = events[start : start + BATCH]
         indices = await log.append([event.value for event in batch])
-        yield [
-            Appended(index, sha256(event.value).hexdigest(), event) for index, event in zip(indices, batch, strict=True)
-        ]
+        yield [Appended(index, digest_of(event.value), event) for index, event in zip(indices, batch, strict=True)]
 
 
 async def append_all(context: Context, events: Sequence[NewEvent]) -> list[Appended]:

@@ -148,7 +148,7 @@ def describe_held(now: Held) -> str:
 async def _answers(store: ReadingStore, appended: Sequence[Appended]) -> list[Answer] | None:
     answers = []
     for each in appended:
-        shown = await store.run(load_shown, each.event, each.of.type)
+        shown = await store.run(load_shown, each.event, is_authority=each.of.type in AUTHORITY_TYPES)
         if shown is None:
             return None
         answers.append(Answer(each, shown.verdict, shown.code, shown.why, shown.publication))

@@ -9,6 +9,9 @@ from schemas.errors import LedgerError
 FORMAT = 3
 """Raised when tables, or the meaning of their rows, change."""
 
+FILE = "catalog.sqlite"
+"""The file of a catalog in a folder of states."""
+
 FOREVER = 2**63 - 1
 """The end of an interval that has not ended: no log gets so long."""
 

@@ -20,6 +20,7 @@ from ledger import catalog
 from ledger.catalog import CatalogError
 from ledger.catalog.tables import metadata, position
 from ledger.catalog.views import view_queries
+from ledger.config import CatalogSection
 from ledger.databases import BUSY_TIMEOUT_SECONDS
 from ledger.databases.plain import is_passing, primary_code
 from schemas.errors import InUseError, TemporaryError
@@ -302,6 +303,17 @@ def _sqlstate(error: BaseException) -> str:
 
 def _begun(connection: Connection) -> None:
     connection.exec_driver_sql(connection.get_execution_options()["begin"])
+
+
+def catalog_of(section: CatalogSection, states: Path, *, writes: bool) -> Database:
+    """The catalog of a ledger, not opened: in a database, or in a file in the folder of states.
+
+    Raises:
+        CatalogError: the URL or the name of the schema cannot be used.
+    """
+    if section.url:
+        return postgresql_catalog(section.url, section.schema, writes=writes)
+    return sqlite_catalog(states / catalog.FILE, writes=writes)
 
 
 def sqlite_catalog(path: Path, *, writes: bool) -> Database:

@@ -7,7 +7,8 @@ from sqlalchemy import Connection, Table, bindparam, delete, func, select, updat
 from sqlalchemy.dialects.postgresql import insert as postgresql_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 
-from ledger.catalog import FOREVER
+from ledger.catalog import FOREVER, FORMAT
+from ledger.catalog.database import has_tables
 from ledger.catalog.selecting import first_of, in_parts, rows_among, rows_of
 from ledger.catalog.tables import (
     FREED,
@@ -51,6 +52,11 @@ def upsert(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any
 def load_position(connection: Connection) -> dict[str, bytes]:
     """The named values that say where the catalog stands."""
     return dict(rows_of(connection, _pair, select(position.c.name, position.c.value)))
+
+
+def is_of_other_format(connection: Connection) -> bool:
+    """Whether another version of this program made a catalog."""
+    return has_tables(connection) and load_position(connection).get("format") != f"{FORMAT}".encode()
 
 
 def _pair(one: T, other: R) -> tuple[T, R]:

@@ -6,7 +6,6 @@ from ledger.state.position import load_position
 from ledger.state.publications import publication_covering, publication_showing
 from ledger.state.statements import State
 from ledger.state.verdicts import load_judged
-from schemas.codec import AUTHORITY_TYPES
 
 
 class ShownEvent(NamedTuple):
@@ -22,10 +21,15 @@ class ShownEvent(NamedTuple):
     publication: int
 
 
-def load_shown(state: State, event: int, kind: str) -> ShownEvent | None:
-    """What became of an event of a type; None: no publication that this state has applied shows it."""
+def load_shown(state: State, event: int, *, is_authority: bool) -> ShownEvent | None:
+    """What became of an event; None: no publication that this state has applied shows it.
+
+    Args:
+        state: the state.
+        event: the index of the event.
+        is_authority: its type is one of `schemas.codec.AUTHORITY_TYPES`, so that it counts as soon as it is covered.
+    """
     position = load_position(state)
-    is_authority = kind in AUTHORITY_TYPES
     if position is None or event >= (position.size if is_authority else position.content_size):
         return None
     publication = (publication_covering if is_authority else publication_showing)(state, event)

@@ -1,0 +1,136 @@
+"""Where events stand on a log, by the digests of their records.
+
+The log has no index of digests. A catalog has one; what it has not read yet, and the latest records where there is no
+catalog, are hashed and remembered here.
+"""
+
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from hashlib import sha256
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from ledger.catalog import FILE
+from ledger.config import CatalogSection
+from ledger.logs import Log
+from ledger.state import StoreError
+from ledger.state.answering import ShownEvent, load_shown
+from ledger.state.picking import open_furthest_of
+from schemas.codec import AUTHORITY_TYPES, Rejection, decode_event
+
+if TYPE_CHECKING:
+    from ledger.catalog.database import Database
+
+REMEMBERED = 250_000
+"""How many of the latest records are remembered: about 50 MB. Older ones are found by the catalog alone."""
+
+_AUTHORITY = tuple(kind.encode() for kind in AUTHORITY_TYPES)
+
+
+class Located(NamedTuple):
+    """A record: its index, and whether it is of one of `AUTHORITY_TYPES`."""
+
+    event: int
+    is_authority: bool
+
+
+class DigestIndex:
+    """Finds records of `events` by digest. Used by one asyncio task at a time, as the log is.
+
+    Args:
+        events: the log, open.
+        catalog: the catalog, open; None: there is none.
+    """
+
+    def __init__(self, events: Log, catalog: "Database | None" = None) -> None:
+        self._events = events
+        self._catalog = catalog
+        self._size: int | None = None
+        self._latest: OrderedDict[bytes, list[Located]] = OrderedDict()
+
+    async def find(self, digest: str) -> list[Located]:
+        """All records with a digest that are known, in order.
+
+        Raises:
+            LogError: the log cannot be read.
+            CatalogError: the catalog cannot be asked.
+        """
+        await self._read_on()
+        wanted = bytes.fromhex(digest)
+        found = {each.event: each for each in self._latest.get(wanted, [])}
+        if self._catalog is not None:
+            from ledger.catalog.event_rows import indices_with_digest  # noqa: PLC0415  # SQLAlchemy
+
+            for index in await self._catalog.run(indices_with_digest, wanted):
+                found[index] = found.get(index) or Located(index, await self._judged_apart(index))
+        return [found[index] for index in sorted(found)]
+
+    async def _read_on(self) -> None:
+        if self._size is None:
+            self._size = max(await self._events.size() - REMEMBERED, await self._in_catalog(), 0)
+        while values := await self._events.read(self._size):
+            for value in values:
+                if value is not None:
+                    self._remember(self._size, value)
+                self._size += 1
+
+    async def _in_catalog(self) -> int:
+        if self._catalog is None:
+            return 0
+        from ledger.catalog.event_rows import count_events  # noqa: PLC0415  # SQLAlchemy
+
+        return await self._catalog.run(count_events)
+
+    def _remember(self, event: int, value: bytes) -> None:
+        self._latest.setdefault(sha256(value).digest(), []).append(Located(event, _is_authority(value)))
+        while len(self._latest) > REMEMBERED:
+            self._latest.popitem(last=False)
+
+    async def _judged_apart(self, event: int) -> bool:
+        values = await self._events.read(event)
+        return bool(values) and _is_authority(values[0] or b"")
+
+
+def _is_authority(value: bytes) -> bool:
+    """Whether a record is an event of one of `AUTHORITY_TYPES`. Only the few that name such a type are decoded."""
+    if not any(kind in value for kind in _AUTHORITY):
+        return False
+    event = decode_event(value)
+    return not isinstance(event, Rejection) and event.__struct_config__.tag in AUTHORITY_TYPES
+
+
+async def shown_first(states: Path, places: Sequence[Located]) -> ShownEvent | None:
+    """What became of a record that is on the log at some places: of the first that was not rejected, or else of the
+    last. None: no publication that a state of the folder has applied shows it yet.
+    """
+    shown = None
+    try:
+        async with open_furthest_of(states) as furthest:
+            if furthest is None:
+                return None
+            for each in places:
+                shown = await furthest.store.run(load_shown, each.event, is_authority=each.is_authority)
+                if shown is None or shown.verdict != "rejected":
+                    break
+    except StoreError:
+        return None  # its consumer is starting
+    return shown
+
+
+@asynccontextmanager
+async def open_written_catalog(section: CatalogSection, states: Path) -> "AsyncIterator[Database | None]":
+    """The catalog that somebody else keeps up to date, open for reading; None: there is none that can be used."""
+    if not section.url and not (states / FILE).exists():
+        yield None
+        return
+    from ledger.catalog.database import catalog_of, has_tables  # noqa: PLC0415  # SQLAlchemy
+    from ledger.catalog.writing import is_of_other_format  # noqa: PLC0415
+
+    catalog = catalog_of(section, states, writes=False)
+    await catalog.open()
+    try:
+        is_usable = await catalog.run(has_tables) and not await catalog.run(is_of_other_format)
+        yield catalog if is_usable else None
+    finally:
+        await catalog.close()

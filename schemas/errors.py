@@ -39,11 +39,13 @@
     │   └── GatewayUnavailableError        75   it does not answer now
     ├── FactsError                          2   metadata has not the form that TUF gives it
     ├── NotALedgerError                     2   record 0 is not `ledger.created`
+    ├── PackageSourceError                  2   another index is none, or answers what cannot be used
     ├── SelectorError                       2   a text is no selector of an incident
     ├── SideError                           2   a text names nothing that can be compared
     ├── SignerError                         2   a key cannot be had, or does not sign
     │   ├── KeyServiceError                75   a key service does not answer, or did not sign
     │   └── MissingKeyError                 2   too few of the online keys in force are here
+    ├── SourcePageError                     2   a page of another index cannot be read
     ├── StorageError                        2   a file cannot be written or read
     │   └── StorageUnavailableError        75   not now: the disk is full, or a server does not answer
     ├── StoreError                          2   a state cannot be used
@@ -58,8 +60,9 @@ one; 130 and 143 are for signals. `TemporaryError` is what sysexits.h calls EX_T
 starts it again. A service first tries again by itself (`is_retried`), with growing pauses.
 
 Not in the tree are exceptions that never leave their package: those that a projection turns into an outcome
-(`DocumentError`, `KeysError`), that the codec turns into a rejection (`DuplicateMemberError`), and that reading a
-distribution turns into a `DistributionError` (`RefusalError`).
+(`DocumentError`, `KeysError`), that the codec turns into a rejection (`DuplicateMemberError`), that reading a
+distribution turns into a `DistributionError` (`RefusalError`), and that reading a page of another index turns into the
+name of an entry that cannot be read (`EntryError`).
 """
 
 import re

@@ -10,13 +10,14 @@ import weakref
 from collections.abc import Callable, Coroutine
 from concurrent.futures import CancelledError, Future
 from contextlib import aclosing
-from functools import cache
+from functools import cache, partial
 from http.cookiejar import CookieJar, DefaultCookiePolicy
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import httpx
 
 from ledger.disk.files import StorageError, StorageUnavailableError
+from schemas.errors import LedgerError
 
 GRACE_SECONDS = 30.0
 """How long a server may take to answer. Afterwards it must send at least `LEAST_BYTES_A_SECOND`, from the start on."""
@@ -29,11 +30,25 @@ MAX_DIGEST_SECONDS = 3600.0
 MAX_REDIRECTS = 5
 
 
-class _Limits(NamedTuple):
+class AnswerLimits(NamedTuple):
     """The longest answer in bytes and in seconds, from the first look for the server to the last byte."""
 
     length: int
     seconds: float
+
+
+def new_client(**settings: Any) -> httpx.AsyncClient:
+    """A client that keeps nothing of an answer, and asks for bodies as they are.
+
+    Whatever a server compresses, it can compress a thousandfold: metadata is compared as it is.
+    """
+    return httpx.AsyncClient(
+        timeout=GRACE_SECONDS,
+        follow_redirects=False,
+        headers={"Accept-Encoding": "identity"},
+        cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),  # or every answer could leave some
+        **settings,
+    )
 
 
 class HttpStorage:
@@ -46,13 +61,7 @@ class HttpStorage:
 
     def __init__(self, url: str) -> None:
         self._url = url.rstrip("/")
-        # Whatever a server compresses, it can compress a thousandfold: metadata is compared as it is.
-        self._client = httpx.AsyncClient(
-            timeout=GRACE_SECONDS,
-            follow_redirects=False,
-            headers={"Accept-Encoding": "identity"},
-            cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),  # or every answer could leave some
-        )
+        self._client = new_client()
         self._lock = threading.Lock()
         self._pending: set[Future[bool]] = set()
         self._is_given_up = False
@@ -61,13 +70,13 @@ class HttpStorage:
     def read(self, path: str) -> bytes | None:
         """The contents of a file; None if the server answers 404."""
         data = bytearray()
-        found = self._fetch(path, _Limits(MAX_READ_BYTES, MAX_READ_SECONDS), data.extend)
+        found = self._fetch(path, AnswerLimits(MAX_READ_BYTES, MAX_READ_SECONDS), data.extend)
         return bytes(data) if found else None
 
     def digest(self, path: str) -> str | None:
         """The SHA-256 of a file; None if the server answers 404."""
         digest = hashlib.sha256()
-        found = self._fetch(path, _Limits(MAX_DIGEST_BYTES, MAX_DIGEST_SECONDS), digest.update)
+        found = self._fetch(path, AnswerLimits(MAX_DIGEST_BYTES, MAX_DIGEST_SECONDS), digest.update)
         return digest.hexdigest() if found else None
 
     def paths(self, _folder: str = "") -> None:
@@ -81,7 +90,7 @@ class HttpStorage:
         for each in pending:
             each.cancel()
 
-    def _fetch(self, path: str, limits: _Limits, take: Callable[[bytes], object]) -> bool:
+    def _fetch(self, path: str, limits: AnswerLimits, take: Callable[[bytes], object]) -> bool:
         """Fetch a file block by block; return whether it exists."""
         url = f"{self._url}/{path}"
         with self._lock:
@@ -104,24 +113,70 @@ class HttpStorage:
 # --- in the thread that fetches ------------------------------------------------------------------------------------
 
 
-async def _fetch(client: httpx.AsyncClient, url: str, limits: _Limits, take: Callable[[bytes], object]) -> bool:
-    """Fetch a file; return whether it exists.
+async def _fetch(client: httpx.AsyncClient, url: str, limits: AnswerLimits, take: Callable[[bytes], object]) -> bool:
+    """Fetch a file; return whether it exists."""
+    try:
+        request = client.build_request("GET", url)
+    except (httpx.HTTPError, httpx.InvalidURL):
+        raise
+    except Exception as error:
+        raise _impossible(url) from error
+    response = await exchange(client, request, limits=limits, wants=partial(_exists, url), take=take)
+    return response.status_code != httpx.codes.NOT_FOUND
+
+
+def _exists(url: str, response: httpx.Response) -> bool:
+    """Whether there is such a file.
+
+    Raises:
+        StorageError: it is no answer to what was asked.
+    """
+    if response.status_code == httpx.codes.NOT_FOUND:
+        return False
+    check_status(url, response)
+    return True
+
+
+async def exchange(
+    client: httpx.AsyncClient,
+    request: httpx.Request,
+    *,
+    limits: AnswerLimits,
+    wants: Callable[[httpx.Response], bool],
+    take: Callable[[bytes], object],
+    prepare: Callable[[httpx.Request], object] | None = None,
+) -> httpx.Response:
+    """Send a request, follow redirects, and take the body of the answer block by block, as it is sent.
 
     One clock runs from beginning to end. Time-outs of single operations are no limit: a byte every two seconds, or one
     interim response after another, goes on for ever.
+
+    Args:
+        client: sends it.
+        request: what is asked. A redirect repeats it elsewhere.
+        limits: those of the body.
+        wants: whether the body of an answer is read. It may raise an error of its own.
+        take: is called with each block.
+        prepare: is called with each request before it is sent. It may change it, or raise an error of its own.
+
+    Raises:
+        StorageUnavailableError: the server is too slow.
+        StorageError: the answer cannot be used: its length, its encoding, its redirects.
+        httpx.HTTPError, httpx.InvalidURL: see there.
     """
+    url = str(request.url)
     received, started = 0, asyncio.get_running_loop().time()
     try:
         async with asyncio.timeout_at(started + GRACE_SECONDS) as clock:
-            response = await _answer(client, url)
+            response = await _answer(client, request, prepare)
             async with aclosing(response):
-                if response.status_code == httpx.codes.NOT_FOUND:
-                    return False
-                _check(url, response, limits)
+                if not wants(response):
+                    return response
+                _check_body(url, request, response, limits)
                 async for block in response.aiter_raw():
                     received += len(block)
                     if received > limits.length:
-                        raise _too_long(url, limits)
+                        raise too_long(url, limits.length)
                     take(block)
                     clock.reschedule(started + min(limits.seconds, GRACE_SECONDS + received / LEAST_BYTES_A_SECOND))
     except TimeoutError as error:
@@ -129,24 +184,34 @@ async def _fetch(client: httpx.AsyncClient, url: str, limits: _Limits, take: Cal
         raise StorageUnavailableError(
             f"{url}: the server is too slow: {received:,} bytes came in {seconds:.0f} seconds"
         ) from error
-    return True
+    return response
 
 
-async def _answer(client: httpx.AsyncClient, url: str) -> httpx.Response:
+async def _answer(
+    client: httpx.AsyncClient, request: httpx.Request, prepare: Callable[[httpx.Request], object] | None
+) -> httpx.Response:
     """The response after redirects."""
     try:
-        return await _follow(client, url)
-    except (httpx.HTTPError, httpx.InvalidURL, StorageError):
+        return await _follow(client, request, prepare)
+    except (httpx.HTTPError, httpx.InvalidURL, LedgerError):
         raise
     # What comes of a port beyond 65535, or of a name that is none, httpx neither foresees nor documents.
     except Exception as error:
-        raise StorageError(f"{url} is, or redirects to, an address that no server can have") from error
+        raise _impossible(str(request.url)) from error
 
 
-async def _follow(client: httpx.AsyncClient, url: str) -> httpx.Response:
+def _impossible(url: str) -> StorageError:
+    return StorageError(f"{url} is, or redirects to, an address that no server can have")
+
+
+async def _follow(
+    client: httpx.AsyncClient, request: httpx.Request, prepare: Callable[[httpx.Request], object] | None
+) -> httpx.Response:
     """The response after redirects. httpx would read, and unpack, the bodies of redirects without a limit."""
-    request = client.build_request("GET", url)
+    url = request.url
     for _ in range(MAX_REDIRECTS + 1):
+        if prepare is not None:
+            prepare(request)
         response = await _send(client, request)
         if response.next_request is None:
             return response
@@ -164,28 +229,39 @@ async def _send(client: httpx.AsyncClient, request: httpx.Request) -> httpx.Resp
         return await client.send(request, stream=True)
 
 
-def _check(url: str, response: httpx.Response, limits: _Limits) -> None:
-    """Check what is known of an answer before its first byte.
+def check_status(url: str, response: httpx.Response) -> None:
+    """Check that an answer is a success.
 
     Raises:
-        StorageError: it is no answer to what was asked.
+        StorageUnavailableError: the server failed.
+        StorageError: it refuses.
     """
     if not response.is_success:
         kind = StorageUnavailableError if response.is_server_error else StorageError
         raise kind(f"{url}: the server answers {response.status_code}")
+
+
+def _check_body(url: str, request: httpx.Request, response: httpx.Response, limits: AnswerLimits) -> None:
+    """Check what is known of the body of an answer before its first byte.
+
+    Raises:
+        StorageError: it is no answer to what was asked.
+    """
     encoding = response.headers.get("Content-Encoding", "identity").strip().lower()
-    if encoding not in {"", "identity"}:
+    accepted = request.headers.get("Accept-Encoding", "identity")
+    if encoding not in {"", "identity", accepted}:
         raise StorageError(
-            f"{url}: the server answers in the content encoding {encoding[:100]!r}, though only `identity` was asked "
+            f"{url}: the server answers in the content encoding {encoding[:100]!r}, though only `{accepted}` was asked "
             "for. Turn off its compression for clients that do not accept it"
         )
     length = response.headers.get("Content-Length", "")
     if length.isdecimal() and int(length[:20]) > limits.length:
-        raise _too_long(url, limits)
+        raise too_long(url, limits.length)
 
 
-def _too_long(url: str, limits: _Limits) -> StorageError:
-    return StorageError(f"{url} is longer than {limits.length:,} bytes, as no such file is: check the URL")
+def too_long(url: str, length: int) -> StorageError:
+    """The error for an answer of more bytes than this."""
+    return StorageError(f"{url} is longer than {length:,} bytes, as no such file is: check the URL")
 
 
 @cache

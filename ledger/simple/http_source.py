@@ -1,0 +1,86 @@
+"""An index on the web, by its Simple API: JSON where it has that, else HTML."""
+
+import asyncio
+from pathlib import Path
+
+from ledger.http.page_cache import PageCache
+from ledger.http.polite import Document, PoliteClient
+from ledger.simple.html_pages import read_html_list, read_html_page
+from ledger.simple.json_pages import read_json_list, read_json_page
+from ledger.simple.package_sources import (
+    MAX_BESIDE_BYTES,
+    MAX_FILE_BYTES,
+    MAX_LIST_BYTES,
+    MAX_PAGE_BYTES,
+    Beside,
+    PackageSourceError,
+    normalised,
+)
+from ledger.simple.source_pages import SourceFile, SourcePage
+
+ACCEPT = (
+    "application/vnd.pypi.simple.v1+json, application/vnd.pypi.simple.v1+html;q=0.2, text/html;q=0.1, "
+    "application/json;q=0.05"
+)
+
+
+class HttpSource:
+    """Implements `PackageSource` over HTTP.
+
+    Args:
+        url: the address of the list of projects: what pip calls `--index-url`.
+        ca_file: see `PoliteClient`.
+        requests: how many requests at a time.
+        cache: the folder where pages are kept; None: nowhere.
+    """
+
+    def __init__(self, url: str, *, ca_file: Path | None = None, requests: int = 8, cache: Path | None = None) -> None:
+        kept = None if cache is None else PageCache(cache)
+        self._client = PoliteClient(url.rstrip("/") + "/", ca_file=ca_file, requests=requests, cache=kept)
+        self.name = self._client.url
+
+    async def projects(self) -> list[str]:
+        """The normalised names of all projects (PEP 503), sorted, each once."""
+        found = await self._client.page(self.name, ACCEPT, MAX_LIST_BYTES)
+        if found is None:
+            raise PackageSourceError(
+                f"{self.name} is not there (404): name the address of the list of projects, as for pip's --index-url"
+            )
+        return await asyncio.to_thread(_read_list, found)
+
+    async def page(self, project: str) -> SourcePage | None:
+        """The page of a project; None if there is none."""
+        found = await self._client.page(f"{self.name}{project}/", ACCEPT, MAX_PAGE_BYTES)
+        return None if found is None else await asyncio.to_thread(_read_page, found, project)
+
+    async def length(self, file: SourceFile) -> int | None:
+        """The length of a file in bytes; None if the server does not say it, or has no such file."""
+        return await self._client.length(file.url)
+
+    async def beside(self, file: SourceFile, what: Beside) -> bytes | None:
+        """What is beside a file; None if there is none."""
+        url = file.provenance_url if what == "provenance" else f"{file.url}.metadata"
+        return None if url is None else await self._client.read(url, MAX_BESIDE_BYTES)
+
+    async def download(self, file: SourceFile, to: Path) -> bool:
+        """Write the bytes of a file; whether there is such a file."""
+        return await self._client.download(file.url, to, MAX_FILE_BYTES)
+
+    async def close(self) -> None:
+        """End all connections."""
+        await self._client.close()
+
+
+def _read_list(found: Document) -> list[str]:
+    reads = read_json_list if _is_json(found) else read_html_list
+    return normalised(reads(found.body, found.url))
+
+
+def _read_page(found: Document, project: str) -> SourcePage:
+    return read_json_page(found.body, found.url) if _is_json(found) else read_html_page(found.body, found.url, project)
+
+
+def _is_json(found: Document) -> bool:
+    """Whether a page is JSON. Some servers give every file one media type."""
+    media = found.content_type.partition(";")[0].strip().lower()
+    return media.endswith(("+json", "/json")) or (not media.endswith("html") and found.body.lstrip()[:1] == b"{")

@@ -35,7 +35,7 @@ _GONE = frozenset({HTTPStatus.NOT_FOUND, HTTPStatus.GONE})
 _NO_HEAD = frozenset({HTTPStatus.METHOD_NOT_ALLOWED, HTTPStatus.NOT_IMPLEMENTED})
 
 
-class Document(NamedTuple):
+class FetchedDocument(NamedTuple):
     """What a server answered: its address after redirects, its media type, and its bytes."""
 
     url: str
@@ -81,7 +81,7 @@ class PoliteClient:
         """Close all connections."""
         await self._client.aclose()
 
-    async def page(self, url: str, accept: str, max_bytes: int) -> Document | None:
+    async def page(self, url: str, accept: str, max_bytes: int) -> FetchedDocument | None:
         """A page; None if there is none. A page that is kept is fetched only if it has changed."""
         kept = None if self._cache is None else self._cache.get(url, accept)
         headers = {"Accept": accept, "Accept-Encoding": "gzip"}
@@ -93,7 +93,7 @@ class PoliteClient:
         if response.status_code in _GONE:
             return None
         if response.status_code == HTTPStatus.NOT_MODIFIED and kept is not None:
-            return Document(kept.url, kept.content_type, kept.body)
+            return FetchedDocument(kept.url, kept.content_type, kept.body)
         check_status(url, response)
         found = KeptPage(
             url=_without_user(response.url),
@@ -104,7 +104,7 @@ class PoliteClient:
         )
         if self._cache is not None and (found.etag or found.last_modified):
             await asyncio.to_thread(self._cache.put, url, accept, found)
-        return Document(found.url, found.content_type, body)
+        return FetchedDocument(found.url, found.content_type, body)
 
     async def read(self, url: str, max_bytes: int) -> bytes | None:
         """The bytes of a small file; None if there is none."""

@@ -4,7 +4,7 @@ import asyncio
 from pathlib import Path
 
 from ledger.http.page_cache import PageCache
-from ledger.http.polite import Document, PoliteClient
+from ledger.http.polite import FetchedDocument, PoliteClient
 from ledger.simple.html_pages import read_html_list, read_html_page
 from ledger.simple.json_pages import read_json_list, read_json_page
 from ledger.simple.package_sources import (
@@ -71,16 +71,16 @@ class HttpSource:
         await self._client.close()
 
 
-def _read_list(found: Document) -> list[str]:
+def _read_list(found: FetchedDocument) -> list[str]:
     reads = read_json_list if _is_json(found) else read_html_list
     return normalised(reads(found.body, found.url))
 
 
-def _read_page(found: Document, project: str) -> SourcePage:
+def _read_page(found: FetchedDocument, project: str) -> SourcePage:
     return read_json_page(found.body, found.url) if _is_json(found) else read_html_page(found.body, found.url, project)
 
 
-def _is_json(found: Document) -> bool:
+def _is_json(found: FetchedDocument) -> bool:
     """Whether a page is JSON. Some servers give every file one media type."""
     media = found.content_type.partition(";")[0].strip().lower()
     return media.endswith(("+json", "/json")) or (not media.endswith("html") and found.body.lstrip()[:1] == b"{")

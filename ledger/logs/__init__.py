@@ -69,8 +69,8 @@ class Log(Protocol):
     async def close(self) -> None:
         """Disconnect. Does nothing if the log is not open. The log can be opened again."""
 
-    async def append(self, values: Sequence[bytes]) -> list[int]:
-        """Append records in this order and return their indices.
+    async def append(self, values: Sequence[bytes | None]) -> list[int]:
+        """Append records in this order and return their indices. None is a record without a value, from a copied log.
 
         When it returns, the records are durable. Other programs' records may stand between them. When it raises, a
         prefix of them may have been appended all the same ("persisted but reported as failed"): read the log to find

@@ -66,7 +66,7 @@ class MemoryLog:
         """Close the log. It can be opened again."""
         self._is_open = False
 
-    async def append(self, values: Sequence[bytes]) -> list[int]:
+    async def append(self, values: Sequence[bytes | None]) -> list[int]:
         """Append records together."""
         self._refuse_closed()
         first = self.records.append(*values)

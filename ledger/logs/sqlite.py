@@ -9,7 +9,7 @@ asynchronous stack.
 import asyncio
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -65,24 +65,45 @@ class SqliteLog:
     async def create(self) -> None:
         """Create the file, which must not exist, and leave the log open.
 
+        Whoever is killed meanwhile leaves a log, or what `is_missing` tells from one.
+
         Raises:
             LogSettingsError: the file exists.
             LogUnavailableError: the disk is full. Nothing is left behind.
         """
-        if self._path.exists():
+        if not await self.is_missing():
             raise LogSettingsError(f"{self._path} exists already")
         try:
             with self._translated(_explain_writing):
                 self._path.parent.mkdir(parents=True, exist_ok=True)
                 writer = await self._open_writer("rwc")
+                await _stack().execute(writer, "BEGIN IMMEDIATE")
                 for statement in _SCHEMA:
                     await _stack().execute(writer, statement)
+                await _stack().execute(writer, "COMMIT")
         except BaseException:
             await self.close()
             self._delete()
             raise
         self._is_new = True
         await self.open()
+
+    async def is_missing(self) -> bool:
+        """Whether there is no file, or only what a creation left behind that was killed: a database without a table.
+
+        Raises:
+            LogSettingsError: the file is something else, or cannot be read.
+            LogUnavailableError: the file cannot be read now.
+        """
+        if not self._path.is_file():
+            return not self._path.exists()
+
+        def count() -> int:
+            with closing(open_to_read(self._path).connection) as found:
+                ((tables,),) = fetch_all(found, "SELECT count(*) FROM sqlite_master", ())
+                return int(tables)
+
+        return not await self._read_in_thread(count)
 
     async def discard(self) -> None:
         """Close the log, and delete it if this object created it, so that no half ledger is left behind."""

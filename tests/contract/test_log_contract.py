@@ -224,6 +224,11 @@ class LogContract:
             resumed.resume(index, token)
             assert await read_all(resumed, index) == [b"a", b"b", b"c"][index:]
 
+    async def test_a_record_without_a_value_is_appended_as_it_is(self, log: Log, open_log: LogOpener) -> None:
+        assert await log.append([None]) == [0]
+        assert await log.append([b"", None, b"a", None]) == [1, 2, 3, 4]
+        assert await read_all(await open_log()) == [None, b"", None, b"a", None]
+
     async def test_a_log_can_be_opened_again(self, new_log: LogFactory) -> None:
         log = new_log()
         await log.close()

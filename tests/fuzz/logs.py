@@ -38,7 +38,7 @@ class StrangeLog(MemoryLog):
     def values(self) -> list[bytes | None]:
         return self.records.values
 
-    async def append(self, values: Sequence[bytes]) -> list[int]:
+    async def append(self, values: Sequence[bytes | None]) -> list[int]:
         self.records.append(*self.strangers())
         return await super().append(values)
 
@@ -70,7 +70,7 @@ class OtherPort:
     async def close(self) -> None:
         await self.log.close()
 
-    async def append(self, values: Sequence[bytes]) -> list[int]:
+    async def append(self, values: Sequence[bytes | None]) -> list[int]:
         return await self.log.append(values)
 
     async def read(self, start: int) -> list[Value]:
@@ -129,7 +129,7 @@ class RealPort(OtherPort):
         self._memory = memory
         self._real = real
 
-    async def append(self, values: Sequence[bytes]) -> list[int]:
+    async def append(self, values: Sequence[bytes | None]) -> list[int]:
         self._memory.values.extend(self._memory.strangers())
         await self._real.follow(self._memory)
         indices = await super().append(values)

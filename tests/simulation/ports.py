@@ -91,7 +91,7 @@ class Records(MemoryRecords):
 
     def __init__(self, name: str) -> None:
         super().__init__(name)
-        self.late: list[bytes] = []
+        self.late: list[bytes | None] = []
 
 
 class SimLog(MemoryLog):
@@ -114,7 +114,7 @@ class SimLog(MemoryLog):
         await super().close()
         self._leave("close")
 
-    async def append(self, values: Sequence[bytes]) -> list[int]:
+    async def append(self, values: Sequence[bytes | None]) -> list[int]:
         """Each value is an effect of its own: a prefix may be all that remains."""
         assert self._is_open
         indices = []

@@ -82,7 +82,7 @@ class KafkaLog:
         await self._sender.give_up()
         await self._reader.disconnect()
 
-    async def append(self, values: Sequence[bytes]) -> list[int]:
+    async def append(self, values: Sequence[bytes | None]) -> list[int]:
         """Append records batch by batch, each confirmed before the next: only the last records can be missing.
 
         To find the indices, the log must have been read up to there. If nothing was read and `resume` got no token, the
@@ -92,7 +92,7 @@ class KafkaLog:
             LogSettingsError: a record is larger than the topic takes (nothing was appended), or the cluster refuses.
         """
         limit = self._max_record_bytes - RECORD_OVERHEAD_BYTES
-        largest = max(map(len, values), default=0)
+        largest = max((len(value or b"") for value in values), default=0)
         if largest > limit:
             raise LogSettingsError(
                 f"a record of {largest} bytes is too large for {self.name}: the limit is {limit} bytes. Nothing was "
@@ -147,7 +147,7 @@ class KafkaLog:
         """
         self._reader.offsets.anchor(index, token)
 
-    async def _append_batch(self, values: Sequence[bytes], since: int) -> int:
+    async def _append_batch(self, values: Sequence[bytes | None], since: int) -> int:
         """Append records together, once, and return the offset of the first. The log ended at `since` before."""
         is_doubtful = is_confirmed = False
 

@@ -107,7 +107,7 @@ class KafkaReader:
         index, offset = self.offsets.end
         return index + end - (max(offset, self._next_offset) if index == self._tail else offset)
 
-    async def find(self, values: Sequence[bytes], since: int) -> int | None:
+    async def find(self, values: Sequence[bytes | None], since: int) -> int | None:
         """The offset of the first of these records, if they are consecutive, as in a batch, at `since` or later."""
         end = await self.end()
         recent: deque[Stored] = deque(maxlen=len(values))
@@ -217,7 +217,7 @@ class KafkaReader:
                 return
             await self._advance(remaining)
 
-    def learn_appended(self, offset: int, values: Sequence[bytes]) -> None:
+    def learn_appended(self, offset: int, values: Sequence[bytes | None]) -> None:
         """Remember records appended at an offset, if they follow the known ones, so that they need not be read back."""
         index, end = self.offsets.end
         if offset == end:

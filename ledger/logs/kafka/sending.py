@@ -17,12 +17,12 @@ RECORD_OVERHEAD_BYTES = 128
 """Upper bound of what Kafka adds to a batch with one record."""
 
 
-def batches(values: Sequence[bytes], limit: int) -> Iterator[list[bytes]]:
+def batches(values: Sequence[bytes | None], limit: int) -> Iterator[list[bytes | None]]:
     """Divide records into Kafka batches of a maximum length; a longer record gets its own batch."""
-    batch: list[bytes] = []
+    batch: list[bytes | None] = []
     size = RECORD_OVERHEAD_BYTES
     for value in values:
-        record = len(value) + RECORD_OVERHEAD_BYTES // 2
+        record = len(value or b"") + RECORD_OVERHEAD_BYTES // 2
         if batch and size + record > limit:
             yield batch
             batch, size = [], RECORD_OVERHEAD_BYTES
@@ -41,7 +41,7 @@ class BatchSender:
         self._max_record_bytes = max_record_bytes
         self._producer: AIOKafkaProducer | None = None
 
-    async def send(self, values: Sequence[bytes]) -> int:
+    async def send(self, values: Sequence[bytes | None]) -> int:
         """Append records together, and return the offset of the first. The producer resends them as long as it lives,
         but appends them only once. An offset below 0: they are there, and the broker has forgotten where.
 
@@ -102,7 +102,7 @@ class TopicAppender:
         for batch in batches(values, BATCH_BYTES):
             await self._persist(batch)
 
-    async def _persist(self, batch: list[bytes]) -> None:
+    async def _persist(self, batch: Sequence[bytes | None]) -> None:
         problem: Exception | None = None
         pause = RETRY_SECONDS
         try:

@@ -69,6 +69,37 @@ class Context:
             self._warned.add((consumer, what))
             log.warning("not checked: grant the missing right, or check this from another account", what=what)
 
+    async def missing_logs(self) -> list[str]:
+        """The names of the two logs that do not exist.
+
+        Raises:
+            LogError: see there.
+        """
+        logs = self.logs()
+        if isinstance(logs.events, SqliteLog) and isinstance(logs.publications, SqliteLog):
+            return [each.name for each in (logs.events, logs.publications) if await each.is_missing()]
+        from ledger.logs.kafka.topics import missing_topics  # noqa: PLC0415
+
+        topics, kafka = read_kafka_url(self.config.ledger.log), self.config.kafka
+        names = {topics.events: logs.events.name, topics.publications: logs.publications.name}
+        missing = await missing_topics(topics.servers, names, security_of(kafka), timeout_seconds=kafka.timeout_seconds)
+        return [names[topic] for topic in missing]
+
+    async def create_missing_logs(self, replication_factor: int) -> None:
+        """Create those of the two logs that do not exist; what is on the other stays.
+
+        Raises:
+            LogError: see there.
+        """
+        logs = self.logs()
+        if isinstance(logs.events, SqliteLog) and isinstance(logs.publications, SqliteLog):
+            for each in (logs.events, logs.publications):
+                if await each.is_missing():
+                    await each.create()
+                    await each.close()
+            return
+        await self._create_topics(replication_factor, accepts_used=True)
+
     async def create_logs(self, replication_factor: int) -> Logs:
         """Create the two logs and leave them open. Existing topics are used if they are empty.
 
@@ -84,13 +115,21 @@ class Context:
                 await logs.events.discard()
                 raise
             return logs
-        from ledger.logs.kafka.topics import create_topics  # noqa: PLC0415
-
-        topics = read_kafka_url(self.config.ledger.log)
-        kafka = self.config.kafka
-        await create_topics(*topics, replication_factor, security_of(kafka), timeout_seconds=kafka.timeout_seconds)
+        await self._create_topics(replication_factor, accepts_used=False)
         await logs.open()
         return logs
+
+    async def _create_topics(self, replication_factor: int, *, accepts_used: bool) -> None:
+        from ledger.logs.kafka.topics import create_topics  # noqa: PLC0415
+
+        topics, kafka = read_kafka_url(self.config.ledger.log), self.config.kafka
+        await create_topics(
+            *topics,
+            replication_factor,
+            security_of(kafka),
+            timeout_seconds=kafka.timeout_seconds,
+            accepts_used=accepts_used,
+        )
 
     def path(self, setting: str) -> Path:
         """A path from the configuration."""

@@ -12,8 +12,10 @@
     │   ├── InUseError                     75   another process has it
     │   ├── NotCoveredError                75   an event is on the log, and no publication covers it yet
     │   ├── ProcessKilledError             75   a process that worked for this one was killed
-    │   └── SpillError                     75   what was put on disk for a while is damaged
+    │   ├── SpillError                     75   what was put on disk for a while is damaged
+    │   └── StillGrowsError                75   a log was appended to while it was copied
     ├── DisagreementError                   2   logs, publications or served files disagree: going on would do harm
+    │   ├── CopyConflictError               2   what is to become a copy of a log is something else
     │   ├── DivergenceError                 2   a publication is not what its events make
     │   ├── ForeignRootError                2   the first root that is served is not the one of the log
     │   ├── LogTooShortError                2   keys that are online sealed a claim beyond the end of `events`

@@ -14,14 +14,14 @@ from hashlib import sha256
 from pathlib import Path
 from typing import NamedTuple
 
+from consumers.backup.identity import read_identity
 from consumers.context import Context
 from ledger.config import FILENAME
 from ledger.disk.files import StorageError, write_file, writing
 from ledger.disk.syncing import sync_folder
-from ledger.logs import Logs, LogSettingsError
+from ledger.logs import Logs
 from ledger.logs.copying import copy_log
 from ledger.logs.sqlite import SqliteLog
-from projections.log.prefix import Prefix
 from projections.metadata.paths import metadata_path
 from schemas.errors import DisagreementError, InUseError
 
@@ -79,12 +79,7 @@ async def back_up(context: Context, target: Path, report: Report) -> BackedUp:
 
 
 async def _copy(context: Context, logs: Logs, folder: Path, report: Report) -> BackedUp:
-    genesis, _ = Prefix().extend((await logs.events.read(0))[:1])
-    ledger = genesis.ledger
-    if ledger is None:
-        raise LogSettingsError(
-            f"{logs.events.name} is empty, so there is no ledger yet: create one with `tuf-ledger init`"
-        )
+    ledger = await read_identity(logs.events)
     with writing(folder):
         (folder / LOG_FOLDER).mkdir(mode=0o700)
     size = await logs.events.size()

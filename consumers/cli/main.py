@@ -40,8 +40,9 @@ GROUPS = {
     },
     "Respond": {"incident": "incident:incident"},
     "Check": {"info": "info:info", "rejected": "rejected:rejected", "verify": "verify:verify"},
-    "Repair": {
+    "Move and repair": {
         "backup": "backup:backup",
+        "copy-log": "copy_log:copy_log",
         "catalog": "catalog:catalog",
         "rebuild": "rebuild:rebuild",
         "resume": "resume:resume",

@@ -79,6 +79,7 @@ ALONE = {
     "run": ("--help",),
     "free": ("--help",),
     "check-proof": ("--help",),
+    "copy-log": ("--help",),
     "incident rehearse": (),
 }
 

@@ -71,6 +71,7 @@ GOOD: dict[str, tuple[object, ...]] = {
     "rebuild": ("--to", "{folder}/rebuilt"),
     "resume": ("--above", "9"),
     "backup": ("{folder}/backup",),
+    "copy-log": ("sqlite:{folder}/index/log", "sqlite:{folder}/copy"),
     "incident open": ("theft", "--events", "3"),
     "incident amend": ("theft", "--project", "two"),
     "incident list": (),
@@ -116,6 +117,7 @@ BAD: dict[str, tuple[int, tuple[object, ...]]] = {
     "rebuild": (1, ("--to", "{folder}/rebuilt", "--at", "99")),
     "resume": (1, ("--above", "1")),
     "backup": (2, ("{folder}",)),
+    "copy-log": (2, ("sqlite:{folder}/index/log", "sqlite:{folder}/index/log")),
     "incident open": (1, ("theft", "--actor", "nobody")),
     "incident amend": (1, ("none", "--project", "two")),
     "incident list": (2, ("extra",)),
@@ -154,7 +156,7 @@ def keys_of(value: Any, *, is_map: bool = False) -> Iterator[str]:
 
 def ask(index: Index, command: str, *arguments: object, answer: int = 0, stdin: bytes | None = None) -> list[Any]:
     """Run a command with `--json`."""
-    where = () if command in {"init", "check-proof", "incident rehearse"} else ("--ledger", index.folder)
+    where = () if command in {"init", "check-proof", "copy-log", "incident rehearse"} else ("--ledger", index.folder)
     return [
         json.loads(line)
         for line in invoke(

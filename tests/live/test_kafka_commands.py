@@ -309,6 +309,10 @@ def follow(machine: Machine) -> None:
     machine.run("verify", "--log", f"sqlite:{backup / 'log'}", "--root", backup / "1.root.json")
     sizes = machine.first.info()["sizes"]
     assert copied["sizes"] == sizes
+    log = f"kafka://{machine.broker.ssl_bootstrap_servers}/{machine.prefix}"
+    options = ("--from-settings", machine.folder, "--json")
+    moved = execute("copy-log", log, f"sqlite:{machine.folder / 'log'}", *options)
+    assert (json.loads(moved.stdout)["sizes"], moved.stderr) == (sizes, "")
 
 
 def hold_a_ceremony(machine: Machine) -> None:
@@ -321,11 +325,16 @@ def init(machine: Machine) -> None:
     text = (machine.folder / "ledger.toml").read_text()
     kafka = dict(re.findall(r'^(s\w+) = "(.*)"$', text, re.MULTILINE))
     env = {f"TUF_LEDGER_KAFKA_{name.upper()}": value for name, value in kafka.items() if name != "served"}
-    rights = [*documented_rights()["`init`"]["events"], "DescribeConfigs"]
+    rights = [*documented_rights()["`init`, `copy-log` to there"]["events"], "DescribeConfigs"]
     allow(machine.broker, f"User:CN={machine.name}", prefix, {"events": rights, "publications": rights})
     log = f"kafka://{machine.broker.ssl_bootstrap_servers}/{prefix}"
     made = execute("init", machine.folder / "new", "--log", log, "--replication-factor", 1, "--bins", 2, env=env)
     assert "not checked" not in made.stderr
+    prefix = uuid.uuid4().hex[:12]
+    allow(machine.broker, f"User:CN={machine.name}", prefix, {"events": rights, "publications": rights})
+    copy = f"kafka://{machine.broker.ssl_bootstrap_servers}/{prefix}"
+    moved = execute("copy-log", log, copy, "--replication-factor", 1, "--json", env=env)
+    assert (json.loads(moved.stdout)["sizes"], moved.stderr) == ({"events": 2, "publications": 2}, "")
 
 
 WORK: dict[str, Callable[[Machine], None]] = {
@@ -338,10 +347,10 @@ WORK: dict[str, Callable[[Machine], None]] = {
         "`run publisher`, `run verifier`, `run catalog`, `info`, `status PROJECT`, `rejected`, `verify`, `prove`, "
         "`log`, `show`, `diff`, `blame`, `find`, `access`, `watch`, `compare`, `incident list`, `incident show`, "
         "`incident report`, `incident window`, `incident replay`, `incident plan`, `catalog`, `rebuild`, `resume`, "
-        "`backup`"
+        "`backup`, `copy-log` from there"
     ): follow,
     "`ceremony`": hold_a_ceremony,
-    "`init`": init,
+    "`init`, `copy-log` to there": init,
 }
 
 

@@ -44,8 +44,18 @@ async def create_topics(
     security: Security | None = None,
     *,
     timeout_seconds: float = 30,
+    accepts_used: bool = False,
 ) -> None:
     """Create the two topics of a ledger. An existing topic is used if it is empty and has the right settings.
+
+    Args:
+        bootstrap_servers: the addresses of brokers.
+        events_topic: the topic of events.
+        publications_topic: the topic of publications.
+        replication_factor: the copies of each topic.
+        security: options of aiokafka's clients.
+        timeout_seconds: until the cluster counts as away.
+        accepts_used: use an existing topic that is not empty, too: a copy of a log goes on.
 
     Raises:
         LogSettingsError: an existing topic is not empty or has other settings, or the cluster refuses to create one.
@@ -59,18 +69,42 @@ async def create_topics(
     try:
         async with asyncio.timeout(timeout_seconds):
             await access.start(admin)
-            existing = wanted.keys() & {topic["topic"] for topic in await admin.describe_topics()}
+            existing = await _existing(admin, wanted)
             for topic in sorted(existing):
                 await _check(admin, access, topic, wanted[topic], replication_factor)
-            await _refuse_used(access, existing)
+            if not accepts_used:
+                await _refuse_used(access, existing)
             missing = {topic: size for topic, size in wanted.items() if topic not in existing}
             await _create(admin, access, missing, replication_factor)
             await _until_ready(admin, wanted.keys())
     except (KafkaError, OSError) as error:
         refuse(error, f"{events_topic} and {publications_topic} at {bootstrap_servers}", access.security, "Describe")
         raise LogUnavailableError(
-            f"Kafka at {bootstrap_servers} did not create topics: {describe(error)}. Check that its brokers run and "
-            "can be reached at that address, and check the section [kafka]"
+            f"Kafka at {bootstrap_servers} did not create topics: {describe(error)}. {_CHECK_BROKERS}"
+        ) from error
+    finally:
+        await stop(admin)
+
+
+async def missing_topics(
+    bootstrap_servers: str, topics: Collection[str], security: Security | None = None, *, timeout_seconds: float = 30
+) -> list[str]:
+    """The topics among these that do not exist, or that this principal may not see.
+
+    Raises:
+        LogSettingsError: the cluster refuses this principal.
+        LogUnavailableError: the cluster cannot be reached.
+    """
+    access = Access(bootstrap_servers, security or {}, timeout_seconds / 3)
+    admin = access.admin()
+    try:
+        async with asyncio.timeout(timeout_seconds):
+            await access.start(admin)
+            return sorted(set(topics) - await _existing(admin, topics))
+    except (KafkaError, OSError) as error:
+        refuse(error, f"{' and '.join(topics)} at {bootstrap_servers}", access.security, "Describe")
+        raise LogUnavailableError(
+            f"Kafka at {bootstrap_servers} does not say which topics it has: {describe(error)}. {_CHECK_BROKERS}"
         ) from error
     finally:
         await stop(admin)
@@ -125,6 +159,13 @@ def drift(settings: Mapping[str, str], replicas: int, max_record_bytes: int) -> 
 
 
 _CHECKED = topic_settings(0, 0).keys()
+
+_CHECK_BROKERS = "Check that its brokers run and can be reached at that address, and check the section [kafka]"
+
+
+async def _existing(admin: AIOKafkaAdminClient, topics: Collection[str]) -> set[str]:
+    """The topics among these that this principal may see."""
+    return set(topics) & {topic["topic"] for topic in await admin.describe_topics()}
 
 
 async def _check(

@@ -1,0 +1,35 @@
+"""Recipes of docs/operators.md, run word for word."""
+
+import re
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from tests.client.processes import PATIENCE_SECONDS, ROOT, environment
+
+
+class Manual:
+    """What the manual has for a shell in a section, and the folder where it is run."""
+
+    def __init__(self, section: str, folder: Path, variables: Mapping[str, str] | None = None) -> None:
+        text = (ROOT / "docs/operators.md").read_text(encoding="utf-8").partition(f"\n## {section}\n")[2]
+        self.steps: list[str] = re.findall(r"^```sh\n(.*?)^```$", text.partition("\n## ")[0], re.DOTALL | re.MULTILINE)
+        self._folder = folder
+        path = f"{Path(sys.executable).parent}:/usr/bin:/bin"
+        self._environment = environment({"PATH": path, **(variables or {})})
+
+    def follow(self, step: str, answer: int = 0) -> str:
+        """Run a step; what it printed."""
+        done = subprocess.run(
+            ["sh", "-eu", "-c", step],
+            cwd=self._folder,
+            env=self._environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE_SECONDS,
+            check=False,
+        )
+        assert done.returncode == answer, f"{step}\n{done.stdout}{done.stderr}"
+        return done.stdout + done.stderr

@@ -11,8 +11,8 @@ import structlog
 from consumers.limits import LIMITS
 from ledger.config import Config, ConfigError, load_config
 from ledger.logs import Logs
-from ledger.logs.addresses import SQLITE_SCHEME, logs_at, read_kafka_url, security_of
 from ledger.logs.sqlite import SqliteLog
+from ledger.logs.urls import SQLITE_SCHEME, logs_at, read_kafka_url, security_of
 from ledger.state.picking import state_path
 from ledger.state.store import ReadingStore, Store
 from ledger.storage import ServedFiles, Storage

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from ledger.locating import DigestIndex
     from ledger.logs import Log
     from ledger.logs.kafka.sending import TopicAppender
-    from ledger.state.answering import ShownEvent
+    from ledger.state.shown import ShownEvent
 
 __all__ = ["Client", "KafkaSection", "Receipt", "build_event", "digest_of", "open_client"]
 
@@ -169,8 +169,8 @@ async def open_client(
             closing.push_async_callback(gateway.close)
             yield _GatewayClient(gateway)
         elif text.startswith("kafka://"):
-            from ledger.logs.addresses import read_kafka_url, security_of  # noqa: PLC0415
             from ledger.logs.kafka.sending import TopicAppender  # noqa: PLC0415
+            from ledger.logs.urls import read_kafka_url, security_of  # noqa: PLC0415
 
             topics, section = read_kafka_url(text), kafka or KafkaSection()
             appender = TopicAppender(topics.servers, topics.events, security_of(section), section.timeout_seconds)
@@ -188,7 +188,7 @@ class _GatewayClient(Client):
         return [Receipt(each["digest"], each["event"]) for each in await self._gateway.append(events)]
 
     async def outcome(self, digest: str) -> "ShownEvent | None":
-        from ledger.state.answering import ShownEvent  # noqa: PLC0415
+        from ledger.state.shown import ShownEvent  # noqa: PLC0415
 
         found = await self._gateway.ask(digest)
         if found is None:
@@ -233,7 +233,7 @@ class _FolderClient(Client):
 
 async def _open_folder(closing: AsyncExitStack, folder: Path) -> Client:
     from ledger.locating import DigestIndex, open_written_catalog  # noqa: PLC0415
-    from ledger.logs.addresses import logs_at, opened  # noqa: PLC0415
+    from ledger.logs.urls import logs_at, opened  # noqa: PLC0415
     from ledger.state.picking import last_known_event  # noqa: PLC0415
 
     config: Config = load_config(folder)

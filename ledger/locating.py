@@ -15,8 +15,8 @@ from ledger.catalog import FILE
 from ledger.config import CatalogSection
 from ledger.logs import Log
 from ledger.state import StoreError
-from ledger.state.answering import ShownEvent, load_shown
 from ledger.state.picking import open_furthest_of
+from ledger.state.shown import ShownEvent, load_shown
 from schemas.codec import AUTHORITY_TYPES, Rejection, decode_event
 
 if TYPE_CHECKING:

@@ -43,7 +43,7 @@ def open_context(folder: Path, log: str | None) -> "Context":
     """
     from consumers.context import Context  # noqa: PLC0415  # imported on demand
     from ledger.config import Config, ConfigError, LedgerSection, load_config  # noqa: PLC0415
-    from ledger.logs.addresses import absolute_log  # noqa: PLC0415
+    from ledger.logs.urls import absolute_log  # noqa: PLC0415
 
     config = load_config(folder)
     if log is not None:

@@ -16,7 +16,7 @@ from consumers.reading.end import held_now
 from consumers.state.furthest import open_furthest
 from consumers.work.progress import Report, nobody
 from ledger.state import StoreError
-from ledger.state.answering import load_shown
+from ledger.state.shown import load_shown
 from ledger.state.store import ReadingStore
 from projections.publications import Held, held
 from schemas.codec import AUTHORITY_TYPES

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from consumers.context import Context
 from ledger.logs import Log
-from ledger.logs.addresses import opened
+from ledger.logs.urls import opened
 from ledger.state import StoreError
 from ledger.state.picking import STATES, Furthest, last_known_event, open_furthest_of
 from ledger.state.publications import load_publication

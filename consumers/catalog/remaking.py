@@ -5,7 +5,7 @@ and need not trust who made the catalog.
 """
 
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from hashlib import sha256
 from typing import NamedTuple
 
@@ -15,6 +15,7 @@ from consumers.catalog.filling import load_authority, read_ledger
 from ledger.catalog import content, publication_rows, writing
 from ledger.catalog.content import FileRow, ProjectRow, Range, ReleaseFlags
 from ledger.catalog.database import Connection
+from ledger.catalog.tables import FREED, WITHHELD
 from ledger.catalog.writing import PublicationRow
 from projections.index.pages import (
     FileCodec,
@@ -203,13 +204,28 @@ class Remaking:
         """The listed files with these hashes."""
         return list(listed_files(self._connection, content.files_in(self._connection, hashes, size), size).values())
 
-    def page(self, name: str, row: PublicationRow, *, html: bool = False) -> bytes | None:
-        """The page of a project in a publication; None if it shows none."""
-        project = content.project_named(self._connection, name, row.content_size)
-        return None if project is None or project.removed else self._page(project, row, html=html)
+    def page(
+        self, name: str, row: PublicationRow, *, html: bool = False, without_withheld: bool = False
+    ) -> bytes | None:
+        """The page of a project in a publication; None if it shows none.
 
-    def _page(self, project: ProjectRow, row: PublicationRow, *, html: bool) -> bytes:
-        header, facts = self.project_at(project, row)
+        With `without_withheld`, it is the page without files that the last publication withholds.
+        """
+        project = content.project_named(self._connection, name, row.content_size)
+        if project is None or project.removed:
+            return None
+        return self._page(project, row, html=html, without=self._withheld(project) if without_withheld else ())
+
+    def _withheld(self, project: ProjectRow) -> set[int]:
+        """The files of a project that the last publication withholds."""
+        last = publication_rows.last_publication(self._connection)
+        if last is None:
+            raise AssertionError("there is a publication with pages")
+        rows = content.files_of(self._connection, project.id, last.content_size, removed=True)
+        return {each.id for each in rows if each.state in {WITHHELD, FREED}}
+
+    def _page(self, project: ProjectRow, row: PublicationRow, *, html: bool, without: Collection[int] = ()) -> bytes:
+        header, facts = self.project_at(project, row, without=without)
         chunk = FileCodec(header, html=html).render("", [(each.filename, each) for each in facts])
         return (html_page if html else json_page)(project.name, header, [chunk])
 
@@ -222,10 +238,14 @@ class Remaking:
 
     # --- a project at a size -------------------------------------------------------------------------------------
 
-    def project_at(self, project: ProjectRow, row: PublicationRow) -> tuple[ProjectHeader, list[FileFacts]]:
-        """What a page of a publication is rendered from: the header, and the files that are there, by name."""
+    def project_at(
+        self, project: ProjectRow, row: PublicationRow, *, without: Collection[int] = ()
+    ) -> tuple[ProjectHeader, list[FileFacts]]:
+        """What a page of a publication is rendered from: the header, and the files that are there, by name; those but
+        for some, given by their numbers.
+        """
         connection, size = self._connection, row.content_size
-        rows = content.files_of(connection, project.id, size)
+        rows = [each for each in content.files_of(connection, project.id, size) if each.id not in without]
         flags = content.release_flags(connection, [project.id], size)
         releases: dict[str, Release] = {}
         for each in rows:

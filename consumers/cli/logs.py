@@ -22,7 +22,7 @@ def configure_logging(section: "LoggingSection", *, default_level: str | None = 
     is_human = section.format == "console" or (section.format == "auto" and is_terminal)
     # Libraries log through the standard library. Everything that matters reaches us as an exception.
     logging.getLogger().addHandler(logging.NullHandler())
-    for name in ("aiokafka", "securesystemslib", "tuf", "httpx"):
+    for name in ("aiokafka", "securesystemslib", "tuf", "httpx", "uvicorn"):
         logging.getLogger(name).setLevel(logging.CRITICAL + 1)
     renderers: list[structlog.types.Processor]
     if is_human:

@@ -25,7 +25,13 @@ GROUPS = {
         "hold": "hold:hold",
         "unhold": "hold:unhold",
     },
-    "Run": {"run": "run:run", "publish": "publish:publish", "ceremony": "ceremony:ceremony", "sweep": "sweep:sweep"},
+    "Run": {
+        "run": "run:run",
+        "serve": "serve:serve",
+        "publish": "publish:publish",
+        "ceremony": "ceremony:ceremony",
+        "sweep": "sweep:sweep",
+    },
     "Audit": {
         "log": "log:log",
         "diff": "diff:diff",

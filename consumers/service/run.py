@@ -10,12 +10,15 @@ import re
 import signal
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
+from pathlib import Path
 
 import structlog
 
 from consumers.context import Context
 from consumers.follow.observing import Observer
 from consumers.follow.served import TimestampWatch
+from consumers.gateway.addresses import Address
+from consumers.gateway.running import run_gateway
 from consumers.render.outlets import FileListOutlet, NoOutlet, PublicOutlet
 from consumers.service.opening import open_follower
 from consumers.service.publishing import make_signer, warn_of_own_folder
@@ -32,6 +35,7 @@ from schemas.errors import LedgerError
 log = structlog.get_logger()
 
 CONSUMERS = ("signer", "publisher", "verifier", "catalog")
+GATEWAY = "gateway"
 FIRST_PAUSE_SECONDS = 0.5
 LONGEST_PAUSE_SECONDS = 30.0
 IDLE_SECONDS = 0.25
@@ -126,8 +130,14 @@ async def run_catalog(context: Context, stop: asyncio.Event) -> None:
             await filling.rest(IDLE_SECONDS)
 
 
-async def run(context: Context, names: Sequence[str], schedule: Schedule) -> None:
+async def run(context: Context, names: Sequence[str], schedule: Schedule, *, listen_at: Address | None = None) -> None:
     """Run consumers in this process until SIGTERM or SIGINT, or until one of them fails for good.
+
+    Args:
+        context: the ledger.
+        names: the consumers.
+        schedule: the policy of the signer.
+        listen_at: where the gateway listens; None: there is none.
 
     Raises:
         Exception: the permanent failure of a consumer.
@@ -142,6 +152,8 @@ async def run(context: Context, names: Sequence[str], schedule: Schedule) -> Non
         loops["verifier"] = partial(run_verifier, context)
     if "catalog" in names:
         loops["catalog"] = partial(run_catalog, context)
+    if listen_at is not None:
+        loops[GATEWAY] = partial(run_gateway, context.public, context, listen_at)
     await run_loops(context, loops)
 
 
@@ -160,7 +172,7 @@ async def observe(context: Context, name: str, observer: Observer, *, skips: boo
         LedgerError: a failure that a person must resolve.
         Exception: what the observer raised.
     """
-    if name in CONSUMERS or not _NAME.fullmatch(name):
+    if name in {*CONSUMERS, GATEWAY} or not _NAME.fullmatch(name):
         raise ConfigError(
             f"an observer cannot have the name {name!r}: its state would be that of another consumer, or no file. Take "
             "a name of letters, digits, '.', '_' and '-'"
@@ -181,7 +193,16 @@ async def run_observer(context: Context, name: str, observer: Observer, stop: as
                 await opened.logs.publications.wait(follower.next_record, IDLE_SECONDS)
 
 
-async def run_loops(context: Context, loops: Mapping[str, Loop]) -> None:
+async def serve(public: Path, context: Context | None, listen_at: Address) -> None:
+    """Run the gateway alone until SIGTERM or SIGINT.
+
+    Raises:
+        LedgerError: see `run_gateway`.
+    """
+    await run_loops(context, {GATEWAY: partial(run_gateway, public, context, listen_at)})
+
+
+async def run_loops(context: Context | None, loops: Mapping[str, Loop]) -> None:
     """Run consumers by name until SIGTERM or SIGINT, or until one of them fails for good.
 
     Raises:
@@ -196,7 +217,8 @@ async def run_loops(context: Context, loops: Mapping[str, Loop]) -> None:
     try:
         await asyncio.wait([*tasks, stopping], return_when=asyncio.FIRST_COMPLETED)
         stop.set()
-        context.give_up()
+        if context is not None:
+            context.give_up()
         _, late = await asyncio.wait(tasks, timeout=STOP_SECONDS)
         for task in late:
             log.warning("a consumer did not stop in time and was cancelled", consumer=task.get_name())

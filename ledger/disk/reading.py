@@ -28,7 +28,25 @@ def open_file(path: Path) -> Iterator[BufferedReader | None]:
         raise storage_error(path, "read", error) from error
 
 
-def _open(path: Path) -> BufferedReader | None:
+def open_below(root: Path, path: str) -> BufferedReader | None:
+    """An open file below a folder, for strangers; None if there is none. The caller closes it.
+
+    A link that leads out of the folder does not count.
+
+    Raises:
+        StorageError: it cannot be read.
+    """
+    top = os.path.realpath(root)
+    found = os.path.realpath(f"{top}/{path}")
+    if not found.startswith(f"{top}/"):
+        return None
+    try:
+        return _open(found)
+    except OSError as error:
+        raise storage_error(found, "read", error) from error
+
+
+def _open(path: Path | str) -> BufferedReader | None:
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # opening a pipe must not wait
     except OSError as error:

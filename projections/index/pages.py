@@ -265,15 +265,69 @@ def _url(facts: FileFacts) -> str:
 
 
 def _html_entry(facts: FileFacts, yanked: str | None) -> str:
-    url = _url(facts)
-    attributes = f'href="{url}#sha256={facts.sha256}"'
-    if facts.requires_python:
-        attributes += f' data-requires-python="{escape(facts.requires_python)}"'
-    if facts.core_metadata_sha256:
-        attributes += f' data-dist-info-metadata="sha256={facts.core_metadata_sha256}"'
-        attributes += f' data-core-metadata="sha256={facts.core_metadata_sha256}"'
-    if facts.provenance_sha256:
+    return _html_link(
+        _url(facts),
+        facts.filename,
+        facts.sha256,
+        requires_python=facts.requires_python,
+        core_metadata_sha256=facts.core_metadata_sha256,
+        has_provenance=facts.provenance_sha256 is not None,
+        yanked=yanked,
+    )
+
+
+def _html_link(
+    url: str,
+    filename: str,
+    sha256: str,
+    *,
+    requires_python: str | None,
+    core_metadata_sha256: str | None,
+    has_provenance: bool,
+    yanked: str | None,
+) -> str:
+    """A link of a page. URL and digests have nothing to escape."""
+    attributes = f'href="{url}#sha256={sha256}"'
+    if requires_python:
+        attributes += f' data-requires-python="{escape(requires_python)}"'
+    if core_metadata_sha256:
+        attributes += f' data-dist-info-metadata="sha256={core_metadata_sha256}"'
+        attributes += f' data-core-metadata="sha256={core_metadata_sha256}"'
+    if has_provenance:
         attributes += f' data-provenance="{url}.provenance"'
     if yanked is not None:
         attributes += f' data-yanked="{escape(yanked)}"'
-    return f"<a {attributes}>{escape(facts.filename)}</a><br>\n"
+    return f"<a {attributes}>{escape(filename)}</a><br>\n"
+
+
+def html_of_json(page: bytes) -> bytes:
+    """The HTML form of a JSON page, of a project or of the list of all projects: the bytes that `html_page` and
+    `html_list` make of the same state.
+
+    Raises:
+        ValueError: it is no such page.
+    """
+    try:
+        found = orjson.loads(page)
+        serial = int(found["meta"]["_last-serial"])
+        if "projects" in found:
+            return html_list([escape(each["name"]) for each in found["projects"]], serial)
+        status = found["project-status"]
+        header = ProjectHeader(escape(status["status"]), status.get("reason", ""), last_serial=serial)
+        links = "".join([_link_of_json(each) for each in found["files"]])
+        return html_page(escape(found["name"]), header, [Chunk("", b"", b"", links.encode())])
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"it is no page of an index: {error}") from error
+
+
+def _link_of_json(entry: dict[str, Any]) -> str:
+    core_metadata, yanked = entry["core-metadata"], entry["yanked"]
+    return _html_link(
+        escape(entry["url"]),
+        entry["filename"],
+        escape(entry["hashes"]["sha256"]),
+        requires_python=entry["requires-python"],
+        core_metadata_sha256=escape(core_metadata["sha256"]) if core_metadata else None,
+        has_provenance=entry["provenance"] is not None,
+        yanked=None if yanked is False else "" if yanked is True else yanked,
+    )

@@ -17,7 +17,7 @@ from tests.client.processes import execute
 
 ROOT = Path(__file__).resolve().parents[2]
 WITHOUT_LEDGER = {"init", "demo", "check-proof", "copy-log", "incident rehearse"}
-WITHOUT_JSON = {"run", "demo"}
+WITHOUT_JSON = {"run", "serve", "demo"}
 """Commands that print no data."""
 
 

@@ -77,6 +77,7 @@ ALONE = {
     "init": ("{folder}/new",),
     "demo": ("--help",),
     "run": ("--help",),
+    "serve": ("--help",),
     "free": ("--help",),
     "check-proof": ("--help",),
     "copy-log": ("--help",),

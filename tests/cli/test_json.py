@@ -17,7 +17,7 @@ from tests.distributions import build_wheel
 from tests.factory import Make, encode
 
 MANUAL = Path(__file__).resolve().parents[2] / "docs" / "operators.md"
-WITHOUT_JSON = {"run", "demo", "watch"}
+WITHOUT_JSON = {"run", "serve", "demo", "watch"}
 """`watch` never ends: tests/catalog/test_watching.py."""
 MAPS = {"consumers", "expires", "sizes", "versions", "verdicts", "types", "digests"}
 MAPS |= {"by_type", "by_actor", "by_credential", "by_project", "by_verdict", "digests"}

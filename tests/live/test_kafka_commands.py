@@ -9,6 +9,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 from aiokafka import AIOKafkaProducer
 
@@ -299,6 +300,11 @@ def follow(machine: Machine) -> None:
     )
     machine.serve("publisher", lambda: served.exists() and served.read_bytes() == expected.read_bytes())
     machine.serve("verifier")
+    with start(machine.folder / "serve.log", "serve", "--listen", "127.0.0.1:0", *machine.at) as running:
+        (url,) = running.wait_for("gateway started")["urls"]
+        assert httpx.get(f"{url}at/{machine.first.info()['publications']}/simple/one/").status_code == 200
+        assert "tuf_ledger_log_up 1.0" in httpx.get(f"{url}metrics").text
+        running.stop()
     for command in (("info",), ("status", "one"), ("rejected",), ("verify", "--served", machine.first.public)):
         machine.run(*command)
     machine.run("rebuild", "--to", machine.folder / "rebuilt")
@@ -344,10 +350,10 @@ WORK: dict[str, Callable[[Machine], None]] = {
     "`incident open`, `incident amend`, `incident note`, `incident recover`, `incident close`": respond,
     "`run signer`, `publish`": sign,
     (
-        "`run publisher`, `run verifier`, `run catalog`, `info`, `status PROJECT`, `rejected`, `verify`, `prove`, "
-        "`log`, `show`, `diff`, `blame`, `find`, `access`, `watch`, `compare`, `incident list`, `incident show`, "
-        "`incident report`, `incident window`, `incident replay`, `incident plan`, `catalog`, `rebuild`, `resume`, "
-        "`backup`, `copy-log` from there"
+        "`run publisher`, `run verifier`, `run catalog`, `serve`, `info`, `status PROJECT`, `rejected`, `verify`, "
+        "`prove`, `log`, `show`, `diff`, `blame`, `find`, `access`, `watch`, `compare`, `incident list`, "
+        "`incident show`, `incident report`, `incident window`, `incident replay`, `incident plan`, `catalog`, "
+        "`rebuild`, `resume`, `backup`, `copy-log` from there"
     ): follow,
     "`ceremony`": hold_a_ceremony,
     "`init`, `copy-log` to there": init,

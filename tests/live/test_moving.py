@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 from aiokafka import AIOKafkaProducer
 
-from consumers.context import Context, read_kafka_url
+from consumers.context import Context
 from ledger.config import Config, LedgerSection
+from ledger.logs.urls import read_kafka_url
 from tests.broker import Broker
 from tests.client.index import Index, invoke, silence
 from tests.client.manual import Manual

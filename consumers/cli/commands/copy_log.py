@@ -9,8 +9,9 @@ from consumers.backup.moving import Copied, StillGrowsError, moving
 from consumers.cli.logs import configure_logging
 from consumers.cli.options import json_option
 from consumers.cli.shared import Usage, plural, print_json, progress, runs_async
-from consumers.context import Context, absolute_log
+from consumers.context import Context
 from ledger.config import LedgerSection, load_config
+from ledger.logs.urls import absolute_log
 
 WAIT_SECONDS = 1.0
 

@@ -7,6 +7,7 @@ import click
 from consumers.cli.logs import configure_logging
 from consumers.cli.options import ledger_options
 from consumers.cli.shared import open_context, runs_async
+from consumers.gateway.addresses import read_address
 from consumers.service import run as server
 from consumers.sign.schedule import Schedule
 
@@ -19,8 +20,15 @@ from consumers.sign.schedule import Schedule
     is_flag=True,
     help="Trust the clock although it is behind, or far ahead of, the last publication.",
 )
+@click.option(
+    "--listen",
+    metavar="ADDR",
+    help="Serve the public folder over HTTP, too, as `tuf-ledger serve` does: HOST:PORT, [ADDRESS]:PORT or PORT.",
+)
 @runs_async
-async def run(*, consumers: tuple[str, ...], folder: Path, log: str | None, clock_checked: bool) -> None:
+async def run(
+    *, consumers: tuple[str, ...], folder: Path, log: str | None, clock_checked: bool, listen: str | None
+) -> None:
     """Run consumers (default: all) until SIGTERM or Ctrl-C.
 
     \b
@@ -35,7 +43,9 @@ async def run(*, consumers: tuple[str, ...], folder: Path, log: str | None, cloc
     Example:
       tuf-ledger run --ledger my-index
       tuf-ledger run verifier --ledger my-index
+      tuf-ledger run --listen 127.0.0.1:8080
     """
+    listen_at = None if listen is None else read_address(listen)
     context = open_context(folder, log)
     configure_logging(context.config.logging)
     config = context.config.signer
@@ -45,4 +55,4 @@ async def run(*, consumers: tuple[str, ...], folder: Path, log: str | None, cloc
         clock_days=config.clock_days,
         clock_checked=clock_checked,
     )
-    await server.run(context, consumers or server.CONSUMERS, schedule)
+    await server.run(context, consumers or server.CONSUMERS, schedule, listen_at=listen_at)

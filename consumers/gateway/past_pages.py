@@ -1,0 +1,179 @@
+"""The index as it was: `/at/PUBLICATION/simple/…` and `/at/TIME/simple/…`, of the catalog.
+
+A page is the one of that publication, but for files that are withheld now: their bytes are not to be had. The catalog
+is opened when somebody first asks, and filled up to the publication that is served.
+"""
+
+import asyncio
+from contextlib import AsyncExitStack
+from typing import Final, NamedTuple
+
+import structlog
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+
+from consumers.catalog.asking import choose_catalog, open_filling
+from consumers.catalog.filling import Filling
+from consumers.catalog.remaking import Remaking
+from consumers.context import Context
+from consumers.gateway.answering import HOUR_CACHED, SECONDS_CACHED, answer_rendition
+from consumers.gateway.public_files import PublicFiles
+from consumers.gateway.simple_pages import VARIES, SimplePages, redirect_to_normal, wanted_form
+from consumers.render.outlets import served_version
+from ledger.catalog import publication_rows
+from ledger.catalog.database import Connection, Database
+from ledger.catalog.writing import PublicationRow
+from ledger.clock import Clock, to_instant
+from projections.metadata.paths import JSON_LIST, TIMESTAMP, page_target
+from schemas.errors import LedgerError
+from schemas.fields import is_instant
+
+MOST_AT_ONCE: Final = 4
+MOST_WAITING: Final = 64
+"""How many questions wait while so many are asked of the catalog; more are sent away."""
+PATIENCE_SECONDS: Final = 5.0
+"""How long a request waits for the catalog to be filled."""
+RETRY_SECONDS: Final = 5
+
+log = structlog.get_logger()
+
+
+class AskedPage(NamedTuple):
+    """A page of a publication: in JSON (None: it has no such page), and what its bytes depend on."""
+
+    page: bytes | None
+    number: int
+    last_number: int
+
+
+class PastPages:
+    """Pages of earlier publications. Used by one event loop."""
+
+    def __init__(self, context: Context, files: PublicFiles, pages: SimplePages, clock: Clock) -> None:
+        self._context = context
+        self._files = files
+        self._pages = pages
+        self._clock = clock
+        self._open = AsyncExitStack()
+        self._filling: Filling | None = None
+        self._database: Database | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._places = asyncio.Semaphore(MOST_AT_ONCE)
+        self._waiting = 0
+
+    async def close(self) -> None:
+        """Close catalog and logs."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+        await self._open.aclose()
+
+    # --- routes --------------------------------------------------------------------------------------------------
+
+    async def project_list(self, request: Request) -> Response:
+        """`/at/WHEN/simple/`."""
+        return await self._answer(request, None)
+
+    async def project(self, request: Request) -> Response:
+        """`/at/WHEN/simple/NAME/`."""
+        name = request.path_params["name"]
+        return redirect_to_normal(name) or await self._answer(request, name)
+
+    async def _answer(self, request: Request, name: str | None) -> Response:
+        form, when = wanted_form(request), request.path_params["when"]
+        self._check(when)
+        if self._waiting >= MOST_WAITING:
+            raise _later("too many ask for earlier pages")
+        self._waiting += 1
+        try:
+            async with self._places:
+                database = await self._filled()
+                found = await database.run(_ask, when, name)
+        finally:
+            self._waiting -= 1
+        if found is None:
+            raise HTTPException(404, f"there is no publication {when}" if when.isdigit() else "there was no index yet")
+        if found.page is None:
+            raise HTTPException(404, f"publication {found.number} has no such project")
+        key = ("at", found.number, found.last_number, name, form)
+        target = JSON_LIST if name is None else page_target(name)
+        rendition = self._files.renditions.get(key) or await self._pages.render(key, target, found.page, form)
+        return answer_rendition(request, rendition, self._cache(when, found), VARIES)
+
+    def _cache(self, when: str, found: AskedPage) -> str:
+        """Only what is withheld later changes an earlier page."""
+        return HOUR_CACHED if found.number < found.last_number else SECONDS_CACHED
+
+    def _check(self, when: str) -> None:
+        if is_instant(when):
+            if when > to_instant(self._clock.now()):
+                raise HTTPException(404, f"{when} is yet to come")
+        elif not (when.isascii() and when.isdigit() and len(when) < 16 and when[0] != "0"):
+            raise HTTPException(404, "after /at/, write a publication's number or a UTC time as 2026-11-21T10:00:00Z")
+
+    # --- the catalog ---------------------------------------------------------------------------------------------
+
+    async def _filled(self) -> Database:
+        """The catalog, filled up to what is served.
+
+        Raises:
+            HTTPException: it takes longer.
+            LedgerError: logs or catalog cannot be used.
+        """
+        served = served_version(await self._files.read(TIMESTAMP))
+        if self._filling is None or self._filling.number < served:
+            if self._task is None or self._task.done():
+                self._task = asyncio.create_task(self._fill())
+                self._task.add_done_callback(_retrieve)
+            try:
+                await asyncio.wait_for(asyncio.shield(self._task), PATIENCE_SECONDS)
+            except TimeoutError:
+                raise _later("the catalog is being filled") from None
+        if self._database is None:
+            raise AssertionError("it was opened")
+        return self._database
+
+    async def _fill(self) -> None:
+        """Open the catalog, and fill it with all that there is now; after an error, close it."""
+        try:
+            if self._filling is None:
+                database, is_private = await choose_catalog(self._context)
+                filling = await self._open.enter_async_context(
+                    open_filling(self._context, database, is_private=is_private)
+                )
+                self._database, self._filling = database, filling
+                log.info("catalog opened for earlier pages", publication=filling.number)
+            while await self._filling.step():
+                pass
+        except (LedgerError, OSError):
+            self._filling = self._database = None
+            await self._open.aclose()
+            self._open = AsyncExitStack()
+            raise
+
+
+def _retrieve(task: asyncio.Task[None]) -> None:
+    """Take note of an error that no request waited for: the next one tries again."""
+    if not task.cancelled() and task.exception() is not None:
+        log.warning("the catalog for earlier pages cannot be filled", why=str(task.exception()))
+
+
+def _ask(connection: Connection, when: str, name: str | None) -> AskedPage | None:
+    row = _publication(connection, when)
+    last = publication_rows.last_publication(connection)
+    if row is None or last is None:
+        return None
+    remaking = Remaking(connection)
+    page = remaking.project_list(row) if name is None else remaking.page(name, row, without_withheld=True)
+    return AskedPage(page, row.number, last.number)
+
+
+def _publication(connection: Connection, when: str) -> PublicationRow | None:
+    if when.isdigit():
+        return publication_rows.load_publication(connection, int(when))
+    return publication_rows.publication_at(connection, when)
+
+
+def _later(why: str) -> HTTPException:
+    return HTTPException(503, f"{why}: try again soon", {"Retry-After": f"{RETRY_SECONDS}"})

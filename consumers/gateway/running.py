@@ -1,0 +1,41 @@
+"""The gateway as a loop: opened, served until stopped, closed."""
+
+import asyncio
+from pathlib import Path
+
+import structlog
+
+from consumers.context import Context
+from consumers.gateway.addresses import Address, is_loopback, listening
+from ledger.config import ConfigError
+
+log = structlog.get_logger()
+
+
+async def run_gateway(public: Path, context: Context | None, address: Address, stop: asyncio.Event) -> None:
+    """Serve until stopped.
+
+    Args:
+        public: the folder that is served.
+        context: the ledger that it belongs to; None: there is only the folder.
+        address: where to listen.
+        stop: set when it shall end.
+
+    Raises:
+        ConfigError: what it needs is not installed, or the address cannot be used.
+        InUseError: another process listens at the address.
+    """
+    try:
+        from consumers.gateway.app import open_app  # noqa: PLC0415  # an extra: only this consumer needs it
+        from consumers.gateway.connections import serve  # noqa: PLC0415
+    except ModuleNotFoundError as error:
+        raise ConfigError(
+            f"what serves over HTTP is not installed ({error.name}): pip install 'tuf-ledger[serve]'"
+        ) from error
+    with listening(address) as sockets:
+        async with open_app(public, context) as app:
+            urls = [f"http://{Address(*each.getsockname()[:2])}/" for each in sockets]
+            log.info("gateway started", urls=urls, public=str(public))
+            if not is_loopback(sockets):
+                log.warning("others can connect, over plain HTTP: put a server with TLS before this one", urls=urls)
+            await serve(app, sockets, stop)

@@ -21,9 +21,9 @@ from consumers.context import Context
 from consumers.gateway.problems import problem
 from consumers.gateway.public_files import PublicFiles
 from consumers.render.outlets import served_version
-from consumers.state.furthest import STATES
 from ledger.clock import Clock, from_instant
 from ledger.state import StoreError
+from ledger.state.picking import STATES
 from ledger.state.position import load_position
 from projections.metadata.paths import TIMESTAMP, metadata_path
 from schemas.errors import LedgerError

@@ -15,6 +15,7 @@ from consumers.catalog.filling import load_authority, read_ledger
 from ledger.catalog import content, publication_rows, writing
 from ledger.catalog.content import FileRow, ProjectRow, Range, ReleaseFlags
 from ledger.catalog.database import Connection
+from ledger.catalog.states import UploadRow
 from ledger.catalog.tables import FREED, WITHHELD
 from ledger.catalog.writing import PublicationRow
 from projections.index.pages import (
@@ -271,7 +272,7 @@ class Remaking:
 
     # --- upload times --------------------------------------------------------------------------------------------
 
-    def upload_times(self, rows: Sequence[FileRow], row: PublicationRow) -> list[str]:
+    def upload_times(self, rows: Sequence[FileRow] | Sequence[UploadRow], row: PublicationRow) -> list[str]:
         """The upload times that a publication shows for files that it shows (docs/rules.md, section 3)."""
         terms = self.authority(row).terms
         found = []

@@ -36,6 +36,7 @@ GROUPS = {
         "log": "log:log",
         "diff": "diff:diff",
         "compare": "compare:compare",
+        "reconcile": "reconcile:reconcile_command",
         "show": "show:show",
         "blame": "blame:blame",
         "find": "find:find",

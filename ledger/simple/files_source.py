@@ -120,7 +120,7 @@ def _page(project: str, paths: list[Path]) -> SourcePage:
         twin = files.setdefault(file.filename, file)
         if twin.sha256 != file.sha256:
             unreadable.append(UnreadableFile(path.name, f"{path} and {twin.url} have one name and different bytes"))
-    return SourcePage(name=project, files=tuple(files.values()), unreadable=tuple(unreadable))
+    return SourcePage(name=project, knows_flags=False, files=tuple(files.values()), unreadable=tuple(unreadable))
 
 
 def _read(path: Path) -> SourceFile:

@@ -65,12 +65,15 @@ class UnreadableFile:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SourcePage:
-    """The page of a project. `status` is that of PEP 792. `versions` is None where the page does not list them."""
+    """The page of a project. `status` is that of PEP 792. `versions` is None where the page does not list them.
+    `knows_flags` is false for a folder of files, which says nothing of statuses and yanks.
+    """
 
     name: str
     status: str = "active"
     status_reason: str | None = None
     versions: tuple[str, ...] | None = None
+    knows_flags: bool = True
     files: tuple[SourceFile, ...] = ()
     unreadable: tuple[UnreadableFile, ...] = ()
 

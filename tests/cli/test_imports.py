@@ -51,6 +51,7 @@ WRITE = {
 ASK = {
     "diff": ("1", "2"),
     "compare": ("{folder}/dist/../index/public",),
+    "reconcile": ("{folder}/dist/../index/public/targets",),
     "log": (),
     "show": ("0",),
     "blame": ("one",),

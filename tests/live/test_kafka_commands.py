@@ -308,6 +308,7 @@ def follow(machine: Machine) -> None:
     for command in (("info",), ("status", "one"), ("rejected",), ("verify", "--served", machine.first.public)):
         machine.run(*command)
     machine.run("rebuild", "--to", machine.folder / "rebuilt")
+    machine.run("reconcile", machine.first.public / "targets")
     machine.run("prove", "simple/one/index.json", "--to", machine.folder / "proof")
     machine.run("resume", "--above", 2)
     backup = machine.folder / "backup"
@@ -351,7 +352,7 @@ WORK: dict[str, Callable[[Machine], None]] = {
     "`run signer`, `publish`": sign,
     (
         "`run publisher`, `run verifier`, `run catalog`, `serve`, `info`, `status PROJECT`, `rejected`, `verify`, "
-        "`prove`, `log`, `show`, `diff`, `blame`, `find`, `access`, `watch`, `compare`, `incident list`, "
+        "`prove`, `log`, `show`, `diff`, `blame`, `find`, `access`, `watch`, `compare`, `reconcile`, `incident list`, "
         "`incident show`, `incident report`, `incident window`, `incident replay`, `incident plan`, `catalog`, "
         "`rebuild`, `resume`, `backup`, `copy-log` from there"
     ): follow,

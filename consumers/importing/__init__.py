@@ -1,0 +1,1 @@
+"""Importing another index, and keeping in step with it."""

@@ -13,7 +13,7 @@ from schemas.errors import InUseError
 DEFAULT_ADDRESS: Final = "127.0.0.1:8080"
 BACKLOG: Final = 1024
 
-_ADDRESS = re.compile(r"(?:(?:\[([0-9A-Fa-f:.]+(?:%\w+)?)\]|([^\[\]:/@\s]+))?:)?([0-9]{1,5})")
+_ADDRESS = re.compile(r"(?:(?:\[([0-9A-Fa-f:.]+(?:%\w+)?)\]|([^\[\]:/@\s]+)):)?([0-9]{1,5})")
 
 
 class Address(NamedTuple):

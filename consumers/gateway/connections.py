@@ -10,35 +10,48 @@ import socket
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from typing import Final
+from http import HTTPStatus
+from typing import Final, NamedTuple
 
 import h11
 import uvicorn
 from starlette.types import ASGIApp
 from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
 
+from consumers.gateway.guarding import MOST_HEAD_BYTES
 from consumers.gateway.problems import problem
 
-MOST_HEAD_BYTES: Final = 16 * 2**10
-MOST_CONNECTIONS: Final = 1000
-REQUEST_SECONDS: Final = 30.0
-"""How long a request may take to come, from its first byte to its last."""
-READER_SECONDS: Final = 30.0
-"""How long a client may take to read what waits for it: some 64 KiB."""
-IDLE_SECONDS: Final = 30
-STOP_SECONDS: Final = 20
-"""How long answers may take that are being sent when it stops: less than a supervisor waits."""
+
+class ConnectionLimits(NamedTuple):
+    """What one client, and all together, may take.
+
+    `connections`: how many there are at most. `request_seconds`: how long a request may take to come, from its first
+    byte to its last. `reader_seconds`: how long a client may take to read what waits for it, some 64 KiB.
+    `idle_seconds`: how long a connection waits for the next request. `stop_seconds`: how long answers may take that are
+    being sent when it stops; less than a supervisor waits.
+    """
+
+    connections: int = 1000
+    request_seconds: float = 30.0
+    reader_seconds: float = 30.0
+    idle_seconds: int = 30
+    stop_seconds: int = 20
+
+
+DEFAULT_LIMITS: Final = ConnectionLimits()
 
 _FILES_PER_CONNECTION = 2
 _OTHER_FILES = 256
 
 
-async def serve(app: ASGIApp, sockets: Sequence[socket.socket], stop: asyncio.Event) -> None:
+async def serve(
+    app: ASGIApp, sockets: Sequence[socket.socket], stop: asyncio.Event, limits: ConnectionLimits = DEFAULT_LIMITS
+) -> None:
     """Serve an application until stopped; then answers that are being sent are sent to their end."""
-    _allow_files()
+    _allow_files(limits.connections * _FILES_PER_CONNECTION + _OTHER_FILES)
     config = uvicorn.Config(
         app,
-        http=_Connection,
+        http=type("LimitedConnection", (_Connection,), {"limits": limits}),
         ws="none",
         lifespan="off",
         interface="asgi3",
@@ -46,8 +59,8 @@ async def serve(app: ASGIApp, sockets: Sequence[socket.socket], stop: asyncio.Ev
         access_log=False,
         server_header=False,
         proxy_headers=False,
-        timeout_keep_alive=IDLE_SECONDS,
-        timeout_graceful_shutdown=STOP_SECONDS,
+        timeout_keep_alive=limits.idle_seconds,
+        timeout_graceful_shutdown=limits.stop_seconds,
         h11_max_incomplete_event_size=MOST_HEAD_BYTES,
     )
     server = _Server(config)
@@ -62,9 +75,8 @@ async def serve(app: ASGIApp, sockets: Sequence[socket.socket], stop: asyncio.Ev
         serving.cancel()
 
 
-def _allow_files() -> None:
-    """Let this process have as many open files as it may have connections, as far as the system allows."""
-    wanted = MOST_CONNECTIONS * _FILES_PER_CONNECTION + _OTHER_FILES
+def _allow_files(wanted: int) -> None:
+    """Let this process have so many open files, as far as the system allows."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft < wanted:
         with suppress(ValueError, OSError):
@@ -82,15 +94,22 @@ class _Server(uvicorn.Server):
 class _Connection(H11Protocol):
     """A connection that ends when its client is too slow, or when there are too many."""
 
+    limits = DEFAULT_LIMITS
     _arriving: asyncio.TimerHandle | None = None
     _leaving: asyncio.TimerHandle | None = None
 
+    @property
+    def _is_idle(self) -> bool:
+        """Whether no request is being answered."""
+        cycle: RequestResponseCycle | None = self.cycle  # until a first request has come, there is none
+        return cycle is None or cycle.response_complete
+
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        if len(self.connections) > MOST_CONNECTIONS:
+        if len(self.connections) > self.limits.connections:
             self._refuse(503, "too many connections: try again soon")
         else:
-            self._arriving = self.loop.call_later(REQUEST_SECONDS, self._came_too_slowly)
+            self._arriving = self.loop.call_later(self.limits.request_seconds, self._came_too_slowly)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop_timers()
@@ -103,12 +122,19 @@ class _Connection(H11Protocol):
                 self._arriving.cancel()
                 self._arriving = None
         elif self._arriving is None and not self.transport.is_closing():
-            self._arriving = self.loop.call_later(REQUEST_SECONDS, self._came_too_slowly)
+            self._arriving = self.loop.call_later(self.limits.request_seconds, self._came_too_slowly)
+
+    def eof_received(self) -> bool:  # type: ignore[override]
+        """Send an answer to its end, though its client has nothing more to say."""
+        if self._is_idle:
+            return False
+        self.cycle.keep_alive = False
+        return True
 
     def pause_writing(self) -> None:
         super().pause_writing()
         if self._leaving is None:
-            self._leaving = self.loop.call_later(READER_SECONDS, self.transport.abort)
+            self._leaving = self.loop.call_later(self.limits.reader_seconds, self.transport.abort)
 
     def resume_writing(self) -> None:
         super().resume_writing()
@@ -131,21 +157,20 @@ class _Connection(H11Protocol):
             self._refuse(400, "this is no HTTP request")
 
     def _came_too_slowly(self) -> None:
-        self._refuse(408, f"a request must come within {REQUEST_SECONDS:g} seconds")
+        self._refuse(408, f"a request must come within {self.limits.request_seconds:g} seconds")
 
     def _refuse(self, status: int, why: str) -> None:
         """Answer where no route does, and close the connection."""
         self._stop_timers()
-        cycle: RequestResponseCycle | None = self.cycle  # until a first request has come, there is none
-        is_idle = cycle is None or cycle.response_complete
-        if is_idle and self.conn.our_state in {h11.IDLE, h11.SEND_RESPONSE}:
+        if self._is_idle and self.conn.our_state in {h11.IDLE, h11.SEND_RESPONSE}:
             response = problem(status, why, {"Connection": "close"})
-            head = h11.Response(status_code=status, headers=response.raw_headers)
+            headers = [*self.server_state.default_headers, *response.raw_headers]
+            head = h11.Response(status_code=status, headers=headers, reason=HTTPStatus(status).phrase.encode())
             for event in (head, h11.Data(data=bytes(response.body)), h11.EndOfMessage()):
                 self.transport.write(self.conn.send(event) or b"")
             self.transport.close()
             # Closed, it still waits for its reader.
-            self.loop.call_later(READER_SECONDS, self.transport.abort)
+            self.loop.call_later(self.limits.reader_seconds, self.transport.abort)
         else:
             self.transport.abort()
 

@@ -13,6 +13,7 @@ from consumers.gateway.metrics import Metrics
 from consumers.gateway.problems import problem
 from schemas.errors import LedgerError, TemporaryError
 
+MOST_HEAD_BYTES: Final = 16 * 2**10
 MOST_PATH_BYTES: Final = 2048
 ROUTES: Final = ("metadata", "targets", "packages", "simple", "at", "events", "healthz", "readyz", "metrics")
 """The first segments of all paths; figures tell them apart."""
@@ -45,6 +46,8 @@ class Guard:
             path = read_path_of(scope["raw_path"])
             first = path[1:].partition("/")[0]
             route = first if first in ROUTES else "other"
+            if sum(len(name) + len(value) + 4 for name, value in scope["headers"]) > MOST_HEAD_BYTES:
+                raise HTTPException(431, f"the head of a request has at most {MOST_HEAD_BYTES} bytes")
             if sending.has_body and scope["method"] in {"GET", "HEAD"}:
                 raise HTTPException(413, "a request of this kind has no body")
             # With an `app`, routes raise errors; without, they answer with plain text.

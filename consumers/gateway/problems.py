@@ -17,6 +17,7 @@ def problem(status: int, detail: str, headers: Mapping[str, str] | None = None) 
         detail: what is wrong, and what to do.
         headers: more headers.
     """
-    found = {"status": status, "title": HTTPStatus(status).phrase, "detail": detail}
+    title = HTTPStatus(status).phrase
+    found = {"status": status, "title": title, **({} if detail in {"", title} else {"detail": detail})}
     more = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff", **(headers or {})}
     return Response(orjson.dumps(found), status, more, PROBLEM_TYPE)

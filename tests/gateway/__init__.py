@@ -1,0 +1,1 @@
+"""The gateway: what it answers to installers, browsers, TUF clients and strangers."""

@@ -1,0 +1,123 @@
+"""The index as it was, at a publication or a time."""
+
+import json
+from pathlib import Path
+
+import httpx
+import pytest
+
+from consumers.gateway.negotiating import JSON_TYPE
+from tests.client.index import FakeClock, Index
+from tests.gateway.running import gateway
+
+JSON = {"Accept": JSON_TYPE}
+
+
+def versions(client: httpx.Client, when: object, name: str = "demo") -> list[str] | None:
+    answer = client.get(f"/at/{when}/simple/{name}/", headers=JSON)
+    return answer.json()["versions"] if answer.status_code == 200 else None
+
+
+def test_each_publication_has_its_pages(tmp_path: Path, clock: FakeClock) -> None:
+    index = Index.create(tmp_path / "index", "--bins", 2, clock=clock)
+    pages = {}
+    for version in ("1.0", "2.0", "3.0"):
+        clock.advance(days=1)
+        index.upload("demo", version)
+        number = index.publish()
+        pages[number] = (index.public / "targets/simple/demo/index.json").read_bytes()
+    clock.advance(days=1)
+    index.run("remove", "demo")
+    index.publish()
+    with (
+        gateway(index.public, index.context, clock=clock) as url,
+        httpx.Client(base_url=url, trust_env=False) as client,
+    ):
+        for number, page in pages.items():
+            assert client.get(f"/at/{number}/simple/demo/", headers=JSON).content == page
+        assert versions(client, 1) is versions(client, 5) is None, "before, and after it was removed"
+        assert client.get("/at/1/simple/", headers=JSON).json()["projects"] == []
+        assert client.get("/at/4/simple/", headers=JSON).json()["projects"] == [{"name": "demo"}]
+        assert client.get("/at/4/simple/").headers["content-type"] == "text/html; charset=utf-8"
+        assert client.get("/at/4/simple/demo/").text.count("<a ") == 3
+        for time, expected in (
+            ("2031-01-02T00:00:00Z", ["1.0"]),
+            ("2031-01-02T23:59:59Z", ["1.0"]),
+            ("2031-01-03T00:00:00Z", ["1.0", "2.0"]),
+            ("2031-01-04T12:00:00Z", ["1.0", "2.0", "3.0"]),
+            ("2031-01-05T00:00:00Z", None),
+            ("2031-01-01T12:00:00Z", None),
+        ):
+            assert versions(client, time) == expected, time
+            assert versions(client, time.replace(":", "%3A")) == expected
+        assert client.get("/at/2/simple/demo/").headers["cache-control"] == "public, max-age=3600"
+        for when in (
+            "0",
+            "01",
+            "6",
+            "99999999999999999999",
+            "2031-01-06T00:00:00Z",
+            "2031-02-30T00:00:00Z",
+            "2030-01-01T00:00:00Z",
+            "x",
+            "-1",
+            "²",
+        ):
+            answer = client.get(f"/at/{when}/simple/demo/", headers=JSON)
+            assert (answer.status_code, answer.headers["content-type"]) == (404, "application/problem+json"), when
+
+
+def test_new_publications_are_there_at_once(tmp_path: Path) -> None:
+    index = Index.create(tmp_path / "index", "--bins", 2)
+    with gateway(index.public, index.context) as url, httpx.Client(base_url=url, trust_env=False) as client:
+        assert versions(client, 1) is None
+        for version in ("1.0", "2.0"):
+            index.upload("demo", version)
+            assert versions(client, index.publish()) is not None
+        assert versions(client, 3) == ["1.0", "2.0"]
+
+
+def test_withheld_files_are_left_out_of_all_pages(tmp_path: Path) -> None:
+    index = Index.create(tmp_path / "index", "--bins", 2)
+    for version in ("1.0", "2.0", "3.0"):
+        index.upload("demo", version)
+    first = index.publish()
+    with gateway(index.public, index.context) as url, httpx.Client(base_url=url, trust_env=False) as client:
+        assert versions(client, first) == ["1.0", "2.0", "3.0"]
+        index.run("remove", "demo==2.0", "--withhold")
+        index.run("remove", "demo==3.0")
+        index.publish()
+        page = client.get(f"/at/{first}/simple/demo/", headers=JSON).json()
+        assert page["versions"] == ["1.0", "3.0"]
+        for entry in page["files"]:
+            assert client.get(httpx.URL(f"/at/{first}/simple/demo/").join(entry["url"])).status_code == 200
+        index.run("restore", "demo==2.0")
+        index.publish()
+        assert versions(client, first) == ["1.0", "2.0", "3.0"]
+
+
+def test_a_folder_alone_has_no_past(tmp_path: Path) -> None:
+    index = Index.create(tmp_path / "index", "--bins", 2)
+    with gateway(index.public) as url:
+        assert httpx.get(f"{url}/at/1/simple/", trust_env=False).status_code == 404
+
+
+def test_a_log_that_is_gone_is_said(tmp_path: Path) -> None:
+    index = Index.create(tmp_path / "index", "--bins", 2)
+    with gateway(index.public, index.context) as url, httpx.Client(base_url=url, trust_env=False) as client:
+        (index.folder / "log").rename(index.folder / "moved")
+        answer = client.get("/at/1/simple/")
+        assert (answer.status_code, answer.headers["content-type"]) == (500, "application/problem+json")
+        assert "tuf_ledger_log_up 0.0" in client.get("/metrics").text
+        assert client.get("/simple/").status_code == 200
+        (index.folder / "moved").rename(index.folder / "log")
+        assert client.get("/at/1/simple/").status_code == 200
+
+
+@pytest.mark.parametrize("form", ["publication", "time"])
+def test_a_ledger_without_publications(tmp_path: Path, form: str) -> None:
+    index = Index.create(tmp_path / "index", "--bins", 2)
+    when = {"publication": "7", "time": "2020-01-01T00:00:00Z"}[form]
+    with gateway(index.public, index.context) as url:
+        answer = httpx.get(f"{url}/at/{when}/simple/", trust_env=False)
+        assert (answer.status_code, json.loads(answer.content)["status"]) == (404, 404)

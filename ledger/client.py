@@ -7,7 +7,7 @@ imported by `open_client`, where they are needed.
 import asyncio
 import re
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime
 from hashlib import sha256
@@ -32,7 +32,8 @@ __all__ = ["Client", "KafkaSection", "Receipt", "build_event", "digest_of", "ope
 
 POLL_SECONDS = 0.1
 AT_ONCE = 1000
-"""How many events are appended in one transaction, request or batch."""
+AT_ONCE_BYTES = 4 * 2**20
+"""How many events are appended in one transaction or request, and how long they are together."""
 
 
 def build_event(
@@ -111,13 +112,13 @@ class Client(ABC):
         for number, event in enumerate(events, 1):
             _check(event, f"event {number} of {len(events)}")
         receipts: list[Receipt] = []
-        for start in range(0, len(events), AT_ONCE):
-            receipts += await self._append(events[start : start + AT_ONCE])
+        for some in _portions(events):
+            receipts += await self._append(some)
         return receipts
 
     @abstractmethod
     async def _append(self, events: Sequence[bytes]) -> list[Receipt]:
-        """Append at most `AT_ONCE` events."""
+        """Append at most `AT_ONCE` events, of at most `AT_ONCE_BYTES`."""
 
     @abstractmethod
     async def outcome(self, digest: str) -> "ShownEvent | None":
@@ -242,6 +243,19 @@ async def _open_folder(closing: AsyncExitStack, folder: Path) -> Client:
     log = await closing.enter_async_context(opened(events, await last_known_event(states)))
     catalog = await closing.enter_async_context(open_written_catalog(config.catalog, states))
     return _FolderClient(log, DigestIndex(log, catalog), states)
+
+
+def _portions(events: Sequence[bytes]) -> Iterator[list[bytes]]:
+    portion: list[bytes] = []
+    length = 0
+    for event in events:
+        if portion and (len(portion) == AT_ONCE or length + len(event) > AT_ONCE_BYTES):
+            yield portion
+            portion, length = [], 0
+        portion.append(event)
+        length += len(event)
+    if portion:
+        yield portion
 
 
 def _unknown(digest: str) -> NegativeAnswerError:

@@ -22,8 +22,8 @@ from schemas.codec import AUTHORITY_TYPES, Rejection, decode_event
 if TYPE_CHECKING:
     from ledger.catalog.database import Database
 
-REMEMBERED = 250_000
-"""How many of the latest records are remembered: about 50 MB. Older ones are found by the catalog alone."""
+REMEMBERED = 100_000
+"""How many of the latest records are remembered: about 30 MB. Older ones are found by the catalog alone."""
 
 _AUTHORITY = tuple(kind.encode() for kind in AUTHORITY_TYPES)
 
@@ -60,36 +60,38 @@ class DigestIndex:
         wanted = bytes.fromhex(digest)
         found = {each.event: each for each in self._latest.get(wanted, [])}
         if self._catalog is not None:
-            from ledger.catalog.event_rows import indices_with_digest  # noqa: PLC0415  # SQLAlchemy
+            from ledger.catalog.event_rows import events_with_digests  # noqa: PLC0415  # SQLAlchemy
 
-            for index in await self._catalog.run(indices_with_digest, wanted):
-                found[index] = found.get(index) or Located(index, await self._judged_apart(index))
+            for row in await self._catalog.run(events_with_digests, [wanted]):
+                found[row.idx] = Located(row.idx, row.type in AUTHORITY_TYPES)
         return [found[index] for index in sorted(found)]
 
     async def _read_on(self) -> None:
         if self._size is None:
-            self._size = max(await self._events.size() - REMEMBERED, await self._in_catalog(), 0)
+            self._size = await self._begin()
         while values := await self._events.read(self._size):
             for value in values:
                 if value is not None:
                     self._remember(self._size, value)
                 self._size += 1
 
-    async def _in_catalog(self) -> int:
+    async def _begin(self) -> int:
+        """Where reading begins: at the latest records, or where the catalog ends if that is later."""
+        start = max(await self._events.size() - REMEMBERED, 0)
         if self._catalog is None:
-            return 0
-        from ledger.catalog.event_rows import count_events  # noqa: PLC0415  # SQLAlchemy
+            return start
+        from ledger.catalog.event_rows import count_events, position_before  # noqa: PLC0415  # SQLAlchemy
 
-        return await self._catalog.run(count_events)
+        start = max(start, await self._catalog.run(count_events))
+        near = await self._catalog.run(position_before, start)
+        if near is not None:
+            self._events.resume(*near)
+        return start
 
     def _remember(self, event: int, value: bytes) -> None:
         self._latest.setdefault(sha256(value).digest(), []).append(Located(event, _is_authority(value)))
         while len(self._latest) > REMEMBERED:
             self._latest.popitem(last=False)
-
-    async def _judged_apart(self, event: int) -> bool:
-        values = await self._events.read(event)
-        return bool(values) and _is_authority(values[0] or b"")
 
 
 def _is_authority(value: bytes) -> bool:
@@ -100,9 +102,9 @@ def _is_authority(value: bytes) -> bool:
     return not isinstance(event, Rejection) and event.__struct_config__.tag in AUTHORITY_TYPES
 
 
-async def shown_first(states: Path, places: Sequence[Located]) -> ShownEvent | None:
+async def shown_first(states: Path | None, places: Sequence[Located]) -> ShownEvent | None:
     """What became of a record that is on the log at some places: of the first that was not rejected, or else of the
-    last. None: no publication that a state of the folder has applied shows it yet.
+    last. None: no publication that a state of the folder has applied shows it yet, or there is no folder.
     """
     shown = None
     try:

@@ -222,12 +222,6 @@ def events_with_digests(connection: Connection, digests: Iterable[bytes]) -> lis
     return sorted(rows, key=lambda row: row.idx)
 
 
-def indices_with_digest(connection: Connection, digest: bytes) -> list[int]:
-    """The indices of all records with a SHA-256, in order."""
-    query = select(events.c.idx).where(events.c.digest == digest).order_by(events.c.idx)
-    return list(connection.execute(query).scalars())
-
-
 def count_events(connection: Connection) -> int:
     """How many events a catalog has read."""
     return int(connection.execute(select(func.coalesce(func.max(events.c.idx) + 1, 0))).scalar_one())

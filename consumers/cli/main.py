@@ -15,6 +15,7 @@ GROUPS = {
     "Set up": {"init": "init:init", "demo": "demo:demo"},
     "Change what is published": {
         "add": "add:add",
+        "import": "import_index:import_index",
         "yank": "change:yank",
         "unyank": "change:unyank",
         "remove": "change:remove",

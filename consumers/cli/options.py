@@ -132,6 +132,28 @@ limit_option = click.option("--limit", type=click.IntRange(min=1), metavar="N", 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON for machines.")
 
 
+def source_options(function: Callable[P, Any]) -> Callable[P, Any]:
+    """How another index is read: `--ca-file` and `--requests`."""
+    for option in (
+        click.option(
+            "--requests",
+            default=8,
+            show_default=True,
+            type=click.IntRange(1, 64),
+            metavar="N",
+            help="Most requests to the source at a time.",
+        ),
+        click.option(
+            "--ca-file",
+            type=click.Path(path_type=Path, dir_okay=False),
+            metavar="FILE",
+            help="Trust these certificate authorities, too, in PEM.",
+        ),
+    ):
+        function = option(function)
+    return function
+
+
 anyway_option = click.option(
     "--anyway", is_flag=True, help="Append it, although this machine knows that it will be rejected."
 )

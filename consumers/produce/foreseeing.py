@@ -87,7 +87,12 @@ def refused(event: NewEvent, outcome: Outcome) -> Refusal | None:
 
 
 def _routed(events: Sequence[NewEvent], start: int) -> list[Routed]:
-    found = read_records(start, [each.value for each in events]).routed
+    return routed_values([each.value for each in events], start)
+
+
+def routed_values(values: Sequence[bytes], start: int) -> list[Routed]:
+    """What records that begin at this index ask of projects."""
+    found = read_records(start, values).routed
     return [item for item in found if item.key.startswith(PROJECT_KEYS)]
 
 
@@ -97,14 +102,17 @@ async def _fold(furthest: Furthest, prefix: Prefix, events: Sequence[NewEvent], 
         return [ACCEPTED] * len(events)
     start = prefix.size
     items = [*waiting, *_routed(events, start)]
-    states, seen = await furthest.store.run(_load, items)
+    states, seen = await furthest.store.run(load_judges, items)
     folded = fold_events(states, seen, items, html=False, terms=prefix.authority.terms, times=OWN_TIMES, renders=False)
     found = {judged.index: judged.outcome for judged in folded.judged}
     return [found.get(start + number, ACCEPTED) for number in range(len(events))]
 
 
-def _load(state: State, items: Sequence[Routed]) -> tuple[dict[str, Aggregate], dict[tuple[str, str], str]]:
-    keys = sorted({item.key for item in items})
+def load_judges(
+    state: State, items: Sequence[Routed], more_keys: Sequence[str] = ()
+) -> tuple[dict[str, Aggregate], dict[tuple[str, str], str]]:
+    """What `fold_events` needs to judge these: stored aggregates, also those of `more_keys`, and remembered ids."""
+    keys = sorted({*(item.key for item in items), *more_keys})
     return records.load_facts(state, [*keys, *rows_read_by(items)]), records.load_seen(state, items)
 
 

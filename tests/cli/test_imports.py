@@ -45,6 +45,7 @@ WRITE = {
     "ceremony": ("--renew",),
     "hold": ("--unlocked",),
     "add": ("{folder}/dist",),
+    "import": ("{folder}/dist", "--not-importing"),
 }
 """Commands that write to a log."""
 

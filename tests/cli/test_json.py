@@ -20,12 +20,12 @@ MANUAL = Path(__file__).resolve().parents[2] / "docs" / "operators.md"
 WITHOUT_JSON = {"run", "serve", "demo", "watch"}
 """`watch` never ends: tests/catalog/test_watching.py."""
 MAPS = {"consumers", "expires", "sizes", "versions", "verdicts", "types", "digests"}
-MAPS |= {"by_type", "by_actor", "by_credential", "by_project", "by_verdict", "digests"}
+MAPS |= {"unlearnt", "by_type", "by_actor", "by_credential", "by_project", "by_verdict", "digests"}
 """Their keys are names: of consumers, roles, logs, verdicts, types, actors, credentials, projects, digests."""
 AS_LOGGED = {"data"}
 """What is in it is as it stands on the log."""
 
-LISTS = {"add", "yank", "unyank", "remove", "restore", "free", "append", "rejected", "ceremony"}
+LISTS = {"add", "import", "yank", "unyank", "remove", "restore", "free", "append", "rejected", "ceremony"}
 LISTS |= {
     "log",
     "blame",
@@ -44,6 +44,7 @@ GOOD: dict[str, tuple[object, ...]] = {
     "catalog": ("check", "--full"),
     "init": (),
     "add": ("{folder}/dist",),
+    "import": ("{folder}/dist", "--not-importing"),
     "yank": ("one==1.0",),
     "unyank": ("one==1.0",),
     "remove": ("two-1.0-py3-none-any.whl",),
@@ -90,6 +91,7 @@ GOOD: dict[str, tuple[object, ...]] = {
 BAD: dict[str, tuple[int, tuple[object, ...]]] = {
     "init": (2, ("--bins", "3")),
     "add": (1, ("{folder}/empty",)),
+    "import": (2, ("{folder}/none",)),
     "yank": (2, ("one",)),
     "unyank": (2, ("one",)),
     "remove": (1, ("no such name",)),

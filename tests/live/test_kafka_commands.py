@@ -272,6 +272,9 @@ def append_and_wait(machine: Machine) -> None:
         machine.run("remove", "one==1.0", "--wait")
         machine.run("restore", "one==1.0", "--wait")
         machine.run("status", "one", "archived", "--wait")
+        (machine.folder / "files").mkdir()
+        build_wheel(machine.folder / "files", "four", "1.0")
+        machine.run("import", machine.folder / "files", "--not-importing")
         running.stop()
 
 

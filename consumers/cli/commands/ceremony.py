@@ -62,6 +62,12 @@ _NOT_ASKED = frozenset({"folder", "log", "as_json"})
 @click.option("--html/--no-html", default=None, help="Whether to publish pages as HTML, besides JSON.")
 @click.option("--project-list-interval", type=Duration(), help="Shortest time between two lists of all projects.")
 @click.option(
+    "--begin-importing",
+    is_flag=True,
+    help="Allow filenames and versions of older forms (`legacy`), and show upload times as uploads say them, until "
+    "--end-importing.",
+)
+@click.option(
     "--end-importing", is_flag=True, help="Refuse filenames and versions of older forms (`legacy`) from now on."
 )
 @click.option(
@@ -113,6 +119,8 @@ async def ceremony(
     """
     if rotate_online and replace_online:
         raise Usage("--rotate-online and --replace-online exclude each other: use one of them")
+    if changes["begin_importing"] and changes["end_importing"]:
+        raise Usage("--begin-importing and --end-importing exclude each other: use one of them")
     asked = [renew, rotate_online, replace_online, bins, delegation, void, *changes.values()]
     if not any(each not in {None, False, ()} for each in asked) and changes["html"] is None:
         raise Usage("no change was asked for; --help lists the options")
@@ -306,8 +314,8 @@ def _settings(current: Settings, changes: dict[str, Any]) -> Settings:
         wished["project_list_seconds"] = seconds(interval, "--project-list-interval", least=0, most=7)
     if changes["html"] is not None:
         wished["html_pages"] = changes["html"]
-    if changes["end_importing"]:
-        wished["importing"] = False
+    if changes["begin_importing"] or changes["end_importing"]:
+        wished["importing"] = not changes["end_importing"]
     if changes["freeable"] or changes["no_freeable"]:
         wished["freeable"] = _freeable(changes["freeable"], allows_none=changes["no_freeable"])
     for option in ("floor", "time_from", "holds_end"):

@@ -8,7 +8,7 @@ from packaging.utils import canonicalize_name
 
 from consumers.catalog.asking import Asked
 from consumers.cli.event_text import event_json, event_line
-from consumers.cli.options import on_catalog
+from consumers.cli.options import on_catalog, source_options
 from consumers.cli.paging import shown
 from consumers.cli.shared import plural, print_json, progress
 from consumers.context import Context
@@ -22,15 +22,7 @@ SHOWN = 200
 @click.command("reconcile")
 @click.argument("source", metavar="SOURCE")
 @click.argument("projects", nargs=-1, metavar="[PROJECT]…")
-@click.option(
-    "--ca-file",
-    metavar="FILE",
-    type=click.Path(path_type=Path, dir_okay=False),
-    help="Trust these certificate authorities, too, in PEM.",
-)
-@click.option(
-    "--requests", default=8, show_default=True, type=click.IntRange(1, 64), metavar="N", help="So many at a time."
-)
+@source_options
 @on_catalog
 async def reconcile_command(
     *,

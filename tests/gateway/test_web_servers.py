@@ -1,0 +1,237 @@
+"""nginx and Caddy with the files under `deploy`: the same requests get the same answers as from the gateway alone."""
+
+import json
+import os
+import socket
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import httpx
+import pytest
+
+from consumers.gateway.negotiating import HTML_TYPE, JSON_TYPE
+from tests.client.index import Index
+from tests.client.processes import ROOT, until
+from tests.gateway.running import gateway
+
+pytestmark = pytest.mark.deploy
+
+COMPARED = (
+    "cache-control",
+    "content-encoding",
+    "content-range",
+    "content-security-policy",
+    "content-type",
+    "x-content-type-options",
+)
+UV = f"{JSON_TYPE}, {HTML_TYPE};q=0.2, text/html;q=0.01"
+BROWSER = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"
+FORMS = (UV, BROWSER, HTML_TYPE, "*/*", "", "application/vnd.pypi.simple.v2+json")
+
+
+class Asked(NamedTuple):
+    """A request."""
+
+    path: str
+    headers: dict[str, str] = {}
+    method: str = "GET"
+
+
+def table(index: Index) -> list[Asked]:
+    """The requests that every server must answer alike."""
+    page = json.loads((index.public / "targets/simple/my-demo/index.json").read_bytes())
+    files = [each["url"].removeprefix("../../") for each in page["files"]]
+    served = [path.relative_to(index.public).as_posix() for path in sorted(index.public.rglob("*")) if path.is_file()]
+    hashed = [f"/{path}" for path in served if len(path.rpartition("/")[2].partition(".")[0]) == 64][::3]
+    pages = ["/simple/", "/simple/my-demo/", "/simple/other/"]
+    whole = [
+        *(Asked(path, {"Accept": form}) for path in pages for form in FORMS),
+        *(Asked(f"/simple/{name}") for name in ("My.Demo/", "My.Demo", "OTHER/", "other", "none/", "x_y", "-")),
+        *(Asked(f"/at/3/simple/{name}") for name in ("", "other/", "Other/", "other")),
+        *(Asked(f"/{path}") for path in files),
+        *(Asked(f"/{path}.metadata") for path in files),
+        *(Asked(f"/targets/{path}") for path in files),
+        *(Asked(f"/at/3/{path}") for path in files),
+        *(Asked(path) for path in hashed),
+        *(Asked(f"/metadata/{name}") for name in ("timestamp.json", "1.root.json", "2.root.json", "3.snapshot.json")),
+        *(Asked(path) for path in ("/targets/simple/index.json", "/targets/simple/my-demo/index.html", "/simple", "/")),
+        *(Asked(path) for path in ("/healthz", "/readyz", "/page/json/", "/targets/", "/metadata", "/targets/.hidden")),
+    ]
+    large = f"/{next(path for path in files if path.endswith('2.0-py3-none-any.whl'))}"
+    parts = [
+        Asked(path, {"Range": part, "Accept": JSON_TYPE})
+        for path in (large, "/simple/my-demo/", "/metadata/1.root.json")
+        for part in ("bytes=0-9", "bytes=10-", "bytes=-10", "bytes=99999999-")
+    ]
+    packed = [
+        Asked(path, {"Accept-Encoding": "gzip", "Accept": JSON_TYPE}) for path in (*pages, "/metadata/1.root.json")
+    ]
+    others = [Asked("/simple/", method=method) for method in ("POST", "PUT", "DELETE")]
+    return [*whole, *parts, *packed, *(each._replace(method="HEAD") for each in whole), *others]
+
+
+def answer(client: httpx.Client, asked: Asked) -> dict[str, Any]:
+    """What matters of an answer."""
+    headers = {"Accept-Encoding": "identity", **asked.headers}
+    got = client.request(asked.method, asked.path, headers=headers)
+    facts: dict[str, Any] = {"status": got.status_code, **{name: got.headers.get(name) for name in COMPARED}}
+    if got.status_code in {200, 206, 406}:
+        facts["vary"] = sorted(
+            {each.strip() for each in got.headers.get("vary", "").split(",")} - {"Accept-Encoding", ""}
+        )
+    if got.status_code < 300:
+        facts["body"] = got.content
+    if got.status_code == 416:  # other servers have words of their own for it
+        return {"status": 416, "content-range": got.headers["content-range"]}
+    if "location" in got.headers:
+        facts["location"] = got.url.join(got.headers["location"]).path
+        facts["content-type"] = facts["x-content-type-options"] = None  # of a text that nobody reads
+    return facts
+
+
+def differences(one: httpx.Client, other: httpx.Client, asked: list[Asked]) -> list[Any]:
+    found = []
+    for each in asked:
+        expected, got = answer(one, each), answer(other, each)
+        odd = {name: (expected.get(name), got.get(name)) for name in {*expected, *got}}
+        odd = {name: pair for name, pair in odd.items() if pair[0] != pair[1]}
+        if odd:
+            found.append((each, odd))
+    return found
+
+
+def check_conditions(client: httpx.Client, index: Index) -> None:
+    """A client that has it already does not get it again."""
+    for path in ("/simple/my-demo/", "/metadata/timestamp.json", "/targets/simple/index.json"):
+        got = client.get(path, headers={"Accept": JSON_TYPE, "Accept-Encoding": "identity"})
+        for condition in (
+            {"If-None-Match": got.headers["etag"]},
+            {"If-Modified-Since": got.headers["last-modified"]},
+        ):
+            headers = {"Accept": JSON_TYPE, "Accept-Encoding": "identity", **condition}
+            assert client.get(path, headers=headers).status_code == 304
+    index.upload("my-demo", "9.0")
+    assert client.get("/simple/my-demo/", headers={"If-None-Match": '"x"'}).status_code == 200
+
+
+def check_links(client: httpx.Client, index: Index) -> None:
+    """No link leads out of what is served."""
+    (index.folder / "secret").write_text("secret")
+    (index.public / "targets/out").symlink_to(index.folder / "secret")
+    assert client.get("/targets/out").status_code in {403, 404}
+
+
+# --- the servers -------------------------------------------------------------------------------------------------
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as found:
+        return int(found.getsockname()[1])
+
+
+def filled_in(file: Path, *changes: tuple[str, str]) -> str:
+    """A file under `deploy`, with what its first lines say that one changes."""
+    text = file.read_text(encoding="utf-8")
+    for before, after in changes:
+        assert before in text, before
+        text = text.replace(before, after)
+    return text
+
+
+@contextmanager
+def running(command: list[str], url: str, log: Path, **options: Any) -> Iterator[httpx.Client]:
+    """A client of a server that was started and answers."""
+    with log.open("wb") as output:
+        process = subprocess.Popen(command, stdout=output, stderr=output, **options)
+    try:
+        with httpx.Client(base_url=url, trust_env=False, timeout=60) as client:
+
+            def answers() -> bool:
+                assert process.poll() is None, log.read_text()
+                try:
+                    return client.get("/metadata/timestamp.json").status_code == 200
+                except httpx.TransportError:
+                    return False
+
+            until(answers, log.read_text)
+            yield client
+    finally:
+        process.terminate()
+        process.wait()
+
+
+@contextmanager
+def nginx(program: str, folder: Path, public: Path, behind: str) -> Iterator[httpx.Client]:
+    """nginx over a public folder, before a gateway."""
+    port = free_port()
+    text = filled_in(
+        ROOT / "deploy/nginx/tuf-ledger.conf",
+        ("listen 80;", f"listen 127.0.0.1:{port};"),
+        ("/srv/tuf-ledger/public", f"{public}"),
+        ("127.0.0.1:8080", behind.removeprefix("http://")),
+    )
+    temporary = "".join(
+        f"{name}_temp_path {folder}/{name};" for name in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+    )
+    user = "user root;" if os.getuid() == 0 else ""
+    (folder / "tuf-ledger.conf").write_text(text)
+    (folder / "nginx.conf").write_text(
+        f"{user} daemon off; pid {folder}/pid; error_log stderr warn; worker_processes 2; events {{ }} "
+        f"http {{ access_log off; {temporary} include {folder}/tuf-ledger.conf; }}"
+    )
+    command = [program, "-e", "stderr", "-c", f"{folder}/nginx.conf"]
+    with running(command, f"http://127.0.0.1:{port}", folder / "nginx.log") as client:
+        yield client
+
+
+@contextmanager
+def caddy(program: str, folder: Path, public: Path, behind: str) -> Iterator[httpx.Client]:
+    """Caddy over a public folder, before a gateway."""
+    port = free_port()
+    text = filled_in(
+        ROOT / "deploy/caddy/Caddyfile",
+        ("packages.example.org {", f"http://127.0.0.1:{port} {{"),
+        ("/srv/tuf-ledger/public", f"{public}"),
+        ("127.0.0.1:8080", behind.removeprefix("http://")),
+    )
+    (folder / "Caddyfile").write_text(f"{{\n\tadmin off\n}}\n{text}")
+    command = [program, "run", "--adapter", "caddyfile", "--config", f"{folder}/Caddyfile"]
+    home = {**os.environ, "HOME": f"{folder}", "XDG_DATA_HOME": f"{folder}", "XDG_CONFIG_HOME": f"{folder}"}
+    with running(command, f"http://127.0.0.1:{port}", folder / "caddy.log", env=home) as client:
+        yield client
+
+
+SERVERS = {"nginx": nginx, "caddy": caddy}
+
+
+@pytest.mark.parametrize("name", SERVERS)
+def test_a_web_server_answers_as_the_gateway_does(
+    name: str, deployed: Callable[[str], str], served: Index, url: str, tmp_path: Path
+) -> None:
+    with (
+        SERVERS[name](deployed(name), tmp_path, served.public, url) as client,
+        httpx.Client(base_url=url, trust_env=False) as alone,
+    ):
+        assert differences(alone, client, table(served)) == []
+
+
+@pytest.mark.parametrize("name", SERVERS)
+def test_without_html_pages_the_gateway_renders_them(name: str, deployed: Callable[[str], str], tmp_path: Path) -> None:
+    index = Index.create(tmp_path / "index", "--bins", 2, "--no-html")
+    index.upload("my-demo", "1.0")
+    index.upload("my-demo", "2.0")
+    index.upload("other", "1.0")
+    index.publish()
+    with (
+        gateway(index.public, index.context) as url,
+        SERVERS[name](deployed(name), tmp_path, index.public, url) as client,
+        httpx.Client(base_url=url, trust_env=False) as alone,
+    ):
+        asked = [Asked(f"/simple/{page}", {"Accept": form}) for page in ("", "my-demo/", "none/") for form in FORMS]
+        assert differences(alone, client, asked) == []
+        check_conditions(client, index)
+        if name == "nginx":
+            check_links(client, index)

@@ -24,8 +24,8 @@ from consumers.rebuild.choosing import At, find_number, has_new_time
 from consumers.rebuild.replay import replay
 from consumers.render.edition import DivergenceError
 from consumers.render.outlets import PublicOutlet
-from consumers.render.taking import take_file
-from consumers.state.published import published_files
+from consumers.render.taking import take_file, take_target
+from consumers.state.published import published_files, published_targets
 from consumers.work.processes import WORTH_READING
 from consumers.work.spill import SpillError
 from consumers.work.workers import ThreadWorkers, Workers
@@ -77,7 +77,7 @@ async def rebuild(
         target: the folder, new or empty.
         at: the publication.
         all_versions: rebuild every version published up to there, not only the files that clients need then.
-        files: a public folder to take distribution files from, checked against the log.
+        files: a public folder to take distribution files and other targets from, checked against the log.
         report: called with the amount done and the total.
 
     Raises:
@@ -212,7 +212,7 @@ def _no_such(at: At, last: int) -> str:
 
 
 async def _take_files(store: Store, storage: Storage, order: _Order) -> list[str]:
-    """Take distribution files from a public folder; return the paths of missing ones."""
+    """Take distribution files and other targets from a public folder; return the paths of missing ones."""
     missing: list[str] = []
     async for batch in published_files(store):
         if order.files is None:
@@ -220,4 +220,9 @@ async def _take_files(store: Store, storage: Storage, order: _Order) -> list[str
         wanted = [facts for facts in batch if not facts.removed or (order.all_versions and not facts.withheld)]
         absent = [facts for facts in wanted if not take_file(storage, order.files, facts)]
         missing.extend(facts.path for facts in absent if not facts.removed)
+    async for targets in published_targets(store):
+        if order.files is None:
+            break
+        shown = [(path, facts.sha256) for path, facts in targets if not facts.removed]
+        missing.extend(path for path, sha256 in shown if not take_target(storage, order.files, path, sha256))
     return missing

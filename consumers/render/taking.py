@@ -1,4 +1,4 @@
-"""Taking distribution files from a public folder into a rebuilt tree: the logs hold only their digests."""
+"""Taking files from a public folder into a rebuilt tree: the logs hold only their digests."""
 
 from pathlib import Path
 
@@ -7,9 +7,23 @@ from projections.index.pages import FileFacts
 from projections.metadata.paths import companion_path, hashed_path, plain_path
 
 
+def take_target(storage: Storage, source: Path, path: str, sha256: str) -> int:
+    """Copy a target that is neither a page nor a distribution file, checked against the log; return 1, or 0 if it is
+    missing.
+
+    Raises:
+        StorageError: the file has other bytes than the log says, or cannot be copied.
+    """
+    hashed = hashed_path(path, sha256)
+    if not (source / hashed).exists():
+        return 0
+    storage.put_file(source / hashed, sha256, hashed)
+    return 1
+
+
 def take_file(storage: Storage, source: Path, facts: FileFacts) -> int:
-    """Copy a file and the metadata file beside it, checked against the log; return the number of files made, 0 if the
-    file is missing.
+    """Copy a file and what is beside it (core metadata, provenance), checked against the log; return the number of
+    files made, 0 if the file is missing.
 
     Raises:
         StorageError: the file has other bytes than the log says, or cannot be copied.
@@ -19,8 +33,13 @@ def take_file(storage: Storage, source: Path, facts: FileFacts) -> int:
     if present is None:
         return 0
     storage.put_file(present, facts.sha256, hashed, plain_path(facts.path))
-    metadata = companion_path(facts.path, "metadata")
-    if facts.core_metadata_sha256 and (source / metadata).exists():
-        storage.put_file(source / metadata, facts.core_metadata_sha256, metadata)
-        return 3
-    return 2
+    made = 2
+    beside = (
+        (companion_path(facts.path, "metadata"), facts.core_metadata_sha256),
+        (companion_path(facts.path, "provenance"), facts.provenance_sha256),
+    )
+    for path, sha256 in beside:
+        if sha256 and (source / path).exists():
+            storage.put_file(source / path, sha256, path)
+            made += 1
+    return made

@@ -22,7 +22,7 @@ from consumers.render.bin_steps import by_bin, fold_bins, read_bins, seal_bin
 from consumers.render.edition import Choice
 from consumers.render.sealing import BinSealer
 from consumers.render.sinks import RemoteSink
-from consumers.render.taking import take_file
+from consumers.render.taking import take_file, take_target
 from consumers.render.telling import ToldFiles
 from consumers.state.kept_bins import KeptBin, LastBins
 from consumers.state.kept_pages import KeptPages
@@ -35,10 +35,11 @@ from ledger.state.aggregates import PageRow
 from projections.index.distributions import rows_read_by
 from projections.index.effects import Told
 from projections.index.fold import Folded, Seen, fold_events
+from projections.index.other_aggregates import read_target
 from projections.index.pages import FILES_PER_CHUNK, read_facts
 from projections.index.project_list import Listing
 from projections.index.upload_times import UploadTimes
-from projections.log.operations import PROJECT_KEYS, filenames_of
+from projections.log.operations import PROJECT_KEYS, TARGET_KEYS, filenames_of
 from projections.log.reading import Routed
 from projections.metadata.holders import Withholding
 from projections.metadata.paths import is_page, plain_path
@@ -297,6 +298,11 @@ def _take_files(batch: Batch, source: Path, folded: Folded) -> tuple[int, list[s
         for facts in read_facts(chunk)
         if not facts.removed
     }
+    for change in folded.changes:
+        if change.key.startswith(TARGET_KEYS) and change.header is not None:
+            path, target = change.key.removeprefix(TARGET_KEYS), read_target(change.header)
+            if not target.removed:
+                taken[path] = take_target(storage, source, path, target.sha256)
     return sum(taken.values()), [path for path, count in taken.items() if not count]
 
 

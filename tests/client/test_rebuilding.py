@@ -13,6 +13,7 @@ from consumers.rebuild.rebuilding import rebuild
 from consumers.rebuild.replay import replay
 from consumers.work.workers import ThreadWorkers
 from tests.client.index import Index, invoke, tree
+from tests.factory import Make
 
 
 @pytest.fixture
@@ -37,6 +38,26 @@ def test_distribution_files_are_counted(filled: Index, tmp_path: Path, monkeypat
     at_once = count("at-once")
     monkeypatch.undo()
     assert count("step-by-step") == at_once
+
+
+def test_other_targets_are_taken_too(filled: Index, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("kept", "removed"):
+        (tmp_path / name).write_text(name)
+        filled.run("add", "--as", f"notes/{name}.txt", tmp_path / name)
+    filled.append(Make().target_removed("notes/removed.txt"))
+    filled.publish()
+
+    def rebuilt(name: str, files: Path) -> list[str]:
+        """What is missing."""
+        target = tmp_path / name
+        missing = invoke("rebuild", "--ledger", filled.folder, "--to", target, "--files", files, "--json").stdout
+        if files == filled.public:
+            invoke("verify", "--ledger", filled.folder, "--served", target, "--files")
+        return [path for path in json.loads(missing)["missing"] if path.startswith("notes/")]
+
+    assert [rebuilt("at-once", filled.public), rebuilt("at-once-without", tmp_path)] == [[], ["notes/kept.txt"]]
+    monkeypatch.undo()
+    assert [rebuilt("by-step", filled.public), rebuilt("by-step-without", tmp_path)] == [[], ["notes/kept.txt"]]
 
 
 def test_an_interrupted_one_may_go_on_with_other_files(

@@ -26,7 +26,7 @@ from consumers.rebuild.rebuilding import rebuild as rebuild_tree
     "--files",
     metavar="DIR",
     type=click.Path(path_type=Path, file_okay=False, exists=True),
-    help="Public folder to take distribution files from; the logs hold only their digests.",
+    help="Public folder to take distribution files and other targets from; the logs hold only their digests.",
 )
 @on_ledger
 async def rebuild(

@@ -1,4 +1,4 @@
-"""Recipes of docs/operators.md, run word for word."""
+"""Recipes of the documents, run word for word."""
 
 import re
 import subprocess
@@ -10,10 +10,12 @@ from tests.client.processes import PATIENCE_SECONDS, ROOT, environment
 
 
 class Manual:
-    """What the manual has for a shell in a section, and the folder where it is run."""
+    """What a page has for a shell in a section, and the folder where it is run."""
 
-    def __init__(self, section: str, folder: Path, variables: Mapping[str, str] | None = None) -> None:
-        text = (ROOT / "docs/operators.md").read_text(encoding="utf-8").partition(f"\n## {section}\n")[2]
+    def __init__(
+        self, section: str, folder: Path, variables: Mapping[str, str] | None = None, *, page: str = "operators.md"
+    ) -> None:
+        text = (ROOT / "docs" / page).read_text(encoding="utf-8").partition(f"\n## {section}\n")[2]
         self.steps: list[str] = re.findall(r"^```sh\n(.*?)^```$", text.partition("\n## ")[0], re.DOTALL | re.MULTILINE)
         self._folder = folder
         path = f"{Path(sys.executable).parent}:/usr/bin:/bin"

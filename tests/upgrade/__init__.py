@@ -1,0 +1,1 @@
+"""A ledger of an earlier commit, and what today's code does with it."""

@@ -144,8 +144,10 @@ def sign_plan(
     return documents
 
 
-def roles_signed(documents: Mapping[str, dict[str, Any]], now: datetime, comment: str) -> RolesSigned:
-    """Make the event of a ceremony."""
+def roles_signed(
+    documents: Mapping[str, dict[str, Any]], now: datetime, comment: str, actor: str = "development-ceremony"
+) -> RolesSigned:
+    """Make the event of a ceremony. Its id is random: nobody must know the bytes of it beforehand."""
     return RolesSigned(
         specversion="1.0",
         id=str(uuid4()),
@@ -153,7 +155,7 @@ def roles_signed(documents: Mapping[str, dict[str, Any]], now: datetime, comment
         subject="roles",
         time=to_instant(now),
         actorkind="administrator",
-        actorid="development-ceremony",
+        actorid=actor,
         data=RolesSignedData(roles=msgspec.convert(documents, dict[Any, dict[str, Any]]), comment=comment),
     )
 

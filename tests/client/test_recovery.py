@@ -9,11 +9,8 @@ from pathlib import Path
 import pytest
 
 from ledger.state import StateDamagedError
-from schemas.codec import encode_event
-from tests.client.attacker import append
 from tests.client.index import FakeClock, Index, invoke, tree
 from tests.client.processes import start
-from tests.factory import Make
 from tests.oracle import check_repository
 
 
@@ -275,9 +272,9 @@ def test_a_lost_ceremony_is_appended_again_first(filled: Index) -> None:
     output = filled.run("resume", "--above", served, answer=1)
     assert "root 2" in output
     assert "bins 2" in output
-    roles = {role: json.loads((metadata / f"2.{role}.json").read_bytes()) for role in ("root", "bins")}
-    append(filled, [encode_event(Make().roles_signed(roles))])
-    filled.run("resume", "--above", served)
+    shutil.rmtree(filled.folder / "state")
+    filled.run("ceremony", "--append", *(metadata / f"2.{role}.json" for role in ("root", "bins")))
+    filled.run("resume", "--above", served, "--forged")
     filled.upload("later")
     seen = filled.publish_and_check()
     assert (seen.root, seen.number) == (2, served + 1)

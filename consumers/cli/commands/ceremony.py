@@ -14,6 +14,7 @@ from consumers.ceremonies.development import DevelopmentKeys, make_plan, roles_s
 from consumers.ceremonies.unfinished import Unfinished, load_unfinished, note_unfinished
 from consumers.ceremonies.voiding import check_diverges
 from consumers.cli.answers import tell_held
+from consumers.cli.ceremony_files import append_signed
 from consumers.cli.options import Duration, on_ledger, read_layout, seconds
 from consumers.cli.shared import Usage, print_json
 from consumers.context import Context
@@ -94,9 +95,21 @@ _NOT_ASKED = frozenset({"folder", "log", "as_json"})
     help="End the holds whose event has an index below SIZE. Without SIZE: hold anew, and end all other holds.",
 )
 @click.option("--void", metavar="NUMBER:SHA256", help="Void a publication that diverges (docs/operators.md).")
+@click.option(
+    "--append",
+    "appends",
+    is_flag=True,
+    help="Append the documents of one ceremony that was held elsewhere, or that the log has lost: FILES, named as they "
+    "are served (2.root.json).",
+)
+@click.option("--comment", metavar="TEXT", help="What the ceremony was for. Needs --append.")
+@click.argument("files", nargs=-1, metavar="[FILES]...", type=click.Path(path_type=Path, dir_okay=False, exists=True))
 @on_ledger
 async def ceremony(
     *,
+    appends: bool,
+    comment: str | None,
+    files: tuple[Path, ...],
     renew: bool,
     rotate_online: bool,
     replace_online: bool,
@@ -110,20 +123,25 @@ async def ceremony(
     """Change keys, settings or bins by signing new offline roles.
 
     Signs with the development keys that `tuf-ledger init` made, appends the offline roles as a `roles.signed` event,
-    and publishes. A ceremony with keys held elsewhere appends the same event.
+    and publishes. With --append, nothing is signed: the documents were signed elsewhere. They are judged by the rules
+    first, appended as one event if these accept them, and covered by the next publication.
 
     \b
     Example:
       tuf-ledger ceremony --rotate-online
       tuf-ledger ceremony --bins 1024
+      tuf-ledger ceremony --append signed/3.root.json signed/2.bins.json
     """
     if rotate_online and replace_online:
         raise Usage("--rotate-online and --replace-online exclude each other: use one of them")
     if changes["begin_importing"] and changes["end_importing"]:
         raise Usage("--begin-importing and --end-importing exclude each other: use one of them")
     asked = [renew, rotate_online, replace_online, bins, delegation, void, *changes.values()]
-    if not any(each not in {None, False, ()} for each in asked) and changes["html"] is None:
-        raise Usage("no change was asked for; --help lists the options")
+    is_change = any(each not in {None, False, ()} for each in asked) or changes["html"] is not None
+    _check_usage(files, comment, appends=appends, is_change=is_change)
+    if appends:
+        await append_signed(context, files, comment, as_json=as_json)
+        return
     voided = _void(void)
     end = await prefix_at_end(context)
     if end.authority is None:
@@ -153,6 +171,15 @@ async def ceremony(
         await step.sign((*old, new), layout, settings, voided, "rotation of the online key, first of two: old and new")
     await step.sign((new,), layout, settings, voided, "rotation of the online key: the new one alone")
     await step.end()
+
+
+def _check_usage(files: Sequence[Path], comment: str | None, *, appends: bool, is_change: bool) -> None:
+    if appends and (is_change or not files):
+        raise Usage("--append needs the FILES of one ceremony, and goes with no other change")
+    if not appends and (files or comment is not None):
+        raise Usage("FILES and --comment need --append")
+    if not appends and not is_change:
+        raise Usage("no change was asked for; --help lists the options")
 
 
 class _Step:

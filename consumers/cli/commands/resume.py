@@ -123,7 +123,8 @@ async def _refuse_lost(context: Context, served: ServedFiles, version: int, auth
     if lost:
         raise NegativeAnswerError(
             f"the log has lost offline roles that are served: {', '.join(lost)}. First append that ceremony again: "
-            "its documents are the served files (docs/operators.md, 'A log was rolled back')"
+            "its documents are the served files, for `tuf-ledger ceremony --append` (docs/operators.md, 'A log was "
+            "rolled back')"
         )
 
 

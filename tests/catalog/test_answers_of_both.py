@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import pytest
 from sqlalchemy import Connection, select
 
 from consumers.catalog.accessing import find_access
@@ -154,6 +155,7 @@ async def same_answers(filled: dict[str, Asked]) -> None:
         assert mine == its
 
 
+@pytest.mark.slow  # the story is its short twin
 async def test_the_golden_ledger(database: Database, tmp_path: Path) -> None:
     other = sqlite_catalog(tmp_path / "other.sqlite", writes=True)
     await other.open()

@@ -9,6 +9,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Connection, select
@@ -286,8 +287,15 @@ async def play_many(values: list[bytes], data: st.DataObject) -> None:
 
 
 @given(st.one_of(histories(20), narrow_histories(20)), st.data())
-@settings(max_examples=30)
+@settings(max_examples=10)
 def test_selectors_and_access_find_what_a_look_at_every_record_finds(values: list[bytes], data: st.DataObject) -> None:
+    asyncio.run(play_many(values, data))
+
+
+@pytest.mark.slow
+@given(st.one_of(histories(20), narrow_histories(20)), st.data())
+@settings(max_examples=60)
+def test_selectors_and_access_more_often(values: list[bytes], data: st.DataObject) -> None:
     asyncio.run(play_many(values, data))
 
 
@@ -295,6 +303,13 @@ def test_selectors_and_access_find_what_a_look_at_every_record_finds(values: lis
 
 
 @given(st.one_of(histories(30), narrow_histories(), freeing_histories()), st.data())
-@settings(max_examples=30)
+@settings(max_examples=12)
 def test_blame_and_pages_are_what_a_plain_fold_says(values: list[bytes], data: st.DataObject) -> None:
+    asyncio.run(play(values, data))
+
+
+@pytest.mark.slow
+@given(st.one_of(histories(30), narrow_histories(), freeing_histories()), st.data())
+@settings(max_examples=60)
+def test_blame_and_pages_more_often(values: list[bytes], data: st.DataObject) -> None:
     asyncio.run(play(values, data))

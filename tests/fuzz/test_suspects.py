@@ -7,6 +7,7 @@ from collections import Counter
 from hashlib import sha256
 from pathlib import Path
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -130,6 +131,13 @@ async def replace_keys(world: World, values: list[bytes]) -> None:
 
 
 @given(st.one_of(histories(20), narrow_histories(20)), st.data())
-@settings(max_examples=25)
+@settings(max_examples=10)
 def test_selectors_choose_what_a_look_at_every_record_chooses(values: list[bytes], data: st.DataObject) -> None:
+    asyncio.run(play(values, data))
+
+
+@pytest.mark.slow
+@given(st.one_of(histories(20), narrow_histories(20)), st.data())
+@settings(max_examples=60)
+def test_selectors_more_often(values: list[bytes], data: st.DataObject) -> None:
     asyncio.run(play(values, data))

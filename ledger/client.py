@@ -224,12 +224,13 @@ class _FolderClient(Client):
         return [Receipt(digest_of(each), index) for each, index in zip(events, indices, strict=True)]
 
     async def outcome(self, digest: str) -> "ShownEvent | None":
-        from ledger.locating import shown_first  # noqa: PLC0415
+        from ledger.locating import shown_at  # noqa: PLC0415
 
-        places = await self._index.find(digest)
-        if not places:
+        places = (await self._index.find([digest])).get(digest)
+        if places is None:
             raise _unknown(digest)
-        return await shown_first(self._states, places)
+        (shown,) = await shown_at(self._states, [places])
+        return shown
 
 
 async def _open_folder(closing: AsyncExitStack, folder: Path) -> Client:

@@ -81,6 +81,18 @@ class CatalogSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return f"CatalogSection(url=<{len(self.url)} characters>, schema={self.schema!r})"
 
 
+class GatewaySection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Settings of the gateway. `producers` is the file of those who may append events over it (default: nobody may).
+    With `certfile` and `keyfile` it speaks HTTPS. `forwarded`: whether a server before it is trusted to say how clients
+    came to it.
+    """
+
+    producers: Name = ""
+    certfile: Name = ""
+    keyfile: Name = ""
+    forwarded: Literal["ignored", "trusted"] = "ignored"
+
+
 class KafkaSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How to connect to the brokers."""
 
@@ -114,6 +126,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     catalog: CatalogSection = CatalogSection()
     kafka: KafkaSection = KafkaSection()
     logging: LoggingSection = LoggingSection()
+    gateway: GatewaySection = GatewaySection()
 
 
 def load_config(folder: Path, environment: Mapping[str, str] | None = None) -> Config:

@@ -5,7 +5,7 @@ catalog, are hashed and remembered here.
 """
 
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager
 from hashlib import sha256
 from pathlib import Path
@@ -17,6 +17,7 @@ from ledger.logs import Log
 from ledger.state import StoreError
 from ledger.state.picking import open_furthest_of
 from ledger.state.shown import ShownEvent, load_shown
+from ledger.state.statements import State
 from schemas.codec import AUTHORITY_TYPES, Rejection, decode_event
 
 if TYPE_CHECKING:
@@ -49,22 +50,26 @@ class DigestIndex:
         self._size: int | None = None
         self._latest: OrderedDict[bytes, list[Located]] = OrderedDict()
 
-    async def find(self, digest: str) -> list[Located]:
-        """All records with a digest that are known, in order.
+    async def find(self, digests: Collection[str]) -> dict[str, list[Located]]:
+        """All records with some digests that are known, in order, by digest; without those of which there is none.
 
         Raises:
             LogError: the log cannot be read.
             CatalogError: the catalog cannot be asked.
         """
         await self._read_on()
-        wanted = bytes.fromhex(digest)
-        found = {each.event: each for each in self._latest.get(wanted, [])}
+        wanted = {bytes.fromhex(each): each for each in digests}
+        found: dict[str, dict[int, Located]] = {}
+        for digest, text in wanted.items():
+            for each in self._latest.get(digest, []):
+                found.setdefault(text, {})[each.event] = each
         if self._catalog is not None:
             from ledger.catalog.event_rows import events_with_digests  # noqa: PLC0415  # SQLAlchemy
 
-            for row in await self._catalog.run(events_with_digests, [wanted]):
-                found[row.idx] = Located(row.idx, row.type in AUTHORITY_TYPES)
-        return [found[index] for index in sorted(found)]
+            for row in await self._catalog.run(events_with_digests, wanted):
+                places = found.setdefault(wanted[row.digest], {})
+                places[row.idx] = Located(row.idx, row.type in AUTHORITY_TYPES)
+        return {digest: [places[index] for index in sorted(places)] for digest, places in found.items()}
 
     async def _read_on(self) -> None:
         if self._size is None:
@@ -102,21 +107,25 @@ def _is_authority(value: bytes) -> bool:
     return not isinstance(event, Rejection) and event.__struct_config__.tag in AUTHORITY_TYPES
 
 
-async def shown_first(states: Path | None, places: Sequence[Located]) -> ShownEvent | None:
-    """What became of a record that is on the log at some places: of the first that was not rejected, or else of the
-    last. None: no publication that a state of the folder has applied shows it yet, or there is no folder.
+async def shown_at(states: Path | None, places: Sequence[Sequence[Located]]) -> list[ShownEvent | None]:
+    """What became of records, each of which is on the log at some places: of the first that was not rejected, or else
+    of the last. None: no publication that a state of the folder has applied shows it yet, or there is no folder.
     """
-    shown = None
     try:
         async with open_furthest_of(states) as furthest:
             if furthest is None:
-                return None
-            for each in places:
-                shown = await furthest.store.run(load_shown, each.event, is_authority=each.is_authority)
-                if shown is None or shown.verdict != "rejected":
-                    break
+                return [None] * len(places)
+            return [await furthest.store.run(_first_that_counts, each) for each in places]
     except StoreError:
-        return None  # its consumer is starting
+        return [None] * len(places)  # its consumer is starting
+
+
+def _first_that_counts(state: State, places: Sequence[Located]) -> ShownEvent | None:
+    shown = None
+    for each in places:
+        shown = load_shown(state, each.event, is_authority=each.is_authority)
+        if shown is None or shown.verdict != "rejected":
+            break
     return shown
 
 

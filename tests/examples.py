@@ -14,6 +14,7 @@ def example(language: str, beginning: str) -> str:
 
 
 STORE = "b2sum"
+CURL = "curl"
 APPEND = "tuf-ledger append"
 UPLOAD = "ledger.client"
 AIOKAFKA = "AIOKafkaProducer"

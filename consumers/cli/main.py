@@ -29,6 +29,7 @@ GROUPS = {
     "Run": {
         "run": "run:run",
         "serve": "serve:serve",
+        "token": "token:token",
         "publish": "publish:publish",
         "ceremony": "ceremony:ceremony",
         "sweep": "sweep:sweep",

@@ -41,14 +41,16 @@ def open_context(folder: Path, log: str | None) -> "Context":
     Raises:
         ConfigError: no ledger is there, or its configuration cannot be used.
     """
-    from consumers.context import Context  # noqa: PLC0415  # imported on demand
-    from ledger.config import Config, ConfigError, LedgerSection, load_config  # noqa: PLC0415
+    from msgspec.structs import replace  # noqa: PLC0415  # imported on demand
+
+    from consumers.context import Context  # noqa: PLC0415
+    from ledger.config import ConfigError, LedgerSection, load_config  # noqa: PLC0415
     from ledger.logs.urls import absolute_log  # noqa: PLC0415
 
     config = load_config(folder)
     if log is not None:
         section = LedgerSection(log=absolute_log(log), public=config.ledger.public, state=config.ledger.state)
-        config = Config(section, config.signer, config.verifier, config.catalog, config.kafka, config.logging)
+        config = replace(config, ledger=section)
     elif not (folder / "ledger.toml").exists() and "TUF_LEDGER_LEDGER_LOG" not in os.environ:
         raise ConfigError(
             f"there is no ledger in {folder.resolve()}: ledger.toml is missing. Create a ledger with "

@@ -20,6 +20,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
 
 from consumers.gateway.guarding import MOST_HEAD_BYTES
 from consumers.gateway.problems import problem
+from ledger.config import ConfigError
 
 
 class ConnectionLimits(NamedTuple):
@@ -44,10 +45,28 @@ _FILES_PER_CONNECTION = 2
 _OTHER_FILES = 256
 
 
+class Certificate(NamedTuple):
+    """The files by which the server proves who it is: a chain of certificates, and its key."""
+
+    certfile: str
+    keyfile: str
+
+
 async def serve(
-    app: ASGIApp, sockets: Sequence[socket.socket], stop: asyncio.Event, limits: ConnectionLimits = DEFAULT_LIMITS
+    app: ASGIApp,
+    sockets: Sequence[socket.socket],
+    stop: asyncio.Event,
+    limits: ConnectionLimits = DEFAULT_LIMITS,
+    *,
+    certificate: Certificate | None = None,
 ) -> None:
-    """Serve an application until stopped; then answers that are being sent are sent to their end."""
+    """Serve an application until stopped; then answers that are being sent are sent to their end.
+
+    With a certificate it speaks HTTPS.
+
+    Raises:
+        ConfigError: the certificate or its key cannot be used.
+    """
     _allow_files(limits.connections * _FILES_PER_CONNECTION + _OTHER_FILES)
     config = uvicorn.Config(
         app,
@@ -62,7 +81,13 @@ async def serve(
         timeout_keep_alive=limits.idle_seconds,
         timeout_graceful_shutdown=limits.stop_seconds,
         h11_max_incomplete_event_size=MOST_HEAD_BYTES,
+        ssl_certfile=certificate and certificate.certfile,
+        ssl_keyfile=certificate and certificate.keyfile,
     )
+    try:
+        config.load()
+    except OSError as error:  # ssl.SSLError, too
+        raise ConfigError(f"[gateway] certfile or keyfile cannot be used: {error}") from error
     server = _Server(config)
     serving = asyncio.create_task(server.serve(list(sockets)))
     stopping = asyncio.create_task(stop.wait())

@@ -1,13 +1,14 @@
 """The gateway as a loop: opened, served until stopped, closed."""
 
 import asyncio
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 import structlog
 
 from consumers.context import Context
 from consumers.gateway.addresses import Address, is_loopback, listening
-from ledger.config import ConfigError
+from ledger.config import ConfigError, GatewaySection
 
 log = structlog.get_logger()
 
@@ -27,15 +28,24 @@ async def run_gateway(public: Path, context: Context | None, address: Address, s
     """
     try:
         from consumers.gateway.app import open_app  # noqa: PLC0415  # an extra: only this consumer needs it
-        from consumers.gateway.connections import serve  # noqa: PLC0415
+        from consumers.gateway.connections import Certificate, serve  # noqa: PLC0415
+        from consumers.gateway.event_routes import open_event_routes  # noqa: PLC0415
     except ModuleNotFoundError as error:
         raise ConfigError(
             f"what serves over HTTP is not installed ({error.name}): pip install 'tuf-ledger[serve]'"
         ) from error
-    with listening(address) as sockets:
-        async with open_app(public, context) as app:
-            urls = [f"http://{Address(*each.getsockname()[:2])}/" for each in sockets]
-            log.info("gateway started", urls=urls, public=str(public))
-            if not is_loopback(sockets):
-                log.warning("others can connect, over plain HTTP: put a server with TLS before this one", urls=urls)
-            await serve(app, sockets, stop)
+    section = GatewaySection() if context is None else context.config.gateway
+    async with AsyncExitStack() as closing:
+        sockets = closing.enter_context(listening(address))
+        more = [] if context is None else await closing.enter_async_context(open_event_routes(context, stop))
+        certificate = None
+        if context is not None and section.certfile:
+            keyfile = section.keyfile or section.certfile
+            certificate = Certificate(str(context.path(section.certfile)), str(context.path(keyfile)))
+        app = await closing.enter_async_context(open_app(public, context, more=more))
+        scheme = "http" if certificate is None else "https"
+        urls = [f"{scheme}://{Address(*each.getsockname()[:2])}/" for each in sockets]
+        log.info("gateway started", urls=urls, public=str(public), takes_events=bool(more))
+        if certificate is None and not is_loopback(sockets):
+            log.warning("others can connect, over plain HTTP: put a server with TLS before this one", urls=urls)
+        await serve(app, sockets, stop, certificate=certificate)

@@ -16,7 +16,7 @@ from tests.client.index import Index, invoke
 from tests.client.processes import execute
 
 ROOT = Path(__file__).resolve().parents[2]
-WITHOUT_LEDGER = {"init", "demo", "check-proof", "copy-log", "incident rehearse"}
+WITHOUT_LEDGER = {"token new", "init", "demo", "check-proof", "copy-log", "incident rehearse"}
 WITHOUT_JSON = {"run", "serve", "demo"}
 """Commands that print no data."""
 
@@ -131,6 +131,7 @@ def test_no_setting_is_documented_that_does_not_exist() -> None:
 VALUES: dict[str, Any] = {
     "security_protocol": "SASL_SSL",
     "sasl_mechanism": "PLAIN",
+    "forwarded": "trusted",
     "level": "debug",
     "format": "json",
     "uris": {"0" * 64: "awskms:key"},

@@ -80,6 +80,7 @@ ALONE = {
     "demo": ("--help",),
     "run": ("--help",),
     "serve": ("--help",),
+    "token new": ("--producer", "service"),
     "free": ("--help",),
     "check-proof": ("--help",),
     "copy-log": ("--help",),

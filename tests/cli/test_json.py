@@ -19,6 +19,7 @@ from tests.factory import Make, encode
 MANUAL = Path(__file__).resolve().parents[2] / "docs" / "operators.md"
 WITHOUT_JSON = {"run", "serve", "demo", "watch"}
 """`watch` never ends: tests/catalog/test_watching.py."""
+WITHOUT_LEDGER = {"init", "check-proof", "copy-log", "token new", "incident rehearse"}
 MAPS = {"consumers", "expires", "sizes", "versions", "verdicts", "types", "digests"}
 MAPS |= {"unlearnt", "by_type", "by_actor", "by_credential", "by_project", "by_verdict", "digests"}
 """Their keys are names: of consumers, roles, logs, verdicts, types, actors, credentials, projects, digests."""
@@ -74,6 +75,7 @@ GOOD: dict[str, tuple[object, ...]] = {
     "resume": ("--above", "9"),
     "backup": ("{folder}/backup",),
     "copy-log": ("sqlite:{folder}/index/log", "sqlite:{folder}/copy"),
+    "token new": ("--producer", "service"),
     "incident open": ("theft", "--events", "3"),
     "incident amend": ("theft", "--project", "two"),
     "incident list": (),
@@ -122,6 +124,7 @@ BAD: dict[str, tuple[int, tuple[object, ...]]] = {
     "resume": (1, ("--above", "1")),
     "backup": (2, ("{folder}",)),
     "copy-log": (2, ("sqlite:{folder}/index/log", "sqlite:{folder}/index/log")),
+    "token new": (2, ("--producer", "service", "--type", "nothing")),
     "incident open": (1, ("theft", "--actor", "nobody")),
     "incident amend": (1, ("none", "--project", "two")),
     "incident list": (2, ("extra",)),
@@ -160,7 +163,7 @@ def keys_of(value: Any, *, is_map: bool = False) -> Iterator[str]:
 
 def ask(index: Index, command: str, *arguments: object, answer: int = 0, stdin: bytes | None = None) -> list[Any]:
     """Run a command with `--json`."""
-    where = () if command in {"init", "check-proof", "copy-log", "incident rehearse"} else ("--ledger", index.folder)
+    where = () if command in WITHOUT_LEDGER else ("--ledger", index.folder)
     return [
         json.loads(line)
         for line in invoke(

@@ -3,7 +3,7 @@
 import asyncio
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AsyncExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ from consumers.context import Context
 from consumers.gateway.addresses import Address, listening
 from consumers.gateway.app import open_app
 from consumers.gateway.connections import DEFAULT_LIMITS, ConnectionLimits, serve
+from consumers.gateway.event_routes import open_event_routes
 from ledger.clock import Clock
 
 
@@ -32,7 +33,9 @@ def gateway(
         async def run() -> None:
             stop = asyncio.Event()
             loops.append((asyncio.get_running_loop(), stop))
-            async with open_app(public, context, clock=clock) as app:
+            async with AsyncExitStack() as closing:
+                more = [] if context is None else await closing.enter_async_context(open_event_routes(context, stop))
+                app = await closing.enter_async_context(open_app(public, context, clock=clock, more=more))
                 ready.set()
                 await serve(app, sockets, stop, limits)
 

@@ -13,6 +13,7 @@ import httpx
 import pytest
 from aiokafka import AIOKafkaProducer
 
+from consumers.gateway.producers import new_token
 from schemas.codec import encode_event
 from tests.broker import USERS, Broker
 from tests.client.index import Index, silence
@@ -297,6 +298,24 @@ def sign(machine: Machine) -> None:
     machine.serve("signer", lambda: machine.first.info()["sizes"]["publications"] > size + 1)
 
 
+def take_events(machine: Machine) -> None:
+    token, line = new_token("service", ["*"], ["*"])
+    (machine.folder / "producers").write_text(line)
+    event = encode_event(Make().project_created("over-http"))
+    env = {"TUF_LEDGER_GATEWAY_PRODUCERS": "producers"}
+    log = machine.folder / "serve.log"
+    with start(log, "serve", "--listen", "127.0.0.1:0", *machine.at, env=env) as running:
+        (url,) = running.wait_for("gateway started")["urls"]
+        headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/cloudevents+json"}
+        answers = [httpx.post(f"{url}events", content=event, headers=headers, timeout=600) for _ in range(2)]
+        assert [each.status_code for each in answers] == [202, 202]
+        assert answers[0].json() == answers[1].json()
+        digest, index = answers[0].json()["digest"], answers[0].json()["event"]
+        found = httpx.get(f"{url}events/{digest}", headers=headers, timeout=600).json()
+        assert found == {"digest": digest, "event": index, "standing": "pending"}
+        running.stop()
+
+
 def follow(machine: Machine) -> None:
     served, expected = (
         folder / "metadata/timestamp.json" for folder in (machine.folder / "public", machine.first.public)
@@ -348,10 +367,11 @@ def init(machine: Machine) -> None:
 
 
 WORK: dict[str, Callable[[Machine], None]] = {
-    "an index that appends by a Kafka client of its own": a_client_of_its_own,
+    "an index that appends by a Kafka client of its own, or by `ledger.client`": a_client_of_its_own,
     "`append`, `add`, `yank`, `unyank`, `remove`, `hold`, `unhold`": append,
     "these with `--wait`, and `restore`, `status PROJECT STATE`": append_and_wait,
     "`incident open`, `incident amend`, `incident note`, `incident recover`, `incident close`": respond,
+    "`serve` with producers": take_events,
     "`run signer`, `publish`": sign,
     (
         "`run publisher`, `run verifier`, `run catalog`, `serve`, `info`, `status PROJECT`, `rejected`, `verify`, "

@@ -55,7 +55,7 @@ _FLAGS = frozenset(
 _UPLOADED = type_of(events.FileUploaded)
 
 
-class Difference(NamedTuple):
+class Discrepancy(NamedTuple):
     """A difference: of a project, or of a file of it.
 
     `there` is what the source says, `here` what the ledger does. None: it is not there, or not said. `events` explain
@@ -99,7 +99,7 @@ class _Entry(NamedTuple):
 
 async def reconcile(
     asked: Asked, source: PackageSource, projects: Sequence[str], counts: Reconciled, report: Report = nobody
-) -> AsyncIterator[Difference]:
+) -> AsyncIterator[Discrepancy]:
     """Compare projects, given by normalised name, or all that the source or the ledger has; in the order of names.
 
     Raises:
@@ -136,34 +136,34 @@ async def _pages(source: PackageSource, names: Sequence[str]) -> AsyncIterator[t
         await asyncio.gather(*(task for _, task in waiting), return_exceptions=True)
 
 
-async def _project(asked: Asked, name: str, page: SourcePage | None, counts: Reconciled) -> AsyncIterator[Difference]:
+async def _project(asked: Asked, name: str, page: SourcePage | None, counts: Reconciled) -> AsyncIterator[Discrepancy]:
     here = await asked.database.run(_side, name)
     for each in _of_project(name, page, here):
         yield each._replace(events=await asked.database.run(_events, asked, here.cause))
     page = page or SourcePage(name=name)
     for unreadable in page.unreadable:
-        yield Difference(name, unreadable.filename, "entry", unreadable.why, None, ())
+        yield Discrepancy(name, unreadable.filename, "entry", unreadable.why, None, ())
     left = {each.filename: each for each in page.files}
     async for entry in _entries(asked, name):
         for each in _of_file(page, left.pop(entry.filename, None), entry, counts):
             yield each
     for filename in sorted(left):
-        yield Difference(name, filename, "file", LISTED, None, await _refused_uploads(asked, name, filename))
+        yield Discrepancy(name, filename, "file", LISTED, None, await _refused_uploads(asked, name, filename))
 
 
-def _of_project(name: str, page: SourcePage | None, here: _Side) -> Iterator[Difference]:
+def _of_project(name: str, page: SourcePage | None, here: _Side) -> Iterator[Discrepancy]:
     there = None if page is None else page.status
     if there is None or here.status is None:
         if there != here.status:
-            yield Difference(name, "", "project", there, here.status, ())
+            yield Discrepancy(name, "", "project", there, here.status, ())
         return
     if page is None or not page.knows_flags:
         return
     if there != here.status:
-        yield Difference(name, "", "status", there, here.status, ())
+        yield Discrepancy(name, "", "status", there, here.status, ())
     reason = clean(page.status_reason)
     if reason != here.reason:
-        yield Difference(name, "", "reason", reason or None, here.reason or None, ())
+        yield Discrepancy(name, "", "reason", reason or None, here.reason or None, ())
 
 
 def _side(connection: Connection, name: str) -> _Side:
@@ -203,14 +203,14 @@ def _with_times(connection: Connection, some: Sequence[Blame]) -> list[_Entry]:
     return [_Entry(each, times.get(each.standing.upload, each.standing.upload.time)) for each in some]
 
 
-def _of_file(page: SourcePage, file: SourceFile | None, entry: _Entry, counts: Reconciled) -> Iterator[Difference]:
+def _of_file(page: SourcePage, file: SourceFile | None, entry: _Entry, counts: Reconciled) -> Iterator[Discrepancy]:
     """The differences of a file that the ledger has, or had."""
     blame, state = entry.blame, entry.blame.standing.state
     if file is None or state != LISTED:
         # A quarantine hides all files of the page.
         if file is not None or (state == LISTED and page.status != QUARANTINED):
             source = None if file is None else LISTED
-            yield Difference(blame.project, entry.filename, "file", source, state, blame.events)
+            yield Discrepancy(blame.project, entry.filename, "file", source, state, blame.events)
         return
     counts.files += 1
     for said in _said(file, entry):
@@ -243,12 +243,12 @@ class _Said(NamedTuple):
         return self.there == self.here
 
 
-def _otherwise(entry: _Entry, said: _Said) -> Difference:
+def _otherwise(entry: _Entry, said: _Said) -> Discrepancy:
     """What is said otherwise of a file that both list."""
     events = entry.blame.events
     flags = [each for each in events if each.row.type in _FLAGS]
     explain = flags if said.aspect == "yanked" and flags else events[:1]
-    return Difference(entry.blame.project, entry.filename, said.aspect, said.there, said.here, explain)
+    return Discrepancy(entry.blame.project, entry.filename, said.aspect, said.there, said.here, explain)
 
 
 def _said(file: SourceFile, entry: _Entry) -> Iterator[_Said]:

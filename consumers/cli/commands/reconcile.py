@@ -12,7 +12,7 @@ from consumers.cli.options import on_catalog, source_options
 from consumers.cli.paging import shown
 from consumers.cli.shared import plural, print_json, progress
 from consumers.context import Context
-from consumers.importing.reconciling import Difference, Reconciled, reconcile
+from consumers.importing.reconciling import Discrepancy, Reconciled, reconcile
 from ledger.simple.any_source import open_source
 from schemas.errors import NegativeAnswerError
 
@@ -94,14 +94,14 @@ _WORDS = {
 }
 
 
-def _print(each: Difference) -> None:
+def _print(each: Discrepancy) -> None:
     name = click.style(shown(each.filename or each.project), bold=True)
     click.echo(f"{name}: {shown(_text(each))}")
     for event in each.events:
         click.echo(f"    {event_line(event)}")
 
 
-def _text(each: Difference) -> str:
+def _text(each: Discrepancy) -> str:
     if each.aspect == "entry":
         return f"the entry of the source {each.there}"
     if each.aspect in {"file", "project"}:
@@ -122,7 +122,7 @@ def _value(value: str | int | None) -> str:
     return "not there" if value is None else f"{value}"
 
 
-def _json(each: Difference) -> dict[str, Any]:
+def _json(each: Discrepancy) -> dict[str, Any]:
     return {
         "project": each.project,
         "file": each.filename or None,

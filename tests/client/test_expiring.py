@@ -14,6 +14,7 @@ from consumers.sign.expiring import ExpiryWatch
 from consumers.state import records
 from projections.roles.authority import Authority
 from tests.client.index import FakeClock, Index
+from tests.client.processes import start
 
 
 async def authority_of(index: Index) -> Authority:
@@ -64,3 +65,14 @@ def test_commands_that_publish_say_it(tmp_path: Path, monkeypatch: pytest.Monkey
     assert len(index.ask("publish")) == 1, "not among the answers for machines"
     assert "expires soon" not in index.run("ceremony", "--renew")
     assert "expires soon" not in index.run("publish")
+
+
+def test_a_running_signer_says_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patched:
+        patched.setattr(development, "OFFLINE_EXPIRY", timedelta(days=20))
+        index = Index.create(tmp_path / "index")
+        index.run("ceremony", "--renew")
+    with start(tmp_path / "log", "run", "--ledger", index.folder, "signer") as running:
+        said = "an offline role expires soon: renew it by a ceremony, or clients will refuse everything"
+        assert running.wait_for(said, role="bins")["level"] == "warning"
+        running.stop()

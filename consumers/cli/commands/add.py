@@ -1,6 +1,7 @@
 """`tuf-ledger add`: distribution files."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from typing import NamedTuple
@@ -11,7 +12,7 @@ from consumers.cli.answers import find_rejected, refuse, report, tell_held, tell
 from consumers.cli.options import EVENT_MOMENT, Acting, acting_options, anyway_option, on_ledger, wait_options
 from consumers.cli.shared import Usage, plural, progress, say
 from consumers.context import Context
-from consumers.produce.appending import Appended, NewEvent, append_all, append_in_batches, make_event
+from consumers.produce.appending import Appended, NewEvent, append_in_batches, make_event
 from consumers.produce.foreseeing import Refusal
 from consumers.produce.lookup import KnownProject, look_up
 from consumers.produce.own_events import read_own_upload
@@ -89,10 +90,11 @@ async def add(
     refusals: list[Refusal] = []
     _check_options(paths)
     if target is not None:
-        appended = await append_all(context, [_add_target(storage, paths[0], target, acting)])
+        event, put = _read_target(storage, paths[0], target, acting)
+        appended = await _store_one(context, event, put)
     elif own is not None:
-        event = await _add_own(context, storage, paths[0], own, anyway=anyway, as_json=as_json)
-        appended = await append_all(context, [event])
+        event, distribution = await _read_own(context, own, paths[0], anyway=anyway, as_json=as_json)
+        appended = await _store_one(context, event, partial(store, storage, distribution))
     else:
         upload = _Upload(acting, uploaded_at, legacy=legacy)
         await _tell_importing(context, upload)
@@ -135,16 +137,22 @@ def _check_options(paths: Sequence[Path]) -> None:
             raise Usage(f"{option} does not go with --{wrong[0].replace('target', 'as').replace('_', '-')}")
 
 
-async def _add_own(
-    context: Context, storage: Storage, path: Path, own: Path, *, anyway: bool, as_json: bool
-) -> NewEvent:
-    """Store the file of a producer's own event, and return the event."""
+async def _read_own(
+    context: Context, own: Path, path: Path, *, anyway: bool, as_json: bool
+) -> tuple[NewEvent, Distribution]:
+    """Read a producer's own event and its file."""
     event, distribution = read_own_upload(own, path)
     found = [] if anyway else await find_rejected(context, [event])
     if found:
         refuse(found, events=0, as_json=as_json)
-    store(storage, distribution)
-    return event
+    return event, distribution
+
+
+async def _store_one(context: Context, event: NewEvent, put: Callable[[], object]) -> list[Appended]:
+    """Store a file, and append its event. Nothing is stored before the log is open."""
+    async with open_events(context) as log:
+        put()
+        return [each async for batch in append_in_batches(log, [event]) for each in batch]
 
 
 async def _report(
@@ -328,7 +336,8 @@ def _event(each: Distribution, upload: _Upload) -> NewEvent:
     return NewEvent(value, kind, each.filename, {"project": each.project, "file": each.filename})
 
 
-def _add_target(storage: Storage, path: Path, target: str, acting: Acting) -> NewEvent:
+def _read_target(storage: Storage, path: Path, target: str, acting: Acting) -> tuple[NewEvent, Callable[[], object]]:
+    """The event of a target of any kind, and what stores its file."""
     try:
         data = path.read_bytes()
     except OSError as error:
@@ -343,5 +352,4 @@ def _add_target(storage: Storage, path: Path, target: str, acting: Acting) -> Ne
         )
     hashed = hashed_path(target, digest)
     refuse_withheld(storage, hashed, "move them back from where evidence is kept, if they shall be served again")
-    storage.put_file(path, digest, hashed)
-    return NewEvent(value, kind, target, {"target": target})
+    return NewEvent(value, kind, target, {"target": target}), partial(storage.put_file, path, digest, hashed)

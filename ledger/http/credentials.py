@@ -5,6 +5,7 @@ import netrc
 import os
 import shutil
 from base64 import b64encode
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
@@ -39,6 +40,7 @@ class Credentials:
 
     def __init__(self, url: httpx.URL) -> None:
         self._source = _origin(url)
+        self._service = str(url.copy_with(userinfo=b""))
         self._url_user = url.username
         self._found: dict[_Origin, _Login | None] = {}
         self._asked: set[_Origin] = set()
@@ -66,7 +68,10 @@ class Credentials:
             if origin not in self._asked:
                 self._asked.add(origin)
                 user = self._user(origin)
-                login = await _ask_keyring(url, user)
+                services = [url.netloc.decode()]
+                if origin == self._source:
+                    services.insert(0, self._service)
+                login = await _ask_keyring(services, user)
                 if login is not None:
                     self._found[origin] = login
             return self.header(url) not in {None, sent}
@@ -108,12 +113,12 @@ def _read_netrc() -> netrc.netrc | None:
         raise ConfigError(f"{path}, where passwords of hosts are, cannot be read: {error}") from error
 
 
-async def _ask_keyring(url: httpx.URL, user: str) -> _Login | None:
-    """What the command `keyring` has for a URL, or for its host: as pip and uv ask."""
+async def _ask_keyring(services: Sequence[str], user: str) -> _Login | None:
+    """What the command `keyring` has: for the URL of an index as it was given, then for its host, as pip and uv ask."""
     program = shutil.which("keyring")
     if program is None:
         return None
-    for service in (str(url.copy_with(userinfo=b"", query=None, fragment=None)), url.netloc.decode()):
+    for service in services:
         if user:
             lines = await _run(program, "get", service, user)
             if lines:

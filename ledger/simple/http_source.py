@@ -36,8 +36,8 @@ class HttpSource:
 
     def __init__(self, url: str, *, ca_file: Path | None = None, requests: int = 8, cache: Path | None = None) -> None:
         kept = None if cache is None else PageCache(cache)
-        self._client = PoliteClient(url.rstrip("/") + "/", ca_file=ca_file, requests=requests, cache=kept)
-        self.name = self._client.url
+        self._client = PoliteClient(url, ca_file=ca_file, requests=requests, cache=kept)
+        self.name = self._client.url.rstrip("/") + "/"
 
     async def projects(self) -> list[str]:
         """The normalised names of all projects (PEP 503), sorted, each once."""

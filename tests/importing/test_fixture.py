@@ -13,11 +13,6 @@ from tests.client.index import Index
 from tests.importing.sources import beside, recorded, write_mirror
 
 
-@pytest.fixture
-def index(tmp_path: Path) -> Index:
-    return Index.create(tmp_path / "index", "--importing")
-
-
 def served(index: Index, project: str) -> dict[str, Any]:
     """The page that the ledger serves."""
     found: dict[str, Any] = json.loads((index.public / f"targets/simple/{project}/index.json").read_bytes())

@@ -1,0 +1,220 @@
+"""A second import appends what has changed, and nothing else; and what is unusual is said."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.client.index import Index
+from tests.distributions import build_wheel
+from tests.importing.sources import Page, real_file, write_mirror
+
+
+def page(*files: Page, **members: Any) -> Page:
+    return {"meta": {"api-version": "1.4"}, "name": "Six", "files": list(files)} | members
+
+
+def six(version: str, **attributes: Any) -> Page:
+    return real_file(f"six-{version}-py3-none-any.whl", f"six {version}".encode(), **attributes)[0]
+
+
+def done(index: Index, *arguments: object, answer: int = 0) -> dict[str, Any]:
+    """Import, and return the last line."""
+    return dict(index.ask("import", *arguments, answer=answer)[-1])
+
+
+def served(index: Index) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((index.public / "targets/simple/six/index.json").read_bytes())
+    return {**found["project-status"], **{each["filename"].split("-")[1]: each["yanked"] for each in found["files"]}}
+
+
+@pytest.mark.parametrize("published", [False, True])
+def test_what_changed_is_appended(index: Index, tmp_path: Path, *, published: bool) -> None:
+    """Also if the state knows nothing yet of what was imported before."""
+    source = tmp_path / "source"
+
+    def again(*files: Page, **members: Any) -> Any:
+        write_mirror(source, {"six": page(*files, **members)})
+        by_type: Any = done(index, source)["by_type"]
+        assert done(index, source)["events"] == 0, "a second time there is nothing to do"
+        if published:
+            index.publish()
+        return by_type
+
+    assert again() == {"project.created.v1": 1}
+    assert again(six("1.0")) == {"file.uploaded.v1": 1}
+    assert again(six("1.0", yanked=True), six("2.0", yanked="broken")) == {"file.uploaded.v1": 1, "file.yanked.v1": 2}
+    assert again(six("1.0", yanked="old"), six("2.0")) == {"file.yanked.v1": 1, "file.unyanked.v1": 1}
+    archived = {"project-status": {"status": "archived", "reason": "done"}}
+    assert again(six("1.0", yanked="old"), six("2.0"), **archived) == {"project.status_changed.v1": 1}
+    files = six("1.0", yanked="old"), six("2.0"), six("3.0")
+    assert again(*files) == {"project.status_changed.v1": 1, "file.uploaded.v1": 1}
+    assert again(**{"project-status": {"status": "quarantined"}}) == {"project.status_changed.v1": 1}
+    assert again(*files) == {"project.status_changed.v1": 1}
+    index.publish()
+    assert served(index) == {"1.0": "old", "2.0": False, "3.0": False, "status": "active"}
+    assert index.ask_list("rejected") == []
+
+
+def test_yanks_of_releases_in_the_ledger_give_way(index: Index, tmp_path: Path) -> None:
+    """PEP 592 yanks files. Where the ledger yanked a release, and the source one file of it, only that stays yanked."""
+    wheel, other = six("1.0"), real_file("six-1.0.tar.gz", b"source")[0]
+    source = write_mirror(tmp_path / "source", {"six": page(wheel, other)})
+    done(index, source)
+    index.publish()
+    index.run("yank", "six==1.0", "--reason", "broken")
+    write_mirror(source, {"six": page(wheel | {"yanked": "broken"}, other)})
+    assert done(index, source)["by_type"] == {"release.unyanked.v1": 1, "file.yanked.v1": 1}
+    index.publish()
+    found = json.loads((index.public / "targets/simple/six/index.json").read_bytes())["files"]
+    assert [each["yanked"] for each in found] == ["broken", False]
+
+
+def test_a_release_that_all_files_show_yanked_stays(index: Index, tmp_path: Path) -> None:
+    source = write_mirror(tmp_path / "source", {"six": page(six("1.0"))})
+    done(index, source)
+    index.publish()
+    index.run("yank", "six==1.0", "--reason", "broken")
+    write_mirror(source, {"six": page(six("1.0", yanked="broken"))})
+    assert done(index, source)["events"] == 0
+
+
+def test_what_is_missing_is_named_and_removed_only_if_asked(index: Index, tmp_path: Path) -> None:
+    source = write_mirror(tmp_path / "source", {"six": page(six("1.0"), six("2.0"))})
+    done(index, source)
+    index.publish()
+    index.upload("other")
+    index.publish()
+    write_mirror(source, {"six": page(six("1.0"))})
+    *lines, last = index.ask("import", source)
+    assert lines == [
+        {"project": "six", "file": "six-2.0-py3-none-any.whl", "problem": "missing"},
+        {"project": "other", "problem": "missing"},
+    ]
+    assert (last["events"], last["missing"]) == (0, 2)
+    assert "missing in the source: six six-2.0-py3-none-any.whl" in index.run("import", source)
+    assert done(index, source, "six", "--remove-missing")["by_type"] == {"file.removed.v1": 1}
+    assert done(index, source, "--remove-missing", "--dry-run")["by_type"] == {"project.removed.v1": 1}
+    assert done(index, source, "--remove-missing")["by_type"] == {"project.removed.v1": 1}
+    index.publish()
+    write_mirror(source, {"six": page(six("1.0"), six("2.0"))})
+    assert done(index, source)["stay_removed"] == 1, "what was removed here comes back by nobody's page"
+
+
+def test_a_source_without_projects_removes_nothing(index: Index, tmp_path: Path) -> None:
+    index.upload("one")
+    index.publish()
+    source = write_mirror(tmp_path / "source", {"six": page()})
+    (source / "simple/index.json").write_text('{"meta":{"api-version":"1.0"},"projects":[]}')
+    assert "lists no project" in done(index, source, "--remove-missing", answer=1)["message"]
+
+
+def test_refusals_are_named_at_the_end_and_the_rest_comes_through(index: Index, tmp_path: Path) -> None:
+    foreign = real_file("seven-1.0.tar.gz", b"foreign")[0]
+    bad = six("4.0") | {"requires-python": "größer"}
+    outside = six("5.0") | {"filename": "../six-5.0.tar.gz"}
+    broken = {"filename": "six-6.0.tar.gz"}
+    source = write_mirror(tmp_path / "source", {"six": page(six("1.0"), foreign, bad, outside)})
+    text = (source / "simple/six/index.json").read_text()
+    (source / "simple/six/index.json").write_text(text.replace("[{", json.dumps([broken])[:-1] + ",{", 1))
+    *lines, last = index.ask("import", source, answer=1)
+    assert (last["files"], last["refused"]) == (1, 4)
+    assert {each["file"]: each["code"] for each in lines} == {
+        "six-6.0.tar.gz": "",
+        "seven-1.0.tar.gz": "foreign-filename",
+        "six-4.0-py3-none-any.whl": "invalid",
+        "../six-5.0.tar.gz": "invalid",
+    }
+    output = index.run("import", source, answer=1)
+    assert "seven-1.0.tar.gz:" in output
+    assert "4 refusals, see above" in output
+
+
+def test_other_bytes_under_one_name_are_refused(index: Index, tmp_path: Path) -> None:
+    source = write_mirror(tmp_path / "source", {"six": page(six("1.0"))})
+    done(index, source)
+    other = six("1.0") | {"hashes": {"sha256": "ab" * 32}}
+    write_mirror(source, {"six": page(other)})
+    (line, last) = index.ask("import", source, answer=1)
+    assert (line["code"], last["events"]) == ("filename-taken", 0)
+
+
+def test_root_must_say_importing(tmp_path: Path) -> None:
+    index = Index.create(tmp_path / "index")
+    source = write_mirror(tmp_path / "source", {"six": page(six("1.0"), real_file("six-2004d.tar.gz", b"old")[0])})
+    assert "--begin-importing" in done(index, source, answer=1)["message"]
+    assert done(index, source, "--dry-run", answer=1)["files"] == 1
+    (line, last) = index.ask("import", source, "--not-importing", answer=1)
+    assert (line["code"], last["files"]) == ("bad-version", 1)
+    assert "while root says `importing`" in line["why"]
+    index.run("ceremony", "--begin-importing")
+    assert done(index, source)["legacy"] == 1
+    index.run("ceremony", "--begin-importing", "--end-importing", answer=2)
+    index.run("ceremony", "--end-importing")
+    assert done(index, source, "--not-importing")["events"] == 0
+
+
+def test_files_are_stored_checked_and_completed(index: Index, tmp_path: Path) -> None:
+    built = build_wheel(tmp_path, "six", "1.0")
+    entry, content = real_file(built.name, built.read_bytes())
+    bare = entry | {"url": f"https://files.example.org/packages/six/{built.name}"}
+    source = write_mirror(tmp_path / "source", {"six": page(bare, six("2.0"))})
+    (source / "packages/six" / built.name).write_bytes(content)
+    first = done(index, source, "--dry-run", answer=0)
+    assert (first["bytes"], first["files"]) == (len(content), 2)
+    assert done(index, source, "--dry-run", "--download")["bytes"] == len(content) + len(b"six 2.0")
+    last = done(index, source, "--download", answer=1)
+    assert (last["files"], last["bytes"], last["refused"]) == (1, len(content), 1), "2.0 is not there"
+    index.publish()
+    index.check()
+    path = source / "packages" / six("2.0")["url"].partition("/packages/")[2]
+    path.write_bytes(b"six 2.1")
+    assert "is said of it" in index.ask("import", source, "--download", answer=1)[0]["why"]
+    path.write_bytes(b"six 2.0")
+    assert done(index, source, "--download")["files"] == 1
+    index.publish()
+    shutil.rmtree(index.public / "targets/packages")
+    assert done(index, source, "--download")["events"] == 0
+    index.check()
+
+
+def test_a_folder_of_files_says_nothing_of_yanks(index: Index, tmp_path: Path) -> None:
+    (tmp_path / "wheels").mkdir()
+    build_wheel(tmp_path / "wheels", "six", "1.0", requires_python=">=3.9")
+    assert done(index, tmp_path / "wheels", "--download")["files"] == 1
+    index.publish()
+    index.check()
+    index.run("yank", "six==1.0")
+    index.run("status", "six", "archived")
+    index.publish()
+    build_wheel(tmp_path / "wheels", "six", "2.0")
+    assert done(index, tmp_path / "wheels", answer=1)["events"] == 0, "an archived project takes no file"
+    index.run("status", "six", "active")
+    assert done(index, tmp_path / "wheels")["by_type"] == {"file.uploaded.v1": 1}
+
+
+def test_without_a_state_the_logs_are_replayed(index: Index, tmp_path: Path) -> None:
+    source = write_mirror(tmp_path / "source", {"six": page(six("1.0"))})
+    done(index, source)
+    index.publish()
+    shutil.rmtree(index.folder / "state")
+    write_mirror(source, {"six": page(six("1.0", yanked=True))})
+    assert done(index, source)["by_type"] == {"file.yanked.v1": 1}
+
+
+def test_who_acts_is_said(index: Index, tmp_path: Path) -> None:
+    source = write_mirror(tmp_path / "source", {"six": page(six("1.0"))})
+    done(index, source, "--actor", "system:importer", "--credential", "token-7")
+    (event,) = index.ask_list("log", "six")
+    assert (event["actor"], event["credential"]) == ({"kind": "system", "id": "importer"}, "token-7")
+
+
+def test_sources_that_are_none(index: Index, tmp_path: Path) -> None:
+    assert "neither a URL" in done(index, tmp_path / "none", answer=2)["message"]
+    assert "cannot be used" in done(index, "http://[::1", answer=2)["message"]
+    source = write_mirror(tmp_path / "source", {"six": page(six("1.0"))})
+    assert index.ask("import", source, "Seven", answer=1)[0]["why"] == "the source has no project seven"
+    (source / "simple/six/index.json").write_text("{")
+    assert "no JSON" in index.ask("import", source, answer=1)[0]["why"]

@@ -1,0 +1,157 @@
+"""An index behind TLS of an own authority, and a password: imported over real HTTP, few requests, none needless."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+
+from tests.client.index import Index
+from tests.distributions import build_sdist, build_wheel
+from tests.importing.sources import HOST, real_file, recorded, write_mirror
+from tests.importing.web import PASSWORD, USER, Asked, certified, web
+
+
+@pytest.fixture
+def asked() -> Asked:
+    return Asked()
+
+
+@pytest.fixture(autouse=True)
+def _nobodys_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.delenv("NETRC", raising=False)
+    (tmp_path / "bin").mkdir()
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:/usr/bin:/bin")
+
+
+@pytest.fixture
+def secure(tmp_path: Path, asked: Asked) -> Iterator[tuple[str, Path]]:
+    """The URL of the recorded pages behind TLS and a password, and the file of the authority."""
+    certificate, authority = certified(tmp_path)
+    folder = tmp_path / "mirror"
+    folder.mkdir()
+    with web(folder, asked, certificate=certificate, password=True) as url:
+        write_mirror(folder, recorded(), host=url)
+        yield url, authority
+
+
+def done(index: Index, *arguments: object, answer: int = 0) -> dict[str, Any]:
+    return dict(index.ask("import", *arguments, answer=answer)[-1])
+
+
+def with_password(url: str) -> str:
+    return url.replace("://", f"://{USER}:{quote(PASSWORD)}@")
+
+
+def test_an_index_is_imported_and_asked_for_changes_alone(index: Index, secure: tuple[str, Path], asked: Asked) -> None:
+    url, authority = secure
+    arguments = (with_password(f"{url}/simple"), "--ca-file", authority, "--requests", 4)
+    pages = recorded()
+    first = done(index, *arguments)
+    assert first["files"] == sum(len(page["files"]) for page in pages.values())
+    assert (first["refused"], first["unlearnt"]) == (0, {})
+    kinds = [path.rpartition(".")[2] for _, path in asked.paths]
+    assert (kinds.count("metadata"), kinds.count("provenance")) == (2, 1), "only what no page says"
+    assert asked.statuses.count(401) == 0
+    index.publish()
+    asked.clear()
+    assert done(index, *arguments)["events"] == 0
+    assert {method for method, _ in asked.paths} == {"GET"}
+    assert asked.statuses == [304] * (len(pages) + 1)
+    assert PASSWORD not in (index.folder / "log/events.sqlite").read_bytes().decode("latin-1")
+
+
+@pytest.mark.parametrize("where", ["netrc", "keyring", "keyring with a user"])
+def test_passwords_are_found_where_pip_and_uv_find_them(
+    index: Index, secure: tuple[str, Path], tmp_path: Path, where: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url, authority = secure
+    program = tmp_path / "bin/keyring"
+    source = f"{url}/simple/"
+    if where == "netrc":
+        (tmp_path / "netrc").write_text(f"machine 127.0.0.1 login {USER} password {PASSWORD}\n", encoding="utf-8")
+        monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    else:
+        told = f"printf '%s\\n' '{USER}' '{PASSWORD}'" if where == "keyring" else f"echo '{PASSWORD}'"
+        program.write_text(f'#!/bin/sh\necho "$@" >> {tmp_path}/asked\n{told}\n', encoding="utf-8")
+        program.chmod(0o755)
+        if where == "keyring with a user":
+            source = source.replace("://", f"://{USER}@")
+    assert done(index, source, "--ca-file", authority, "nose", "--dry-run")["files"] == 5
+    if where == "keyring":
+        assert (tmp_path / "asked").read_text() == f"--mode creds get {url}/simple/\n"
+    elif where == "keyring with a user":
+        assert (tmp_path / "asked").read_text() == f"get {url}/simple/ {USER}\n"
+
+
+def test_refusals_of_a_server_say_what_to_do(
+    index: Index, secure: tuple[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url, authority = secure
+    assert "--ca-file" in done(index, f"{url}/simple/", answer=2)["message"]
+    wrong = f"{url}/simple/".replace("://", "://builder:guess-again@")
+    message = done(index, wrong, "--ca-file", authority, answer=2)["message"]
+    assert "(401)" in message
+    assert "guess-again" not in message
+    assert "no list" in done(index, with_password(f"{url}/simple/nose/"), "--ca-file", authority, answer=2)["message"]
+    assert "--index-url" in done(index, with_password(f"{url}/none/"), "--ca-file", authority, answer=2)["message"]
+    (tmp_path / "netrc").write_text("machine", encoding="utf-8")
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    assert "cannot be read" in done(index, f"{url}/simple/", "--ca-file", authority, answer=2)["message"]
+
+
+def test_no_password_goes_to_another_server(index: Index, tmp_path: Path, asked: Asked) -> None:
+    elsewhere = Asked()
+    built = build_wheel(tmp_path, "six", "1.0")
+    entry, content = real_file(built.name, built.read_bytes())
+    files, pages = tmp_path / "files", tmp_path / "pages"
+    path = files / entry["url"].removeprefix(f"{HOST}/")
+    path.parent.mkdir(parents=True)
+    path.write_bytes(content)
+    page = {"meta": {"api-version": "1.0"}, "name": "six", "files": [entry]}
+    with web(files, elsewhere) as other, web(pages, asked, password=True) as url:
+        write_mirror(pages, {"six": page}, host=other)
+        assert done(index, with_password(f"{url}/simple/"), "--download")["bytes"] == len(content)
+    assert elsewhere.authorizations == [None]
+    assert None not in asked.authorizations
+
+
+def test_nothing_of_a_secure_index_is_asked_for_in_plain_text(
+    index: Index, tmp_path: Path, secure: tuple[str, Path], asked: Asked
+) -> None:
+    url, authority = secure
+    entry = real_file("six-1.0.tar.gz", b"six")[0] | {"hashes": {}}
+    page = {"meta": {"api-version": "1.0"}, "name": "six", "files": [entry]}
+    write_mirror(tmp_path / "mirror", {"six": page}, host="http://127.0.0.1:9")
+    *_, line, last = index.ask("import", with_password(f"{url}/simple/"), "six", "--ca-file", authority, answer=1)
+    assert "not asked for in plain text" in line["why"]
+    assert last["refused"] == 1
+
+
+def test_html_is_read_where_there_is_no_json_and_lengths_are_asked_for(
+    index: Index, tmp_path: Path, asked: Asked
+) -> None:
+    """PEP 503 says neither size nor time; an address that is no BLAKE2b makes the file be read."""
+    folder = tmp_path / "old"
+    built = [build_wheel(tmp_path, "six", "1.0"), build_sdist(tmp_path, "six", "1.0")]
+    entries = [real_file(each.name, each.read_bytes()) for each in built]
+    entries[1][0]["url"] = f"{HOST}/packages/source/{built[1].name}"
+    page = {"name": "six", "files": [entry for entry, _ in entries]}
+    with web(folder, asked) as url:
+        write_mirror(folder, {"six": page}, html=True, host=url)
+        (folder / "simple/index.json").unlink()
+        (folder / "simple/index.html").write_text('<a href="six/">six</a>')
+        for entry, content in entries:
+            (folder / entry["url"].removeprefix(f"{HOST}/")).write_bytes(content)
+        dry = done(index, f"{url}/simple/", "--dry-run")
+        assert (dry["files"], dry["bytes"]) == (2, len(entries[1][1]))
+        asked.clear()
+        last = done(index, f"{url}/simple/")
+    assert (last["bytes"], last["unlearnt"]) == (len(entries[1][1]), {"upload-time": 2})
+    assert [method for method, path in asked.paths if path.endswith(".whl")] == ["HEAD"]
+    index.publish()
+    found = json.loads((index.public / "targets/simple/six/index.json").read_bytes())["files"]
+    assert {each["filename"]: each["size"] for each in found} == {each.name: each.stat().st_size for each in built}

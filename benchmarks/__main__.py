@@ -2,6 +2,8 @@
 
     deploy/with-env --dev python -m benchmarks [--size smoke|small|large|pypi] [--kafka]
 
+From `small` on, Debian's package `wrk` is needed.
+
 Results are printed, and appended as JSON lines to `benchmark-results.jsonl` in the working directory.
 """
 
@@ -46,7 +48,7 @@ def main() -> int:
     if options.kafka:
         programs += [["kafka", *(SMOKE_KAFKA if options.size == "smoke" else [])]]
     if options.size != "smoke":
-        programs += [["clients"], ["storage"]]
+        programs += [["clients"], ["storage"], ["serving"]]
     for name, *arguments in programs:
         print(f"== {name}", flush=True)
         command = [sys.executable, "-m", f"benchmarks.{name}", *map(str, arguments)]

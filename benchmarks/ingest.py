@@ -125,9 +125,9 @@ async def _measure(folder: Path, log: str, options: argparse.Namespace) -> None:
     await publish_once(context, Schedule())
     if not options.ledger:
         report.add("publish the background", [monotonic() - started], per=options.background, unit="events")
-    process = _start(context)
+    process = start_signer(context)
     try:
-        await _wait_until_started(context, process)
+        await wait_until_started(context, process)
         seen = await _run(context, process, records, options)
     finally:
         process.send_signal(signal.SIGTERM)
@@ -146,9 +146,9 @@ async def _run(
         size = await logs.events.size()
         await logs.events.read(size)  # what appends to Kafka has to have read up to there: not in our time
         now = monotonic()
-        seen = Seen([(size, now)], [(_covered(context.public), now)], [(memory_of(process.pid), now)], [])
+        seen = Seen([(size, now)], [(covered_size(context.public), now)], [(memory_of(process.pid), now)], [])
         async with _meanwhile(
-            _watch(lambda: _covered(context.public), LOOK_SECONDS, seen.covered),
+            _watch(lambda: covered_size(context.public), LOOK_SECONDS, seen.covered),
             _watch(lambda: memory_of(process.pid), MEMORY_SECONDS, seen.memory),
             *([_sweep(context, options.sweep, seen.sweeps)] if options.sweep else []),
         ):
@@ -184,7 +184,8 @@ async def _meanwhile(*loops: Any) -> AsyncIterator[None]:
                 raise result
 
 
-def _start(context: Context) -> "subprocess.Popen[bytes]":
+def start_signer(context: Context) -> "subprocess.Popen[bytes]":
+    """A signer that is also the publisher, as a process of its own."""
     environment = {**os.environ, "TUF_LEDGER_LOGGING_LEVEL": "warning"}
     command = [
         sys.executable,
@@ -199,8 +200,8 @@ def _start(context: Context) -> "subprocess.Popen[bytes]":
     return subprocess.Popen(command, env=environment)
 
 
-async def _wait_until_started(context: Context, process: "subprocess.Popen[bytes]") -> None:
-    """Until its state is in use."""
+async def wait_until_started(context: Context, process: "subprocess.Popen[bytes]") -> None:
+    """Wait until a signer's state is in use."""
     while not context.store("signer").is_locked():
         if process.poll() is not None:
             raise SystemExit("the signer has stopped")
@@ -237,7 +238,7 @@ async def _sweep(context: Context, interval_seconds: float, swept: list[Swept]) 
         swept.append(Swept(monotonic() - started, len(json.loads(output)["deleted"])))
 
 
-def _covered(public: Path) -> int:
+def covered_size(public: Path) -> int:
     """The size of the log that the served snapshot names."""
     timestamp = json.loads((public / "metadata/timestamp.json").read_bytes())
     number = timestamp["signed"]["meta"]["snapshot.json"]["version"]

@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Callable
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 INGEST = ("--background", "500", "--rate", "200", "--seconds", "1")
 KAFKA = ("--records", "2000", "--singles", "20", "--repetitions", "1")
 VERIFY = ("--events", "500", "--bins", "64", "--publications", "40")
+SERVING = ("--background", "500", "--burst", "200", "--bins", "16", "--seconds", "1")
 GROWTH = ("--touched", "8", "--repetitions", "2")
 
 
@@ -37,6 +39,16 @@ def test_many_small_publications_are_verified_beside_the_floor(tmp_path: Path) -
     assert programs == ["verify"]
     assert re.search(r"ratio [0-9.]+", output)
     assert re.search(r"^memory of the command .*memory \d+ MiB, skipping \d+ MiB", output, re.MULTILINE)
+
+
+@pytest.mark.deploy
+def test_a_gateway_is_read_beside_publications(tmp_path: Path, deployed: Callable[[str], str]) -> None:
+    deployed("wrk")
+    deployed("nginx")
+    output, programs = _run(tmp_path, "benchmarks.serving", *SERVING)
+    assert programs == ["serving"]
+    for name in ("the gateway, alone", "the gateway, beside", "nginx, alone", "nginx, beside", "the gateway, in"):
+        assert re.search(rf"^{name}.* requests a second [0-9,]+, .* errors 0", output, re.MULTILINE)
 
 
 @pytest.mark.kafka

@@ -16,12 +16,17 @@ from consumers.gateway.simple_pages import SimplePages, redirect_to_folder
 from ledger.clock import Clock, SystemClock
 
 if TYPE_CHECKING:
-    from consumers.gateway.past_pages import PastPages
+    from consumers.gateway.past_pages import PastLimits, PastPages
 
 
 @asynccontextmanager
 async def open_app(
-    public: Path, context: Context | None = None, *, clock: Clock | None = None, more: Sequence[BaseRoute] = ()
+    public: Path,
+    context: Context | None = None,
+    *,
+    clock: Clock | None = None,
+    more: Sequence[BaseRoute] = (),
+    past_limits: "PastLimits | None" = None,
 ) -> AsyncIterator[ASGIApp]:
     """An application over a public folder; what it has opened is closed at the end.
 
@@ -30,6 +35,7 @@ async def open_app(
         context: the ledger that it belongs to: with it, there is the index as it was, and how far consumers are behind.
         clock: the clock.
         more: more routes.
+        past_limits: what earlier pages may take.
     """
     async with AsyncExitStack() as closing:
         files = PublicFiles(public)
@@ -37,9 +43,10 @@ async def open_app(
         pages, metrics = SimplePages(files), Metrics(files, context, clock or SystemClock())
         routes = [*_routes(files, pages, metrics), *more]
         if context is not None:
-            from consumers.gateway.past_pages import PastPages  # noqa: PLC0415  # SQLAlchemy: not for a folder alone
+            # SQLAlchemy: not for a folder alone.
+            from consumers.gateway.past_pages import PAST_LIMITS, PastPages  # noqa: PLC0415
 
-            past = PastPages(context, files, pages, clock or SystemClock())
+            past = PastPages(context, files, pages, clock or SystemClock(), limits=past_limits or PAST_LIMITS)
             closing.push_async_callback(past.close)
             routes += _past_routes(past, files)
         # Redirecting slashes, it would redirect to whatever host the client names.

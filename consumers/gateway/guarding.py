@@ -11,6 +11,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from consumers.gateway.metrics import Metrics
 from consumers.gateway.problems import problem
+from ledger.disk.files import may_pass
 from schemas.errors import LedgerError, TemporaryError
 
 MOST_HEAD_BYTES: Final = 16 * 2**10
@@ -106,11 +107,11 @@ def answer_of(error: Exception) -> Response:
     """The answer to a request that ended with an error."""
     if isinstance(error, HTTPException):
         return problem(error.status_code, error.detail, error.headers)
-    if isinstance(error, TemporaryError):
-        log.warning("a request failed for now", error=error.name, why=str(error))
+    if isinstance(error, TemporaryError) or (isinstance(error, OSError) and may_pass(error)):
+        log.warning("a request failed for now", why=str(error))
         return problem(503, "it cannot be read now: try again soon", {"Retry-After": "5"})
-    if isinstance(error, LedgerError):
-        log.error("a request failed", error=error.name, why=str(error))
+    if isinstance(error, LedgerError | OSError):
+        log.error("a request failed", why=str(error))
     else:
         log.error("a request failed: this is a defect", error=type(error).__name__, why=str(error))
     return problem(500, "this server failed; its log says why")

@@ -29,12 +29,22 @@ from projections.metadata.paths import JSON_LIST, TIMESTAMP, page_target
 from schemas.errors import LedgerError
 from schemas.fields import is_instant
 
-MOST_AT_ONCE: Final = 4
-MOST_WAITING: Final = 64
-"""How many questions wait while so many are asked of the catalog; more are sent away."""
-PATIENCE_SECONDS: Final = 5.0
-"""How long a request waits for the catalog to be filled."""
 RETRY_SECONDS: Final = 5
+
+
+class PastLimits(NamedTuple):
+    """What earlier pages may take.
+
+    `at_once`: how many questions are asked of the catalog at a time. `waiting`: how many there are at most, with those
+    that wait; more are sent away. `patience_seconds`: how long a request waits for the catalog to be filled.
+    """
+
+    at_once: int = 4
+    waiting: int = 64
+    patience_seconds: float = 5.0
+
+
+PAST_LIMITS: Final = PastLimits()
 
 log = structlog.get_logger()
 
@@ -50,16 +60,25 @@ class AskedPage(NamedTuple):
 class PastPages:
     """Pages of earlier publications. Used by one event loop."""
 
-    def __init__(self, context: Context, files: PublicFiles, pages: SimplePages, clock: Clock) -> None:
+    def __init__(
+        self,
+        context: Context,
+        files: PublicFiles,
+        pages: SimplePages,
+        clock: Clock,
+        *,
+        limits: PastLimits = PAST_LIMITS,
+    ) -> None:
         self._context = context
         self._files = files
         self._pages = pages
         self._clock = clock
+        self._limits = limits
         self._open = AsyncExitStack()
         self._filling: Filling | None = None
         self._database: Database | None = None
         self._task: asyncio.Task[None] | None = None
-        self._places = asyncio.Semaphore(MOST_AT_ONCE)
+        self._places = asyncio.Semaphore(limits.at_once)
         self._waiting = 0
 
     async def close(self) -> None:
@@ -83,7 +102,7 @@ class PastPages:
     async def _answer(self, request: Request, name: str | None) -> Response:
         form, when = wanted_form(request), request.path_params["when"]
         self._check(when)
-        if self._waiting >= MOST_WAITING:
+        if self._waiting >= self._limits.waiting:
             raise _later("too many ask for earlier pages")
         self._waiting += 1
         try:
@@ -124,18 +143,18 @@ class PastPages:
         served = served_version(await self._files.read(TIMESTAMP))
         if self._filling is None or self._filling.number < served:
             if self._task is None or self._task.done():
-                self._task = asyncio.create_task(self._fill())
+                self._task = asyncio.create_task(self._fill(served))
                 self._task.add_done_callback(_retrieve)
             try:
-                await asyncio.wait_for(asyncio.shield(self._task), PATIENCE_SECONDS)
+                await asyncio.wait_for(asyncio.shield(self._task), self._limits.patience_seconds)
             except TimeoutError:
                 raise _later("the catalog is being filled") from None
         if self._database is None:
             raise AssertionError("it was opened")
         return self._database
 
-    async def _fill(self) -> None:
-        """Open the catalog, and fill it with all that there is now; after an error, close it."""
+    async def _fill(self, number: int) -> None:
+        """Open the catalog, and fill it up to a publication, if there is one; after an error, close it."""
         try:
             if self._filling is None:
                 database, is_private = await choose_catalog(self._context)
@@ -144,7 +163,7 @@ class PastPages:
                 )
                 self._database, self._filling = database, filling
                 log.info("catalog opened for earlier pages", publication=filling.number)
-            while await self._filling.step():
+            while self._filling.number < number and await self._filling.step():
                 pass
         except (LedgerError, OSError):
             self._filling = self._database = None

@@ -12,6 +12,7 @@ from consumers.gateway.addresses import Address, listening
 from consumers.gateway.app import open_app
 from consumers.gateway.connections import DEFAULT_LIMITS, ConnectionLimits, serve
 from consumers.gateway.event_routes import open_event_routes
+from consumers.gateway.past_pages import PAST_LIMITS, PastLimits
 from ledger.clock import Clock
 
 
@@ -23,6 +24,7 @@ def gateway(
     clock: Clock | None = None,
     host: str = "127.0.0.1",
     limits: ConnectionLimits = DEFAULT_LIMITS,
+    past: PastLimits = PAST_LIMITS,
 ) -> Iterator[str]:
     """The URL of a gateway over a public folder, without a slash at its end."""
     with listening(Address(host, 0)) as sockets:
@@ -35,7 +37,9 @@ def gateway(
             loops.append((asyncio.get_running_loop(), stop))
             async with AsyncExitStack() as closing:
                 more = [] if context is None else await closing.enter_async_context(open_event_routes(context, stop))
-                app = await closing.enter_async_context(open_app(public, context, clock=clock, more=more))
+                app = await closing.enter_async_context(
+                    open_app(public, context, clock=clock, more=more, past_limits=past)
+                )
                 ready.set()
                 await serve(app, sockets, stop, limits)
 

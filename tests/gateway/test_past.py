@@ -7,7 +7,9 @@ import httpx
 import pytest
 
 from consumers.gateway.negotiating import JSON_TYPE
+from consumers.gateway.past_pages import PAST_LIMITS
 from tests.client.index import FakeClock, Index
+from tests.client.processes import until
 from tests.gateway.running import gateway
 
 JSON = {"Accept": JSON_TYPE}
@@ -112,6 +114,22 @@ def test_a_log_that_is_gone_is_said(tmp_path: Path) -> None:
         assert client.get("/simple/").status_code == 200
         (index.folder / "moved").rename(index.folder / "log")
         assert client.get("/at/1/simple/").status_code == 200
+
+
+def test_who_asks_too_early_or_too_often_is_told_when_to_come_again(tmp_path: Path) -> None:
+    index = Index.create(tmp_path / "index", "--bins", 2)
+    index.upload("demo", "1.0")
+    number = index.publish()
+    for limits in (PAST_LIMITS._replace(patience_seconds=0), PAST_LIMITS._replace(waiting=0)):
+        with (
+            gateway(index.public, index.context, past=limits) as url,
+            httpx.Client(base_url=url, trust_env=False) as client,
+        ):
+            answer = client.get(f"/at/{number}/simple/demo/", headers=JSON)
+            assert (answer.status_code, answer.headers["retry-after"]) == (503, "5")
+            assert client.get("/simple/demo/").status_code == 200
+            if limits.waiting:
+                until(lambda: versions(client, number) == ["1.0"], lambda: "the catalog to be filled")
 
 
 @pytest.mark.parametrize("form", ["publication", "time"])

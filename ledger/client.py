@@ -214,36 +214,39 @@ class _TopicClient(Client):
 
 
 class _FolderClient(Client):
-    def __init__(self, log: "Log", index: "DigestIndex", states: Path) -> None:
+    def __init__(self, closing: AsyncExitStack, log: "Log", config: Config, states: Path) -> None:
+        self._closing = closing
         self._log = log
-        self._index = index
+        self._config = config
         self._states = states
+        self._digests: DigestIndex | None = None
 
     async def _append(self, events: Sequence[bytes]) -> list[Receipt]:
         indices = await self._log.append(events)
         return [Receipt(digest_of(each), index) for each, index in zip(events, indices, strict=True)]
 
     async def outcome(self, digest: str) -> "ShownEvent | None":
-        from ledger.locating import shown_at  # noqa: PLC0415
+        from ledger.locating import open_digests, standings_of  # noqa: PLC0415
 
-        places = (await self._index.find([digest])).get(digest)
+        if self._digests is None:
+            opening = open_digests(self._log, self._config.catalog, self._states)
+            self._digests = await self._closing.enter_async_context(opening)
+        places = (await self._digests.find([digest])).get(digest)
         if places is None:
             raise _unknown(digest)
-        (shown,) = await shown_at(self._states, [places])
-        return shown
+        (standing,) = await standings_of(self._states, [places])
+        return standing.shown
 
 
 async def _open_folder(closing: AsyncExitStack, folder: Path) -> Client:
-    from ledger.locating import DigestIndex, open_written_catalog  # noqa: PLC0415
     from ledger.logs.urls import logs_at, opened  # noqa: PLC0415
     from ledger.state.picking import last_known_event  # noqa: PLC0415
 
-    config: Config = load_config(folder)
+    config = load_config(folder)
     states = folder / config.ledger.state
     events = logs_at(config.ledger.log, folder, config.kafka, lambda _: None).events
     log = await closing.enter_async_context(opened(events, await last_known_event(states)))
-    catalog = await closing.enter_async_context(open_written_catalog(config.catalog, states))
-    return _FolderClient(log, DigestIndex(log, catalog), states)
+    return _FolderClient(closing, log, config, states)
 
 
 def _portions(events: Sequence[bytes]) -> Iterator[list[bytes]]:

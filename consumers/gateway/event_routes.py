@@ -15,6 +15,7 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 import orjson
+import structlog
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
@@ -25,7 +26,7 @@ from consumers.gateway.intake import POLL_SECONDS, Intake
 from consumers.gateway.problems import problem
 from consumers.gateway.producers import Producer, Producers
 from ledger.client import digest_of, explain
-from ledger.state.shown import ShownEvent
+from ledger.locating import Located, Standing
 from schemas.codec import Rejection, decode_event
 from schemas.events import BaseEvent, ProjectEvent
 
@@ -44,6 +45,8 @@ EVENTS_AT_ONCE: Final = 10_000.0
 WAIT_SECONDS: Final = 20.0
 """How long `?wait=shown` waits at most: less than what stops connections waits for answers."""
 MOST_PROBLEMS: Final = 100
+
+log = structlog.get_logger()
 
 _DIGEST = re.compile("[0-9a-f]{64}")
 _BEARER = re.compile(r"Bearer +([\w.~+/-]+=*)", re.ASCII | re.IGNORECASE)
@@ -97,16 +100,20 @@ class EventRoutes:
         try:
             is_batch = _is_batch(request)
             values = _events_in(await _read_body(request), is_batch=is_batch)
-            sent, refused = _check(producer, values)
+            # In a thread: a batch can take a second, and others are served meanwhile.
+            sent, refused = await asyncio.to_thread(_check, producer, values)
             if refused is not None:
                 return refused
             self._take(producer, len(sent))
             indices = await self._intake.append([each.value for each in sent])
         finally:
             self._in_work -= 1
-        outcomes = await self._wait(request, indices) if waits else {}
-        answers = [_answer(each, indices[each.digest], outcomes.get(each.digest)) for each in sent]
-        is_done = len(outcomes) == len(indices)
+        log.info("events appended", producer=producer.producer, events=len(indices), last_event=max(indices.values()))
+        standings = {digest: Standing(event, None) for digest, event in indices.items()}
+        if waits:
+            standings |= await self._wait(request, list(indices), WAIT_SECONDS)
+        answers = [_answer(each, standings[each.digest]) for each in sent]
+        is_done = all(each.shown for each in standings.values())
         headers = {} if is_batch else {"Location": f"/events/{sent[0].digest}"}
         return _json(200 if is_done else 202, answers if is_batch else answers[0], headers)
 
@@ -117,19 +124,15 @@ class EventRoutes:
         digest = request.path_params["digest"]
         if not _DIGEST.fullmatch(digest):
             raise HTTPException(404, "after /events/, write the SHA-256 of an event's bytes, in lower-case hexadecimal")
-        places = (await self._intake.find([digest])).get(digest)
-        if places is None:
+        wait_seconds = WAIT_SECONDS if _wants_outcome(request) else 0.0
+        found = await self._wait(request, [digest], wait_seconds)
+        if not found:
             raise HTTPException(
                 404,
                 "no event with this digest is on the log, or it is an old one and no catalog is kept up to date here "
                 "(`tuf-ledger run catalog`)",
             )
-        outcomes = await self._wait(request, [digest]) if _wants_outcome(request) else {}
-        if digest not in outcomes:
-            (shown,) = await self._intake.outcomes([places])
-            outcomes = {} if shown is None else {digest: shown}
-        shown = outcomes.get(digest)
-        return _json(200, {"digest": digest, "event": places[0].event, **_outcome(shown)}, {})
+        return _json(200, {"digest": digest, **_facts(found[digest])}, {})
 
     # --- who asks ------------------------------------------------------------------------------------------------
 
@@ -178,31 +181,32 @@ class EventRoutes:
 
     # --- what became of it ---------------------------------------------------------------------------------------
 
-    async def _wait(self, request: Request, digests: Sequence[str] | dict[str, int]) -> dict[str, ShownEvent]:
-        """The outcomes of events by digest, as soon as all are known, or those that are known after a time."""
+    async def _wait(self, request: Request, digests: list[str], wait_seconds: float = 0) -> dict[str, Standing]:
+        """How events stand, by digest, as soon as all are shown, or after a time; without those that are not known."""
         if self._waiting >= MOST_WAITING:
-            return {}
+            wait_seconds = 0
         self._waiting += 1
         try:
-            return await self._wait_for(request, list(digests))
+            places = await self._intake.find(digests)
+            return await self._wait_for(request, places, monotonic() + wait_seconds)
         finally:
             self._waiting -= 1
 
-    async def _wait_for(self, request: Request, digests: list[str]) -> dict[str, ShownEvent]:
-        deadline = monotonic() + WAIT_SECONDS
-        places = await self._intake.find(digests)
-        outcomes: dict[str, ShownEvent] = {}
+    async def _wait_for(
+        self, request: Request, places: dict[str, list[Located]], deadline: float
+    ) -> dict[str, Standing]:
+        standings: dict[str, Standing] = {}
         seen: tuple[int, int] | None = None
         while True:
             position = await self._intake.position()
             if position != seen:
                 seen = position
-                missing = [each for each in digests if each not in outcomes and each in places]
-                shown = await self._intake.outcomes([places[each] for each in missing])
-                outcomes |= {digest: each for digest, each in zip(missing, shown, strict=True) if each is not None}
-            is_late = monotonic() >= deadline or self._stop.is_set()
-            if len(outcomes) == len(digests) or is_late or await request.is_disconnected():
-                return outcomes
+                found = await self._intake.standings(list(places.values()))
+                standings = dict(zip(places, found, strict=True))
+            if all(each.shown for each in standings.values()) or monotonic() >= deadline or self._stop.is_set():
+                return standings
+            if await request.is_disconnected():
+                return standings
             await asyncio.sleep(POLL_SECONDS)
 
 
@@ -325,17 +329,18 @@ def _check(producer: Producer, values: Sequence[bytes]) -> tuple[list[_Sent], Re
     )
 
 
-def _answer(sent: _Sent, index: int, shown: ShownEvent | None) -> dict[str, Any]:
-    answer: dict[str, Any] = {"digest": sent.digest, "event": index, "type": str(sent.event.__struct_config__.tag)}
+def _answer(sent: _Sent, standing: Standing) -> dict[str, Any]:
+    answer: dict[str, Any] = {"digest": sent.digest, "type": str(sent.event.__struct_config__.tag)}
     if isinstance(sent.event, ProjectEvent):
         answer["project"] = sent.event.subject
-    return answer | _outcome(shown)
+    return answer | _facts(standing)
 
 
-def _outcome(shown: ShownEvent | None) -> dict[str, Any]:
+def _facts(standing: Standing) -> dict[str, Any]:
     """What became of an event, for machines."""
+    shown = standing.shown
     if shown is None:
-        return {"standing": "pending"}
+        return {"event": standing.event, "standing": "held" if standing.is_held else "pending"}
     return {
         "event": shown.event,
         "standing": "shown",

@@ -6,16 +6,20 @@ from contextlib import AsyncExitStack
 from time import monotonic
 from typing import Final, NamedTuple
 
+import structlog
+
 from consumers.context import Context
 from consumers.state.furthest import open_events, open_furthest
+from ledger.catalog import CatalogError
 from ledger.client import digest_of
-from ledger.locating import DigestIndex, Located, open_written_catalog, shown_at
+from ledger.locating import DigestIndex, Located, Standing, open_digests, standings_of
 from ledger.logs import Log
 from ledger.state import StoreError
-from ledger.state.shown import ShownEvent
 from schemas.errors import LedgerError
 
 POLL_SECONDS: Final = 0.1
+
+log = structlog.get_logger()
 
 
 class _Opened(NamedTuple):
@@ -56,12 +60,12 @@ class Intake:
         async with self._lock:
             opened = await self._reached()
             try:
-                places = await opened.digests.find(events)
-                shown = await shown_at(self._states, list(places.values()))
+                places = await _found(opened.digests, events, needs_all=False)
+                standings = await standings_of(self._states, list(places.values()))
                 indices = {
-                    digest: found[0].event if answer is None else answer.event
-                    for (digest, found), answer in zip(places.items(), shown, strict=True)
-                    if answer is None or answer.verdict != "rejected"
+                    digest: each.event
+                    for digest, each in zip(places, standings, strict=True)
+                    if each.shown is None or each.shown.verdict != "rejected"
                 }
                 new = {digest: event for digest, event in events.items() if digest not in indices}
                 if new:
@@ -80,14 +84,14 @@ class Intake:
         async with self._lock:
             opened = await self._reached()
             try:
-                return await opened.digests.find(digests)
+                return await _found(opened.digests, digests, needs_all=True)
             except LedgerError:
                 await self.close()
                 raise
 
-    async def outcomes(self, places: Sequence[Sequence[Located]]) -> list[ShownEvent | None]:
-        """What became of events at some places; None: no publication shows it yet."""
-        return await shown_at(self._states, places)
+    async def standings(self, records: Sequence[Sequence[Located]]) -> list[Standing]:
+        """What became of events, each given by its places on the log."""
+        return await standings_of(self._states, records)
 
     async def position(self) -> tuple[int, int]:
         """Which publication this machine has applied. Any number of requests may ask all the time."""
@@ -106,12 +110,28 @@ class Intake:
         if self._opened is None:
             context = self._context
             try:
-                log = await self._open.enter_async_context(open_events(context))
-                catalog = await self._open.enter_async_context(
-                    open_written_catalog(context.config.catalog, context.state)
+                events = await self._open.enter_async_context(open_events(context))
+                digests = await self._open.enter_async_context(
+                    open_digests(events, context.config.catalog, context.state)
                 )
             except LedgerError:
                 await self.close()
                 raise
-            self._opened = _Opened(log, DigestIndex(log, catalog))
+            self._opened = _Opened(events, digests)
         return self._opened
+
+
+async def _found(digests: DigestIndex, wanted: Collection[str], *, needs_all: bool) -> dict[str, list[Located]]:
+    """Where events are on the log; where the catalog cannot be asked, the latest alone.
+
+    That it is away must not stop producers: an old event that is appended once more has no effect. But nobody is told
+    that an event is not there (`needs_all`).
+    """
+    try:
+        return await digests.find(wanted)
+    except CatalogError as error:
+        found = await digests.find_latest(wanted)
+        if needs_all and len(found) < len(wanted):
+            raise
+        log.warning("the catalog cannot be asked for old events", why=str(error))
+        return found

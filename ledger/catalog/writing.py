@@ -59,6 +59,11 @@ def is_of_other_format(connection: Connection) -> bool:
     return has_tables(connection) and load_position(connection).get("format") != f"{FORMAT}".encode()
 
 
+def can_be_asked(connection: Connection) -> bool:
+    """Whether a catalog was made, and by this version of the program."""
+    return has_tables(connection) and not is_of_other_format(connection)
+
+
 def _pair(one: T, other: R) -> tuple[T, R]:
     return one, other
 

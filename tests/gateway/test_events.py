@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from hashlib import sha256
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import httpx
@@ -200,6 +201,8 @@ def test_what_was_rejected_is_judged_anew(service: Service) -> None:
     service.index.upload("other", "7.0")
     second = service.client.post("/events", **single(event)).json()
     assert second["event"] > first["event"]
+    assert service.client.post("/events", **single(event)).json() == second
+    assert service.client.get(f"/events/{first['digest']}").json()["event"] == second["event"]
     service.index.publish()
     found = service.client.get(f"/events/{first['digest']}").json()
     assert (found["event"], found["verdict"]) == (second["event"], "accepted")
@@ -287,7 +290,7 @@ def test_holds(service: Service) -> None:
     hold, content = client.post("/events", **batch(held(), created("new"))).json()
     service.index.publish()
     assert client.get(f"/events/{hold['digest']}").json()["verdict"] == "accepted"
-    assert client.get(f"/events/{content['digest']}").json()["standing"] == "pending"
+    assert client.get(f"/events/{content['digest']}").json()["standing"] == "held"
 
 
 @pytest.mark.parametrize("digest", ["0" * 64, "F" * 64, "12", "x" * 64])
@@ -461,6 +464,26 @@ def test_a_body_without_a_length_is_not_read_on(common: Service) -> None:
     refused(answer, 413)
 
 
+def test_garbage(common: Service) -> None:
+    """Whatever is sent: an answer that says what is wrong, and all of it is on the log, or nothing."""
+    seeded = Random(1)
+    size = common.count()
+    for number in range(150):
+        events = [created(f"g{number}x{each}") for each in range(seeded.randint(1, 3))]
+        body = bytearray(batch(*events)["content"])
+        for _ in range(seeded.choice([0, 1, 1, 3])):
+            place = seeded.randrange(len(body))
+            body[place : place + seeded.randint(0, 2)] = seeded.randbytes(seeded.randint(0, 2))
+        kind = seeded.choice([BATCH_TYPE, BATCH_TYPE, SINGLE_TYPE])
+        answer = common.client.post("/events", content=bytes(body), headers={"Content-Type": kind})
+        assert answer.status_code in {202, 400, 422}, (bytes(body), answer.text)
+        if answer.status_code == 202:
+            size += len({each["digest"] for each in answer.json()})
+        else:
+            refused(answer, answer.status_code)
+    assert common.count() == size
+
+
 def test_charset_and_case(common: Service) -> None:
     kind = 'Application/CloudEvents+JSON; charset="UTF-8"'
     answer = common.client.post("/events", content=created("one"), headers={"Content-Type": kind})
@@ -487,6 +510,25 @@ def test_too_much_at_once(service: Service, monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_there_are_no_events_without_producers(served: Index, client: httpx.Client) -> None:
     refused(client.post("/events", **single(created("one"))), 404)
+
+
+def test_old_events_are_found_by_the_catalog(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ledger.locating.REMEMBERED", 1)
+    first, *_ = service.client.post("/events", **batch(created("one"), created("two"))).json()
+    assert refused(service.client.get(f"/events/{first['digest']}"), 404)["detail"].count("run catalog")
+    service.index.run("log", "one")  # fills it
+    assert service.client.get(f"/events/{first['digest']}").json()["event"] == first["event"]
+    assert service.client.post("/events", **single(created("one", event_id="7"))).status_code == 202
+
+
+def test_a_catalog_that_is_damaged_stops_no_producer(service: Service) -> None:
+    (service.index.folder / "state/catalog.sqlite").write_bytes(b"x" * 5000)
+    event = single(created("one"))
+    answers = [service.client.post("/events", **event) for _ in range(2)]
+    assert {each.status_code for each in answers} == {202}
+    assert answers[0].json() == answers[1].json()
+    assert service.client.get(f"/events/{answers[0].json()['digest']}").status_code == 200
+    refused(service.client.get(f"/events/{'0' * 64}"), 500)
 
 
 def test_a_log_that_is_gone(service: Service) -> None:

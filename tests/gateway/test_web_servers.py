@@ -9,7 +9,11 @@ from typing import Any, NamedTuple
 import httpx
 import pytest
 
+from consumers.gateway.event_routes import SINGLE_TYPE
 from consumers.gateway.negotiating import HTML_TYPE, JSON_TYPE
+from consumers.gateway.producers import new_token
+from ledger.client import build_event, digest_of
+from tests.certificates import Authority
 from tests.client.index import Index
 from tests.gateway.running import gateway
 from tests.gateway.servers import SERVERS
@@ -149,3 +153,30 @@ def test_without_html_pages_the_gateway_renders_them(name: str, deployed: Callab
         check_conditions(client, index)
         if name == "nginx":
             check_links(client, index)
+
+
+@pytest.mark.parametrize("name", SERVERS)
+def test_events_pass(name: str, deployed: Callable[[str], str], tmp_path: Path) -> None:
+    """Over TLS, of 8 MiB at most. Over plain HTTP the gateway refuses them, though the server is on its machine."""
+    index = Index.create(tmp_path / "index", "--bins", 2)
+    token, line = new_token("service", ["*"], ["*"])
+    (index.folder / "producers").write_text(line)
+    with (index.folder / "ledger.toml").open("a") as file:
+        file.write('[gateway]\nproducers = "producers"\n')
+    event = build_event("project.created.v1", "one", {}, source="/my-index", actor="1", actor_kind="system")
+    headers = {"Authorization": f"Bearer {token}", "Content-Type": SINGLE_TYPE}
+    authority = Authority(tmp_path, "authority")
+    with gateway(index.public, index.context) as url:
+        for each, status in ((authority, 202), (None, 403)):
+            with SERVERS[name](deployed(name), tmp_path, index.public, url, each) as client:
+                answer = client.post("/events", content=event, headers=headers)
+                assert answer.status_code == status, answer.text
+                assert answer.headers["cache-control"] == "no-store"
+                assert answer.headers["x-content-type-options"] == "nosniff"
+                asked = client.get(f"/events/{digest_of(event)}", headers=headers)
+                assert asked.status_code == (200 if status == 202 else 403)
+                if status == 202:
+                    large = client.post("/events", content=b" " * 7 * 2**20 + event, headers=headers)
+                    assert large.status_code == status, large.text
+                assert client.get("/events/none", headers=headers).status_code == 404
+                assert client.post("/simple/", content=event).status_code == 405

@@ -105,13 +105,13 @@ class EventRoutes:
             if refused is not None:
                 return refused
             self._take(producer, len(sent))
-            indices = await self._intake.append([each.value for each in sent])
+            standings = await self._intake.append([each.value for each in sent])
         finally:
             self._in_work -= 1
-        log.info("events appended", producer=producer.producer, events=len(indices), last_event=max(indices.values()))
-        standings = {digest: Standing(event, None) for digest, event in indices.items()}
+        last = max(each.event for each in standings.values())
+        log.info("events taken", producer=producer.producer, events=len(standings), last_event=last)
         if waits:
-            standings |= await self._wait(request, list(indices), WAIT_SECONDS)
+            standings |= await self._wait(request, list(standings), WAIT_SECONDS)
         answers = [_answer(each, standings[each.digest]) for each in sent]
         is_done = all(each.shown for each in standings.values())
         headers = {} if is_batch else {"Location": f"/events/{sent[0].digest}"}

@@ -47,8 +47,8 @@ class Intake:
         self._opened = None
         await self._open.aclose()
 
-    async def append(self, values: Sequence[bytes]) -> dict[str, int]:
-        """Append events in this order; return the index of each, by digest.
+    async def append(self, values: Sequence[bytes]) -> dict[str, Standing]:
+        """Append events in this order; return how each stands, by digest.
 
         What is there already is not appended again: a request that is repeated, since its answer was lost, gets the
         answer of the first. But what was rejected is: it is judged anew.
@@ -62,18 +62,17 @@ class Intake:
             try:
                 places = await _found(opened.digests, events, needs_all=False)
                 standings = await standings_of(self._states, list(places.values()))
-                indices = {
-                    digest: each.event
+                known = {
+                    digest: each
                     for digest, each in zip(places, standings, strict=True)
                     if each.shown is None or each.shown.verdict != "rejected"
                 }
-                new = {digest: event for digest, event in events.items() if digest not in indices}
-                if new:
-                    indices |= zip(new, await opened.events.append(list(new.values())), strict=True)
+                new = {digest: event for digest, event in events.items() if digest not in known}
+                indices = await opened.events.append(list(new.values())) if new else []
             except LedgerError:
                 await self.close()
                 raise
-        return indices
+        return known | {digest: Standing(index, None) for digest, index in zip(new, indices, strict=True)}
 
     async def find(self, digests: Collection[str]) -> dict[str, list[Located]]:
         """Where events are on the log, by digest; without those that are not known.

@@ -182,6 +182,7 @@ def test_what_is_sent_again_gets_the_first_answer(service: Service) -> None:
     assert service.count() == size
     service.index.publish()
     answer = service.client.post("/events", **batch(three, two, three, one)).json()
+    assert [each["standing"] for each in answer] == ["pending", "shown", "pending", "shown"]
     assert [each["event"] for each in answer] == [size, first[1]["event"], size, first[0]["event"]]
     assert service.count() == size + 1
 

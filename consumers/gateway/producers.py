@@ -1,7 +1,7 @@
 """Producers: who may append events over HTTP, by tokens of which only hashes are kept.
 
 The file of producers has a JSON object a line, one for each token: `{"producer": NAME, "sha256": HASH, "types": […],
-"projects": […]}`. It is read again when it has changed, so a line that is deleted is a token that is revoked.
+"projects": […], "source": URI}`, the last if all of its events have one. It is read again when it has changed, so a line that is deleted is a token that is revoked.
 """
 
 import asyncio
@@ -13,14 +13,14 @@ from fnmatch import fnmatchcase
 from functools import cache
 from hashlib import sha256
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 import msgspec
 
 from ledger.config import ConfigError
 from schemas.codec import AUTHORITY_TYPES, EVENT_TYPES
 from schemas.events import BaseEvent, ProjectEvent
-from schemas.fields import Identifier, Sha256
+from schemas.fields import Identifier, Sha256, Uri
 
 PREFIX: Final = "tlp_"
 """How tokens begin: programs that look for leaked secrets know them by it."""
@@ -45,12 +45,14 @@ class Producer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Whose token it is, and what may be appended with it. `*` in a pattern stands for any text.
 
     `types_of` says what `types` mean. `projects` are normalised names. An event about no project needs the pattern `*`.
+    With a `source`, all events have it: then the log says which of them came by this token.
     """
 
     producer: Identifier
     sha256: Sha256
     types: tuple[Pattern, ...]
     projects: tuple[Pattern, ...]
+    source: Uri | None = None
 
     def refusal(self, event: BaseEvent) -> str:
         """Why this producer may not append an event; empty: it may."""
@@ -59,6 +61,8 @@ class Producer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             return f"{kind} is not appended over HTTP: use `tuf-ledger ceremony`"
         if not any(kind in types_of(each) for each in self.types):
             return f"{self.producer} may not append {kind}"
+        if self.source is not None and event.source != self.source:
+            return f"events of {self.producer} have the source {self.source}"
         project = event.subject if isinstance(event, ProjectEvent) else None
         if "*" not in self.projects and not (project and any(fnmatchcase(project, each) for each in self.projects)):
             return f"{self.producer} may not append events about {project or 'anything but its projects'}"
@@ -130,13 +134,17 @@ def read_producers(path: Path) -> list[Producer]:
     return found
 
 
-def new_token(producer: str, types: Sequence[str], projects: Sequence[str]) -> tuple[str, str]:
+def new_token(
+    producer: str, types: Sequence[str], projects: Sequence[str], source: str | None = None
+) -> tuple[str, str]:
     """A token that nobody can guess, and its line for the file, which does not have the token."""
     token = f"{PREFIX}{secrets.token_urlsafe(32)}"
-    line = {
+    line: dict[str, Any] = {
         "producer": producer,
         "sha256": sha256(token.encode()).hexdigest(),
         "types": list(types),
         "projects": list(projects),
     }
+    if source is not None:
+        line["source"] = source
     return token, msgspec.json.encode(line).decode()

@@ -3,6 +3,8 @@
 import asyncio
 import json
 import shutil
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -26,10 +28,10 @@ from ledger.http.posting import GatewayError
 from schemas.errors import NegativeAnswerError
 from tests.certificates import Authority
 from tests.client.index import Index
-from tests.client.processes import PATIENCE_SECONDS, execute, start, until
+from tests.client.processes import PATIENCE_SECONDS, environment, execute, start, until
 from tests.client.test_examples import shell
 from tests.distributions import build_wheel
-from tests.examples import CURL, STORE, example
+from tests.examples import CURL, STORE, UPLOAD, example
 from tests.gateway.running import gateway
 
 WHO = {"source": "/my-index", "actor": "account-7", "actor_kind": "user"}
@@ -69,9 +71,16 @@ class Service:
         self.closing = ExitStack()
         self.client = self.client_of("service")
 
-    def client_of(self, producer: str, *, types: tuple[str, ...] = ("*",), projects: tuple[str, ...] = ("*",)) -> Any:
+    def client_of(
+        self,
+        producer: str,
+        *,
+        types: tuple[str, ...] = ("*",),
+        projects: tuple[str, ...] = ("*",),
+        source: str | None = None,
+    ) -> httpx.Client:
         """A client with a token of its own."""
-        token, line = new_token(producer, types, projects)
+        token, line = new_token(producer, types, projects, source)
         with self.producers.open("a") as file:
             file.write(line + "\n")
         headers = {"Authorization": f"Bearer {token}"}
@@ -320,6 +329,8 @@ def test_without_a_token(common: Service, headers: dict[str, str]) -> None:
         ({"types": ("project.*",)}, created("new"), 202),
         ({"types": ("project.created.v1",), "projects": ("new-*",)}, created("new-one"), 202),
         ({"types": ("file.uploaded.v1",)}, created("new"), 403),
+        ({"source": "/my-index"}, created("new"), 202),
+        ({"source": "/other"}, created("new"), 403),
         ({"projects": ("new",)}, created("new-one"), 403),
         ({"projects": ("new",)}, yanked("1.0"), 403),
         ({}, held(), 403),
@@ -576,6 +587,20 @@ async def test_more_than_one_request_takes(service: Service) -> None:
     first = receipts[0].event
     assert first is not None
     assert [each.event for each in receipts] == list(range(first, first + 1500))
+
+
+def test_the_program_in_python(service: Service, tmp_path: Path) -> None:
+    """That of docs/publishing.md, at a gateway."""
+    (tmp_path / "upload.py").write_text(example("python", UPLOAD))
+    wheel = build_wheel(tmp_path, "new", "1.0")
+    command = [sys.executable, str(tmp_path / "upload.py"), service.url, str(service.index.public), str(wheel)]
+    env = environment({"LEDGER_TOKEN": service.client.headers["Authorization"].removeprefix("Bearer ")})
+    with subprocess.Popen(command, env=env, stdout=subprocess.PIPE, text=True) as running:
+        while running.poll() is None:  # it waits for a publication that shows its event
+            service.index.publish()
+        said, _ = running.communicate()
+    assert said.splitlines()[1:] == ["accepted"]
+    assert "new" in service.index.check().projects
 
 
 def test_by_curl(service: Service, tmp_path: Path) -> None:

@@ -29,8 +29,13 @@ from consumers.gateway.producers import new_token, types_of
     metavar="NAME",
     help="About which projects, such as six or my-team-*. Repeat it for several.  [default: *, all]",
 )
+@click.option(
+    "--source",
+    metavar="URI",
+    help="The `source` that all its events must have: so the log itself says which came by this token.  [default: any]",
+)
 @json_option
-def new(*, producer: str, types: tuple[str, ...], projects: tuple[str, ...], as_json: bool) -> None:
+def new(*, producer: str, types: tuple[str, ...], projects: tuple[str, ...], source: str | None, as_json: bool) -> None:
     """Make a token for a producer.
 
     The token is shown once, on standard output, and kept nowhere. The file of producers has its SHA-256, and what may
@@ -41,7 +46,7 @@ def new(*, producer: str, types: tuple[str, ...], projects: tuple[str, ...], as_
 
     \b
     Example:
-      tuf-ledger token new --producer warehouse
+      tuf-ledger token new --producer warehouse --source /warehouse
       tuf-ledger token new --producer ci --type file.uploaded.v1 --project 'my-team-*' --json
     """
     with translated():
@@ -53,7 +58,9 @@ def new(*, producer: str, types: tuple[str, ...], projects: tuple[str, ...], as_
         for each in projects:
             if re.fullmatch(r"[a-z0-9*-]{1,200}", each) is None:
                 raise Usage(f"--project {each!r}: write a project's normalised name, with * for any text")
-        made, line = new_token(producer, types, projects)
+        if source is not None and re.fullmatch(r"[!-~]{1,256}", source) is None:
+            raise Usage(f"--source {source!r}: 1 to 256 printable characters of ASCII without a space are needed")
+        made, line = new_token(producer, types, projects, source)
         if as_json:
             print_json({"ok": True, "producer": producer, "token": made, "line": json.loads(line)})
             return

@@ -45,10 +45,10 @@ class DigestIndex:
 
     Args:
         events: the log, open.
-        catalog: the catalog, open; somebody else fills it, or does not.
+        catalog: the catalog, open; somebody else fills it, or does not. None: there is none of this log.
     """
 
-    def __init__(self, events: Log, catalog: "Database") -> None:
+    def __init__(self, events: Log, catalog: "Database | None") -> None:
         self._events = events
         self._catalog = catalog
         self._size: int | None = None
@@ -78,24 +78,28 @@ class DigestIndex:
             CatalogError: the catalog cannot be asked.
         """
         found = {digest: set(places) for digest, places in (await self.find_latest(digests)).items()}
-        if self._is_there():
-            for digest, place in await self._catalog.run(_in_catalog, digests):
+        catalog = self._catalog_there()
+        if catalog is not None:
+            for digest, place in await catalog.run(_in_catalog, digests):
                 found.setdefault(digest, set()).add(place)
         return {digest: sorted(places) for digest, places in found.items()}
 
     async def _begin(self) -> int:
         """Where reading begins: at the latest records, or where the catalog ends if that is later."""
         start = max(await self._events.size() - REMEMBERED, 0)
+        catalog = self._catalog_there()
         try:
-            size, near = await self._catalog.run(_begin_in_catalog, start) if self._is_there() else (0, None)
+            size, near = (0, None) if catalog is None else await catalog.run(_begin_in_catalog, start)
         except CatalogError:
             return start
         if near is not None:
             self._events.resume(*near)
         return max(start, size)
 
-    def _is_there(self) -> bool:
-        return self._catalog.path is None or self._catalog.path.exists()
+    def _catalog_there(self) -> "Database | None":
+        """The catalog, unless it is a file that was not made yet."""
+        is_missing = self._catalog is not None and self._catalog.path is not None and not self._catalog.path.exists()
+        return None if is_missing else self._catalog
 
     def _remember(self, event: int, value: bytes) -> None:
         self._latest.setdefault(sha256(value).digest(), []).append(Located(event, _is_authority(value)))
@@ -104,12 +108,20 @@ class DigestIndex:
 
 
 @asynccontextmanager
-async def open_digests(events: Log, section: CatalogSection, states: Path) -> AsyncIterator[DigestIndex]:
-    """An index of digests over an open log, and over the catalog that is configured.
+async def open_digests(events: Log, section: CatalogSection, states: Path | None) -> AsyncIterator[DigestIndex]:
+    """An index of digests over an open log, and over its catalog.
+
+    Args:
+        events: the log.
+        section: where the catalog is.
+        states: the folder of states; None: it does not belong to this log, nor does the catalog.
 
     Raises:
         CatalogError: the URL of the catalog cannot be used.
     """
+    if states is None:
+        yield DigestIndex(events, None)
+        return
     from ledger.catalog.database import catalog_of  # noqa: PLC0415  # SQLAlchemy
 
     catalog = catalog_of(section, states, writes=False)

@@ -111,7 +111,7 @@ class Intake:
             try:
                 events = await self._open.enter_async_context(open_events(context))
                 digests = await self._open.enter_async_context(
-                    open_digests(events, context.config.catalog, context.state)
+                    open_digests(events, context.config.catalog, self._states)
                 )
             except LedgerError:
                 await self.close()

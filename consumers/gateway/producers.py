@@ -1,7 +1,7 @@
 """Producers: who may append events over HTTP, by tokens of which only hashes are kept.
 
-The file of producers has a JSON object a line, one for each token: `{"producer": NAME, "sha256": HASH, "types": […],
-"projects": […], "source": URI}`, the last if all of its events have one. It is read again when it has changed, so a line that is deleted is a token that is revoked.
+The file of producers has a JSON object a line, one for each token: a `Producer`. It is read again when it has changed,
+so a line that is deleted is a token that is revoked.
 """
 
 import asyncio

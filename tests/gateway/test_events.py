@@ -16,6 +16,7 @@ from typing import Any
 
 import httpx
 import pytest
+from msgspec.structs import replace
 
 from consumers.context import Context
 from consumers.gateway import event_routes
@@ -23,7 +24,7 @@ from consumers.gateway.app import open_app
 from consumers.gateway.event_routes import BATCH_TYPE, SINGLE_TYPE, open_event_routes
 from consumers.gateway.producers import Producers, new_token
 from ledger.client import build_event, open_client
-from ledger.config import ConfigError
+from ledger.config import ConfigError, load_config
 from ledger.http.posting import GatewayError
 from schemas.errors import NegativeAnswerError
 from tests.certificates import Authority
@@ -531,6 +532,23 @@ def test_old_events_are_found_by_the_catalog(service: Service, monkeypatch: pyte
     service.index.run("log", "one")  # fills it
     assert service.client.get(f"/events/{first['digest']}").json()["event"] == first["event"]
     assert service.client.post("/events", **single(created("one", event_id="7"))).status_code == 202
+
+
+def test_states_and_catalog_of_a_folder_are_not_those_of_logs_elsewhere(index: Index, tmp_path: Path) -> None:
+    """`serve --log`: what the folder's ledger has is not on that log."""
+    other = Index.create(tmp_path / "other", "--bins", 2)
+    event = created("one")
+    with serving(index) as service:
+        service.client.post("/events", **single(event))
+        index.publish()
+        index.run("log", "one")
+    config = load_config(index.folder)
+    elsewhere = replace(config, ledger=replace(config.ledger, log=f"sqlite:{other.folder / 'log'}"))
+    with gateway(index.public, Context(index.folder, elsewhere, is_elsewhere=True)) as url:
+        service = Service(index, url)
+        with service.closing:
+            answers = [service.client.post("/events", **single(event)).json() for _ in range(2)]
+    assert [(each["event"], each["standing"]) for each in answers] == [(2, "pending")] * 2
 
 
 def test_a_catalog_that_is_damaged_stops_no_producer(service: Service) -> None:

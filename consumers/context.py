@@ -203,11 +203,11 @@ class Context:
     @property
     def compares_with_own_folder(self) -> bool:
         """Whether the signer compares the log with a folder of this machine instead of the files that clients see."""
-        return not _is_url(self.config.signer.served)
+        return not is_url(self.config.signer.served)
 
     def served(self, setting: str) -> ServedFiles:
         """Read access to the served files: by URL, in a folder, or (empty setting) in the public folder."""
-        if _is_url(setting):
+        if is_url(setting):
             from ledger.http.fetching import HttpStorage  # noqa: PLC0415
 
             source = HttpStorage(setting)
@@ -249,7 +249,7 @@ def found_files(setting: str) -> tuple[ServedFiles, str]:
         ConfigError: there is no such folder or file.
     """
     path = Path(setting)
-    if _is_url(setting):
+    if is_url(setting):
         from ledger.http.fetching import HttpStorage  # noqa: PLC0415
 
         above, _, name = setting.rpartition("/")
@@ -273,5 +273,6 @@ def working_storage(folder: Path) -> Storage:
     return DirectoryStorage(folder / "tree", folder / "staging", durable=False)
 
 
-def _is_url(setting: str) -> bool:
+def is_url(setting: str) -> bool:
+    """Whether a setting names a server, and not a folder."""
     return setting.startswith(("http://", "https://"))

@@ -3,6 +3,7 @@
     LedgerError                             2   a person is needed; the message says for what
     ├── NegativeAnswerError                 1   the answer to what was asked is no
     │   ├── NoMetadataError                 1   there is no TUF metadata in a place
+    │   ├── OlderBackupError                1   clients have seen what a backup does not have
     │   ├── OutdatedPlanError               1   a plan is not one for this log, or not for the list in force
     │   ├── UnreadablePlanError             1   a file is no plan of a recovery
     │   ├── UnreadableTreeError             1   what is served cannot be followed from its timestamp

@@ -50,7 +50,7 @@ class LazyGroup(click.Group):
         """List commands by purpose, each with the whole first sentence of its help."""
         for title, names in self.groups.items():
             with formatter.section(title):
-                formatter.write_dl([(name, self._summary(ctx, name)) for name in names], col_max=12)
+                formatter.write_dl([(name, self._summary(ctx, name)) for name in names], col_max=16)
 
     def _summary(self, ctx: click.Context, name: str) -> str:
         command = self.get_command(ctx, name)

@@ -53,6 +53,7 @@ GROUPS = {
         "backup": "backup:backup",
         "copy-log": "copy_log:copy_log",
         "catalog": "catalog:catalog",
+        "restore-backup": "restore_backup:restore_backup",
         "rebuild": "rebuild:rebuild",
         "resume": "resume:resume",
     },

@@ -16,7 +16,7 @@ from tests.client.index import Index, invoke
 from tests.client.processes import execute
 
 ROOT = Path(__file__).resolve().parents[2]
-WITHOUT_LEDGER = {"token new", "init", "demo", "check-proof", "copy-log", "incident rehearse"}
+WITHOUT_LEDGER = {"token new", "init", "demo", "check-proof", "copy-log", "restore-backup", "incident rehearse"}
 WITHOUT_JSON = {"run", "serve", "demo"}
 """Commands that print no data."""
 

@@ -84,6 +84,7 @@ ALONE = {
     "free": ("--help",),
     "check-proof": ("--help",),
     "copy-log": ("--help",),
+    "restore-backup": ("--help",),
     "incident rehearse": (),
 }
 

@@ -19,7 +19,7 @@ from tests.factory import Make, encode
 MANUAL = Path(__file__).resolve().parents[2] / "docs" / "operators.md"
 WITHOUT_JSON = {"run", "serve", "demo", "watch"}
 """`watch` never ends: tests/catalog/test_watching.py."""
-WITHOUT_LEDGER = {"init", "check-proof", "copy-log", "token new", "incident rehearse"}
+WITHOUT_LEDGER = {"init", "check-proof", "copy-log", "restore-backup", "token new", "incident rehearse"}
 MAPS = {"consumers", "expires", "sizes", "versions", "verdicts", "types", "digests"}
 MAPS |= {"unlearnt", "by_type", "by_actor", "by_credential", "by_project", "by_verdict", "digests"}
 """Their keys are names: of consumers, roles, logs, verdicts, types, actors, credentials, projects, digests."""
@@ -76,6 +76,7 @@ GOOD: dict[str, tuple[object, ...]] = {
     "backup": ("{folder}/backup",),
     "copy-log": ("sqlite:{folder}/index/log", "sqlite:{folder}/copy"),
     "token new": ("--producer", "service"),
+    "restore-backup": ("{folder}/backup", "--to", "{folder}/restored"),
     "incident open": ("theft", "--events", "3"),
     "incident amend": ("theft", "--project", "two"),
     "incident list": (),
@@ -123,6 +124,7 @@ BAD: dict[str, tuple[int, tuple[object, ...]]] = {
     "rebuild": (1, ("--to", "{folder}/rebuilt", "--at", "99")),
     "resume": (1, ("--above", "1")),
     "backup": (2, ("{folder}",)),
+    "restore-backup": (2, ("{folder}/dist", "--to", "{folder}/restored")),
     "copy-log": (2, ("sqlite:{folder}/index/log", "sqlite:{folder}/index/log")),
     "token new": (2, ("--producer", "service", "--type", "nothing")),
     "incident open": (1, ("theft", "--actor", "nobody")),
@@ -195,6 +197,8 @@ def prepare(index: Index, folder: Path, command: str, arguments: tuple[object, .
         files = json.loads(index.run("status", "two", "--json"))["files"]
         (folder / "list").write_text("\n".join(json.dumps({**each, "project": "two"}) for each in files))
         index.run("ceremony", "--freeable", folder / "list")
+    if command == "restore-backup":
+        index.run("backup", folder / "backup")
     if command == "check-proof":
         index.run("prove", "--consistency", 1, 2, "--to", folder / "proof")
         Index.create(folder / "other")

@@ -18,15 +18,14 @@ class Manual:
         text = (ROOT / "docs" / page).read_text(encoding="utf-8").partition(f"\n## {section}\n")[2]
         self.steps: list[str] = re.findall(r"^```sh\n(.*?)^```$", text.partition("\n## ")[0], re.DOTALL | re.MULTILINE)
         self._folder = folder
-        path = f"{Path(sys.executable).parent}:/usr/bin:/bin"
-        self._environment = environment({"PATH": path, **(variables or {})})
+        self.variables = {"PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin", **(variables or {})}
 
     def follow(self, step: str, answer: int = 0) -> str:
         """Run a step; what it printed."""
         done = subprocess.run(
             ["sh", "-eu", "-c", step],
             cwd=self._folder,
-            env=self._environment,
+            env=environment(self.variables),
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,

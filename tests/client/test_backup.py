@@ -4,8 +4,6 @@ import asyncio
 import re
 import shutil
 import sqlite3
-import subprocess
-import sys
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -20,8 +18,10 @@ from ledger.logs.sqlite import SqliteLog
 from tests.client.disks import mounted
 from tests.client.index import Index, invoke, tree
 from tests.client.load import loading
-from tests.client.processes import ROOT, environment, start
+from tests.client.manual import Manual
+from tests.client.processes import start
 from tests.factory import Make
+from tests.serving import serving
 
 NO_KEYS = "No keys are in the copy: keep copies of keys apart."
 
@@ -211,46 +211,77 @@ def test_no_room_for_it(filled: Index, tmp_path: Path) -> None:
 # --- the manual --------------------------------------------------------------------------------------------------
 
 
-def blocks(section: str) -> list[str]:
-    """What the manual has for a shell in a section."""
-    text = (ROOT / "docs/operators.md").read_text(encoding="utf-8").partition(f"\n## {section}\n")[2]
-    return re.findall(r"^```sh\n(.*?)^```$", text.partition("\n## ")[0], re.DOTALL | re.MULTILINE)
+@pytest.fixture
+def manual(tmp_path: Path) -> Manual:
+    """The section, where `my-index` is."""
+    return Manual("Backup and restore", tmp_path, {"N": "4"})
 
 
-def test_the_manual_word_for_word(tmp_path: Path) -> None:
-    """Backed up while it runs, lost, and restored: clients notice nothing."""
+@pytest.fixture
+def mine(tmp_path: Path) -> Index:
+    """The ledger of the manual, with copies of what no backup has."""
     index = Index.create(tmp_path / "my-index")
     index.upload("one")
     index.publish_and_check()
     shutil.copytree(index.folder / "keys/online", tmp_path / "my-index-keys")
-    steps = blocks("Backup and restore")
-    assert len(steps) == 6
+    return index
 
-    def follow(step: str) -> str:
-        path = f"{Path(sys.executable).parent}:/usr/bin:/bin"
-        done = subprocess.run(
-            ["sh", "-eu", "-c", step],
-            cwd=tmp_path,
-            env=environment({"PATH": path}),
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert done.returncode == 0, f"{step}\n{done.stdout}{done.stderr}"
-        return done.stdout + done.stderr
 
-    with start(tmp_path / "running", "run", "--ledger", index.folder) as running:
-        running.wait_for("verifier started")
-        assert NO_KEYS in follow(steps[0])
-        running.kill()
-    shutil.copytree(index.public, tmp_path / "my-index-store")
-    shutil.rmtree(index.folder)  # the machine is lost
-    assert "signed as the offline roles require" in follow(steps[1])
-    for step in steps[2:-1]:
-        follow(step)
-    assert "Nothing is new since publication" in follow(steps[-1])
-    restored = Index(tmp_path / "restored", clients=tmp_path / "my-index-client")
-    assert set(restored.check().projects) == {"one"}
-    restored.append(Make().project_created("two"))
+def back_again(tmp_path: Path, *projects: str) -> None:
+    """Clients that knew the ledger go on."""
+    restored = Index(tmp_path / "my-index", clients=tmp_path / "my-index-client")
+    assert set(restored.check().projects) == set(projects)
+    restored.append(Make().project_created("later"))
     restored.publish_and_check()
     restored.verify()
+
+
+def test_the_manual_word_for_word(manual: Manual, mine: Index, tmp_path: Path) -> None:
+    """Backed up while it runs, lost, and restored: clients notice nothing."""
+    backup, check, _, machine, *_ = manual.steps
+    with start(tmp_path / "running", "run", "--ledger", mine.folder) as running:
+        running.wait_for("verifier started")
+        assert NO_KEYS in manual.follow(backup)
+        running.kill()
+    shutil.copytree(mine.public, tmp_path / "my-index-store")
+    shutil.rmtree(mine.folder)
+    assert "signed as the offline roles require" in manual.follow(check)
+    assert "Nothing is new since publication" in manual.follow(machine)
+    back_again(tmp_path, "one")
+
+
+@pytest.mark.slow
+def test_the_manual_when_the_log_alone_is_lost(manual: Manual, mine: Index, tmp_path: Path) -> None:
+    backup, _, log, *_ = manual.steps
+    manual.follow(backup)
+    shutil.rmtree(mine.folder / "log")
+    assert "Nothing is new since publication" in manual.follow(log)
+    back_again(tmp_path, "one")
+
+
+def test_the_manual_when_the_states_are_lost(mine: Index, tmp_path: Path) -> None:
+    shutil.rmtree(mine.folder / "state")
+    back_again(tmp_path, "one")
+
+
+def test_the_manual_when_a_machine_is_restored_to_yesterday(manual: Manual, mine: Index, tmp_path: Path) -> None:
+    """A ceremony and an upload are lost with the end of the log."""
+    backup, _, _, _, refused, accepted, resume, _ = manual.steps
+    manual.follow(backup)
+    mine.run("ceremony", "--bins", 32)
+    wheel = mine.upload("two")
+    mine.publish_and_check()
+    shutil.copytree(mine.public, tmp_path / "my-index-store")
+    with serving(tmp_path / "my-index-store") as url:
+        shutil.rmtree(mine.folder)
+        manual.variables["SITE"] = url
+        assert f"{url} has publication 4, and the backup ends with 2" in manual.follow(refused)
+        assert not mine.folder.exists()
+        assert "publications are lost: clients have seen 4" in manual.follow(accepted)
+        documents = [tmp_path / f"my-index-store/metadata/2.{role}.json" for role in ("root", "bins")]
+        restored = Index(tmp_path / "my-index", clients=tmp_path / "my-index-client")
+        restored.run("ceremony", "--append", *documents)  # its keys are elsewhere
+        restored.run("add", wheel)
+        manual.follow(resume)
+    assert restored.check().number == 5
+    back_again(tmp_path, "one", "two")

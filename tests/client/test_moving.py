@@ -277,6 +277,7 @@ def test_events_and_publications_that_come_meanwhile(index: Index) -> None:
     assert [each.values for each in target.records] == [each.values for each in source.records]
 
 
+@pytest.mark.slow
 def test_it_says_that_the_log_has_grown(index: Index, tmp_path: Path) -> None:
     with start(tmp_path / "log", "run", "--ledger", index.folder) as running:
         running.wait_for("verifier started")
@@ -292,7 +293,7 @@ def test_it_says_that_the_log_has_grown(index: Index, tmp_path: Path) -> None:
     assert rows_of(tmp_path / "copy") == rows_of(index.folder / "log")
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)])
 def test_it_follows_until_it_is_stopped(index: Index, tmp_path: Path, number: signal.Signals) -> None:
     arguments = ("copy-log", f"sqlite:{index.folder / 'log'}", f"sqlite:{tmp_path / 'copy'}", "--follow", "--json")
     with start(tmp_path / "log", *arguments) as running:

@@ -354,7 +354,7 @@ def init(machine: Machine) -> None:
     text = (machine.folder / "ledger.toml").read_text()
     kafka = dict(re.findall(r'^(s\w+) = "(.*)"$', text, re.MULTILINE))
     env = {f"TUF_LEDGER_KAFKA_{name.upper()}": value for name, value in kafka.items() if name != "served"}
-    rights = [*documented_rights()["`init`, `copy-log` to there"]["events"], "DescribeConfigs"]
+    rights = [*documented_rights()["`init`, `copy-log` to there, `restore-backup`"]["events"], "DescribeConfigs"]
     allow(machine.broker, f"User:CN={machine.name}", prefix, {"events": rights, "publications": rights})
     log = f"kafka://{machine.broker.ssl_bootstrap_servers}/{prefix}"
     made = execute("init", machine.folder / "new", "--log", log, "--replication-factor", 1, "--bins", 2, env=env)
@@ -364,6 +364,12 @@ def init(machine: Machine) -> None:
     copy = f"kafka://{machine.broker.ssl_bootstrap_servers}/{prefix}"
     moved = execute("copy-log", log, copy, "--replication-factor", 1, "--json", env=env)
     assert (json.loads(moved.stdout)["sizes"], moved.stderr) == ({"events": 2, "publications": 2}, "")
+    prefix = uuid.uuid4().hex[:12]
+    allow(machine.broker, f"User:CN={machine.name}", prefix, {"events": rights, "publications": rights})
+    execute("backup", "--ledger", machine.folder / "new", machine.folder / "copy", env=env)
+    options = ("--log", f"kafka://{machine.broker.ssl_bootstrap_servers}/{prefix}", "--replication-factor", 1, "--json")
+    back = execute("restore-backup", machine.folder / "copy", "--to", machine.folder / "back", *options, env=env)
+    assert (json.loads(back.stdout)["differences"], back.stderr) == ([], "")
 
 
 WORK: dict[str, Callable[[Machine], None]] = {
@@ -380,7 +386,7 @@ WORK: dict[str, Callable[[Machine], None]] = {
         "`rebuild`, `resume`, `backup`, `copy-log` from there"
     ): follow,
     "`ceremony`": hold_a_ceremony,
-    "`init`, `copy-log` to there": init,
+    "`init`, `copy-log` to there, `restore-backup`": init,
 }
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from aiokafka import AIOKafkaProducer
+from aiokafka.admin import AIOKafkaAdminClient
 
 from consumers.context import Context
 from ledger.config import Config, LedgerSection
@@ -164,6 +165,32 @@ def test_the_manual_word_for_word(up: Broker, tmp_path: Path) -> None:
     assert "signed as the offline roles require" in manual.follow(checked)
     index.upload("three")
     assert set(index.publish_and_check().projects) == {"one", "two", "three"}
+
+
+def test_the_manual_when_a_topic_is_deleted(up: Broker, tmp_path: Path) -> None:
+    variables = {"BROKERS": up.bootstrap_servers, "PREFIX": uuid.uuid4().hex[:12], "COPIES": "1"}
+    url = f"kafka://{up.bootstrap_servers}/{variables['PREFIX']}"
+    index = Index.create(tmp_path / "my-index", "--log", url, "--replication-factor", 1, "--bins", 2)
+    index.upload("one")
+    index.publish_and_check()
+    manual = Manual("Backup and restore", tmp_path, variables)
+    manual.follow(manual.steps[0])
+
+    async def delete(*topics: str) -> None:
+        admin = AIOKafkaAdminClient(bootstrap_servers=up.bootstrap_servers)
+        await admin.start()
+        await admin.delete_topics(list(topics))
+        await admin.close()
+
+    asyncio.run(delete(*read_kafka_url(url)[1:]))
+    assert "there is no topic" in index.run("publish", answer=2)
+    assert "Nothing is new since publication" in manual.follow(manual.steps[-1])
+    index.upload("two")
+    index.publish_and_check()
+    index.verify()
+    # One of them is gone, and the other one is newer than the backup.
+    asyncio.run(delete(read_kafka_url(url).publications))
+    assert "has publication 3, and the backup ends with 2" in manual.follow(manual.steps[-1], answer=1)
 
 
 def test_each_cluster_with_its_own_settings(up: Broker, tmp_path: Path) -> None:

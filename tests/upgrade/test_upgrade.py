@@ -62,6 +62,7 @@ def test_it_goes_on(kept: Index) -> None:
     assert kept.info()["ledger"] == before["ledger"]
 
 
+@pytest.mark.slow
 def test_its_consumers_and_its_catalog_go_on(kept: Index, tmp_path: Path) -> None:
     """With the states that were kept, not with new ones."""
     before = {name: each["publication"] for name, each in kept.info()["consumers"].items()}

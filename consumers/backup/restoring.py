@@ -1,0 +1,205 @@
+"""A ledger comes back from a backup: what the backup has, what clients saw after it, and where keys and settings go.
+
+Records come back by `consumers.backup.moving`, so an older log never comes over a newer one.
+"""
+
+import json
+import re
+import shutil
+import tomllib
+from collections.abc import Iterable
+from pathlib import Path
+from typing import NamedTuple
+
+from consumers.backup.backing_up import FIRST_ROOT, LOG_FOLDER
+from consumers.context import Context, is_url
+from consumers.render.outlets import served_version
+from consumers.state.furthest import open_furthest
+from ledger.config import FILENAME, Config, ConfigError, LedgerSection, load_config, write_config
+from ledger.disk.files import write_file, writing
+from ledger.disk.syncing import sync_folder
+from ledger.logs.urls import SQLITE_SCHEME
+from projections.metadata.paths import TIMESTAMP, metadata_path
+from schemas.errors import NegativeAnswerError
+
+_LOG_LINE = re.compile(r"^[ \t]*log[ \t]*=.*$", re.MULTILINE)
+_LEDGER_TABLE = re.compile(r"^[ \t]*\[ledger\][ \t]*(?:#.*)?$", re.MULTILINE)
+
+
+class OlderBackupError(NegativeAnswerError):
+    """Clients, or this machine, have seen publications that a backup does not have."""
+
+
+class Backup(NamedTuple):
+    """A backup, as `back_up` wrote it: its folder, its logs, and its first root and configuration if it has them."""
+
+    folder: Path
+    context: Context
+    root: bytes | None
+    text: str | None
+    config: Config
+
+
+class NewestSeen(NamedTuple):
+    """The newest publication that somebody has seen, and where; `root` is the version of the newest root there."""
+
+    number: int
+    where: str
+    root: int = 0
+
+
+def read_backup(folder: Path) -> Backup:
+    """Read what `tuf-ledger backup` wrote.
+
+    Raises:
+        ConfigError: the folder is no backup, or its configuration cannot be used.
+    """
+    logs = [folder / LOG_FOLDER / f"{name}.sqlite" for name in ("events", "publications")]
+    absent = [path.relative_to(folder).as_posix() for path in logs if not path.is_file()]
+    if absent:
+        raise ConfigError(
+            f"{folder} is no backup: {' and '.join(absent)} is missing. Name what `tuf-ledger backup` wrote"
+        )
+    section = LedgerSection(log=f"{SQLITE_SCHEME}{(folder / LOG_FOLDER).absolute()}")
+    root, text = folder / FIRST_ROOT, folder / FILENAME
+    return Backup(
+        folder,
+        Context(folder, Config(section), is_elsewhere=True),
+        root.read_bytes() if root.exists() else None,
+        text.read_text(encoding="utf-8") if text.exists() else None,
+        load_config(folder),
+    )
+
+
+def choose_log(backup: Backup, target: Path, wished: str | None) -> str:
+    """Where the logs go: as it is wished, or where the target's or the backup's configuration has them.
+
+    Raises:
+        ConfigError: they were on Kafka, and nobody said where they go; or the target's configuration says otherwise.
+    """
+    path = target / FILENAME
+    config = load_config(target) if path.exists() else backup.config
+    if wished is not None:
+        if path.exists() and config.ledger.log != wished:
+            raise ConfigError(
+                f"{path} names the log {config.ledger.log}, and not {wished}: correct it, and give the same command "
+                "again"
+            )
+        return wished
+    if path.exists():
+        return config.ledger.log
+    if not config.ledger.log.startswith(SQLITE_SCHEME):
+        raise ConfigError(
+            f"the ledger was on Kafka. Say where it goes: --log sqlite:{LOG_FOLDER}, or --log kafka://HOST:PORT/PREFIX"
+        )
+    return config.ledger.log
+
+
+async def newest_seen(context: Context, served: str) -> NewestSeen:
+    """The newest publication that clients or the consumers of this folder have seen.
+
+    Args:
+        context: the ledger as it will be.
+        served: where clients get it: a URL, or a folder (empty: the public folder).
+    """
+    files = context.served(served)
+    seen = NewestSeen(served_version(await context.read(files, TIMESTAMP)), served or str(context.public))
+    root = 0
+    while await context.read(files, metadata_path("root", root + 1)) is not None:
+        root += 1
+    async with open_furthest(context) as furthest:
+        if furthest is not None and furthest.position.number > seen.number:
+            seen = NewestSeen(furthest.position.number, f"the state of the {furthest.name} in {context.state}")
+    return seen._replace(root=root)
+
+
+def refuse_older(seen: NewestSeen, last: int, root: int) -> None:
+    """Refuse a backup that ends before what was seen.
+
+    Args:
+        seen: what was seen.
+        last: the last publication of the backup.
+        root: the version of the last root of the backup.
+
+    Raises:
+        OlderBackupError: it does.
+    """
+    if seen.number <= last and seen.root <= root:
+        return
+    lost = f"publications {last + 1} to {seen.number}" if seen.number > last + 1 else f"publication {seen.number}"
+    ceremonies = f", and the ceremonies of the roots after {root} (up to {seen.root})" if seen.root > root else ""
+    raise OlderBackupError(
+        f"{seen.where} has publication {seen.number}, and the backup ends with {last}. What came after it is lost: "
+        f"{lost} with their events{ceremonies}. Look for a newer copy first: another backup, a follower's machine, an "
+        "auditor's copy. If there is none, say --lost. Nothing was written",
+        publication=last,
+        last=seen.number,
+    )
+
+
+def write_settings(backup: Backup, folder: Path, log: str) -> None:
+    """Write the configuration into the folder, with the place of the log, unless there is one.
+
+    Raises:
+        StorageError: it cannot be written.
+    """
+    path = folder / FILENAME
+    if path.exists():
+        return
+    with writing(path):
+        folder.mkdir(parents=True, exist_ok=True)
+        if backup.text is None:
+            write_config(folder, log)
+        else:
+            new = folder / f".{FILENAME}.new"
+            write_file(str(new), _naming(backup.text, log).encode(), mode=0o600)  # it may hold a password
+            new.replace(path)
+    sync_folder(folder)
+
+
+def _naming(text: str, log: str) -> str:
+    """A configuration that names another log, and says the rest as before."""
+    if tomllib.loads(text).get("ledger", {}).get("log", LedgerSection().log) == log:
+        return text
+    line = f"log = {json.dumps(log)}"
+    table = _LEDGER_TABLE.search(text)
+    if table is None:
+        return f"{text.rstrip()}\n\n[ledger]\n{line}\n"
+    end = text.find("\n[", table.end())
+    end = len(text) if end < 0 else end
+    within = text[table.end() : end]
+    within = _LOG_LINE.sub(lambda _: line, within, count=1) if _LOG_LINE.search(within) else f"\n{line}{within}"
+    return text[: table.end()] + within + text[end:]
+
+
+def take_keys(source: Path | None, folder: Path, keyids: Iterable[str]) -> list[str]:
+    """Copy online keys, as their owner only may read them; return the ids of those that are not there.
+
+    Args:
+        source: a folder with `KEYID.pem`; None: only look at what is there.
+        folder: where the signer looks for them.
+        keyids: the keys that the root in force lists.
+
+    Raises:
+        StorageError: a key cannot be copied.
+    """
+    missing = []
+    for keyid in sorted(keyids):
+        path = folder / f"{keyid}.pem"
+        if not path.exists() and source is not None and (source / path.name).exists():
+            with writing(path):
+                folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+                new = folder / f".{path.name}.new"
+                shutil.copyfile(source / path.name, new)
+                new.chmod(0o600)
+                new.replace(path)
+        if not path.exists():
+            missing.append(keyid)
+    return missing
+
+
+def served_setting(backup: Backup, wished: str | None) -> str:
+    """Where clients get the ledger: as it is wished, or the public URL of the configuration; empty: the new folder."""
+    if wished is not None:
+        return wished if is_url(wished) else str(Path(wished).absolute())
+    return backup.config.signer.served if is_url(backup.config.signer.served) else ""

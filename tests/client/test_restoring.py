@@ -1,0 +1,164 @@
+"""`restore-backup`: a ledger comes back from a backup by one command, and never an older one over a newer one."""
+
+import json
+import shutil
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.client.index import Index, invoke, tree
+from tests.serving import serving
+
+
+class Lost:
+    """A ledger with a backup of it, and copies of what no backup has."""
+
+    def __init__(self, index: Index) -> None:
+        self.index = index
+        self.copy = index.folder.with_name("copy")
+        self.keys = index.folder.with_name("keys")
+        self.store = index.folder.with_name("store")
+        shutil.copytree(index.folder / "keys/online", self.keys)
+        index.run("backup", self.copy)
+
+    def restore(self, target: Path, *options: object, answer: int = 0) -> dict[str, Any]:
+        """The answer of the command."""
+        arguments = ("restore-backup", self.copy, "--to", target, "--json", *options)
+        return json.loads(invoke(*arguments, answer=answer).stdout)  # type: ignore[no-any-return]
+
+    def restore_all(self, target: Path, *options: object, answer: int = 0) -> dict[str, Any]:
+        """With all that no backup has."""
+        return self.restore(target, "--keys", self.keys, "--files", self.store, *options, answer=answer)
+
+    def lose(self) -> None:
+        """The machine is gone; distribution files are stored elsewhere."""
+        shutil.copytree(self.index.public, self.store)
+        shutil.rmtree(self.index.folder)
+
+
+@pytest.fixture
+def lost(index: Index) -> Lost:
+    index.upload("three")
+    index.publish_and_check()
+    return Lost(index)
+
+
+def go_on(folder: Path, lost: Lost) -> None:
+    """Clients that saw what was lost see what comes now."""
+    index = Index(folder, clients=lost.index.folder.with_name("index-client"))
+    index.upload("later")
+    assert "later" in index.publish_and_check().projects
+    index.verify()
+
+
+def test_the_whole_machine(lost: Lost, tmp_path: Path) -> None:
+    before, facts = tree(lost.index.public), lost.index.info()
+    lost.lose()
+    tried = lost.restore_all(tmp_path / "new", "--dry-run")
+    assert not (tmp_path / "new").exists()
+    done = lost.restore_all(tmp_path / "new")
+    assert done == {**tried, "dry_run": False, "keyids": [], "missing": [], "differences": []}
+    assert (done["ledger"], done["sizes"], done["anchored"]) == (facts["ledger"], facts["sizes"], True)
+    after = tree(tmp_path / "new/public")
+    assert {path: before[path] for path in after} == after
+    again = lost.restore_all(tmp_path / "new")
+    assert again == {**done, "events": 0, "publications": 0}
+    go_on(tmp_path / "new", lost)
+
+
+def test_without_what_no_backup_has(lost: Lost, tmp_path: Path) -> None:
+    lost.lose()
+    done = lost.restore(tmp_path / "new")
+    (keyid,) = done["keyids"]
+    assert (lost.keys / f"{keyid}.pem").exists()
+    said = invoke("restore-backup", lost.copy, "--to", tmp_path / "new").output
+    assert f"an online key is missing: put {keyid}.pem into the folder of [signer] keys" in said
+    assert "Next: `tuf-ledger publish --ledger" in said
+    lost.restore_all(tmp_path / "new")
+    assert (tmp_path / f"new/keys/online/{keyid}.pem").stat().st_mode & 0o777 == 0o600
+
+
+def test_the_log_alone(lost: Lost) -> None:
+    shutil.rmtree(lost.index.folder / "log")
+    done = lost.restore(lost.index.folder)
+    assert (done["keyids"], done["differences"]) == ([], [])
+    go_on(lost.index.folder, lost)
+
+
+def test_an_older_one_is_refused_and_says_what_is_lost(lost: Lost, tmp_path: Path) -> None:
+    index = lost.index
+    number = index.info()["last"]["publication"]
+    ceremonies = "and the ceremonies of the roots after 1 (up to 2)"
+    index.run("ceremony", "--renew")
+    index.upload("four")
+    index.publish_and_check()
+    said = lost.restore(index.folder, answer=1)
+    assert said["error"] == "older-backup"
+    assert f"publications {number + 1} to {number + 2} with their events, {ceremonies}" in said["message"]
+    assert lost.restore(index.folder, "--lost", answer=2)["error"] == "copy-conflict", "its log is still there"
+    shutil.rmtree(index.folder / "log")
+    assert lost.restore(index.folder, answer=1)["error"] == "older-backup"
+    assert not (index.folder / "log").exists(), "nothing was written"
+    shutil.rmtree(index.folder / "public")
+    assert "the state of the signer" in lost.restore(index.folder, answer=1)["message"]
+
+
+def test_clients_are_asked_too(lost: Lost, tmp_path: Path) -> None:
+    lost.index.publish("--renew")
+    lost.lose()
+    with serving(lost.store) as url:
+        said = lost.restore_all(tmp_path / "new", "--served", url, answer=1)
+        assert said["message"].startswith(f"{url} has publication 3, and the backup ends with 2.")
+        done = lost.restore_all(tmp_path / "new", "--served", url, "--lost")
+    assert done["above"] == 3
+    restored = Index(tmp_path / "new", clients=tmp_path / "index-client")
+    restored.run("resume", "--above", 3, "--forged")
+    restored.upload("later")
+    assert restored.publish_and_check().number == 4
+
+
+def test_what_is_no_good_backup(lost: Lost, tmp_path: Path) -> None:
+    lost.lose()
+    said = invoke("restore-backup", lost.keys, "--to", tmp_path / "new", answer=2).output
+    assert "is no backup: log/events.sqlite and log/publications.sqlite is missing" in said
+    invoke("restore-backup", lost.copy, "--to", lost.copy, answer=2)
+    other = Index.create(tmp_path / "other")
+    root = other.public / "metadata/1.root.json"
+    lost.restore(tmp_path / "new", "--root", root, answer=1)
+    assert lost.restore_all(other.folder, answer=2)["error"] == "copy-conflict"
+    with closing(sqlite3.connect(lost.copy / "log/events.sqlite")) as log, log:
+        log.execute("DROP TRIGGER records_are_never_updated")
+        log.execute("UPDATE records SET value = x'00' WHERE idx = 2")
+        log.execute(
+            "CREATE TRIGGER records_are_never_updated BEFORE UPDATE ON records BEGIN SELECT RAISE(ABORT, ''); END"
+        )
+    # Its last publication does not follow from its events any more: who has seen that publication knows it.
+    assert lost.restore(tmp_path / "new", "--served", lost.store, answer=1)["error"] == "older-backup"
+    assert lost.restore(tmp_path / "new", "--dry-run")["publication"] == 1
+    (lost.copy / "log/events.sqlite").write_bytes(b"SQLite format 3\0" + b"garbage" * 5000)
+    lost.restore(tmp_path / "new", answer=2)
+    assert not (tmp_path / "new").exists()
+
+
+def test_its_configuration_comes_back(lost: Lost, tmp_path: Path) -> None:
+    config = (
+        '# ours\n[ledger]\nlog = "kafka://broker:9092/x"  # there\npublic = "site"\n[signer]\ninterval_seconds = 7\n'
+    )
+    (lost.copy / "ledger.toml").write_text(config)
+    lost.lose()
+    assert "Say where it goes: --log sqlite:log" in lost.restore(tmp_path / "new", answer=2)["message"]
+    lost.restore_all(tmp_path / "new", "--log", "sqlite:logs")
+    expected = config.replace('log = "kafka://broker:9092/x"  # there', 'log = "sqlite:logs"')
+    assert (tmp_path / "new/ledger.toml").read_text() == expected
+    assert (tmp_path / "new/site/metadata/timestamp.json").exists()
+    (lost.copy / "ledger.toml").write_text("[signer]\ninterval_seconds = 7\n")
+    lost.restore_all(tmp_path / "newer", "--log", "sqlite:logs")
+    assert (tmp_path / "newer/ledger.toml").read_text() == (
+        '[signer]\ninterval_seconds = 7\n\n[ledger]\nlog = "sqlite:logs"\n'
+    )
+    (lost.copy / "ledger.toml").unlink()
+    lost.restore_all(tmp_path / "newest")
+    go_on(tmp_path / "newest", lost)

@@ -1,8 +1,8 @@
 """Appending what producers send, and saying what became of it."""
 
 import asyncio
-from collections.abc import Collection, Sequence
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Collection, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from time import monotonic
 from typing import Final, NamedTuple
 
@@ -13,11 +13,13 @@ from consumers.state.furthest import open_events, open_furthest
 from ledger.catalog import CatalogError
 from ledger.client import digest_of
 from ledger.locating import DigestIndex, Located, Standing, open_digests, standings_of
-from ledger.logs import Log
+from ledger.logs import Log, LogUnavailableError
 from ledger.state import StoreError
 from schemas.errors import LedgerError
 
 POLL_SECONDS: Final = 0.1
+PATIENCE_SECONDS: Final = 15.0
+"""How long a request waits for those before it."""
 
 log = structlog.get_logger()
 
@@ -57,7 +59,7 @@ class Intake:
             LogError: the log cannot be reached, or refuses. Some of them may be there all the same.
         """
         events = {digest_of(each): each for each in values}
-        async with self._lock:
+        async with self._alone():
             opened = await self._reached()
             try:
                 places = await _found(opened.digests, events, needs_all=False)
@@ -80,7 +82,7 @@ class Intake:
         Raises:
             LogError, CatalogError: they cannot be asked.
         """
-        async with self._lock:
+        async with self._alone():
             opened = await self._reached()
             try:
                 return await _found(opened.digests, digests, needs_all=True)
@@ -104,6 +106,23 @@ class Intake:
             except StoreError:
                 pass  # its consumer is starting
         return self._position
+
+    @asynccontextmanager
+    async def _alone(self) -> AsyncIterator[None]:
+        """One request at a time. While a log does not answer, the others do not wait for it one after another.
+
+        Raises:
+            LogUnavailableError: others wait for too long.
+        """
+        try:
+            async with asyncio.timeout(PATIENCE_SECONDS):
+                await self._lock.acquire()
+        except TimeoutError as error:
+            raise LogUnavailableError("the log of events does not answer: others wait for it, too") from error
+        try:
+            yield
+        finally:
+            self._lock.release()
 
     async def _reached(self) -> _Opened:
         if self._opened is None:

@@ -2,6 +2,7 @@
 
 import json
 import uuid
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx
@@ -16,8 +17,9 @@ from tests.gateway.running import gateway
 pytestmark = pytest.mark.kafka
 
 
-def test_a_broker_that_goes_away(session_broker: Broker, tmp_path: Path) -> None:
+def test_a_broker_that_goes_away(session_broker: Broker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """503 while it is away. What is sent again is on the log once, whether the first copy came there or not."""
+    monkeypatch.setattr("consumers.gateway.intake.PATIENCE_SECONDS", 0.5)  # less than the 2 s that a log is waited for
     session_broker.start()
     log = f"kafka://{session_broker.bootstrap_servers}/{uuid.uuid4().hex[:12]}"
     index = Index.create(tmp_path / "index", "--log", log, "--replication-factor", 1, "--bins", 2)
@@ -42,6 +44,12 @@ def test_a_broker_that_goes_away(session_broker: Broker, tmp_path: Path) -> None
         assert away.headers["content-type"] == "application/problem+json"
         assert client.get("/simple/").status_code == 200, "what is served goes on"
         session_broker.start()
+        assert client.post("/events", content=one).json() == first.json()
+        session_broker.pause()
+        with ThreadPoolExecutor(4) as threads:
+            posted = [threads.submit(client.post, "/events", content=one) for _ in range(4)]
+            assert {each.result().status_code for each in posted} == {503}
+        session_broker.proceed()
         answers = [client.post("/events", content=each) for each in (two, two, one)]
         assert [each.status_code for each in answers] == [202] * 3
         assert answers[0].json() == answers[1].json()

@@ -15,7 +15,7 @@ from consumers.reading.end import prefix_at_end
 from consumers.reading.slices import read_slice
 from consumers.state.furthest import open_events, open_furthest
 from consumers.work.progress import Report, nobody
-from ledger.logs import Log
+from ledger.logs import Log, record_is_gone
 from ledger.state.aggregates import keys_between
 from ledger.state.store import ReadingStore
 from projections.index.chunks import Aggregate
@@ -60,6 +60,7 @@ class LedgerSide:
         self._size = size
         self._unread = unread
         self._reading = asyncio.Lock()
+        self._last_read: tuple[int, Sequence[bytes | None]] = (0, ())
 
     async def project(self, name: str) -> ProjectOfLedger:
         """A project; one that never existed has the status None."""
@@ -116,12 +117,20 @@ class LedgerSide:
         for run in self._unread.get(key, ()):
             start = run.start
             while start < run.stop:
-                async with self._reading:
-                    values = await self._log.read(start)
-                values = values[: run.stop - start]
+                values = (await self._read(start))[: run.stop - start]
                 found.extend(item for item in read_records(start, values).routed if item.key == key)
                 start += len(values)
         return found
+
+    async def _read(self, start: int) -> Sequence[bytes | None]:
+        """Records from an index on. Projects that were imported one after the other stand together on the log."""
+        async with self._reading:
+            first, values = self._last_read
+            if not first <= start < first + len(values):
+                first, values = self._last_read = start, await self._log.read(start)
+            if start - first >= len(values):
+                raise record_is_gone(self._log.name, start)
+        return values[start - first :]
 
 
 @asynccontextmanager

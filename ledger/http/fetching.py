@@ -7,7 +7,7 @@ import asyncio
 import hashlib
 import threading
 import weakref
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from concurrent.futures import CancelledError, Future
 from contextlib import aclosing
 from functools import cache, partial
@@ -115,14 +115,26 @@ class HttpStorage:
 
 async def _fetch(client: httpx.AsyncClient, url: str, limits: AnswerLimits, take: Callable[[bytes], object]) -> bool:
     """Fetch a file; return whether it exists."""
+    request = new_request(client, "GET", url)
+    response = await exchange(client, request, limits=limits, wants=partial(_exists, url), take=take)
+    return response.status_code != httpx.codes.NOT_FOUND
+
+
+def new_request(
+    client: httpx.AsyncClient, method: str, url: str, headers: Mapping[str, str] | None = None
+) -> httpx.Request:
+    """A request, not sent.
+
+    Raises:
+        StorageError: no server can have such an address.
+        httpx.InvalidURL: see there.
+    """
     try:
-        request = client.build_request("GET", url)
-    except (httpx.HTTPError, httpx.InvalidURL):
+        return client.build_request(method, url, headers=headers)
+    except httpx.InvalidURL:
         raise
     except Exception as error:
         raise _impossible(url) from error
-    response = await exchange(client, request, limits=limits, wants=partial(_exists, url), take=take)
-    return response.status_code != httpx.codes.NOT_FOUND
 
 
 def _exists(url: str, response: httpx.Response) -> bool:

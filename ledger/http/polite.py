@@ -19,7 +19,7 @@ import httpx
 from ledger.config import ConfigError
 from ledger.disk.files import StorageError, StorageUnavailableError
 from ledger.http.credentials import Credentials
-from ledger.http.fetching import AnswerLimits, check_status, exchange, new_client, too_long
+from ledger.http.fetching import AnswerLimits, check_status, exchange, new_client, new_request, too_long
 from ledger.http.page_cache import KeptPage, PageCache
 
 TRIES = 6
@@ -185,7 +185,7 @@ class PoliteClient:
 
         try:
             limits = AnswerLimits(max_bytes, MAX_SECONDS)
-            request = self._client.build_request(method, url, headers=headers)
+            request = new_request(self._client, method, url, headers)
             response = await exchange(self._client, request, limits=limits, wants=_has_body, take=take, prepare=prepare)
             if response.status_code == HTTPStatus.UNAUTHORIZED:
                 if not await self._credentials.ask(response.url, sent[-1]):
@@ -193,7 +193,7 @@ class PoliteClient:
                         f"{url}: the server asks for a user and a password, or refuses what it got (401). Name them "
                         "in the URL or in netrc, or keep them where the command `keyring` finds them"
                     )
-                request = self._client.build_request(method, url, headers=headers)
+                request = new_request(self._client, method, url, headers)
                 response = await exchange(
                     self._client, request, limits=limits, wants=_has_body, take=take, prepare=prepare
                 )

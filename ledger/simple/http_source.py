@@ -14,6 +14,7 @@ from ledger.simple.package_sources import (
     MAX_PAGE_BYTES,
     Beside,
     PackageSourceError,
+    is_name,
     normalised,
 )
 from ledger.simple.source_pages import SourceFile, SourcePage
@@ -50,6 +51,8 @@ class HttpSource:
 
     async def page(self, project: str) -> SourcePage | None:
         """The page of a project; None if there is none."""
+        if not is_name(project):
+            return None
         found = await self._client.page(f"{self.name}{project}/", ACCEPT, MAX_PAGE_BYTES)
         return None if found is None else await asyncio.to_thread(_read_page, found, project)
 

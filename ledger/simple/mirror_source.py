@@ -8,7 +8,14 @@ from urllib.parse import unquote, urlsplit
 from ledger.disk.files import reading
 from ledger.simple.html_pages import read_html_list, read_html_page
 from ledger.simple.json_pages import read_json_list, read_json_page
-from ledger.simple.package_sources import MAX_LIST_BYTES, MAX_PAGE_BYTES, Beside, PackageSourceError, normalised
+from ledger.simple.package_sources import (
+    MAX_LIST_BYTES,
+    MAX_PAGE_BYTES,
+    Beside,
+    PackageSourceError,
+    is_name,
+    normalised,
+)
 from ledger.simple.source_pages import SourceFile, SourcePage
 
 PAGES = "simple"
@@ -35,7 +42,7 @@ class MirrorSource:
 
     async def page(self, project: str) -> SourcePage | None:
         """The page of a project; None if there is none."""
-        return await asyncio.to_thread(self._page, project)
+        return await asyncio.to_thread(self._page, project) if is_name(project) else None
 
     async def length(self, file: SourceFile) -> int | None:
         """The length of a file in bytes; None if there is none."""
@@ -94,7 +101,15 @@ class MirrorSource:
         if not segments or ".." in segments or any("\0" in each for each in segments):
             return None
         path = self._folder.joinpath(*segments)
-        return path if path.is_file() else None
+        return path if _is_file(path) else None
+
+
+def _is_file(path: Path) -> bool:
+    """Whether there is such a file: there is none whose name is too long for a file system."""
+    try:
+        return path.is_file()
+    except OSError:
+        return False
 
 
 def _read(path: Path, max_bytes: int) -> bytes | None:
@@ -104,7 +119,7 @@ def _read(path: Path, max_bytes: int) -> bytes | None:
         PackageSourceError: it is longer.
         StorageError: it cannot be read.
     """
-    if not path.is_file():
+    if not _is_file(path):
         return None
     with reading(path), path.open("rb") as file:
         found = file.read(max_bytes + 1)

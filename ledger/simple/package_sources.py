@@ -4,6 +4,7 @@ Adapters are `ledger.simple.http_source` (an index on the web), `ledger.simple.m
 folder) and `ledger.simple.files_source` (a folder of files, without pages).
 """
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal, Protocol
@@ -12,9 +13,13 @@ from packaging.utils import canonicalize_name
 
 from ledger.simple.source_pages import SourceFile, SourcePage
 from schemas.errors import LedgerError
+from schemas.fields import PROJECT_PATTERN
 
 Beside = Literal["metadata", "provenance"]
 """What can be beside a file: its core metadata (PEP 658), or its provenance (PEP 740)."""
+
+_NAME = re.compile(PROJECT_PATTERN)
+_MAX_PROJECT_CHARACTERS = 200
 
 MAX_LIST_BYTES = 512 * 2**20
 MAX_PAGE_BYTES = 256 * 2**20
@@ -25,6 +30,11 @@ MAX_FILE_BYTES = 2**36
 
 class PackageSourceError(LedgerError):
     """A source is none, or answers what cannot be used."""
+
+
+def is_name(project: str) -> bool:
+    """Whether a text can be the normalised name of a project: of no other text is a page asked for."""
+    return len(project) <= _MAX_PROJECT_CHARACTERS and _NAME.match(project) is not None
 
 
 def normalised(names: Sequence[str]) -> list[str]:

@@ -218,3 +218,15 @@ def test_sources_that_are_none(index: Index, tmp_path: Path) -> None:
     assert index.ask("import", source, "Seven", answer=1)[0]["why"] == "the source has no project seven"
     (source / "simple/six/index.json").write_text("{")
     assert "no JSON" in index.ask("import", source, answer=1)[0]["why"]
+
+
+def test_names_of_projects_that_are_none_are_not_asked_for(index: Index, tmp_path: Path) -> None:
+    """A list may say anything: nothing outside of `simple` is read for it."""
+    source = write_mirror(tmp_path / "source", {"six": page(six("1.0"))})
+    (source / "index.json").write_text(json.dumps(page(six("2.0"))))
+    names = ["six", "..", "a/b", "six/../six", "%2e%2e", "", "x" * 300, "größe"]
+    listed = {"meta": {"api-version": "1.0"}, "projects": [{"name": each} for each in names if each]}
+    (source / "simple/index.json").write_text(json.dumps(listed))
+    *lines, last = index.ask("import", source, answer=1)
+    assert (last["files"], last["refused"]) == (1, len(names) - 2)
+    assert all("the source has no project" in each["why"] for each in lines)

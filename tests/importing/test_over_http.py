@@ -155,3 +155,33 @@ def test_html_is_read_where_there_is_no_json_and_lengths_are_asked_for(
     index.publish()
     found = json.loads((index.public / "targets/simple/six/index.json").read_bytes())["files"]
     assert {each["filename"]: each["size"] for each in found} == {each.name: each.stat().st_size for each in built}
+
+
+WRONG = [
+    *(
+        "javascript:alert(1)",
+        "data:,six",
+        "file:///etc/passwd",
+        "http://127.0.0.1:99999/x",
+        "http://a..b/x",
+        "http://\x00/x",
+    ),
+    *("http://xn--\xff/x", "ftp://127.0.0.1/x", "http://127.0.0.1:x/y"),
+]
+
+
+def test_addresses_that_no_server_can_have_are_named_and_the_rest_comes_through(
+    index: Index, tmp_path: Path, asked: Asked, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ledger.http.polite.FIRST_PAUSE_SECONDS", 0.01)
+    good = real_file("six-0.9.tar.gz", b"good")[0]
+    bare: dict[str, Any] = {"hashes": {}, "size": None, "upload-time": None}
+    files = [good, *({**bare, "filename": f"six-{n}.tar.gz", "url": url} for n, url in enumerate(WRONG, 1))]
+    folder = tmp_path / "pages"
+    (folder / "simple/six").mkdir(parents=True)
+    page = {"meta": {"api-version": "1.0"}, "name": "six", "files": files}
+    (folder / "simple/six/index.json").write_text(json.dumps(page))
+    with web(folder, asked) as url:
+        *lines, last = index.ask("import", f"{url}/simple/", "six", answer=1)
+    assert (last["files"], last["refused"]) == (1, len(WRONG))
+    assert {each["file"] for each in lines} == {each["filename"] for each in files[1:]}

@@ -155,12 +155,13 @@ async def test_links_of_a_mirror_lead_into_its_folder_alone(tmp_path: Path) -> N
         "..%2f..%2f..%2fsecret.tar.gz",
         "file:///%00",
         "https://files.example.org/secret.tar.gz",
+        f"https://files.example.org/packages/{'x' * 300}",
     ]
     written = [entry(filename=str(number), url=url) for number, url in enumerate(urls)]
     (mirror / "simple/six/index.json").write_bytes(page(*written))
     found = await source.page("six")
     assert found is not None
-    assert [await source.length(each) for each in found.files] == [3, 3, None, None, None, None]
+    assert [await source.length(each) for each in found.files] == [3, 3, None, None, None, None, None]
     assert await source.projects() == ["six"]
     assert await source.page("other") is None
 

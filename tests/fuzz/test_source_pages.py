@@ -1,7 +1,6 @@
 """Pages of another index that are hostile: reading ends soon, and gives plain values or one error."""
 
 import json
-import time
 from contextlib import suppress
 from typing import Any
 
@@ -145,7 +144,7 @@ def test_both_forms_of_a_recorded_page_say_the_same(name: str) -> None:
         assert (one.requires_python or None) == other.requires_python
 
 
-LONG = 400_000
+LONG = 1_000_000
 LONG_PIECES = [
     *(
         "<",
@@ -167,17 +166,10 @@ LONG_PIECES = [
 
 
 @pytest.mark.parametrize("piece", LONG_PIECES)
-def test_the_time_for_a_page_grows_with_its_length(piece: str) -> None:
-    """The parser of the standard library took the square of it for some of these."""
-
-    def seconds(length: int) -> float:
-        body = (piece * (length // len(piece))).encode()
-        begun = time.process_time()
-        with suppress(SourcePageError):
-            read_html_page(body, URL, "six")
-        return time.process_time() - begun
-
-    assert seconds(LONG) < max(seconds(LONG // 20), 0.002) * 20 * 5
+def test_a_long_page_is_read_in_time_that_grows_with_its_length(piece: str) -> None:
+    """If it grew with the square, this would not end within an hour. The parser of the standard library's did, once."""
+    with suppress(SourcePageError):
+        read_html_page((piece * (LONG // len(piece))).encode(), URL, "six")
 
 
 @given(st.text(max_size=300), st.lists(st.text(max_size=20), max_size=5))

@@ -112,7 +112,8 @@ def test_a_server_that_asks_to_wait_is_left_alone_by_all(monkeypatch: pytest.Mon
 
     async def ask(client: PoliteClient, url: str) -> object:
         first = asyncio.create_task(client.read(url, LIMIT))
-        await asyncio.sleep(0.3)
+        while not client._not_before:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
         return await asyncio.gather(first, client.read(url, LIMIT))
 
     assert fetch(respond, ask) == [b"x", b"x"]

@@ -25,7 +25,7 @@ from ledger.catalog import publication_rows
 from ledger.catalog.database import Connection, Database
 from ledger.catalog.writing import PublicationRow
 from ledger.clock import Clock, to_instant
-from projections.metadata.paths import JSON_LIST, TIMESTAMP, page_target
+from projections.metadata.paths import TIMESTAMP
 from schemas.errors import LedgerError
 from schemas.fields import is_instant
 
@@ -116,8 +116,7 @@ class PastPages:
         if found.page is None:
             raise HTTPException(404, f"publication {found.number} has no such project")
         key = ("at", found.number, found.last_number, name, form)
-        target = JSON_LIST if name is None else page_target(name)
-        rendition = self._files.renditions.get(key) or await self._pages.render(key, target, found.page, form)
+        rendition = self._files.renditions.get(key) or await self._pages.render(key, found.page, form)
         return answer_rendition(request, rendition, self._cache(when, found), VARIES)
 
     def _cache(self, when: str, found: AskedPage) -> str:

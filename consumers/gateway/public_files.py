@@ -6,6 +6,7 @@
 """
 
 import asyncio
+import os
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -78,15 +79,8 @@ class PublicFiles:
         return None if file is None else opened(file)
 
     def has(self, path: str) -> bool:
-        """Whether a file is served. Blocks.
-
-        Raises:
-            StorageError: it cannot be read.
-        """
-        file = open_below(self._root, path) if is_servable(path) else None
-        if file is not None:
-            file.close()
-        return file is not None
+        """Whether a file is there to be served. Blocks; fast, for the thousands of files of one page."""
+        return is_servable(path) and os.path.isfile(f"{self._root}/{path}")  # noqa: PTH113  # a hot path
 
     async def read(self, path: str) -> bytes | None:
         """A short served file; None if there is none.

@@ -9,7 +9,7 @@ import re
 from collections.abc import Hashable
 from functools import partial
 from typing import Any
-from urllib.parse import unquote, urljoin
+from urllib.parse import unquote
 
 import orjson
 from starlette.exceptions import HTTPException
@@ -28,6 +28,8 @@ MISSING_SECONDS = 60.0
 
 VARIES = "Accept, Accept-Encoding"
 
+_ABOVE = "../../"
+"""From the page of a project to what target paths are relative to."""
 _NAME = re.compile("[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?")
 _MOST_NAME_CHARACTERS = 255
 
@@ -56,17 +58,15 @@ class SimplePages:
             read = partial(asyncio.get_running_loop().run_in_executor, self._files.threads, found.file.read)
             key = (*found.identity, form)
             rendition = self._files.renditions.get(key) or await self.render(
-                key, target, await read(), form, found.modified_ns / 1e9
+                key, await read(), form, found.modified_ns / 1e9
             )
         return answer_rendition(request, rendition, SECONDS_CACHED, VARIES)
 
-    async def render(
-        self, key: Hashable, target: str, page: bytes, form: str, modified_at: float | None = None
-    ) -> Rendition:
+    async def render(self, key: Hashable, page: bytes, form: str, modified_at: float | None = None) -> Rendition:
         """A page in a form, of its bytes in JSON. The key differs if the result may."""
 
         def render() -> tuple[Rendition, float | None]:
-            shown = only_what_is_there(self._files, target, page)
+            shown = only_what_is_there(self._files, page)
             data = shown if form == JSON_TYPE else html_of_json(shown)
             is_whole = shown is page
             return Rendition(data, form, modified_at if is_whole else None), None if is_whole else MISSING_SECONDS
@@ -75,20 +75,20 @@ class SimplePages:
         return await self._files.renditions.make(key, lambda: loop.run_in_executor(self._files.hard_threads, render))
 
 
-def only_what_is_there(files: PublicFiles, target: str, page: bytes) -> bytes:
+def only_what_is_there(files: PublicFiles, page: bytes) -> bytes:
     """A page in JSON that mentions no core metadata and no provenance that is not served; the same, if all is. Blocks.
 
     Raises:
         ValueError: it is no page.
     """
     found = orjson.loads(page)
-    changed = [_forget_missing(files, target, entry) for entry in found.get("files", ())]
+    changed = [_forget_missing(files, entry) for entry in found.get("files", ())]
     return orjson.dumps(found, option=orjson.OPT_SORT_KEYS) if any(changed) else page
 
 
-def _forget_missing(files: PublicFiles, target: str, entry: dict[str, Any]) -> bool:
+def _forget_missing(files: PublicFiles, entry: dict[str, Any]) -> bool:
     """Change an entry; return whether something was missing."""
-    path = unquote(urljoin(target, entry["url"]))
+    path = unquote(entry["url"].removeprefix(_ABOVE))
     changed = False
     companions: tuple[tuple[Companion, bool, dict[str, Any]], ...] = (
         ("metadata", bool(entry["core-metadata"]), {"core-metadata": False, "data-dist-info-metadata": False}),

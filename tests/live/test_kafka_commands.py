@@ -375,7 +375,7 @@ def init(machine: Machine) -> None:
 WORK: dict[str, Callable[[Machine], None]] = {
     "an index that appends by a Kafka client of its own, or by `ledger.client`": a_client_of_its_own,
     "`append`, `add`, `yank`, `unyank`, `remove`, `hold`, `unhold`": append,
-    "these with `--wait`, and `restore`, `status PROJECT STATE`": append_and_wait,
+    "these with `--wait`, and `import`, `restore`, `status PROJECT STATE`": append_and_wait,
     "`incident open`, `incident amend`, `incident note`, `incident recover`, `incident close`": respond,
     "`serve` with producers": take_events,
     "`run signer`, `publish`": sign,

@@ -230,3 +230,26 @@ def test_names_of_projects_that_are_none_are_not_asked_for(index: Index, tmp_pat
     *lines, last = index.ask("import", source, answer=1)
     assert (last["files"], last["refused"]) == (1, len(names) - 2)
     assert all("the source has no project" in each["why"] for each in lines)
+
+
+def test_another_ledger_is_a_source(index: Index, tmp_path: Path) -> None:
+    """What it serves comes through with its files, and is the same then."""
+    other = Index.create(tmp_path / "other", "--html")
+    other.upload("six", requires_python=">=3.9")
+    other.upload("six", suffix=".tar.gz")
+    other.upload("two")
+    other.publish()
+    other.run("yank", "six==1.0", "--reason", "broken")
+    other.run("status", "two", "deprecated", "--reason", "use six")
+    other.publish()
+    source = other.public / "targets"
+    assert done(index, source, "--download")["files"] == 3
+    index.publish()
+    index.check()
+    for name in ("six", "two"):
+        one, two = (
+            json.loads((each.public / f"targets/simple/{name}/index.json").read_bytes()) for each in (other, index)
+        )
+        assert {**one, "meta": None} == {**two, "meta": None}
+    assert index.ask("reconcile", source)[-1]["different"] == 0
+    assert done(index, source, "--download")["bytes"] == 0

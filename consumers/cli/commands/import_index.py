@@ -89,14 +89,15 @@ async def import_index(
         folder = closing.enter_context(tempfile.TemporaryDirectory(prefix="tuf-ledger-import-"))
         gathering = Gathering(reads, context.storage("import") if download else None, Path(folder))
         maker = Maker(SystemClock().now(), acting._asdict())
-        run = ImportRun(reads, side, gathering, maker, ImportOptions(dry_run, remove_missing, requests))
+        options = ImportOptions(dry_run, remove_missing, requests)
+        run = ImportRun(reads, side, gathering, maker, options)
         try:
             with progress("Importing") as advance:
                 done = await run.run(projects, advance)
         except LedgerError as error:
             error.facts |= _facts(run.report, dry_run=dry_run)
             raise
-    _tell(done, dry_run=dry_run, importing=importing, removes=remove_missing, as_json=as_json)
+    _tell(done, options, importing=importing, stores=download, as_json=as_json)
 
 
 def _check_importing(*, importing: bool, goes_on: bool) -> None:
@@ -134,14 +135,14 @@ def _facts(done: ImportReport, *, dry_run: bool) -> dict[str, Any]:
     }
 
 
-def _tell(done: ImportReport, *, dry_run: bool, importing: bool, removes: bool, as_json: bool) -> None:
+def _tell(done: ImportReport, options: ImportOptions, *, importing: bool, stores: bool, as_json: bool) -> None:
     """Print what became of an import: what is missing and refused by name, then the counts.
 
     Raises:
         NegativeAnswerError: something was refused.
         TemporaryError: something could not be read now, and nothing else was refused.
     """
-    facts = _facts(done, dry_run=dry_run)
+    facts = _facts(done, dry_run=options.dry_run)
     if as_json:
         for each in done.missing:
             print_json(
@@ -149,7 +150,7 @@ def _tell(done: ImportReport, *, dry_run: bool, importing: bool, removes: bool, 
             )
     tell_refused(done.refused, as_json=as_json)
     if not as_json:
-        _tell_people(done, dry_run=dry_run, importing=importing, removes=removes)
+        _tell_people(done, options, importing=importing, stores=stores)
     if done.refused_count:
         kind = TemporaryError if done.failed == done.refused_count else NegativeAnswerError
         again = " Some may pass: start the command again" if done.failed else ""
@@ -158,7 +159,8 @@ def _tell(done: ImportReport, *, dry_run: bool, importing: bool, removes: bool, 
         print_json({"ok": True, **facts})
 
 
-def _tell_people(done: ImportReport, *, dry_run: bool, importing: bool, removes: bool) -> None:
+def _tell_people(done: ImportReport, options: ImportOptions, *, importing: bool, stores: bool) -> None:
+    dry_run = options.dry_run
     _name_missing(done)
     events = sum(done.events.values())
     would = "Would append" if dry_run else "Appended"
@@ -166,7 +168,7 @@ def _tell_people(done: ImportReport, *, dry_run: bool, importing: bool, removes:
     for kind, count in sorted(done.events.items()):
         older = f", {done.legacy:,} of them as `legacy`" if kind == type_of(FileUploaded) and done.legacy else ""
         click.echo(f"  {count:,} {kind}{older}")
-    if done.bytes or done.unknown_lengths:
+    if done.bytes or done.unknown_lengths or dry_run:
         read = "To download" if dry_run else "Downloaded"
         unknown = f", and {plural(done.unknown_lengths, 'file')} of unknown length" if done.unknown_lengths else ""
         click.echo(f"{read}: {done.bytes:,} bytes{unknown}.")
@@ -175,8 +177,10 @@ def _tell_people(done: ImportReport, *, dry_run: bool, importing: bool, removes:
         click.echo(f"The source does not say the {fact} of {plural(count, 'file')}{instead}.")
     if done.removed_here:
         click.echo(f"{plural(done.removed_here, 'file')} that the source lists were removed here, and stay so.")
-    if done.missing_count and not removes:
+    if done.missing_count and not options.remove_missing:
         click.echo("What is missing in the source stays here; --remove-missing removes it.")
+    if done.uploads and not dry_run and not stores:
+        click.echo("No file was stored: start the command again with --download, or bring them to the public folder.")
     if events and not dry_run:
         click.echo("The next publication shows it (`tuf-ledger publish`).")
     if importing:

@@ -20,6 +20,7 @@ from schemas import events
 from schemas.fields import is_event_time
 
 _STATUSES = get_args(events.ProjectStatus)
+_QUARANTINED = "quarantined"
 _TAKES_FILES = frozenset({"active", "deprecated"})
 
 
@@ -72,6 +73,13 @@ def draft_page(page: SourcePage, project: ProjectOfLedger) -> PageDraft:
     draft = PageDraft(refused=[Refused(each.filename, "", f"the entry {each.why}") for each in page.unreadable])
     if project.header.removed:
         draft.refused.append(Refused("", "project-removed", f"project {project.name} was removed here"))
+        return draft
+    if project.header.status == _QUARANTINED != page.status and page.knows_flags:
+        # Who quarantined it, and where, cannot be told: a command must not lift what a person may have done here.
+        why = (
+            f"project {project.name} is quarantined here, and not in the source: see what happened there, then lift it "
+        )
+        draft.refused.append(Refused("", "project-quarantined", f"{why}(`tuf-ledger status {project.name} active`)"))
         return draft
     _sort_files(page, project, draft)
     if page.knows_flags:
@@ -164,7 +172,7 @@ def _draft_status(page: SourcePage, project: ProjectOfLedger, draft: PageDraft) 
 
 
 def _missing(page: SourcePage, project: ProjectOfLedger) -> list[str]:
-    if page.status == "quarantined":  # its files are hidden
+    if page.status == _QUARANTINED:  # its files are hidden
         return []
     listed = {each.filename for each in page.files} | {each.filename for each in page.unreadable}
     lists = project.header.lists

@@ -52,7 +52,10 @@ def test_what_changed_is_appended(index: Index, tmp_path: Path, *, published: bo
     files = six("1.0", yanked="old"), six("2.0"), six("3.0")
     assert again(*files) == {"project.status_changed.v1": 1, "file.uploaded.v1": 1}
     assert again(**{"project-status": {"status": "quarantined"}}) == {"project.status_changed.v1": 1}
-    assert again(*files) == {"project.status_changed.v1": 1}
+    assert again(**{"project-status": {"status": "quarantined"}}) == {}
+    index.publish()
+    index.run("status", "six", "active")
+    assert again(*files) == {}
     index.publish()
     assert served(index) == {"1.0": "old", "2.0": False, "3.0": False, "status": "active"}
     assert index.ask_list("rejected") == []
@@ -253,3 +256,16 @@ def test_another_ledger_is_a_source(index: Index, tmp_path: Path) -> None:
         assert {**one, "meta": None} == {**two, "meta": None}
     assert index.ask("reconcile", source)[-1]["different"] == 0
     assert done(index, source, "--download")["bytes"] == 0
+
+
+def test_a_quarantine_is_lifted_by_people(index: Index, tmp_path: Path) -> None:
+    source = write_mirror(tmp_path / "source", {"six": page(six("1.0"))})
+    done(index, source)
+    index.publish()
+    index.run("status", "six", "quarantined", "--reason", "malware")
+    write_mirror(source, {"six": page(six("1.0", yanked=True), six("2.0"))})
+    (line, last) = index.ask("import", source, answer=1)
+    assert (line["project"], line["code"], last["events"]) == ("six", "project-quarantined", 0)
+    index.publish()
+    index.run("status", "six", "active")
+    assert done(index, source)["events"] == 2

@@ -71,7 +71,9 @@ def answer_rendition(request: Request, found: Rendition, cache: str, vary: str =
     if isinstance(part, Response):
         return part
     headers["Content-Type"] = _with_charset(found.media_type)
-    return Response(data[part.first : part.end], part.status, headers)
+    if part.end - part.first <= BLOCK_BYTES:
+        return Response(data[part.first : part.end], part.status, headers)
+    return _BytesInBlocks(data, part, headers)
 
 
 class Part(NamedTuple):
@@ -138,6 +140,57 @@ def _with_charset(media_type: str) -> str:
     return f"{media_type}; charset=utf-8" if media_type.startswith("text/") else media_type
 
 
+# --- block by block --------------------------------------------------------------------------------------------------
+
+
+class _InBlocks(Response):
+    """Sends a part of something long: the next block when the client has read the one before. So what waits for a
+    client who does not read is one block.
+    """
+
+    def __init__(self, part: Part, headers: Mapping[str, str]) -> None:
+        super().__init__(None, part.status, {**headers, "Content-Length": str(part.end - part.first)})
+        self._part = part
+
+    async def read(self, at: int, length: int) -> bytes:
+        """The next block: at least one byte, and at most so many."""
+        raise NotImplementedError
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send it. Reading ends when the client is gone."""
+        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+        at, end = self._part.first, self._part.end
+        if scope["method"] == "HEAD" or at == end:
+            await send({"type": "http.response.body", "body": b""})
+            return
+        gone = asyncio.create_task(_until_gone(receive)) if end - at > BLOCK_BYTES else None
+        try:
+            while at < end and not (gone and gone.done()):
+                data = await self.read(at, min(BLOCK_BYTES, end - at))
+                at += len(data)
+                await send({"type": "http.response.body", "body": data, "more_body": at < end})
+        finally:
+            if gone is not None:
+                gone.cancel()
+
+
+async def _until_gone(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+class _BytesInBlocks(_InBlocks):
+    """Sends a part of some bytes."""
+
+    def __init__(self, data: bytes, part: Part, headers: Mapping[str, str]) -> None:
+        super().__init__(part, headers)
+        self._data = data
+
+    async def read(self, at: int, length: int) -> bytes:
+        """A block of the bytes."""
+        return self._data[at : at + length]
+
+
 # --- files -----------------------------------------------------------------------------------------------------------
 
 
@@ -170,45 +223,27 @@ def answer_file(request: Request, found: OpenedFile, threads: Executor, media_ty
     if isinstance(part, Response):
         found.file.close()
         return part
-    headers |= {"Content-Type": _with_charset(media_type), "Content-Length": str(part.end - part.first)}
-    return _FileResponse(found.file, threads, part, headers)
+    headers["Content-Type"] = _with_charset(media_type)
+    return _FileInBlocks(found.file, threads, part, headers)
 
 
-class _FileResponse(Response):
-    """Sends a part of an open file, block by block, and closes it."""
+class _FileInBlocks(_InBlocks):
+    """Sends a part of an open file, and closes it."""
 
     def __init__(self, file: BufferedReader, threads: Executor, part: Part, headers: Mapping[str, str]) -> None:
-        super().__init__(None, part.status, headers)
+        super().__init__(part, headers)
         self._file = file
         self._threads = threads
-        self._part = part
+
+    async def read(self, at: int, length: int) -> bytes:
+        """A block of the file."""
+        loop = asyncio.get_running_loop()
+        data = await loop.run_in_executor(self._threads, os.pread, self._file.fileno(), length, at)
+        if not data:
+            raise OSError("a served file has become shorter while it was sent")
+        return data
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send it. Reading ends when the client is gone."""
-        gone: asyncio.Task[None] | None = None
-        try:
-            await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
-            at, end = self._part.first, self._part.end
-            if scope["method"] == "HEAD" or at == end:
-                await send({"type": "http.response.body", "body": b""})
-                return
-            loop = asyncio.get_running_loop()
-            if end - at > BLOCK_BYTES:
-                gone = asyncio.create_task(_until_gone(receive))
-            while at < end and not (gone and gone.done()):
-                data = await loop.run_in_executor(
-                    self._threads, os.pread, self._file.fileno(), min(BLOCK_BYTES, end - at), at
-                )
-                if not data:
-                    raise OSError("a served file has become shorter while it was sent")
-                at += len(data)
-                await send({"type": "http.response.body", "body": data, "more_body": at < end})
-        finally:
-            if gone is not None:
-                gone.cancel()
-            self._file.close()
-
-
-async def _until_gone(receive: Receive) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass
+        """Send it."""
+        with self._file:
+            await super().__call__(scope, receive, send)

@@ -5,6 +5,7 @@ is opened when somebody first asks, and filled up to the publication that is ser
 """
 
 import asyncio
+from collections.abc import Hashable
 from contextlib import AsyncExitStack
 from typing import Final, NamedTuple
 
@@ -17,7 +18,7 @@ from consumers.catalog.asking import choose_catalog, open_filling
 from consumers.catalog.filling import Filling
 from consumers.catalog.remaking import Remaking
 from consumers.context import Context
-from consumers.gateway.answering import HOUR_CACHED, SECONDS_CACHED, answer_rendition
+from consumers.gateway.answering import HOUR_CACHED, SECONDS_CACHED, Rendition, answer_rendition
 from consumers.gateway.public_files import PublicFiles
 from consumers.gateway.simple_pages import VARIES, SimplePages, redirect_to_normal, wanted_form
 from consumers.render.outlets import served_version
@@ -49,12 +50,11 @@ PAST_LIMITS: Final = PastLimits()
 log = structlog.get_logger()
 
 
-class AskedPage(NamedTuple):
-    """A page of a publication: in JSON (None: it has no such page), and what its bytes depend on."""
+class PagesState(NamedTuple):
+    """What the bytes of an earlier page depend on: its publication, and the last one, which says what is withheld."""
 
-    page: bytes | None
     number: int
-    last_number: int
+    last: int
 
 
 class PastPages:
@@ -107,21 +107,24 @@ class PastPages:
         self._waiting += 1
         try:
             async with self._places:
-                database = await self._filled()
-                found = await database.run(_ask, when, name)
+                moment, rendition = await self._find(await self._filled(), when, name, form)
         finally:
             self._waiting -= 1
+        # Only what is withheld later changes an earlier page.
+        cache = HOUR_CACHED if moment.number < moment.last else SECONDS_CACHED
+        return answer_rendition(request, rendition, cache, VARIES)
+
+    async def _find(self, database: Database, when: str, name: str | None, form: str) -> tuple[PagesState, Rendition]:
+        found = await database.run(_find_moment, when)
         if found is None:
             raise HTTPException(404, f"there is no publication {when}" if when.isdigit() else "there was no index yet")
-        if found.page is None:
-            raise HTTPException(404, f"publication {found.number} has no such project")
-        key = ("at", found.number, found.last_number, name, form)
-        rendition = self._files.renditions.get(key) or await self._pages.render(key, found.page, form)
-        return answer_rendition(request, rendition, self._cache(when, found), VARIES)
-
-    def _cache(self, when: str, found: AskedPage) -> str:
-        """Only what is withheld later changes an earlier page."""
-        return HOUR_CACHED if found.number < found.last_number else SECONDS_CACHED
+        rendition = self._files.renditions.get(_key(found, name, form))
+        if rendition is not None:
+            return found, rendition
+        moment, page = await database.run(_ask, found.number, name)
+        if page is None:
+            raise HTTPException(404, f"publication {moment.number} has no such project")
+        return moment, await self._pages.render(_key(moment, name, form), page, form)
 
     def _check(self, when: str) -> None:
         if is_instant(when):
@@ -177,14 +180,23 @@ def _retrieve(task: asyncio.Task[None]) -> None:
         log.warning("the catalog for earlier pages cannot be filled", why=str(task.exception()))
 
 
-def _ask(connection: Connection, when: str, name: str | None) -> AskedPage | None:
-    row = _publication(connection, when)
-    last = publication_rows.last_publication(connection)
-    if row is None or last is None:
-        return None
+def _key(moment: PagesState, name: str | None, form: str) -> Hashable:
+    return ("at", *moment, name, form)
+
+
+def _find_moment(connection: Connection, when: str) -> PagesState | None:
+    row, last = _publication(connection, when), publication_rows.last_publication(connection)
+    return None if row is None or last is None else PagesState(row.number, last.number)
+
+
+def _ask(connection: Connection, number: int, name: str | None) -> tuple[PagesState, bytes | None]:
+    """The page of a project, or the list of all, in a publication; None: it shows none."""
+    row, last = publication_rows.load_publication(connection, number), publication_rows.last_publication(connection)
+    if row is None or last is None:  # voided, in this moment
+        return PagesState(number, number), None
     remaking = Remaking(connection)
     page = remaking.project_list(row) if name is None else remaking.page(name, row, without_withheld=True)
-    return AskedPage(page, row.number, last.number)
+    return PagesState(number, last.number), page
 
 
 def _publication(connection: Connection, when: str) -> PublicationRow | None:

@@ -115,8 +115,8 @@ def serving(index: Index) -> Iterator[Service]:
 
 
 def copy_of(served: Index, folder: Path) -> Index:
-    """A copy of a ledger, with a file of producers."""
-    shutil.copytree(served.folder, folder)
+    """A copy of a ledger, with a file of producers. A gateway may have its catalog open: that is not copied."""
+    shutil.copytree(served.folder, folder, ignore=shutil.ignore_patterns("catalog.sqlite*"))
     made = Index(folder)
     (made.folder / "producers").touch()
     with (made.folder / "ledger.toml").open("a") as file:

@@ -6,7 +6,7 @@ import json
 import os
 import socket
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +15,11 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from benchmarks.scale import memory_of
 from consumers.gateway.connections import DEFAULT_LIMITS
 from consumers.gateway.negotiating import JSON_TYPE
 from tests.client.index import Index
-from tests.client.processes import until
+from tests.client.processes import start, until
 from tests.gateway.running import gateway
 
 HEAD_END = b"\r\nHost: x\r\n\r\n"
@@ -203,7 +204,7 @@ def test_requests_behind_each_other(guarded: str) -> None:
 
 def in_work(url: str) -> int:
     """How many requests are being answered, besides this one."""
-    lines = httpx.get(f"{url}/metrics", trust_env=False).text.splitlines()
+    lines = httpx.get(f"{url.rstrip('/')}/metrics", trust_env=False).text.splitlines()
     return int(float(next(line for line in lines if line.startswith("tuf_ledger_requests_in_work ")).split()[1])) - 1
 
 
@@ -228,6 +229,22 @@ def test_a_client_that_does_not_read(tmp_path: Path) -> None:
         connection.recv(1)
         until(lambda: in_work(url) == 0, lambda: "the answer to be given up")
         assert len(read_all(connection)) < 64 * 2**20
+
+
+def test_what_waits_for_clients_who_do_not_read_is_little(tmp_path: Path) -> None:
+    page = tmp_path / "targets/simple/large/index.json"
+    page.parent.mkdir(parents=True)
+    page.write_bytes(b'{"files":[],"meta":{"_last-serial":1},"name":"%b"}' % (b"x" * 16 * 2**20))
+    with start(tmp_path / "log", "serve", "--public", tmp_path, "--listen", "127.0.0.1:0") as running:
+        (url,) = running.wait_for("gateway started")["urls"]
+        with ExitStack() as closing:
+            for _ in range(50):
+                connection = closing.enter_context(connected(url))
+                connection.sendall(f"GET /simple/large/ HTTP/1.1\r\nHost: x\r\nAccept: {JSON_TYPE}\r\n\r\n".encode())
+                connection.recv(1)
+            until(lambda: in_work(url) == 50, lambda: "all of them to be answered")
+            assert memory_of(running.process.pid) < 400 * 2**20, "one page for all, and a block for each"
+        running.stop()
 
 
 def test_a_client_that_goes_away(tmp_path: Path) -> None:

@@ -16,11 +16,14 @@ from consumers.context import Context, is_url
 from consumers.render.outlets import served_version
 from consumers.state.furthest import open_furthest
 from ledger.config import FILENAME, Config, ConfigError, LedgerSection, load_config, write_config
-from ledger.disk.files import write_file, writing
+from ledger.disk.files import StorageError, write_file, writing
 from ledger.disk.syncing import sync_folder
 from ledger.logs.urls import SQLITE_SCHEME
 from projections.metadata.paths import TIMESTAMP, metadata_path
 from schemas.errors import NegativeAnswerError
+
+MOST_ROOTS = 100
+"""How many roots are looked for that a backup does not have: a server may have any number of them."""
 
 _LOG_LINE = re.compile(r"^[ \t]*log[ \t]*=.*$", re.MULTILINE)
 _LEDGER_TABLE = re.compile(r"^[ \t]*\[ledger\][ \t]*(?:#.*)?$", re.MULTILINE)
@@ -95,18 +98,30 @@ def choose_log(backup: Backup, target: Path, wished: str | None) -> str:
     return config.ledger.log
 
 
-async def newest_seen(context: Context, served: str) -> NewestSeen:
+async def newest_seen(context: Context, served: str, root: int) -> NewestSeen:
     """The newest publication that clients or the consumers of this folder have seen.
 
     Args:
         context: the ledger as it will be.
         served: where clients get it: a URL, or a folder (empty: the public folder).
+        root: the version of the backup's last root: later ones are looked for, `MOST_ROOTS` at most.
+
+    Raises:
+        StorageError: what is served cannot be read.
     """
     files = context.served(served)
-    seen = NewestSeen(served_version(await context.read(files, TIMESTAMP)), served or str(context.public))
-    root = 0
-    while await context.read(files, metadata_path("root", root + 1)) is not None:
-        root += 1
+    try:
+        seen = NewestSeen(served_version(await context.read(files, TIMESTAMP)), served or str(context.public))
+        most = root + MOST_ROOTS
+        while root < most and await context.read(files, metadata_path("root", root + 1)) is not None:
+            root += 1
+    except StorageError as error:
+        more = (
+            "It is asked what clients have seen. If it is gone, too, name something else with --served: a mirror, or a "
+            "folder with what was served last"
+        )
+        error.args = (f"{error}. {more}",)
+        raise
     async with open_furthest(context) as furthest:
         if furthest is not None and furthest.position.number > seen.number:
             seen = NewestSeen(furthest.position.number, f"the state of the {furthest.name} in {context.state}")

@@ -120,6 +120,16 @@ def test_clients_are_asked_too(lost: Lost, tmp_path: Path) -> None:
     assert restored.publish_and_check().number == 4
 
 
+def test_what_clients_saw_cannot_be_asked(lost: Lost, tmp_path: Path) -> None:
+    """The machine that is lost served it."""
+    lost.lose()
+    (lost.copy / "ledger.toml").write_text('[signer]\nserved = "http://127.0.0.1:1"\n')
+    said = lost.restore_all(tmp_path / "new", answer=75)
+    assert "If it is gone, too, name something else with --served" in said["message"]
+    assert not (tmp_path / "new").exists()
+    assert lost.restore_all(tmp_path / "new", "--served", lost.store)["differences"] == []
+
+
 def test_what_is_no_good_backup(lost: Lost, tmp_path: Path) -> None:
     lost.lose()
     said = invoke("restore-backup", lost.keys, "--to", tmp_path / "new", answer=2).output

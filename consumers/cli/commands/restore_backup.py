@@ -132,10 +132,11 @@ async def restore_backup(
     order = _Order(found, target, trusted, keys, files, replication_factor)
     checked = await _verify(found.context, trusted, None, files=False)
     authority = (await prefix_at_end(found.context)).authority
-    seen = await newest_seen(target, served_setting(found, served))
+    root_version = authority.root.version if authority else 0
+    seen = await newest_seen(target, served_setting(found, served), root_version)
     facts: dict[str, Any] = {"ledger": checked.ledger, "publication": checked.last, "anchored": checked.anchored}
     if not lost:
-        refuse_older(seen, checked.last, authority.root.version if authority else 0)
+        refuse_older(seen, checked.last, root_version)
     facts |= await _copy(order, rehearses=dry_run) | {"dry_run": dry_run}
     if not dry_run:
         write_settings(found, folder, url)

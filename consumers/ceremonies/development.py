@@ -97,7 +97,8 @@ class DevelopmentKeys:
         if not signers:
             raise SignerError(
                 f"there are no keys in {self.folder / role}. This command signs with the development keys that "
-                "`tuf-ledger init` made. If the offline keys are elsewhere, sign there and append `roles.signed`"
+                "`tuf-ledger init` made. If the offline keys are elsewhere, sign there, and append the documents with "
+                "`tuf-ledger ceremony --append`"
             )
         return signers
 

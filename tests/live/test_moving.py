@@ -5,6 +5,7 @@ import json
 import shutil
 import uuid
 from collections.abc import Iterator
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from ledger.logs.urls import read_kafka_url
 from tests.broker import Broker
 from tests.client.index import Index, invoke, silence
 from tests.client.manual import Manual
-from tests.client.processes import execute, start, until
+from tests.client.processes import Running, execute, start, until
 
 pytestmark = pytest.mark.kafka
 
@@ -70,7 +71,7 @@ async def append_strangely(broker: Broker, url: str) -> None:
                     await made.send_and_wait(topic, value, key=b"", partition=0)
 
 
-def name(index: Index, url: str) -> None:
+def name_log(index: Index, url: str) -> None:
     """Switch a ledger over."""
     (index.folder / "ledger.toml").write_text(f'[ledger]\nlog = "{url}"\n')
 
@@ -88,7 +89,7 @@ def test_there_and_back_and_to_a_new_cluster(up: Broker, tmp_path: Path) -> None
         done = json.loads(invoke("copy-log", before, after, "--replication-factor", 1, "--json").output)
         assert done["ledger"] == first
         assert values_of(after) == values_of(before)
-        name(index, after)
+        name_log(index, after)
         if before.startswith(after[:6]):  # the states know at which offsets the old topics had their records
             assert "error: " in index.run("publish", answer=2)
             shutil.rmtree(index.folder / "state")
@@ -165,6 +166,30 @@ def test_the_manual_word_for_word(up: Broker, tmp_path: Path) -> None:
     assert "signed as the offline roles require" in manual.follow(checked)
     index.upload("three")
     assert set(index.publish_and_check().projects) == {"one", "two", "three"}
+
+
+def has_said(running: Running, sizes: dict[str, int]) -> bool:
+    """Whether a run has copied so much."""
+    return any(json.loads(line).get("sizes") == sizes for line in running.output().splitlines())
+
+
+def test_a_second_cluster_follows(up: Broker, tmp_path: Path) -> None:
+    """Whatever ends it, it goes on; and what is lost at one place is there at the other."""
+    before, after = place(up), place(up)
+    index = Index.create(tmp_path / "index", "--log", before, "--replication-factor", 1, "--bins", 2)
+    arguments = ("copy-log", before, after, "--replication-factor", 1, "--follow", "--json")
+    for name in ("one", "two"):
+        with start(tmp_path / name, *arguments) as running:
+            index.upload(name)
+            index.publish()
+            until(partial(has_said, running, index.info()["sizes"]), running.output)
+            running.kill()
+    assert values_of(after) == values_of(before)
+    shutil.rmtree(index.folder / "state")
+    name_log(index, after)
+    index.upload("three")
+    assert len(index.publish_and_check().projects) == 3
+    assert "Is it in use already?" in execute("copy-log", before, after, answer=2).stderr
 
 
 def test_the_manual_when_a_topic_is_deleted(up: Broker, tmp_path: Path) -> None:

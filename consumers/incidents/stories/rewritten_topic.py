@@ -150,7 +150,7 @@ here that is nothing. Had anybody followed the logs, the story would end after o
             clean={"quill": ("quill-1.0-py3-none-any.whl", "quill-1.1-py3-none-any.whl")},
             elsewhere=(
                 "Root holders sign the new root: offline keys are not on the disk that was lost.",
-                "Let a follower on another machine copy both logs from now on.",
+                "Let `tuf-ledger copy-log --follow` copy both logs to another machine from now on.",
             ),
         ),
         written={"lost.ndjson": "".join(f"{each.decode()}\n" for each in known)},

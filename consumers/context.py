@@ -189,11 +189,15 @@ class Context:
         """The catalog that this user keeps of a ledger, given by its identity, for lack of another: not opened."""
         from ledger.catalog.database import sqlite_catalog  # noqa: PLC0415
 
-        # Relative or empty, it is ignored: XDG Base Directory Specification, "Basics".
-        cache = Path(os.environ.get("XDG_CACHE_HOME", ""))
-        folder = (cache if cache.is_absolute() else Path.home() / ".cache") / "tuf-ledger"
+        folder = self.cache()
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         return sqlite_catalog(folder / f"{ledger}.sqlite", writes=True)
+
+    def cache(self) -> Path:
+        """The folder for what this user keeps and anybody can make again."""
+        # Relative or empty, it is ignored: XDG Base Directory Specification, "Basics".
+        cache = Path(os.environ.get("XDG_CACHE_HOME", ""))
+        return (cache if cache.is_absolute() else Path.home() / ".cache") / "tuf-ledger"
 
     def storage(self, name: str) -> Storage:
         """What is served: the public folder; beside it are a staging folder for one consumer, and one for evidence."""

@@ -5,7 +5,6 @@ events of all its publications, whatever is appended meanwhile.
 """
 
 import asyncio
-import fcntl
 import os
 import shutil
 from collections.abc import Callable, Iterator
@@ -14,6 +13,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import NamedTuple
 
+from consumers.backup.alone import alone_in
 from consumers.backup.identity import read_identity
 from consumers.context import Context
 from ledger.config import FILENAME
@@ -23,7 +23,7 @@ from ledger.logs import Logs
 from ledger.logs.copying import copy_log
 from ledger.logs.sqlite import SqliteLog
 from projections.metadata.paths import metadata_path
-from schemas.errors import DisagreementError, InUseError
+from schemas.errors import DisagreementError
 
 Report = Callable[[int, int], None]
 
@@ -131,14 +131,7 @@ def _working_beside(target: Path) -> Iterator[Path]:
     if target.is_mount():
         raise StorageError(f"a file system is mounted at {target}; name a folder below it")
     folder = target.parent / f".{target.name}.backup"
-    with writing(folder):
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        lock = os.open(folder, os.O_RDONLY)
-    try:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise InUseError(f"another process writes the backup {target}: wait until it has ended") from error
+    with alone_in(folder, f"writes the backup {target}", mode=0o700):
         try:
             with writing(folder):  # files that a killed run left behind
                 for path in folder.iterdir():
@@ -148,5 +141,3 @@ def _working_beside(target: Path) -> Iterator[Path]:
             with suppress(OSError):
                 shutil.rmtree(folder)
             raise
-    finally:
-        os.close(lock)

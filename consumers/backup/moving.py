@@ -10,11 +10,15 @@ A log keeps values, and their order. What else a broker keeps of a record (its t
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
+from hashlib import sha256
+from pathlib import Path
 from typing import NamedTuple
 
+from consumers.backup.alone import alone_in
 from consumers.backup.identity import read_identity
 from consumers.context import Context
 from ledger.logs import Log
+from ledger.logs.sqlite import SqliteLog
 from projections.log.merkle import Tree, record_digest
 from schemas.errors import DisagreementError, TemporaryError
 
@@ -182,6 +186,7 @@ async def moving(
 
     Raises:
         CopyConflictError: the copies have other records, or are ahead.
+        InUseError: another process of this machine copies to there.
         LogError, NotALedgerError: see there.
     """
     logs, copies = source.logs(), target.logs()
@@ -191,6 +196,8 @@ async def moving(
             closing.push_async_callback(log.close)
         await logs.open()
         ledger = await read_identity(logs.events)
+        if not rehearses:
+            closing.enter_context(alone_in(_place_of(target), f"copies to {target.config.ledger.log}"))
         missing = await target.missing_logs()
         total = await logs.events.size() + await logs.publications.size()
         for pair in pairs:
@@ -203,3 +210,11 @@ async def moving(
                 if pair.copy.name in missing:
                     await pair.copy.open()
         yield Move(ledger.digest, events, publications, report, rehearses=rehearses)
+
+
+def _place_of(target: Context) -> Path:
+    """The folder of a lock for a copy: that of its files, or for topics one of this user."""
+    events = target.logs().events
+    if isinstance(events, SqliteLog):
+        return Path(events.name).parent
+    return target.cache() / f"copies-{sha256(target.config.ledger.log.encode()).hexdigest()[:16]}"

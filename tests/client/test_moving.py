@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from consumers.backup.alone import alone_in
 from consumers.backup.moving import CopyConflictError, moving
 from consumers.context import Context
 from ledger.config import Config, LedgerSection
@@ -26,6 +27,12 @@ from tests.client.processes import Running, execute, start, until
 from tests.factory import Make
 
 MANY = 30_000
+
+
+@pytest.fixture(autouse=True)
+def _at_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a user keeps is not that of whoever tests."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
 
 
 def copy(index: Index, target: Path, *options: object, answer: int = 0) -> str:
@@ -120,7 +127,7 @@ REFUSED = {
     ("sqlite:index/log", "sqlite:./index/log"): "FROM and TO are the same logs",
     ("sqlite:index/log", "ftp://somewhere"): "must be `sqlite:FOLDER` or `kafka://",
     ("sqlite:nowhere", "sqlite:copy"): "there is no log at",
-    ("sqlite:index/log", "sqlite:file"): "cannot be used",
+    ("sqlite:index/log", "sqlite:file"): "File exists",
     ("sqlite:index/log", "sqlite:garbage"): "is not a log",
     ("sqlite:index/log", "sqlite:copy", "--follow", "--dry-run"): "exclude each other",
 }
@@ -135,6 +142,13 @@ def test_usage(index: Index, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     for arguments, said in REFUSED.items():
         assert said in invoke("copy-log", *arguments, answer=2).output
         assert not (tmp_path / "copy").exists()
+
+
+def test_two_at_once_would_spoil_it(index: Index, tmp_path: Path) -> None:
+    with alone_in(tmp_path / "copy", "copies to there"):
+        assert "another process copies to sqlite:" in copy(index, tmp_path / "copy", answer=75)
+        copy(index, tmp_path / "copy", "--dry-run")
+    copy(index, tmp_path / "copy")
 
 
 # --- interrupted, and while others append ------------------------------------------------------------------------

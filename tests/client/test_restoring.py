@@ -1,8 +1,11 @@
 """`restore-backup`: a ledger comes back from a backup by one command, and never an older one over a newer one."""
 
 import json
+import os
+import pty
 import shutil
 import sqlite3
+import subprocess
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -10,6 +13,7 @@ from typing import Any
 import pytest
 
 from tests.client.index import Index, invoke, tree
+from tests.client.processes import command, environment
 from tests.serving import serving
 
 
@@ -79,6 +83,23 @@ def test_without_what_no_backup_has(lost: Lost, tmp_path: Path) -> None:
     assert "Next: `tuf-ledger publish --ledger" in said
     lost.restore_all(tmp_path / "new")
     assert (tmp_path / f"new/keys/online/{keyid}.pem").stat().st_mode & 0o777 == 0o600
+
+
+def test_keys_are_asked_for_on_a_terminal(lost: Lost, tmp_path: Path) -> None:
+    lost.lose()
+    ours, theirs = pty.openpty()
+    arguments = command("restore-backup", lost.copy, "--to", tmp_path / "new", "--files", lost.store)
+    with subprocess.Popen(
+        arguments, stdin=theirs, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=environment()
+    ) as process:
+        os.close(theirs)
+        os.write(ours, f"{lost.keys}\n".encode())
+        said = process.communicate()[0].decode()
+    os.close(ours)
+    assert process.returncode == 0, said
+    assert "Folder with copies of the online keys" in said
+    assert "an online key is missing" not in said
+    go_on(tmp_path / "new", lost)
 
 
 def test_the_log_alone(lost: Lost) -> None:

@@ -199,6 +199,40 @@ def test_requests_behind_each_other(guarded: str) -> None:
         assert read_all(connection).count(b"HTTP/1.1 200 OK") == 21
 
 
+def test_what_is_in_the_folder_may_be_anything(tmp_path: Path) -> None:
+    simple = tmp_path / "targets/simple"
+    garbage = (
+        b"",
+        b"{",
+        b"[]",
+        b'{"files":7}',
+        b'{"files":[{}]}',
+        b'{"files":[{"url":1}]}',
+        b"\xff",
+        b"null",
+        b"[" * 5000,
+    )
+    for number, data in enumerate(garbage):
+        (simple / f"odd-{number}").mkdir(parents=True)
+        (simple / f"odd-{number}/index.json").write_bytes(data)
+    (tmp_path / "metadata").mkdir()
+    (tmp_path / "metadata/timestamp.json").write_bytes(b'{"signed":{"version":"x","expires":7,"meta":[]}}')
+    os.mkfifo(tmp_path / "targets/pipe")
+    (tmp_path / "targets/folder").mkdir()
+    (tmp_path / "targets/loop").symlink_to("loop")
+    with gateway(tmp_path) as url, httpx.Client(base_url=url, trust_env=False) as client:
+        for number in range(len(garbage)):
+            for accept in (JSON_TYPE, "text/html"):
+                answer = client.get(f"/simple/odd-{number}/", headers={"Accept": accept})
+                assert answer.headers["content-type"] in {JSON_TYPE, "application/problem+json"}
+                assert answer.status_code in {200, 500}
+        for path in ("pipe", "folder", "loop"):
+            assert client.get(f"/targets/{path}").status_code == 404
+        assert client.get("/metadata/timestamp.json").status_code == 200
+        assert client.get("/readyz").status_code == 503
+        assert client.get("/metrics").status_code == client.get("/healthz").status_code == 200
+
+
 # --- too slow, too many ------------------------------------------------------------------------------------------
 
 
@@ -214,7 +248,7 @@ def test_a_head_that_comes_too_slowly(served: Index) -> None:
             with connected(url) as connection:
                 connection.sendall(begin)
                 assert check_answer(read_all(connection)) == 408
-        assert httpx.get(f"{url}/healthz", trust_env=False).status_code == 200
+        until(_answers(url), lambda: "a request that comes in time")
 
 
 def test_a_client_that_does_not_read(tmp_path: Path) -> None:

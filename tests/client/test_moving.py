@@ -22,6 +22,7 @@ from ledger.logs import Logs, LogUnavailableError
 from ledger.logs.memory import MemoryLog, MemoryRecords
 from ledger.logs.sqlite import SqliteLog
 from schemas.codec import encode_event
+from tests.client.disks import mounted
 from tests.client.index import Index, invoke
 from tests.client.processes import Running, execute, start, until
 from tests.factory import Make
@@ -325,3 +326,14 @@ def test_it_follows_until_it_is_stopped(index: Index, tmp_path: Path, number: si
 
 def told(running: Running) -> list[dict[str, Any]]:
     return [json.loads(line) for line in running.output().splitlines()]
+
+
+def test_no_room_for_it(index: Index, tmp_path: Path) -> None:
+    asyncio.run(fill(index.folder / "log/events.sqlite", [b"%d" % number * 200 for number in range(2000)]))
+    with mounted(tmp_path / "disk") as disk:
+        disk.fill()
+        said = copy(index, disk.folder / "copy", answer=75)
+        assert "damaged" not in said
+        disk.make_room()
+        copy(index, disk.folder / "copy")
+        assert rows_of(disk.folder / "copy") == rows_of(index.folder / "log")

@@ -7,13 +7,14 @@ import shutil
 import sqlite3
 import subprocess
 from contextlib import closing
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.client.index import Index, invoke, tree
-from tests.client.processes import command, environment
+from tests.client.processes import command, environment, start
 from tests.serving import serving
 
 
@@ -83,6 +84,27 @@ def test_without_what_no_backup_has(lost: Lost, tmp_path: Path) -> None:
     assert "Next: `tuf-ledger publish --ledger" in said
     lost.restore_all(tmp_path / "new")
     assert (tmp_path / f"new/keys/online/{keyid}.pem").stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.slow
+def test_killed_at_any_moment_it_goes_on(lost: Lost, tmp_path: Path) -> None:
+    """kill -9, a little later each time, until a run has come to its end."""
+    for number in range(20):
+        lost.index.upload(f"project-{number}")
+    lost.index.publish_and_check()
+    shutil.rmtree(lost.copy)
+    lost.index.run("backup", lost.copy)
+    lost.lose()
+    arguments = ("restore-backup", lost.copy, "--to", tmp_path / "new", "--keys", lost.keys, "--files", lost.store)
+    for tenths in count(2):
+        with start(tmp_path / "out", *arguments) as running:
+            try:
+                assert running.process.wait(tenths / 10) == 0, running.output()
+                break
+            except subprocess.TimeoutExpired:
+                running.kill()
+    assert lost.restore_all(tmp_path / "new")["differences"] == []
+    go_on(tmp_path / "new", lost)
 
 
 def test_keys_are_asked_for_on_a_terminal(lost: Lost, tmp_path: Path) -> None:

@@ -61,14 +61,16 @@ class _Pair:
         self.tree = Tree()
         self.appended = 0
 
-    async def compare(self, report: Callable[[], None]) -> None:
-        """Compare all that the copy has.
+    async def compare(self, report: Callable[[], None], *, may_be_ahead: bool) -> None:
+        """Compare all that the copy has, or if it may be ahead, all that both have.
 
         Raises:
             CopyConflictError: another record is there, or more records than the original has.
         """
         while found := await self.copy.read(self.tree.size):
             values = await self.original.read(self.tree.size)
+            if not values and may_be_ahead:
+                return
             if not values:
                 raise CopyConflictError(
                     f"{self.copy.name} is ahead: it has a record {self.tree.size}, and {self.original.name} ends "
@@ -172,7 +174,13 @@ class Move:
 
 @asynccontextmanager
 async def moving(
-    source: Context, target: Context, replication_factor: int, report: Report, *, rehearses: bool = False
+    source: Context,
+    target: Context,
+    replication_factor: int,
+    report: Report,
+    *,
+    rehearses: bool = False,
+    keeps_events: bool = False,
 ) -> AsyncIterator[Move]:
     """Open the logs of a ledger and their copies, and compare all that the copies have. Those that do not exist are
     created after that.
@@ -183,6 +191,8 @@ async def moving(
         replication_factor: the copies of each Kafka topic that is created.
         report: called with the number of records that both have, and of all records.
         rehearses: create and append nothing; what is there is compared.
+        keeps_events: events that are there and that the original does not have are no conflict: they wait for a
+            publication. That a publication is there and not in the original is one, always.
 
     Raises:
         CopyConflictError: the copies have other records, or are ahead.
@@ -203,7 +213,10 @@ async def moving(
         for pair in pairs:
             if pair.copy.name not in missing:
                 await pair.copy.open()
-                await pair.compare(lambda: report(sum(each.tree.size for each in pairs), total))
+                may_be_ahead = keeps_events and pair is events
+                await pair.compare(
+                    lambda: report(sum(each.tree.size for each in pairs), total), may_be_ahead=may_be_ahead
+                )
         if missing and not rehearses:
             await target.create_missing_logs(replication_factor)
             for pair in pairs:

@@ -131,6 +131,20 @@ def test_the_log_alone(lost: Lost) -> None:
     go_on(lost.index.folder, lost)
 
 
+def test_one_of_two_logs(lost: Lost) -> None:
+    """Events that came after the backup are there, and wait for a publication."""
+    lost.index.upload("pending")
+    (lost.index.folder / "log/publications.sqlite").unlink()
+    done = lost.restore(lost.index.folder)
+    assert (done["events"], done["publications"]) == (0, done["sizes"]["publications"])
+    go_on(lost.index.folder, lost)
+    assert "pending" in lost.index.check().projects
+    (lost.index.folder / "log/events.sqlite").unlink()
+    said = lost.restore(lost.index.folder, "--lost", answer=2)["message"]
+    assert "publications.sqlite is ahead" in said
+    assert not (lost.index.folder / "log/events.sqlite").exists(), "publications without their events stop everybody"
+
+
 def test_an_older_one_is_refused_and_says_what_is_lost(lost: Lost, tmp_path: Path) -> None:
     index = lost.index
     number = index.info()["last"]["publication"]

@@ -216,6 +216,12 @@ def test_the_manual_when_a_topic_is_deleted(up: Broker, tmp_path: Path) -> None:
     # One of them is gone, and the other one is newer than the backup.
     asyncio.run(delete(read_kafka_url(url).publications))
     assert "has publication 3, and the backup ends with 2" in manual.follow(manual.steps[-1], answer=1)
+    restore, states, publish = manual.steps[-1].splitlines()
+    assert "clients have seen 3" in manual.follow(f"{restore} --lost")
+    manual.follow(states)
+    index.run("resume", "--above", 3, "--forged")
+    manual.follow(publish)
+    assert index.check().number == 4, "the events were all there"
 
 
 def test_each_cluster_with_its_own_settings(up: Broker, tmp_path: Path) -> None:

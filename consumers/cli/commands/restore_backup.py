@@ -110,8 +110,9 @@ async def restore_backup(
     """Bring a ledger back into FOLDER from DIR, which `tuf-ledger backup` wrote.
 
     First the backup is verified, and compared with what clients and this machine have seen: an older one is refused.
-    Then its logs are copied, each record compared, and never over other or more records. Configuration and online keys
-    are put in place. What is served is rebuilt and verified. What FOLDER has already is left as it is.
+    Then its logs are copied, each record compared, and never over other or more publications; events that are there
+    and that the backup does not have stay. Configuration and online keys are put in place. What is served is rebuilt
+    and verified. What FOLDER has already is left as it is.
 
     Stop everything that appends and signs before. Nothing is signed. After an interruption, give the command again.
 
@@ -166,7 +167,9 @@ async def _verify(context: Context, root: bytes | None, served: ServedFiles | No
 
 async def _copy(order: _Order, *, rehearses: bool) -> dict[str, Any]:
     with progress("Copying") as advance:
-        async with moving(order.backup.context, order.target, order.copies, advance, rehearses=rehearses) as move:
+        async with moving(
+            order.backup.context, order.target, order.copies, advance, rehearses=rehearses, keeps_events=True
+        ) as move:
             copied = await move.go_on()
     return {**copied.appended, "sizes": copied.sizes, "root_hash": copied.root_hash}
 

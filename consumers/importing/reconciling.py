@@ -10,15 +10,15 @@ from datetime import UTC, datetime
 from typing import Literal, NamedTuple
 
 from consumers.catalog.asking import Asked
-from consumers.catalog.blaming import Blame, blame_project
-from consumers.catalog.event_answers import EventAnswer, answers, find_events
+from consumers.catalog.event_answers import EventAnswer, answers
 from consumers.catalog.remaking import Remaking
-from consumers.catalog.standing import QUARANTINED, STATES
+from consumers.catalog.standing import QUARANTINED, STATES, FileStanding, standings
 from consumers.work.progress import Report, nobody
 from ledger.catalog import FOREVER, content, event_rows, publication_rows, states
 from ledger.catalog.database import Connection
 from ledger.catalog.event_rows import Wanted
 from ledger.catalog.tables import THERE
+from ledger.catalog.writing import PublicationRow
 from ledger.simple.package_sources import PackageSource
 from ledger.simple.source_pages import SourceFile, SourcePage
 from projections.log.operations import type_of
@@ -43,11 +43,8 @@ Aspect = Literal[
 
 LISTED = STATES[THERE]
 
-PAGES_AHEAD = 8
-"""Pages that are asked for while others are compared."""
-
-AT_ONCE = 500
-"""Files whose upload times are looked up together."""
+PAGES_AT_ONCE = 16
+"""Pages that are compared in one transaction of the catalog; so many more are asked for meanwhile."""
 
 _FLAGS = frozenset(
     type_of(each) for each in (events.FileYanked, events.FileUnyanked, events.ReleaseYanked, events.ReleaseUnyanked)
@@ -77,24 +74,27 @@ class Reconciled:
         self.projects = self.files = self.unknown = 0
 
 
-class _Side(NamedTuple):
-    """A project of the ledger: its status (None: it is not there), the reason, and the event that made it so."""
-
-    status: str | None
-    reason: str
-    cause: int | None
-
-
 class _Entry(NamedTuple):
     """A file of the ledger, and the upload time that is shown, or will be."""
 
-    blame: Blame
+    standing: FileStanding
     uploaded_at: str
 
     @property
     def filename(self) -> str:
         """The name of the file."""
-        return self.blame.standing.upload.filename
+        return self.standing.upload.filename
+
+
+class _Side(NamedTuple):
+    """A project of the ledger: its status (None: it is not there), the reason, the event that made it so, and its files
+    by name. Of files that had one name it is the one that has it now, or had it last.
+    """
+
+    status: str | None
+    reason: str
+    cause: int | None
+    entries: Sequence[_Entry]
 
 
 async def reconcile(
@@ -106,10 +106,12 @@ async def reconcile(
         StorageError, PackageSourceError, SourcePageError: the source cannot be read.
     """
     names = sorted(set(projects)) if projects else await _all_names(asked, source)
-    async for name, page in _pages(source, names):
-        async for each in _project(asked, name, page, counts):
-            yield each
-        counts.projects += 1
+    async for pages in _pages(source, names):
+        sides = await asked.database.run(_sides, list(pages))
+        for (name, page), side in zip(pages.items(), sides, strict=True):
+            for found in _project(name, page, side, counts):
+                yield found.of(await asked.database.run(_explain, asked, found))
+            counts.projects += 1
         report(counts.projects, len(names))
 
 
@@ -118,113 +120,123 @@ async def _all_names(asked: Asked, source: PackageSource) -> list[str]:
     return sorted({*here, *await source.projects()})
 
 
-async def _pages(source: PackageSource, names: Sequence[str]) -> AsyncIterator[tuple[str, SourcePage | None]]:
-    """The pages of projects in order, some of them asked for ahead."""
-    waiting: deque[tuple[str, asyncio.Task[SourcePage | None]]] = deque()
+async def _pages(source: PackageSource, names: Sequence[str]) -> AsyncIterator[dict[str, SourcePage | None]]:
+    """The pages of projects in order, some at a time; the next ones are asked for ahead."""
+    waiting: deque[asyncio.Future[list[SourcePage | None]]] = deque()
+    parts = [names[start : start + PAGES_AT_ONCE] for start in range(0, len(names), PAGES_AT_ONCE)]
     try:
-        for name in names:
-            waiting.append((name, asyncio.ensure_future(source.page(name))))
-            if len(waiting) > PAGES_AHEAD:
-                first, task = waiting.popleft()
-                yield first, await task
-        while waiting:
-            first, task = waiting.popleft()
-            yield first, await task
+        for number, part in enumerate(parts):
+            for ahead in parts[number + len(waiting) : number + 2]:
+                waiting.append(asyncio.gather(*map(source.page, ahead)))
+            yield dict(zip(part, await waiting.popleft(), strict=True))
     finally:
-        for _, task in waiting:
-            task.cancel()
-        await asyncio.gather(*(task for _, task in waiting), return_exceptions=True)
+        for each in waiting:
+            each.cancel()
+        await asyncio.gather(*waiting, return_exceptions=True)
 
 
-async def _project(asked: Asked, name: str, page: SourcePage | None, counts: Reconciled) -> AsyncIterator[Discrepancy]:
-    here = await asked.database.run(_side, name)
-    for each in _of_project(name, page, here):
-        yield each._replace(events=await asked.database.run(_events, asked, here.cause))
+# --- the ledger ---------------------------------------------------------------------------------------------------
+
+
+def _sides(connection: Connection, names: Sequence[str]) -> list[_Side]:
+    """Projects of the ledger, in one transaction."""
+    last, remaking = publication_rows.last_publication(connection), Remaking(connection)
+    return [_side(connection, name, last, remaking) for name in names]
+
+
+def _side(connection: Connection, name: str, last: PublicationRow | None, remaking: Remaking) -> _Side:
+    number = states.project_number(connection, name)
+    found = [] if number is None else states.states_of_project(connection, number)
+    if number is None or not found:
+        return _Side(None, "", None, ())
+    uploads = list({each.filename: each for each in states.uploads_of(connection, number)}.values())
+    shown = [each for each in uploads if last is not None and each.upload_idx < last.content_size]
+    times = {} if last is None else dict(zip(shown, remaking.upload_times(shown, last), strict=True))
+    entries = [
+        _Entry(each, times.get(each.upload, each.upload.time)) for each in standings(connection, number, uploads)
+    ]
+    state = found[-1]
+    if state.to_idx != FOREVER:
+        return _Side(None, "", state.to_idx, entries)
+    return _Side(None if state.removed else state.status, state.reason, state.from_idx, entries)
+
+
+def _explain(connection: Connection, asked: Asked, found: "_Found") -> list[EventAnswer]:
+    """The events that explain a discrepancy."""
+    if found.refuses:
+        wanted = Wanted(project=found.project, filename=found.filename, types=[_UPLOADED], rejected=True)
+        return answers(connection, asked, event_rows.events_before(connection, wanted, FOREVER, 1))
+    events = answers(connection, asked, event_rows.load_events(connection, found.causes))
+    if found.aspect == "yanked":
+        return [each for each in events if each.row.type in _FLAGS] or events[:1]
+    return events
+
+
+# --- comparing ----------------------------------------------------------------------------------------------------
+
+
+class _Found(NamedTuple):
+    """A discrepancy, not explained: the indices of the events that can explain it. `refuses`: the ledger never had the
+    file, and a rejected upload explains it.
+    """
+
+    project: str
+    filename: str
+    aspect: Aspect
+    there: str | int | None
+    here: str | int | None
+    causes: Sequence[int] = ()
+    refuses: bool = False
+
+    def of(self, events: Sequence[EventAnswer]) -> Discrepancy:
+        """The discrepancy, explained."""
+        return Discrepancy(self.project, self.filename, self.aspect, self.there, self.here, events)
+
+
+def _project(name: str, page: SourcePage | None, side: _Side, counts: Reconciled) -> Iterator[_Found]:
+    yield from _of_project(name, page, side)
     page = page or SourcePage(name=name)
     for unreadable in page.unreadable:
-        yield Discrepancy(name, unreadable.filename, "entry", unreadable.why, None, ())
+        yield _Found(name, unreadable.filename, "entry", unreadable.why, None)
     left = {each.filename: each for each in page.files}
-    async for entry in _entries(asked, name):
-        for each in _of_file(page, left.pop(entry.filename, None), entry, counts):
-            yield each
+    for entry in side.entries:
+        yield from _of_file(name, page, left.pop(entry.filename, None), entry, counts)
     for filename in sorted(left):
-        yield Discrepancy(name, filename, "file", LISTED, None, await _refused_uploads(asked, name, filename))
+        yield _Found(name, filename, "file", LISTED, None, refuses=True)
 
 
-def _of_project(name: str, page: SourcePage | None, here: _Side) -> Iterator[Discrepancy]:
-    there = None if page is None else page.status
-    if there is None or here.status is None:
-        if there != here.status:
-            yield Discrepancy(name, "", "project", there, here.status, ())
+def _of_project(name: str, page: SourcePage | None, side: _Side) -> Iterator[_Found]:
+    there, causes = None if page is None else page.status, () if side.cause is None else (side.cause,)
+    if there is None or side.status is None:
+        if there != side.status:
+            yield _Found(name, "", "project", there, side.status, causes)
         return
     if page is None or not page.knows_flags:
         return
-    if there != here.status:
-        yield Discrepancy(name, "", "status", there, here.status, ())
+    if there != side.status:
+        yield _Found(name, "", "status", there, side.status, causes)
     reason = clean(page.status_reason)
-    if reason != here.reason:
-        yield Discrepancy(name, "", "reason", reason or None, here.reason or None, ())
+    if reason != side.reason:
+        yield _Found(name, "", "reason", reason or None, side.reason or None, causes)
 
 
-def _side(connection: Connection, name: str) -> _Side:
-    number = states.project_number(connection, name)
-    found = [] if number is None else states.states_of_project(connection, number)
-    if not found:
-        return _Side(None, "", None)
-    last = found[-1]
-    ended = last.to_idx != FOREVER
-    return _Side(None if last.removed or ended else last.status, last.reason, last.to_idx if ended else last.from_idx)
-
-
-def _events(connection: Connection, asked: Asked, index: int | None) -> list[EventAnswer]:
-    return [] if index is None else answers(connection, asked, event_rows.load_events(connection, [index]))
-
-
-async def _entries(asked: Asked, name: str) -> AsyncIterator[_Entry]:
-    """The files of a project by name: of those that had one name, the one that has it now, or had it last."""
-    some: list[Blame] = []
-    async for each in blame_project(asked, name):
-        if some and some[-1].standing.upload.filename == each.standing.upload.filename:
-            some.pop()
-        elif len(some) >= AT_ONCE:
-            for entry in await asked.database.run(_with_times, some):
-                yield entry
-            some = []
-        some.append(each)
-    for entry in await asked.database.run(_with_times, some):
-        yield entry
-
-
-def _with_times(connection: Connection, some: Sequence[Blame]) -> list[_Entry]:
-    last = publication_rows.last_publication(connection)
-    uploads = [each.standing.upload for each in some]
-    shown = [each for each in uploads if last is not None and each.upload_idx < last.content_size]
-    times = {} if last is None else dict(zip(shown, Remaking(connection).upload_times(shown, last), strict=True))
-    return [_Entry(each, times.get(each.standing.upload, each.standing.upload.time)) for each in some]
-
-
-def _of_file(page: SourcePage, file: SourceFile | None, entry: _Entry, counts: Reconciled) -> Iterator[Discrepancy]:
-    """The differences of a file that the ledger has, or had."""
-    blame, state = entry.blame, entry.blame.standing.state
+def _of_file(
+    name: str, page: SourcePage, file: SourceFile | None, entry: _Entry, counts: Reconciled
+) -> Iterator[_Found]:
+    """The discrepancies of a file that the ledger has, or had."""
+    state, causes = entry.standing.state, entry.standing.causes
     if file is None or state != LISTED:
         # A quarantine hides all files of the page.
         if file is not None or (state == LISTED and page.status != QUARANTINED):
-            source = None if file is None else LISTED
-            yield Discrepancy(blame.project, entry.filename, "file", source, state, blame.events)
+            yield _Found(name, entry.filename, "file", None if file is None else LISTED, state, causes)
         return
     counts.files += 1
     for said in _said(file, entry):
         if not said.is_known or (said.aspect == "yanked" and not page.knows_flags):
             counts.unknown += 1
         elif not said.is_same:
-            yield _otherwise(entry, said)
-
-
-async def _refused_uploads(asked: Asked, project: str, filename: str) -> list[EventAnswer]:
-    """Rejected uploads of a file that the ledger never had: the last one."""
-    wanted = Wanted(project=project, filename=filename, types=[_UPLOADED], rejected=True)
-    last = await anext(find_events(asked, wanted), None)
-    return [] if last is None else [last]
+            some = causes if said.aspect == "yanked" else causes[:1]
+            yield _Found(name, entry.filename, said.aspect, said.there, said.here, some)
 
 
 class _Said(NamedTuple):
@@ -243,16 +255,8 @@ class _Said(NamedTuple):
         return self.there == self.here
 
 
-def _otherwise(entry: _Entry, said: _Said) -> Discrepancy:
-    """What is said otherwise of a file that both list."""
-    events = entry.blame.events
-    flags = [each for each in events if each.row.type in _FLAGS]
-    explain = flags if said.aspect == "yanked" and flags else events[:1]
-    return Discrepancy(entry.blame.project, entry.filename, said.aspect, said.there, said.here, explain)
-
-
 def _said(file: SourceFile, entry: _Entry) -> Iterator[_Said]:
-    standing, upload = entry.blame.standing, entry.blame.standing.upload
+    standing, upload = entry.standing, entry.standing.upload
     yield _Said("sha256", file.sha256, upload.sha256.hex(), file.sha256 is not None)
     yield _Said("length", file.size, upload.length, file.size is not None)
     yield _Said("requires_python", file.requires_python or None, upload.requires_python)

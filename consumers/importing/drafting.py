@@ -53,14 +53,18 @@ class Refused(NamedTuple):
 
 @dataclass(slots=True)
 class PageDraft:
-    """What a page asks for: in the order `before`, `uploads`, `after`.
+    """What a page asks for: in the order `before`, `opening`, `uploads`, `closing`, `after`.
 
+    `opening` and `closing` are there if the project takes no files in the ledger, nor in the source any more: it did
+    between, since it has new ones.
     `there` are files that both have. `removed_here` are files of the page that were removed from the ledger: they stay
     removed. `missing` are files that the ledger lists and the page does not.
     """
 
     before: list[DraftAct] = field(default_factory=list)
+    opening: DraftAct | None = None
     uploads: list[DraftUpload] = field(default_factory=list)
+    closing: DraftAct | None = None
     after: list[DraftAct] = field(default_factory=list)
     there: list[tuple[SourceFile, FileFacts]] = field(default_factory=list)
     refused: list[Refused] = field(default_factory=list)
@@ -163,12 +167,16 @@ def _draft_status(page: SourcePage, project: ProjectOfLedger, draft: PageDraft) 
         why = f"the project has the status {page.status[:40]!r}, which PEP 792 does not know"
         draft.refused.append(Refused("", "", why))
         return
-    if (header.status or "active", header.reason) == (page.status, clean(page.status_reason)):
-        return
-    data = {"status": page.status, "reason": page.status_reason}
-    act = DraftAct(type_of(events.ProjectStatusChanged), data)
-    opens = header.status not in {None, *_TAKES_FILES} and page.status in _TAKES_FILES
-    (draft.before if opens else draft.after).append(act)
+    act = _set_status(page.status, page.status_reason)
+    is_closed, closes = header.status not in {None, *_TAKES_FILES}, page.status not in _TAKES_FILES
+    if is_closed and closes and draft.uploads:
+        draft.opening, draft.closing = _set_status("active", None), act
+    elif (header.status or "active", header.reason) != (page.status, clean(page.status_reason)):
+        (draft.before if is_closed and not closes else draft.after).append(act)
+
+
+def _set_status(status: str, reason: str | None) -> DraftAct:
+    return DraftAct(type_of(events.ProjectStatusChanged), {"status": status, "reason": reason})
 
 
 def _missing(page: SourcePage, project: ProjectOfLedger) -> list[str]:

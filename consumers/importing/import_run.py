@@ -187,6 +187,8 @@ class ImportRun:
         self.report.events.update([type_of(events.FileUploaded)] * len(new))
         self.report.events.update(each.type for each in (*draft.before, *draft.after))
         self.report.events.update(each.yank.type for each in draft.uploads if each.yank)
+        if new:
+            self.report.events.update(each.type for each in (draft.opening, draft.closing) if each)
         if self._options.remove_missing and draft.missing:
             self.report.events[type_of(events.FileRemoved)] += len(draft.missing)
         wanted = [file for file in new if self._gathering.stores or needs_bytes(file)]
@@ -202,7 +204,7 @@ class ImportRun:
         await self._append_acts(project, draft.before)
         failed: set[str] = set()
         for start in range(0, len(draft.uploads), FILES_AT_ONCE):
-            failed |= await self._append_uploads(project, draft.uploads[start : start + FILES_AT_ONCE])
+            failed |= await self._append_uploads(project, draft, draft.uploads[start : start + FILES_AT_ONCE])
         await self._append_acts(project, [each for each in draft.after if each.filename not in failed])
         for start in range(0, len(draft.there), FILES_AT_ONCE):
             await self._fetch(project, draft, start)
@@ -218,10 +220,15 @@ class ImportRun:
     async def _append_acts(self, project: ProjectOfLedger, acts: Sequence[DraftAct]) -> None:
         await self._put([self._maker.act(project.name, each) for each in acts])
 
-    async def _append_uploads(self, project: ProjectOfLedger, uploads: Sequence[DraftUpload]) -> set[str]:
+    async def _append_uploads(
+        self, project: ProjectOfLedger, draft: PageDraft, uploads: Sequence[DraftUpload]
+    ) -> set[str]:
         """Gather the facts of files, and append their events; return the names of those that failed."""
         gathered = await asyncio.gather(*(self._upload(project, each) for each in uploads))
-        made: list[NewEvent] = [event for events_of in gathered if events_of for event in events_of]
+        made: list[NewEvent] = [event for events_of in gathered for event in events_of]
+        if made and draft.opening is not None and draft.closing is not None:
+            opening, closing = (self._maker.act(project.name, each) for each in (draft.opening, draft.closing))
+            made = [opening, *made, closing]
         self._count_uploads([each for each, found in zip(uploads, gathered, strict=True) if found])
         await self._put(made)
         return {each.file.filename for each, found in zip(uploads, gathered, strict=True) if not found}

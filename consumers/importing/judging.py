@@ -73,10 +73,11 @@ async def judge_draft(side: LedgerSide, project: ProjectOfLedger, draft: PageDra
     while True:
         judged = await _judge(side, project, draft, maker)
         older = [each for each, outcome in judged if isinstance(each, DraftUpload) and _is_older(each, outcome)]
-        if not side.authority.settings.importing or not older:
+        if side.authority.settings.importing and older:
+            for each in older:
+                each.legacy = True
+        elif not _opens_for_nothing(draft, judged):
             break
-        for each in older:
-            each.legacy = True
     _leave_accepted(draft, judged)
 
 
@@ -84,11 +85,23 @@ async def _judge(
     side: LedgerSide, project: ProjectOfLedger, draft: PageDraft, maker: Maker
 ) -> list[tuple[DraftAct | DraftUpload, Outcome]]:
     drafted: list[DraftAct | DraftUpload] = list(draft.before)
+    drafted += [] if draft.opening is None else [draft.opening]
     for upload in draft.uploads:
         drafted += [upload] if upload.yank is None else [upload, upload.yank]
+    drafted += [] if draft.closing is None else [draft.closing]
     drafted += draft.after
     events = [_event(project.name, each, maker) for each in drafted]
     return list(zip(drafted, await side.judge(project, [event.value for event in events]), strict=True))
+
+
+def _opens_for_nothing(draft: PageDraft, judged: list[tuple[DraftAct | DraftUpload, Outcome]]) -> bool:
+    """Whether a project would be opened, and no upload be accepted: then it stays closed, and the draft says so."""
+    accepted = [each for each, outcome in judged if outcome.verdict == "accepted"]
+    if draft.closing is None or any(isinstance(each, DraftUpload) for each in accepted):
+        return False
+    draft.after.append(draft.closing)
+    draft.opening = draft.closing = None
+    return True
 
 
 def _is_older(each: DraftUpload, outcome: Outcome) -> bool:

@@ -38,7 +38,9 @@ class Story:
         self._folder = folder
         self._files: dict[str, dict[str, Page]] = {"six": {}, "seven": {}}
         self._status = dict.fromkeys(self._files, ACTIVE)
+        self._ever: dict[str, Page] = {}  # a file that comes back is the same
         self._gone: set[str] = set()
+        self._here: dict[str, set[str]] = {name: set() for name in self._files}
         self._known: set[str] = set()
         self._by_hand: set[int] = set()
         self._dated: set[str] = set()
@@ -63,6 +65,10 @@ class Story:
         if not html:
             self._dated |= listed - self._known
         self._known |= listed
+        for name in self._files:
+            if self._status[name] != QUARANTINED:
+                self._gone |= self._here[name] - listed
+                self._here[name] |= listed & self._files[name].keys()
         done = self._index.ask("import", self._folder, "--remove-missing")[-1]
         assert done["refused"] == 0
         again = self._index.ask("import", self._folder, "--remove-missing")[-1]
@@ -108,7 +114,7 @@ class Story:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content)
         entry |= {"requires-python": self._random.choice(SPECIFIERS), "yanked": self._random.choice(REASONS)}
-        self._files[name].setdefault(filename, entry)
+        self._files[name].setdefault(filename, self._ever.setdefault(filename, entry))
 
     def _yank(self, name: str) -> None:
         if self._files[name]:
@@ -118,7 +124,6 @@ class Story:
         if self._files[name] and self._random.random() < 0.4:
             filename = self._random.choice(sorted(self._files[name]))
             del self._files[name][filename]
-            self._gone.add(filename)
 
     def _change_ledger(self) -> None:
         """What people do here: the next import takes it back, but for what they removed."""

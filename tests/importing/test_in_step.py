@@ -269,3 +269,21 @@ def test_a_quarantine_is_lifted_by_people(index: Index, tmp_path: Path) -> None:
     index.publish()
     index.run("status", "six", "active")
     assert done(index, source)["events"] == 2
+
+
+def test_a_project_that_was_archived_again_gets_its_files(index: Index, tmp_path: Path) -> None:
+    """The source took files between two imports, and takes none any more: the ledger does the same."""
+    archived = {"project-status": {"status": "archived", "reason": "done"}}
+    source = write_mirror(tmp_path / "source", {"six": page(six("1.0"), **archived)})
+    done(index, source)
+    index.publish()
+    write_mirror(source, {"six": page(six("1.0"), six("2.0"), **archived)})
+    assert done(index, source, "--dry-run")["by_type"] == {"file.uploaded.v1": 1, "project.status_changed.v1": 2}
+    assert done(index, source)["by_type"] == {"file.uploaded.v1": 1, "project.status_changed.v1": 2}
+    index.publish()
+    assert served(index) == {"1.0": False, "2.0": False, "status": "archived", "reason": "done"}
+    foreign = real_file("seven-1.0.tar.gz", b"foreign")[0]
+    archived["project-status"]["reason"] = "quite done"
+    write_mirror(source, {"six": page(six("1.0"), six("2.0"), foreign, **archived)})
+    assert done(index, source, answer=1)["by_type"] == {"project.status_changed.v1": 1}
+    assert done(index, source, answer=1)["by_type"] == {}

@@ -29,7 +29,7 @@ GROWTH = ("--touched", "8", "--repetitions", "2")
 @pytest.mark.slow
 def test_the_set_runs(tmp_path: Path) -> None:
     output, programs = _run(tmp_path, "benchmarks", "--size", "smoke")
-    assert programs == ["scale", "growth", "facts", "catalog", "incidents", "ingest"]
+    assert programs == ["scale", "growth", "facts", "catalog", "incidents", "importing", "ingest"]
     assert len(re.findall(r"ratio [0-9.]+", output)) >= 9
     assert re.search(r"^memory of the signer .*3/4 \d+ MiB", output, re.MULTILINE)
 
@@ -39,6 +39,12 @@ def test_many_small_publications_are_verified_beside_the_floor(tmp_path: Path) -
     assert programs == ["verify"]
     assert re.search(r"ratio [0-9.]+", output)
     assert re.search(r"^memory of the command .*memory \d+ MiB, skipping \d+ MiB", output, re.MULTILINE)
+
+
+def test_an_import_is_measured_beside_its_floor(tmp_path: Path) -> None:
+    output, programs = _run(tmp_path, "benchmarks.importing", "--projects", "20", "--files", "3")
+    assert programs == ["importing"]
+    assert re.search(r"^import everything .* ratio [0-9.]+, .* files a second", output, re.MULTILINE)
 
 
 @pytest.mark.deploy

@@ -44,6 +44,7 @@ def main() -> int:
         ["catalog", "--events", min(size["events"], 1_000_000), "--seconds", min(size["seconds"], 30)],
         ["incidents", "--events", min(size["events"], 1_000_000), "--touched", min(200, size["events"] // 100)],
         ["importing", "--projects", size["files"] // 10, "--files", 20],
+        ["copying", "--events", min(size["events"], 1_000_000), *(["--kafka"] if options.kafka else [])],
         ["ingest", *ingest, *(["--kafka"] if options.kafka else [])],
     ]
     if options.kafka:

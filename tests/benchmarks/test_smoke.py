@@ -29,7 +29,7 @@ GROWTH = ("--touched", "8", "--repetitions", "2")
 @pytest.mark.slow
 def test_the_set_runs(tmp_path: Path) -> None:
     output, programs = _run(tmp_path, "benchmarks", "--size", "smoke")
-    assert programs == ["scale", "growth", "facts", "catalog", "incidents", "importing", "ingest"]
+    assert programs == ["scale", "growth", "facts", "catalog", "incidents", "importing", "copying", "ingest"]
     assert len(re.findall(r"ratio [0-9.]+", output)) >= 9
     assert re.search(r"^memory of the signer .*3/4 \d+ MiB", output, re.MULTILINE)
 

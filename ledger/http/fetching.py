@@ -157,6 +157,7 @@ async def exchange(
     wants: Callable[[httpx.Response], bool],
     take: Callable[[bytes], object],
     prepare: Callable[[httpx.Request], object] | None = None,
+    encodings: frozenset[str] = frozenset(),
 ) -> httpx.Response:
     """Send a request, follow redirects, and take the body of the answer block by block, as it is sent.
 
@@ -170,6 +171,7 @@ async def exchange(
         wants: whether the body of an answer is read. It may raise an error of its own.
         take: is called with each block.
         prepare: is called with each request before it is sent. It may change it, or raise an error of its own.
+        encodings: content encodings that are taken as they are, beside `identity`.
 
     Raises:
         StorageUnavailableError: the server is too slow.
@@ -184,7 +186,7 @@ async def exchange(
             async with aclosing(response):
                 if not wants(response):
                     return response
-                _check_body(url, request, response, limits)
+                _check_body(url, response, limits, encodings)
                 async for block in response.aiter_raw():
                     received += len(block)
                     if received > limits.length:
@@ -253,17 +255,16 @@ def check_status(url: str, response: httpx.Response) -> None:
         raise kind(f"{url}: the server answers {response.status_code}")
 
 
-def _check_body(url: str, request: httpx.Request, response: httpx.Response, limits: AnswerLimits) -> None:
+def _check_body(url: str, response: httpx.Response, limits: AnswerLimits, encodings: frozenset[str]) -> None:
     """Check what is known of the body of an answer before its first byte.
 
     Raises:
         StorageError: it is no answer to what was asked.
     """
     encoding = response.headers.get("Content-Encoding", "identity").strip().lower()
-    accepted = request.headers.get("Accept-Encoding", "identity")
-    if encoding not in {"", "identity", accepted}:
+    if encoding not in {"", "identity", *encodings}:
         raise StorageError(
-            f"{url}: the server answers in the content encoding {encoding[:100]!r}, though only `{accepted}` was asked "
+            f"{url}: the server answers in the content encoding {encoding[:100]!r}, which was not asked "
             "for. Turn off its compression for clients that do not accept it"
         )
     length = response.headers.get("Content-Length", "")

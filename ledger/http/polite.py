@@ -7,11 +7,12 @@ import asyncio
 import random
 import ssl
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple
 
 import httpx
@@ -31,8 +32,19 @@ MAX_SECONDS = 3600.0
 USER_AGENT = "tuf-ledger"
 
 _AGAIN = frozenset({408, 425, 429, 500, 502, 503, 504})
+_GZIP = frozenset({"gzip", "x-gzip"})
 _GONE = frozenset({HTTPStatus.NOT_FOUND, HTTPStatus.GONE})
 _NO_HEAD = frozenset({HTTPStatus.METHOD_NOT_ALLOWED, HTTPStatus.NOT_IMPLEMENTED})
+
+
+class _Question(NamedTuple):
+    """A request: what is asked, the longest answer, and the content encodings in which it is taken as it is sent."""
+
+    method: str
+    url: str
+    max_bytes: int
+    headers: Mapping[str, str] = MappingProxyType({})
+    encodings: frozenset[str] = frozenset()
 
 
 class FetchedDocument(NamedTuple):
@@ -89,7 +101,7 @@ class PoliteClient:
             headers["If-None-Match"] = kept.etag
         elif kept is not None and kept.last_modified:
             headers["If-Modified-Since"] = kept.last_modified
-        response, body = await self._ask("GET", url, headers, max_bytes)
+        response, body = await self._ask(_Question("GET", url, max_bytes, headers, frozenset({"gzip"})))
         if response.status_code in _GONE:
             return None
         if response.status_code == HTTPStatus.NOT_MODIFIED and kept is not None:
@@ -108,7 +120,7 @@ class PoliteClient:
 
     async def read(self, url: str, max_bytes: int) -> bytes | None:
         """The bytes of a small file; None if there is none."""
-        response, body = await self._ask("GET", url, {}, max_bytes)
+        response, body = await self._ask(_Question("GET", url, max_bytes))
         if response.status_code in _GONE:
             return None
         check_status(url, response)
@@ -116,7 +128,7 @@ class PoliteClient:
 
     async def length(self, url: str) -> int | None:
         """The length of a file in bytes; None if the server does not say it, or has no such file."""
-        response, _ = await self._ask("HEAD", url, {}, 0)
+        response, _ = await self._ask(_Question("HEAD", url, 0))
         if response.status_code in _GONE | _NO_HEAD:
             return None
         check_status(url, response)
@@ -132,15 +144,15 @@ class PoliteClient:
                 file.truncate()
                 return file.write
 
-            response = await self._send("GET", url, {}, max_bytes, begin)
+            # Some servers call the compression that is a file's own that of the answer.
+            own = _GZIP if url.partition("?")[0].endswith((".gz", ".tgz")) else frozenset()
+            response = await self._send(_Question("GET", url, max_bytes, encodings=own), begin)
         if response.status_code in _GONE:
             return False
         check_status(url, response)
         return True
 
-    async def _ask(
-        self, method: str, url: str, headers: dict[str, str], max_bytes: int
-    ) -> tuple[httpx.Response, bytes]:
+    async def _ask(self, question: _Question) -> tuple[httpx.Response, bytes]:
         """Send a request until it is answered; return the answer, and its body if it is a success."""
         body = bytearray()
 
@@ -148,55 +160,53 @@ class PoliteClient:
             body.clear()
             return body.extend
 
-        response = await self._send(method, url, headers, max_bytes, begin)
+        response = await self._send(question, begin)
         if response.headers.get("Content-Encoding", "").strip().lower() == "gzip" and body:
-            return response, await asyncio.to_thread(_unpack, url, bytes(body), max_bytes)
+            return response, await asyncio.to_thread(_unpack, question.url, bytes(body), question.max_bytes)
         return response, bytes(body)
 
-    async def _send(
-        self,
-        method: str,
-        url: str,
-        headers: dict[str, str],
-        max_bytes: int,
-        begin: Callable[[], Callable[[bytes], object]],
-    ) -> httpx.Response:
+    async def _send(self, question: _Question, begin: Callable[[], Callable[[bytes], object]]) -> httpx.Response:
         why = ""
         for number in range(1, TRIES + 1):
             async with self._free:
                 await self._wait()
-                response, why = await self._try(method, url, headers, max_bytes, begin())
+                response, why = await self._try(question, begin())
             if response is not None and response.status_code not in _AGAIN:
                 return response
             if number < TRIES:
                 pause = FIRST_PAUSE_SECONDS * 2 ** (number - 1) * random.uniform(0.5, 1)  # noqa: S311  # no secret
-                await self._pause(url, response, pause)
-        raise StorageUnavailableError(f"{url}: tried {TRIES} times: {why}")
+                await self._pause(question.url, response, pause)
+        raise StorageUnavailableError(f"{question.url}: tried {TRIES} times: {why}")
 
-    async def _try(
-        self, method: str, url: str, headers: dict[str, str], max_bytes: int, take: Callable[[bytes], object]
-    ) -> tuple[httpx.Response | None, str]:
+    async def _try(self, question: _Question, take: Callable[[bytes], object]) -> tuple[httpx.Response | None, str]:
         """Send a request once, or twice if a password is asked for; return the answer, or why there is none."""
+        url = question.url
         sent: list[str | None] = []
 
         def prepare(request: httpx.Request) -> None:
             self._prepare(request)
             sent.append(request.headers.get("Authorization"))
 
+        async def send() -> httpx.Response:
+            return await exchange(
+                self._client,
+                new_request(self._client, question.method, url, question.headers),
+                limits=AnswerLimits(question.max_bytes, MAX_SECONDS),
+                wants=_has_body,
+                take=take,
+                prepare=prepare,
+                encodings=question.encodings,
+            )
+
         try:
-            limits = AnswerLimits(max_bytes, MAX_SECONDS)
-            request = new_request(self._client, method, url, headers)
-            response = await exchange(self._client, request, limits=limits, wants=_has_body, take=take, prepare=prepare)
+            response = await send()
             if response.status_code == HTTPStatus.UNAUTHORIZED:
                 if not await self._credentials.ask(response.url, sent[-1]):
                     raise StorageError(
                         f"{url}: the server asks for a user and a password, or refuses what it got (401). Name them "
                         "in the URL or in netrc, or keep them where the command `keyring` finds them"
                     )
-                request = new_request(self._client, method, url, headers)
-                response = await exchange(
-                    self._client, request, limits=limits, wants=_has_body, take=take, prepare=prepare
-                )
+                response = await send()
         except StorageUnavailableError as error:
             return None, str(error)
         except httpx.InvalidURL as error:

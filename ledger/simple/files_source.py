@@ -14,12 +14,8 @@ from packaging.utils import InvalidSdistFilename, canonicalize_name, parse_sdist
 from ledger.disk.files import reading
 from ledger.distributions.distribution import Distribution, DistributionError, read_distribution
 from ledger.simple.package_sources import Beside
-from ledger.simple.source_pages import SourceFile, SourcePage, UnreadableFile
+from ledger.simple.source_pages import ENDINGS, SourceFile, SourcePage, UnreadableFile
 
-ENDINGS = (
-    *(".whl", ".tar.gz", ".zip", ".tar.bz2", ".tgz", ".tar.xz", ".tar.Z", ".tar"),
-    *(".egg", ".exe", ".msi", ".rpm", ".deb", ".dmg"),
-)
 _WITH_METADATA = (".whl", ".tar.gz", ".zip")
 # A version begins with a digit in all but a few names.
 _OLDER_NAME = re.compile(r"(.+?)[-_ ](?=v?[0-9])")

@@ -10,9 +10,12 @@ from html import unescape
 from typing import NamedTuple
 from urllib.parse import unquote, urldefrag, urljoin, urlsplit
 
+from packaging.utils import canonicalize_name
+
+from ledger.simple.package_sources import is_name
 from ledger.simple.source_pages import (
+    ENDINGS,
     MAX_FILENAME_CHARACTERS,
-    MAX_NAME_CHARACTERS,
     EntryError,
     SourceFile,
     SourcePage,
@@ -40,16 +43,16 @@ class _Tag(NamedTuple):
 def read_html_list(body: bytes, url: str) -> list[str]:
     """The names of all projects, as the links to them are written.
 
+    Some servers list folders so, with links to elsewhere: what cannot be the name of a project is none.
+
     Raises:
         SourcePageError: it is no such list.
     """
     names = []
     for tag in _tags(_decode(body, url)):
-        name = tag.text or tag.attributes.get("href", "").rstrip("/").rpartition("/")[2]
-        if tag.name == "a" and "href" in tag.attributes and name:
-            if len(name) > MAX_NAME_CHARACTERS:
-                raise SourcePageError(f"{url} is no list of projects (PEP 503): a name has {len(name):,} characters")
-            names.append(name)
+        if tag.name == "a" and not tag.attributes.get("href", "?").startswith(("?", "#")):
+            last = unquote(tag.attributes["href"].rstrip("/").rpartition("/")[2])
+            names.extend([each for each in (tag.text, last) if is_name(canonicalize_name(each))][:1])
     return names
 
 
@@ -75,6 +78,8 @@ def read_html_page(body: bytes, url: str, name: str) -> SourcePage:
             base = _absolute(url, tag.attributes["href"]) or url
         elif tag.name == "a" and "href" in tag.attributes:
             link = _absolute(base, tag.attributes["href"])
+            if link is not None and not _leads_to_file(link):
+                continue
             try:
                 files.append(_read_link(tag, link, base))
             except EntryError as error:
@@ -142,6 +147,12 @@ def _absolute(base: str, href: str) -> str | None:
         return urljoin(base, href.strip())
     except ValueError:
         return None
+
+
+def _leads_to_file(link: str) -> bool:
+    """Whether a link leads to a file: it has a digest, or ends like one. Pages have other links, to folders above."""
+    url, fragment = urldefrag(link)
+    return _HASH.fullmatch(fragment.partition("&")[0]) is not None or urlsplit(url).path.endswith(ENDINGS)
 
 
 def _read_link(tag: _Tag, link: str | None, base: str) -> SourceFile:

@@ -11,6 +11,12 @@ MAX_FILENAME_CHARACTERS = 1_000
 MAX_NAME_CHARACTERS = 1_000
 
 
+ENDINGS = (
+    *(".whl", ".tar.gz", ".zip", ".tar.bz2", ".tgz", ".tar.xz", ".tar.Z", ".tar"),
+    *(".egg", ".exe", ".msi", ".rpm", ".deb", ".dmg"),
+)
+"""How names of distribution files end, those of older forms too."""
+
 _BY_BLAKE2B = re.compile(r"/packages/([0-9a-f]{2})/([0-9a-f]{2})/([0-9a-f]{60})/[^/]+\Z")
 
 

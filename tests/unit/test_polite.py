@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -156,6 +157,22 @@ def test_files_are_not_unpacked(tmp_path: Path) -> None:
 
     assert fetch(respond, lambda client, url: client.download(url, tmp_path / "file", LIMIT)) is True
     assert (tmp_path / "file").read_bytes() == packed
+
+
+def test_the_compression_that_is_a_files_own_may_be_called_that_of_the_answer(tmp_path: Path) -> None:
+    packed = gzip.compress(b"archive")
+
+    def respond(asked: Asked) -> None:
+        answer(asked, "200 OK", packed, "Content-Encoding: x-gzip")
+
+    def download(name: str, client: PoliteClient, url: str) -> object:
+        return client.download(f"{url}/{name}", tmp_path / "file", LIMIT)
+
+    for name in ("six-1.0.tar.gz", "six-1.0.tgz?signature=x"):
+        assert fetch(respond, partial(download, name))
+        assert (tmp_path / "file").read_bytes() == packed
+    with pytest.raises(StorageError, match="content encoding"):
+        fetch(respond, lambda client, url: client.download(f"{url}/six-1.0.zip", tmp_path / "file", LIMIT))
 
 
 def test_a_download_that_breaks_begins_anew(tmp_path: Path) -> None:

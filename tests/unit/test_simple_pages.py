@@ -135,6 +135,20 @@ def test_html_of_another_major_version_is_refused() -> None:
         read_html_page(b'<meta name="pypi:repository-version" content="2.0">', URL, "six")
 
 
+def test_folders_that_a_web_server_lists_are_pages() -> None:
+    """As nginx and Apache write them: links to the folder above, to other orders, to signatures; cut names."""
+    listed = b"""<html><head><title>Index of /simple/</title></head><body><h1>Index of /simple/</h1><hr><pre>
+    <a href="../">../</a> <a href="?C=N;O=D">Name</a> <a href="/">Parent Directory</a>
+    <a href="six/">six/</a>  29-Nov-2026 10:00  - <a href="zope.interface/">zope.interf..&gt;</a></pre></body></html>"""
+    assert read_html_list(listed, URL) == ["six", "zope.interface"]
+    page = b"""<a href="../">../</a><a href="six-1.0-py3-none-any.whl">six-1.0-py3-none-..&gt;</a>
+    <a href="six-1.0.tar.gz.asc">six-1.0.tar.gz.asc</a><a href="https://six.example.org/">home</a>
+    <a href="six%201.0.exe">six 1.0.exe</a><a href="odd#sha256=SHA">odd</a>""".replace(b"SHA", b"ab" * 32)
+    found = read_html_page(page, URL, "six")
+    assert [each.filename for each in found.files] == ["six-1.0-py3-none-any.whl", "six 1.0.exe", "odd"]
+    assert found.unreadable == ()
+
+
 def test_lists_of_projects() -> None:
     listed = b'<a href="/simple/six/">Six</a> <a href="zope.interface/"></a><a name="top"></a>'
     assert read_html_list(listed, URL) == ["Six", "zope.interface"]

@@ -34,19 +34,24 @@ def appended(index: Index) -> int:
 
 
 @pytest.mark.parametrize(
-    ("number", "answer"), [(signal.SIGTERM, 143), (signal.SIGINT, 130), (signal.SIGKILL, -signal.SIGKILL)]
+    ("number", "answer"),
+    [
+        (signal.SIGTERM, 143),
+        pytest.param(signal.SIGINT, 130, marks=pytest.mark.slow),
+        (signal.SIGKILL, -signal.SIGKILL),
+    ],
 )
 def test_each_event_is_appended_once(index: Index, tmp_path: Path, number: signal.Signals, answer: int) -> None:
-    source = many(tmp_path / "source", 200, 21)
+    source = many(tmp_path / "source", 100, 21)
     begun = appended(index)
     with start(tmp_path / "log.txt", "import", "--ledger", index.folder, source) as running:
-        until(lambda: appended(index) > begun + 500, running.output)
+        until(lambda: appended(index) > begun + 300, running.output)
         running.process.send_signal(number)
         running.wait(answer)
     there = appended(index) - begun
-    assert 500 < there < 200 * 23, "it was ended half-way"
+    assert 300 < there < 100 * 23, "it was ended half-way"
     *_, last = index.ask("import", source)
-    assert there + last["events"] == 200 * 23
+    assert there + last["events"] == 100 * 23
     index.publish()
     assert index.ask_list("rejected", "--all") == []
     assert index.ask("import", source)[-1]["events"] == 0

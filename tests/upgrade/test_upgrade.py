@@ -6,11 +6,13 @@ import shutil
 import sqlite3
 import tarfile
 from contextlib import closing
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
-from tests.client.index import Index, invoke, tree
+from ledger.clock import SystemClock
+from tests.client.index import FakeClock, Index, invoke, tree
 from tests.client.manual import Manual
 from tests.client.processes import execute, start
 
@@ -46,7 +48,11 @@ def test_its_logs_give_what_was_served_byte_for_byte(kept: Index, tmp_path: Path
     assert "not anchored" not in kept.verify("--root", root, "--files")
 
 
-def test_it_goes_on(kept: Index) -> None:
+@pytest.mark.parametrize("years", [0, 5])
+def test_it_goes_on(kept: Index, years: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also when all that was signed has expired long ago."""
+    clock = kept.clock = FakeClock(datetime.now(UTC) + years * timedelta(days=365))
+    monkeypatch.setattr(SystemClock, "now", lambda _: clock.now())
     before = kept.info()
     assert before["consumers"]["signer"]["lag_events"] == 1
     rejected = kept.ask_list("rejected")
@@ -97,9 +103,10 @@ def test_states_of_another_format_are_made_anew(kept: Index) -> None:
     assert "verifier.sqlite has another format: start its consumer to rebuild the state" in said
     for path in (kept.folder / "state").glob("verifier.*"):  # it does not run here
         shutil.rmtree(path) if path.is_dir() else path.unlink()
-    number = kept.publish("--clock-checked")
-    kept.check(others=["notes/note.txt"], live=True)
-    assert kept.info()["consumers"]["signer"]["publication"] == number
+    kept.publish("--clock-checked")
+    kept.run("ceremony", "--renew")
+    seen = kept.check(others=["notes/note.txt"], live=True)
+    assert kept.info()["consumers"]["signer"]["publication"] == seen.number
 
 
 def test_a_catalog_of_another_format_names_the_way_on(kept: Index) -> None:

@@ -30,6 +30,8 @@ from schemas.errors import LedgerError
 
 FRESH_SECONDS: Final = 5.0
 """How long figures about publications are taken for the present ones: who asks all the time costs nothing."""
+LAG_SECONDS: Final = 5.0
+"""How long the logs have time to say how long they are: half of what Prometheus waits for all figures."""
 
 _BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 60.0)
 _NO_STORE = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
@@ -128,10 +130,13 @@ class Metrics:
         if self._context is None:
             return
         try:
-            await self._read_lags(self._context)
+            async with asyncio.timeout(LAG_SECONDS):
+                await self._read_lags(self._context)
             self._log_up.set(1)
-        except (LedgerError, OSError) as error:
+        except (LedgerError, OSError) as error:  # TimeoutError, too
             self._log_up.set(0)
+            self._lag_events.clear()
+            self._lag_records.clear()
             log.warning("how far consumers are behind the log cannot be told", why=str(error))
 
     async def _read_served(self) -> None:

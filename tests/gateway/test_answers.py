@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import shutil
 from collections.abc import Iterator
 from hashlib import sha256
 from pathlib import Path
@@ -321,3 +322,14 @@ def test_metrics(client: httpx.Client) -> None:
     assert all(float(lines[f'tuf_ledger_role_expires_timestamp_seconds{{role="{role}"}}']) > 1.7e9 for role in roles)
     assert lines['tuf_ledger_lag_records{consumer="signer"}'] == "0.0"
     assert lines["tuf_ledger_log_up"] == "1.0"
+
+
+def test_a_log_that_does_not_answer_keeps_no_monitor_waiting(served: Index, tmp_path: Path) -> None:
+    """Prometheus gives up after ten seconds: it would never see that the log is away."""
+    index = Index(shutil.copytree(served.folder, tmp_path / "index"))
+    settings = index.folder / "ledger.toml"
+    settings.write_text(settings.read_text().replace('log = "sqlite:log"', 'log = "kafka://127.0.0.1:9/nobody"'))
+    with gateway(index.public, index.context) as url:
+        found = httpx.get(f"{url}/metrics", trust_env=False, timeout=9)
+    assert "tuf_ledger_log_up 0.0" in found.text
+    assert "tuf_ledger_publication 3.0" in found.text

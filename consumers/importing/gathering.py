@@ -16,15 +16,16 @@ from uuid import uuid4
 from consumers.produce.storing import store
 from ledger.disk.files import reading
 from ledger.distributions.distribution import Distribution
-from ledger.simple.package_sources import PackageSource
+from ledger.simple.package_sources import Beside, PackageSource
 from ledger.simple.source_pages import SourceFile
 from ledger.storage import Storage
 from projections.index.pages import FileFacts
-from projections.metadata.paths import companion_path, hashed_path, package_target
+from projections.metadata.paths import companion_path, hashed_path, package_target, plain_path
 from schemas.errors import NegativeAnswerError
 
 CORE_METADATA: Final = "core-metadata"
 PROVENANCE: Final = "provenance"
+_BESIDE: Final[Mapping[Beside, str]] = {"metadata": "core metadata", "provenance": "provenance"}
 _BLOCK_BYTES = 2**20
 
 
@@ -94,7 +95,7 @@ class Gathering:
         unlearnt = []
         core_metadata = file.core_metadata_sha256
         if file.has_core_metadata and (self.stores or core_metadata is None):
-            core_metadata = _checked(beside.metadata, core_metadata, "core metadata")
+            core_metadata = _checked(beside.metadata, core_metadata, _BESIDE["metadata"])
             unlearnt += [CORE_METADATA] if core_metadata is None else []
         if file.provenance_url is not None and beside.provenance is None:
             unlearnt.append(PROVENANCE)
@@ -116,16 +117,32 @@ class Gathering:
         return self._storage is not None and not await asyncio.to_thread(_is_there, self._storage, facts)
 
     async def fetch(self, project: str, file: SourceFile, facts: FileFacts) -> int:
-        """Store a file of the ledger, if it is not stored; return how many bytes were downloaded."""
+        """Store a file of the ledger and what is beside it, as far as that is not stored; return how many bytes of the
+        file were downloaded.
+        """
+        if self._storage is None:
+            return 0
         if not await self.lacks(facts):
+            await self._complete(self._storage, file, facts)
             return 0
         beside = await self._read_beside(file, all_of_it=True)
         has_metadata, has_provenance = facts.core_metadata_sha256 is not None, facts.provenance_sha256 is not None
-        _checked(beside.metadata if has_metadata else None, facts.core_metadata_sha256, "core metadata")
-        _checked(beside.provenance if has_provenance else None, facts.provenance_sha256, "provenance")
+        _checked(beside.metadata if has_metadata else None, facts.core_metadata_sha256, _BESIDE["metadata"])
+        _checked(beside.provenance if has_provenance else None, facts.provenance_sha256, _BESIDE["provenance"])
         kept = _Beside(beside.metadata if has_metadata else None, beside.provenance if has_provenance else None)
         said = {"sha256": facts.sha256, "blake2b_256": facts.blake2b_256}
         return (await self._download(project, facts.version, file, kept, said)).length
+
+    async def _complete(self, storage: Storage, file: SourceFile, facts: FileFacts) -> None:
+        """Store what is missing beside a file that is stored: an import may have ended between the two."""
+        missing = await asyncio.to_thread(_missing_beside, storage, facts)
+        for what, path, said in missing:
+            if what == "metadata" and not file.has_core_metadata:
+                continue
+            data = await self._source.beside(file, what)
+            _checked(data, said, _BESIDE[what])
+            if data is not None:
+                await asyncio.to_thread(storage.replace, path, data)
 
     async def _known(self, file: SourceFile) -> BytesRead | None:
         """What the source says of a file's bytes; None: they have to be read, or are to be stored."""
@@ -189,7 +206,27 @@ def _sha256(data: bytes | None) -> str | None:
 
 def _is_there(storage: Storage, facts: FileFacts) -> bool:
     hashed = hashed_path(facts.path, facts.sha256)
-    return storage.entry(hashed) is not None or storage.evidence.has(hashed)
+    # Both names, since a process can end between the two.
+    stored = all(storage.entry(each) is not None for each in (hashed, plain_path(facts.path)))
+    return stored or storage.evidence.has(hashed)
+
+
+def _missing_beside(storage: Storage, facts: FileFacts) -> list[tuple[Beside, str, str]]:
+    """What the ledger says stands beside a file and is not stored: its kind, its path, its SHA-256. Nothing if the file
+    is withheld.
+    """
+    if storage.evidence.has(hashed_path(facts.path, facts.sha256)):
+        return []
+    digests: dict[Beside, str | None] = {
+        "metadata": facts.core_metadata_sha256,
+        "provenance": facts.provenance_sha256,
+    }
+    missing: list[tuple[Beside, str, str]] = []
+    for what, said in digests.items():
+        path = companion_path(facts.path, what)
+        if said is not None and storage.entry(path) is None:
+            missing.append((what, path, said))
+    return missing
 
 
 def _read(path: Path, file: SourceFile, more: Mapping[str, str]) -> BytesRead:

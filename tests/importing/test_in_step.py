@@ -183,6 +183,31 @@ def test_files_are_stored_checked_and_completed(index: Index, tmp_path: Path) ->
     index.check()
 
 
+def test_what_an_import_left_out_when_it_was_killed_is_stored_by_the_next(index: Index, tmp_path: Path) -> None:
+    """A file has two names, and stands before its metadata and provenance: a process can end between any two."""
+    built = build_wheel(tmp_path, "six", "1.0")
+    more = {"core-metadata": True, "provenance": "/six.provenance"}
+    entry, content = real_file(built.name, built.read_bytes(), **more)
+    source = write_mirror(tmp_path / "source", {"six": page(entry)})
+    path = entry["url"].partition(".org/")[2]
+    (source / path).write_bytes(content)
+    (source / "six.provenance").write_bytes(b"{}")
+    done(index, source, "--download")
+    index.publish()
+    targets = index.public / "targets"
+    stored = [each for each in (targets / "packages").rglob("*") if each.is_file()]
+    assert len(stored) == 4
+    for each in stored:
+        each.unlink()
+        assert done(index, source, "--download")["events"] == 0
+        assert each.is_file(), each.name
+    assert done(index, source, "--download")["bytes"] == 0
+    index.check()
+    (targets / f"{path}.provenance").unlink()
+    (source / "six.provenance").write_bytes(b"[]")
+    assert "its provenance has the SHA-256" in index.ask("import", source, "--download", answer=1)[0]["why"]
+
+
 def test_a_folder_of_files_says_nothing_of_yanks(index: Index, tmp_path: Path) -> None:
     (tmp_path / "wheels").mkdir()
     build_wheel(tmp_path / "wheels", "six", "1.0", requires_python=">=3.9")

@@ -9,6 +9,10 @@ from typing import Any
 import pytest
 
 from consumers.importing.drafting import event_time
+from projections.index.fold import fold_events
+from projections.index.upload_times import OWN_TIMES
+from projections.log.reading import read_records
+from projections.roles.authority import Terms
 from tests.client.index import Index
 from tests.importing.sources import beside, recorded, write_mirror
 
@@ -84,13 +88,32 @@ def test_all_entries_come_through(index: Index, tmp_path: Path, *, html: bool) -
     assert (again["events"], again["refused"], again["missing"]) == (0, 0, 0)
 
 
-def test_only_what_the_rules_refuse_is_legacy(index: Index, tmp_path: Path) -> None:
-    """An upload that is said to be legacy is refused without it, and every other one was accepted so."""
-    source = write_mirror(tmp_path / "mirror", recorded())
+FIRST = 2
+"""The index of the first event behind those that create a ledger."""
+
+
+def outcome_of_last(values: list[bytes]) -> str:
+    """What the rules make of the last of these events, in a ledger that imports."""
+    terms = [Terms(0, importing=True)]
+    items = read_records(FIRST, values).routed
+    folded = fold_events({}, {}, items, html=False, terms=terms, times=OWN_TIMES, renders=False)
+    return {each.index: each.outcome.verdict for each in folded.judged}.get(FIRST + len(values) - 1, "accepted")
+
+
+def test_what_is_legacy_is_what_the_rules_refuse_otherwise(index: Index, tmp_path: Path) -> None:
+    source = write_mirror(tmp_path / "source", recorded())
     *_, done = index.ask("import", source)
-    uploads = [each["data"] for each in asyncio.run(records(index)) if each["type"] == "file.uploaded.v1"]
-    assert len(uploads) == done["files"]
-    older = {each["filename"] for each in uploads if each.get("legacy")}
+    by_project: dict[str, list[dict[str, Any]]] = {}
+    for each in asyncio.run(records(index)):
+        by_project.setdefault(each["subject"], []).append(each)
+    older = set()
+    for name in recorded():
+        values = [json.dumps(each).encode() for each in by_project[name]]
+        for place, each in enumerate(by_project[name]):
+            assert outcome_of_last(values[: place + 1]) == "accepted"
+            if each["data"].get("legacy"):
+                older.add(each["data"]["filename"])
+                without = {**each, "data": {**each["data"], "legacy": False}}
+                assert outcome_of_last([*values[:place], json.dumps(without).encode()]) == "rejected"
     assert len(older) == done["legacy"]
     assert {"pytz-2004d.tar.gz", "Pillow-1.7.6.zip", "setuptools-0.6c10-1.src.rpm"} <= older
-    assert not {"Pillow-1.7.6.tar.gz", "pillow-10.3.0.tar.gz", "astroid-2.0-py3-none-any.whl"} & older

@@ -5,6 +5,7 @@ from typing import Any, NoReturn
 
 import click
 
+from consumers.cli.paging import shown
 from consumers.cli.shared import plural, print_json, progress, say
 from consumers.context import Context
 from consumers.produce.appending import Appended, NewEvent
@@ -82,7 +83,7 @@ def tell_refused(refusals: Sequence[Refusal], *, as_json: bool) -> None:
         if as_json:
             print_json({**each.names, "code": each.code, "why": each.why})
         else:
-            say(f"{each.label}:", each.why)
+            say(f"{shown(each.label)}:", shown(each.why))
 
 
 def refuse(refusals: Sequence[Refusal], *, events: int, as_json: bool) -> NoReturn:

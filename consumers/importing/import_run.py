@@ -119,11 +119,14 @@ class ImportRun:
         self._maker = maker
         self._options = options
         self._failures = 0
+        self._lists = False
         self.report = ImportReport()
 
     async def run(self, projects: Sequence[str], report: Report = nobody) -> ImportReport:
         """Import projects; without any, all that the source lists. `report` is called after each."""
-        names = sorted({normalise(each) for each in projects}) or await self._source.projects()
+        names = sorted({normalise(each) for each in projects})
+        if not names:
+            names, self._lists = await self._source.projects(), True
         if not names:
             raise NegativeAnswerError(f"{self._source.name} lists no project")
         left = iter(names)
@@ -137,7 +140,7 @@ class ImportRun:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
-        if not projects:
+        if self._lists:
             await self._find_missing(set(names))
         return self.report
 
@@ -166,6 +169,10 @@ class ImportRun:
         if page is None:
             if not project.header.exists:
                 raise NegativeAnswerError(f"the source has no project {name}")
+            if self._lists:
+                raise NegativeAnswerError(
+                    f"the source lists {name}, and has no page of it: nothing is removed for that"
+                )
             await self._miss_project(name)
             return
         draft = await asyncio.to_thread(draft_page, page, project)
@@ -187,12 +194,16 @@ class ImportRun:
         self.report.events.update([type_of(events.FileUploaded)] * len(new))
         self.report.events.update(each.type for each in (*draft.before, *draft.after))
         self.report.events.update(each.yank.type for each in draft.uploads if each.yank)
-        if new:
-            self.report.events.update(each.type for each in (draft.opening, draft.closing) if each)
+        times = -(-len(new) // FILES_AT_ONCE)  # as often as uploads are appended
+        self.report.events.update([each.type for each in (draft.opening, draft.closing) if each] * times)
         if self._options.remove_missing and draft.missing:
             self.report.events[type_of(events.FileRemoved)] += len(draft.missing)
+        # A file of unknown length is asked for: it is downloaded if nobody says it.
         wanted = [file for file in new if self._gathering.stores or needs_bytes(file)]
+        silent = [file for file in new if file.size is None and not self._gathering.stores and not needs_bytes(file)]
         wanted += [file for file, facts in draft.there if await self._gathering.lacks(facts)]
+        lengths = await asyncio.gather(*(self._gathering.length(file) for file in silent))
+        self.report.unknown_lengths += lengths.count(None)
         for length in await asyncio.gather(*(self._gathering.length(file) for file in wanted)):
             if length is None:
                 self.report.unknown_lengths += 1

@@ -15,8 +15,8 @@ from schemas.events import FileUploaded
 _NEEDS_LEGACY = frozenset({"foreign-filename", "bad-version", "equivalent-filename"})
 """The codes of rules that say nothing against an upload for which `legacy` counts (docs/rules.md, section 3)."""
 
-_UNKNOWN = FileDigests(bytes=BytesRead(0, "0" * 64, "0" * 64))
-"""Stands for what is not known yet: no rule reads it."""
+_UNKNOWN = "0" * 64
+"""Stands for a digest that is not known yet: no rule reads it."""
 
 
 class Maker:
@@ -131,7 +131,10 @@ def _leave_accepted(draft: PageDraft, judged: list[tuple[DraftAct | DraftUpload,
 
 
 def _event(project: str, each: DraftAct | DraftUpload, maker: Maker) -> NewEvent:
-    return maker.upload(project, each, _UNKNOWN) if isinstance(each, DraftUpload) else maker.act(project, each)
+    if isinstance(each, DraftAct):
+        return maker.act(project, each)
+    said = BytesRead(each.file.size or 0, each.file.sha256 or _UNKNOWN, each.file.blake2b_256 or _UNKNOWN)
+    return maker.upload(project, each, FileDigests(bytes=said))
 
 
 def _drop_unmakeable(project: ProjectOfLedger, draft: PageDraft, maker: Maker) -> None:

@@ -16,6 +16,7 @@ from ledger.simple.package_sources import (
     PackageSourceError,
     is_name,
     normalised,
+    of_project,
 )
 from ledger.simple.source_pages import SourceFile, SourcePage
 
@@ -80,7 +81,9 @@ def _read_list(found: FetchedDocument) -> list[str]:
 
 
 def _read_page(found: FetchedDocument, project: str) -> SourcePage:
-    return read_json_page(found.body, found.url) if _is_json(found) else read_html_page(found.body, found.url, project)
+    if _is_json(found):
+        return of_project(read_json_page(found.body, found.url), project, found.url)
+    return read_html_page(found.body, found.url, project)
 
 
 def _is_json(found: FetchedDocument) -> bool:

@@ -15,6 +15,7 @@ from ledger.simple.package_sources import (
     PackageSourceError,
     is_name,
     normalised,
+    of_project,
 )
 from ledger.simple.source_pages import SourceFile, SourcePage
 
@@ -84,7 +85,7 @@ class MirrorSource:
         base = f"{_BASE}{PAGES}/{project}/"
         for name in _JSON:
             if (body := _read(pages / name, MAX_PAGE_BYTES)) is not None:
-                return read_json_page(body, base)
+                return of_project(read_json_page(body, base), project, str(pages / name))
         for name in _HTML:
             if (body := _read(pages / name, MAX_PAGE_BYTES)) is not None:
                 return read_html_page(body, base, project)

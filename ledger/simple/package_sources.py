@@ -11,7 +11,7 @@ from typing import Literal, Protocol
 
 from packaging.utils import canonicalize_name
 
-from ledger.simple.source_pages import SourceFile, SourcePage
+from ledger.simple.source_pages import SourceFile, SourcePage, SourcePageError
 from schemas.errors import LedgerError
 from schemas.fields import PROJECT_PATTERN
 
@@ -40,6 +40,17 @@ def is_name(project: str) -> bool:
 def normalised(names: Sequence[str]) -> list[str]:
     """Names of projects in their one form (PEP 503), sorted, each once."""
     return sorted({canonicalize_name(name) for name in names})
+
+
+def of_project(page: SourcePage, project: str, where: str) -> SourcePage:
+    """The page, if it is the one of a project, given by its normalised name.
+
+    Raises:
+        SourcePageError: it says that it is another's.
+    """
+    if canonicalize_name(page.name) != project:
+        raise SourcePageError(f"{where} is no page of {project}: it says that it is of {page.name[:100]}")
+    return page
 
 
 class PackageSource(Protocol):

@@ -106,6 +106,37 @@ def test_what_is_missing_is_named_and_removed_only_if_asked(index: Index, tmp_pa
     assert done(index, source)["stay_removed"] == 1, "what was removed here comes back by nobody's page"
 
 
+def test_a_page_that_is_away_while_the_list_names_it_removes_nothing(index: Index, tmp_path: Path) -> None:
+    """As between two caches: the next import may find it again, and what is removed here does not come back."""
+    source = write_mirror(tmp_path / "source", {"six": page(six("1.0")), "two": page(name="two")})
+    done(index, source)
+    shutil.rmtree(source / "simple/six")
+    (line, last) = index.ask("import", source, "--remove-missing", answer=1)
+    assert "has no page of it" in line["why"]
+    assert (last["events"], last["missing"]) == (0, 0)
+    assert done(index, source, "six", "--remove-missing")["by_type"] == {"project.removed.v1": 1}, "asked for by name"
+
+
+def test_a_page_of_another_project_is_refused(index: Index, tmp_path: Path) -> None:
+    """Its files would take the names of this project's: `two_six-1.0` is a version of `two` to those who want it so."""
+    source = write_mirror(tmp_path / "source", {"two": page(real_file("two_six-1.0.tar.gz", b"two six")[0])})
+    (line, last) = index.ask("import", source, "two", answer=1)
+    assert "says that it is of Six" in line["why"]
+    assert last["events"] == 0
+
+
+def test_names_of_a_source_do_not_reach_the_terminal(index: Index, tmp_path: Path) -> None:
+    evil = [
+        six("1.0") | {"filename": f"six-{number}.0.zip{text}"}
+        for number, text in enumerate(("\x1b[2J", "\nok", "\u202e"))
+    ]
+    source = write_mirror(tmp_path / "source", {"six": page(*evil)})
+    said = index.run("import", source, answer=1)
+    assert "six-0.0.zip\ufffd[2J: " in said
+    assert "six-1.0.zip\ufffdok: " in said
+    assert "\u202e" not in said
+
+
 def test_a_source_without_projects_removes_nothing(index: Index, tmp_path: Path) -> None:
     index.upload("one")
     index.publish()
@@ -142,6 +173,15 @@ def test_other_bytes_under_one_name_are_refused(index: Index, tmp_path: Path) ->
     write_mirror(source, {"six": page(other)})
     (line, last) = index.ask("import", source, answer=1)
     assert (line["code"], last["events"]) == ("filename-taken", 0)
+
+
+def test_what_no_event_can_hold_is_refused_before_anything_is_asked(index: Index, tmp_path: Path) -> None:
+    long, short = six("1.0") | {"size": 2**60}, six("2.0") | {"hashes": {"sha256": "ab" * 32, "blake2b_256": "ab"}}
+    source = write_mirror(tmp_path / "source", {"six": page(long, short, six("3.0"))})
+    for more in ("--dry-run", "--requests=2"):
+        *lines, last = index.ask("import", source, more, answer=1)
+        assert [each["code"] for each in lines] == ["invalid", "invalid"]
+        assert last["files"] == 1
 
 
 def test_root_must_say_importing(tmp_path: Path) -> None:
@@ -307,8 +347,13 @@ def test_a_project_that_was_archived_again_gets_its_files(index: Index, tmp_path
     assert done(index, source)["by_type"] == {"file.uploaded.v1": 1, "project.status_changed.v1": 2}
     index.publish()
     assert served(index) == {"1.0": False, "2.0": False, "status": "archived", "reason": "done"}
+    more = [six(f"3.{number}") for number in range(101)]
+    write_mirror(source, {"six": page(six("1.0"), six("2.0"), *more, **archived)})
+    foreseen = done(index, source, "--dry-run")["by_type"]
+    assert foreseen == {"file.uploaded.v1": 101, "project.status_changed.v1": 4}
+    assert done(index, source)["by_type"] == foreseen
     foreign = real_file("seven-1.0.tar.gz", b"foreign")[0]
     archived["project-status"]["reason"] = "quite done"
-    write_mirror(source, {"six": page(six("1.0"), six("2.0"), foreign, **archived)})
+    write_mirror(source, {"six": page(six("1.0"), six("2.0"), *more, foreign, **archived)})
     assert done(index, source, answer=1)["by_type"] == {"project.status_changed.v1": 1}
     assert done(index, source, answer=1)["by_type"] == {}

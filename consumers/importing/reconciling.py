@@ -19,11 +19,13 @@ from ledger.catalog.database import Connection
 from ledger.catalog.event_rows import Wanted
 from ledger.catalog.tables import THERE
 from ledger.catalog.writing import PublicationRow
-from ledger.simple.package_sources import PackageSource
-from ledger.simple.source_pages import SourceFile, SourcePage
+from ledger.disk.files import StorageError
+from ledger.simple.package_sources import PackageSource, PackageSourceError
+from ledger.simple.source_pages import SourceFile, SourcePage, SourcePageError
 from projections.log.operations import type_of
 from projections.text import clean
 from schemas import events
+from schemas.errors import TemporaryError
 
 Aspect = Literal[
     "project",
@@ -39,7 +41,8 @@ Aspect = Literal[
     "core_metadata",
     "provenance",
 ]
-"""What differs: whether a project or a file is there, or what is said of it. `entry`: the source's cannot be read."""
+"""What differs: whether a project or a file is there, or what is said of it. `entry`: the one of the source cannot be
+read; without a filename it is the page."""
 
 LISTED = STATES[THERE]
 
@@ -103,31 +106,47 @@ async def reconcile(
     """Compare projects, given by normalised name, or all that the source or the ledger has; in the order of names.
 
     Raises:
-        StorageError, PackageSourceError, SourcePageError: the source cannot be read.
+        TemporaryError: the source is away.
+        StorageError, PackageSourceError, SourcePageError: its list of projects cannot be read.
     """
-    names = sorted(set(projects)) if projects else await _all_names(asked, source)
-    async for pages in _pages(source, names):
+    listed = frozenset(() if projects else await source.projects())
+    names = sorted(set(projects) or {*listed, *await asked.database.run(content.project_names, asked.size)})
+    async for pages in _pages(source, names, listed):
         sides = await asked.database.run(_sides, list(pages))
         for (name, page), side in zip(pages.items(), sides, strict=True):
-            for found in _project(name, page, side, counts):
+            found_here = (
+                [_Found(name, "", "entry", page, None)] if isinstance(page, str) else _project(name, page, side, counts)
+            )
+            for found in found_here:
                 yield found.of(await asked.database.run(_explain, asked, found))
             counts.projects += 1
         report(counts.projects, len(names))
 
 
-async def _all_names(asked: Asked, source: PackageSource) -> list[str]:
-    here = await asked.database.run(content.project_names, asked.size)
-    return sorted({*here, *await source.projects()})
+_Page = SourcePage | str | None
+"""The page of a project; why it cannot be read; None if there is none."""
 
 
-async def _pages(source: PackageSource, names: Sequence[str]) -> AsyncIterator[dict[str, SourcePage | None]]:
+async def _pages(
+    source: PackageSource, names: Sequence[str], listed: frozenset[str]
+) -> AsyncIterator[dict[str, _Page]]:
     """The pages of projects in order, some at a time; the next ones are asked for ahead."""
-    waiting: deque[asyncio.Future[list[SourcePage | None]]] = deque()
+
+    async def read(name: str) -> _Page:
+        try:
+            found = await source.page(name)
+        except (SourcePageError, PackageSourceError, StorageError) as error:
+            if isinstance(error, TemporaryError):
+                raise
+            return f"cannot be read: {error}"
+        return "is not there, though the source lists the project" if found is None and name in listed else found
+
+    waiting: deque[asyncio.Future[list[_Page]]] = deque()
     parts = [names[start : start + PAGES_AT_ONCE] for start in range(0, len(names), PAGES_AT_ONCE)]
     try:
         for number, part in enumerate(parts):
             for ahead in parts[number + len(waiting) : number + 2]:
-                waiting.append(asyncio.gather(*map(source.page, ahead)))
+                waiting.append(asyncio.gather(*map(read, ahead)))
             yield dict(zip(part, await waiting.popleft(), strict=True))
     finally:
         for each in waiting:

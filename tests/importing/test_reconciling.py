@@ -138,7 +138,7 @@ def test_what_one_side_has_alone(index: Index, mirror: Path) -> None:
     change(mirror, "new", lambda page: page.update(name="new", files=[]))
     listed = json.loads((mirror / "simple/index.json").read_bytes())
     (mirror / "simple/index.json").unlink()
-    listed["projects"] = [{"name": "New"}, *listed["projects"]]
+    listed["projects"] = [{"name": "New"}, *(each for each in listed["projects"] if each["name"] != "old")]
     (mirror / "simple/index.json").write_text(json.dumps(listed), encoding="utf-8")
     change(mirror, "one", lambda page: page["files"].pop())
     extra = {"filename": "two-9.zip", "url": "two-9.zip", "hashes": {}}
@@ -217,6 +217,21 @@ def test_a_folder_of_files_knows_no_yanks(index: Index, tmp_path: Path) -> None:
 
 def test_what_is_no_source_is_said(index: Index, tmp_path: Path) -> None:
     assert "nor a folder" in index.run("reconcile", tmp_path / "nothing", answer=2)
-    (tmp_path / "simple/one").mkdir(parents=True)
-    (tmp_path / "simple/one/index.json").write_text("{}", encoding="utf-8")
+    (tmp_path / "simple").mkdir(parents=True)
+    (tmp_path / "simple/index.json").write_text("{}", encoding="utf-8")
     assert "API version" in index.run("reconcile", tmp_path, answer=2)
+
+
+def test_pages_that_cannot_be_read_are_differences(index: Index, mirror: Path) -> None:
+    """Nobody can say that nothing differs there; and the other pages are compared."""
+    change(mirror, "one", lambda page: page.update(meta={"api-version": "2.0"}))
+    shutil.rmtree(mirror / "simple/old")
+    listed = json.loads((mirror / "simple/index.json").read_bytes())
+    (mirror / "simple/index.json").unlink()
+    listed["projects"].append({"name": "empty"})
+    (mirror / "simple/index.json").write_text(json.dumps(listed), encoding="utf-8")
+    empty, old, one = differences(index, mirror)
+    assert [each[:2] for each in (empty, old, one)] == [("empty", "entry"), ("old", "entry"), ("one", "entry")]
+    assert empty[2] == old[2] == "is not there, though the source lists the project"
+    assert "cannot be read" in one[2]
+    assert "old: its page is not there, though" in index.run("reconcile", mirror, answer=1)

@@ -103,7 +103,7 @@ def _print(each: Discrepancy) -> None:
 
 def _text(each: Discrepancy) -> str:
     if each.aspect == "entry":
-        return f"the entry of the source {each.there}"
+        return f"{'the entry of the source' if each.filename else 'its page'} {each.there}"
     if each.aspect in {"file", "project"}:
         if each.there is None:
             return f"only the ledger has it ({each.here})"

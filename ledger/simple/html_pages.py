@@ -70,7 +70,7 @@ def read_html_page(body: bytes, url: str, name: str) -> SourcePage:
     files: list[SourceFile] = []
     unreadable: list[UnreadableFile] = []
     meta: dict[str, str] = {}
-    base = url
+    base, below = url, 0
     for tag in _tags(_decode(body, url)):
         if tag.name == "meta":
             meta.setdefault(tag.attributes.get("name", "").lower(), tag.attributes.get("content", ""))
@@ -79,11 +79,17 @@ def read_html_page(body: bytes, url: str, name: str) -> SourcePage:
         elif tag.name == "a" and "href" in tag.attributes:
             link = _absolute(base, tag.attributes["href"])
             if link is not None and not _leads_to_file(link):
+                below += link.startswith(url) and link.endswith("/")
                 continue
             try:
                 files.append(_read_link(tag, link, base))
             except EntryError as error:
                 unreadable.append(UnreadableFile(tag.text[:MAX_FILENAME_CHARACTERS], str(error)))
+    if below and not files:
+        raise SourcePageError(
+            f"{url} lists folders, not files: name the address of the list of projects, as for pip's --index-url (most "
+            "end in /simple/)"
+        )
     version = meta.get("pypi:repository-version", "1.0")
     if version.partition(".")[0] != "1":
         raise SourcePageError(f"{url} has the API version {version[:20]!r}; this program knows 1.x (PEP 629)")

@@ -18,7 +18,7 @@ from ledger.simple.package_sources import (
     normalised,
     of_project,
 )
-from ledger.simple.source_pages import SourceFile, SourcePage
+from ledger.simple.source_pages import ENDINGS, SourceFile, SourcePage
 
 ACCEPT = (
     "application/vnd.pypi.simple.v1+json, application/vnd.pypi.simple.v1+html;q=0.2, text/html;q=0.1, "
@@ -76,8 +76,16 @@ class HttpSource:
 
 
 def _read_list(found: FetchedDocument) -> list[str]:
-    reads = read_json_list if _is_json(found) else read_html_list
-    return normalised(reads(found.body, found.url))
+    if _is_json(found):
+        return normalised(read_json_list(found.body, found.url))
+    names = read_html_list(found.body, found.url)
+    # Not one alone: on an index, anybody may register a project with such a name.
+    if 2 * sum(name.endswith(ENDINGS) for name in names) > len(names):
+        raise PackageSourceError(
+            f"{found.url} lists files, not projects: that is for pip's --find-links, and no index. Import the folder "
+            "that has these files, where it is or from a copy"
+        )
+    return normalised(names)
 
 
 def _read_page(found: FetchedDocument, project: str) -> SourcePage:

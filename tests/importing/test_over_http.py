@@ -185,3 +185,13 @@ def test_addresses_that_no_server_can_have_are_named_and_the_rest_comes_through(
         *lines, last = index.ask("import", f"{url}/simple/", "six", answer=1)
     assert (last["files"], last["refused"]) == (1, len(WRONG))
     assert {each["file"] for each in lines} == {each["filename"] for each in files[1:]}
+
+
+def test_a_web_servers_listing_is_no_index(index: Index, tmp_path: Path, asked: Asked) -> None:
+    """A folder of wheels behind nginx is what pip takes as --find-links."""
+    (tmp_path / "simple").mkdir()
+    (tmp_path / "simple/index.html").write_text(
+        '<a href="../">../</a> <a href="six-1.0.tar.gz">six-1.0.tar.gz</a> <a href="six-2.0.zip">six-2.0.zip</a>'
+    )
+    with web(tmp_path, asked) as url:
+        assert "Import the folder" in done(index, f"{url}/simple/", answer=2)["message"]

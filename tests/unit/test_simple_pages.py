@@ -155,6 +155,11 @@ def test_lists_of_projects() -> None:
     assert read_json_list(json.dumps({"meta": META, "projects": [{"name": "Six"}]}).encode(), URL) == ["Six"]
 
 
+def test_a_list_of_projects_is_no_page() -> None:
+    with pytest.raises(SourcePageError, match="--index-url"):
+        read_html_page(b'<a href="six/">six</a><a href="seven/">seven</a>', URL, "simple")
+
+
 async def test_links_of_a_mirror_lead_into_its_folder_alone(tmp_path: Path) -> None:
     (tmp_path / "secret.tar.gz").write_bytes(b"secret")
     mirror = tmp_path / "mirror"

@@ -159,7 +159,8 @@ def _yank(file: SourceFile) -> DraftAct:
 def _draft_status(page: SourcePage, project: ProjectOfLedger, draft: PageDraft) -> None:
     """Set the status (PEP 792): before uploads if it lets them in, else behind them."""
     header = project.header
-    if header.status is None and not draft.uploads:
+    # Of a folder of files there is nothing but its files: one that cannot be read makes no project.
+    if header.status is None and not draft.uploads and (page.knows_flags or not page.unreadable):
         draft.before.append(DraftAct(type_of(events.ProjectCreated), {}))
     if not page.knows_flags:
         return

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from ledger.simple.files_source import FilesSource
-from ledger.simple.mirror_source import PAGES, MirrorSource
+from ledger.simple.mirror_source import PAGES, MirrorSource, has_page
 from ledger.simple.package_sources import PackageSource, PackageSourceError
 
 
@@ -29,4 +29,8 @@ def open_source(
     folder = Path(text)
     if not folder.is_dir():
         raise PackageSourceError(f"{text} is neither a URL with http:// or https:// nor a folder")
-    return MirrorSource(folder) if (folder / PAGES).is_dir() else FilesSource(folder)
+    if (folder / PAGES).is_dir():
+        return MirrorSource(folder)
+    if folder.name == PAGES and has_page(folder):
+        raise PackageSourceError(f"{text} has the pages of an index: name the folder that it is in")
+    return FilesSource(folder)

@@ -24,9 +24,10 @@ _OLDER_NAME = re.compile(r"(.+?)[-_ ](?=v?[0-9])")
 class FilesSource:
     """Implements `PackageSource` on a folder of files, and the folders in it.
 
-    The name of a file says its project. The time of its last change counts as that of its upload. What a wheel or a
-    source distribution says of itself is read from it; an old source distribution that cannot be read is listed without
-    that, a wheel that cannot be read is not listed: installers may read it differently.
+    The name of a file says its project; where it does not, a project of that name has a file that cannot be read. The
+    time of its last change counts as that of its upload. What a wheel or a source distribution says of itself is read
+    from it; an old source distribution that cannot be read is listed without that, a wheel that cannot be read is not
+    listed: installers may read it differently.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -77,8 +78,7 @@ def _find(folder: Path) -> dict[str, list[Path]]:
     """The files of each project, sorted."""
     found: dict[str, list[Path]] = {}
     for path in sorted(_walk(folder)):
-        if (project := project_in(path.name)) is not None:
-            found.setdefault(project, []).append(path)
+        found.setdefault(project_in(path.name) or canonicalize_name(path.name), []).append(path)
     return found
 
 
@@ -98,7 +98,7 @@ def project_in(filename: str) -> str | None:
         name, hyphen, _ = filename.partition("-")
         return str(canonicalize_name(name)) if hyphen else None
     try:
-        return str(parse_sdist_filename(filename)[0])
+        return str(parse_sdist_filename(filename.replace(" ", "-"))[0])
     except (InvalidSdistFilename, ValueError):
         found = _OLDER_NAME.match(filename)
         return None if found is None else str(canonicalize_name(found[1].replace(" ", "-")))
@@ -108,6 +108,11 @@ def _page(project: str, paths: list[Path]) -> SourcePage:
     files: dict[str, SourceFile] = {}
     unreadable = []
     for path in paths:
+        if project_in(path.name) is None:
+            unreadable.append(
+                UnreadableFile(path.name, "has a name that does not say of which project and version it is")
+            )
+            continue
         try:
             file = _read(path)
         except DistributionError as error:

@@ -78,7 +78,10 @@ class MirrorSource:
                 if (body := _read(pages / name, MAX_LIST_BYTES)) is not None:
                     return normalised(read(body, str(pages / name)))
         with reading(pages):
-            return normalised([each.name for each in pages.iterdir() if each.is_dir()])
+            folders = [each for each in pages.iterdir() if each.is_dir()]
+        if folders and not any(has_page(each) for each in folders):
+            raise PackageSourceError(f"no folder in {pages} has a page (index.html): if files are there, name {pages}")
+        return normalised([each.name for each in folders])
 
     def _page(self, project: str) -> SourcePage | None:
         pages = self._folder / PAGES / project
@@ -103,6 +106,11 @@ class MirrorSource:
             return None
         path = self._folder.joinpath(*segments)
         return path if _is_file(path) else None
+
+
+def has_page(folder: Path) -> bool:
+    """Whether a page, or the list of projects, is in a folder."""
+    return any(_is_file(folder / name) for name in (*_JSON, *_HTML))
 
 
 def _is_file(path: Path) -> bool:

@@ -263,6 +263,16 @@ def test_a_folder_of_files_says_nothing_of_yanks(index: Index, tmp_path: Path) -
     assert done(index, tmp_path / "wheels")["by_type"] == {"file.uploaded.v1": 1}
 
 
+def test_a_folder_names_what_cannot_be_read_and_makes_no_project_of_it(index: Index, tmp_path: Path) -> None:
+    wheels = tmp_path / "wheels"
+    wheels.mkdir()
+    build_wheel(wheels, "six", "1.0").rename(wheels / "six.whl")
+    (wheels / "seven-1.0-py3-none-any.whl").write_bytes(b"damaged")
+    *lines, last = index.ask("import", wheels, answer=1)
+    assert {each["file"] for each in lines} == {"six.whl", "seven-1.0-py3-none-any.whl"}
+    assert last["events"] == 0
+
+
 def test_without_a_state_the_logs_are_replayed(index: Index, tmp_path: Path) -> None:
     source = write_mirror(tmp_path / "source", {"six": page(six("1.0"))})
     done(index, source)

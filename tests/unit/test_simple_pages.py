@@ -6,10 +6,12 @@ from typing import Any
 
 import pytest
 
+from ledger.simple.any_source import open_source
 from ledger.simple.files_source import FilesSource, project_in
 from ledger.simple.html_pages import read_html_list, read_html_page
 from ledger.simple.json_pages import read_json_list, read_json_page
 from ledger.simple.mirror_source import MirrorSource
+from ledger.simple.package_sources import PackageSourceError
 from ledger.simple.source_pages import SourceFile, SourcePageError, UnreadableFile
 from tests.distributions import build_wheel
 
@@ -191,8 +193,9 @@ async def test_a_folder_of_files_is_an_index(tmp_path: Path) -> None:
     (tmp_path / "six-0.9.tar.gz").write_bytes(b"from before PKG-INFO")
     (tmp_path / "six-0.8-py2-none-any.whl").write_bytes(b"no wheel")
     (tmp_path / "notes.txt").touch()
+    (tmp_path / "six.whl").write_bytes(path.read_bytes())
     source = FilesSource(tmp_path)
-    assert await source.projects() == ["six"]
+    assert await source.projects() == ["six", "six-whl"]
     found = await source.page("six")
     assert found is not None
     new, old = found.files
@@ -200,6 +203,24 @@ async def test_a_folder_of_files_is_an_index(tmp_path: Path) -> None:
     assert (new.filename, new.has_core_metadata, len(new.blake2b_256 or "")) == (path.name, True, 64)
     assert [each.filename for each in found.unreadable] == ["six-0.8-py2-none-any.whl"]
     assert await source.page("other") is None
+    nameless = await source.page("six-whl")
+    assert nameless is not None, "what is left out is said"
+    assert (nameless.files, [each.filename for each in nameless.unreadable]) == ((), ["six.whl"])
+
+
+def test_folders_that_are_mistaken_for_others_are_told(tmp_path: Path) -> None:
+    (tmp_path / "simple").mkdir()
+    (tmp_path / "simple/index.html").touch()
+    with pytest.raises(PackageSourceError, match="name the folder that it is in"):
+        open_source(str(tmp_path / "simple"))
+
+
+async def test_folders_of_projects_without_pages_are_no_mirror(tmp_path: Path) -> None:
+    (tmp_path / "simple/six").mkdir(parents=True)
+    (tmp_path / "simple/six/six-1.0.tar.gz").touch()
+    with pytest.raises(PackageSourceError, match="if files are there, name"):
+        await open_source(str(tmp_path)).projects()
+    assert await open_source(str(tmp_path / "simple")).projects() == ["six"]
 
 
 @pytest.mark.parametrize(
@@ -208,6 +229,7 @@ async def test_a_folder_of_files_is_an_index(tmp_path: Path) -> None:
         ("zope.interface-3.0-py2.7-win32.egg", "zope-interface"),
         ("python-dateutil-1.4.tar.bz2", "python-dateutil"),
         ("foo bar-2004d.tar.gz", "foo-bar"),
+        ("foo bar-1.0.tar.gz", "foo-bar"),
         ("Foo-1.0-rc1.tar.gz", "foo"),
         ("foo-1.0.win32-py2.6.exe", "foo"),
         ("foo.whl", None),

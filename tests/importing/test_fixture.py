@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from consumers.cli.commands.change import read_target
 from consumers.importing.drafting import event_time
 from projections.index.fold import fold_events
 from projections.index.upload_times import OWN_TIMES
@@ -117,3 +118,13 @@ def test_what_is_legacy_is_what_the_rules_refuse_otherwise(index: Index, tmp_pat
                 assert outcome_of_last([*values[:place], json.dumps(without).encode()]) == "rejected"
     assert len(older) == done["legacy"]
     assert {"pytz-2004d.tar.gz", "Pillow-1.7.6.zip", "setuptools-0.6c10-1.src.rpm"} <= older
+    assert not {"Pillow-1.7.6.tar.gz", "pillow-10.3.0.tar.gz", "astroid-2.0-py3-none-any.whl"} & older
+
+
+def test_each_file_can_be_named_to_commands() -> None:
+    """Old forms of names, too: what was imported can be yanked and removed by hand."""
+    for project, page in recorded().items():
+        for entry in page["files"]:
+            assert read_target(entry["filename"]) == (project, None, entry["filename"])
+    assert read_target("foo-dev.tar.gz") == ("foo", None, "foo-dev.tar.gz")
+    assert read_target("zope.interface") == ("zope-interface", None, None)

@@ -248,6 +248,18 @@ def test_what_an_import_left_out_when_it_was_killed_is_stored_by_the_next(index:
     assert "its provenance has the SHA-256" in index.ask("import", source, "--download", answer=1)[0]["why"]
 
 
+def test_a_file_of_an_old_form_is_yanked_and_removed_by_hand(index: Index, tmp_path: Path) -> None:
+    egg = real_file("six-1.0-py2.7.egg", b"egg")[0]
+    done(index, write_mirror(tmp_path / "source", {"six": page(egg, six("2.0"))}))
+    index.publish()
+    index.run("yank", "six-1.0-py2.7.egg", "--reason", "old")
+    index.publish()
+    assert "six-1.0-py2.7.egg  listed, yanked: old" in index.run("status", "six-1.0-py2.7.egg")
+    index.run("remove", "six-1.0-py2.7.egg")
+    index.publish()
+    assert served(index) == {"2.0": False, "status": "active"}
+
+
 def test_a_folder_of_files_says_nothing_of_yanks(index: Index, tmp_path: Path) -> None:
     (tmp_path / "wheels").mkdir()
     build_wheel(tmp_path / "wheels", "six", "1.0", requires_python=">=3.9")

@@ -14,6 +14,8 @@ from consumers.follow.known import open_known
 from consumers.produce.appending import NewEvent, append_all, make_event
 from consumers.produce.lookup import KnownProject, look_up
 from ledger.clock import SystemClock
+from ledger.simple.files_source import project_in
+from ledger.simple.source_pages import ENDINGS
 from projections.index.names import normalise, release_key, split_filename
 from projections.index.pages import FileFacts, ProjectHeader
 from schemas.errors import NegativeAnswerError
@@ -41,9 +43,10 @@ def read_target(text: str) -> Target:
     release = read_release(text)
     if release is not None:
         return Target(*release)
-    parts = split_filename(text)
-    if parts is not None:
-        return Target(parts[0], filename=text)
+    if text.endswith(ENDINGS):
+        project = project_in(text) or (split_filename(text) or (None,))[0]
+        if project is not None:
+            return Target(project, filename=text)
     return Target(normalise(text.strip()))
 
 

@@ -71,10 +71,13 @@ class Discrepancy(NamedTuple):
 
 
 class Reconciled:
-    """How much was compared: projects, files that both have, and facts that the source does not say."""
+    """How much was compared: projects, files that both have, and facts that the source does not say. `nowhere` are
+    projects that neither has, nor ever had in the ledger.
+    """
 
     def __init__(self) -> None:
         self.projects = self.files = self.unknown = 0
+        self.nowhere: list[str] = []
 
 
 class _Entry(NamedTuple):
@@ -119,6 +122,8 @@ async def reconcile(
             )
             for found in found_here:
                 yield found.of(await asked.database.run(_explain, asked, found))
+            if page is None and side.cause is None:
+                counts.nowhere.append(name)
             counts.projects += 1
         report(counts.projects, len(names))
 

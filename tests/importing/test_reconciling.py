@@ -56,6 +56,11 @@ def differences(index: Index, *arguments: object, answer: int = 1) -> list[tuple
     ]
 
 
+def test_a_misspelt_name_is_no_agreement(index: Index, mirror: Path) -> None:
+    (last,) = index.ask("reconcile", mirror, "one", "onne", answer=1)
+    assert (last["message"], last["different"]) == (f"neither {mirror} nor the ledger has onne", 0)
+
+
 def test_what_a_ledger_serves_does_not_differ_from_it(index: Index, mirror: Path) -> None:
     assert differences(index, mirror, answer=0) == []
     assert "3 projects, 4 files that both list: 0 differences." in index.run("reconcile", mirror)
@@ -79,9 +84,7 @@ def test_a_page_in_html_does_not_say_everything(index: Index, mirror: Path) -> N
     (mirror / "simple/two/index.html").write_text(f"<!DOCTYPE html><body>{link}</body>", encoding="utf-8")
     assert differences(index, mirror, "two", answer=0) == []
     said = index.run("reconcile", mirror, "two")
-    assert (
-        "0 differences. 3 facts that it does not say could not be compared" in said
-    )  # length, time, digest of metadata
+    assert "0 differences. The source does not say 3 facts: not compared" in said  # length, time, digest of metadata
 
 
 def yanked(reason: object) -> Change:

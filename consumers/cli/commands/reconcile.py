@@ -40,7 +40,7 @@ async def reconcile_command(
     of files. All projects are compared that one of both has, or the given ones. The ledger is taken as it stands at the
     end of its log: what waits for a publication is no difference. Nothing is changed.
 
-    Exit code 1 means that there are differences.
+    Exit code 1 means that there are differences, or that neither has a project that was named.
 
     \b
     Example:
@@ -66,9 +66,7 @@ async def reconcile_command(
     if not as_json:
         if found > printed:
             click.echo(f"… and {plural(found - printed, 'more difference')} (--json lists all)")
-        unknown = f" {plural(counts.unknown, 'fact')} that it does not say could not be compared." * bool(
-            counts.unknown
-        )
+        unknown = f" The source does not say {plural(counts.unknown, 'fact')}: not compared." * bool(counts.unknown)
         click.echo(
             f"{plural(counts.projects, 'project')}, {plural(counts.files, 'file')} that both list: "
             f"{plural(found, 'difference')}.{unknown}"
@@ -78,6 +76,8 @@ async def reconcile_command(
             f"{index.name} and the ledger differ. `tuf-ledger import` appends what the source has and the ledger lacks",
             **facts,
         )
+    if counts.nowhere:
+        raise NegativeAnswerError(f"neither {index.name} nor the ledger has {', '.join(counts.nowhere)}", **facts)
     if as_json:
         print_json({"ok": True, **facts, "size": asked.size})
 

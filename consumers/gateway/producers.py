@@ -62,7 +62,7 @@ class Producer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         if not any(kind in types_of(each) for each in self.types):
             return f"{self.producer} may not append {kind}"
         if self.source is not None and event.source != self.source:
-            return f"events of {self.producer} have the source {self.source}"
+            return f"events of {self.producer} must have the source {self.source}"
         project = event.subject if isinstance(event, ProjectEvent) else None
         if "*" not in self.projects and not (project and any(fnmatchcase(project, each) for each in self.projects)):
             return f"{self.producer} may not append events about {project or 'anything but its projects'}"

@@ -130,7 +130,10 @@ class SqliteLog:
         except OSError as error:
             raise LogSettingsError(f"{self._path} cannot be read: {error.strerror}") from error
         if not found:
-            raise LogSettingsError(f"there is no log at {self._path}. `tuf-ledger init` creates one")
+            raise LogSettingsError(
+                f"there is no log at {self._path}. `tuf-ledger init` creates one for a new ledger; `tuf-ledger "
+                "restore-backup` brings a lost one back"
+            )
         self._connect()
         first = self._fresh(self._first)
         if first not in {None, 0}:

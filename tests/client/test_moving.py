@@ -74,6 +74,7 @@ def test_a_ledger_goes_on_from_the_copy(index: Index, tmp_path: Path) -> None:
     assert f"Merkle root   {verified['root_hash']}\n" in said
     again = copy(index, tmp_path / "copy")
     assert again.startswith("Nothing was missing.\n")
+    assert "run this once more" not in again
     shutil.rmtree(index.folder / "log")
     (index.folder / "ledger.toml").write_text(f'[ledger]\nlog = "sqlite:{tmp_path / "copy"}"\n')
     index.upload("three")

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.client.index import Index
+from tests.client.index import Index, invoke
 from tests.distributions import build_wheel
 from tests.importing.sources import Page, real_file, write_mirror
 
@@ -292,6 +292,10 @@ def test_without_a_state_the_logs_are_replayed(index: Index, tmp_path: Path) -> 
     shutil.rmtree(index.folder / "state")
     write_mirror(source, {"six": page(six("1.0", yanked=True))})
     assert done(index, source)["by_type"] == {"file.yanked.v1": 1}
+
+
+def test_init_says_what_comes_next(tmp_path: Path) -> None:
+    assert "Next: `tuf-ledger import --ledger" in invoke("init", tmp_path / "new", "--importing").output
 
 
 def test_who_acts_is_said(index: Index, tmp_path: Path) -> None:

@@ -119,7 +119,9 @@ def _print(done: Copied, target: str, *, as_json: bool, dry_run: bool) -> None:
     )
     click.echo(f"  identity      {done.ledger}")
     click.echo(f"  Merkle root   {done.root_hash}")
-    click.echo(
-        "Next: stop what appends and signs, run this once more, and name the copy in every ledger.toml "
-        '(docs/operators.md, "Moving to Kafka").'
+    first = (
+        "stop what appends and signs, run this once more"
+        if done.is_new
+        else "see that nothing appends or signs any more"
     )
+    click.echo(f'Next: {first}, and name the copy in every ledger.toml (docs/operators.md, "Moving to Kafka").')

@@ -128,4 +128,5 @@ async def init(
     lie = f"they are stored in {context.path('keys')} without a password."
     say("Its keys are development keys:", lie, style="yellow")
     where = "" if folder == Path() else f" --ledger {folder}"
-    click.echo(f"Next: `tuf-ledger add{where} FILE…`, then `tuf-ledger publish{where}`.")
+    first = f"import{where} SOURCE" if importing else f"add{where} FILE…"
+    click.echo(f"Next: `tuf-ledger {first}`, then `tuf-ledger publish{where}`.")

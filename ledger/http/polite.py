@@ -132,8 +132,10 @@ class PoliteClient:
         if response.status_code in _GONE | _NO_HEAD:
             return None
         check_status(url, response)
+        # The length of a compressed answer is not that of the file; and some servers say 0 whatever they would send.
         length = response.headers.get("Content-Length", "")
-        return int(length) if length.isdecimal() and len(length) < 17 else None
+        said = "Content-Encoding" not in response.headers and length.isdecimal() and len(length) < 17
+        return (int(length) or None) if said else None
 
     async def download(self, url: str, to: Path, max_bytes: int) -> bool:
         """Write the bytes of a file; whether there is such a file. The file may be there, cut, after an error."""
@@ -243,7 +245,8 @@ class PoliteClient:
             return
         if asked > MOST_PAUSE_SECONDS:
             raise StorageUnavailableError(f"{url}: the server asks to come again in {asked:,.0f} seconds")
-        self._not_before = max(self._not_before, asyncio.get_running_loop().time() + asked)
+        # At least as long as without being asked: some servers say 0.
+        self._not_before = max(self._not_before, asyncio.get_running_loop().time() + max(seconds, asked))
 
 
 def _has_body(response: httpx.Response) -> bool:
@@ -276,8 +279,8 @@ def _unpack(url: str, body: bytes, max_bytes: int) -> bytes:
         raise StorageError(f"{url}: the answer is no gzip, though the server says so: {error}") from error
     if len(found) > max_bytes:
         raise too_long(url, max_bytes)
-    if not unpacking.eof:
-        raise StorageError(f"{url}: the answer is cut")
+    if not unpacking.eof or unpacking.unused_data:
+        raise StorageError(f"{url}: the answer is cut, or goes on behind its end")
     return found
 
 

@@ -68,7 +68,8 @@ class HttpSource:
 
     async def download(self, file: SourceFile, to: Path) -> bool:
         """Write the bytes of a file; whether there is such a file."""
-        return await self._client.download(file.url, to, MAX_FILE_BYTES)
+        most = MAX_FILE_BYTES if file.size is None else min(file.size, MAX_FILE_BYTES)
+        return await self._client.download(file.url, to, most)
 
     async def close(self) -> None:
         """End all connections."""

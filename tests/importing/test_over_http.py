@@ -103,6 +103,21 @@ def test_refusals_of_a_server_say_what_to_do(
     assert "cannot be read" in done(index, f"{url}/simple/", "--ca-file", authority, answer=2)["message"]
 
 
+def test_no_more_is_downloaded_than_a_page_promises(index: Index, tmp_path: Path, asked: Asked) -> None:
+    """Or a server could fill the disk."""
+    entry, content = real_file("six-1.0.tar.gz", b"x" * 1000)
+    page = {"meta": {"api-version": "1.1"}, "name": "six", "files": [entry | {"size": 999}]}
+    folder = tmp_path / "mirror"
+    path = folder / entry["url"].removeprefix(f"{HOST}/")
+    path.parent.mkdir(parents=True)
+    path.write_bytes(content)
+    with web(folder, asked) as url:
+        write_mirror(folder, {"six": page}, host=url)
+        (line, last) = index.ask("import", f"{url}/simple/", "--download", answer=1)
+    assert "is longer than 999 bytes" in line["why"]
+    assert last["files"] == 0
+
+
 def test_no_password_goes_to_another_server(index: Index, tmp_path: Path, asked: Asked) -> None:
     elsewhere = Asked()
     built = build_wheel(tmp_path, "six", "1.0")

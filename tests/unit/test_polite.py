@@ -133,6 +133,21 @@ def test_a_pause_that_is_none_is_no_harm(text: str) -> None:
         fetch(lambda asked: answer(asked, "503 Away", b"", f"Retry-After: {text}"))
 
 
+def test_a_server_that_asks_for_no_pause_gets_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Six requests within milliseconds would be no help to it."""
+    monkeypatch.setattr(polite, "FIRST_PAUSE_SECONDS", 0.2)
+    monkeypatch.setattr(polite, "TRIES", 2)
+    times: list[float] = []
+
+    def respond(asked: Asked) -> None:
+        times.append(time.monotonic())
+        answer(asked, "503 Away", b"", "Retry-After: 0")
+
+    with pytest.raises(StorageUnavailableError):
+        fetch(respond)
+    assert times[1] - times[0] >= 0.09
+
+
 def test_pages_are_unpacked_up_to_their_limit() -> None:
     packed = gzip.compress(b"a" * LIMIT)
     found = fetch(lambda asked: answer(asked, "200 OK", packed, "Content-Encoding: gzip"), page)
@@ -142,6 +157,8 @@ def test_pages_are_unpacked_up_to_their_limit() -> None:
         fetch(lambda asked: answer(asked, "200 OK", bomb, "Content-Encoding: gzip"), page)
     with pytest.raises(StorageError, match="cut"):
         fetch(lambda asked: answer(asked, "200 OK", packed[:-4], "Content-Encoding: gzip"), page)
+    with pytest.raises(StorageError, match="goes on"):
+        fetch(lambda asked: answer(asked, "200 OK", packed + packed, "Content-Encoding: gzip"), page)
     with pytest.raises(StorageError, match="no gzip"):
         fetch(lambda asked: answer(asked, "200 OK", b"plain", "Content-Encoding: gzip"), page)
     with pytest.raises(StorageError, match="content encoding"):
@@ -209,6 +226,9 @@ def test_a_length_that_is_not_said_is_none() -> None:
     assert fetch(lambda asked: asked.send(b"HTTP/1.1 200 OK\r\nContent-Length: 77\r\n\r\n"), length) == 77
     assert fetch(lambda asked: asked.send(b"HTTP/1.1 200 OK\r\n\r\n"), length) is None
     assert fetch(lambda asked: answer(asked, "405 No"), length) is None
+    assert fetch(lambda asked: answer(asked, "200 OK", b""), length) is None, "as servers say that do not know it"
+    packed = b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 77\r\n\r\n"
+    assert fetch(lambda asked: asked.send(packed), length) is None, "the length of something else"
 
 
 def test_redirects_have_an_end_and_leave_the_web_for_nothing() -> None:

@@ -120,6 +120,7 @@ class ImportRun:
         self._options = options
         self._failures = 0
         self._lists = False
+        self._reads_pages = False
         self.report = ImportReport()
 
     async def run(self, projects: Sequence[str], report: Report = nobody) -> ImportReport:
@@ -175,6 +176,7 @@ class ImportRun:
                 )
             await self._miss_project(name)
             return
+        self._reads_pages = True
         draft = await asyncio.to_thread(draft_page, page, project)
         await judge_draft(self._side, project, draft, self._maker)
         for each in draft.refused:
@@ -285,7 +287,8 @@ class ImportRun:
     async def _miss_project(self, name: str) -> None:
         self.report.miss(name)
         kind = type_of(events.ProjectRemoved)
-        if not self._options.remove_missing:
+        # If no page can be read, the list may be none, either: a form that asks for a password has links, too.
+        if not self._options.remove_missing or (self._lists and not self._reads_pages):
             return
         if self._options.dry_run:
             self.report.events[kind] += 1

@@ -137,6 +137,18 @@ def test_names_of_a_source_do_not_reach_the_terminal(index: Index, tmp_path: Pat
     assert "\u202e" not in said
 
 
+def test_a_form_that_asks_for_a_password_removes_nothing(index: Index, tmp_path: Path) -> None:
+    """Some servers show one instead of any page when a session is over, and it has links."""
+    source = write_mirror(tmp_path / "source", {"six": page(six("1.0"))})
+    done(index, source)
+    index.publish()
+    shutil.rmtree(source / "simple")
+    (source / "simple").mkdir()
+    (source / "simple/index.html").write_text('<form>…</form><a href="/forgotten">Forgotten</a>', encoding="utf-8")
+    last = done(index, source, "--remove-missing", answer=1)
+    assert (last["events"], last["missing"]) == (0, 1)
+
+
 def test_a_source_without_projects_removes_nothing(index: Index, tmp_path: Path) -> None:
     index.upload("one")
     index.publish()

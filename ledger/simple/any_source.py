@@ -29,8 +29,9 @@ def open_source(
     folder = Path(text)
     if not folder.is_dir():
         raise PackageSourceError(f"{text} is neither a URL with http:// or https:// nor a folder")
-    if (folder / PAGES).is_dir():
-        return MirrorSource(folder)
+    for each in (folder, folder / "web"):  # bandersnatch has what it serves in a folder of its own
+        if (each / PAGES).is_dir():
+            return MirrorSource(each)
     if folder.name == PAGES and has_page(folder):
         raise PackageSourceError(f"{text} has the pages of an index: name the folder that it is in")
     return FilesSource(folder)

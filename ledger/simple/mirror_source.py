@@ -2,6 +2,8 @@
 
 import asyncio
 import shutil
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -84,15 +86,23 @@ class MirrorSource:
         return normalised([each.name for each in folders])
 
     def _page(self, project: str) -> SourcePage | None:
-        pages = self._folder / PAGES / project
+        # Some mirrors put the folders of projects in folders by their first character (bandersnatch: `hash-index`).
+        # Links in such pages are from where a server shows them all the same.
+        pages = (self._page_in(each, project) for each in (project, f"{project[0]}/{project}"))
+        return next((each for each in pages if each is not None), None)
+
+    def _page_in(self, folder: str, project: str) -> SourcePage | None:
+        """The page of a project that is in a folder below `simple`; None if there is none."""
         base = f"{_BASE}{PAGES}/{project}/"
-        for name in _JSON:
-            if (body := _read(pages / name, MAX_PAGE_BYTES)) is not None:
-                return of_project(read_json_page(body, base), project, str(pages / name))
-        for name in _HTML:
-            if (body := _read(pages / name, MAX_PAGE_BYTES)) is not None:
-                return read_html_page(body, base, project)
-        return None
+        in_json = in_html = None
+        if (found := _first(self._folder / PAGES / folder, _JSON)) is not None:
+            in_json = of_project(read_json_page(found[1], base), project, str(found[0]))
+            # Some mirrors write the reasons of yanks into HTML alone.
+            if all(each.yanked != "" for each in in_json.files):
+                return in_json
+        if (found := _first(self._folder / PAGES / folder, _HTML)) is not None:
+            in_html = read_html_page(found[1], base, project)
+        return in_html if in_json is None else in_json if in_html is None else _with_reasons(in_json, in_html)
 
     def _path(self, url: str) -> Path | None:
         """The file of the folder that a link leads to; None if there is none."""
@@ -111,6 +121,19 @@ class MirrorSource:
 def has_page(folder: Path) -> bool:
     """Whether a page, or the list of projects, is in a folder."""
     return any(_is_file(folder / name) for name in (*_JSON, *_HTML))
+
+
+def _first(folder: Path, names: Sequence[str]) -> tuple[Path, bytes] | None:
+    """The first page of these names that there is."""
+    paths = (folder / name for name in names)
+    return next(((path, body) for path in paths if (body := _read(path, MAX_PAGE_BYTES)) is not None), None)
+
+
+def _with_reasons(page: SourcePage, other: SourcePage) -> SourcePage:
+    """The page, with the reasons of yanks that only another form of it has."""
+    reasons = {each.filename: each.yanked for each in other.files if each.yanked}
+    files = (replace(each, yanked=reasons.get(each.filename, "")) if each.yanked == "" else each for each in page.files)
+    return replace(page, files=tuple(files))
 
 
 def _is_file(path: Path) -> bool:

@@ -37,6 +37,7 @@ def change(mirror: Path, project: str, act: Change) -> None:
     path = mirror / f"simple/{project}/index.json"
     page = json.loads(path.read_bytes())
     act(page)
+    path.with_name("index.html").unlink(missing_ok=True)
     path.unlink()  # it may be a second name of a file that a state keeps
     path.write_text(json.dumps(page), encoding="utf-8")
 

@@ -238,3 +238,26 @@ async def test_folders_of_projects_without_pages_are_no_mirror(tmp_path: Path) -
 )
 def test_names_of_projects_in_filenames(filename: str, project: str | None) -> None:
     assert project_in(filename) == project
+
+
+async def test_a_mirror_as_bandersnatch_writes_it(tmp_path: Path) -> None:
+    """In `web`; perhaps in folders by the first character, for a server to rewrite; only HTML says why of yanks."""
+    place = tmp_path / "web/simple/s/six"
+    place.mkdir(parents=True)
+    (tmp_path / "web/simple/index.html").write_text('<a href="six/">six</a>', encoding="utf-8")
+    files = [entry(yanked=True), entry(filename="six-2.0.tar.gz", yanked=True), entry(filename="six-3.0.tar.gz")]
+    for each in files:
+        each["url"] = f"../../packages/{each['filename']}"
+    (place / "index.v1_json").write_bytes(page(*files))
+    written = '<a href="six-1.0.tar.gz" data-yanked="broken">six</a><a href="six-3.0.tar.gz" data-yanked="no">six</a>'
+    (place / "index.html").write_text(written, encoding="utf-8")
+    (tmp_path / "web/packages").mkdir()
+    (tmp_path / "web/packages/six-1.0.tar.gz").write_bytes(b"six")
+    source = open_source(str(tmp_path))
+    assert await source.projects() == ["six"]
+    found = await source.page("six")
+    assert found is not None
+    assert [each.yanked for each in found.files] == ["broken", "", None]
+    assert await source.length(found.files[0]) == 3
+    (place / "index.html").unlink()
+    assert (await source.page("six")) == read_json_page(page(*files), "file:///simple/six/")

@@ -32,7 +32,7 @@ async def run_gateway(public: Path, context: Context | None, address: Address, s
         from consumers.gateway.event_routes import open_event_routes  # noqa: PLC0415
     except ModuleNotFoundError as error:
         raise ConfigError(
-            f"what serves over HTTP is not installed ({error.name}): pip install 'tuf-ledger[serve]'"
+            f"what serves over HTTP is not installed ({error.name}): in the project's folder run pip install '.[serve]'"
         ) from error
     section = GatewaySection() if context is None else context.config.gateway
     async with AsyncExitStack() as closing:

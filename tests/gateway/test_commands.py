@@ -80,7 +80,7 @@ def test_what_is_not_installed_is_said(served: Index) -> None:
         command = [sys.executable, "-c", program, "serve", "--ledger", str(served.folder), "--listen", "0"]
         done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=Path(__file__).parents[2])
         assert done.returncode == 2
-        assert "pip install 'tuf-ledger[serve]'" in done.stderr
+        assert "pip install '.[serve]'" in done.stderr
         assert "Traceback" not in done.stderr
 
 

@@ -38,8 +38,9 @@ async def serve(*, listen: str, public: Path | None, folder: Path, log: str | No
     /at/PUBLICATION/simple/     the index as it was, also /at/TIME/simple/
     /healthz, /readyz, /metrics for monitors
 
-    It speaks plain HTTP: for others than this machine, put a server with TLS before it, such as nginx or Caddy (files
-    for both are in `deploy`). It needs the extra `serve`: pip install 'tuf-ledger[serve]'.
+    It speaks plain HTTP, or HTTPS if `[gateway] certfile` is set. For others than this machine, put a server with TLS
+    before it, such as nginx or Caddy (files for both are in `deploy`). It needs the extra `serve`: in the project's
+    folder, run pip install '.[serve]'.
 
     \b
     Example:

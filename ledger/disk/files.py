@@ -51,6 +51,10 @@ def storage_error(path: Path | str, what: str, error: OSError) -> StorageError:
     why = error.strerror
     if error.errno == errno.ENOENT and what == "written":
         why = "its folder is missing, so make that first"
+    if error.errno in {errno.EACCES, errno.EPERM} and isinstance(error.filename, str):
+        # Files are staged elsewhere before they are in place: a folder there may be another user's.
+        folder = Path(error.filename).parent
+        why = why if folder == Path(path).parent else f"{why} in {folder}: check its owner"
     return kind(f"{path} cannot be {what}: {why}{advice(error)}")
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from ledger.disk.files import StorageError, each
+from ledger.disk.files import StorageError, each, storage_error
 from ledger.disk.nursery import make_file
 from ledger.disk.syncing import MAX_SINGLE_SYNCS, now_written, sync_all
 from ledger.state.file import StateFile
@@ -169,3 +169,12 @@ def test_of_slow_folders_the_fastest_is_taken(tmp_path: Path, monkeypatch: pytes
     folder = Path(make_file(str(tmp_path), b"")).parent
     assert list(tmp_path.iterdir()) == [folder]
     assert tried[str(folder)] == min(tried.values())
+
+
+def test_a_folder_of_another_user_is_named() -> None:
+    """Files are staged elsewhere before they are in place: the file's own folder may be right."""
+    denied = PermissionError(errno.EACCES, "Permission denied", "ledger/.public.staging-add/1-ab")
+    said = str(storage_error("ledger/public/a", "written", denied))
+    assert said == "ledger/public/a cannot be written: Permission denied in ledger/.public.staging-add: check its owner"
+    denied = PermissionError(errno.EACCES, "Permission denied", "ledger/public/a")
+    assert str(storage_error("ledger/public/a", "read", denied)) == "ledger/public/a cannot be read: Permission denied"

@@ -132,6 +132,7 @@ def main() -> None:
     tuf-ledger add dist/*.whl
     tuf-ledger publish
     tuf-ledger verify --served public
+    tuf-ledger serve
     """
 
 

@@ -88,7 +88,7 @@ def read_html_page(body: bytes, url: str, name: str) -> SourcePage:
     if below and not files:
         raise SourcePageError(
             f"{url} lists folders, not files: name the address of the list of projects, as for pip's --index-url (most "
-            "end in /simple/)"
+            "end in simple/)"
         )
     version = meta.get("pypi:repository-version", "1.0")
     if version.partition(".")[0] != "1":

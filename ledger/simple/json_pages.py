@@ -85,6 +85,11 @@ def _decode(body: bytes, url: str) -> dict[str, Any]:
         raise SourcePageError(f"{url} is no page of an index (PEP 691): it is no JSON object")
     meta = found.get("meta")
     version = meta.get("api-version") if isinstance(meta, dict) else None
+    if version is None:
+        raise SourcePageError(
+            f"{url} is no page of an index (PEP 691): name the address of the list of projects, as for pip's "
+            "--index-url (most end in simple/)"
+        )
     if not isinstance(version, str) or version.partition(".")[0] != "1":
         # PEP 629: clients refuse another major version.
         raise SourcePageError(f"{url} has the API version {str(version)[:20]!r}; this program knows 1.x (PEP 691)")

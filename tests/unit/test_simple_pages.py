@@ -132,6 +132,12 @@ def test_what_is_no_page_is_said(body: bytes) -> None:
             read(body, URL)
 
 
+def test_json_of_another_kind_leads_to_the_right_address() -> None:
+    """devpi answers so above its `+simple/`."""
+    with pytest.raises(SourcePageError, match="--index-url"):
+        read_json_page(b'{"type":"projectconfig","result":{}}', URL)
+
+
 def test_html_of_another_major_version_is_refused() -> None:
     with pytest.raises(SourcePageError, match="API version"):
         read_html_page(b'<meta name="pypi:repository-version" content="2.0">', URL, "six")

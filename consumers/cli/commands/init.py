@@ -61,7 +61,8 @@ from schemas.fields import is_origin
 @click.option(
     "--importing",
     is_flag=True,
-    help="Allow filenames and versions of older forms (`legacy`), until `ceremony --end-importing`.",
+    help="For `import`: allow filenames and versions of older forms (`legacy`), and show upload times as uploads say "
+    "them, until `ceremony --end-importing`.",
 )
 @click.option("--replication-factor", default=3, show_default=True, help="Number of copies of each Kafka topic.")
 @json_option

@@ -107,18 +107,21 @@ async def newest_seen(context: Context, served: str, root: int) -> NewestSeen:
         root: the version of the backup's last root: later ones are looked for, `MOST_ROOTS` at most.
 
     Raises:
-        StorageError: what is served cannot be read.
+        StorageError: what is served cannot be read, or nothing is served where it was named.
     """
     files = context.served(served)
     try:
         seen = NewestSeen(served_version(await context.read(files, TIMESTAMP)), served or str(context.public))
+        is_own = not served or Path(served).absolute() == context.public.absolute()
+        if not is_own and not seen.number:  # a mistyped place must not pass for clients that have seen nothing
+            raise StorageError(f"{served} has no {TIMESTAMP} that can be read: nothing is served there")
         most = root + MOST_ROOTS
         while root < most and await context.read(files, metadata_path("root", root + 1)) is not None:
             root += 1
     except StorageError as error:
         more = (
             "It is asked what clients have seen. If it is gone, too, name something else with --served: a mirror, or a "
-            "folder with what was served last"
+            f"folder with what was served last; or {context.public} if nobody has that any more"
         )
         error.args = (f"{error}. {more}",)
         raise

@@ -184,7 +184,21 @@ def test_what_clients_saw_cannot_be_asked(lost: Lost, tmp_path: Path) -> None:
     said = lost.restore_all(tmp_path / "new", answer=75)
     assert "If it is gone, too, name something else with --served" in said["message"]
     assert not (tmp_path / "new").exists()
+    for nothing in (tmp_path / "mistyped", lost.keys, lost.copy / "ledger.toml"):
+        said = lost.restore_all(tmp_path / "new", "--served", nothing, answer=2)
+        assert said["message"].startswith(f"{nothing} has no metadata/timestamp.json that can be read")
+        assert not (tmp_path / "new").exists()
     assert lost.restore_all(tmp_path / "new", "--served", lost.store)["differences"] == []
+
+
+def test_nobody_can_be_asked_any_more(lost: Lost, tmp_path: Path) -> None:
+    lost.lose()
+    with serving(lost.keys) as url:
+        (lost.copy / "ledger.toml").write_text(f'[signer]\nserved = "{url}"\n')
+        said = lost.restore_all(tmp_path / "new", answer=2)["message"]
+    assert f"{url} has no metadata/timestamp.json" in said
+    assert said.endswith(f"or {tmp_path}/new/public if nobody has that any more")
+    assert lost.restore_all(tmp_path / "new", "--served", tmp_path / "new/public")["differences"] == []
 
 
 def test_what_is_no_good_backup(lost: Lost, tmp_path: Path) -> None:

@@ -5,19 +5,21 @@ Records come back by `consumers.backup.moving`, so an older log never comes over
 
 import json
 import re
-import shutil
 import tomllib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
+
+from securesystemslib.signer import SSlibKey
 
 from consumers.backup.backing_up import FIRST_ROOT, LOG_FOLDER
 from consumers.context import Context, is_url
 from consumers.render.outlets import served_version
 from consumers.state.furthest import open_furthest
 from ledger.config import FILENAME, Config, ConfigError, LedgerSection, load_config, write_config
-from ledger.disk.files import StorageError, write_file, writing
-from ledger.disk.syncing import sync_folder
+from ledger.disk.files import StorageError, reading, write_file, writing
+from ledger.disk.syncing import sync_file, sync_folder
+from ledger.keys.keyring import Keyring
 from ledger.logs.urls import SQLITE_SCHEME
 from projections.metadata.paths import TIMESTAMP, metadata_path
 from schemas.errors import NegativeAnswerError
@@ -190,30 +192,45 @@ def _naming(text: str, log: str) -> str:
     return text[: table.end()] + within + text[end:]
 
 
-def take_keys(source: Path | None, folder: Path, keyids: Iterable[str]) -> list[str]:
+def find_keys(source: Path, keys: Iterable[SSlibKey]) -> list[str]:
+    """The ids of those keys that a folder has as `KEYID.pem`.
+
+    Raises:
+        SignerError: a file is not the key that its name says, or cannot be read.
+    """
+    return [signer.public_key.keyid for signer in Keyring(source).find(keys)]
+
+
+def take_keys(source: Path | None, folder: Path, keys: Sequence[SSlibKey]) -> list[str]:
     """Copy online keys, as their owner only may read them; return the ids of those that are not there.
 
     Args:
         source: a folder with `KEYID.pem`; None: only look at what is there.
         folder: where the signer looks for them.
-        keyids: the keys that the root in force lists.
+        keys: the public keys that the root in force lists.
 
     Raises:
+        SignerError: a file is not the key that its name says. Nothing was copied.
         StorageError: a key cannot be copied.
     """
-    missing = []
-    for keyid in sorted(keyids):
-        path = folder / f"{keyid}.pem"
-        if not path.exists() and source is not None and (source / path.name).exists():
-            with writing(path):
-                folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-                new = folder / f".{path.name}.new"
-                shutil.copyfile(source / path.name, new)
-                new.chmod(0o600)
-                new.replace(path)
-        if not path.exists():
-            missing.append(keyid)
-    return missing
+    paths = {key.keyid: folder / f"{key.keyid}.pem" for key in keys}
+    if source is not None:
+        for keyid in find_keys(source, [key for key in keys if not paths[key.keyid].exists()]):
+            _copy_key(source, paths[keyid])
+    return sorted(keyid for keyid, path in paths.items() if not path.exists())
+
+
+def _copy_key(source: Path, path: Path) -> None:
+    with reading(source / path.name):
+        content = (source / path.name).read_bytes()
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        new = path.with_name(f".{path.name}.new")
+        new.unlink(missing_ok=True)  # of a run that was killed: its mode may be another
+        write_file(str(new), content, is_new=True, mode=0o600)
+        sync_file(new)
+        new.replace(path)
+    sync_folder(path.parent)
 
 
 def served_setting(backup: Backup, wished: str | None) -> str:

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
-from securesystemslib.exceptions import UnsupportedLibraryError
+from securesystemslib.exceptions import KeyMismatchError, UnsupportedLibraryError
 from securesystemslib.signer import SIGNER_FOR_URI_SCHEME, CryptoSigner, Signer, SSlibKey
 
 from ledger.disk.files import writing
@@ -82,6 +82,8 @@ class Keyring:
 def _explain_file(path: Path | None, error: Exception) -> str:
     if isinstance(error, OSError):
         return f"{path}: {error.strerror}"
+    if isinstance(error, KeyMismatchError):
+        return f"{path} is another key than its name says"
     return f"{path} is not a private key in PEM format without a password"
 
 

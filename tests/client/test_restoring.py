@@ -86,6 +86,22 @@ def test_without_what_no_backup_has(lost: Lost, tmp_path: Path) -> None:
     assert (tmp_path / f"new/keys/online/{keyid}.pem").stat().st_mode & 0o777 == 0o600
 
 
+def test_a_key_that_is_another_one(lost: Lost, tmp_path: Path) -> None:
+    lost.lose()
+    (key,) = lost.keys.iterdir()
+    (other,) = (Index.create(tmp_path / "other").folder / "keys/online").iterdir()
+    for content, why in (
+        (other.read_bytes(), "is another key than its name says"),
+        (b"garbage", "is not a private key in PEM format"),
+    ):
+        key.write_bytes(content)
+        for options in ((), ("--dry-run",)):
+            said = lost.restore_all(tmp_path / "new", *options, answer=2)
+            assert said["error"] == "signer"
+            assert f"{key} {why}" in said["message"]
+            assert not (tmp_path / "new").exists()
+
+
 @pytest.mark.slow
 def test_killed_at_any_moment_it_goes_on(lost: Lost, tmp_path: Path) -> None:
     """kill -9, a little later each time, until a run has come to its end."""

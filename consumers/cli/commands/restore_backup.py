@@ -7,12 +7,14 @@ from typing import Any, NamedTuple
 
 import click
 from msgspec.structs import replace
+from securesystemslib.signer import SSlibKey
 
 from consumers.backup.backing_up import FIRST_ROOT
 from consumers.backup.moving import moving
 from consumers.backup.restoring import (
     Backup,
     choose_log,
+    find_keys,
     newest_seen,
     read_backup,
     refuse_older,
@@ -31,7 +33,6 @@ from consumers.verify.verifying import Verified, VerifyOptions, verify
 from ledger.config import load_config
 from ledger.disk.files import writing
 from ledger.storage import ServedFiles
-from projections.roles.authority import Authority
 from schemas.errors import DisagreementError, NegativeAnswerError
 
 SHOWN = 20
@@ -47,6 +48,7 @@ class _Order(NamedTuple):
     keys: Path | None
     files: Path | None
     copies: int
+    needed: Sequence[SSlibKey]
 
 
 @click.command()
@@ -130,10 +132,13 @@ async def restore_backup(
     target.check_log()
     configure_logging(config.logging, default_level="error")
     trusted = found.root if root is None else root.read_bytes()
-    order = _Order(found, target, trusted, keys, files, replication_factor)
     checked = await _verify(found.context, trusted, None, files=False)
     authority = (await prefix_at_end(found.context)).authority
     root_version = authority.root.version if authority else 0
+    needed = [key for key in authority.online.keys if key.keyid not in config.signer.uris] if authority else []
+    if keys is not None:
+        find_keys(keys, needed)
+    order = _Order(found, target, trusted, keys, files, replication_factor, needed)
     seen = await newest_seen(target, served_setting(found, served), root_version)
     facts: dict[str, Any] = {"ledger": checked.ledger, "publication": checked.last, "anchored": checked.anchored}
     if not lost:
@@ -141,7 +146,7 @@ async def restore_backup(
     facts |= await _copy(order, rehearses=dry_run) | {"dry_run": dry_run}
     if not dry_run:
         write_settings(found, folder, url)
-        facts |= await _put_in_place(order, authority)
+        facts |= await _put_in_place(order)
     above = max(seen.number, checked.last)
     if above > checked.last:
         facts["above"] = above
@@ -174,10 +179,9 @@ async def _copy(order: _Order, *, rehearses: bool) -> dict[str, Any]:
     return {**copied.appended, "sizes": copied.sizes, "root_hash": copied.root_hash}
 
 
-async def _put_in_place(order: _Order, authority: Authority | None) -> dict[str, Any]:
+async def _put_in_place(order: _Order) -> dict[str, Any]:
     """Keys and what is served; returns what is missing of both, and what differs from the log."""
-    context = order.target
-    needed = set(authority.online.keyids if authority else ()) - context.config.signer.uris.keys()
+    context, needed = order.target, order.needed
     keys = context.path(context.config.signer.keys)
     lacking = take_keys(order.keys, keys, needed)
     if lacking and order.keys is None and sys.stdin.isatty() and not wants_json():

@@ -76,8 +76,15 @@ def test_the_whole_machine(lost: Lost, tmp_path: Path) -> None:
 
 def test_without_what_no_backup_has(lost: Lost, tmp_path: Path) -> None:
     lost.lose()
+    tried = lost.restore(tmp_path / "other", "--files", lost.keys)
     done = lost.restore(tmp_path / "new")
+    assert done == tried
     (keyid,) = done["keyids"]
+    assert done["missing"]
+    assert all((lost.store / "targets" / path).exists() for path in done["missing"])
+    said = invoke("restore-backup", lost.copy, "--to", tmp_path / "third").output
+    assert f"no copy of this file was found: {done['missing'][0]}" in said
+    assert "Store missing files with `tuf-ledger add`" in said
     assert (lost.keys / f"{keyid}.pem").exists()
     said = invoke("restore-backup", lost.copy, "--to", tmp_path / "new").output
     assert f"an online key is missing: put {keyid}.pem into the folder of [signer] keys" in said

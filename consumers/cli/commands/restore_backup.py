@@ -192,9 +192,8 @@ async def _put_in_place(order: _Order) -> dict[str, Any]:
         with writing(context.public):
             context.public.parent.mkdir(parents=True, exist_ok=True)
         with progress("Rebuilding") as advance:
-            rebuilt = await rebuild(
-                context, context.public, At(), all_versions=False, files=order.files, report=advance
-            )
+            files = order.files or context.public  # which is empty: so it is said which files are missing
+            rebuilt = await rebuild(context, context.public, At(), all_versions=False, files=files, report=advance)
         missing = rebuilt.missing
     verified = await _verify(context, order.root, context.served(str(context.public.resolve())), files=False)
     return {"keyids": lacking, "missing": missing, "differences": [each._asdict() for each in verified.differences]}
@@ -216,6 +215,8 @@ def _print(facts: dict[str, Any], folder: Path, root: bytes | None) -> None:
         return
     click.echo(f"{folder} holds the ledger as of publication {facts['publication']} ({held}).")
     _list("no copy of this file was found:", facts["missing"])
+    if facts["missing"]:
+        click.echo("Store missing files with `tuf-ledger add`, or begin anew in another folder and name one with --files.")
     _list("not what the log says:", [f"{each['problem']}: {each['path']}" for each in facts["differences"]])
     for keyid in facts["keyids"]:
         say("an online key is missing:", f"put {keyid}.pem into the folder of [signer] keys", style="yellow")

@@ -9,7 +9,7 @@ import asyncio
 import re
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from ipaddress import ip_address
+from ipaddress import IPv6Address, ip_address
 from time import monotonic
 from typing import Any, Final, NamedTuple
 
@@ -252,9 +252,12 @@ def _is_here(request: Request) -> bool:
     if request.client is None:
         return False
     try:
-        return ip_address(request.client.host).is_loopback
+        address = ip_address(request.client.host)
     except ValueError:
         return False
+    # A socket for both kinds has clients of IPv4 as ::ffff:127.0.0.1, which Python takes for a loopback only lately.
+    mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
+    return (mapped or address).is_loopback
 
 
 def _wants_outcome(request: Request) -> bool:

@@ -1,8 +1,10 @@
 """Events over HTTP: appending them at a gateway, and asking it what became of them (docs/publishing.md)."""
 
+import asyncio
 import ssl
 from collections.abc import Sequence
 from ipaddress import ip_address
+from time import monotonic
 from typing import Any
 
 import httpx
@@ -10,6 +12,8 @@ import httpx
 from schemas.errors import LedgerError, NegativeAnswerError, TemporaryError
 
 TIMEOUT_SECONDS = 60.0
+PATIENCE_SECONDS = 60.0
+"""How long it does as it is asked to by a gateway that takes only so many events a second."""
 BATCH_TYPE = "application/cloudevents-batch+json"
 _PASSING = frozenset({408, 425, 429, 500, 502, 503, 504})
 """Statuses after which the same request may succeed later."""
@@ -39,9 +43,14 @@ class Gateway:
         self._url = f"{url.rstrip('/')}/events"
         if not may_be_sent(url):
             raise GatewayError(f"{url}: a token is sent over https alone, or over http to this machine")
-        verify = ssl.create_default_context(cafile=cafile) if url.startswith("https:") else True
+        is_https = httpx.URL(url).scheme == "https"
         self._client = httpx.AsyncClient(
-            headers={"Authorization": f"Bearer {token}"}, timeout=TIMEOUT_SECONDS, verify=verify, follow_redirects=False
+            headers={"Authorization": f"Bearer {token}"},
+            timeout=TIMEOUT_SECONDS,
+            verify=ssl.create_default_context(cafile=cafile) if is_https else True,
+            follow_redirects=False,
+            # A proxy of the environment would read the token; over https it passes on what it cannot read.
+            trust_env=is_https,
         )
 
     async def append(self, values: Sequence[bytes]) -> list[dict[str, Any]]:
@@ -73,10 +82,16 @@ class Gateway:
         await self._client.aclose()
 
     async def _ask(self, method: str, url: str, **options: Any) -> Any:
-        try:
-            response = await self._client.request(method, url, **options)
-        except httpx.HTTPError as error:
-            raise GatewayUnavailableError(f"{url}: {str(error) or type(error).__name__}") from error
+        deadline = monotonic() + PATIENCE_SECONDS
+        while True:
+            try:
+                response = await self._client.request(method, url, **options)
+            except httpx.HTTPError as error:
+                raise GatewayUnavailableError(f"{url}: {str(error) or type(error).__name__}") from error
+            pause_seconds = _asked_pause(response)
+            if pause_seconds is None or monotonic() + pause_seconds > deadline:
+                break
+            await asyncio.sleep(pause_seconds)
         try:
             answer = response.json()
         except ValueError:
@@ -92,6 +107,13 @@ class Gateway:
         if response.status_code == httpx.codes.UNPROCESSABLE_ENTITY:
             raise NegativeAnswerError(why)
         raise GatewayError(why)
+
+
+def _asked_pause(response: httpx.Response) -> int | None:
+    """How many seconds a producer is asked to wait that sends too fast (RFC 6585, section 4); None: it is not."""
+    text = response.headers.get("Retry-After", "")
+    is_asked = response.status_code == httpx.codes.TOO_MANY_REQUESTS and text.isascii() and text.isdigit()
+    return int(text[:9]) if is_asked else None
 
 
 def may_be_sent(url: str) -> bool:

@@ -25,7 +25,8 @@ from consumers.gateway.event_routes import BATCH_TYPE, SINGLE_TYPE, open_event_r
 from consumers.gateway.producers import Producers, new_token
 from ledger.client import build_event, open_client
 from ledger.config import ConfigError, load_config
-from ledger.http.posting import GatewayError
+from ledger.http import posting
+from ledger.http.posting import GatewayError, GatewayUnavailableError
 from schemas.errors import NegativeAnswerError
 from tests.certificates import Authority
 from tests.client.index import Index
@@ -384,6 +385,8 @@ async def test_a_file_that_is_none_stops_the_start(tmp_path: Path, text: str) ->
     [
         ("127.0.0.1", None, False, 202),
         ("::1", None, False, 202),
+        ("::ffff:127.0.0.1", None, False, 202),  # over a socket for both kinds of addresses
+        ("::ffff:192.0.2.1", None, False, 403),
         ("192.0.2.1", None, False, 403),
         ("192.0.2.1", "https", False, 403),
         ("192.0.2.1", "https", True, 202),
@@ -605,6 +608,26 @@ async def test_more_than_one_request_takes(service: Service) -> None:
     first = receipts[0].event
     assert first is not None
     assert [each.event for each in receipts] == list(range(first, first + 1500))
+
+
+async def test_a_client_that_is_too_fast_waits(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Begun anew, it would come as far as before, and never to its end."""
+    monkeypatch.setattr(event_routes, "EVENTS_AT_ONCE", 1500)
+    token = service.client.headers["Authorization"].removeprefix("Bearer ")
+    events = [created(f"p{number}") for number in range(2500)]
+    async with open_client(service.url, token=token) as client:
+        assert len({each.event for each in await client.append(events)}) == 2500
+        monkeypatch.setattr(posting, "PATIENCE_SECONDS", 0)
+        with pytest.raises(GatewayUnavailableError, match="429"):
+            await client.append(events)
+
+
+async def test_no_proxy_gets_a_token_that_it_could_read(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("http_proxy", "HTTP_PROXY", "all_proxy"):
+        monkeypatch.setenv(name, "http://proxy.invalid:1")
+    async with open_client(service.url, token="wrong") as client:
+        with pytest.raises(GatewayError, match="401 the token is not known"):
+            await client.append([created("new")])
 
 
 def test_the_program_in_python(service: Service, tmp_path: Path) -> None:

@@ -142,10 +142,15 @@ def _repair(value: bytes) -> bytes:
         DuplicateMemberError: an object has the same member twice.
         ValueError: the value is not JSON in UTF-8.
     """
-    value = _ENCODED_SURROGATE.sub("\ufffd".encode(), value)
-    value = _SURROGATE_ESCAPES.sub(lambda match: rb"\ufffd" if match[2] else match[0], value)
+    value = replace_surrogates(value)
     _parse_strictly(value)
     return value
+
+
+def replace_surrogates(value: bytes) -> bytes:
+    """Replace lone surrogates in JSON (docs/rules.md, section 2). The length stays."""
+    value = _ENCODED_SURROGATE.sub("\ufffd".encode(), value)
+    return _SURROGATE_ESCAPES.sub(lambda match: rb"\ufffd" if match[2] else match[0], value)
 
 
 def _parse_strictly(value: bytes) -> Any:

@@ -27,7 +27,7 @@ from consumers.gateway.problems import problem
 from consumers.gateway.producers import Producer, Producers
 from ledger.client import digest_of, explain
 from ledger.locating import Located, Standing
-from schemas.codec import Rejection, decode_event
+from schemas.codec import Rejection, decode_event, replace_surrogates
 from schemas.events import BaseEvent, ProjectEvent
 
 SINGLE_TYPE: Final = "application/cloudevents+json"
@@ -99,8 +99,9 @@ class EventRoutes:
         self._in_work += 1
         try:
             is_batch = _is_batch(request)
-            values = _events_in(await _read_body(request), is_batch=is_batch)
-            # In a thread: a batch can take a second, and others are served meanwhile.
+            body = await _read_body(request)
+            # In threads: a batch can take a second, and others are served meanwhile.
+            values = await asyncio.to_thread(_events_in, body, is_batch=is_batch)
             sent, refused = await asyncio.to_thread(_check, producer, values)
             if refused is not None:
                 return refused
@@ -301,12 +302,18 @@ def _events_in(body: bytes, *, is_batch: bool) -> list[bytes]:
     """
     if not is_batch:
         return [body.strip(b" \t\r\n")]
+    readable = replace_surrogates(body)  # they may stand in an event; all else is where it was
     try:
-        values = [bytes(each) for each in msgspec.json.decode(body, type=list[msgspec.Raw])]
+        elements = msgspec.json.decode(readable, type=list[msgspec.Raw])
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise HTTPException(400, f"the body is no array of events: {error}") from None
-    if not 0 < len(values) <= MOST_EVENTS:
-        raise HTTPException(413 if values else 400, f"a batch has 1 to {MOST_EVENTS:,} events, not {len(values):,}")
+    if not 0 < len(elements) <= MOST_EVENTS:
+        raise HTTPException(413 if elements else 400, f"a batch has 1 to {MOST_EVENTS:,} events, not {len(elements):,}")
+    values, at = [], 0
+    for each in elements:
+        at = readable.index(each, at)
+        values.append(body[at : at + len(each)])
+        at += len(each)
     return values
 
 

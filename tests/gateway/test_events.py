@@ -184,6 +184,15 @@ def test_a_batch_is_appended_in_order(service: Service) -> None:
     assert [service.record(each["event"]) for each in answer.json()] == events
 
 
+def test_lone_surrogates_pass_in_a_batch_too(service: Service) -> None:
+    """Programs in JavaScript write them where a text was cut: as an escape, which rules take for U+FFFD."""
+    first = created("p1").replace(b'"data":{}', rb'"data":{"x":"\ud83d"}')
+    second = yanked("1.0").replace(b'"data":{', rb'"data":{"reason":"\ud83d \ud83d\ude00 \\ud83d [,",')
+    answer = service.client.post("/events", **batch(first, second, b" " + first))
+    assert answer.status_code == 202, answer.text
+    assert [service.record(each["event"]) for each in answer.json()] == [first, second, first]
+
+
 def test_what_is_sent_again_gets_the_first_answer(service: Service) -> None:
     """Pending, shown, and beside others."""
     one, two, three = created("p1"), created("p2"), created("p3")

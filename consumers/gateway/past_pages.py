@@ -8,6 +8,7 @@ import asyncio
 from collections.abc import Hashable
 from contextlib import AsyncExitStack
 from typing import Final, NamedTuple
+from weakref import finalize
 
 import structlog
 from starlette.exceptions import HTTPException
@@ -38,11 +39,13 @@ class PastLimits(NamedTuple):
 
     `at_once`: how many questions are asked of the catalog at a time. `waiting`: how many there are at most, with those
     that wait; more are sent away. `patience_seconds`: how long a request waits for the catalog to be filled.
+    `memory_bytes`: how much pages may take that are kept or are being sent; while they take more, none is made.
     """
 
     at_once: int = 4
     waiting: int = 64
     patience_seconds: float = 5.0
+    memory_bytes: int = 256 * 2**20
 
 
 PAST_LIMITS: Final = PastLimits()
@@ -80,6 +83,7 @@ class PastPages:
         self._task: asyncio.Task[None] | None = None
         self._places = asyncio.Semaphore(limits.at_once)
         self._waiting = 0
+        self._bytes = 0
 
     async def close(self) -> None:
         """Close catalog and logs."""
@@ -121,10 +125,20 @@ class PastPages:
         rendition = self._files.renditions.get(_key(found, name, form))
         if rendition is not None:
             return found, rendition
+        # Each of them may be a large one, and its reader a slow one.
+        if self._bytes >= self._limits.memory_bytes:
+            raise _later("too many read earlier pages")
         moment, page = await database.run(_ask, found.number, name)
         if page is None:
             raise HTTPException(404, f"publication {moment.number} has no such project")
-        return moment, await self._pages.render(_key(moment, name, form), page, form)
+        rendition = await self._pages.render(_key(moment, name, form), lambda: page, form)
+        self._bytes += rendition.size
+        finalize(rendition, self._forget, rendition.size).atexit = False
+        return moment, rendition
+
+    def _forget(self, size: int) -> None:
+        """A page is no longer in memory."""
+        self._bytes -= size
 
     def _check(self, when: str) -> None:
         if is_instant(when):

@@ -6,8 +6,7 @@ metadata or provenance is beside its file says so only if it is: pip fails where
 
 import asyncio
 import re
-from collections.abc import Hashable
-from functools import partial
+from collections.abc import Callable, Hashable
 from typing import Any
 from urllib.parse import unquote
 
@@ -55,17 +54,16 @@ class SimplePages:
         if found is None:
             raise HTTPException(404, "there is no such project")
         with found.file:
-            read = partial(asyncio.get_running_loop().run_in_executor, self._files.threads, found.file.read)
-            key = (*found.identity, form)
-            rendition = self._files.renditions.get(key) or await self.render(
-                key, await read(), form, found.modified_ns / 1e9
-            )
+            rendition = await self.render((*found.identity, form), found.file.read, form, found.modified_ns / 1e9)
         return answer_rendition(request, rendition, SECONDS_CACHED, VARIES)
 
-    async def render(self, key: Hashable, page: bytes, form: str, modified_at: float | None = None) -> Rendition:
-        """A page in a form, of its bytes in JSON. The key differs if the result may."""
+    async def render(
+        self, key: Hashable, read: Callable[[], bytes], form: str, modified_at: float | None = None
+    ) -> Rendition:
+        """A page in a form, of its bytes in JSON, read only if it is not kept. The key differs if the result may."""
 
         def render() -> tuple[Rendition, float | None]:
+            page = read()
             shown = only_what_is_there(self._files, page)
             data = shown if form == JSON_TYPE else html_of_json(shown)
             is_whole = shown is page

@@ -6,6 +6,8 @@ from pathlib import Path
 import httpx
 import pytest
 
+from consumers.catalog.remaking import Remaking
+from consumers.gateway import metrics
 from consumers.gateway.negotiating import JSON_TYPE
 from consumers.gateway.past_pages import PAST_LIMITS
 from tests.client.index import FakeClock, Index
@@ -98,19 +100,50 @@ def test_withheld_files_are_left_out_of_all_pages(tmp_path: Path) -> None:
         assert versions(client, first) == ["1.0", "2.0", "3.0"]
 
 
+def test_pages_that_slow_readers_hold_are_limited(tmp_path: Path) -> None:
+    """A page that is kept takes no more memory, so it is still sent."""
+    index = Index.create(tmp_path / "index", "--bins", 2)
+    index.upload("demo", "1.0")
+    number = index.publish()
+    limits = PAST_LIMITS._replace(memory_bytes=1)
+    with (
+        gateway(index.public, index.context, past=limits) as url,
+        httpx.Client(base_url=url, trust_env=False) as client,
+    ):
+        until(lambda: client.get(f"/at/{number}/simple/demo/", headers=JSON).is_success, lambda: "the catalog")
+        assert versions(client, number) == ["1.0"]
+        answer = client.get(f"/at/{number}/simple/", headers=JSON)
+        assert (answer.status_code, answer.headers["retry-after"]) == (503, "5")
+        assert client.get("/simple/demo/").status_code == 200
+
+
+def test_a_page_that_is_kept_is_not_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    index = Index.create(tmp_path / "index", "--bins", 2)
+    index.upload("demo", "1.0")
+    number = index.publish()
+    with gateway(index.public, index.context) as url, httpx.Client(base_url=url, trust_env=False) as client:
+        assert versions(client, number) == ["1.0"]
+        monkeypatch.delattr(Remaking, "page")
+        assert versions(client, number) == ["1.0"]
+
+
 def test_a_folder_alone_has_no_past(tmp_path: Path) -> None:
     index = Index.create(tmp_path / "index", "--bins", 2)
     with gateway(index.public) as url:
         assert httpx.get(f"{url}/at/1/simple/", trust_env=False).status_code == 404
 
 
-def test_a_log_that_is_gone_is_said(tmp_path: Path) -> None:
+def test_a_log_that_is_gone_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(metrics, "FRESH_SECONDS", 0.0)
     index = Index.create(tmp_path / "index", "--bins", 2)
     with gateway(index.public, index.context) as url, httpx.Client(base_url=url, trust_env=False) as client:
+        assert "tuf_ledger_lag_events{" in client.get("/metrics").text
         (index.folder / "log").rename(index.folder / "moved")
         answer = client.get("/at/1/simple/")
         assert (answer.status_code, answer.headers["content-type"]) == (500, "application/problem+json")
-        assert "tuf_ledger_log_up 0.0" in client.get("/metrics").text
+        figures = client.get("/metrics").text
+        assert "tuf_ledger_log_up 0.0" in figures
+        assert "tuf_ledger_lag_events{" not in figures  # nobody knows
         assert client.get("/simple/").status_code == 200
         (index.folder / "moved").rename(index.folder / "log")
         assert client.get("/at/1/simple/").status_code == 200

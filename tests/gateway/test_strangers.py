@@ -281,6 +281,25 @@ def test_what_waits_for_clients_who_do_not_read_is_little(tmp_path: Path) -> Non
         running.stop()
 
 
+def test_a_new_page_is_read_once_for_all_who_wait(tmp_path: Path) -> None:
+    page = {"name": "demo", "files": [], "padding": "x" * 16 * 2**20}
+    (tmp_path / "targets/simple/demo").mkdir(parents=True)
+    (tmp_path / "targets/simple/demo/index.json").write_bytes(json.dumps(page).encode())
+    with gateway(tmp_path) as url, ExitStack() as closing:
+        before = read_bytes()
+        connections = [closing.enter_context(connected(url)) for _ in range(10)]
+        for each in connections:
+            each.sendall(f"GET /simple/demo/ HTTP/1.1\r\nAccept: {JSON_TYPE}".encode() + HEAD_END)
+        for each in connections:
+            each.recv(1)
+        assert read_bytes() - before < 2 * 17 * 2**20
+
+
+def read_bytes() -> int:
+    """How much this process has read from files."""
+    return int(Path("/proc/self/io").read_text().split()[1])
+
+
 def test_a_client_that_goes_away(tmp_path: Path) -> None:
     (tmp_path / "targets").mkdir()
     (tmp_path / "targets/large").touch()

@@ -216,7 +216,9 @@ def _print(facts: dict[str, Any], folder: Path, root: bytes | None) -> None:
     click.echo(f"{folder} holds the ledger as of publication {facts['publication']} ({held}).")
     _list("no copy of this file was found:", facts["missing"])
     if facts["missing"]:
-        click.echo("Store them with `tuf-ledger add`, or begin anew in another folder and name one that has them: --files.")
+        click.echo(
+            "Store them with `tuf-ledger add`, or begin anew in another folder with --files, which names theirs."
+        )
     _list("not what the log says:", [f"{each['problem']}: {each['path']}" for each in facts["differences"]])
     for keyid in facts["keyids"]:
         say("an online key is missing:", f"put {keyid}.pem into the folder of [signer] keys", style="yellow")

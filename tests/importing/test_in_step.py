@@ -272,6 +272,62 @@ def test_a_file_of_an_old_form_is_yanked_and_removed_by_hand(index: Index, tmp_p
     assert served(index) == {"2.0": False, "status": "active"}
 
 
+@pytest.mark.parametrize("said", [5, 100])
+def test_a_length_that_is_not_that_of_the_file_is_told(index: Index, tmp_path: Path, said: int) -> None:
+    entry, content = real_file("six-1.0.tar.gz", b"six 1.0", size=said)
+    source = write_mirror(tmp_path / "source", {"six": page(entry)})
+    (source / entry["url"].partition(".org/")[2]).write_bytes(content)
+    (line, last) = index.ask("import", source, "--download", answer=1)
+    assert f"it has 7 bytes, not {said}" in line["why"]
+    assert last["files"] == 0
+
+
+def test_withheld_bytes_are_not_stored_again(index: Index, tmp_path: Path) -> None:
+    """Even if they were withheld after the import had read what the ledger lists."""
+    entry, content = real_file("six-1.0.tar.gz", b"six 1.0", **{"core-metadata": True, "provenance": "/six.provenance"})
+    source = write_mirror(tmp_path / "source", {"six": page(entry)})
+    (source / entry["url"].partition(".org/")[2]).write_bytes(content)
+    (source / "six.provenance").write_bytes(b"{}")
+    done(index, source, "--download")
+    index.publish()
+    kept = index.folder / "public-evidence/targets"
+    kept.mkdir(parents=True)
+    shutil.move(index.public / "targets/packages", kept)
+    assert done(index, source, "--download", "--dry-run")["bytes"] == 0
+    assert done(index, source, "--download")["bytes"] == 0
+    assert not (index.public / "targets/packages").exists()
+
+
+@pytest.mark.parametrize("says_digests", [True, False])
+def test_what_a_thief_uploaded_does_not_come_back(index: Index, tmp_path: Path, *, says_digests: bool) -> None:
+    """The source goes on listing it. A page without digests cannot show it beforehand: the bytes do."""
+    entry, content = real_file("six-1.0.tar.gz", b"stolen")
+    source = write_mirror(tmp_path / "source", {"six": page(entry, six("2.0"))})
+    path = source / entry["url"].partition(".org/")[2]
+    path.write_bytes(content)
+    done(index, source, "--download", answer=1)
+    index.publish()
+    index.run("remove", "six-1.0.tar.gz", "--reason", "stolen")
+    listed = tmp_path / "list"
+    line = {"project": "six", "file": "six-1.0.tar.gz", "sha256": entry["hashes"]["sha256"]}
+    listed.write_text(json.dumps(line), encoding="utf-8")
+    index.run("ceremony", "--freeable", listed)
+    index.run("free", "six-1.0.tar.gz", "--list", listed, "--reason", "stolen")
+    index.publish()
+    if not says_digests:
+        entry["hashes"] = {}
+        write_mirror(source, {"six": page(entry)})
+    last = done(index, source, "--download", answer=1)
+    assert last["events"] == 0
+    assert not list(index.public.rglob("*six-1.0.tar.gz"))
+    good, content = real_file("six-1.0.tar.gz", b"honest")
+    write_mirror(source, {"six": page(good)})
+    (source / good["url"].partition(".org/")[2]).write_bytes(content)
+    assert done(index, source, "--download")["files"] == 1
+    index.publish()
+    index.check()
+
+
 def test_a_folder_of_files_says_nothing_of_yanks(index: Index, tmp_path: Path) -> None:
     (tmp_path / "wheels").mkdir()
     build_wheel(tmp_path / "wheels", "six", "1.0", requires_python=">=3.9")

@@ -149,6 +149,24 @@ def test_a_form_that_asks_for_a_password_removes_nothing(index: Index, tmp_path:
     assert (last["events"], last["missing"]) == (0, 1)
 
 
+def test_a_quarantine_hides_files_and_removes_none(index: Index, tmp_path: Path) -> None:
+    source = write_mirror(tmp_path / "source", {"six": page(six("1.0"))})
+    done(index, source)
+    index.publish()
+    write_mirror(source, {"six": page(**{"project-status": {"status": "quarantined"}})})
+    last = done(index, source, "--remove-missing")
+    assert (last["by_type"], last["missing"]) == ({"project.status_changed.v1": 1}, 0)
+
+
+def test_files_are_appended_in_the_order_of_their_times(index: Index, tmp_path: Path) -> None:
+    times = {"3.0": "2019-01-01T00:00:00Z", "1.0": "2020-01-01T00:00:00Z", "2.0": "2021-01-01T00:00:00.5Z", "4.0": None}
+    entries = [six(version, **{"upload-time": time}) for version, time in reversed(times.items())]
+    done(index, write_mirror(tmp_path / "source", {"six": page(*entries)}))
+    index.publish()
+    told = [each["file"].split("-")[1] for each in index.ask_list("log", "six")]
+    assert told == ["2.0", "1.0", "3.0", "4.0"], "the newest comes first, and one without a time may be the oldest"
+
+
 def test_a_source_without_projects_removes_nothing(index: Index, tmp_path: Path) -> None:
     index.upload("one")
     index.publish()
@@ -233,6 +251,11 @@ def test_files_are_stored_checked_and_completed(index: Index, tmp_path: Path) ->
     shutil.rmtree(index.public / "targets/packages")
     assert done(index, source, "--download")["events"] == 0
     index.check()
+    shutil.rmtree(index.public / "targets/packages")
+    silent = six("2.0") | {"url": "https://files.example.org/packages/two.whl", "hashes": {}, "size": None}
+    write_mirror(source, {"six": page(bare, silent)})
+    (source / "packages/two.whl").write_bytes(b"six 2.1")
+    assert "is said of it" in index.ask("import", source, "--download", answer=1)[0]["why"], "the ledger says it"
 
 
 def test_what_an_import_left_out_when_it_was_killed_is_stored_by_the_next(index: Index, tmp_path: Path) -> None:

@@ -8,10 +8,13 @@ from urllib.parse import quote
 
 import pytest
 
+from ledger.http import polite
 from tests.client.index import Index
 from tests.distributions import build_sdist, build_wheel
 from tests.importing.sources import HOST, real_file, recorded, write_mirror
 from tests.importing.web import PASSWORD, USER, Asked, certified, web
+from tests.serving import Asked as Asking
+from tests.serving import answering
 
 
 @pytest.fixture
@@ -116,6 +119,44 @@ def test_no_more_is_downloaded_than_a_page_promises(index: Index, tmp_path: Path
         (line, last) = index.ask("import", f"{url}/simple/", "--download", answer=1)
     assert "is longer than 999 bytes" in line["why"]
     assert last["files"] == 0
+
+
+def test_a_source_that_is_away_ends_the_import(index: Index, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is not asked for 1,000 pages, six times each."""
+    monkeypatch.setattr(polite, "TRIES", 1)
+    asked: list[str] = []
+    names = [{"name": f"p{number}"} for number in range(1000)]
+    listed = json.dumps({"meta": {"api-version": "1.0"}, "projects": names}).encode()
+    head = "HTTP/1.1 200 OK\r\nContent-Type: application/vnd.pypi.simple.v1+json\r\nConnection: close\r\n\r\n"
+
+    def respond(request: Asking) -> None:
+        asked.append(request.path)
+        away = b"HTTP/1.1 503 Away\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+        request.send(head.encode() + listed if request.path == "simple/" else away)
+
+    with answering(respond) as url:
+        last = done(index, f"{url}/simple/", answer=75)
+    assert "answers 503" in last["message"]
+    assert 20 <= len(asked) < 60
+
+
+def test_files_that_fail_between_others_do_not_end_the_import(
+    index: Index, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(polite, "TRIES", 1)
+    entries = [real_file(f"six-1.{number}.tar.gz", b"six")[0] | {"size": None} for number in range(60)]
+
+    def respond(request: Asking) -> None:
+        even = int(request.path.rpartition("six-1.")[2].removesuffix(".tar.gz")) % 2 == 0
+        status = "200 OK" if even else "503 Away"
+        request.send(f"HTTP/1.1 {status}\r\nContent-Length: {3 * even}\r\nConnection: close\r\n\r\n".encode())
+
+    with answering(respond) as url:
+        page = {"meta": {"api-version": "1.0"}, "name": "six", "files": entries}
+        write_mirror(tmp_path / "mirror", {"six": page}, host=url)
+        with web(tmp_path / "mirror", Asked()) as pages:
+            last = done(index, f"{pages}/simple/", "--requests", 1, answer=75)
+    assert (last["files"], last["refused"]) == (30, 30)
 
 
 def test_no_password_goes_to_another_server(index: Index, tmp_path: Path, asked: Asked) -> None:

@@ -166,6 +166,12 @@ def test_statuses(index: Index, mirror: Path) -> None:
     ]
 
 
+def test_a_quarantine_of_the_source_hides_its_files(index: Index, mirror: Path) -> None:
+    status = {"project-status": {"status": "quarantined"}, "files": []}
+    change(mirror, "two", lambda page: page.update(status))
+    assert differences(index, mirror) == [("two", "status", "quarantined", "active", [4])]
+
+
 def test_what_waits_for_a_publication_counts_and_so_does_what_was_refused(tmp_path: Path) -> None:
     index = Index.create(tmp_path / "index")
     index.upload("one")

@@ -73,7 +73,8 @@ async def reconcile_command(
         )
     if found:
         raise NegativeAnswerError(
-            f"{index.name} and the ledger differ. `tuf-ledger import` appends what the source has and the ledger lacks",
+            f"{index.name} and the ledger differ. `tuf-ledger import` appends what the source has and the ledger "
+            "lacks. What an upload said of its file stays",
             **facts,
         )
     if counts.nowhere:

@@ -229,7 +229,7 @@ def test_what_is_no_source_is_said(index: Index, tmp_path: Path) -> None:
     assert "nor a folder" in index.run("reconcile", tmp_path / "nothing", answer=2)
     (tmp_path / "simple").mkdir(parents=True)
     (tmp_path / "simple/index.json").write_text("{}", encoding="utf-8")
-    assert "API version" in index.run("reconcile", tmp_path, answer=2)
+    assert "no page of an index" in index.run("reconcile", tmp_path, answer=2)
 
 
 def test_pages_that_cannot_be_read_are_differences(index: Index, mirror: Path) -> None:

@@ -156,12 +156,23 @@ def load_config(folder: Path, environment: Mapping[str, str] | None = None) -> C
         raise ConfigError(f"{path} or the environment: {message}") from error
 
 
+def log_line(log: str) -> str:
+    """The line of `[ledger]` that says where the logs are.
+
+    Raises:
+        ConfigError: the text is not Unicode, so TOML cannot have it.
+    """
+    if any("\ud800" <= character <= "\udfff" for character in log):
+        raise ConfigError(f"[ledger] log (or --log) {log!r} has bytes that are not UTF-8: {FILENAME} cannot name it")
+    return f"log = {json.dumps(log, ensure_ascii=False)}"  # not escaped: TOML takes no surrogates
+
+
 def write_config(folder: Path, log: str) -> None:
     """Write the configuration of a new ledger."""
     text = (
         "# Configuration of this ledger. Every value is also an environment variable: [signer] interval_seconds is\n"
         f"# {PREFIX}_SIGNER_INTERVAL_SECONDS. What shapes metadata is not here but on the log, signed in root.\n"
-        f"\n[ledger]\nlog = {json.dumps(log)}\n"
+        f"\n[ledger]\n{log_line(log)}\n"
     )
     (folder / FILENAME).write_text(text, encoding="utf-8")
 

@@ -3,10 +3,10 @@
 Records come back by `consumers.backup.moving`, so an older log never comes over a newer one.
 """
 
-import json
 import re
 import tomllib
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,7 +16,7 @@ from consumers.backup.backing_up import FIRST_ROOT, LOG_FOLDER
 from consumers.context import Context, is_url
 from consumers.render.outlets import served_version
 from consumers.state.furthest import open_furthest
-from ledger.config import FILENAME, Config, ConfigError, LedgerSection, load_config, write_config
+from ledger.config import FILENAME, Config, ConfigError, LedgerSection, load_config, log_line, write_config
 from ledger.disk.files import StorageError, reading, write_file, writing
 from ledger.disk.syncing import sync_file, sync_folder
 from ledger.keys.keyring import Keyring
@@ -67,12 +67,13 @@ def read_backup(folder: Path) -> Backup:
         )
     section = LedgerSection(log=f"{SQLITE_SCHEME}{(folder / LOG_FOLDER).absolute()}")
     root, text = folder / FIRST_ROOT, folder / FILENAME
+    config = load_config(folder)  # first: it says what is wrong with a text that cannot be read
     return Backup(
         folder,
         Context(folder, Config(section), is_elsewhere=True),
         root.read_bytes() if root.exists() else None,
         text.read_text(encoding="utf-8") if text.exists() else None,
-        load_config(folder),
+        config,
     )
 
 
@@ -157,8 +158,32 @@ def refuse_older(seen: NewestSeen, last: int, root: int) -> None:
     )
 
 
-def write_settings(backup: Backup, folder: Path, log: str) -> None:
-    """Write the configuration into the folder, with the place of the log, unless there is one.
+def choose_settings(backup: Backup, target: Path, log: str) -> str | None:
+    """The text of the configuration that the target lacks, with the place of the log; None if it lacks none, or the
+    backup has none.
+
+    Raises:
+        ConfigError: it is written in a way in which the place cannot be exchanged.
+    """
+    line = log_line(log)
+    if backup.text is None or (target / FILENAME).exists():
+        return None
+    before = tomllib.loads(backup.text)
+    wanted = {**before, "ledger": {**before.get("ledger", {}), "log": log}}
+    text = (
+        backup.text if before.get("ledger", {}).get("log", LedgerSection().log) == log else _naming(backup.text, line)
+    )
+    with suppress(tomllib.TOMLDecodeError):
+        if text == backup.text or tomllib.loads(text) == wanted:
+            return text
+    raise ConfigError(
+        f"{backup.folder / FILENAME} cannot be made to name the log {log}: its section [ledger] is written in another "
+        f"way than usual. Write {target / FILENAME} yourself, and give the same command again. Nothing was written"
+    )
+
+
+def write_settings(text: str | None, folder: Path, log: str) -> None:
+    """Write a configuration into the folder, unless there is one; None: one that names the log alone.
 
     Raises:
         StorageError: it cannot be written.
@@ -168,20 +193,18 @@ def write_settings(backup: Backup, folder: Path, log: str) -> None:
         return
     with writing(path):
         folder.mkdir(parents=True, exist_ok=True)
-        if backup.text is None:
+        if text is None:
             write_config(folder, log)
         else:
             new = folder / f".{FILENAME}.new"
-            write_file(str(new), _naming(backup.text, log).encode(), mode=0o600)  # it may hold a password
+            write_file(str(new), text.encode(), mode=0o600)  # it may hold a password
+            sync_file(new)
             new.replace(path)
     sync_folder(folder)
 
 
-def _naming(text: str, log: str) -> str:
-    """A configuration that names another log, and says the rest as before."""
-    if tomllib.loads(text).get("ledger", {}).get("log", LedgerSection().log) == log:
-        return text
-    line = f"log = {json.dumps(log)}"
+def _naming(text: str, line: str) -> str:
+    """A configuration that names another log, and says the rest as before, if it is written as usual."""
     table = _LEDGER_TABLE.search(text)
     if table is None:
         return f"{text.rstrip()}\n\n[ledger]\n{line}\n"

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from consumers.ceremonies.development import DevelopmentKeys, ledger_created, make_plan, roles_signed, sign_plan
 from consumers.context import Context
 from ledger.clock import Clock, SystemClock, to_instant
-from ledger.config import FILENAME, ConfigError, load_config, write_config
+from ledger.config import FILENAME, ConfigError, load_config, log_line, write_config
 from ledger.disk.files import writing
 from projections.roles.authority import Settings
 from projections.roles.layout import Layout
@@ -36,6 +36,7 @@ def prepare(folder: Path, log: str | None) -> Context:
     config = load_config(folder)
     if log is not None:
         config = replace(config, ledger=replace(config.ledger, log=log))
+    log_line(config.ledger.log)  # it can be written
     context = Context(folder, config)
     if context.path(config.signer.keys) != DevelopmentKeys(folder / "keys").online:
         raise ConfigError(

@@ -135,6 +135,14 @@ def test_environment_variables_win(index: Index, monkeypatch: pytest.MonkeyPatch
 # --- logs and states ---------------------------------------------------------------------------------------------
 
 
+def test_a_log_named_in_any_script(tmp_path: Path) -> None:
+    index = Index.create(tmp_path / "index", "--log", "sqlite:läger 😀")
+    assert index.info()["last"]["publication"] == 1
+    said = invoke("init", tmp_path / "other", "--log", "sqlite:\udcff", answer=2).output
+    assert "has bytes that are not UTF-8: ledger.toml cannot name it" in said
+    assert not (tmp_path / "other").exists()
+
+
 def test_a_log_that_is_missing(index: Index) -> None:
     (index.folder / "log/events.sqlite").unlink()
     assert "there is no log at" in index.run("publish", answer=2)

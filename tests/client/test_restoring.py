@@ -84,7 +84,7 @@ def test_without_what_no_backup_has(lost: Lost, tmp_path: Path) -> None:
     assert all((lost.store / "targets" / path).exists() for path in done["missing"])
     said = invoke("restore-backup", lost.copy, "--to", tmp_path / "third").output
     assert f"no copy of this file was found: {done['missing'][0]}" in said
-    assert "Store missing files with `tuf-ledger add`" in said
+    assert "Store them with `tuf-ledger add`" in said
     assert (lost.keys / f"{keyid}.pem").exists()
     said = invoke("restore-backup", lost.copy, "--to", tmp_path / "new").output
     assert f"an online key is missing: put {keyid}.pem into the folder of [signer] keys" in said
@@ -263,6 +263,15 @@ def test_its_configuration_comes_back(lost: Lost, tmp_path: Path) -> None:
     assert (tmp_path / "newer/ledger.toml").read_text() == (
         '[signer]\ninterval_seconds = 7\n\n[ledger]\nlog = "sqlite:logs"\n'
     )
+    for written in ('ledger.log = "sqlite:x"\n', '[ "ledger" ]\n', '[ledger]\n"log" = "sqlite:x"\n', "ledger = {}\n"):
+        (lost.copy / "ledger.toml").write_text(written)
+        said = lost.restore_all(tmp_path / "newest", "--log", "sqlite:logs", answer=2)["message"]
+        assert f"Write {tmp_path}/newest/ledger.toml yourself" in said
+    (lost.copy / "ledger.toml").write_bytes(b"# \xff\n")
+    assert "ledger.toml is not valid TOML" in lost.restore_all(tmp_path / "newest", answer=2)["message"]
+    assert not (tmp_path / "newest").exists()
     (lost.copy / "ledger.toml").unlink()
-    lost.restore_all(tmp_path / "newest")
+    assert "are not UTF-8" in lost.restore_all(tmp_path / "newest", "--log", "sqlite:\udcff", answer=2)["message"]
+    assert not (tmp_path / "newest").exists()
+    lost.restore_all(tmp_path / "newest", "--log", "sqlite:läger 😀")
     go_on(tmp_path / "newest", lost)

@@ -14,6 +14,7 @@ from consumers.backup.moving import moving
 from consumers.backup.restoring import (
     Backup,
     choose_log,
+    choose_settings,
     find_keys,
     newest_seen,
     read_backup,
@@ -130,6 +131,7 @@ async def restore_backup(
     config = load_config(folder) if (folder / "ledger.toml").exists() else found.config
     target = Context(folder, replace(config, ledger=replace(config.ledger, log=url)))
     target.check_log()
+    settings = choose_settings(found, folder, url)
     configure_logging(config.logging, default_level="error")
     trusted = found.root if root is None else root.read_bytes()
     checked = await _verify(found.context, trusted, None, files=False)
@@ -145,7 +147,7 @@ async def restore_backup(
         refuse_older(seen, checked.last, root_version)
     facts |= await _copy(order, rehearses=dry_run) | {"dry_run": dry_run}
     if not dry_run:
-        write_settings(found, folder, url)
+        write_settings(settings, folder, url)
         facts |= await _put_in_place(order)
     above = max(seen.number, checked.last)
     if above > checked.last:
@@ -216,9 +218,7 @@ def _print(facts: dict[str, Any], folder: Path, root: bytes | None) -> None:
     click.echo(f"{folder} holds the ledger as of publication {facts['publication']} ({held}).")
     _list("no copy of this file was found:", facts["missing"])
     if facts["missing"]:
-        click.echo(
-            "Store them with `tuf-ledger add`, or begin anew in another folder with --files, which names theirs."
-        )
+        click.echo("Store them with `tuf-ledger add`, or begin anew in another folder, with --files.")
     _list("not what the log says:", [f"{each['problem']}: {each['path']}" for each in facts["differences"]])
     for keyid in facts["keyids"]:
         say("an online key is missing:", f"put {keyid}.pem into the folder of [signer] keys", style="yellow")

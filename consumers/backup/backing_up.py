@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 from consumers.backup.alone import alone_in
 from consumers.backup.identity import read_identity
+from consumers.backup.sums import write_sums
 from consumers.context import Context
 from ledger.config import FILENAME
 from ledger.disk.files import StorageError, write_file, writing
@@ -29,6 +30,7 @@ Report = Callable[[int, int], None]
 
 LOG_FOLDER = "log"
 FIRST_ROOT = "1.root.json"
+LOGS = (f"{LOG_FOLDER}/events.sqlite", f"{LOG_FOLDER}/publications.sqlite")
 
 
 class ForeignRootError(DisagreementError):
@@ -87,16 +89,20 @@ async def _copy(context: Context, logs: Logs, folder: Path, report: Report) -> B
     def from_publications(done: int, total: int) -> None:
         report(done, total + size)
 
-    publications = await copy_log(logs.publications, folder / LOG_FOLDER / "publications.sqlite", from_publications)
+    publications = await copy_log(logs.publications, folder / LOGS[1], from_publications)
 
     def from_events(done: int, total: int) -> None:
         report(publications + done, publications + total)
 
-    events = await copy_log(logs.events, folder / LOG_FOLDER / "events.sqlite", from_events)
+    events = await copy_log(logs.events, folder / LOGS[0], from_events)
     root = await context.read(context.served(context.config.signer.served), metadata_path("root", 1))
     copied = await asyncio.to_thread(_copy_others, context, folder, root, ledger.root_sha256)
+    await write_sums(folder, [*LOGS, *copied])
+    await asyncio.to_thread(sync_folder, folder)
     missing = [name for name in (FILENAME, FIRST_ROOT) if name not in copied]
-    return BackedUp(ledger.digest, events, publications, 2 + len(copied), missing, isinstance(logs.events, SqliteLog))
+    return BackedUp(
+        ledger.digest, events, publications, len(LOGS) + len(copied), missing, isinstance(logs.events, SqliteLog)
+    )
 
 
 def _copy_others(context: Context, folder: Path, root: bytes | None, root_sha256: str) -> list[str]:
@@ -119,7 +125,6 @@ def _copy_others(context: Context, folder: Path, root: bytes | None, root_sha256
     for name in found:
         with writing(folder / name), (folder / name).open("rb") as file:
             os.fsync(file.fileno())
-    sync_folder(folder)
     return found
 
 

@@ -12,7 +12,8 @@ from typing import NamedTuple
 
 from securesystemslib.signer import SSlibKey
 
-from consumers.backup.backing_up import FIRST_ROOT, LOG_FOLDER
+from consumers.backup.backing_up import FIRST_ROOT, LOG_FOLDER, LOGS
+from consumers.backup.sums import check_sums
 from consumers.context import Context, is_url
 from consumers.render.outlets import served_version
 from consumers.state.furthest import open_furthest
@@ -53,18 +54,19 @@ class NewestSeen(NamedTuple):
     root: int = 0
 
 
-def read_backup(folder: Path) -> Backup:
+async def read_backup(folder: Path) -> Backup:
     """Read what `tuf-ledger backup` wrote.
 
     Raises:
         ConfigError: the folder is no backup, or its configuration cannot be used.
+        NegativeAnswerError: a file is not what it was when the backup was made.
     """
-    logs = [folder / LOG_FOLDER / f"{name}.sqlite" for name in ("events", "publications")]
-    absent = [path.relative_to(folder).as_posix() for path in logs if not path.is_file()]
+    absent = [name for name in LOGS if not (folder / name).is_file()]
     if absent:
         raise ConfigError(
             f"{folder} is no backup: {' and '.join(absent)} is missing. Name what `tuf-ledger backup` wrote"
         )
+    await check_sums(folder, [*LOGS, FIRST_ROOT, FILENAME])
     section = LedgerSection(log=f"{SQLITE_SCHEME}{(folder / LOG_FOLDER).absolute()}")
     root, text = folder / FIRST_ROOT, folder / FILENAME
     config = load_config(folder)  # first: it says what is wrong with a text that cannot be read

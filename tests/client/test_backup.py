@@ -72,7 +72,13 @@ def test_both_logs_the_configuration_and_the_first_root(filled: Index, tmp_path:
         f"{copy}/1.root.json`. {NO_KEYS}"
     )
     assert [tree(filled.folder / each) for each in ("log", "public", "keys")] == before
-    assert sorted(tree(copy)) == ["1.root.json", "ledger.toml", "log/events.sqlite", "log/publications.sqlite"]
+    assert sorted(tree(copy)) == [
+        "1.root.json",
+        "SHA256SUMS",
+        "ledger.toml",
+        "log/events.sqlite",
+        "log/publications.sqlite",
+    ]
     for path in ("ledger.toml", "log/events.sqlite", "log/publications.sqlite"):
         if path.endswith(".toml"):
             assert (copy / path).read_bytes() == (filled.folder / path).read_bytes()

@@ -38,6 +38,11 @@ class Lost:
         """With all that no backup has."""
         return self.restore(target, "--keys", self.keys, "--files", self.store, *options, answer=answer)
 
+    def configure(self, text: str) -> None:
+        """Change the configuration in the backup, knowingly."""
+        (self.copy / "SHA256SUMS").unlink(missing_ok=True)
+        (self.copy / "ledger.toml").write_text(text)
+
     def lose(self) -> None:
         """The machine is gone; distribution files are stored elsewhere."""
         shutil.copytree(self.index.public, self.store)
@@ -203,7 +208,7 @@ def test_clients_are_asked_too(lost: Lost, tmp_path: Path) -> None:
 def test_what_clients_saw_cannot_be_asked(lost: Lost, tmp_path: Path) -> None:
     """The machine that is lost served it."""
     lost.lose()
-    (lost.copy / "ledger.toml").write_text('[signer]\nserved = "http://127.0.0.1:1"\n')
+    lost.configure('[signer]\nserved = "http://127.0.0.1:1"\n')
     said = lost.restore_all(tmp_path / "new", answer=75)
     assert "If it is gone, too, name something else with --served" in said["message"]
     assert not (tmp_path / "new").exists()
@@ -217,7 +222,7 @@ def test_what_clients_saw_cannot_be_asked(lost: Lost, tmp_path: Path) -> None:
 def test_nobody_can_be_asked_any_more(lost: Lost, tmp_path: Path) -> None:
     lost.lose()
     with serving(lost.keys) as url:
-        (lost.copy / "ledger.toml").write_text(f'[signer]\nserved = "{url}"\n')
+        lost.configure(f'[signer]\nserved = "{url}"\n')
         said = lost.restore_all(tmp_path / "new", answer=2)["message"]
     assert f"{url} has no metadata/timestamp.json" in said
     assert said.endswith(f"or {tmp_path}/new/public if nobody has that any more")
@@ -233,6 +238,7 @@ def test_what_is_no_good_backup(lost: Lost, tmp_path: Path) -> None:
     root = other.public / "metadata/1.root.json"
     lost.restore(tmp_path / "new", "--root", root, answer=1)
     assert lost.restore_all(other.folder, answer=2)["error"] == "copy-conflict"
+    (lost.copy / "SHA256SUMS").unlink()
     with closing(sqlite3.connect(lost.copy / "log/events.sqlite")) as log, log:
         log.execute("DROP TRIGGER records_are_never_updated")
         log.execute("UPDATE records SET value = x'00' WHERE idx = 2")
@@ -247,24 +253,48 @@ def test_what_is_no_good_backup(lost: Lost, tmp_path: Path) -> None:
     assert not (tmp_path / "new").exists()
 
 
+NAMES = ("log/events.sqlite", "log/publications.sqlite", "1.root.json", "ledger.toml")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_backup_of_which_a_byte_was_altered(lost: Lost, tmp_path: Path, name: str) -> None:
+    """Cut, altered anywhere, or lost: nobody who has seen the end of its log need be there to say so."""
+    lost.lose()
+    subprocess.run(["sha256sum", "--quiet", "--check", "SHA256SUMS"], cwd=lost.copy, check=True)
+    path = lost.copy / name
+    content = path.read_bytes()
+    for other in (content[:-1], content[:-1] + b"~", b"~" + content[1:], content + b"~", b""):
+        path.write_bytes(other)
+        said = lost.restore_all(tmp_path / "new", answer=1)["message"]
+        assert said.startswith(f"{path} is not what it was when the backup was made (SHA256SUMS).")
+    path.unlink()
+    lost.restore_all(tmp_path / "new", answer=2 if name.startswith("log") else 1)
+    path.write_bytes(content)
+    (lost.copy / "SHA256SUMS").write_bytes(b"\xff garbage\n")
+    lost.restore_all(tmp_path / "new", answer=1)
+    assert not (tmp_path / "new").exists()
+    (lost.copy / "SHA256SUMS").unlink()
+    assert lost.restore_all(tmp_path / "new")["differences"] == [], "earlier backups have none"
+
+
 def test_its_configuration_comes_back(lost: Lost, tmp_path: Path) -> None:
     config = (
         '# ours\n[ledger]\nlog = "kafka://broker:9092/x"  # there\npublic = "site"\n[signer]\ninterval_seconds = 7\n'
     )
-    (lost.copy / "ledger.toml").write_text(config)
+    lost.configure(config)
     lost.lose()
     assert "Say where it goes: --log sqlite:log" in lost.restore(tmp_path / "new", answer=2)["message"]
     lost.restore_all(tmp_path / "new", "--log", "sqlite:logs")
     expected = config.replace('log = "kafka://broker:9092/x"  # there', 'log = "sqlite:logs"')
     assert (tmp_path / "new/ledger.toml").read_text() == expected
     assert (tmp_path / "new/site/metadata/timestamp.json").exists()
-    (lost.copy / "ledger.toml").write_text("[signer]\ninterval_seconds = 7\n")
+    lost.configure("[signer]\ninterval_seconds = 7\n")
     lost.restore_all(tmp_path / "newer", "--log", "sqlite:logs")
     assert (tmp_path / "newer/ledger.toml").read_text() == (
         '[signer]\ninterval_seconds = 7\n\n[ledger]\nlog = "sqlite:logs"\n'
     )
     for written in ('ledger.log = "sqlite:x"\n', '[ "ledger" ]\n', '[ledger]\n"log" = "sqlite:x"\n', "ledger = {}\n"):
-        (lost.copy / "ledger.toml").write_text(written)
+        lost.configure(written)
         said = lost.restore_all(tmp_path / "newest", "--log", "sqlite:logs", answer=2)["message"]
         assert f"Write {tmp_path}/newest/ledger.toml yourself" in said
     (lost.copy / "ledger.toml").write_bytes(b"# \xff\n")

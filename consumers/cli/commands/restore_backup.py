@@ -126,7 +126,7 @@ async def restore_backup(
     """
     if folder.resolve() == backup.resolve():
         raise Usage("--to must be another folder than the backup")
-    found = read_backup(backup)
+    found = await read_backup(backup)
     url = choose_log(found, folder, log_url)
     config = load_config(folder) if (folder / "ledger.toml").exists() else found.config
     target = Context(folder, replace(config, ledger=replace(config.ledger, log=url)))

@@ -61,6 +61,18 @@ class _Pair:
         self.tree = Tree()
         self.appended = 0
 
+    def check_apart(self) -> None:
+        """Check that they are two logs: one that is compared with itself would pass for a copy.
+
+        Raises:
+            CopyConflictError: they are the same file.
+        """
+        files = [Path(log.name).resolve() for log in (self.original, self.copy) if isinstance(log, SqliteLog)]
+        if len(files) > len(set(files)):
+            raise CopyConflictError(
+                f"{self.copy.name} is {self.original.name} itself, and would be no copy of it. Name another place"
+            )
+
     async def compare(self, report: Callable[[], None], *, may_be_ahead: bool) -> None:
         """Compare all that the copy has, or if it may be ahead, all that both have.
 
@@ -195,12 +207,14 @@ async def moving(
             publication. That a publication is there and not in the original is one, always.
 
     Raises:
-        CopyConflictError: the copies have other records, or are ahead.
+        CopyConflictError: the copies have other records, are ahead, or are the logs themselves.
         InUseError: another process of this machine copies to there.
         LogError, NotALedgerError: see there.
     """
     logs, copies = source.logs(), target.logs()
     events, publications = pairs = [_Pair(logs.events, copies.events), _Pair(logs.publications, copies.publications)]
+    for pair in pairs:
+        pair.check_apart()
     async with AsyncExitStack() as closing:
         for log in (*logs, *copies):
             closing.push_async_callback(log.close)

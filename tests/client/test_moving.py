@@ -146,6 +146,12 @@ def test_usage(index: Index, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
         assert not (tmp_path / "copy").exists()
 
 
+def test_another_name_of_the_same_log(index: Index, tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(index.folder / "log")
+    said = copy(index, tmp_path / "link", answer=2)
+    assert f"{tmp_path}/link/events.sqlite is {index.folder}/log/events.sqlite itself" in said
+
+
 def test_two_at_once_would_spoil_it(index: Index, tmp_path: Path) -> None:
     with alone_in(tmp_path / "copy", "copies to there"):
         assert "another process copies to sqlite:" in copy(index, tmp_path / "copy", answer=75)

@@ -233,7 +233,11 @@ def test_what_is_no_good_backup(lost: Lost, tmp_path: Path) -> None:
     lost.lose()
     said = invoke("restore-backup", lost.keys, "--to", tmp_path / "new", answer=2).output
     assert "is no backup: log/events.sqlite and log/publications.sqlite is missing" in said
-    invoke("restore-backup", lost.copy, "--to", lost.copy, answer=2)
+    for within in (lost.copy, lost.copy / "new"):
+        invoke("restore-backup", lost.copy, "--to", within, answer=2)
+    said = lost.restore_all(tmp_path / "new", "--log", f"sqlite:{lost.copy}/log", answer=2)
+    assert "itself, and would be no copy of it" in said["message"], "what is appended later would spoil the backup"
+    assert not (tmp_path / "new").exists()
     other = Index.create(tmp_path / "other")
     root = other.public / "metadata/1.root.json"
     lost.restore(tmp_path / "new", "--root", root, answer=1)

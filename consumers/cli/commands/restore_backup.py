@@ -124,8 +124,8 @@ async def restore_backup(
       tuf-ledger restore-backup my-index-copy --to my-index --keys my-index-keys --files my-index-store
       tuf-ledger restore-backup my-index-copy --to my-index --log kafka://broker:9092/my-index --dry-run
     """
-    if folder.resolve() == backup.resolve():
-        raise Usage("--to must be another folder than the backup")
+    if folder.resolve().is_relative_to(backup.resolve()):
+        raise Usage("--to must be another folder than the backup, and not in it")
     found = await read_backup(backup)
     url = choose_log(found, folder, log_url)
     config = load_config(folder) if (folder / "ledger.toml").exists() else found.config

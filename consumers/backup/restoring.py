@@ -22,8 +22,9 @@ from ledger.disk.files import StorageError, reading, write_file, writing
 from ledger.disk.syncing import sync_file, sync_folder
 from ledger.keys.keyring import Keyring
 from ledger.logs.urls import SQLITE_SCHEME
+from ledger.state.picking import STATES
 from projections.metadata.paths import TIMESTAMP, metadata_path
-from schemas.errors import NegativeAnswerError
+from schemas.errors import InUseError, NegativeAnswerError
 
 MOST_ROOTS = 100
 """How many roots are looked for that a backup does not have: a server may have any number of them."""
@@ -134,6 +135,19 @@ async def newest_seen(context: Context, served: str, root: int) -> NewestSeen:
         if furthest is not None and furthest.position.number > seen.number:
             seen = NewestSeen(furthest.position.number, f"the state of the {furthest.name} in {context.state}")
     return seen._replace(root=root)
+
+
+def check_stopped(context: Context) -> None:
+    """Check that no consumer of the folder runs: it may append to the logs that it has open, and these may be gone.
+
+    Raises:
+        InUseError: one runs.
+    """
+    if running := [name for name in STATES if context.reading_store(name).is_locked()]:
+        raise InUseError(
+            f"the {' and the '.join(running)} of {context.folder} run{'s' * (len(running) == 1)}. Stop everything that "
+            "appends and signs, and give the same command again. Nothing was written"
+        )
 
 
 def refuse_older(seen: NewestSeen, last: int, root: int) -> None:

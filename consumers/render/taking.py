@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+from ledger.disk.files import StorageError, StorageUnavailableError
+from ledger.disk.reading import digest_of
 from ledger.storage import Storage
 from projections.index.pages import FileFacts
 from projections.metadata.paths import companion_path, hashed_path, plain_path
@@ -17,7 +19,7 @@ def take_target(storage: Storage, source: Path, path: str, sha256: str) -> int:
     hashed = hashed_path(path, sha256)
     if not (source / hashed).exists():
         return 0
-    storage.put_file(source / hashed, sha256, hashed)
+    _take(storage, source / hashed, sha256, hashed)
     return 1
 
 
@@ -32,7 +34,7 @@ def take_file(storage: Storage, source: Path, facts: FileFacts) -> int:
     present = next((path for path in (source / hashed, source / plain_path(facts.path)) if path.exists()), None)
     if present is None:
         return 0
-    storage.put_file(present, facts.sha256, hashed, plain_path(facts.path))
+    _take(storage, present, facts.sha256, hashed, plain_path(facts.path))
     made = 2
     beside = (
         (companion_path(facts.path, "metadata"), facts.core_metadata_sha256),
@@ -40,6 +42,18 @@ def take_file(storage: Storage, source: Path, facts: FileFacts) -> int:
     )
     for path, sha256 in beside:
         if sha256 and (source / path).exists():
-            storage.put_file(source / path, sha256, path)
+            _take(storage, source / path, sha256, path)
             made += 1
     return made
+
+
+def _take(storage: Storage, source: Path, sha256: str, *paths: str) -> None:
+    try:
+        storage.put_file(source, sha256, *paths)
+    except StorageUnavailableError as error:
+        if digest_of(source) == sha256:
+            raise
+        raise StorageError(
+            f"{source} has other bytes than the log says (SHA-256 {sha256}). Put a good copy there, or delete it, and "
+            "give the command again"
+        ) from error

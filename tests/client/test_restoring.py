@@ -1,5 +1,6 @@
 """`restore-backup`: a ledger comes back from a backup by one command, and never an older one over a newer one."""
 
+import fcntl
 import json
 import os
 import pty
@@ -13,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from ledger.state.statements import lock_path
 from tests.client.index import Index, invoke, tree
 from tests.client.processes import command, environment, start
 from tests.serving import serving
@@ -135,6 +137,18 @@ def test_killed_at_any_moment_it_goes_on(lost: Lost, tmp_path: Path) -> None:
     go_on(tmp_path / "new", lost)
 
 
+def test_a_file_in_the_store_that_is_damaged(lost: Lost, tmp_path: Path) -> None:
+    lost.lose()
+    wheels = list(lost.store.rglob("*three*.whl"))
+    for wheel in wheels:
+        wheel.write_bytes(b"damaged")
+    said = lost.restore_all(tmp_path / "new", answer=2)
+    assert "has other bytes than the log says" in said["message"]
+    for wheel in wheels:
+        wheel.unlink()
+    assert len(lost.restore_all(tmp_path / "new")["missing"]) == 1
+
+
 def test_keys_are_asked_for_on_a_terminal(lost: Lost, tmp_path: Path) -> None:
     lost.lose()
     ours, theirs = pty.openpty()
@@ -157,6 +171,19 @@ def test_the_log_alone(lost: Lost) -> None:
     done = lost.restore(lost.index.folder)
     assert (done["keyids"], done["differences"]) == ([], [])
     go_on(lost.index.folder, lost)
+
+
+@pytest.mark.parametrize("consumer", ["signer", "publisher", "verifier"])
+def test_while_something_runs(lost: Lost, consumer: str) -> None:
+    """A signer would go on appending to the log that was deleted."""
+    shutil.rmtree(lost.index.folder / "log")
+    with lock_path(lost.index.context.reading_store(consumer).path).open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        said = lost.restore(lost.index.folder, answer=75)
+        assert (said["error"], f"the {consumer} of {lost.index.folder} runs." in said["message"]) == ("in-use", True)
+        assert not (lost.index.folder / "log").exists()
+        lost.restore(lost.index.folder, "--dry-run")
+    lost.restore(lost.index.folder)
 
 
 def test_one_of_two_logs(lost: Lost) -> None:
@@ -235,8 +262,8 @@ def test_what_is_no_good_backup(lost: Lost, tmp_path: Path) -> None:
     assert "is no backup: log/events.sqlite and log/publications.sqlite is missing" in said
     for within in (lost.copy, lost.copy / "new"):
         invoke("restore-backup", lost.copy, "--to", within, answer=2)
-    said = lost.restore_all(tmp_path / "new", "--log", f"sqlite:{lost.copy}/log", answer=2)
-    assert "itself, and would be no copy of it" in said["message"], "what is appended later would spoil the backup"
+    refused = lost.restore_all(tmp_path / "new", "--log", f"sqlite:{lost.copy}/log", answer=2)
+    assert "itself, and would be no copy of it" in refused["message"], "what is appended later would spoil the backup"
     assert not (tmp_path / "new").exists()
     other = Index.create(tmp_path / "other")
     root = other.public / "metadata/1.root.json"

@@ -13,6 +13,7 @@ from consumers.backup.backing_up import FIRST_ROOT
 from consumers.backup.moving import moving
 from consumers.backup.restoring import (
     Backup,
+    check_stopped,
     choose_log,
     choose_settings,
     find_keys,
@@ -132,6 +133,8 @@ async def restore_backup(
     target = Context(folder, replace(config, ledger=replace(config.ledger, log=url)))
     target.check_log()
     settings = choose_settings(found, folder, url)
+    if not dry_run:
+        check_stopped(target)
     configure_logging(config.logging, default_level="error")
     trusted = found.root if root is None else root.read_bytes()
     checked = await _verify(found.context, trusted, None, files=False)

@@ -12,7 +12,7 @@ from consumers.context import Context
 from consumers.gateway.guarding import Guard
 from consumers.gateway.metrics import Metrics
 from consumers.gateway.public_files import PublicFiles
-from consumers.gateway.simple_pages import SimplePages, redirect_to_folder
+from consumers.gateway.simple_pages import SimplePages, redirect_to_folder, redirect_to_list
 from ledger.clock import Clock, SystemClock
 
 if TYPE_CHECKING:
@@ -58,6 +58,7 @@ def _routes(files: PublicFiles, pages: SimplePages, metrics: Metrics) -> list[Ba
         Route("/metadata/{path:path}", files.metadata),
         Route("/targets/{path:path}", files.targets),
         Route("/packages/{path:path}", files.packages),
+        Route("/", redirect_to_list),
         Route("/simple", redirect_to_folder),
         Route("/simple/", pages.project_list),
         Route("/simple/{name}", redirect_to_folder),

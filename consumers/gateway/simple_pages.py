@@ -130,6 +130,11 @@ async def redirect_to_folder(request: Request) -> Response:
     return _redirect(f"{normalise(name)}/")
 
 
+async def redirect_to_list(_: Request) -> Response:
+    """The redirection of whoever opens the address of the server alone, as people do."""
+    return _redirect("simple/")
+
+
 def _redirect(relative: str) -> Response:
     """Relative, so that it is right below any path and name of a server."""
     return RedirectResponse(relative, 301, {"Cache-Control": HOUR_CACHED})

@@ -50,6 +50,7 @@ class ImportReport:
     or would be, beside `unknown_lengths` files of unknown length. `unlearnt` counts files by the fact that the source
     does not say. `missing` is what the ledger lists and the source does not, of which so much was `removed`.
     `removed_here` counts files that the source lists and that stay removed. `failed` counts refusals that may pass.
+    `other_hosts` counts pages by the host that the source sent on to.
     """
 
     projects: int = 0
@@ -64,6 +65,7 @@ class ImportReport:
     missing: list[FileOfProject] = field(default_factory=list)
     removed_here: int = 0
     failed: int = 0
+    other_hosts: Counter[str] = field(default_factory=Counter)
 
     @property
     def uploads(self) -> int:
@@ -177,6 +179,8 @@ class ImportRun:
             await self._miss_project(name)
             return
         self._reads_pages = True
+        if page.answered_by:
+            self.report.other_hosts[page.answered_by] += 1
         draft = await asyncio.to_thread(draft_page, page, project)
         await judge_draft(self._side, project, draft, self._maker)
         for each in draft.refused:

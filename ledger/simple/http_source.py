@@ -1,7 +1,9 @@
 """An index on the web, by its Simple API: JSON where it has that, else HTML."""
 
 import asyncio
+from dataclasses import replace
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from ledger.http.page_cache import PageCache
 from ledger.http.polite import FetchedDocument, PoliteClient
@@ -55,7 +57,11 @@ class HttpSource:
         if not is_name(project):
             return None
         found = await self._client.page(f"{self.name}{project}/", ACCEPT, MAX_PAGE_BYTES)
-        return None if found is None else await asyncio.to_thread(_read_page, found, project)
+        if found is None:
+            return None
+        page = await asyncio.to_thread(_read_page, found, project)
+        host = urlsplit(found.url).hostname or ""
+        return page if host == urlsplit(self.name).hostname else replace(page, answered_by=host)
 
     async def length(self, file: SourceFile) -> int | None:
         """The length of a file in bytes; None if the server does not say it, or has no such file."""

@@ -72,7 +72,8 @@ class UnreadableFile:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SourcePage:
     """The page of a project. `status` is that of PEP 792. `versions` is None where the page does not list them.
-    `knows_flags` is false for a folder of files, which says nothing of statuses and yanks.
+    `knows_flags` is false for a folder of files, which says nothing of statuses and yanks. `answered_by` is the host
+    that answered in the place of the source, which sent on to it; empty if none did.
     """
 
     name: str
@@ -82,6 +83,7 @@ class SourcePage:
     knows_flags: bool = True
     files: tuple[SourceFile, ...] = ()
     unreadable: tuple[UnreadableFile, ...] = ()
+    answered_by: str = ""
 
 
 def without_twins(files: list[SourceFile], unreadable: list[UnreadableFile]) -> tuple[SourceFile, ...]:

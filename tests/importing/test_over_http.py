@@ -11,7 +11,7 @@ import pytest
 from ledger.http import polite
 from tests.client.index import Index
 from tests.distributions import build_sdist, build_wheel
-from tests.importing.sources import HOST, real_file, recorded, write_mirror
+from tests.importing.sources import HOST, Page, real_file, recorded, write_mirror
 from tests.importing.web import PASSWORD, USER, Asked, certified, web
 from tests.serving import Asked as Asking
 from tests.serving import answering
@@ -251,3 +251,17 @@ def test_a_web_servers_listing_is_no_index(index: Index, tmp_path: Path, asked: 
     )
     with web(tmp_path, asked) as url:
         assert "Import the folder" in done(index, f"{url}/simple/", answer=2)["message"]
+
+
+def test_pages_of_another_server_are_told(index: Index, tmp_path: Path, asked: Asked) -> None:
+    """pypiserver sends on to a public index for what it does not have: somebody else's project has the name there."""
+    empty: dict[str, Page] = {
+        name: {"meta": {"api-version": "1.0"}, "name": name, "files": []} for name in ("own", "six")
+    }
+    own, public = write_mirror(tmp_path / "own", {"own": empty["own"]}), write_mirror(tmp_path / "public", empty)
+    (own / "simple/six").mkdir()
+    with web(own, asked) as url, web(public, asked) as other:
+        (own / "simple/six/moved-to").write_text(f"{other.replace('127.0.0.1', 'localhost')}/simple/six/")
+        assert done(index, f"{url}/simple/", "own", "six", "--dry-run")["other_hosts"] == {"localhost": 1}
+        assert "note: 1 page came from localhost" in index.run("import", f"{url}/simple/", "six")
+        assert done(index, f"{url}/simple/")["other_hosts"] == {}

@@ -55,6 +55,9 @@ class _Web(http.server.BaseHTTPRequestHandler):
             return
         file = self._folder / path.lstrip("/")
         kind = "application/octet-stream"
+        if (file / "moved-to").is_file():
+            self._answer(302, b"", {"Location": (file / "moved-to").read_text()})
+            return
         if path.startswith("/simple/"):
             if not path.endswith("/"):
                 self._answer(301, b"", {"Location": f"{path}/"})

@@ -130,6 +130,7 @@ def _facts(done: ImportReport, *, dry_run: bool) -> dict[str, Any]:
         "unlearnt": dict(done.unlearnt),
         "missing": done.missing_count,
         "stay_removed": done.removed_here,
+        "other_hosts": dict(done.other_hosts),
         "refused": done.refused_count,
         "dry_run": dry_run,
     }
@@ -175,6 +176,8 @@ def _tell_people(done: ImportReport, options: ImportOptions, *, importing: bool,
     for fact, count in sorted(done.unlearnt.items()):
         instead = ": they get the time of the import" if fact == UPLOAD_TIME else ""
         click.echo(f"The source does not say the {fact} of {plural(count, 'file')}{instead}.")
+    for host, count in sorted(done.other_hosts.items()):
+        say("note:", f"{plural(count, 'page')} came from {shown(host)}, where the source sends on to: is that meant?")
     if done.removed_here:
         click.echo(f"{plural(done.removed_here, 'file')} that the source lists were removed here, and stay so.")
     if done.missing_count and not options.remove_missing:

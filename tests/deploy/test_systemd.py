@@ -13,6 +13,7 @@ import pytest
 from schemas.errors import LedgerError, NegativeAnswerError, TemporaryError
 from tests.client.index import Index
 from tests.client.processes import ROOT, start, until
+from tests.distributions import build_wheel
 
 pytestmark = pytest.mark.deploy
 
@@ -68,7 +69,8 @@ def analyze(program: str, *arguments: object) -> str:
 def test_systemd_takes_them(deployed: Callable[[str], str], units: Path) -> None:
     program = deployed("systemd-analyze")
     found = [path for path in units.iterdir() if path.suffix in {".service", ".timer"} and "@." not in path.name]
-    assert len(found) == len(SERVICES) + len(CONSUMERS)  # the timer for the template
+    timers = len([path for path in found if path.suffix == ".timer"])
+    assert len(found) - timers == len(SERVICES) - 1 + len(CONSUMERS)  # but for the template
     assert analyze(program, "verify", *found) == ""
     users = analyze(deployed("systemd-sysusers"), "--dry-run", units / "tuf-ledger.sysusers")
     assert "ignoring" not in users
@@ -127,12 +129,23 @@ def test_a_timer_sweeps_every_day() -> None:
     assert (FOLDER / "tuf-ledger-sweep.service").exists()
 
 
+def test_a_timer_imports_again_and_again() -> None:
+    timer = configparser.ConfigParser()
+    timer.read(FOLDER / "tuf-ledger-import.timer")
+    assert timer["Timer"]["OnUnitInactiveSec"] == "10min", "never two at once"
+    assert (FOLDER / "tuf-ledger-import.service").exists()
+
+
 @pytest.mark.parametrize("name", SERVICES)
 def test_what_they_start_runs_and_stops(name: str, index: Index, tmp_path: Path) -> None:
     """In the ledger's folder, as the units have it."""
     program, *arguments = Unit(FOLDER / name).only("ExecStart").split()
     assert program == PROGRAM
-    words = [each.replace("%i", "publisher").replace("127.0.0.1:8080", "127.0.0.1:0") for each in arguments]
+    source = tmp_path / "wheels"
+    source.mkdir()
+    build_wheel(source, "imported", "1.0")
+    stand_ins = {"%i": "publisher", "127.0.0.1:8080": "127.0.0.1:0", "${IMPORT_SOURCE}": str(source)}
+    words = [stand_ins.get(each, each) for each in arguments]
     is_oneshot = Unit(FOLDER / name).only("Type") == "oneshot"
     log = tmp_path / "out"
     with start(log, *words, "--ledger", index.folder) as running:

@@ -7,6 +7,7 @@ a request may take to come, how long an answer may wait for its reader, and how 
 import asyncio
 import resource
 import socket
+import ssl
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -51,6 +52,19 @@ class Certificate(NamedTuple):
     certfile: str
     keyfile: str
 
+    def check(self) -> None:
+        """Make sure that a server can start with them.
+
+        Raises:
+            ConfigError: they cannot be used. A key with a password cannot: nobody is there to type it.
+        """
+        try:
+            ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(*self, password="")
+        except (OSError, ValueError) as error:  # ssl.SSLError, too
+            raise ConfigError(
+                f"[gateway] certfile or keyfile cannot be used ({self.certfile}, {self.keyfile}): {error}"
+            ) from error
+
 
 async def serve(
     app: ASGIApp,
@@ -62,10 +76,7 @@ async def serve(
 ) -> None:
     """Serve an application until stopped; then answers that are being sent are sent to their end.
 
-    With a certificate it speaks HTTPS.
-
-    Raises:
-        ConfigError: the certificate or its key cannot be used.
+    With a certificate, which was checked, it speaks HTTPS.
     """
     _allow_files(limits.connections * _FILES_PER_CONNECTION + _OTHER_FILES)
     config = uvicorn.Config(
@@ -84,10 +95,6 @@ async def serve(
         ssl_certfile=certificate and certificate.certfile,
         ssl_keyfile=certificate and certificate.keyfile,
     )
-    try:
-        config.load()
-    except OSError as error:  # ssl.SSLError, too
-        raise ConfigError(f"[gateway] certfile or keyfile cannot be used: {error}") from error
     server = _Server(config)
     serving = asyncio.create_task(server.serve(list(sockets)))
     stopping = asyncio.create_task(stop.wait())

@@ -18,7 +18,10 @@ from typing import Annotated, Any, Final
 import msgspec
 
 from ledger.config import ConfigError
+from ledger.disk.files import StorageError
+from ledger.disk.reading import open_file
 from schemas.codec import AUTHORITY_TYPES, EVENT_TYPES
+from schemas.errors import TemporaryError
 from schemas.events import BaseEvent, ProjectEvent
 from schemas.fields import Identifier, Sha256, Uri
 
@@ -109,6 +112,10 @@ class Producers:
                 self._stamp = stamp
         except OSError as error:
             raise ConfigError(f"[gateway] producers: {self._path} cannot be read: {error.strerror}") from error
+        except StorageError as error:
+            if isinstance(error, TemporaryError):
+                raise
+            raise ConfigError(f"[gateway] producers: {error}") from error
 
 
 def read_producers(path: Path) -> list[Producer]:
@@ -116,9 +123,11 @@ def read_producers(path: Path) -> list[Producer]:
 
     Raises:
         ConfigError: a line is no producer.
-        OSError: it cannot be read.
+        StorageError: it cannot be read.
     """
-    with path.open("rb") as file:
+    with open_file(path) as file:
+        if file is None:
+            raise ConfigError(f"[gateway] producers: {path} cannot be read: it is no file")
         text = file.read(MOST_BYTES + 1)
     if len(text) > MOST_BYTES:
         raise ConfigError(f"[gateway] producers: {path} is longer than {MOST_BYTES:,} bytes")

@@ -42,6 +42,9 @@ async def run_gateway(public: Path, context: Context | None, address: Address, s
         if context is not None and section.certfile:
             keyfile = section.keyfile or section.certfile
             certificate = Certificate(str(context.path(section.certfile)), str(context.path(keyfile)))
+            certificate.check()
+        elif section.keyfile:
+            raise ConfigError("[gateway] keyfile is the key of a certificate: name that as certfile, or leave both out")
         app = await closing.enter_async_context(open_app(public, context, more=more))
         scheme = "http" if certificate is None else "https"
         urls = [f"{scheme}://{Address(*each.getsockname()[:2])}/" for each in sockets]

@@ -74,6 +74,13 @@ def test_an_address_that_is_taken(served: Index, tmp_path: Path) -> None:
             assert f"--listen 127.0.0.1:{port}: another process listens there" in done.stderr
 
 
+def test_a_folder_alone_has_no_ledger(served: Index) -> None:
+    """It would be left out without a word: no earlier pages, no events."""
+    for option in ("--ledger", "--log"):
+        said = execute("serve", "--public", served.public, option, served.folder, answer=2).stderr
+        assert "leave out --ledger and --log, or --public" in said
+
+
 def test_what_is_not_installed_is_said(served: Index) -> None:
     for missing in ("uvicorn", "starlette", "prometheus_client"):
         program = f"import sys; sys.modules[{missing!r}] = None; from consumers.cli.main import main; main()"

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -389,6 +390,13 @@ async def test_a_file_that_is_none_stops_the_start(tmp_path: Path, text: str) ->
         await Producers(path).check()
 
 
+async def test_what_is_no_file_keeps_no_start_waiting(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "producers")
+    for path in (tmp_path / "producers", tmp_path):
+        with pytest.raises(ConfigError, match="cannot be read"):
+            await Producers(path).check()
+
+
 @pytest.mark.parametrize(
     ("peer", "forwarded", "trusted", "status"),
     [
@@ -697,8 +705,18 @@ def test_https(index: Index, tmp_path: Path) -> None:
         running.stop()
 
 
-def test_a_certificate_that_is_none(index: Index) -> None:
+@pytest.mark.parametrize(
+    ("setting", "why"),
+    [
+        ('certfile = "producers"', "[gateway] certfile or keyfile cannot be used"),
+        ('certfile = "nothing.pem"', "nothing.pem"),
+        ('keyfile = "producers"', "name that as certfile"),
+    ],
+)
+def test_a_certificate_that_is_none(index: Index, setting: str, why: str) -> None:
+    """It is said before anything is served, and before that is said."""
     with (index.folder / "ledger.toml").open("a") as file:
-        file.write('certfile = "producers"\n')
-    said = execute("serve", "--ledger", index.folder, "--listen", "127.0.0.1:0", answer=2).stderr
-    assert "[gateway] certfile or keyfile cannot be used" in said
+        file.write(f"{setting}\n")
+    done = execute("serve", "--ledger", index.folder, "--listen", "127.0.0.1:0", answer=2)
+    assert why in done.stderr
+    assert "gateway started" not in done.stderr + done.stdout

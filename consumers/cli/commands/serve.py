@@ -3,10 +3,11 @@
 from pathlib import Path
 
 import click
+from click.core import ParameterSource
 
 from consumers.cli.logs import configure_logging
 from consumers.cli.options import ledger_options
-from consumers.cli.shared import open_context, runs_async
+from consumers.cli.shared import Usage, open_context, runs_async
 from consumers.gateway.addresses import DEFAULT_ADDRESS, read_address
 from consumers.service import run as server
 from ledger.config import LoggingSection
@@ -50,6 +51,9 @@ async def serve(*, listen: str, public: Path | None, folder: Path, log: str | No
     """
     listen_at = read_address(listen)
     if public is not None:
+        given = click.get_current_context().get_parameter_source
+        if {given("folder"), given("log")} & {ParameterSource.COMMANDLINE}:
+            raise Usage("--public serves a folder without a ledger: leave out --ledger and --log, or --public")
         configure_logging(LoggingSection())
         await server.serve(public, None, listen_at)
         return

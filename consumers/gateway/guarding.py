@@ -109,7 +109,7 @@ def answer_of(error: Exception) -> Response:
         return problem(error.status_code, error.detail, error.headers)
     if isinstance(error, TemporaryError) or (isinstance(error, OSError) and may_pass(error)):
         log.warning("a request failed for now", why=str(error))
-        return problem(503, "it cannot be read now: try again soon", {"Retry-After": "5"})
+        return problem(503, "this cannot be done now: try again soon", {"Retry-After": "5"})
     if isinstance(error, LedgerError | OSError):
         log.error("a request failed", why=str(error))
     else:

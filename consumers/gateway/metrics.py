@@ -7,12 +7,13 @@ this machine, if there are any.
 import asyncio
 from collections.abc import Mapping
 from datetime import datetime
+from math import inf
 from time import monotonic
 from typing import Any, Final
 
 import orjson
 import structlog
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -87,6 +88,7 @@ class Metrics:
             ["consumer"],
             registry=registry,
         )
+        ProcessCollector(registry=registry)
         self._log_up = Gauge("tuf_ledger_log_up", "Whether the logs can be read: 1 or 0.", registry=registry)
 
     def begin(self) -> None:
@@ -129,14 +131,14 @@ class Metrics:
         await self._read_served()
         if self._context is None:
             return
+        self._lag_events.clear()
+        self._lag_records.clear()
         try:
             async with asyncio.timeout(LAG_SECONDS):
                 await self._read_lags(self._context)
             self._log_up.set(1)
         except (LedgerError, OSError) as error:  # TimeoutError, too
             self._log_up.set(0)
-            self._lag_events.clear()
-            self._lag_records.clear()
             log.warning("how far consumers are behind the log cannot be told", why=str(error))
 
     async def _read_served(self) -> None:
@@ -146,10 +148,13 @@ class Metrics:
             found["snapshot"] = snapshot = await self._role("snapshot", timestamp)
             for role in ("targets", "bins"):
                 found[role] = await self._role(role, snapshot)
+        self._expires.clear()
         for role, signed in found.items():
             ends_at = None if signed is None else _expiry(signed)
             if ends_at is not None:
                 self._expires.labels(role).set(ends_at.timestamp())
+        self._number.set(0)
+        self._age.set(inf)  # whoever waits for a great age hears of it
         if timestamp is None or found["root"] is None:
             return
         self._number.set(served_version(orjson.dumps({"signed": timestamp})))
@@ -180,6 +185,7 @@ class Metrics:
         return signed if isinstance(signed, dict) else None
 
     async def _read_lags(self, context: Context) -> None:
+        """Set how far states are behind the logs; until then nothing is said about any."""
         logs = context.logs()
         try:
             await logs.open()

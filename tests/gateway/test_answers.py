@@ -10,6 +10,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from consumers.gateway import metrics
 from consumers.gateway.negotiating import HTML_TYPE, JSON_TYPE, OLD_HTML_TYPE
 from tests.client.index import Index
 from tests.gateway.running import gateway, headers_of
@@ -321,6 +322,7 @@ def test_metrics(client: httpx.Client) -> None:
     assert all(float(lines[f'tuf_ledger_role_expires_timestamp_seconds{{role="{role}"}}']) > 1.7e9 for role in roles)
     assert lines['tuf_ledger_lag_records{consumer="signer"}'] == "0.0"
     assert lines["tuf_ledger_log_up"] == "1.0"
+    assert float(lines["process_resident_memory_bytes"]) > 2**20
 
 
 def test_a_log_that_does_not_answer_keeps_no_monitor_waiting(served: Index, tmp_path: Path) -> None:
@@ -332,3 +334,22 @@ def test_a_log_that_does_not_answer_keeps_no_monitor_waiting(served: Index, tmp_
         found = httpx.get(f"{url}/metrics", trust_env=False, timeout=9)
     assert "tuf_ledger_log_up 0.0" in found.text
     assert "tuf_ledger_publication 3.0" in found.text
+
+
+def test_figures_of_what_is_gone_do_not_stay(
+    open_index: tuple[Index, httpx.Client], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An age that stood still would never raise an alarm."""
+    monkeypatch.setattr(metrics, "FRESH_SECONDS", 0.0)
+    index, client = open_index
+    assert "tuf_ledger_publication 2.0" in client.get("/metrics").text
+    index.public.rename(index.folder / "moved")
+    (index.folder / "state").rename(index.folder / "moved-state")
+    figures = client.get("/metrics").text
+    assert client.get("/readyz").status_code == 503
+    assert "tuf_ledger_publication 0.0\n" in figures
+    assert "tuf_ledger_publication_age_seconds +Inf\n" in figures
+    assert "tuf_ledger_role_expires_timestamp_seconds{" not in figures
+    assert "tuf_ledger_lag_events{" not in figures
+    (index.folder / "moved").rename(index.public)
+    assert "tuf_ledger_publication 2.0" in client.get("/metrics").text

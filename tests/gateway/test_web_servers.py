@@ -1,6 +1,7 @@
 """nginx and Caddy with the files under `deploy`: the same requests get the same answers as from the gateway alone."""
 
 import json
+import socket
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -137,6 +138,23 @@ def check_failures(client: httpx.Client, index: Index) -> None:
             assert got.status_code == 200 or "no-store" in kept or kept in {"", "public, max-age=5"}, (path, name, kept)
 
 
+def check_ways_up(client: httpx.Client) -> None:
+    """A path that goes up has the headers of where it leads to, if it leads anywhere."""
+    where = client.base_url
+    for path in (
+        "/packages/../metadata/timestamp.json",
+        "/packages/..%2f..%2fmetadata/timestamp.json",
+        "/targets/packages/..%2f../metadata/timestamp.json",
+        "/targets/packages/%2e%2e/simple/index.json",
+        "/targets/packages/./../simple/index.json",
+    ):
+        with socket.create_connection((where.host, where.port or 80), timeout=60) as connection:
+            connection.sendall(f"GET {path} HTTP/1.1\r\nHost: {where.host}\r\nConnection: close\r\n\r\n".encode())
+            head = b"".join(iter(lambda: connection.recv(65_536), b"")).partition(b"\r\n\r\n")[0].lower()
+        assert head.startswith((b"http/1.1 200", b"http/1.1 400", b"http/1.1 404")), head
+        assert b"immutable" not in head, path
+
+
 def check_links(client: httpx.Client, index: Index) -> None:
     """No link leads out of what is served."""
     (index.folder / "secret").write_text("secret")
@@ -155,6 +173,7 @@ def test_a_web_server_answers_as_the_gateway_does(
         assert differences(alone, client, table(served)) == []
         for each in (alone, client):
             check_failures(each, served)
+            check_ways_up(each)
 
 
 @pytest.mark.parametrize("name", SERVERS)

@@ -53,6 +53,8 @@ def test_pages_in_all_forms_are_the_targets(client: httpx.Client, served: Index,
             "cache-control": SECONDS,
             "x-content-type-options": "nosniff",
         }
+        # A name or a reason that somebody has chosen runs nothing in a browser.
+        assert answer.headers.get("content-security-policy") == (None if name == "json" else "default-src 'none'")
 
 
 def test_a_form_that_there_is_not(client: httpx.Client) -> None:

@@ -4,6 +4,8 @@ import asyncio
 import json
 import os
 import shutil
+import socket
+import struct
 import subprocess
 import sys
 import threading
@@ -539,6 +541,48 @@ def test_too_much_at_once(service: Service, monkeypatch: pytest.MonkeyPatch) -> 
     assert int(answer.headers["retry-after"]) > 1
     assert service.count() == size
     assert service.client_of("other").post("/events", **single(created("five"))).status_code == 202
+
+
+def test_asking_counts_too(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(event_routes, "EVENTS_AT_ONCE", 3.0)
+    monkeypatch.setattr(event_routes, "EVENTS_PER_SECOND", 0.001)
+    asked = [service.client.get(f"/events/{'0' * 64}").status_code for _ in range(5)]
+    assert asked == [404, 404, 404, 429, 429]
+
+
+def test_too_many_producers_at_once(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    """More are sent away; and of those that wait, some are answered before a publication."""
+    monkeypatch.setattr(event_routes, "MOST_WAITING", 0)
+    answer = service.client.post("/events?wait=shown", **single(created("one")))
+    assert answer.status_code == 202
+    assert answer.elapsed.total_seconds() < event_routes.WAIT_SECONDS / 2
+    monkeypatch.setattr(event_routes, "MOST_AT_ONCE", 0)
+    size = service.count()
+    answer = service.client.post("/events", **single(created("two")))
+    refused(answer, 503)
+    assert answer.headers["retry-after"] == "1"
+    assert answer.headers["connection"] == "close"  # nobody reads the body
+    assert service.count() == size
+
+
+def test_nobody_waits_for_a_client_that_is_gone(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(event_routes, "WAIT_SECONDS", 10 * PATIENCE_SECONDS)
+    digest = service.client.post("/events", **single(created("one"))).json()["digest"]
+    where, token = httpx.URL(service.url), service.client.headers["Authorization"]
+    with socket.create_connection((where.host, where.port or 80)) as connection:
+        head = f"GET /events/{digest}?wait=shown HTTP/1.1\r\nHost: x\r\nAuthorization: {token}\r\n\r\n"
+        connection.sendall(head.encode())
+        until(lambda: "requests_in_work 2.0" in service.client.get("/metrics").text, lambda: "one that waits")
+        # Reset: a client that has only nothing more to say would get its answer.
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    until(lambda: "requests_in_work 1.0" in service.client.get("/metrics").text, lambda: "the answer to be given up")
+
+
+def test_what_does_not_fit_is_said_first(common: Service) -> None:
+    """Whoever may not append an event hears of it when the others fit; a hundred problems are enough."""
+    client = common.client_of("other", types=("release.*",))
+    found = refused(client.post("/events", **batch(*[b"{}"] * 150, created("one"))), 422)
+    assert (found["count"], len(found["problems"])) == (150, 100)
 
 
 def test_there_are_no_events_without_producers(served: Index, client: httpx.Client) -> None:

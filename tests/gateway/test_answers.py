@@ -4,15 +4,18 @@ import gzip
 import json
 import shutil
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
 
 import httpx
 import pytest
 
-from consumers.gateway import metrics
+from consumers.gateway import metrics, simple_pages
+from consumers.gateway.answering import Rendition
 from consumers.gateway.negotiating import HTML_TYPE, JSON_TYPE, OLD_HTML_TYPE
-from tests.client.index import Index
+from consumers.gateway.renditions import Renditions
+from tests.client.index import FakeClock, Index
 from tests.gateway.running import gateway, headers_of
 from tests.oracle import check_repository
 
@@ -284,12 +287,25 @@ def test_a_page_mentions_only_what_is_there(open_index: tuple[Index, httpx.Clien
     files = entries(index, "demo")
     missing = f"targets/{files['demo-1.0-py3-none-any.whl']['path']}.metadata"
     (index.public / missing).rename(index.folder / "kept")
-    page = client.get("/simple/demo/", headers={"Accept": JSON_TYPE}).json()
-    said = {each["filename"]: each["core-metadata"] for each in page["files"]}
+    answer = client.get("/simple/demo/", headers={"Accept": JSON_TYPE})
+    assert "last-modified" not in answer.headers  # it changes when the file does not
+    said = {each["filename"]: each["core-metadata"] for each in answer.json()["files"]}
     assert said["demo-1.0-py3-none-any.whl"] is False
     assert said["demo-2.0-py3-none-any.whl"]
     html = client.get("/simple/demo/").text
     assert html.count("data-core-metadata") == html.count("data-dist-info-metadata") == 1
+
+
+def test_what_comes_later_is_mentioned_later(
+    open_index: tuple[Index, httpx.Client], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(simple_pages, "MISSING_SECONDS", 0.0)
+    index, client = open_index
+    missing = index.public / f"targets/{entries(index, 'demo')['demo-1.0-py3-none-any.whl']['path']}.metadata"
+    missing.rename(index.folder / "kept")
+    assert client.get("/simple/demo/").text.count("data-core-metadata") == 1
+    (index.folder / "kept").rename(missing)
+    assert client.get("/simple/demo/").text.count("data-core-metadata") == 2
 
 
 def test_a_publication_is_seen_at_once(open_index: tuple[Index, httpx.Client]) -> None:
@@ -310,6 +326,30 @@ def test_health(client: httpx.Client, tmp_path: Path) -> None:
     with gateway(tmp_path) as url:
         assert httpx.get(f"{url}/healthz", trust_env=False).status_code == 200
         assert httpx.get(f"{url}/readyz", trust_env=False).status_code == 503
+
+
+def test_an_expired_timestamp_is_not_ready(served: Index) -> None:
+    with gateway(served.public, clock=FakeClock(datetime(2999, 1, 1, tzinfo=UTC))) as url:
+        answer = httpx.get(f"{url}/readyz", trust_env=False)
+        assert (answer.status_code, "has expired" in answer.json()["detail"]) == (503, True)
+
+
+async def test_what_is_kept_has_a_limit() -> None:
+    """The last used ones stay; one that takes more than a quarter never does."""
+    renditions = Renditions(most_bytes=400)
+
+    async def make(key: str, length: int) -> None:
+        async def made() -> tuple[Rendition, None]:
+            return Rendition(b"x" * length, "text/plain"), None
+
+        await renditions.make(key, made)
+
+    for key, length in (("large", 101), ("a", 100), ("b", 100), ("c", 100), ("d", 100)):
+        await make(key, length)
+    assert renditions.get("a") is not None
+    await make("e", 100)
+    kept = [key for key in ("large", "a", "b", "c", "d", "e") if renditions.get(key) is not None]
+    assert kept == ["a", "c", "d", "e"]
 
 
 def test_metrics(client: httpx.Client) -> None:

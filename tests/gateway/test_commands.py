@@ -9,7 +9,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from consumers.gateway.addresses import Address, read_address
+from consumers.gateway.addresses import Address, is_loopback, listening, read_address
 from consumers.gateway.negotiating import JSON_TYPE
 from ledger.config import ConfigError
 from tests.client.index import Index
@@ -117,6 +117,12 @@ def test_what_is_no_address(text: str) -> None:
 @pytest.mark.parametrize("where", ["nobody.invalid:80", "192.0.2.1:80"])
 def test_addresses_of_others(served: Index, where: str) -> None:
     assert where in execute("serve", "--ledger", served.folder, "--listen", where, answer=2).stderr
+
+
+@pytest.mark.parametrize(("host", "answer"), [("127.0.0.1", True), ("::1", True), ("0.0.0.0", False), ("::", False)])
+def test_who_can_connect(host: str, *, answer: bool) -> None:
+    with listening(Address(host, 0)) as sockets:
+        assert is_loopback(sockets) is answer
 
 
 def test_all_addresses_of_both_kinds(served: Index) -> None:

@@ -25,7 +25,7 @@ from consumers.context import Context
 from consumers.gateway import event_routes
 from consumers.gateway.app import open_app
 from consumers.gateway.event_routes import BATCH_TYPE, SINGLE_TYPE, open_event_routes
-from consumers.gateway.producers import Producers, new_token
+from consumers.gateway.producers import MOST_BYTES, Producers, new_token
 from ledger.client import build_event, open_client
 from ledger.config import ConfigError, load_config
 from ledger.http import posting
@@ -374,6 +374,22 @@ def test_a_token_is_revoked_by_deleting_its_line(service: Service) -> None:
     refused(service.client.post("/events", **single(created("two"))), 401)
 
 
+def test_a_token_is_replaced_by_another(service: Service) -> None:
+    """A line that is as long as the one before."""
+    token, line = new_token("service", ["*"], ["*"])
+    assert len(f"{line}\n") == len(service.producers.read_text())
+    service.producers.write_text(f"{line}\n")
+    refused(service.client.post("/events", **single(created("one"))), 401)
+    service.client.headers["Authorization"] = f"Bearer {token}"
+    assert service.client.post("/events", **single(created("one"))).status_code == 202
+
+
+async def test_a_file_of_producers_has_an_end(tmp_path: Path) -> None:
+    (tmp_path / "producers").write_bytes(b"\n" * (MOST_BYTES + 1))
+    with pytest.raises(ConfigError, match="longer than"):
+        await Producers(tmp_path / "producers").check()
+
+
 def test_a_broken_file_lets_nobody_in(service: Service, capfd: pytest.CaptureFixture[str]) -> None:
     with service.producers.open("a") as file:
         file.write("{}\n")
@@ -659,6 +675,9 @@ async def test_our_client(service: Service) -> None:
             await client.append([good])
         with pytest.raises(NegativeAnswerError, match="event 1 of 1"):
             await client.append([b"{}"])
+        service.producers.write_text("nonsense")
+        with pytest.raises(GatewayUnavailableError, match="500 this server failed"):  # later, the same may succeed
+            await client.append([good])
 
 
 async def test_more_than_one_request_takes(service: Service) -> None:

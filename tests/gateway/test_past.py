@@ -10,6 +10,7 @@ from consumers.catalog.remaking import Remaking
 from consumers.gateway import metrics
 from consumers.gateway.negotiating import JSON_TYPE
 from consumers.gateway.past_pages import PAST_LIMITS
+from consumers.gateway.renditions import Renditions
 from tests.client.index import FakeClock, Index
 from tests.client.processes import until
 from tests.gateway.running import gateway
@@ -55,6 +56,9 @@ def test_each_publication_has_its_pages(tmp_path: Path, clock: FakeClock) -> Non
             assert versions(client, time) == expected, time
             assert versions(client, time.replace(":", "%3A")) == expected
         assert client.get("/at/2/simple/demo/").headers["cache-control"] == "public, max-age=3600"
+        # The next publication may be in force at a time that the last one is asked for at.
+        assert client.get("/at/5/simple/").headers["cache-control"] == "public, max-age=5"
+        assert "yet to come" in client.get("/at/2031-01-06T00:00:00Z/simple/").json()["detail"]
         for when in (
             "0",
             "01",
@@ -115,6 +119,20 @@ def test_pages_that_slow_readers_hold_are_limited(tmp_path: Path) -> None:
         answer = client.get(f"/at/{number}/simple/", headers=JSON)
         assert (answer.status_code, answer.headers["retry-after"]) == (503, "5")
         assert client.get("/simple/demo/").status_code == 200
+
+
+def test_pages_that_were_read_take_no_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Renditions.__init__, "__defaults__", (0,))  # none is kept
+    index = Index.create(tmp_path / "index", "--bins", 2)
+    index.upload("demo", "1.0")
+    number = index.publish()
+    limits = PAST_LIMITS._replace(memory_bytes=1)
+    with (
+        gateway(index.public, index.context, past=limits) as url,
+        httpx.Client(base_url=url, trust_env=False) as client,
+    ):
+        for _ in range(3):
+            until(lambda: versions(client, number) == ["1.0"], lambda: "a place to be free")
 
 
 def test_a_page_that_is_kept_is_not_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

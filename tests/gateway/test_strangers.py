@@ -8,6 +8,7 @@ import socket
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+from time import sleep
 from typing import Any
 
 import httpx
@@ -265,6 +266,22 @@ def test_a_client_that_does_not_read(tmp_path: Path) -> None:
         assert len(read_all(connection)) < 64 * 2**20
 
 
+def test_a_client_that_reads_slowly_but_steadily(tmp_path: Path) -> None:
+    (tmp_path / "targets").mkdir()
+    (tmp_path / "targets/large").touch()
+    os.truncate(tmp_path / "targets/large", 32 * 2**20)
+    with (
+        gateway(tmp_path, limits=DEFAULT_LIMITS._replace(reader_seconds=0.5)) as url,
+        connected(url) as connection,
+    ):
+        connection.sendall(b"GET /targets/large HTTP/1.1\r\nConnection: close" + HEAD_END)
+        length = 0
+        while more := connection.recv(2**20):
+            length += len(more)
+            sleep(0.02)
+        assert length > 32 * 2**20
+
+
 def test_what_waits_for_clients_who_do_not_read_is_little(tmp_path: Path) -> None:
     page = tmp_path / "targets/simple/large/index.json"
     page.parent.mkdir(parents=True)
@@ -316,7 +333,7 @@ def test_too_many_connections(served: Index) -> None:
         held = [socket.create_connection((httpx.URL(url).host, httpx.URL(url).port or 80)) for _ in range(3)]
         for each in held:  # an answer says that it counts
             each.sendall(b"GET /healthz HTTP/1.1" + HEAD_END)
-            each.recv(1)
+            assert each.recv(15) == b"HTTP/1.1 200 OK"
         with connected(url) as connection:
             assert read_all(connection).startswith(b"HTTP/1.1 503 Service Unavailable\r\n")
         for each in held:

@@ -163,12 +163,17 @@ def refuse_older(seen: NewestSeen, last: int, root: int) -> None:
     """
     if seen.number <= last and seen.root <= root:
         return
-    lost = f"publications {last + 1} to {seen.number}" if seen.number > last + 1 else f"publication {seen.number}"
-    ceremonies = f", and the ceremonies of the roots after {root} (up to {seen.root})" if seen.root > root else ""
+    lost = []
+    if seen.number > last + 1:
+        lost.append(f"publications {last + 1} to {seen.number} with their events")
+    elif seen.number > last:
+        lost.append(f"publication {seen.number} with its events")
+    if seen.root > root:
+        lost.append(f"the ceremonies of the roots after {root} (up to {seen.root})")
     raise OlderBackupError(
         f"{seen.where} has publication {seen.number}, and the backup ends with {last}. What came after it is lost: "
-        f"{lost} with their events{ceremonies}. Look for a newer copy first: another backup, a follower's machine, an "
-        "auditor's copy. If there is none, say --lost. Nothing was written",
+        f"{', and '.join(lost)}. Look for a newer copy first: another backup, a follower's machine, an auditor's copy. "
+        "If there is none, say --lost. Nothing was written",
         publication=last,
         last=seen.number,
     )

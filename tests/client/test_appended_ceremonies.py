@@ -1,12 +1,17 @@
 """`ceremony --append`: documents that were signed elsewhere come as files, and are judged before they are appended."""
 
+import asyncio
 import json
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
+from consumers.context import Context
+from consumers.produce.appending import Appended, NewEvent, append_all
 from tests.client.index import Index
+from tests.client.processes import execute
 
 
 @pytest.fixture
@@ -49,6 +54,27 @@ def test_for_machines(held: tuple[Index, Path]) -> None:
     index, signed = held
     appended, end = index.ask("ceremony", "--append", *files(signed))
     assert (appended["documents"], end) == (["bins", "root"], {"ok": True, "roots": 1})
+
+
+def test_another_ceremony_comes_first(
+    held: tuple[Index, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another process appends one after this one was judged."""
+    index, signed = held
+    faster = tmp_path / "faster"
+    shutil.copytree(index.folder, faster)
+    Index(faster).run("ceremony", "--renew")
+    others = [faster / f"public/metadata/2.{role}.json" for role in ("root", "targets", "bins")]
+
+    async def after_another(context: Context, made: Sequence[NewEvent]) -> list[Appended]:
+        await asyncio.to_thread(execute, "ceremony", "--ledger", index.folder, "--append", *others)
+        return await append_all(context, made)
+
+    monkeypatch.setattr("consumers.cli.ceremony_files.append_all", after_another)
+    said = index.run("ceremony", "--append", *files(signed), answer=1)
+    assert "another ceremony came first, and this one was rejected: sign it again" in said
+    index.publish()
+    assert (index.public / "metadata/2.root.json").read_bytes() == others[0].read_bytes()
 
 
 def test_documents_need_not_be_canonical(held: tuple[Index, Path]) -> None:

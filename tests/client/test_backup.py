@@ -210,6 +210,8 @@ def test_no_room_for_it(filled: Index, tmp_path: Path) -> None:
         assert "damaged" not in output
         disk.make_room()
         assert list(disk.folder.iterdir()) == []
+        assert "is mounted at" in filled.run("backup", disk.folder, answer=2)  # a folder cannot be renamed to it
+        assert list(disk.folder.iterdir()) == []
         filled.run("backup", disk.folder / "copy")
         check(disk.folder / "copy")
 

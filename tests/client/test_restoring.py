@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from consumers.backup.restoring import MOST_ROOTS
 from ledger.state.statements import lock_path
 from tests.client.index import Index, invoke, tree
 from tests.client.processes import command, environment, start
@@ -216,6 +217,55 @@ def test_an_older_one_is_refused_and_says_what_is_lost(lost: Lost, tmp_path: Pat
     assert not (index.folder / "log").exists(), "nothing was written"
     shutil.rmtree(index.folder / "public")
     assert "the state of the signer" in lost.restore(index.folder, answer=1)["message"]
+
+
+def test_a_ceremony_alone_is_lost(lost: Lost, tmp_path: Path) -> None:
+    """Its root is served, and no publication was made under it."""
+    lost.index.run("ceremony", "--renew")
+    lost.lose()
+    for name in ("timestamp.json", "3.timestamp.json"):
+        shutil.copy(lost.store / "metadata/2.timestamp.json", lost.store / "metadata" / name)
+    said = lost.restore_all(tmp_path / "new", "--served", lost.store, answer=1)
+    assert said["error"] == "older-backup"
+    assert "is lost: the ceremonies of the roots after 1 (up to 2). Look" in said["message"]
+    assert not (tmp_path / "new").exists()
+
+
+def test_what_is_there_stays_as_it_is(lost: Lost) -> None:
+    """A key in another form, another place of the log, and what is served and damaged."""
+    index = lost.index
+    (key,) = (index.folder / "keys/online").iterdir()
+    key.write_bytes(b"# ours\n" + key.read_bytes())
+    (index.public / "metadata/timestamp.json").write_bytes(b"{}")
+    before = [tree(index.folder / name) for name in ("keys", "public")]
+    said = lost.restore(index.folder, "--log", "sqlite:elsewhere", answer=2)["message"]
+    assert f"{index.folder}/ledger.toml names the log sqlite:log, and not sqlite:elsewhere" in said
+    damaged = lost.restore(index.folder, "--keys", lost.keys, answer=1)
+    assert "the ledger is restored, but what was in its public folder is not what the log says" in damaged["message"]
+    assert [each["path"] for each in damaged["differences"]] == ["metadata/timestamp.json"]
+    assert [tree(index.folder / name) for name in ("keys", "public")] == before
+
+
+def test_a_server_that_has_any_number_of_roots(lost: Lost, tmp_path: Path) -> None:
+    lost.lose()
+    for number in range(2, MOST_ROOTS + 10):
+        (lost.store / f"metadata/{number}.root.json").write_bytes(b"{}")
+    said = lost.restore_all(tmp_path / "new", "--served", lost.store, answer=1)
+    assert f"the roots after 1 (up to {1 + MOST_ROOTS})" in said["message"]
+
+
+def test_the_configuration_of_the_folder_wins(lost: Lost, tmp_path: Path) -> None:
+    """It says where files are, and which keys are elsewhere."""
+    lost.configure('[ledger]\nlog = "sqlite:log"\n[signer]\ninterval_seconds = 7\n')
+    lost.lose()
+    (keyid,) = lost.restore(tmp_path / "first")["keyids"]
+    assert (tmp_path / "first/ledger.toml").stat().st_mode & 0o777 == 0o600
+    (tmp_path / "new").mkdir()
+    config = f'[ledger]\nlog = "sqlite:logs"\npublic = "site"\n[signer.uris]\n{keyid} = "awskms:x"\n'
+    (tmp_path / "new/ledger.toml").write_text(config)
+    assert lost.restore_all(tmp_path / "new")["keyids"] == []
+    assert (tmp_path / "new/ledger.toml").read_text() == config
+    assert sorted(path.name for path in (tmp_path / "new").iterdir()) == ["ledger.toml", "logs", "site"]
 
 
 def test_clients_are_asked_too(lost: Lost, tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ import pytest
 
 from consumers.backup.restoring import MOST_ROOTS
 from ledger.state.statements import lock_path
+from tests.client.disks import mounted
 from tests.client.index import Index, invoke, tree
 from tests.client.processes import command, environment, start
 from tests.serving import serving
@@ -148,6 +149,21 @@ def test_a_file_in_the_store_that_is_damaged(lost: Lost, tmp_path: Path) -> None
     for wheel in wheels:
         wheel.unlink()
     assert len(lost.restore_all(tmp_path / "new")["missing"]) == 1
+
+
+def test_no_room_for_it(lost: Lost, tmp_path: Path) -> None:
+    """However much there is, it fails for now, and goes on from there."""
+    lost.lose()
+    with mounted(tmp_path / "disk") as disk:
+        target = disk.folder / "new"
+        for left_bytes in (0, 40_000, 120_000):
+            disk.make_room()
+            disk.fill(left_bytes=left_bytes)
+            lost.restore_all(target, answer=75)
+        assert not (target / "public").exists()
+        disk.make_room()
+        assert lost.restore_all(target)["differences"] == []
+        go_on(target, lost)
 
 
 def test_keys_are_asked_for_on_a_terminal(lost: Lost, tmp_path: Path) -> None:

@@ -98,7 +98,7 @@ def read_kafka_url(url: str) -> Topics:
     if not url.startswith(KAFKA_SCHEME) or not servers or "@" in servers or "/" in prefix:
         # The message does not repeat the URL: it may hold a password.
         raise ConfigError(
-            "[ledger] log (or --log) must be `sqlite:FOLDER` or `kafka://HOST:PORT[,HOST:PORT…]/PREFIX`; "
+            "a log ([ledger] log, --log, FROM, TO) must be `sqlite:FOLDER` or `kafka://HOST:PORT[,HOST:PORT…]/PREFIX`; "
             "put credentials into the section [kafka]"
         )
     return Topics(servers, f"{prefix}.events", f"{prefix}.publications")

@@ -72,8 +72,8 @@ class PageDraft:
     missing: list[str] = field(default_factory=list)
 
 
-def draft_page(page: SourcePage, project: ProjectOfLedger) -> PageDraft:
-    """What a page asks of the ledger."""
+def draft_page(page: SourcePage, project: ProjectOfLedger, *, keep_yanks: bool = False) -> PageDraft:
+    """What a page asks of the ledger. With `keep_yanks` no yank is taken back."""
     draft = PageDraft(refused=[Refused(each.filename, "", f"the entry {each.why}") for each in page.unreadable])
     if project.header.removed:
         draft.refused.append(Refused("", "project-removed", f"project {project.name} was removed here"))
@@ -87,7 +87,7 @@ def draft_page(page: SourcePage, project: ProjectOfLedger) -> PageDraft:
         return draft
     _sort_files(page, project, draft)
     if page.knows_flags:
-        _draft_yanks(project, draft)
+        _draft_yanks(project, draft, keep_yanks=keep_yanks)
     _draft_status(page, project, draft)
     draft.missing = _missing(page, project)
     return draft
@@ -127,11 +127,11 @@ def _sort_files(page: SourcePage, project: ProjectOfLedger, draft: PageDraft) ->
     draft.uploads.sort(key=lambda each: (each.uploaded_at or "", each.file.filename))
 
 
-def _draft_yanks(project: ProjectOfLedger, draft: PageDraft) -> None:
+def _draft_yanks(project: ProjectOfLedger, draft: PageDraft, *, keep_yanks: bool) -> None:
     """Yank and unyank files (PEP 592). A release's yank, which only a ledger has, goes where one file shows none."""
     wanted = [(file, facts.release) for file, facts in draft.there]
     wanted += [(each.file, release_key(each.version)) for each in draft.uploads]
-    not_yanked = {release for file, release in wanted if file.yanked is None}
+    not_yanked = {release for file, release in wanted if file.yanked is None and not keep_yanks}
     of_release: dict[str, str | None] = {}
     for name, release in project.header.releases.items():
         of_release[name] = release.yanked
@@ -140,7 +140,7 @@ def _draft_yanks(project: ProjectOfLedger, draft: PageDraft) -> None:
             of_release[name] = None
     for file, facts in draft.there:
         shown = facts.yanked if facts.yanked is not None else of_release.get(facts.release)
-        if file.yanked is None and facts.yanked is not None:
+        if file.yanked is None and facts.yanked is not None and not keep_yanks:
             act = DraftAct(type_of(events.FileUnyanked), {"filename": file.filename}, file.filename)
             draft.after.append(act)
         elif file.yanked is not None and clean(file.yanked) != shown:

@@ -87,13 +87,14 @@ class ImportReport:
 
 
 class ImportOptions(NamedTuple):
-    """How to import: whether only to say what would be done, whether to remove what the source does not list, and how
-    many projects at a time.
+    """How to import: whether only to say what would be done, whether to remove what the source does not list, how many
+    projects at a time, and whether yanks stay that the source does not show.
     """
 
     dry_run: bool = False
     remove_missing: bool = False
     at_once: int = 8
+    keep_yanks: bool = False
 
 
 class ImportRun:
@@ -181,7 +182,7 @@ class ImportRun:
         self._reads_pages = True
         if page.answered_by:
             self.report.other_hosts[page.answered_by] += 1
-        draft = await asyncio.to_thread(draft_page, page, project)
+        draft = await asyncio.to_thread(draft_page, page, project, keep_yanks=self._options.keep_yanks)
         await judge_draft(self._side, project, draft, self._maker)
         for each in draft.refused:
             self.report.refuse(name, each)

@@ -75,6 +75,18 @@ def test_yanks_of_releases_in_the_ledger_give_way(index: Index, tmp_path: Path) 
     assert [each["yanked"] for each in found] == ["broken", False]
 
 
+def test_yanks_that_were_made_here_are_kept_if_that_is_asked_for(index: Index, tmp_path: Path) -> None:
+    source = write_mirror(tmp_path / "source", {"six": page(six("1.0"), six("2.0"), six("3.0"))})
+    done(index, source)
+    index.run("yank", "six==1.0", "--reason", "broken")
+    index.run("yank", "six-2.0-py3-none-any.whl", "--reason", "slow")
+    write_mirror(source, {"six": page(six("1.0"), six("2.0"), six("3.0", yanked="old"))})
+    assert done(index, source, "--keep-yanks")["by_type"] == {"file.yanked.v1": 1}
+    index.publish()
+    assert served(index) == {"1.0": "broken", "2.0": "slow", "3.0": "old", "status": "active"}
+    assert done(index, source)["by_type"] == {"release.unyanked.v1": 1, "file.unyanked.v1": 1}
+
+
 def test_a_release_that_all_files_show_yanked_stays(index: Index, tmp_path: Path) -> None:
     source = write_mirror(tmp_path / "source", {"six": page(six("1.0"))})
     done(index, source)

@@ -37,6 +37,11 @@ _NAMED_AT_MOST = 50
     help="Remove files and projects that the source does not list. Without it they are named.",
 )
 @click.option(
+    "--keep-yanks",
+    is_flag=True,
+    help="Take back no yank. Without it, yanks follow the source, also those that were made here.",
+)
+@click.option(
     "--not-importing",
     is_flag=True,
     help="Go on although root does not say `importing`: upload times are then those of publication, and older forms of "
@@ -53,6 +58,7 @@ async def import_index(
     dry_run: bool,
     download: bool,
     remove_missing: bool,
+    keep_yanks: bool,
     not_importing: bool,
     ca_file: Path | None,
     requests: int,
@@ -89,7 +95,7 @@ async def import_index(
         folder = closing.enter_context(tempfile.TemporaryDirectory(prefix="tuf-ledger-import-"))
         gathering = Gathering(reads, context.storage("import") if download else None, Path(folder))
         maker = Maker(SystemClock().now(), acting._asdict())
-        options = ImportOptions(dry_run, remove_missing, requests)
+        options = ImportOptions(dry_run, remove_missing, requests, keep_yanks)
         run = ImportRun(reads, side, gathering, maker, options)
         try:
             with progress("Importing") as advance:

@@ -70,7 +70,7 @@ def read_html_page(body: bytes, url: str, name: str) -> SourcePage:
     files: list[SourceFile] = []
     unreadable: list[UnreadableFile] = []
     meta: dict[str, str] = {}
-    base, below = url, 0
+    base, below, is_folder = url, 0, False
     for tag in _tags(_decode(body, url)):
         if tag.name == "meta":
             meta.setdefault(tag.attributes.get("name", "").lower(), tag.attributes.get("content", ""))
@@ -80,6 +80,7 @@ def read_html_page(body: bytes, url: str, name: str) -> SourcePage:
             link = _absolute(base, tag.attributes["href"])
             if link is not None and not _leads_to_file(link):
                 below += link.startswith(url) and link.endswith("/")
+                is_folder |= link == urljoin(url, "../") and url.endswith(f"/{name}/")  # as web servers list one
                 continue
             try:
                 files.append(_read_link(tag, link, base))
@@ -89,6 +90,11 @@ def read_html_page(body: bytes, url: str, name: str) -> SourcePage:
         raise SourcePageError(
             f"{url} lists folders, not files: name the address of the list of projects, as for pip's --index-url (most "
             "end in simple/)"
+        )
+    if not (files or unreadable or is_folder or any(each.startswith("pypi:") for each in meta)):
+        # A form that asks for a password must not pass for a project that has lost its files.
+        raise SourcePageError(
+            f"{url} has no link to a file, and does not say that it is of an index (PEP 503, PEP 629)"
         )
     version = meta.get("pypi:repository-version", "1.0")
     if version.partition(".")[0] != "1":

@@ -159,6 +159,11 @@ def test_a_form_that_asks_for_a_password_removes_nothing(index: Index, tmp_path:
     (source / "simple/index.html").write_text('<form>…</form><a href="/forgotten">Forgotten</a>', encoding="utf-8")
     last = done(index, source, "--remove-missing", answer=1)
     assert (last["events"], last["missing"]) == (0, 1)
+    for name in ("six", "forgotten"):
+        (source / f"simple/{name}").mkdir()
+        shutil.copy(source / "simple/index.html", source / f"simple/{name}/index.html")
+    for names in ([], ["six"]):
+        assert done(index, source, "--remove-missing", *names, answer=1)["events"] == 0
 
 
 def test_a_quarantine_hides_files_and_removes_none(index: Index, tmp_path: Path) -> None:

@@ -138,6 +138,17 @@ def test_json_of_another_kind_leads_to_the_right_address() -> None:
         read_json_page(b'{"type":"projectconfig","result":{}}', URL)
 
 
+@pytest.mark.parametrize(
+    "body", [b"", b"<form>", b'<a href="/forgotten">', b'<a href="/">home</a>', b"<body onload=submit()>"], ids=str
+)
+def test_html_without_files_must_say_what_it_is(body: bytes) -> None:
+    """A form that asks for a password is no page of a project without files."""
+    with pytest.raises(SourcePageError, match="no link to a file"):
+        read_html_page(body, URL, "six")
+    for more in (b'<meta name="pypi:repository-version" content="1.0">', b'<a href="../">../</a>'):
+        assert read_html_page(body + more, URL, "six").files == ()
+
+
 def test_html_of_another_major_version_is_refused() -> None:
     with pytest.raises(SourcePageError, match="API version"):
         read_html_page(b'<meta name="pypi:repository-version" content="2.0">', URL, "six")

@@ -376,6 +376,7 @@ def test_a_token_is_revoked_by_deleting_its_line(service: Service) -> None:
 
 def test_a_token_is_replaced_by_another(service: Service) -> None:
     """A line that is as long as the one before."""
+    assert service.client.post("/events", **single(created("one"))).status_code == 202
     token, line = new_token("service", ["*"], ["*"])
     assert len(f"{line}\n") == len(service.producers.read_text())
     service.producers.write_text(f"{line}\n")

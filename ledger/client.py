@@ -271,11 +271,7 @@ def _unknown(digest: str) -> NegativeAnswerError:
 def _check(event: bytes, label: str) -> None:
     decoded = decode_event(event)
     if isinstance(decoded, Rejection):
-        # A regular expression does not help a user.
-        detail = re.sub(
-            r"^Expected `str` matching regex .* - at `\$\.(?:data\.)?(\w+)`$", r"no valid \1", decoded.detail
-        )
-        raise NegativeAnswerError(f"{label}: {detail or decoded.code}")
+        raise NegativeAnswerError(f"{label}: {explain(decoded)}")
 
 
 def explain(rejection: Rejection) -> str:

@@ -57,12 +57,13 @@ def _read(path: Path, role: str) -> dict[str, Any]:
             content = file.read(MAX_EVENT_BYTES + 1)
     except OSError as error:
         raise storage_error(path, "read", error) from error
+    if len(content) > MAX_EVENT_BYTES:
+        raise NegativeAnswerError(f"{path} is longer than {MAX_EVENT_BYTES:,} bytes")
     try:
         value = orjson.loads(content)
         kind = value["signed"]["_type"]
     except (ValueError, TypeError, LookupError, RecursionError) as error:
-        why = f"longer than {MAX_EVENT_BYTES:,} bytes" if len(content) > MAX_EVENT_BYTES else "no TUF metadata"
-        raise NegativeAnswerError(f"{path} is {why}") from error
+        raise NegativeAnswerError(f"{path} is no TUF metadata") from error
     if kind != TUF_TYPES[role]:
         raise NegativeAnswerError(f"{path} is not metadata of {role}: its _type is {str(kind)[:100]!r}")
     found: dict[str, Any] = value

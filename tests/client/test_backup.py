@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from consumers.backup.backing_up import back_up as back_up_ledger
 from consumers.context import Context
 from ledger.logs import Logs
 from ledger.logs.copying import copy_log
@@ -20,7 +21,8 @@ from tests.client.disks import mounted
 from tests.client.index import Index, invoke, tree
 from tests.client.load import loading
 from tests.client.manual import Manual
-from tests.client.processes import start
+from tests.client.processes import execute, start
+from tests.distributions import build_wheel
 from tests.factory import Make
 from tests.serving import serving
 
@@ -141,6 +143,23 @@ def test_every_publication_has_its_events(index: Index, tmp_path: Path) -> None:
         check(tmp_path / f"copy-{number}")
     sizes = [len(records(tmp_path / f"copy-{number}/log/publications.sqlite")) for number in range(5)]
     assert sizes == sorted(sizes)
+
+
+def test_publications_are_copied_first(filled: Index, tmp_path: Path) -> None:
+    """Events are appended and published while the first log is copied: the copy has no claim without its events."""
+    told: list[int] = []
+
+    def publish(done: int, _total: int) -> None:
+        told.append(done)
+        if len(told) == 1:
+            execute("add", "--ledger", filled.folder, wheel)
+            execute("publish", "--ledger", filled.folder)
+
+    wheel = build_wheel(tmp_path, "three", "1.0")
+    done = asyncio.run(back_up_ledger(filled.context, tmp_path / "copy", publish))
+    sizes = filled.info()["sizes"]
+    assert (done.events, done.publications) == (sizes["events"], sizes["publications"] - 2)
+    check(tmp_path / "copy")
 
 
 @pytest.mark.parametrize("count", [0, 1, 5000])

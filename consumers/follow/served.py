@@ -21,18 +21,24 @@ class ForgedError(ServedAheadError):
     """Keys of this ledger signed what is served, and the log does not have it."""
 
 
-async def check_not_ahead(timestamp: bytes | None, follower: Follower, *, above: int) -> None:
-    """Make sure that a served timestamp is on the log, unless an operator resumed above it.
+async def check_not_ahead(timestamp: bytes | None, follower: Follower, *, above: int, lost: int) -> None:
+    """Make sure that what clients have seen is on the log, unless an operator resumed above it.
 
     Args:
         timestamp: the served timestamp, read before the log.
         follower: a follower that has caught up.
         above: the number that `tuf-ledger resume` set.
+        lost: the last publication that a restore knows to be lost; 0: none.
 
     Raises:
         ForgedError: keys of this ledger signed the timestamp, and it is not on the log.
-        ServedAheadError: the timestamp is not on the log for another reason.
+        ServedAheadError: the timestamp is not on the log for another reason, or publications are lost.
     """
+    if lost > max(above, follower.head.number):
+        raise ServedAheadError(
+            f"clients have seen publication {lost}, and the log, as it was restored, ends with {follower.head.number}. "
+            "Nothing is signed: go through docs/operators.md, 'A log was rolled back'"
+        )
     version = served_version(timestamp)
     if version <= above:
         return
@@ -47,9 +53,9 @@ async def check_not_ahead(timestamp: bytes | None, follower: Follower, *, above:
     if finding.kind == "published":
         raise ServedAheadError(f"{what}. {advice}")
     # From the log alone, a publication that the log has lost looks like one that was signed outside of it.
-    lost = "Was this log restored from an older copy? Then see docs/operators.md, 'A log was rolled back'. If not: "
+    restored = "Was this log restored from an older copy? Then see docs/operators.md, 'A log was rolled back'. If not: "
     kind = ServedAheadError if finding.kind == "unsigned" else ForgedError
-    raise kind(f"{what}. {lost}{advice}", keyids=list(finding.keyids))
+    raise kind(f"{what}. {restored}{advice}", keyids=list(finding.keyids))
 
 
 class TimestampWatch:

@@ -8,7 +8,7 @@ from consumers.render.outlets import PublicOutlet, served_version
 from consumers.service.opening import Opened, open_follower
 from consumers.service.rechecking import Recheck
 from consumers.sign.expiring import ExpiryWatch
-from consumers.sign.resuming import note_resumed, resumed_above
+from consumers.sign.resuming import lost_up_to, note_resumed, resumed_above
 from consumers.sign.schedule import Schedule
 from consumers.sign.signer import Signer
 from consumers.work.progress import Report
@@ -67,6 +67,7 @@ async def make_signer(context: Context, opened: Opened, schedule: Schedule, cloc
         if not 0 < version <= above:
             note_resumed(context.state, None)
     schedule.above = above
+    schedule.lost = lost_up_to(context.state)
     return Signer(
         follower=follower,
         publications=logs.publications,

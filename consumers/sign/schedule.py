@@ -48,7 +48,8 @@ class Schedule:
         renew_now: publish once even if nothing is new.
 
     `above` is set if served metadata that is not on the log may have used the numbers up to it (`tuf-ledger resume`):
-    the next publication has a higher number, and signs all bins anew.
+    the next publication has a higher number, and signs all bins anew. `lost` is set if a restore knows that clients
+    have seen publications up to it: nothing is signed before somebody has resumed above it.
     """
 
     def __init__(
@@ -62,6 +63,7 @@ class Schedule:
     ) -> None:
         self.grace_seconds = grace_seconds
         self.above = 0
+        self.lost = 0
         self._renew_now = renew_now
         self._interval = timedelta(seconds=interval_seconds)
         self._clock_limit = timedelta(days=clock_days)

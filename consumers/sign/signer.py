@@ -134,7 +134,7 @@ class Signer:
         if timestamp is None and follower.head.number > 0:
             log.warning("no timestamp is served, so it cannot be compared with the log: check [signer] served")
         end = await follower.catch_up_to_end()
-        await check_not_ahead(timestamp, follower, above=self._schedule.above)
+        await check_not_ahead(timestamp, follower, above=self._schedule.above, lost=self._schedule.lost)
         self._checked_served = True
         return end
 

@@ -293,9 +293,15 @@ def test_clients_are_asked_too(lost: Lost, tmp_path: Path) -> None:
         done = lost.restore_all(tmp_path / "new", "--served", url, "--lost")
     assert done["above"] == 3
     restored = Index(tmp_path / "new", clients=tmp_path / "index-client")
+    assert "clients have seen publication 3, and the log, as it was restored, ends with 2" in restored.run(
+        "publish", "--renew", answer=2
+    ), "though what this machine serves is as old as the log"
+    assert "clients have seen publication 3: give --above 3" in restored.run("resume", "--above", 2, answer=1)
     restored.run("resume", "--above", 3, "--forged")
     restored.upload("later")
     assert restored.publish_and_check().number == 4
+    restored.publish("--renew")
+    assert not [each for each in (tmp_path / "new/state").iterdir() if each.name in {"lost-up-to", "resumed-above"}]
 
 
 def test_what_clients_saw_cannot_be_asked(lost: Lost, tmp_path: Path) -> None:

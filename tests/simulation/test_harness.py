@@ -93,7 +93,7 @@ async def _read_log_then_served(signer: Any) -> Prefix:
         for _ in range(30):
             signer._clock.now()  # it is slow: others may go on at each call
         timestamp = signer._read_served(TIMESTAMP)
-        await check_not_ahead(timestamp, signer._follower, above=0)
+        await check_not_ahead(timestamp, signer._follower, above=0, lost=0)
         signer._checked_served = True
     return end
 

@@ -31,6 +31,7 @@ from consumers.context import Context
 from consumers.reading.end import prefix_at_end
 from consumers.rebuild.choosing import At
 from consumers.rebuild.rebuilding import rebuild
+from consumers.sign.resuming import note_lost
 from consumers.verify.verifying import Verified, VerifyOptions, verify
 from ledger.config import load_config
 from ledger.disk.files import writing
@@ -150,6 +151,7 @@ async def restore_backup(
         refuse_older(seen, checked.last, root_version)
     facts |= await _copy(order, rehearses=dry_run) | {"dry_run": dry_run}
     if not dry_run:
+        _note_lost(target, seen.number, checked.last)
         write_settings(settings, folder, url)
         facts |= await _put_in_place(order)
     above = max(seen.number, checked.last)
@@ -165,6 +167,12 @@ async def restore_backup(
         )
     if as_json:
         print_json({"ok": True, **facts})
+
+
+def _note_lost(context: Context, seen: int, last: int) -> None:
+    """Let no signer of the folder use the number of a lost publication again, although nothing of it is left there."""
+    if seen > last:
+        note_lost(context.state, seen)
 
 
 async def _verify(context: Context, root: bytes | None, served: ServedFiles | None, *, files: bool) -> Verified:

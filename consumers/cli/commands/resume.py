@@ -13,7 +13,7 @@ from consumers.follow.examining import Examiner, coming_publications
 from consumers.follow.replayed import replayed
 from consumers.render.outlets import NoOutlet, served_version
 from consumers.service.opening import open_follower
-from consumers.sign.resuming import note_resumed, resumed_above
+from consumers.sign.resuming import lost_up_to, note_resumed, resumed_above
 from consumers.state.furthest import is_remembered
 from ledger.state.file import StateFile
 from ledger.storage import ServedFiles
@@ -94,6 +94,10 @@ async def _check(context: Context, served: ServedFiles, above: int, *, forged: b
     if version > above:
         raise NegativeAnswerError(
             f"version {version} is served: give --above {version}, or the highest version that was ever served"
+        )
+    if (lost := lost_up_to(context.state)) > above:
+        raise NegativeAnswerError(
+            f"clients have seen publication {lost}: give --above {lost}, or the highest version that was ever served"
         )
     if end.authority is not None:
         most = max(number, end.authority.settings.floor) + MAX_GAP

@@ -155,7 +155,10 @@ async def same_answers(filled: dict[str, Asked]) -> None:
         assert mine == its
 
 
-@pytest.mark.slow  # the story is its short twin
+# Two catalogs in SQLite have the story alone: it is the shorter twin.
+@pytest.mark.parametrize(
+    "make_database", [pytest.param("postgresql", marks=(pytest.mark.postgresql, pytest.mark.slow))], indirect=True
+)
 async def test_the_golden_ledger(database: Database, tmp_path: Path) -> None:
     other = sqlite_catalog(tmp_path / "other.sqlite", writes=True)
     await other.open()

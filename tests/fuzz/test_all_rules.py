@@ -145,6 +145,6 @@ def test_whoever_follows_comes_to_the_same(values: list[bytes], data: st.DataObj
 
 @pytest.mark.slow
 @given(histories(30), st.data())
-@settings(max_examples=60)
+@settings(max_examples=30)
 def test_whoever_follows_comes_to_the_same_more_often(values: list[bytes], data: st.DataObject) -> None:
     asyncio.run(play(values, data))

@@ -294,7 +294,7 @@ def test_selectors_and_access_find_what_a_look_at_every_record_finds(values: lis
 
 @pytest.mark.slow
 @given(st.one_of(histories(20), narrow_histories(20)), st.data())
-@settings(max_examples=60)
+@settings(max_examples=30)
 def test_selectors_and_access_more_often(values: list[bytes], data: st.DataObject) -> None:
     asyncio.run(play_many(values, data))
 
@@ -310,6 +310,6 @@ def test_blame_and_pages_are_what_a_plain_fold_says(values: list[bytes], data: s
 
 @pytest.mark.slow
 @given(st.one_of(histories(30), narrow_histories(), freeing_histories()), st.data())
-@settings(max_examples=60)
+@settings(max_examples=30)
 def test_blame_and_pages_more_often(values: list[bytes], data: st.DataObject) -> None:
     asyncio.run(play(values, data))

@@ -138,6 +138,6 @@ def test_selectors_choose_what_a_look_at_every_record_chooses(values: list[bytes
 
 @pytest.mark.slow
 @given(st.one_of(histories(20), narrow_histories(20)), st.data())
-@settings(max_examples=60)
+@settings(max_examples=30)
 def test_selectors_more_often(values: list[bytes], data: st.DataObject) -> None:
     asyncio.run(play(values, data))

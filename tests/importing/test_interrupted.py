@@ -59,8 +59,8 @@ def test_each_event_is_appended_once(index: Index, tmp_path: Path, number: signa
 
 @pytest.mark.slow
 def test_memory_is_bounded(index: Index, tmp_path: Path) -> None:
-    source = many(tmp_path / "source", 10_000, 20)
-    for events in (10_000 * 21, 0):
+    source = many(tmp_path / "source", 10_000, 5)
+    for events in (10_000 * 6, 0):
         code, said, peak = run_for_memory("import", "--json", "--ledger", index.folder, source)
         assert code == 0, said
         done = json.loads(said.splitlines()[-1])

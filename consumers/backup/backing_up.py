@@ -13,10 +13,10 @@ from hashlib import sha256
 from pathlib import Path
 from typing import NamedTuple
 
-from consumers.backup.alone import alone_in
 from consumers.backup.identity import read_identity
 from consumers.backup.sums import write_sums
 from consumers.context import Context
+from consumers.work.alone import alone_in
 from ledger.config import FILENAME
 from ledger.disk.files import StorageError, write_file, writing
 from ledger.disk.syncing import sync_folder

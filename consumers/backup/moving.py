@@ -14,9 +14,9 @@ from hashlib import sha256
 from pathlib import Path
 from typing import NamedTuple
 
-from consumers.backup.alone import alone_in
 from consumers.backup.identity import read_identity
 from consumers.context import Context
+from consumers.work.alone import alone_in
 from ledger.logs import Log
 from ledger.logs.sqlite import SqliteLog
 from projections.log.merkle import Tree, record_digest

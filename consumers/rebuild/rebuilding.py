@@ -5,8 +5,6 @@ Every file is checked against the digests on the log before it is written.
 """
 
 import asyncio
-import fcntl
-import os
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -26,6 +24,7 @@ from consumers.render.edition import DivergenceError
 from consumers.render.outlets import PublicOutlet
 from consumers.render.taking import take_file, take_target
 from consumers.state.published import published_files, published_targets
+from consumers.work.alone import alone_in
 from consumers.work.processes import WORTH_READING
 from consumers.work.spill import SpillError
 from consumers.work.workers import ThreadWorkers, Workers
@@ -34,7 +33,7 @@ from ledger.logs import Logs
 from ledger.state.store import Store
 from ledger.storage import Storage
 from projections.log.prefix import Prefix
-from schemas.errors import InUseError, NegativeAnswerError
+from schemas.errors import NegativeAnswerError
 
 log = structlog.get_logger()
 
@@ -116,14 +115,7 @@ def _working_beside(target: Path) -> Iterator[Path]:
     if target.is_mount():
         raise StorageError(f"a file system is mounted at {target}; name a folder below it")
     folder = target.parent / f".{target.name}.rebuild"
-    with writing(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = os.open(folder, os.O_RDONLY)
-    try:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise InUseError(f"another process rebuilds into {target}: wait until it has ended") from error
+    with alone_in(folder, f"rebuilds into {target}", mode=0o777):
         try:
             yield folder
         except (asyncio.CancelledError, KeyboardInterrupt):
@@ -134,8 +126,6 @@ def _working_beside(target: Path) -> Iterator[Path]:
             shutil.rmtree(folder, ignore_errors=True)
             raise
         shutil.rmtree(folder, ignore_errors=True)
-    finally:
-        os.close(lock)
 
 
 async def _replay(logs: Logs, workers: Workers, folder: Path, order: _Order) -> tuple[Path, Rebuilt] | None:

@@ -14,9 +14,9 @@ from typing import Any
 
 import pytest
 
-from consumers.backup.alone import alone_in
 from consumers.backup.moving import CopyConflictError, moving
 from consumers.context import Context
+from consumers.work.alone import alone_in
 from ledger.config import Config, LedgerSection
 from ledger.logs import Logs, LogUnavailableError
 from ledger.logs.memory import MemoryLog, MemoryRecords

@@ -299,8 +299,9 @@ def _said(file: SourceFile, entry: _Entry) -> Iterator[_Said]:
 
 
 def _instant(text: str) -> datetime | str:
-    """A time that compares however it is written; what is none compares as it is."""
+    """A time that compares however it is written; what is none, or of no time zone, compares as it is."""
     try:
-        return datetime.fromisoformat(text).astimezone(UTC)
+        found = datetime.fromisoformat(text)
+        return text if found.tzinfo is None else found.astimezone(UTC)
     except (ValueError, OverflowError):
         return text

@@ -136,6 +136,14 @@ def test_times_are_compared_however_they_are_written(index: Index, mirror: Path)
     assert differences(index, mirror, answer=0) == []
 
 
+def test_a_time_without_a_zone_is_not_that_of_this_machine(index: Index, mirror: Path) -> None:
+    def forget_zone(page: dict[str, Any]) -> None:
+        page["files"][0]["upload-time"] = page["files"][0]["upload-time"].removesuffix("Z")
+
+    change(mirror, "two", forget_zone)
+    assert [aspect for _, aspect, *_ in differences(index, mirror)] == ["upload_time"]
+
+
 def test_what_one_side_has_alone(index: Index, mirror: Path) -> None:
     shutil.rmtree(mirror / "simple/old")
     shutil.copytree(mirror / "simple/two", mirror / "simple/new")
